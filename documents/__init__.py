@@ -1,0 +1,1 @@
+"""The document registry and repository, modelled on IHE XDS."""

@@ -1,0 +1,1 @@
+"""What was done: events, disclosures, seals, checkpoints."""

@@ -1,0 +1,1 @@
+"""Participants, agreements, endpoints, authorities, keys, people."""

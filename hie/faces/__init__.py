@@ -1,0 +1,1 @@
+"""Wire formats and pages; each face is independent of the others."""

@@ -1,0 +1,1 @@
+"""JSON for what no standard covers."""

@@ -1,0 +1,1 @@
+"""Running the hub: supervisor, embedded services, sandbox, benchmarks."""

@@ -1,0 +1,1 @@
+"""Code systems, value sets, the affinity domain."""

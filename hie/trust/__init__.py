@@ -1,0 +1,1 @@
+"""Who is calling: tokens, limits, accounts, second factors."""

@@ -1,0 +1,345 @@
+"""The one door: everything readable leaves through here, and asks `consent.engine`.
+
+Nothing else imports the engine or opens bytes. A use case goes in this order::
+
+    with recorder.recording(EventType.X, caller, action="E", query=raw) as event:
+        access.gate(caller, Operation.QUERY)                    # 403-class; before any record is looked up
+        subject = access.subject(person_id)                     # consent read once
+        verdict = access.permitted(caller, subject, rows, Operation.QUERY)
+        access.record(event, caller, subject, verdict, what="metadata")
+        event.commit()                                          # no row, no data
+    return [row for row, _ in verdict.permitted]
+
+What depends only on the caller raises `AccessRefused` (403). What depends on a
+patient's or document's record is simply not in `Verdict.permitted`: hidden and
+absent look the same from outside (spec/consent.md 6, "How a deny looks").
+
+Every call reads policies and directives as they are at its own instant (spec/consent.md
+1.5): callers that hold a row across time ask `still_permitted` again before they
+release it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import UUID
+
+from consent import break_glass, directives, engine, policies, proxies
+from hie.audit import recorder
+from hie.directory import queries as directory
+from hie.exchange.errors import AccessRefused
+from hie.standards.demographics import Demographics
+from hie.standards.facts import (
+    BreakGlassGrant,
+    Caller,
+    Decision,
+    DocumentFacts,
+    Operation,
+    ProxyGrant,
+    RequestFacts,
+    SubjectFacts,
+)
+from patients import identifiers
+from patients import queries as index
+
+PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
+"""Class of the demographics pseudo-document (spec/consent.md 8)."""
+
+ENGINE_VERSION = "1"
+
+
+class Row(Protocol):
+    """Anything that stands for a document: it can say what policy needs to know of it."""
+
+    def facts(self, person_id: str) -> DocumentFacts:
+        """The document's facts, about this person."""
+
+
+T = TypeVar("T")
+R = TypeVar("R", bound=Row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subject:
+    """A person with the directives that were in store when it was read."""
+
+    facts: SubjectFacts
+    identifier_pks: tuple[int, ...]
+    policy: engine.PatientPolicy
+    consent_epoch: int
+
+    @property
+    def person_id(self) -> str:
+        """The person's id as text."""
+        return self.facts.id
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict(Generic[T]):
+    """What the door said about a set of rows, each decided by itself, in the order given."""
+
+    permitted: tuple[tuple[T, Decision], ...] = ()
+    denied: tuple[tuple[T, Decision], ...] = ()
+    facts: dict[int, DocumentFacts] = field(default_factory=dict)
+    policy_epoch: int = 0
+
+    def rows(self) -> list[T]:
+        """The permitted rows."""
+        return [row for row, _ in self.permitted]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PermittedPerson:
+    """A person of whom at least one source may be shown, and the sources that may be."""
+
+    person_id: UUID
+    subject: Subject
+    records: tuple[Any, ...]
+    verdict: Verdict[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """How a row is called in the audit: what the patient will read in the log."""
+
+    document_id: str
+    unique_id: str = ""
+    title: str = ""
+    type_display: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DemographicsRow:
+    """The demographics pseudo-document of one source record (spec/consent.md 8)."""
+
+    record: Any
+
+    def facts(self, person_id: str) -> DocumentFacts:
+        """Class Patient, confidentiality N, label DEMO; V and VIP when the record is flagged."""
+        vip = bool(getattr(self.record, "vip", False))
+        return DocumentFacts(
+            id=f"Patient/{person_id}#{self.record.id}",
+            patient=person_id,
+            custodian=self.record.participant_id,
+            classes=frozenset({PATIENT_CLASS}),
+            confidentiality="V" if vip else "N",
+            labels=frozenset({"DEMO", "VIP"} if vip else {"DEMO"}),
+            labelled=True,
+        )
+
+
+def now() -> datetime:
+    """The instant of decision (UTC)."""
+    return datetime.now(UTC)
+
+
+def may_submit(caller: Caller, custodian_id: str) -> None:
+    """Refuse a submission from, or in the name of, a participant that is not active.
+
+    A submitter may act for its own organization or one below it.
+
+    Raises:
+        AccessRefused: inactive participant (G2), inactive custodian (G3) or another's custodian (G1).
+    """
+    at = now()
+    if not directory.is_active(caller.organization_id, at):
+        raise AccessRefused("G2", "participant-not-active")
+    if not directory.is_active(custodian_id, at):
+        raise AccessRefused("G3", "custodian-not-active")
+    if not directory.within(custodian_id, caller.participant_id):
+        raise AccessRefused("G1", "invalid-request")
+
+
+def gate(caller: Caller, operation: Operation) -> None:
+    """Refuse what can be refused from the caller alone, before any record is looked up.
+
+    Raises:
+        AccessRefused: with the rule (G1, G2, G4, G5, G6) and its reason.
+    """
+    decision = engine.gate(_request(caller, operation, None, None), policies.current(), now=now())
+    if decision is not None:
+        raise AccessRefused(decision.rule, decision.reason)
+
+
+def subject(person_id: UUID | str) -> Subject:
+    """The person's facts and compiled directives, as they are now."""
+    facts = index.subject_facts(person_id)
+    pks = tuple(identifiers.identifier_pks(facts.id))
+    return Subject(
+        facts=facts,
+        identifier_pks=pks,
+        policy=directives.for_subject(facts, pks),
+        consent_epoch=directives.consent_epoch(pks),
+    )
+
+
+def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
+    """Decide each row by itself, with one reading of policy, grants and time.
+
+    Raises:
+        AccessRefused: break-glass asked for without a valid grant (G7), which depends on the caller.
+    """
+    at = now()
+    policy = policies.current()
+    request = _request(caller, operation, _emergency_grant(caller, about, at), _proxy_grant(caller, about))
+    allowed: list[tuple[R, Decision]] = []
+    denied: list[tuple[R, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    for row in rows:
+        document = row.facts(about.person_id)
+        facts[id(row)] = document
+        decision = engine.decide(request, document, about.policy, policy, now=at)
+        (allowed if decision.permitted else denied).append((row, decision))
+    if not allowed and any(decision.rule == "G7" for _, decision in denied):
+        raise AccessRefused("G7", "break-glass-invalid")
+    return Verdict(permitted=tuple(allowed), denied=tuple(denied), facts=facts, policy_epoch=directory.epoch())
+
+
+def still_permitted(caller: Caller, person_id: UUID | str, row: Row, operation: Operation) -> bool:
+    """Ask again, from what is in force now: for streams, late answers and links used later."""
+    return bool(permitted(caller, subject(person_id), [row], operation).permitted)
+
+
+def demographics(
+    caller: Caller, person_ids: Sequence[UUID], operation: Operation = Operation.QUERY
+) -> dict[UUID, PermittedPerson]:
+    """Of these persons, those the caller may know of, each with the sources that may be shown.
+
+    A person none of whose sources is permitted is not in the answer, exactly as one that does not exist.
+    """
+    found: dict[UUID, PermittedPerson] = {}
+    for person_id in person_ids:
+        about = subject(person_id)
+        rows = [DemographicsRow(record) for record in index.source_records(person_id)]
+        verdict = permitted(caller, about, rows, operation)
+        if verdict.permitted:
+            found[UUID(about.person_id)] = PermittedPerson(
+                person_id=UUID(about.person_id),
+                subject=about,
+                records=tuple(row.record for row in verdict.rows()),
+                verdict=verdict,
+            )
+    return found
+
+
+def question(caller: Caller, about: Subject, recipient_id: str) -> tuple[Verdict[DemographicsRow], Demographics | None]:
+    """Whether a question about this person may go to another community, and what it may say.
+
+    The question is itself a disclosure of the demographics pseudo-document to the community asked
+    (spec/consent.md 3, "Across communities"): recipient is the community, purpose and user the asker's. The
+    demographics are golden over the permitted sources only; None when nothing may leave.
+    """
+    asked = _as_recipient(caller, recipient_id)
+    rows = [DemographicsRow(record) for record in index.source_records(about.person_id)]
+    own = permitted(caller, about, rows, Operation.QUERY)
+    verdict = permitted(asked, about, own.rows(), Operation.NOTIFY)
+    if not verdict.permitted:
+        return verdict, None
+    return verdict, index.golden([row.record for row in verdict.rows()])
+
+
+def record(
+    event: recorder.Recording,
+    caller: Caller,
+    about: Subject,
+    verdict: Verdict[R],
+    *,
+    what: str,
+    shown: Callable[[R], Shown],
+    operation: Operation,
+    recipient: str | None = None,
+    **more: Any,
+) -> None:
+    """Put the verdict into the event: a disclosure per permitted row, the denied as one compact list.
+
+    `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
+    """
+    drafts = []
+    for row, decision in verdict.permitted:
+        facts = verdict.facts[id(row)]
+        name = shown(row)
+        drafts.append(
+            recorder.DisclosureDraft(
+                document_id=name.document_id,
+                unique_id=name.unique_id,
+                custodian=facts.custodian,
+                title=name.title,
+                type_display=name.type_display,
+                what=what,
+                labels=tuple(sorted(facts.labels)),
+                confidentiality=facts.confidentiality or "R",
+                rule=decision.rule,
+                reason=decision.reason,
+                basis=tuple(decision.basis),
+                obligations=decision.obligations,
+                recipient=recipient,
+            )
+        )
+    denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
+    first = (verdict.permitted or verdict.denied)[0][1] if (verdict.permitted or verdict.denied) else None
+    event.about(
+        UUID(about.person_id),
+        rule=first.rule if first else "",
+        reason=first.reason if first else "",
+        disclosures=tuple(drafts),
+        denied=denied,
+        decision=decision_record(caller, about, verdict, operation),
+        **more,
+    )
+
+
+def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], operation: Operation) -> dict[str, Any]:
+    """The decision record of one request: what a replay needs, no content (spec/consent.md 13)."""
+    return {
+        "request": {
+            "org": caller.organization_id,
+            "root_org": directory.root_of(caller.organization_id),
+            "user": caller.user_id,
+            "role": caller.role,
+            "purpose": caller.purpose,
+            "operation": operation.value,
+            "on_behalf_of": caller.on_behalf_of,
+            "relationship": caller.relationship,
+        },
+        "patient": about.person_id,
+        "considered": [f"{item.id}@{item.version}" for item in about.policy.directives],
+        "policy_epoch": verdict.policy_epoch,
+        "consent_epoch": about.consent_epoch,
+        "engine_version": ENGINE_VERSION,
+    }
+
+
+def _request(
+    caller: Caller, operation: Operation, break_glass_grant: BreakGlassGrant | None, proxy_grant: ProxyGrant | None
+) -> RequestFacts:
+    return RequestFacts(
+        organization=caller.organization_id,
+        user=caller.user_id,
+        role=caller.role,
+        purpose=caller.purpose,
+        operation=operation.value,
+        relationship=caller.relationship,
+        care_teams=caller.care_teams,
+        break_glass=break_glass_grant,
+        proxy_grant=proxy_grant,
+    )
+
+
+def _emergency_grant(caller: Caller, about: Subject, at: datetime) -> BreakGlassGrant | None:
+    if caller.purpose != "BTG":
+        return None
+    return break_glass.grant_for(caller.user_id, about.facts, about.identifier_pks, now=at)
+
+
+def _proxy_grant(caller: Caller, about: Subject) -> ProxyGrant | None:
+    if caller.role != "proxy":
+        return None
+    return proxies.grant_for(caller.user_id, about.facts, about.identifier_pks)
+
+
+def _as_recipient(caller: Caller, recipient_id: str) -> Caller:
+    """The same user and purpose, as the community that would receive the question."""
+    return replace(caller, organization_id=recipient_id, participant_id=recipient_id)

@@ -1,29 +1,105 @@
-"""Rows of the master patient index (spec/mpi.md section 2)."""
+"""Rows of the master patient index (spec/mpi.md section 2).
+
+Documents, folders, submission sets and consents of other apps hang on `PatientIdentifier`,
+never on `Person`: so link, merge and unmerge move nothing of theirs and undo exactly.
+"""
 
 from __future__ import annotations
 
 import uuid
 
 from django.db import models
+from django.db.models import Q
+from django.utils import timezone
 
 
 class Person(models.Model):
-    """The enterprise identity. A merge never deletes: the loser points at the survivor."""
+    """The enterprise identity. A merge never deletes: the loser points at the survivor.
+
+    `golden` is recomputed from the current records after every change, never patched.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged_from")
-    created_at = models.DateTimeField(auto_now_add=True)
+    golden = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(merged_into__isnull=True) | ~Q(merged_into=models.F("id")),
+                name="patients_person_not_into_itself",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)
 
 
 class SourceRecord(models.Model):
-    """One organization's record of a patient; versions are kept apart, immutable."""
+    """One organization's record of a patient; what it said is in immutable versions.
 
-    participant_id = models.TextField()  # directory id
-    created_at = models.DateTimeField(auto_now_add=True)
+    `participant_id` "hub" marks an anchor: a record without demographics that gives a person an
+    identifier in the hub's own authority. `replaced_by` is set where the organization itself said
+    that this record is a duplicate of another (ITI-104 resolve duplicate, ADT A40).
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        REPLACED = "replaced"
+        REMOVED = "removed"
+
+    participant_id = models.TextField(db_index=True)
+    status = models.TextField(choices=Status.choices, default=Status.ACTIVE)
+    current_version = models.ForeignKey(
+        "SourceRecordVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    replaced_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaces")
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(status__in=["active", "replaced", "removed"]), name="patients_record_status"
+            ),
+            models.CheckConstraint(
+                condition=Q(replaced_by__isnull=True) | Q(status="replaced"), name="patients_record_replaced"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} record {self.pk}"
+
+
+class SourceRecordVersion(models.Model):
+    """What one message said: as sent (`raw`) and as matched (`normalised`). Never changed.
+
+    A quarantined version was kept aside as a suspected overlay and never became current.
+    """
+
+    source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    raw = models.JSONField()
+    normalised = models.JSONField()
+    digest = models.BinaryField(max_length=16)
+    quarantined = models.BooleanField(default=False)
+    source = models.TextField(default="fhir")
+    actor = models.TextField(blank=True)
+    received_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["source_record", "version"], name="patients_version_unique"),
+        ]
+
+    def __str__(self) -> str:
+        return f"version {self.version} of record {self.source_record_id}"
 
 
 class PatientIdentifier(models.Model):
-    """A local identifier in the domain of an assigning authority (bare OID).
+    """A local identifier in the domain of an assigning authority (bare OID, or a URI).
 
     Documents, folders, submission sets and consents hang here, never on the person.
     """
@@ -31,15 +107,238 @@ class PatientIdentifier(models.Model):
     authority = models.TextField()
     value = models.TextField()
     source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="identifiers")
+    created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["authority", "value"], name="patients_identifier_unique")]
 
+    def __str__(self) -> str:
+        return f"{self.value}^^^&{self.authority}&ISO"
+
+
+class MatchModel(models.Model):
+    """A version of the match weights; at most one is active. None active: the built-in one."""
+
+    class Status(models.TextChoices):
+        SHADOW = "shadow"
+        ACTIVE = "active"
+        RETIRED = "retired"
+        REFUSED = "refused"
+
+    version = models.TextField(unique=True)
+    status = models.TextField(choices=Status.choices, default=Status.SHADOW)
+    parameters = models.JSONField()
+    statistics = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["status"], condition=Q(status="active"), name="patients_matchmodel_one_active"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.version
+
 
 class Link(models.Model):
-    """Which person a source record belongs to, from when until when."""
+    """Which person a source record belongs to, from when until when, and why.
+
+    One link of a record is current (`valid_to` empty and not rejected). A rejected link says
+    that a reviewer took the record away from that person.
+    """
+
+    class Kind(models.TextChoices):
+        AUTO = "auto"
+        MANUAL = "manual"
+        REJECTED = "rejected"
 
     source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="links")
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="links")
-    valid_from = models.DateTimeField(auto_now_add=True)
+    kind = models.TextField(choices=Kind.choices, default=Kind.AUTO)
+    model_version = models.TextField(blank=True)
+    score = models.FloatField(null=True, blank=True)  # bits
+    weights = models.JSONField(default=dict)  # field -> bits
+    reason = models.TextField(blank=True)
+    valid_from = models.DateTimeField(default=timezone.now)
     valid_to = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_record"],
+                condition=Q(valid_to__isnull=True) & ~Q(kind="rejected"),
+                name="patients_link_one_current",
+            ),
+            models.CheckConstraint(condition=Q(kind__in=["auto", "manual", "rejected"]), name="patients_link_kind"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["person", "source_record"],
+                condition=Q(valid_to__isnull=True) & ~Q(kind="rejected"),
+                name="patients_link_members",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"record {self.source_record_id} -> person {self.person_id}"
+
+
+class MatchDecision(models.Model):
+    """A reviewer's verdict on two records; sticky, and the same both ways (`record_a` < `record_b`).
+
+    `withdrawn_at` is set when the change it came with was undone.
+    """
+
+    class Verdict(models.TextChoices):
+        SAME = "same"
+        DIFFERENT = "different"
+
+    record_a = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="+")
+    record_b = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="+")
+    verdict = models.TextField(choices=Verdict.choices)
+    reviewer = models.TextField()
+    reason = models.TextField(blank=True)
+    decided_at = models.DateTimeField(default=timezone.now)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(record_a__lt=models.F("record_b")), name="patients_decision_ordered_pair"
+            ),
+            models.UniqueConstraint(
+                fields=["record_a", "record_b"],
+                condition=Q(withdrawn_at__isnull=True),
+                name="patients_decision_one_per_pair",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.record_a_id} and {self.record_b_id}: {self.verdict}"
+
+
+class IdentityEvent(models.Model):
+    """What happened to identities, in order. Append-only: a trigger refuses change and deletion.
+
+    `detail` holds what is needed to undo it exactly; `undoes` names the event that this one undid.
+    """
+
+    class Kind(models.TextChoices):
+        CREATED = "created"
+        LINKED = "linked"
+        UNLINKED = "unlinked"
+        MERGED = "merged"
+        UNMERGED = "unmerged"
+        SPLIT = "split"
+        REPLACED = "replaced"
+        REMOVED = "removed"
+        REVISED = "revised"
+        OVERLAY_SUSPECTED = "overlay-suspected"
+        SURVIVORSHIP_CHANGED = "survivorship-changed"
+
+    seq = models.BigAutoField(primary_key=True)
+    id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    kind = models.TextField(choices=Kind.choices)
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="events")
+    other_person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    source_record = models.ForeignKey(
+        SourceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="events"
+    )
+    undoes = models.OneToOneField("self", null=True, blank=True, on_delete=models.PROTECT, related_name="undone_by")
+    actor = models.TextField(blank=True)
+    reason = models.TextField(blank=True)
+    detail = models.JSONField(default=dict)
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["seq"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class BlockingKey(models.Model):
+    """64-bit hash of a blocking key of a record's current version; the primary key is the covering index."""
+
+    pk = models.CompositePrimaryKey("key", "record_id")
+    key = models.BigIntegerField()
+    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+")
+
+
+class SearchTerm(models.Model):
+    """A cleaned word of a record's current version, for search that starts with it."""
+
+    pk = models.CompositePrimaryKey("field", "term", "record_id")
+    field = models.TextField()
+    term = models.TextField(db_collation="C")
+    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+")
+
+
+class ReviewItem(models.Model):
+    """Something a steward must decide: a possible match, or a suspected overlay."""
+
+    class Kind(models.TextChoices):
+        POSSIBLE_MATCH = "possible-match"
+        OVERLAY = "overlay"
+        DUPLICATE_RESOLVED = "duplicate-resolved"
+
+    class Status(models.TextChoices):
+        OPEN = "open"
+        DEFERRED = "deferred"
+        DECIDED = "decided"
+
+    kind = models.TextField(choices=Kind.choices)
+    status = models.TextField(choices=Status.choices, default=Status.OPEN)
+    source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="reviews")
+    version = models.ForeignKey(SourceRecordVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="reviews")
+    candidate = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    score = models.FloatField(null=True, blank=True)
+    probability = models.FloatField(null=True, blank=True)
+    weights = models.JSONField(default=dict)
+    reason = models.TextField(blank=True)
+    claimed_by = models.TextField(blank=True)
+    decided_by = models.TextField(blank=True)
+    decision = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["status", "-probability"], name="patients_review_queue")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_record", "candidate"],
+                condition=Q(status="open", kind="possible-match"),
+                name="patients_review_one_open",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of record {self.source_record_id}"
+
+
+class ImportRun(models.Model):
+    """One bulk import: how far it is, and what came of each line."""
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    participant_id = models.TextField()
+    status = models.TextField(choices=Status.choices, default=Status.RUNNING)
+    read = models.BigIntegerField(default=0)
+    new = models.BigIntegerField(default=0)
+    linked = models.BigIntegerField(default=0)
+    review = models.BigIntegerField(default=0)
+    updated = models.BigIntegerField(default=0)
+    refused = models.BigIntegerField(default=0)
+    message = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return str(self.id)

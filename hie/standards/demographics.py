@@ -1,0 +1,226 @@
+"""A patient's demographics as a value, in the words of FHIR.
+
+Faces translate FHIR, HL7 v2 and CSV to and from these values; `patients` stores
+and matches them. They hold what the sender sent: several names, addresses and
+identifiers with their use and period; nothing is cleaned here. What has no
+attribute of its own stays, as JSON, in `extra`.
+
+Conventions: codes are bare FHIR codes (``official``, ``female``). Dates are FHIR
+date text (``1970``, ``1970-01``, ``1970-01-31``), as sent even where impossible.
+An identifier's `system` is a URI (``urn:oid:1.2.3``, ``http://…``); an authority
+is the bare OID, or the URI where there is no OID.
+
+Source: HL7 FHIR R4 Patient; IHE ITI PDQm, ITI-104; HL7 v2 PID.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, cast
+
+
+def authority_of(system: str) -> str:
+    """The bare OID of an ``urn:oid:`` system; any other system unchanged."""
+    return system[8:] if system[:8].lower() == "urn:oid:" else system
+
+
+def system_of(authority: str) -> str:
+    """The URI of an assigning authority: ``urn:oid:`` before a bare OID; a URI unchanged."""
+    return f"urn:oid:{authority}" if authority[:1].isdigit() else authority
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HumanName:
+    """One name. `use` is a FHIR name-use (``maiden`` and ``old`` are former names)."""
+
+    family: str = ""
+    given: tuple[str, ...] = ()
+    use: str = ""
+    text: str = ""
+    prefix: tuple[str, ...] = ()
+    suffix: tuple[str, ...] = ()
+    period_start: str = ""
+    period_end: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """One address; `lines` are the street lines as sent."""
+
+    lines: tuple[str, ...] = ()
+    city: str = ""
+    district: str = ""
+    state: str = ""
+    postal_code: str = ""
+    country: str = ""
+    use: str = ""
+    type: str = ""
+    text: str = ""
+    period_start: str = ""
+    period_end: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telecom:
+    """A phone number, e-mail address …; `system` is a FHIR contact-point-system."""
+
+    value: str
+    system: str = "phone"
+    use: str = ""
+    rank: int | None = None
+    period_start: str = ""
+    period_end: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identifier:
+    """An identifier in the namespace of a system; `type` is a code of HL7 table 0203 (``MR``, ``SS``)."""
+
+    system: str
+    value: str
+    type: str = ""
+    use: str = ""
+    assigner: str = ""
+    period_start: str = ""
+    period_end: str = ""
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def authority(self) -> str:
+        """The assigning authority: a bare OID where the system is one."""
+        return authority_of(self.system)
+
+    @property
+    def key(self) -> str:
+        """``system|value``, as FHIR search and the link file write it."""
+        return f"{self.system}|{self.value}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demographics:
+    """Everything one record says of one patient.
+
+    `deceased` is False, True, or the dateTime text; `multiple_birth` is False, True,
+    or the birth order; None means not said. `languages` are BCP 47 codes, the
+    preferred one first. `marital_status` and `gender` are FHIR codes.
+    """
+
+    names: tuple[HumanName, ...] = ()
+    birth_date: str = ""
+    gender: str = ""
+    addresses: tuple[Address, ...] = ()
+    telecoms: tuple[Telecom, ...] = ()
+    identifiers: tuple[Identifier, ...] = ()
+    mothers_maiden_name: str = ""
+    multiple_birth: bool | int | None = None
+    deceased: bool | str | None = None
+    languages: tuple[str, ...] = ()
+    marital_status: str = ""
+    birth_place: Address | None = None
+    occupation: str = ""
+    active: bool | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StringMatch:
+    """One string parameter: any of `values`; `modifier` is "", ``exact`` or ``contains``.
+
+    "" means: starts with, ignoring case, accents and punctuation.
+    """
+
+    values: tuple[str, ...]
+    modifier: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DateMatch:
+    """One date parameter: FHIR prefix (eq ne lt le gt ge sa eb) and date text of any precision."""
+
+    value: str
+    prefix: str = "eq"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierMatch:
+    """One token of ``identifier``: `system` None = any system, "" = none; `value` "" = any value."""
+
+    value: str
+    system: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientQuery:
+    """A PDQm search [ITI-78]. Every element of a tuple must hold; inside one, any value may.
+
+    `identifiers` and `birth_dates` are tuples (and) of tuples (or). `limit` bounds the answer.
+    """
+
+    ids: tuple[str, ...] = ()
+    family: tuple[StringMatch, ...] = ()
+    given: tuple[StringMatch, ...] = ()
+    name: tuple[StringMatch, ...] = ()
+    identifiers: tuple[tuple[IdentifierMatch, ...], ...] = ()
+    birth_dates: tuple[tuple[DateMatch, ...], ...] = ()
+    genders: tuple[str, ...] = ()
+    telecom: tuple[StringMatch, ...] = ()
+    phone: tuple[StringMatch, ...] = ()
+    email: tuple[StringMatch, ...] = ()
+    address: tuple[StringMatch, ...] = ()
+    address_city: tuple[StringMatch, ...] = ()
+    address_state: tuple[StringMatch, ...] = ()
+    address_country: tuple[StringMatch, ...] = ()
+    address_postal_code: tuple[StringMatch, ...] = ()
+    mothers_maiden_name: tuple[StringMatch, ...] = ()
+    active: bool | None = None
+    limit: int = 1000
+
+
+_NESTED: dict[str, type] = {
+    "names": HumanName,
+    "addresses": Address,
+    "telecoms": Telecom,
+    "identifiers": Identifier,
+}
+
+
+def _pack(value: Any) -> Any:
+    if is_dataclass(value):
+        out: dict[str, Any] = {}
+        for item in fields(value):
+            content = getattr(value, item.name)
+            if content is None or content == "" or content == () or content == {}:
+                continue
+            out[item.name] = _pack(content)
+        return out
+    if isinstance(value, tuple):
+        return [_pack(item) for item in value]
+    if isinstance(value, Mapping):
+        return dict(value)
+    return value
+
+
+def to_json(demographics: Demographics) -> dict[str, Any]:
+    """The value as JSON data for storage; empty members are left out. `from_json` is its inverse."""
+    return cast(dict[str, Any], _pack(demographics))
+
+
+def _unpack(kind: type, data: Mapping[str, Any]) -> Any:
+    return kind(**{key: tuple(content) if isinstance(content, list) else content for key, content in data.items()})
+
+
+def from_json(data: Mapping[str, Any]) -> Demographics:
+    """Demographics from what `to_json` gave."""
+    values: dict[str, Any] = {}
+    for key, content in data.items():
+        if key in _NESTED:
+            values[key] = tuple(_unpack(_NESTED[key], item) for item in content)
+        elif key == "birth_place":
+            values[key] = _unpack(Address, content)
+        else:
+            values[key] = tuple(content) if isinstance(content, list) else content
+    return Demographics(**values)

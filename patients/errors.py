@@ -1,0 +1,45 @@
+"""Refusals of the patient index."""
+
+from __future__ import annotations
+
+from hie.standards.errors import HubError
+
+
+class UnknownPatient(HubError):
+    """No such patient is known to this hub."""
+
+
+class UnknownIdentityEvent(HubError):
+    """No such identity event, or not one that can be undone."""
+
+
+class AlreadyUndone(HubError):
+    """This identity change was undone before."""
+
+
+class InvalidMerge(HubError):
+    """These two cannot be merged."""
+
+
+class MissingIdentifier(HubError):
+    """A record needs a local identifier in its organization's assigning authority."""
+
+    element = "Patient.identifier"
+
+
+class IdentifierNotOwned(HubError):
+    """This identifier belongs to a record of another organization."""
+
+    element = "Patient.identifier"
+
+
+class UnusableDemographics(HubError):
+    """These demographics cannot be taken."""
+
+
+class UnusableFile(HubError):
+    """The file to import cannot be read."""
+
+
+class ModelRefused(HubError):
+    """A trained match model did not pass the guard and was not activated."""

@@ -1,0 +1,187 @@
+"""Identifiers and the persons they lead to. Reads are one statement each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection, transaction
+
+from patients.demographics import ResolvedIdentifier, authority_of
+from patients.errors import UnknownPatient
+from patients.models import IdentityEvent, Link, PatientIdentifier, Person, SourceRecord
+
+HUB = "hub"
+"""The participant id of anchors: records that only give a person an identifier of the hub's own."""
+
+_MAX_REDIRECTS = 64
+
+_RESOLVE = """
+SELECT i.id, i.authority, i.value, l.person_id, r.id, r.participant_id, r.status = 'active'
+  FROM patients_patientidentifier i
+  JOIN patients_sourcerecord r ON r.id = i.source_record_id
+  JOIN patients_link l ON l.source_record_id = r.id AND l.valid_to IS NULL AND l.kind <> 'rejected'
+"""
+
+
+def _resolved(row: Sequence[object]) -> ResolvedIdentifier:
+    pk, authority, value, person_id, record_id, participant_id, active = row
+    return ResolvedIdentifier(
+        pk=pk,  # type: ignore[arg-type]  # columns of _RESOLVE, typed by the tables
+        authority=authority,  # type: ignore[arg-type]
+        value=value,  # type: ignore[arg-type]
+        person_id=person_id,  # type: ignore[arg-type]
+        source_record_id=record_id,  # type: ignore[arg-type]
+        participant_id=participant_id,  # type: ignore[arg-type]
+        active=active,  # type: ignore[arg-type]
+    )
+
+
+def resolve(authority_oid: str, value: str) -> ResolvedIdentifier | None:
+    """The identifier in the domain of an authority (bare OID, ``urn:oid:`` or URI), or None.
+
+    An identifier of a replaced or removed record still resolves, with `active` False, so that
+    what hangs on it stays reachable. 1 query.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_RESOLVE + "WHERE i.authority = %s AND i.value = %s", [authority_of(authority_oid), value])
+        row = cursor.fetchone()
+    return _resolved(row) if row else None
+
+
+def resolve_many(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ResolvedIdentifier]:
+    """Several (authority, value) pairs at once; unknown ones are absent. 1 query."""
+    wanted = [(authority_of(authority), value) for authority, value in keys]
+    if not wanted:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _RESOLVE + "JOIN unnest(%s::text[], %s::text[]) AS w(a, v) ON w.a = i.authority AND w.v = i.value",
+            [[a for a, _ in wanted], [v for _, v in wanted]],
+        )
+        found = [_resolved(row) for row in cursor.fetchall()]
+    return {(item.authority, item.value): item for item in found}
+
+
+def by_pk(pks: Iterable[int]) -> dict[int, ResolvedIdentifier]:
+    """Identifiers by their row ids; unknown ones are absent. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RESOLVE + "WHERE i.id = ANY(%s)", [list(pks)])
+        found = [_resolved(row) for row in cursor.fetchall()]
+    return {item.pk: item for item in found}
+
+
+def of_person(person_id: UUID | str) -> list[ResolvedIdentifier]:
+    """Every identifier that leads to this person, inactive ones too, by authority and value. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_RESOLVE + "WHERE l.person_id = %s ORDER BY i.authority, i.value, i.id", [_uuid(person_id)])
+        return [_resolved(row) for row in cursor.fetchall()]
+
+
+def identifier_pks(person_id: UUID | str) -> list[int]:
+    """Row ids of every identifier that leads to this person, inactive ones and anchors too. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.id FROM patients_patientidentifier i JOIN patients_link l ON l.source_record_id = i.source_record_id"
+            " AND l.valid_to IS NULL AND l.kind <> 'rejected' WHERE l.person_id = %s ORDER BY i.id",
+            [_uuid(person_id)],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+def person_of_pk(pk: int) -> UUID:
+    """The person an identifier leads to now.
+
+    Raises:
+        UnknownPatient: no identifier has this row id.
+    """
+    found = persons_of([pk])
+    if pk not in found:
+        raise UnknownPatient
+    return found[pk]
+
+
+def persons_of(pks: Iterable[int]) -> dict[int, UUID]:
+    """The persons of several identifiers by row id; unknown ones are absent. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.id, l.person_id FROM patients_patientidentifier i JOIN patients_link l"
+            " ON l.source_record_id = i.source_record_id AND l.valid_to IS NULL AND l.kind <> 'rejected'"
+            " WHERE i.id = ANY(%s)",
+            [list(pks)],
+        )
+        return dict(cursor.fetchall())
+
+
+def survivor(person_id: UUID | str) -> UUID | None:
+    """The person that this one has become by merges (itself when it was not merged); None when unknown. 1 query."""
+    try:
+        wanted = _uuid(person_id)
+    except ValueError:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE chain(id, merged_into_id, depth) AS ("
+            " SELECT id, merged_into_id, 0 FROM patients_person WHERE id = %s"
+            " UNION ALL SELECT p.id, p.merged_into_id, c.depth + 1 FROM patients_person p"
+            " JOIN chain c ON p.id = c.merged_into_id WHERE c.depth < %s)"
+            " SELECT id FROM chain WHERE merged_into_id IS NULL",
+            [wanted, _MAX_REDIRECTS],
+        )
+        row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def anchor(person_id: UUID | str) -> ResolvedIdentifier:
+    """An identifier in the hub's own authority that leads to this person: found, or made now.
+
+    Anchors travel with merge and unmerge like any record.
+
+    Raises:
+        UnknownPatient: there is no such person, or it was merged away.
+    """
+    wanted = _uuid(person_id)
+    with transaction.atomic():
+        # Lock the person: two requests may ask for its first anchor at once, or a merge may run.
+        person = Person.objects.select_for_update().filter(pk=wanted).first()
+        if person is None or person.merged_into_id is not None:
+            raise UnknownPatient
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _RESOLVE
+                + "WHERE l.person_id = %s AND r.participant_id = %s AND r.status = 'active' ORDER BY i.id LIMIT 1",
+                [wanted, HUB],
+            )
+            row = cursor.fetchone()
+        if row:
+            return _resolved(row)
+        return _new_anchor(person)
+
+
+def _new_anchor(person: Person) -> ResolvedIdentifier:
+    record = SourceRecord.objects.create(participant_id=HUB)
+    taken = PatientIdentifier.objects.filter(authority=settings.HUB_ASSIGNING_AUTHORITY, value=str(person.id)).exists()
+    identifier = PatientIdentifier.objects.create(
+        authority=settings.HUB_ASSIGNING_AUTHORITY,
+        # An earlier anchor of this person may have moved away by an unlink: then any further one is numbered.
+        value=f"{person.id}.{record.pk}" if taken else str(person.id),
+        source_record=record,
+    )
+    Link.objects.create(source_record=record, person=person, kind=Link.Kind.MANUAL, reason="anchor of the hub")
+    IdentityEvent.objects.create(
+        kind=IdentityEvent.Kind.LINKED, person=person, source_record=record, actor=HUB, reason="anchor of the hub"
+    )
+    return ResolvedIdentifier(
+        pk=identifier.pk,
+        authority=identifier.authority,
+        value=identifier.value,
+        person_id=person.id,
+        source_record_id=record.pk,
+        participant_id=HUB,
+        active=True,
+    )
+
+
+def _uuid(value: UUID | str) -> UUID:
+    return value if isinstance(value, UUID) else UUID(value)

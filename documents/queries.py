@@ -1,0 +1,680 @@
+"""Reads of the registry: rows as values, newest first, a constant number of statements each.
+
+Nothing here asks whether the caller may see a row: `hie.exchange.access` does, and is the only
+way to these functions.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+from uuid import UUID
+
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from documents import codec, dtm
+from documents.filters import (
+    CodeToken,
+    DateAttribute,
+    DateCriterion,
+    DateRange,
+    EntryFilter,
+    ListFilter,
+    NameMatch,
+    Position,
+)
+from documents.metadata import (
+    AssociationMetadata,
+    AssociationType,
+    CodedValue,
+    EntryMetadata,
+    FolderMetadata,
+    Status,
+    SubmissionSetMetadata,
+)
+from documents.models import (
+    Association,
+    AuthorRow,
+    DocumentEntry,
+    EntryCode,
+    Folder,
+    FolderCode,
+    ReferenceIdRow,
+    ReviewItem,
+    SubmissionSet,
+)
+from hie.standards.facts import DocumentFacts
+
+_ListRow = TypeVar("_ListRow", SubmissionSet, Folder)
+
+MIME_CLASS = "urn:ietf:bcp:13"
+RESOURCE_CLASS = "http://hl7.org/fhir/resource-types"
+ENCOUNTER_REFERENCE = "urn:ihe:iti:xds:2015:encounterId"
+_DERIVING = (
+    AssociationType.XFRM.value,
+    AssociationType.XFRM_RPLC.value,
+    AssociationType.IS_SNAPSHOT_OF.value,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntryRow:
+    """A registered entry: its metadata as registered, with what the registry added.
+
+    `associations` are the relationships (not memberships) with this entry at either end.
+    `submission_set_uuid` and `submission_time` are those of the submission that brought it.
+    `sources` are the rows it was derived from (transformed, snapshot), filled by `entries`.
+    """
+
+    metadata: EntryMetadata
+    identifier_pk: int
+    binary_id: str | None
+    custodian: str
+    associations: tuple[AssociationMetadata, ...]
+    registered_at: datetime
+    updated_at: datetime
+    sorted_at: datetime
+    pk: int
+    submission_set_uuid: str
+    submission_time: str
+    labels: frozenset[str] = frozenset()
+    confidentiality: str | None = None
+    labelled: bool = False
+    label_version: int = 1
+    restricted: bool = False
+    sources: tuple[EntryRow, ...] = ()
+
+    @property
+    def entry_uuid(self) -> str:
+        """``urn:uuid:…``, as the metadata has it."""
+        return self.metadata.entry_uuid
+
+    @property
+    def position(self) -> Position:
+        """Where a list that ends with this row is to be continued."""
+        return Position(sorted_at=self.sorted_at, pk=self.pk)
+
+    def facts(self, person_id: UUID | str) -> DocumentFacts:
+        """The document as policy sees it, for the person the index says it is about.
+
+        The facts carry the entry's UUID without the ``urn:uuid:`` in front, as audit and FHIR ids do.
+        Source: spec/consent.md section 3.
+        """
+        entry = self.metadata
+        classes = {
+            f"{MIME_CLASS}|{entry.mime_type.split(';')[0].strip().lower()}",
+            f"{RESOURCE_CLASS}|DocumentReference",
+        }
+        classes.update(code.key for code in (entry.class_code, entry.format_code) if code is not None)
+        clinical = {code.key for code in entry.event_codes}
+        if entry.type_code is not None:
+            # A type such as LOINC 34117-2 is what a rule may call the document class as well.
+            clinical.add(entry.type_code.key)
+            classes.add(entry.type_code.key)
+        authors = {inst.id for author in entry.authors for inst in author.institutions if inst.id}
+        authors.update(author.person.id for author in entry.authors if author.person is not None and author.person.id)
+        encounter = next((r.value for r in entry.reference_ids if r.type_code == ENCOUNTER_REFERENCE), None)
+        own = entry.entry_uuid
+        return DocumentFacts(
+            id=bare_uuid(own),
+            patient=str(person_id),
+            custodian=self.custodian,
+            authors=tuple(sorted(authors)),
+            classes=frozenset(classes),
+            codes=frozenset(clinical),
+            confidentiality=self.confidentiality,
+            labels=self.labels,
+            labelled=self.labelled,
+            service_start=_fhir(entry.service_start_time),
+            service_stop=_fhir(entry.service_stop_time),
+            created=_fhir(entry.creation_time),
+            encounter=encounter,
+            related=tuple(sorted({bare_uuid(a.target) for a in self.associations if a.source == own})),
+            depends_on=(),
+            derived_from=tuple(source.facts(person_id) for source in self.sources),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmissionSetRow:
+    """A registered submission set; `members` are entry UUIDs (``urn:uuid:…``) in order of registration."""
+
+    metadata: SubmissionSetMetadata
+    identifier_pk: int
+    custodian: str
+    members: tuple[str, ...]
+    registered_at: datetime
+    sorted_at: datetime
+    pk: int
+    status: Status = Status.APPROVED
+
+    @property
+    def position(self) -> Position:
+        """Where a list that ends with this row is to be continued."""
+        return Position(sorted_at=self.sorted_at, pk=self.pk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FolderRow:
+    """A registered folder; `members` are the UUIDs of its entries; `last_update_time` is the registry's."""
+
+    metadata: FolderMetadata
+    identifier_pk: int
+    custodian: str
+    members: tuple[str, ...]
+    last_update_time: datetime
+    registered_at: datetime
+    sorted_at: datetime
+    pk: int
+    status: Status = Status.APPROVED
+
+    @property
+    def position(self) -> Position:
+        """Where a list that ends with this row is to be continued."""
+        return Position(sorted_at=self.sorted_at, pk=self.pk)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReviewRow:
+    """A document accepted with doubts and not yet looked at by a person."""
+
+    id: int
+    entry_uuid: str
+    reasons: tuple[str, ...]
+    custodian: str
+    opened_at: datetime
+
+
+# -- entries ------------------------------------------------------------------------------------
+
+
+def entries(
+    identifier_pks: Iterable[int],
+    filter: EntryFilter | None = None,
+    *,
+    limit: int | None = None,
+    after: Position | None = None,
+) -> list[EntryRow]:
+    """Entries of these patient identifiers that pass the filter, newest first.
+
+    Newest by creationTime (registration where there is none), ties by primary key; continues
+    behind `after`. Two statements whatever the count; one more for each step of derivation.
+    """
+    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks))
+    rows = _apply_entry_filter(rows, filter or EntryFilter())
+    if after is not None:
+        rows = rows.filter(Q(sorted_at__lt=after.sorted_at) | Q(sorted_at=after.sorted_at, pk__lt=after.pk))
+    rows = rows.order_by("-sorted_at", "-pk")
+    return _entry_values(rows[:limit] if limit is not None else rows)
+
+
+def entry(entry_uuid: UUID | str) -> EntryRow | None:
+    """One entry by its UUID (with or without ``urn:uuid:``), or None. Two statements."""
+    key = as_uuid(entry_uuid)
+    if key is None:
+        return None
+    found = _entry_values(_entry_rows().filter(entry_uuid=key))
+    return found[0] if found else None
+
+
+def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
+    """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements."""
+    keys = [key for key in map(as_uuid, entry_uuids) if key is not None]
+    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))} if keys else {}
+
+
+def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
+    """Every entry whose document these bytes are, newest first. Two statements."""
+    key = as_uuid(binary_id)
+    if key is None:
+        return []
+    return _entry_values(_entry_rows().filter(binary_id=key).order_by("-sorted_at", "-pk"))
+
+
+def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = None) -> list[EntryRow]:
+    """Every entry that names this document, newest first. Two statements."""
+    rows = _entry_rows().filter(unique_id=unique_id)
+    if repository_unique_id is not None:
+        rows = rows.filter(repository_unique_id=repository_unique_id)
+    return _entry_values(rows.order_by("-sorted_at", "-pk"))
+
+
+def _entry_rows() -> QuerySet[DocumentEntry]:
+    return DocumentEntry.objects.annotate(
+        set_uuid=F("submission_set__entry_uuid"), set_time=F("submission_set__submission_time")
+    )
+
+
+def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozenset()) -> list[EntryRow]:
+    found = list(rows)
+    if not found:
+        return []
+    keys = [row.entry_uuid for row in found]
+    ends: dict[UUID, list[AssociationMetadata]] = {key: [] for key in keys}
+    relations = (
+        Association.objects.filter(Q(source__in=keys) | Q(target__in=keys))
+        .exclude(type=AssociationType.HAS_MEMBER.value)
+        .filter(availability_status=Status.APPROVED.value)
+        .order_by("pk")
+    )
+    derived: dict[str, list[str]] = {}
+    for relation in relations:
+        value = association_value(relation)
+        for end in {relation.source, relation.target} & ends.keys():
+            ends[end].append(value)
+        if relation.type in _DERIVING and relation.source in ends:
+            derived.setdefault(value.source, []).append(value.target)
+    values = [_entry_value(row, tuple(ends[row.entry_uuid])) for row in found]
+    seen = _seen | {value.entry_uuid for value in values}
+    wanted = {target for targets in derived.values() for target in targets}
+    known = {value.entry_uuid: value for value in values}
+    missing = [UUID(bare_uuid(target)) for target in wanted - seen]
+    if missing:
+        for source in _entry_values(_entry_rows().filter(entry_uuid__in=missing), seen):
+            known[source.entry_uuid] = source
+    if not derived:
+        return values
+    return [_with_sources(value, derived, known, frozenset()) for value in values]
+
+
+def _with_sources(
+    value: EntryRow, derived: dict[str, list[str]], known: dict[str, EntryRow], path: frozenset[str]
+) -> EntryRow:
+    path = path | {value.entry_uuid}  # a ring of associations must not be followed for ever
+    targets = [known[t] for t in derived.get(value.entry_uuid, ()) if t in known and t not in path]
+    if not targets:
+        return value
+    return replace(value, sources=tuple(_with_sources(t, derived, known, path) for t in targets))
+
+
+def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ...]) -> EntryRow:
+    metadata = replace(
+        codec.decode_entry(row.metadata),
+        availability_status=Status(row.availability_status),
+        version=row.version,
+    )
+    return EntryRow(
+        metadata=metadata,
+        identifier_pk=row.patient_identifier_id,
+        binary_id=None if row.binary_id is None else str(row.binary_id),
+        custodian=row.custodian,
+        associations=associations,
+        registered_at=row.registered_at,
+        updated_at=row.updated_at,
+        sorted_at=row.sorted_at,
+        pk=row.pk,
+        submission_set_uuid=f"urn:uuid:{row.set_uuid}",  # type: ignore[attr-defined]  # annotated by _entry_rows
+        submission_time=row.set_time,  # type: ignore[attr-defined]  # annotated by _entry_rows
+        labels=frozenset(row.labels),
+        confidentiality=row.confidentiality,
+        labelled=row.labelled,
+        label_version=row.label_version,
+        restricted=row.restricted,
+    )
+
+
+def association_value(row: Association) -> AssociationMetadata:
+    """An association row as the value it was registered from."""
+    documentation = None
+    if row.documentation_code is not None:
+        documentation = CodedValue(
+            code=row.documentation_code,
+            scheme=row.documentation_scheme or "",
+            display=row.documentation_display or "",
+        )
+    return AssociationMetadata(
+        entry_uuid=f"urn:uuid:{row.entry_uuid}",
+        type=AssociationType(row.type),
+        source=f"urn:uuid:{row.source}",
+        target=f"urn:uuid:{row.target}",
+        submission_set_status=row.submission_set_status,
+        documentation=documentation,
+        extra=row.extra,
+    )
+
+
+def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> QuerySet[DocumentEntry]:
+    if asked.ids:
+        rows = rows.filter(entry_uuid__in=asked.ids)
+    if asked.statuses:
+        rows = rows.filter(availability_status__in=[status.value for status in asked.statuses])
+    if asked.object_types:
+        rows = rows.filter(object_type__in=asked.object_types)
+    if asked.mime_types:
+        rows = rows.filter(mime_type__in=asked.mime_types)
+    if asked.custodians:
+        rows = rows.filter(custodian__in=asked.custodians)
+    if asked.registered_until is not None:
+        rows = rows.filter(registered_at__lte=asked.registered_until)
+    for criterion in asked.codes:
+        having = Exists(
+            EntryCode.objects.filter(
+                _token_condition(criterion.any_of), entry=OuterRef("pk"), attribute=criterion.attribute.value
+            )
+        )
+        rows = rows.filter(~having if criterion.negate else having)
+    for date in asked.dates:
+        rows = rows.filter(_entry_date_condition(date))
+    for names in asked.author_family:
+        rows = rows.filter(Exists(AuthorRow.objects.filter(_name_condition(names, "family"), entry=OuterRef("pk"))))
+    for names in asked.author_given:
+        rows = rows.filter(Exists(AuthorRow.objects.filter(_name_condition(names, "given"), entry=OuterRef("pk"))))
+    for identifiers in asked.identifiers:
+        rows = rows.filter(_identifier_condition(identifiers))
+    for references in asked.related:
+        condition = Q(pk__in=[])
+        for token in references:
+            one = Q(value=token.value)
+            if token.authority is not None:
+                one &= Q(authority=token.authority)
+            if token.type_code is not None:
+                one &= Q(type_code=token.type_code)
+            condition |= one
+        rows = rows.filter(Exists(ReferenceIdRow.objects.filter(condition, entry=OuterRef("pk"))))
+    return rows
+
+
+# -- submission sets and folders ----------------------------------------------------------------
+
+
+def submission_sets(
+    identifier_pks: Iterable[int],
+    filter: ListFilter | None = None,
+    *,
+    limit: int | None = None,
+    after: Position | None = None,
+) -> list[SubmissionSetRow]:
+    """Submission sets of these patient identifiers, newest submissionTime first. Two statements."""
+    asked = filter or ListFilter()
+    rows = SubmissionSet.objects.filter(patient_identifier__in=list(identifier_pks))
+    if asked.source_ids:
+        rows = rows.filter(source_id__in=asked.source_ids)
+    for tokens in asked.codes:
+        condition = Q(pk__in=[])
+        for token in tokens:
+            one = Q()
+            if token.code is not None:
+                one &= Q(content_type_code=token.code)
+            if token.scheme is not None:
+                one &= Q(content_type_scheme=token.scheme)
+            condition |= one
+        rows = rows.filter(condition)
+    for names in asked.source_family:
+        rows = rows.filter(
+            Exists(AuthorRow.objects.filter(_name_condition(names, "family"), submission_set=OuterRef("pk")))
+        )
+    for names in asked.source_given:
+        rows = rows.filter(
+            Exists(AuthorRow.objects.filter(_name_condition(names, "given"), submission_set=OuterRef("pk")))
+        )
+    for date in asked.dates:
+        if date.attribute is DateAttribute.LAST_UPDATED:
+            rows = rows.filter(_any_range(date.any_of, "registered_at", None))
+        else:
+            rows = rows.filter(_any_range(date.any_of, "submission_time_from", "submission_time_until"))
+    return _set_values(_list_rows(rows, asked, "submission_time_from", limit, after))
+
+
+def submission_set(entry_uuid: UUID | str) -> SubmissionSetRow | None:
+    """One submission set by its UUID, or None. Two statements."""
+    key = as_uuid(entry_uuid)
+    found = [] if key is None else _set_values(SubmissionSet.objects.filter(entry_uuid=key))
+    return found[0] if found else None
+
+
+def folders(
+    identifier_pks: Iterable[int],
+    filter: ListFilter | None = None,
+    *,
+    limit: int | None = None,
+    after: Position | None = None,
+) -> list[FolderRow]:
+    """Folders of these patient identifiers, last updated first. Two statements."""
+    asked = filter or ListFilter()
+    rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks))
+    for tokens in asked.codes:
+        rows = rows.filter(Exists(FolderCode.objects.filter(_token_condition(tokens), folder=OuterRef("pk"))))
+    for date in asked.dates:
+        rows = rows.filter(_any_range(date.any_of, "last_update_time", None))
+    return _folder_values(_list_rows(rows, asked, "last_update_time", limit, after))
+
+
+def folder(entry_uuid: UUID | str) -> FolderRow | None:
+    """One folder by its UUID, or None. Two statements."""
+    key = as_uuid(entry_uuid)
+    found = [] if key is None else _folder_values(Folder.objects.filter(entry_uuid=key))
+    return found[0] if found else None
+
+
+def _list_rows(
+    rows: QuerySet[_ListRow], asked: ListFilter, sort_key: str, limit: int | None, after: Position | None
+) -> QuerySet[_ListRow]:
+    if asked.ids:
+        rows = rows.filter(entry_uuid__in=asked.ids)
+    if asked.statuses:
+        rows = rows.filter(availability_status__in=[status.value for status in asked.statuses])
+    for identifiers in asked.identifiers:
+        rows = rows.filter(_identifier_condition(identifiers))
+    if asked.members:
+        rows = rows.filter(
+            Exists(
+                Association.objects.filter(
+                    source=OuterRef("entry_uuid"), type=AssociationType.HAS_MEMBER.value, target__in=asked.members
+                )
+            )
+        )
+    if asked.registered_until is not None:
+        rows = rows.filter(registered_at__lte=asked.registered_until)
+    if after is not None:
+        rows = rows.filter(
+            Q(**{f"{sort_key}__lt": after.sorted_at}) | Q(**{sort_key: after.sorted_at, "pk__lt": after.pk})
+        )
+    rows = rows.order_by(f"-{sort_key}", "-pk")
+    return rows[:limit] if limit is not None else rows
+
+
+def _members(keys: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
+    members: dict[UUID, list[str]] = {key: [] for key in keys}
+    for source, target in (
+        Association.objects.filter(
+            source__in=keys, type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
+        )
+        .order_by("pk")
+        .values_list("source", "target")
+    ):
+        members[source].append(f"urn:uuid:{target}")
+    return {key: tuple(dict.fromkeys(found)) for key, found in members.items()}
+
+
+def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
+    found = list(rows)
+    members = _members([row.entry_uuid for row in found]) if found else {}
+    return [
+        SubmissionSetRow(
+            metadata=codec.decode_submission_set(row.metadata),
+            identifier_pk=row.patient_identifier_id,
+            custodian=row.custodian,
+            members=members[row.entry_uuid],
+            registered_at=row.registered_at,
+            sorted_at=row.submission_time_from,
+            pk=row.pk,
+            status=Status(row.availability_status),
+        )
+        for row in found
+    ]
+
+
+def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
+    found = list(rows)
+    members = _members([row.entry_uuid for row in found]) if found else {}
+    return [
+        FolderRow(
+            metadata=replace(codec.decode_folder(row.metadata), version=row.version),
+            identifier_pk=row.patient_identifier_id,
+            custodian=row.custodian,
+            members=members[row.entry_uuid],
+            last_update_time=row.last_update_time,
+            registered_at=row.registered_at,
+            sorted_at=row.last_update_time,
+            pk=row.pk,
+            status=Status(row.availability_status),
+        )
+        for row in found
+    ]
+
+
+# -- review -------------------------------------------------------------------------------------
+
+
+def open_reviews(*, limit: int = 100) -> list[ReviewRow]:
+    """Documents waiting for a person, longest waiting first. One statement."""
+    rows = ReviewItem.objects.filter(closed_at__isnull=True).select_related("entry").order_by("opened_at", "pk")
+    return [
+        ReviewRow(
+            id=row.pk,
+            entry_uuid=f"urn:uuid:{row.entry.entry_uuid}",
+            reasons=tuple(row.reasons),
+            custodian=row.entry.custodian,
+            opened_at=row.opened_at,
+        )
+        for row in rows[:limit]
+    ]
+
+
+# -- conditions ---------------------------------------------------------------------------------
+
+
+def _token_condition(tokens: Sequence[CodeToken]) -> Q:
+    condition = Q(pk__in=[])
+    for token in tokens:
+        one = Q()
+        if token.code is not None:
+            one &= Q(code=token.code)
+        if token.scheme is not None:
+            one &= Q(scheme=token.scheme)
+        condition |= one
+    return condition
+
+
+def _identifier_condition(identifiers: Sequence[str]) -> Q:
+    condition = Q(unique_id__in=list(identifiers))
+    keys = [key for key in map(as_uuid, identifiers) if key is not None]
+    return condition | Q(entry_uuid__in=keys) if keys else condition
+
+
+def _name_condition(names: Sequence[NameMatch], part: str) -> Q:
+    condition = Q(pk__in=[])
+    for name in names:
+        if name.mode == "exact":
+            condition |= Q(**{part: name.text})
+        elif name.mode == "contains":
+            condition |= Q(**{f"{part}_key__contains": codec.folded(name.text)})
+        else:
+            condition |= Q(**{f"{part}_key__startswith": codec.folded(name.text)})
+    return condition
+
+
+def _entry_date_condition(criterion: DateCriterion) -> Q:
+    attribute = criterion.attribute
+    if attribute is DateAttribute.CREATION:
+        return _any_range(criterion.any_of, "creation_time_from", "creation_time_until")
+    if attribute is DateAttribute.DATE:
+        return _any_range(
+            criterion.any_of, "submission_set__submission_time_from", "submission_set__submission_time_until"
+        )
+    if attribute is DateAttribute.LAST_UPDATED:
+        return _any_range(criterion.any_of, "updated_at", None)
+    condition = Q(pk__in=[])
+    for asked in criterion.any_of:
+        condition |= _period_condition(asked)
+    return condition
+
+
+def _any_range(ranges: Sequence[DateRange], lower: str, upper: str | None) -> Q:
+    """FHIR comparison of an interval ``[lower, upper)`` (an instant when `upper` is None) with each range."""
+    condition = Q(pk__in=[])
+    for asked in ranges:
+        condition |= _range_condition(asked, lower, upper)
+    return condition
+
+
+def _range_condition(asked: DateRange, lower: str, upper: str | None) -> Q:
+    # An instant t is the interval that ends just behind t: "ends after x" is then t >= x.
+    ends_after = f"{upper}__gt" if upper else f"{lower}__gte"
+    ends_by = f"{upper}__lte" if upper else f"{lower}__lt"
+    within = Q(**{f"{lower}__gte": asked.start, ends_by: asked.end})
+    match asked.prefix:
+        case "ne":
+            return Q(**{f"{lower}__isnull": False}) & ~within
+        case "gt":
+            return Q(**{ends_after: asked.end})
+        case "lt":
+            return Q(**{f"{lower}__lt": asked.start})
+        case "ge":
+            return Q(**{ends_after: asked.end}) | within | Q(**{f"{lower}__gte": asked.start})
+        case "le":
+            return Q(**{f"{lower}__lt": asked.start}) | within | Q(**{ends_by: asked.end})
+        case "sa":
+            return Q(**{f"{lower}__gte": asked.end})
+        case "eb":
+            return Q(**{ends_by: asked.start})
+        case "ap":
+            return Q(**{f"{lower}__lt": asked.end, ends_after: asked.start})
+        case _:
+            return within
+
+
+def _period_condition(asked: DateRange) -> Q:
+    """FHIR comparison of the service period, whose open ends reach for ever; no time at all never matches.
+
+    A bare date asks for overlap, as ITI-67 says.
+    """
+    known = Q(service_start_time_from__isnull=False) | Q(service_stop_time_from__isnull=False)
+
+    def starts(operator: str, moment: datetime) -> Q:
+        return Q(**{f"service_start_time_from__{operator}": moment})
+
+    def stops(operator: str, moment: datetime) -> Q:
+        return Q(**{f"service_stop_time_until__{operator}": moment})
+
+    open_start, open_stop = Q(service_start_time_from__isnull=True), Q(service_stop_time_until__isnull=True)
+    overlap = (starts("lt", asked.end) | open_start) & (stops("gt", asked.start) | open_stop)
+    match asked.prefix:
+        case "ne":
+            return known & ~(starts("gte", asked.start) & stops("lte", asked.end))
+        case "gt":
+            return known & (stops("gt", asked.end) | open_stop)
+        case "lt":
+            return known & (starts("lt", asked.start) | open_start)
+        case "ge":
+            return known & (stops("gt", asked.start) | open_stop)
+        case "le":
+            return known & (starts("lt", asked.end) | open_start)
+        case "sa":
+            return starts("gte", asked.end)
+        case "eb":
+            return stops("lte", asked.start)
+        case _:
+            return known & overlap
+
+
+def as_uuid(text: UUID | str) -> UUID | None:
+    """A UUID with or without ``urn:uuid:`` in front, or None when it is none."""
+    if isinstance(text, UUID):
+        return text
+    try:
+        return uuid.UUID(bare_uuid(text))
+    except ValueError:
+        return None
+
+
+def bare_uuid(text: str) -> str:
+    """The UUID text behind ``urn:uuid:``."""
+    return text.removeprefix("urn:uuid:").lower()
+
+
+def _fhir(time: str | None) -> str | None:
+    return None if time is None else dtm.to_fhir(time)

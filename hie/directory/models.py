@@ -1,0 +1,279 @@
+"""Rows of the directory: who takes part in the exchange, and how each is known and reached.
+
+A change to a table that policy reads (participants, agreements, authorities, endpoints, keys,
+certificates) raises the policy epoch by a trigger in the same transaction
+(migration ``0002_policy_epoch``), so no writer, the admin included, can forget it.
+
+Source: spec/consent.md 3 and 11; design.md "participants".
+"""
+
+from __future__ import annotations
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import F, Q
+
+
+class ParticipantType(models.TextChoices):
+    HOSPITAL = "hospital", "Hospital"
+    PRIMARY_CARE = "primary-care", "Primary care"
+    LAB = "lab", "Laboratory"
+    IMAGING = "imaging", "Imaging centre"
+    PHARMACY = "pharmacy", "Pharmacy"
+    PAYER = "payer", "Payer"
+    PUBLIC_HEALTH = "public-health", "Public health"
+    RESEARCH = "research", "Research"
+    SUD_PROGRAM = "sud-program", "Substance-use program"
+    TELEHEALTH = "telehealth", "Telehealth"
+    LAW_ENFORCEMENT = "law-enforcement", "Law enforcement"
+    PATIENT_PORTAL = "patient-portal", "Patient portal"
+    COMMUNITY = "community", "Community"
+
+
+class Standing(models.TextChoices):
+    """Of a registration and of an agreement; only `active` takes part."""
+
+    ACTIVE = "active", "Active"
+    SUSPENDED = "suspended", "Suspended"
+    TERMINATED = "terminated", "Terminated"
+
+
+class EndpointKind(models.TextChoices):
+    FHIR = "fhir", "FHIR"
+    XCA_QUERY = "xca-query", "XCA query"
+    XCA_RETRIEVE = "xca-retrieve", "XCA retrieve"
+    XCPD = "xcpd", "XCPD"
+    XDS_REPOSITORY = "xds-repository", "XDS repository"
+    MLLP = "mllp", "MLLP"
+
+
+def _texts() -> ArrayField:
+    return ArrayField(models.TextField(), default=list, blank=True)
+
+
+class Participant(models.Model):
+    """An organization, department or community. Blank or null fields are inherited from `part_of`."""
+
+    id = models.TextField(primary_key=True)
+    name = models.TextField()
+    type = models.TextField(choices=ParticipantType.choices)
+    organization_oid = models.TextField("organization OID")
+    part_of = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="parts", verbose_name="part of"
+    )
+    jurisdiction = models.TextField(blank=True, default="", help_text="Empty: as the organization above it.")
+    status = models.TextField(choices=Standing.choices, default=Standing.ACTIVE)
+    client_id = models.TextField("client id")
+    jwks_url = models.TextField("JWKS URL", blank=True, default="")
+    scopes = _texts()
+    default_role = models.TextField(blank=True, default="")
+    default_purpose = models.TextField(blank=True, default="")
+    part2_program = models.BooleanField("42 CFR Part 2 program", null=True, blank=True)
+    requires_relationship = models.BooleanField(null=True, blank=True)
+    home_community_id = models.TextField(blank=True, default="")
+    source_id = models.TextField(blank=True, default="")
+    hl7v2_application = models.TextField("HL7 v2 application (MSH-3)", blank=True, default="")
+    hl7v2_facility = models.TextField("HL7 v2 facility (MSH-4)", blank=True, default="")
+    release_policy = models.JSONField(default=list, blank=True)
+    rate_per_s = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
+    burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
+    concurrency = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
+    registered_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["organization_oid"], name="directory_participant_organization_oid"),
+            models.UniqueConstraint(fields=["client_id"], name="directory_participant_client_id"),
+            models.UniqueConstraint(
+                fields=["home_community_id"],
+                name="directory_participant_home_community_id",
+                condition=~Q(home_community_id=""),
+            ),
+            models.UniqueConstraint(
+                fields=["hl7v2_application", "hl7v2_facility"],
+                name="directory_participant_hl7v2_sender",
+                condition=~Q(hl7v2_application=""),
+            ),
+            models.UniqueConstraint(
+                fields=["source_id"], name="directory_participant_source_id", condition=~Q(source_id="")
+            ),
+            models.CheckConstraint(
+                name="directory_participant_not_its_own_part", condition=Q(part_of=None) | ~Q(part_of=F("id"))
+            ),
+            models.CheckConstraint(name="directory_participant_type", condition=Q(type__in=ParticipantType.values)),
+            models.CheckConstraint(name="directory_participant_status", condition=Q(status__in=Standing.values)),
+            models.CheckConstraint(name="directory_participant_default_never_btg", condition=~Q(default_purpose="BTG")),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class Agreement(models.Model):
+    """One version of a participation agreement; the highest version counts, earlier ones are kept."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="agreements")
+    version = models.PositiveIntegerField()
+    status = models.TextField(choices=Standing.choices, default=Standing.ACTIVE)
+    start = models.TextField(help_text="FHIR date or dateTime, in the participant's time zone.")
+    end = models.TextField(blank=True, default="")
+    purposes = _texts()
+    labels_documents = models.BooleanField(default=False)
+    decision_point = models.BooleanField(default=False)
+    obligations = _texts()
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    recorded_by = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["participant", "-version"]
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "version"], name="directory_agreement_version"),
+            models.CheckConstraint(name="directory_agreement_status", condition=Q(status__in=Standing.values)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} v{self.version}"
+
+
+class AssigningAuthority(models.Model):
+    """The domain in which a participant issues patient identifiers; the OID is bare."""
+
+    oid = models.TextField("OID", primary_key=True)
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="authorities")
+
+    class Meta:
+        ordering = ["oid"]
+        verbose_name_plural = "assigning authorities"
+
+    def __str__(self) -> str:
+        return self.oid
+
+
+class Endpoint(models.Model):
+    """Where a participant is reached. One row a kind and address."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="endpoints")
+    kind = models.TextField(choices=EndpointKind.choices)
+    url = models.TextField("URL")
+    repository_unique_id = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["participant", "kind", "url"]
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "kind", "url"], name="directory_endpoint_address"),
+            models.CheckConstraint(name="directory_endpoint_kind", condition=Q(kind__in=EndpointKind.values)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.url}"
+
+
+class ClientKey(models.Model):
+    """A client's public key by value. Several at once let a client change keys without a gap."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="keys")
+    kid = models.TextField()
+    jwk = models.JSONField("JWK")
+    not_before = models.DateTimeField(null=True, blank=True)
+    expires = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["participant", "kid"]
+        constraints = [models.UniqueConstraint(fields=["participant", "kid"], name="directory_client_key_kid")]
+
+    def __str__(self) -> str:
+        return self.kid
+
+
+class Certificate(models.Model):
+    """A TLS client certificate of a participant; `thumbprint` is SHA-256 over DER, lower hex."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="certificates")
+    pem = models.TextField("PEM")
+    thumbprint = models.TextField()
+    not_before = models.DateTimeField()
+    expires = models.DateTimeField()
+
+    class Meta:
+        ordering = ["participant", "thumbprint"]
+        constraints = [models.UniqueConstraint(fields=["thumbprint"], name="directory_certificate_thumbprint")]
+
+    def __str__(self) -> str:
+        return self.thumbprint
+
+
+class Facility(models.Model):
+    """A place where a participant gives care."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="facilities")
+    oid = models.TextField("OID", blank=True, default="")
+    name = models.TextField()
+    address = models.TextField(blank=True, default="")
+    active = models.BooleanField(default=True)
+
+    class Meta:
+        ordering = ["participant", "name"]
+        verbose_name_plural = "facilities"
+        constraints = [
+            models.UniqueConstraint(fields=["oid"], name="directory_facility_oid", condition=~Q(oid="")),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Practitioner(models.Model):
+    """A person who uses the exchange for a participant; `user_id` is as tokens name it."""
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="users")
+    user_id = models.TextField("user", help_text="Practitioner/…")
+    name = models.TextField()
+    role = models.TextField()
+    purposes = _texts()
+
+    class Meta:
+        ordering = ["participant", "user_id"]
+        constraints = [models.UniqueConstraint(fields=["participant", "user_id"], name="directory_practitioner_user")]
+
+    def __str__(self) -> str:
+        return self.user_id
+
+
+class PolicyEpoch(models.Model):
+    """One row: a number that is new after every change of policy data.
+
+    The number comes from a sequence, so one that was rolled back is never given
+    again and a cache keyed by it cannot hold what was never committed.
+    """
+
+    value = models.BigIntegerField()
+
+    class Meta:
+        constraints = [models.CheckConstraint(name="directory_policy_epoch_single", condition=Q(id=1))]
+
+    def __str__(self) -> str:
+        return str(self.value)
+
+
+class DirectoryChange(models.Model):
+    """History: who changed what of which participant, when and why. Never edited."""
+
+    class Kind(models.TextChoices):
+        CREATED = "created", "Created"
+        UPDATED = "updated", "Updated"
+        SUSPENDED = "suspended", "Suspended"
+        REINSTATED = "reinstated", "Reinstated"
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.TextField()
+    participant_id = models.TextField(db_index=True)
+    kind = models.TextField(choices=Kind.choices)
+    reason = models.TextField(blank=True, default="")
+    changed = models.JSONField(default=dict, help_text="member: [before, after]")
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.participant_id}"

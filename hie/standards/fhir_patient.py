@@ -1,0 +1,355 @@
+"""A FHIR R4 Patient to and from `Demographics`, losing nothing.
+
+Elements without an attribute of their own are kept as JSON in `extra` of the value
+they stood in, and come back in `to_fhir`. Types and required codes are checked here;
+profile rules are the face's.
+
+Source: HL7 FHIR R4 Patient, HumanName, Address, ContactPoint, Identifier;
+extensions patient-mothersMaidenName and patient-birthPlace.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
+from hie.standards.errors import MalformedContent
+
+MOTHERS_MAIDEN_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
+BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
+MARITAL_STATUS = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+
+_DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?\Z")
+_DATE_TIME = re.compile(
+    r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])"
+    r"(T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9]))?)?)?\Z"
+)
+_GENDERS = ("male", "female", "other", "unknown")
+_NAME_USES = ("usual", "official", "temp", "nickname", "anonymous", "old", "maiden")
+_ADDRESS_USES = ("home", "work", "temp", "old", "billing")
+_ADDRESS_TYPES = ("postal", "physical", "both")
+_TELECOM_SYSTEMS = ("phone", "fax", "email", "pager", "url", "sms", "other")
+_TELECOM_USES = ("home", "work", "temp", "old", "mobile")
+_IDENTIFIER_USES = ("usual", "official", "temp", "secondary", "old")
+
+
+def _bad(element: str, expected: str) -> MalformedContent:
+    return MalformedContent(f"{element} must be {expected}", element=element)
+
+
+def _object(value: Any, element: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise _bad(element, "an object")
+    return value
+
+
+def _objects(data: Mapping[str, Any], key: str, element: str) -> list[tuple[Mapping[str, Any], str]]:
+    items = data.get(key, [])
+    if not isinstance(items, list):
+        raise _bad(f"{element}.{key}", "a list")
+    return [(_object(item, f"{element}.{key}[{n}]"), f"{element}.{key}[{n}]") for n, item in enumerate(items)]
+
+
+def _text(data: Mapping[str, Any], key: str, element: str, allowed: Sequence[str] = ()) -> str:
+    value = data.get(key)
+    if value is None:
+        return ""
+    if not isinstance(value, str):
+        raise _bad(f"{element}.{key}", "text")
+    if "\x00" in value:
+        raise _bad(f"{element}.{key}", "text without NUL")
+    if allowed and value not in allowed:
+        raise _bad(f"{element}.{key}", "one of " + ", ".join(allowed))
+    return value
+
+
+def _texts(data: Mapping[str, Any], key: str, element: str) -> tuple[str, ...]:
+    values = data.get(key, [])
+    if not isinstance(values, list):
+        raise _bad(f"{element}.{key}", "a list of text")
+    for value in values:
+        # null stands where the text is replaced by an extension (`_given`).
+        if value is not None and (not isinstance(value, str) or "\x00" in value):
+            raise _bad(f"{element}.{key}", "a list of text")
+    return tuple(value or "" for value in values)
+
+
+def _period(data: Mapping[str, Any], element: str) -> tuple[str, str]:
+    period = data.get("period")
+    if period is None:
+        return "", ""
+    checked = _object(period, f"{element}.period")
+    bounds = []
+    for key in ("start", "end"):
+        text = _text(checked, key, f"{element}.period")
+        if text and not _DATE_TIME.match(text):
+            raise _bad(f"{element}.period.{key}", "a FHIR dateTime")
+        bounds.append(text)
+    return bounds[0], bounds[1]
+
+
+def _rest(data: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
+    rest = {key: value for key, value in data.items() if key not in known}
+    period = data.get("period")
+    if isinstance(period, Mapping) and set(period) - {"start", "end"}:
+        rest["period"] = dict(period)
+    return rest
+
+
+_NAME = frozenset({"use", "text", "family", "given", "prefix", "suffix", "period"})
+_ADDRESS = frozenset({"use", "type", "text", "line", "city", "district", "state", "postalCode", "country", "period"})
+_TELECOM = frozenset({"system", "value", "use", "rank", "period"})
+_IDENTIFIER = frozenset({"system", "value", "use", "period"})
+_PATIENT = frozenset(
+    {
+        "resourceType", "id", "meta", "active", "name", "telecom", "gender", "birthDate", "deceasedBoolean",
+        "deceasedDateTime", "address", "multipleBirthBoolean", "multipleBirthInteger", "identifier",
+    }
+)  # fmt: skip
+
+
+def name_from_fhir(data: Mapping[str, Any], element: str = "Patient.name") -> HumanName:
+    """One HumanName."""
+    start, end = _period(data, element)
+    return HumanName(
+        family=_text(data, "family", element),
+        given=_texts(data, "given", element),
+        use=_text(data, "use", element, _NAME_USES),
+        text=_text(data, "text", element),
+        prefix=_texts(data, "prefix", element),
+        suffix=_texts(data, "suffix", element),
+        period_start=start,
+        period_end=end,
+        extra=_rest(data, _NAME),
+    )
+
+
+def address_from_fhir(data: Mapping[str, Any], element: str = "Patient.address") -> Address:
+    """One Address."""
+    start, end = _period(data, element)
+    return Address(
+        lines=_texts(data, "line", element),
+        city=_text(data, "city", element),
+        district=_text(data, "district", element),
+        state=_text(data, "state", element),
+        postal_code=_text(data, "postalCode", element),
+        country=_text(data, "country", element),
+        use=_text(data, "use", element, _ADDRESS_USES),
+        type=_text(data, "type", element, _ADDRESS_TYPES),
+        text=_text(data, "text", element),
+        period_start=start,
+        period_end=end,
+        extra=_rest(data, _ADDRESS),
+    )
+
+
+def telecom_from_fhir(data: Mapping[str, Any], element: str = "Patient.telecom") -> Telecom:
+    """One ContactPoint."""
+    start, end = _period(data, element)
+    rank = data.get("rank")
+    if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
+        raise _bad(f"{element}.rank", "a positive integer")
+    return Telecom(
+        value=_text(data, "value", element),
+        system=_text(data, "system", element, _TELECOM_SYSTEMS),
+        use=_text(data, "use", element, _TELECOM_USES),
+        rank=rank,
+        period_start=start,
+        period_end=end,
+        extra=_rest(data, _TELECOM),
+    )
+
+
+def identifier_from_fhir(data: Mapping[str, Any], element: str = "Patient.identifier") -> Identifier:
+    """One Identifier; `type` is its code of HL7 table 0203, else the first code it carries."""
+    start, end = _period(data, element)
+    kind = ""
+    if data.get("type") is not None:
+        concept = _object(data["type"], f"{element}.type")
+        codings = [coding for coding, _ in _objects(concept, "coding", f"{element}.type")]
+        for coding in sorted(codings, key=lambda c: c.get("system") != V2_0203):
+            kind = kind or _text(coding, "code", f"{element}.type.coding")
+    assigner = ""
+    if isinstance(data.get("assigner"), Mapping):
+        assigner = _text(data["assigner"], "display", f"{element}.assigner")
+    return Identifier(
+        system=_text(data, "system", element),
+        value=_text(data, "value", element).strip(),
+        type=kind,
+        use=_text(data, "use", element, _IDENTIFIER_USES),
+        assigner=assigner,
+        period_start=start,
+        period_end=end,
+        extra=_rest(data, _IDENTIFIER),
+    )
+
+
+def from_fhir(resource: Mapping[str, Any]) -> Demographics:
+    """A Patient resource as demographics; `id` and `meta` are the server's own and left out.
+
+    Raises:
+        MalformedContent: `element` names what does not fit the resource.
+    """
+    data = _object(resource, "Patient")
+    if data.get("resourceType") != "Patient":
+        raise _bad("Patient.resourceType", "Patient")
+    birth_date = _text(data, "birthDate", "Patient")
+    if birth_date and not _DATE.match(birth_date):
+        raise _bad("Patient.birthDate", "a FHIR date")
+    deceased: bool | str | None = _boolean(data, "deceasedBoolean")
+    if data.get("deceasedDateTime") is not None:
+        deceased = _text(data, "deceasedDateTime", "Patient")
+        if not _DATE_TIME.match(deceased):
+            raise _bad("Patient.deceasedDateTime", "a FHIR dateTime")
+    multiple: bool | int | None = _boolean(data, "multipleBirthBoolean")
+    if data.get("multipleBirthInteger") is not None:
+        multiple = data["multipleBirthInteger"]
+        if not isinstance(multiple, int) or isinstance(multiple, bool):
+            raise _bad("Patient.multipleBirthInteger", "an integer")
+    maiden, birth_place = _extensions(data)
+    return Demographics(
+        names=tuple(name_from_fhir(item, element) for item, element in _objects(data, "name", "Patient")),
+        birth_date=birth_date,
+        gender=_text(data, "gender", "Patient", _GENDERS),
+        addresses=tuple(address_from_fhir(item, element) for item, element in _objects(data, "address", "Patient")),
+        telecoms=tuple(telecom_from_fhir(item, element) for item, element in _objects(data, "telecom", "Patient")),
+        identifiers=tuple(
+            identifier_from_fhir(item, element) for item, element in _objects(data, "identifier", "Patient")
+        ),
+        mothers_maiden_name=maiden,
+        multiple_birth=multiple,
+        deceased=deceased,
+        languages=_languages(data),
+        marital_status=_marital_status(data),
+        birth_place=birth_place,
+        active=_boolean(data, "active"),
+        extra=_rest(data, _PATIENT),
+    )
+
+
+def _boolean(data: Mapping[str, Any], key: str) -> bool | None:
+    value = data.get(key)
+    if value is not None and not isinstance(value, bool):
+        raise _bad(f"Patient.{key}", "true or false")
+    return value
+
+
+def _extensions(data: Mapping[str, Any]) -> tuple[str, Address | None]:
+    maiden, birth_place = "", None
+    for extension, element in _objects(data, "extension", "Patient"):
+        if extension.get("url") == MOTHERS_MAIDEN_NAME:
+            maiden = _text(extension, "valueString", element)
+        elif extension.get("url") == BIRTH_PLACE and extension.get("valueAddress") is not None:
+            birth_place = address_from_fhir(
+                _object(extension["valueAddress"], f"{element}.valueAddress"), f"{element}.valueAddress"
+            )
+    return maiden, birth_place
+
+
+def _languages(data: Mapping[str, Any]) -> tuple[str, ...]:
+    found: list[tuple[bool, str]] = []
+    for item, element in _objects(data, "communication", "Patient"):
+        concept = _object(item.get("language", {}), f"{element}.language")
+        codes = [_text(coding, "code", where) for coding, where in _objects(concept, "coding", f"{element}.language")]
+        found += [(item.get("preferred") is not True, code) for code in codes[:1] if code]
+    return tuple(code for _, code in sorted(found, key=lambda pair: pair[0]))
+
+
+def _marital_status(data: Mapping[str, Any]) -> str:
+    if data.get("maritalStatus") is None:
+        return ""
+    concept = _object(data["maritalStatus"], "Patient.maritalStatus")
+    codings = _objects(concept, "coding", "Patient.maritalStatus")
+    return _text(codings[0][0], "code", codings[0][1]) if codings else ""
+
+
+def _put(target: dict[str, Any], **values: Any) -> dict[str, Any]:
+    for key, value in values.items():
+        if value is not None and value != "" and value != () and value != []:
+            target[key] = value
+    return target
+
+
+def _with_period(out: dict[str, Any], start: str, end: str, extra: Mapping[str, Any]) -> dict[str, Any]:
+    if start or end:
+        out["period"] = _put({}, start=start, end=end)
+    out.update(extra)
+    return out
+
+
+def _list(values: Sequence[str]) -> list[str | None]:
+    return [value or None for value in values]
+
+
+def name_to_fhir(name: HumanName) -> dict[str, Any]:
+    """One HumanName."""
+    out = _put(
+        {}, use=name.use, text=name.text, family=name.family, given=_list(name.given),
+        prefix=_list(name.prefix), suffix=_list(name.suffix),
+    )  # fmt: skip
+    return _with_period(out, name.period_start, name.period_end, name.extra)
+
+
+def address_to_fhir(address: Address) -> dict[str, Any]:
+    """One Address."""
+    out = _put(
+        {}, use=address.use, type=address.type, text=address.text, line=_list(address.lines), city=address.city,
+        district=address.district, state=address.state, postalCode=address.postal_code, country=address.country,
+    )  # fmt: skip
+    return _with_period(out, address.period_start, address.period_end, address.extra)
+
+
+def telecom_to_fhir(telecom: Telecom) -> dict[str, Any]:
+    """One ContactPoint."""
+    out = _put({}, system=telecom.system, value=telecom.value, use=telecom.use, rank=telecom.rank)
+    return _with_period(out, telecom.period_start, telecom.period_end, telecom.extra)
+
+
+def identifier_to_fhir(identifier: Identifier) -> dict[str, Any]:
+    """One Identifier."""
+    out = _put({}, use=identifier.use, system=identifier.system, value=identifier.value)
+    if identifier.type and "type" not in identifier.extra:
+        out["type"] = {"coding": [{"system": V2_0203, "code": identifier.type}]}
+    if identifier.assigner and "assigner" not in identifier.extra:
+        out["assigner"] = {"display": identifier.assigner}
+    return _with_period(out, identifier.period_start, identifier.period_end, identifier.extra)
+
+
+def to_fhir(demographics: Demographics) -> dict[str, Any]:
+    """A Patient resource without `id` and `meta`, which are the face's. Inverse of `from_fhir`."""
+    value = demographics
+    out: dict[str, Any] = {"resourceType": "Patient"}
+    extra = dict(value.extra)
+    extensions = list(extra.pop("extension", []))
+    urls = {extension.get("url") for extension in extensions}
+    if value.mothers_maiden_name and MOTHERS_MAIDEN_NAME not in urls:
+        extensions.append({"url": MOTHERS_MAIDEN_NAME, "valueString": value.mothers_maiden_name})
+    if value.birth_place is not None and BIRTH_PLACE not in urls:
+        extensions.append({"url": BIRTH_PLACE, "valueAddress": address_to_fhir(value.birth_place)})
+    _put(
+        out,
+        extension=extensions,
+        identifier=[identifier_to_fhir(item) for item in value.identifiers],
+        active=value.active,
+        name=[name_to_fhir(item) for item in value.names],
+        telecom=[telecom_to_fhir(item) for item in value.telecoms],
+        gender=value.gender,
+        birthDate=value.birth_date,
+    )
+    if value.deceased is not None:
+        out["deceasedBoolean" if isinstance(value.deceased, bool) else "deceasedDateTime"] = value.deceased
+    _put(out, address=[address_to_fhir(item) for item in value.addresses])
+    if value.marital_status and "maritalStatus" not in extra:
+        out["maritalStatus"] = {"coding": [{"system": MARITAL_STATUS, "code": value.marital_status}]}
+    if value.multiple_birth is not None:
+        key = "multipleBirthBoolean" if isinstance(value.multiple_birth, bool) else "multipleBirthInteger"
+        out[key] = value.multiple_birth
+    if value.languages and "communication" not in extra:
+        out["communication"] = [
+            {"language": {"coding": [{"system": "urn:ietf:bcp:47", "code": code}]}} for code in value.languages
+        ]
+    out.update(extra)
+    return out

@@ -1,0 +1,474 @@
+"""The door of the FHIR face: one dispatcher that authenticates, routes, reads, calls one handler and answers.
+
+What every interaction shares is here and nowhere else: token and scope, limits, content negotiation, size of
+bodies, refusals as OperationOutcome, the general headers. Source: spec/fhir.md 1.
+"""
+
+from __future__ import annotations
+
+import gzip
+import logging
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http.request import RawPostDataException, UnreadablePostError
+from django.utils.http import http_date
+from django.views.decorators.csrf import csrf_exempt
+
+from hie.faces.fhir import capability, outcome, search, transaction
+from hie.faces.fhir.errors import (
+    BodyTooLarge,
+    FhirSyntax,
+    InvalidResource,
+    MethodNotAllowed,
+    NotAcceptable,
+    NotFound,
+    ScopeMissing,
+    UnsupportedBody,
+)
+from hie.faces.fhir.outcome import Issue
+from hie.faces.fhir.resources import Interaction, OperationDefinition, Resource, resources
+from hie.standards import fhir
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller
+from hie.standards.fhir import JsonObject
+from hie.trust import limits, scopes, tokens
+
+log = logging.getLogger("hie.fhir")
+
+JSON_TYPE = "application/fhir+json; charset=utf-8"
+_JSON_NAMES = frozenset({"application/fhir+json", "application/json", "text/json", "json"})
+_XML_NAMES = frozenset({"application/fhir+xml", "application/xml", "text/xml", "xml"})
+_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:\-]{1,64}$", re.ASCII)
+_GZIP_FROM = 1400
+MAX_FORM = 1 << 20
+
+
+def base_url() -> str:
+    """The absolute address of this face, without a slash at its end."""
+    return f"{settings.BASE_URL}/fhir"
+
+
+def max_body() -> int:
+    """Bytes taken for a JSON body, after decompression; larger documents come raw to ``Binary``."""
+    return int(getattr(settings, "FHIR_MAX_BODY_BYTES", 64 * 1024 * 1024))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefer:
+    """The Prefer header: `returns` is minimal, representation or OperationOutcome."""
+
+    returns: str = "representation"
+    strict: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class FhirRequest:
+    """What a handler gets: who asks, what for, the parsed search or body.
+
+    `body` is the checked resource, `raw` the bytes it came in (an audit needs the request as sent);
+    a handler that declared ``raw`` reads `http` itself. `criteria` of a conditional interaction is in `query`.
+    """
+
+    http: HttpRequest
+    caller: Caller
+    resource: Resource | None = None
+    id: str = ""
+    version: str = ""
+    query: search.Query = field(default_factory=search.Query)
+    body: JsonObject | None = None
+    raw: bytes = b""
+    prefer: Prefer = field(default_factory=Prefer)
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    @property
+    def base(self) -> str:
+        """Absolute base of this face."""
+        return base_url()
+
+    @property
+    def url(self) -> str:
+        """Absolute address of the resource type."""
+        return f"{base_url()}/{self.resource.type}" if self.resource else base_url()
+
+    @property
+    def resource_body(self) -> JsonObject:
+        """The body, which is there for every interaction declared with one."""
+        if self.body is None:
+            raise FhirSyntax("a body is needed")
+        return self.body
+
+
+@dataclass(slots=True, kw_only=True)
+class Answer:
+    """What a handler gives back: a resource, or bytes, or a stream of bytes, or nothing."""
+
+    status: int = 200
+    resource: JsonObject | None = None
+    stream: Iterator[bytes] | None = None
+    content_type: str = JSON_TYPE
+    headers: dict[str, str] = field(default_factory=dict)
+    compress: bool = True
+
+
+def stored(
+    request: FhirRequest,
+    resource: JsonObject,
+    *,
+    status: int,
+    location: str,
+    version: str = "1",
+    last_updated: datetime | None = None,
+) -> Answer:
+    """The answer to a create or update: headers always, the body as `Prefer` asks.
+
+    `location` is relative (``Type/id``).
+    """
+    headers = {"Location": f"{request.base}/{location}/_history/{version}", "ETag": f'W/"{version}"'}
+    if last_updated is not None:
+        headers["Last-Modified"] = http_date(last_updated.timestamp())
+    if request.prefer.returns == "minimal":
+        return Answer(status=status, headers=headers)
+    if request.prefer.returns == "OperationOutcome":
+        done = outcome.outcome([Issue(severity="information", code="informational", diagnostics="stored")])
+        return Answer(status=status, resource=done, headers=headers)
+    return Answer(status=status, resource=resource, headers=headers)
+
+
+# --- the view ---------------------------------------------------------------------------------------------------------
+
+
+@csrf_exempt
+def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
+    """Every request to ``/fhir``."""
+    request_id = http.headers.get("X-Request-Id", "")
+    if not _REQUEST_ID.match(request_id):
+        request_id = str(uuid4())
+    http.META["HTTP_X_REQUEST_ID"] = request_id
+    held = ExitStack()
+    try:
+        answer = _answer(http, path, held)
+        response = _response(http, answer)
+    except HubError as error:
+        response = _refusal(http, error)
+    except (UnreadablePostError, RawPostDataException) as error:
+        response = _refusal(http, FhirSyntax("the body broke off"), cause=error)
+    except Exception:
+        incident = str(uuid4())
+        log.exception("incident %s at %s", incident, http.method)
+        issue = Issue(severity="fatal", code="exception", diagnostics=f"incident {incident}")
+        response = HttpResponse(fhir.dumps(outcome.outcome([issue])), status=500, content_type=JSON_TYPE)
+    if response.streaming:
+        response._resource_closers.append(held.close)  # type: ignore[attr-defined]  # Django's own hook for close()
+    else:
+        held.close()
+    response.headers["X-Request-Id"] = request_id
+    response.headers["X-Content-Type-Options"] = "nosniff"
+    response.headers.setdefault("Cache-Control", "no-store")
+    return response
+
+
+def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
+    method = http.method or ""
+    if path in ("metadata", ".well-known/smart-configuration"):
+        if method not in ("GET", "HEAD"):
+            raise MethodNotAllowed("only GET is offered here", allow=("GET", "HEAD"))
+        if path == "metadata":
+            negotiate(http)
+            return Answer(resource=capability.statement(), headers={"Cache-Control": "public, max-age=60"})
+        return Answer(
+            resource=capability.smart_configuration(),
+            content_type="application/json",
+            headers={"Cache-Control": "public, max-age=60"},
+        )
+    caller = tokens.authenticate(http)
+    held.enter_context(limits.admit(caller))
+    if path in ("", "/"):
+        return _root(http, caller)
+    return _typed(http, caller, path.strip("/").split("/"))
+
+
+def _root(http: HttpRequest, caller: Caller) -> Answer:
+    if http.method != "POST":
+        raise MethodNotAllowed("the base takes transactions only", allow=("POST",))
+    negotiate(http)
+    _need_scope(caller, "DocumentReference", transaction.INTERACTION)
+    request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
+    _read_body(request, transaction.INTERACTION, "Bundle")
+    return transaction.INTERACTION.handler(request)
+
+
+def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:
+    resource = resources().get(parts[0])
+    if resource is None:
+        raise NotFound("no such resource type on this server")
+    request = FhirRequest(http=http, caller=caller, resource=resource, prefer=_prefer(http))
+    interaction, is_search = _route(http, resource, parts[1:], request)
+    if not interaction.negotiates:
+        negotiate(http)
+    _need_scope(caller, resource.type, interaction)
+    if is_search:
+        given = search.pairs(http.META.get("QUERY_STRING", ""))
+        if http.method == "POST":
+            given = given + _form(http)
+        request.query = search.parse(resource, given, base=request.base, strict=request.prefer.strict)
+    if interaction.body == "json":
+        _read_body(request, interaction, resource.type)
+    return interaction.handler(request)
+
+
+def _route(http: HttpRequest, resource: Resource, parts: list[str], request: FhirRequest) -> tuple[Interaction, bool]:
+    """The interaction of a path below a resource type, and whether its parameters are a search.
+
+    Raises:
+        NotFound: no such path. MethodNotAllowed: the path is there, the method is not.
+    """
+    method = http.method or ""
+    reading = method in ("GET", "HEAD")
+    offered: dict[str, Interaction | None]
+    if not parts:
+        conditional = bool(http.META.get("QUERY_STRING"))
+        offered = {
+            "GET": resource.search,
+            "HEAD": resource.search,
+            "POST": resource.create,
+            "PUT": resource.conditional_update,
+            "DELETE": resource.conditional_delete,
+        }
+        found = _pick(offered, method)
+        return found, reading or (conditional and method in ("PUT", "DELETE"))
+    if parts == ["_search"]:
+        return _pick({"POST": resource.search}, method), True
+    if parts[0].startswith("$") and len(parts) == 1:
+        return _operation(resource, parts[0][1:], method, on_instance=False), False
+    request.id = parts[0]
+    if not fhir.ID.match(request.id):
+        raise NotFound("no such resource")
+    if len(parts) == 1:
+        offered = {
+            "GET": resource.read,
+            "HEAD": resource.read,
+            "PUT": resource.update,
+            "DELETE": resource.delete,
+        }
+        return _pick(offered, method), False
+    if len(parts) == 2 and parts[1].startswith("$"):
+        return _operation(resource, parts[1][1:], method, on_instance=True), False
+    if len(parts) == 3 and parts[1] == "_history" and resource.vread is not None:
+        request.version = parts[2]
+        return _pick({"GET": resource.vread, "HEAD": resource.vread}, method), False
+    raise NotFound("no such resource")
+
+
+def _pick(offered: Mapping[str, Interaction | None], method: str) -> Interaction:
+    found = offered.get(method)
+    if found is None:
+        allow = tuple(name for name, interaction in offered.items() if interaction is not None)
+        raise MethodNotAllowed("this interaction is not offered here", allow=allow)
+    return found
+
+
+def _operation(resource: Resource, name: str, method: str, *, on_instance: bool) -> Interaction:
+    found: OperationDefinition | None = next(
+        (op for op in resource.operations if op.name == name and (op.on_instance if on_instance else op.on_type)), None
+    )
+    if found is None:
+        raise NotFound("no such operation")
+    if method not in found.methods and not (method == "HEAD" and "GET" in found.methods):
+        raise MethodNotAllowed("the operation is not offered with this method", allow=found.methods)
+    return found.interaction
+
+
+def _need_scope(caller: Caller, resource_type: str, interaction: Interaction) -> None:
+    if scopes.allows(caller.scopes, resource_type, interaction.verb):
+        return
+    if any(scopes.allows_transaction(caller.scopes, name) for name in interaction.transactions):
+        return
+    raise ScopeMissing(f"the token's scopes do not cover {resource_type}.{interaction.verb}")
+
+
+def _prefer(http: HttpRequest) -> Prefer:
+    value = http.headers.get("Prefer", "")
+    returns, strict = "representation", False
+    for part in re.split(r"[;,]", value):
+        name, _, setting = part.strip().partition("=")
+        if name == "return" and setting.strip('"') in ("minimal", "representation", "OperationOutcome"):
+            returns = setting.strip('"')
+        elif name == "handling":
+            strict = setting.strip('"') == "strict"
+    return Prefer(returns=returns, strict=strict)
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def negotiate(http: HttpRequest) -> None:
+    """Refuse a request whose answer in JSON the client does not accept.
+
+    Order: ``_format``, then Accept with its q values, then JSON.
+
+    Raises:
+        NotAcceptable: nothing producible.
+    """
+    query = http.META.get("QUERY_STRING", "")
+    asked = ""
+    if "_format" in query:
+        asked = dict(parse_qsl(query)).get("_format", "")
+    if asked:
+        # A "+" of the media type arrives as a blank where the client did not encode it.
+        if not _acceptable(asked.replace(" ", "+")):
+            raise NotAcceptable("only JSON is produced here", element="_format")
+        return
+    accept = http.headers.get("Accept", "")
+    if accept and not any(_acceptable(part) for part in accept.split(",")):
+        raise NotAcceptable("only JSON is produced here")
+
+
+def _acceptable(media_range: str) -> bool:
+    name, _, parameters = media_range.partition(";")
+    name = name.strip().lower()
+    given = dict(_parameters(parameters))
+    if given.get("q") in ("0", "0.0", "0.00", "0.000"):
+        return False
+    if given.get("fhirversion", "4.0") not in ("4.0", "4.0.1"):
+        return False
+    return name in _JSON_NAMES or name in ("*/*", "application/*", "text/*", "*")
+
+
+def _parameters(text: str) -> Iterator[tuple[str, str]]:
+    for part in text.split(";"):
+        name, _, value = part.strip().partition("=")
+        if name:
+            yield name.lower(), value.strip('" ')
+
+
+def _form(http: HttpRequest) -> list[tuple[str, str]]:
+    content_type = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if content_type not in ("application/x-www-form-urlencoded", ""):
+        raise UnsupportedBody("_search takes application/x-www-form-urlencoded")
+    body = read_bounded(http, MAX_FORM)
+    given = search.pairs(body)
+    for name, value in given:
+        if name == "_format" and not _acceptable(value.replace(" ", "+")):
+            raise NotAcceptable("only JSON is produced here", element="_format")
+    return given
+
+
+def _read_body(request: FhirRequest, interaction: Interaction, resource_type: str) -> None:
+    http = request.http
+    name, _, parameters = http.headers.get("Content-Type", "").partition(";")
+    name = name.strip().lower()
+    if name not in _JSON_NAMES:
+        raise UnsupportedBody("the body is taken as application/fhir+json")
+    given = dict(_parameters(parameters))
+    if given.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
+        raise UnsupportedBody("the body is taken in UTF-8")
+    if given.get("fhirversion", "4.0") not in ("4.0", "4.0.1"):
+        raise UnsupportedBody("the body is taken as FHIR 4.0")
+    raw = read_bounded(http, interaction.max_body or max_body())
+    if not raw:
+        raise FhirSyntax("the body is empty")
+    body = fhir.loads(raw)
+    kind = body.get("resourceType")
+    operation = interaction.lenient
+    if not operation and kind != resource_type:
+        raise FhirSyntax(f"a {resource_type} is expected here", element="resourceType")
+    if not operation:
+        problems = fhir.check(raw, body)
+        if problems:
+            raise InvalidResource(problems)
+    request.raw, request.body = raw, body
+
+
+def read_bounded(http: HttpRequest, limit: int) -> bytes:
+    """The whole body, unpacked when it came as gzip, never more than `limit` bytes of it.
+
+    Raises:
+        BodyTooLarge: more than `limit`. UnsupportedBody: another Content-Encoding. FhirSyntax: broken gzip.
+    """
+    encoding = http.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("", "identity", "gzip", "x-gzip"):
+        raise UnsupportedBody("of content encodings only gzip is taken")
+    packed = encoding in ("gzip", "x-gzip")
+    length = http.META.get("CONTENT_LENGTH") or ""
+    if not packed and length.isdigit() and int(length) > limit:
+        raise BodyTooLarge(f"at most {limit} bytes are taken here")
+    unpacker = zlib.decompressobj(wbits=31) if packed else None
+    parts: list[bytes] = []
+    total = 0
+    while chunk := http.read(65536):
+        if unpacker is not None:
+            try:
+                chunk = unpacker.decompress(chunk, limit - total + 1)
+            except zlib.error as error:
+                raise FhirSyntax("the body is not gzip") from error
+        total += len(chunk)
+        if total > limit:
+            raise BodyTooLarge(f"at most {limit} bytes are taken here")
+        parts.append(chunk)
+    if unpacker is not None and not unpacker.eof:
+        raise FhirSyntax("the gzip body broke off")
+    return b"".join(parts)
+
+
+# --- answering --------------------------------------------------------------------------------------------------------
+
+
+def _response(http: HttpRequest, answer: Answer) -> HttpResponseBase:
+    response: HttpResponseBase
+    if answer.stream is not None and http.method != "HEAD":
+        response = StreamingHttpResponse(answer.stream, status=answer.status, content_type=answer.content_type)
+    else:
+        body = fhir.dumps(answer.resource) if answer.resource is not None else b""
+        response = _packed(http, body, answer)
+    for name, value in answer.headers.items():
+        response.headers[name] = value
+    return response
+
+
+def _packed(http: HttpRequest, body: bytes, answer: Answer) -> HttpResponse:
+    content_type = answer.content_type
+    if len(body) >= _GZIP_FROM and "gzip" in http.headers.get("Accept-Encoding", "").lower() and answer.compress:
+        response = HttpResponse(gzip.compress(body, compresslevel=1), status=answer.status, content_type=content_type)
+        response.headers["Content-Encoding"] = "gzip"
+    else:
+        response = HttpResponse(body, status=answer.status, content_type=content_type)
+    if body:
+        response.headers["Vary"] = "Accept, Accept-Encoding"
+    else:
+        del response.headers["Content-Type"]
+        if answer.stream is not None:
+            response.headers["Content-Type"] = answer.content_type
+    return response
+
+
+ElementPath = Callable[[HubError], str]
+
+
+def _refusal(http: HttpRequest, error: HubError, cause: BaseException | None = None) -> HttpResponse:
+    path: ElementPath | None = getattr(error, "fhir_path", None)
+    issues: Iterable[Issue] = outcome.issues_of(error, path)
+    status = outcome.status_of(error)
+    response = HttpResponse(fhir.dumps(outcome.outcome(issues)), status=status, content_type=JSON_TYPE)
+    if status == 401:
+        given = bool(http.headers.get("Authorization"))
+        challenge = f'Bearer realm="{settings.BASE_URL}"'
+        response.headers["WWW-Authenticate"] = challenge + (', error="invalid_token"' if given else "")
+    if isinstance(error, MethodNotAllowed):
+        response.headers["Allow"] = ", ".join(error.allow)
+    retry: Any = getattr(error, "retry_after_s", None)
+    if retry is not None:
+        response.headers["Retry-After"] = str(max(1, round(float(retry))))
+    size: Any = getattr(error, "size", None)
+    if status == 416 and size is not None:
+        response.headers["Content-Range"] = f"bytes */{size}"
+    return response

@@ -1,0 +1,7 @@
+"""Mounted at ``/fhir``."""
+
+from django.urls import path
+
+from hie.faces.fhir.http import dispatch
+
+urlpatterns = [path("", dispatch, name="fhir-base"), path("/<path:path>", dispatch, name="fhir")]

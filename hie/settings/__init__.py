@@ -1,31 +1,126 @@
-"""Settings: the only place that reads the environment."""
+"""Settings: the only place that reads the environment.
+
+The variables are listed in `docs/reference/settings.md`; mistakes that need more than one of them are system
+checks (`hie/ops/checks.py`, ids ``hie.E001`` and up).
+"""
 
 from __future__ import annotations
 
-import os
+import sys
 from pathlib import Path
-from urllib.parse import unquote, urlparse
+from typing import Any
+from urllib.parse import urlsplit
+
+from hie.settings import environment as env
+from hie.settings import secrets as kept_secrets
+from hie.settings.celery import *  # noqa: F403
+from hie.settings.logs import configure_logging
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
-PROFILE = os.environ.get("HIE_PROFILE", "sandbox")
-DATA_DIR = Path(os.environ.get("HIE_DATA_DIR", BASE_DIR / ".data"))
-PORT = int(os.environ.get("HIE_PORT", "8000"))
-MLLP_PORT = int(os.environ.get("HIE_MLLP_PORT", "2575"))
-BASE_URL = os.environ.get("HIE_BASE_URL", f"http://127.0.0.1:{PORT}")
-HOME_COMMUNITY_ID = os.environ.get("HIE_HOME_COMMUNITY_ID", "urn:oid:2.999.1.1")
-REPOSITORY_UNIQUE_ID = os.environ.get("HIE_REPOSITORY_UNIQUE_ID", "2.999.1.2")
-HUB_ASSIGNING_AUTHORITY = os.environ.get("HIE_ASSIGNING_AUTHORITY", "2.999.1.3")
-HUB_JURISDICTION = os.environ.get("HIE_JURISDICTION", "JA")
-CHECKPOINT_DIR = Path(os.environ.get("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints"))
-SECRET_KEY = os.environ.get("HIE_SECRET_KEY", "sandbox-only-not-a-secret")
-REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6390/0")
+TESTING = "pytest" in sys.modules
+
+# --- Who this hub is -------------------------------------------------------------------------------------------------
+
+PROFILE = env.choice("HIE_PROFILE", "sandbox", frozenset({"sandbox", "production"}))
+PRODUCTION = PROFILE == "production"
+DATA_DIR = env.folder("HIE_DATA_DIR", BASE_DIR / ".data")
+PORT = env.integer("HIE_PORT", 8000, low=1, high=65535)
+BIND = env.text("HIE_BIND", "127.0.0.1")
+MLLP_PORT = env.integer("HIE_MLLP_PORT", 2575, low=1, high=65535)
+MLLP_BIND = env.text("HIE_MLLP_BIND", BIND)
+MLLP_TLS_CERTIFICATE = env.text("HIE_MLLP_TLS_CERTIFICATE")
+MLLP_TLS_KEY = env.text("HIE_MLLP_TLS_KEY")
+MLLP_TLS_CLIENT_CA = env.text("HIE_MLLP_TLS_CLIENT_CA")
+BASE_URL = env.text("HIE_BASE_URL", f"http://127.0.0.1:{PORT}").rstrip("/")
+HOME_COMMUNITY_ID = env.oid_urn("HIE_HOME_COMMUNITY_ID", "2.999.1.1")
+REPOSITORY_UNIQUE_ID = env.text("HIE_REPOSITORY_UNIQUE_ID", "2.999.1.2").removeprefix("urn:oid:")
+HUB_ASSIGNING_AUTHORITY = env.text("HIE_ASSIGNING_AUTHORITY", "2.999.1.3").removeprefix("urn:oid:")
+HUB_JURISDICTION = env.text("HIE_JURISDICTION", "JA")
+HUB_NAME = env.text("HIE_NAME", "Health Information Exchange")
+CHECKPOINT_DIR = env.folder("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints")
+TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
+SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
+
+# --- Secrets: the environment, else (sandbox only) values made once and kept in the data folder ----------------------
+
+SECRETS_DIR = DATA_DIR / "secrets"
+SECRET_KEY_GIVEN = bool(env.text("HIE_SECRET_KEY"))
+DOCUMENT_KEYS_GIVEN = bool(env.text("HIE_DOCUMENT_KEYS"))
+# Where `./hub rotate_keys` adds a key; None when the environment holds the keys and whoever set it rotates there.
+DOCUMENT_KEYS_FILE = None if DOCUMENT_KEYS_GIVEN else SECRETS_DIR / "document-keys"
+if SECRET_KEY_GIVEN:
+    SECRET_KEY = env.text("HIE_SECRET_KEY")
+elif TESTING or PRODUCTION:
+    # A value nobody knows: tests keep nothing, and production is refused by check hie.E001 rather than given a default.
+    SECRET_KEY = kept_secrets.new_secret()
+else:
+    SECRET_KEY = kept_secrets.kept(SECRETS_DIR / "secret-key", kept_secrets.new_secret)
+# Keys that wrap the keys of stored documents, id -> 32 bytes, current first.
+DOCUMENT_KEYS: dict[str, bytes]
+if DOCUMENT_KEYS_GIVEN:
+    DOCUMENT_KEYS = kept_secrets.decode_document_keys(env.text("HIE_DOCUMENT_KEYS"))
+elif TESTING:
+    DOCUMENT_KEYS = dict([kept_secrets.new_document_key()])
+elif PRODUCTION:
+    DOCUMENT_KEYS = {}
+else:
+    DOCUMENT_KEYS = kept_secrets.read_document_keys(SECRETS_DIR / "document-keys")
+
+# --- Services --------------------------------------------------------------------------------------------------------
+
+_services = kept_secrets.service_urls(DATA_DIR / "services.json")
+DATABASE_URL = env.text("DATABASE_URL", _services.get("database_url", "postgresql://hie@127.0.0.1:5432/hie"))
+REDIS_URL = env.text("REDIS_URL", _services.get("redis_url", "redis://127.0.0.1:6379/0"))
+DATABASES: dict[str, Any] = {"default": {**env.database(DATABASE_URL), "ATOMIC_REQUESTS": False, "CONN_MAX_AGE": 0}}
+# Connections a process may hold; 0 opens one a request. Tests hold one, inside their transaction.
+DATABASE_POOL = 0 if TESTING else env.integer("HIE_DATABASE_POOL", 10, high=1000)
+DATABASES["default"]["OPTIONS"].setdefault("application_name", f"hie-{env.text('HIE_ROLE', 'command')}")
+DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", "10")
+if DATABASE_POOL:
+    DATABASES["default"]["OPTIONS"]["pool"] = {
+        "min_size": 0,
+        "max_size": DATABASE_POOL,
+        "timeout": 10,
+        "num_workers": 2,
+    }
+CACHES = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "hie",
+        "OPTIONS": {"socket_timeout": 2, "socket_connect_timeout": 2},
+    }
+}
+CELERY_BROKER_URL = REDIS_URL
+
+# Bytes of documents: a folder, or any S3-compatible store.
+DOCUMENT_STORE = env.choice("HIE_DOCUMENT_STORE", "folder", frozenset({"folder", "s3"}))
+DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
+S3_BUCKET = env.text("HIE_S3_BUCKET")
+S3_ENDPOINT_URL = env.text("HIE_S3_ENDPOINT_URL")
+S3_REGION = env.text("HIE_S3_REGION", "us-east-1")
+S3_ACCESS_KEY_ID = env.text("HIE_S3_ACCESS_KEY_ID")
+S3_SECRET_ACCESS_KEY = env.text("HIE_S3_SECRET_ACCESS_KEY")
+
+# --- Django ----------------------------------------------------------------------------------------------------------
+
 DEBUG = False
-ALLOWED_HOSTS = ["*"]
-USE_TZ = True
-TIME_ZONE = "UTC"
+ALLOWED_HOSTS = sorted(
+    {urlsplit(BASE_URL).hostname or "localhost", "127.0.0.1", "localhost", "[::1]", *env.names("HIE_ALLOWED_HOSTS")}
+)
 ROOT_URLCONF = "hie.urls"
 WSGI_APPLICATION = "hie.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = True
+LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("es", "Español"), ("ar", "العربية")]
+LOCALE_PATHS = [BASE_DIR / "hie" / "locale"]
+# Bodies are capped by each face, which knows what its format may weigh; forms stay small.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
+APPEND_SLASH = False
+
 INSTALLED_APPS = [
     "unfold",
     "django.contrib.admin",
@@ -54,8 +149,10 @@ INSTALLED_APPS = [
     "hie.faces.rest",
     "hie.faces.portal",
     "hie.faces.backoffice",
+    "hie.ops",
 ]
 MIDDLEWARE = [
+    "hie.ops.middleware.Measured",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -65,6 +162,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
 TEMPLATES = [
     {
@@ -73,23 +171,74 @@ TEMPLATES = [
         "OPTIONS": {
             "context_processors": [
                 "django.template.context_processors.request",
+                "django.template.context_processors.i18n",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
             ]
         },
     }
 ]
-_db = urlparse(os.environ.get("DATABASE_URL", "postgresql://hie@127.0.0.1:5544/hie"))
-DATABASES = {
-    "default": {
-        "ENGINE": "django.db.backends.postgresql",
-        "NAME": _db.path.lstrip("/"),
-        "USER": unquote(_db.username or ""),
-        "PASSWORD": unquote(_db.password or ""),
-        "HOST": _db.hostname or "",
-        "PORT": _db.port or "",
-        "ATOMIC_REQUESTS": False,
-    }
-}
 STATIC_URL = "/static/"
 STATIC_ROOT = DATA_DIR / "static"
+# Static files come straight from the installed packages: nothing to collect before the first start.
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+WHITENOISE_MAX_AGE = 3600
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.MD5PasswordHasher" if TESTING else "django.contrib.auth.hashers.Argon2PasswordHasher"
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- What a browser may do -------------------------------------------------------------------------------------------
+
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 8 * 3600
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
+CSRF_COOKIE_SAMESITE = "Lax"
+CSRF_TRUSTED_ORIGINS = [BASE_URL] if "://" in BASE_URL else []
+_https = BASE_URL.startswith("https://")
+SESSION_COOKIE_SECURE = _https
+CSRF_COOKIE_SECURE = _https
+SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION and _https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+# Plain HTTP never reaches a production hub but through its proxy; a stray one is sent to the public name.
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+
+# --- APIs ------------------------------------------------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    # Every face names its own: a view that forgets is closed, not open.
+    "DEFAULT_AUTHENTICATION_CLASSES": [],
+    "DEFAULT_PERMISSION_CLASSES": ["hie.ops.permissions.Closed"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "UNAUTHENTICATED_USER": None,
+    "UNAUTHENTICATED_TOKEN": None,
+    "COERCE_DECIMAL_TO_STRING": False,
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Health information exchange: what no standard covers",
+    "VERSION": "0.1.0",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_PERMISSIONS": ["rest_framework.permissions.AllowAny"],
+    "SWAGGER_UI_DIST": "SIDECAR",
+    "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
+    "REDOC_DIST": "SIDECAR",
+}
+
+# --- Logs ------------------------------------------------------------------------------------------------------------
+
+LOG_LEVEL = env.choice("HIE_LOG_LEVEL", "INFO", frozenset({"DEBUG", "INFO", "WARNING", "ERROR"}))
+LOGGING_CONFIG = None
+configure_logging(level="WARNING" if TESTING else LOG_LEVEL, role=env.text("HIE_ROLE", "command"))

@@ -182,20 +182,7 @@ def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Oper
     Raises:
         AccessRefused: break-glass asked for without a valid grant (G7), which depends on the caller.
     """
-    at = now()
-    policy = policies.current()
-    request = _request(caller, operation, _emergency_grant(caller, about, at), _proxy_grant(caller, about))
-    allowed: list[tuple[R, Decision]] = []
-    denied: list[tuple[R, Decision]] = []
-    facts: dict[int, DocumentFacts] = {}
-    for row in rows:
-        document = row.facts(about.person_id)
-        facts[id(row)] = document
-        decision = engine.decide(request, document, about.policy, policy, now=at)
-        (allowed if decision.permitted else denied).append((row, decision))
-    if not allowed and any(decision.rule == "G7" for _, decision in denied):
-        raise AccessRefused("G7", "break-glass-invalid")
-    return Verdict(permitted=tuple(allowed), denied=tuple(denied), facts=facts, policy_epoch=directory.epoch())
+    return _decide(_context(), caller, about, rows, operation)
 
 
 def still_permitted(caller: Caller, person_id: UUID | str, row: Row, operation: Operation) -> bool:
@@ -225,20 +212,30 @@ def demographics(
     return found
 
 
-def question(caller: Caller, about: Subject, recipient_id: str) -> tuple[Verdict[DemographicsRow], Demographics | None]:
-    """Whether a question about this person may go to another community, and what it may say.
+def questions(
+    caller: Caller, about: Subject, recipient_ids: Sequence[str]
+) -> dict[str, tuple[Verdict[DemographicsRow], Demographics | None]]:
+    """Whether a question about this person may go to each of these communities, and what it may say.
 
     The question is itself a disclosure of the demographics pseudo-document to the community asked
-    (spec/consent.md 3, "Across communities"): recipient is the community, purpose and user the asker's. The
-    demographics are golden over the permitted sources only; None when nothing may leave.
+    (spec/consent.md 3, "Across communities"): the recipient is the community, purpose and user the asker's; a
+    source the asker may not know of is not told to others either. The demographics are golden over the permitted
+    sources only; None when nothing may leave. One reading of policy and records whatever the number asked.
     """
-    asked = _as_recipient(caller, recipient_id)
+    context = _context()
     rows = [DemographicsRow(record) for record in index.source_records(about.person_id)]
-    own = permitted(caller, about, rows, Operation.QUERY)
-    verdict = permitted(asked, about, own.rows(), Operation.NOTIFY)
-    if not verdict.permitted:
-        return verdict, None
-    return verdict, index.golden([row.record for row in verdict.rows()])
+    own = _decide(context, caller, about, rows, Operation.QUERY).rows()
+    answers: dict[str, tuple[Verdict[DemographicsRow], Demographics | None]] = {}
+    golden: dict[tuple[Any, ...], Demographics] = {}
+    for recipient_id in recipient_ids:
+        asked = replace(caller, organization_id=recipient_id, participant_id=recipient_id)
+        verdict = _decide(context, asked, about, own, Operation.NOTIFY)
+        records = [row.record for row in verdict.rows()]
+        key = tuple(item.id for item in records)
+        if records and key not in golden:
+            golden[key] = index.golden(records)
+        answers[recipient_id] = (verdict, golden.get(key))
+    return answers
 
 
 def record(
@@ -312,6 +309,34 @@ def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], opera
     }
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Context:
+    """One instant and the policy in force at it."""
+
+    at: datetime
+    policy: engine.Policy
+    policy_epoch: int
+
+
+def _context() -> _Context:
+    return _Context(at=now(), policy=policies.current(), policy_epoch=directory.epoch())
+
+
+def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
+    request = _request(caller, operation, _emergency_grant(caller, about, context.at), _proxy_grant(caller, about))
+    allowed: list[tuple[R, Decision]] = []
+    denied: list[tuple[R, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    for row in rows:
+        document = row.facts(about.person_id)
+        facts[id(row)] = document
+        decision = engine.decide(request, document, about.policy, context.policy, now=context.at)
+        (allowed if decision.permitted else denied).append((row, decision))
+    if not allowed and any(decision.rule == "G7" for _, decision in denied):
+        raise AccessRefused("G7", "break-glass-invalid")
+    return Verdict(permitted=tuple(allowed), denied=tuple(denied), facts=facts, policy_epoch=context.policy_epoch)
+
+
 def _request(
     caller: Caller, operation: Operation, break_glass_grant: BreakGlassGrant | None, proxy_grant: ProxyGrant | None
 ) -> RequestFacts:
@@ -338,8 +363,3 @@ def _proxy_grant(caller: Caller, about: Subject) -> ProxyGrant | None:
     if caller.role != "proxy":
         return None
     return proxies.grant_for(caller.user_id, about.facts, about.identifier_pks)
-
-
-def _as_recipient(caller: Caller, recipient_id: str) -> Caller:
-    """The same user and purpose, as the community that would receive the question."""
-    return replace(caller, organization_id=recipient_id, participant_id=recipient_id)

@@ -19,3 +19,19 @@ class AccessRefused(HubError):
 
 class NotFound(HubError):
     """There is nothing there for this caller: absent and hidden are one answer."""
+
+
+class RemoteUnavailable(HubError):
+    """Another community did not give what was asked of it; `target_id` names it."""
+
+    def __init__(self, target_id: str, message: str) -> None:
+        super().__init__(message)
+        self.target_id = target_id
+
+
+class BadRequest(HubError):
+    """What the caller sent cannot be used; `element` names the part."""
+
+
+class IdempotencyConflict(HubError):
+    """The Idempotency-Key was used before with another request."""

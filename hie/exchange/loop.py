@@ -1,0 +1,326 @@
+"""One event loop per worker carries every question to every community.
+
+The loop takes open targets from the rows under a short lease, asks them all at once, and writes
+answers in batches. It looks by itself every `POLL_S`, so a dead broker only costs that long; a killed
+worker's leases run out after `LEASE_S` and another loop (or the same one, started again) takes the
+rows. An answer is written once: under the row's lock, and only while the row is still open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import aiohttp
+import structlog
+from django.db import close_old_connections, connection, transaction
+
+from hie.directory import queries as directory
+from hie.exchange import access, query, remotes
+from hie.exchange.errors import AccessRefused
+from hie.exchange.models import Query, QueryTarget, RemoteDocument
+from hie.exchange.remotes import Answer, Outcome, Question
+from hie.standards.facts import EndpointFacts
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.5
+LEASE_S = 4.0
+RENEW_S = 1.0
+LATE_S = 120.0
+"""How long past the deadline an answer is still waited for on the open connection."""
+MAX_ATTEMPTS = 5
+CLAIM = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One target to ask now."""
+
+    target: int
+    query: uuid.UUID
+    endpoint: EndpointFacts
+    question: Question
+    time_limit_s: float
+
+
+class FanOut:
+    """The loop, in a thread of its own, for the life of the worker process."""
+
+    def __init__(self) -> None:
+        self._started = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._wake: asyncio.Event | None = None
+        self._stopping = False
+        self._active: dict[int, asyncio.Task[None]] = {}
+        self._database = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanout-db")
+        self._answers: queue.SimpleQueue[tuple[int, Answer, datetime]] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._main, name="fanout", daemon=True)
+
+    def start(self) -> None:
+        """Start the thread and wait until it listens."""
+        self._thread.start()
+        self._started.wait()
+
+    def nudge(self) -> None:
+        """Look at the rows now."""
+        if self._loop is not None and self._wake is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    def stop(self) -> None:
+        """Give up all leases at once and end; what was open is taken up by the next loop."""
+        self._stopping = True
+        self.nudge()
+        self._thread.join(timeout=10)
+        self._database.shutdown(wait=False)
+
+    def _main(self) -> None:
+        asyncio.run(self._run())
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._started.set()
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=64, ttl_dns_cache=60)
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
+        async with aiohttp.ClientSession(
+            connector=connector, timeout=timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
+        ) as session:
+            renewing = asyncio.create_task(self._renew())
+            while not self._stopping:
+                self._wake.clear()
+                jobs = await self._off_loop(claim)
+                for job in jobs or ():
+                    if job.target not in self._active:
+                        self._active[job.target] = asyncio.create_task(self._ask(job, session))
+                if not jobs:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(self._wake.wait(), POLL_S)
+            renewing.cancel()
+            open_targets = list(self._active)
+            for task in self._active.values():
+                task.cancel()
+            await self._off_loop(lambda: release(open_targets))
+
+    async def _off_loop(self, work: Callable[[], Any]) -> Any:
+        """Run database work beside the loop; a database that is away is tried again at the next turn."""
+
+        def guarded() -> Any:
+            close_old_connections()
+            try:
+                return work()
+            except Exception:
+                log.exception("fanout.database")
+                connection.close()
+                return None
+
+        return await asyncio.get_running_loop().run_in_executor(self._database, guarded)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(RENEW_S)
+            targets = list(self._active)
+            if targets:
+                await self._off_loop(lambda targets=targets: renew(targets))
+
+    async def _ask(self, job: Job, session: aiohttp.ClientSession) -> None:
+        try:
+            answer = await asyncio.wait_for(self._answer(job, session), job.time_limit_s)
+        except TimeoutError:
+            answer = Answer(outcome=Outcome.LATE, message="No answer by the deadline.", cause="timeout")
+        except asyncio.CancelledError:
+            self._active.pop(job.target, None)
+            raise
+        self._answers.put((job.target, answer, datetime.now(UTC)))
+        await self._off_loop(self._write)
+        self._active.pop(job.target, None)
+
+    async def _answer(self, job: Job, session: aiohttp.ClientSession) -> Answer:
+        client = remotes.client_for(job.endpoint.kind)
+        try:
+            return await client.ask(job.endpoint, job.question, session=session)
+        except (aiohttp.ClientConnectionError, OSError):
+            return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
+        except (asyncio.CancelledError, TimeoutError):
+            raise
+        except Exception:
+            # The outer edge of the fan-out: one peer's nonsense costs its own answer only.
+            incident = uuid.uuid4().hex[:12]
+            log.exception("fanout.peer", target=job.target, incident=incident)
+            return Answer(outcome=Outcome.ERROR, message=f"The answer could not be read ({incident}).", cause="garbage")
+
+    def _write(self) -> None:
+        """Write every answer that has come in by now, in one transaction."""
+        batch: list[tuple[int, Answer, datetime]] = []
+        while True:
+            try:
+                batch.append(self._answers.get_nowait())
+            except queue.Empty:
+                break
+        if batch:
+            try:
+                store(batch)
+            except Exception:
+                for item in batch:
+                    self._answers.put(item)
+                raise
+
+
+def claim() -> list[Job]:
+    """Take open targets under a lease and decide, now, what may be asked of each.
+
+    Consent, agreement and suspension are read at this instant, before the question leaves: a target that may
+    no longer be asked is withheld.
+    """
+    at = datetime.now(UTC)
+    with transaction.atomic():
+        taken = list(
+            QueryTarget.objects.select_for_update(skip_locked=True, of=("self",))
+            .filter(
+                status__in=(QueryTarget.Status.PENDING, QueryTarget.Status.LATE),
+                withheld=False,
+                attempts__lt=MAX_ATTEMPTS,
+                query__status__in=(Query.Status.RUNNING, Query.Status.COMPLETE),
+                query__expires_at__gt=at,
+            )
+            .exclude(kind="local")
+            .exclude(claimed_until__gt=at)
+            .exclude(cause="timeout")
+            .select_related("query")
+            .order_by("pk")[:CLAIM]
+        )
+        for target in taken:
+            target.attempts += 1
+            target.claimed_until = at + timedelta(seconds=LEASE_S)
+        QueryTarget.objects.bulk_update(taken, ["attempts", "claimed_until"])
+    by_query: dict[uuid.UUID, list[QueryTarget]] = {}
+    for target in taken:
+        by_query.setdefault(target.query_id, []).append(target)
+    jobs: list[Job] = []
+    for targets in by_query.values():
+        jobs += _jobs(targets[0].query, targets, at)
+    return jobs
+
+
+def _jobs(asked: Query, targets: list[QueryTarget], at: datetime) -> list[Job]:
+    caller = query.caller_of(asked)
+    available = query.targets_available()
+    recipients = sorted({target.participant_id for target in targets})
+    try:
+        access.gate(caller, access.Operation.QUERY)
+        answers = access.questions(caller, access.subject(asked.person_id), recipients)
+    except AccessRefused:
+        answers = {}
+    jobs: list[Job] = []
+    withheld: list[int] = []
+    remaining = (asked.deadline_at - at).total_seconds()
+    for target in targets:
+        _, demographics = answers.get(target.participant_id, (None, None))
+        endpoint = available.get(target.target_id)
+        if demographics is None or endpoint is None:
+            withheld.append(target.pk)
+            continue
+        jobs.append(
+            Job(
+                target=target.pk,
+                query=asked.id,
+                endpoint=endpoint,
+                question=Question(demographics=demographics, filter=asked.filter, caller=caller),
+                time_limit_s=max(remaining, 0.0) + LATE_S,
+            )
+        )
+    if withheld:
+        QueryTarget.objects.filter(pk__in=withheld).update(withheld=True, answered_at=at, claimed_until=None)
+    return jobs
+
+
+def renew(targets: Iterable[int]) -> None:
+    """Keep the leases of targets still being asked."""
+    QueryTarget.objects.filter(pk__in=list(targets)).update(
+        claimed_until=datetime.now(UTC) + timedelta(seconds=LEASE_S)
+    )
+
+
+def release(targets: Iterable[int]) -> None:
+    """Give leases back, so that another loop asks at once."""
+    QueryTarget.objects.filter(pk__in=list(targets)).update(claimed_until=None)
+
+
+def store(batch: list[tuple[int, Answer, datetime]]) -> None:
+    """Write answers once each; what was answered, cancelled or expired meanwhile is left as it is."""
+    answers = {target: (answer, at) for target, answer, at in batch}
+    with transaction.atomic():
+        open_targets = list(
+            QueryTarget.objects.select_for_update(of=("self",))
+            .filter(pk__in=list(answers), status__in=(QueryTarget.Status.PENDING, QueryTarget.Status.LATE))
+            .exclude(query__status__in=(Query.Status.CANCELLED, Query.Status.EXPIRED))
+            .select_related("query")
+            .order_by("pk")
+        )
+        documents: list[RemoteDocument] = []
+        for target in open_targets:
+            answer, at = answers[target.pk]
+            late = answer.outcome is Outcome.LATE
+            target.status = QueryTarget.Status(answer.outcome.value)
+            target.message = answer.message
+            target.cause = answer.cause
+            target.answered_at = None if late else at
+            target.claimed_until = None
+            documents += [
+                RemoteDocument(
+                    target=target,
+                    remote_id=entry.remote_id,
+                    unique_id=entry.unique_id,
+                    custodian=_custodian(target, entry.custodian_oid),
+                    resource=dict(entry.resource),
+                    source_url=entry.source_url,
+                    content_type=entry.content_type,
+                    sha1=entry.sha1,
+                    size=entry.size,
+                    received_at=at,
+                )
+                for entry in answer.documents
+            ]
+        QueryTarget.objects.bulk_update(open_targets, ["status", "message", "cause", "answered_at", "claimed_until"])
+        RemoteDocument.objects.bulk_create(documents, ignore_conflicts=True, batch_size=500)
+        finished = {target.query_id: target.query for target in open_targets}
+        for asked in finished.values():
+            query.settle(asked, at=datetime.now(UTC))
+
+
+def _custodian(target: QueryTarget, custodian_oid: str) -> str:
+    """A remote document's custodian: its organization where the directory knows it below that community."""
+    if custodian_oid:
+        known = directory.participant_by_oid(custodian_oid)
+        if known is not None and directory.within(known.id, target.participant_id):
+            return known.id
+    return target.participant_id
+
+
+_RUNNING: list[FanOut] = []
+_LOCK = threading.Lock()
+
+
+def running() -> FanOut:
+    """This process's loop, started at first need (and by the worker when it is ready)."""
+    with _LOCK:
+        if not _RUNNING:
+            loop = FanOut()
+            loop.start()
+            _RUNNING.append(loop)
+        return _RUNNING[0]
+
+
+def stop() -> None:
+    """Stop this process's loop, if it runs."""
+    with _LOCK:
+        while _RUNNING:
+            _RUNNING.pop().stop()

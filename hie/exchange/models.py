@@ -1,0 +1,185 @@
+"""Rows of the exchange: questions to others, and messages as they came in."""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+
+class Query(models.Model):
+    """One cross-organization question. Rows are the truth; the broker only nudges (design.md).
+
+    `caller` is who asked, as proven then; each answer is decided again for that caller before it is shown.
+    """
+
+    class Status(models.TextChoices):
+        RUNNING = "running"
+        COMPLETE = "complete"
+        CANCELLED = "cancelled"
+        EXPIRED = "expired"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    participant_id = models.TextField()
+    client_id = models.TextField()
+    user_id = models.TextField()
+    caller = models.JSONField()
+    person_id = models.UUIDField(db_index=True)
+    purpose = models.TextField()
+    filter = models.JSONField(default=dict)
+    status = models.TextField(choices=Status.choices, default=Status.RUNNING)
+    created_at = models.DateTimeField()
+    deadline_at = models.DateTimeField()
+    completed_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField()
+    idempotency_key = models.TextField(null=True, blank=True)
+    request_digest = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name_plural = "queries"
+        constraints = [
+            models.UniqueConstraint(fields=["client_id", "idempotency_key"], name="exchange_query_idempotency"),
+        ]
+        indexes = [models.Index(fields=["-created_at"], name="exchange_query_created")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class QueryTarget(models.Model):
+    """One community or organization asked in a query, with what came of it.
+
+    `claimed_until` is the lease of the loop that is asking; past it another loop may take the row. A
+    target that consent kept from being asked (`withheld`) reads ``nothing`` from `answered_at` on.
+    """
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        ANSWERED = "answered"
+        NOTHING = "nothing"
+        REFUSED = "refused"
+        LATE = "late"
+        DOWN = "down"
+        ERROR = "error"
+
+    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="targets")
+    target_id = models.TextField()
+    participant_id = models.TextField()
+    name = models.TextField()
+    kind = models.TextField()
+    endpoint_url = models.TextField(blank=True)
+    status = models.TextField(choices=Status.choices, default=Status.PENDING)
+    withheld = models.BooleanField(default=False)
+    asked_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    message = models.TextField(blank=True)
+    cause = models.TextField(blank=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["query", "target_id"], name="exchange_target_unique")]
+        indexes = [
+            models.Index(
+                fields=["claimed_until"],
+                name="exchange_target_open",
+                condition=models.Q(status__in=["pending", "late"], withheld=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.query_id} {self.target_id}"
+
+
+class RemoteDocument(models.Model):
+    """A document that another community named in an answer; its bytes stay there until asked for.
+
+    `resource` is the DocumentReference as answered; `source_url` where its bytes are. The id is the
+    Binary and DocumentReference id under which this hub shows it.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    target = models.ForeignKey(QueryTarget, on_delete=models.CASCADE, related_name="documents")
+    remote_id = models.TextField()
+    unique_id = models.TextField(blank=True)
+    custodian = models.TextField()
+    resource = models.JSONField()
+    source_url = models.TextField()
+    content_type = models.TextField(blank=True)
+    sha1 = models.TextField(blank=True)
+    size = models.BigIntegerField(null=True, blank=True)
+    received_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["target", "remote_id"], name="exchange_remote_document_unique")]
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class QueryEvent(models.Model):
+    """What a query's asker has been shown, in order: resumes a stream and records each release once."""
+
+    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="events")
+    kind = models.TextField()  # target | document | withdrawn | done
+    key = models.TextField()
+    at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["query", "kind", "key"], name="exchange_query_event_once")]
+        ordering = ("pk",)
+
+    def __str__(self) -> str:
+        return f"{self.query_id} {self.kind} {self.key}"
+
+
+class InboundMessage(models.Model):
+    """A message as it came in, kept whatever became of it.
+
+    `raw` is encrypted under a key derived from document key `key_id`; `digest` is keyed, so equal rows
+    tell nothing to who holds only the table. `error_*` name segments, fields and codes, never content.
+    """
+
+    class Status(models.TextChoices):
+        RECEIVED = "received"
+        ACCEPTED = "accepted"
+        REFUSED = "refused"
+        FAILED = "failed"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    protocol = models.TextField()
+    sender = models.TextField(blank=True)
+    participant_id = models.TextField(blank=True)
+    control_id = models.TextField(blank=True)
+    kind = models.TextField(blank=True)
+    digest = models.BinaryField(max_length=32)
+    raw = models.BinaryField()
+    key_id = models.TextField()
+    size = models.PositiveIntegerField()
+    network_address = models.TextField(blank=True)
+    status = models.TextField(choices=Status.choices, default=Status.RECEIVED)
+    error_code = models.TextField(blank=True)
+    error_element = models.TextField(blank=True)
+    error_text = models.TextField(blank=True)
+    reply = models.BinaryField(null=True)
+    attempts = models.PositiveIntegerField(default=0)
+    received_at = models.DateTimeField()
+    settled_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["protocol", "sender", "control_id", "digest"], name="exchange_inbound_message_once"
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["protocol", "error_code", "error_element"],
+                name="exchange_inbound_errors",
+                condition=models.Q(status__in=["refused", "failed"]),
+            ),
+            models.Index(fields=["-received_at"], name="exchange_inbound_received"),
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

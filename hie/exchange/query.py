@@ -1,0 +1,571 @@
+"""Cross-organization queries: one question, every community, one honest list (design.md).
+
+Rows are the truth. `ask` writes a `Query` and a `QueryTarget` for each community that may be asked,
+with the disclosure of the question, in one transaction; `hie.exchange.loop` carries the questions;
+`view` renders what has come in, decided again at that instant for the one who asked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import IntegrityError, transaction
+
+from hie.audit import recorder
+from hie.directory import queries as directory
+from hie.exchange import access, find, remotes
+from hie.exchange.access import Shown
+from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
+from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
+from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation
+
+LIFE = timedelta(hours=24)
+"""How long a late answer may still come, and the list be read."""
+
+FINAL = ("answered", "nothing", "refused", "late", "down", "error")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryRequest:
+    """What `POST /api/queries` asks: whose documents, which, where, by when."""
+
+    person_id: UUID | None
+    filter: Mapping[str, Any]
+    targets: tuple[str, ...] = ()
+    deadline_s: float = 10.0
+    idempotency_key: str | None = None
+    raw: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetView:
+    """One target as the asker sees it."""
+
+    id: str
+    name: str
+    kind: str
+    status: str
+    found: int
+    asked_at: datetime | None
+    answered_at: datetime | None
+    elapsed_ms: int | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueryView:
+    """A query as the asker sees it now: `found` and `documents` are after consent."""
+
+    id: UUID
+    status: str
+    created_at: datetime
+    deadline_at: datetime
+    completed_at: datetime | None
+    person_id: UUID
+    purpose: str
+    targets: tuple[TargetView, ...]
+    documents: tuple[tuple[str, dict[str, Any]], ...]  # (key, DocumentReference)
+
+
+class DocumentRendering(Protocol):
+    """How the FHIR face writes a document of this hub, and one of another community."""
+
+    def local(self, row: Any, person_id: str) -> dict[str, Any]:
+        """The DocumentReference of a registered entry."""
+
+    def remote(self, document: RemoteDocument, person_id: str) -> dict[str, Any]:
+        """The DocumentReference of a remote document, its attachment under this hub."""
+
+    def remote_facts(self, document: RemoteDocument, person_id: str) -> DocumentFacts:
+        """What policy needs to know of a remote document."""
+
+    def remote_shown(self, document: RemoteDocument) -> Shown:
+        """What the patient's log calls it."""
+
+
+_RENDERING: list[DocumentRendering] = []
+
+
+def register_rendering(rendering: DocumentRendering) -> None:
+    """The FHIR face hands in how documents are written (called from its `AppConfig.ready()`)."""
+    _RENDERING[:] = [rendering]
+
+
+def rendering() -> DocumentRendering:
+    """The registered rendering."""
+    return _RENDERING[0]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteRow:
+    """A remote document as the door sees it."""
+
+    document: RemoteDocument
+
+    def facts(self, person_id: str) -> DocumentFacts:
+        """Facts from the answered metadata; the custodian is its organization, or the community."""
+        return rendering().remote_facts(self.document, person_id)
+
+
+def local_target_id() -> str:
+    """The id of this hub's own registry among the targets: its home community."""
+    return str(settings.HOME_COMMUNITY_ID)
+
+
+def targets_available() -> dict[str, EndpointFacts]:
+    """Every community and organization with a repository of its own that can be asked, by target id."""
+    found: dict[str, EndpointFacts] = {}
+    for kind in sorted(remotes.spoken()):
+        for endpoint in directory.endpoints(kind):
+            found.setdefault(target_id(endpoint), endpoint)
+    found.pop(local_target_id(), None)
+    return found
+
+
+def target_id(endpoint: EndpointFacts) -> str:
+    """``urn:oid:<home>`` of a community, ``Organization/<id>`` of an organization's own repository."""
+    if endpoint.home_community_id:
+        home = endpoint.home_community_id
+        return home if home.startswith("urn:oid:") else f"urn:oid:{home}"
+    return f"Organization/{endpoint.participant_id}"
+
+
+def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None]) -> Query:
+    """Start a query: decide whom the question may reach, disclose it, write the rows.
+
+    The same `idempotency_key` from the same client with the same request gives the same query.
+
+    Raises:
+        AccessRefused: the caller may not ask at all (403).
+        NotFound: the patient is unknown, or not to be known to the caller: one answer.
+        BadRequest: an unknown target, a deadline outside 1 to 60 seconds.
+        IdempotencyConflict: the key came before with another request.
+    """
+    with recorder.recording(
+        recorder.EventType.CROSS_QUERY, caller, action="E", query=request.raw.decode("utf-8", "replace")
+    ) as event:
+        access.gate(caller, Operation.QUERY)
+        if not 1 <= request.deadline_s <= 60:
+            raise BadRequest("deadline_s is between 1 and 60 seconds", element="deadline_s")
+        available = targets_available()
+        unknown = [item for item in request.targets if item not in available and item != local_target_id()]
+        if unknown:
+            raise BadRequest(f"no such target: {unknown[0]}", element="targets")
+        digest = hashlib.sha256(request.raw).hexdigest()
+        earlier = _earlier(caller, request.idempotency_key, digest)
+        if earlier is not None:
+            event.commit()
+            return earlier
+        known = access.demographics(caller, [request.person_id]) if request.person_id else {}
+        if not known:
+            raise NotFound("the patient is not known here")
+        (person,) = known.values()
+        chosen = {key: value for key, value in available.items() if not request.targets or key in request.targets}
+        ask_local = not request.targets or local_target_id() in request.targets
+        try:
+            with transaction.atomic():
+                query = _create(request, caller, person.person_id, digest)
+                asked = _create_targets(query, caller, person.subject, chosen, local=ask_local)
+                for verdict, recipient in asked:
+                    access.record(
+                        event,
+                        caller,
+                        person.subject,
+                        verdict,
+                        what="query",
+                        shown=lambda row: Shown(document_id=f"Patient/{query.person_id}", type_display="question"),
+                        operation=Operation.NOTIFY,
+                        recipient=recipient,
+                    )
+                if not asked:
+                    event.about(person.person_id)
+                event.commit()
+                transaction.on_commit(lambda: nudge(query.id))
+        except IntegrityError:
+            raced = _earlier(caller, request.idempotency_key, digest)
+            if raced is None:
+                raise
+            return raced
+    return query
+
+
+def _earlier(caller: Caller, key: str | None, digest: str) -> Query | None:
+    if not key:
+        return None
+    earlier = Query.objects.filter(client_id=caller.client_id, idempotency_key=key).first()
+    if earlier is not None and earlier.request_digest != digest:
+        raise IdempotencyConflict(element="Idempotency-Key")
+    return earlier
+
+
+def _create(request: QueryRequest, caller: Caller, person_id: UUID, digest: str) -> Query:
+    created = datetime.now(UTC)
+    return Query.objects.create(
+        participant_id=caller.participant_id,
+        client_id=caller.client_id,
+        user_id=caller.user_id,
+        caller=orjson.loads(orjson.dumps(asdict(caller), default=sorted)),
+        person_id=person_id,
+        purpose=caller.purpose or "",
+        filter=dict(request.filter),
+        created_at=created,
+        deadline_at=created + timedelta(seconds=request.deadline_s),
+        expires_at=created + LIFE,
+        idempotency_key=request.idempotency_key or None,
+        request_digest=digest,
+    )
+
+
+def _create_targets(
+    query: Query, caller: Caller, about: access.Subject, chosen: Mapping[str, EndpointFacts], *, local: bool
+) -> list[tuple[access.Verdict[access.DemographicsRow], str]]:
+    """Write the targets; those that consent keeps from being asked read ``nothing`` at an ordinary time."""
+    answers = access.questions(caller, about, sorted({item.participant_id for item in chosen.values()}))
+    rows = []
+    disclosed = []
+    if local:
+        rows.append(
+            QueryTarget(
+                query=query,
+                target_id=local_target_id(),
+                participant_id="hub",
+                name=str(getattr(settings, "HUB_NAME", "This exchange")),
+                kind="local",
+                status=QueryTarget.Status.ANSWERED,
+                asked_at=query.created_at,
+                answered_at=query.created_at,
+            )
+        )
+    for key, endpoint in chosen.items():
+        verdict, demographics = answers[endpoint.participant_id]
+        withheld = demographics is None
+        rows.append(
+            QueryTarget(
+                query=query,
+                target_id=key,
+                participant_id=endpoint.participant_id,
+                name=endpoint.participant_name,
+                kind="community" if endpoint.home_community_id else "organization",
+                endpoint_url=endpoint.url,
+                asked_at=query.created_at,
+                withheld=withheld,
+                answered_at=query.created_at + _ordinary_time() if withheld else None,
+            )
+        )
+        if not withheld:
+            disclosed.append((verdict, endpoint.participant_id))
+    QueryTarget.objects.bulk_create(rows)
+    return disclosed
+
+
+def _ordinary_time() -> timedelta:
+    """How long a community that finds nothing usually takes: drawn from the recent real ones."""
+    recent = list(
+        QueryTarget.objects.filter(status=QueryTarget.Status.NOTHING, withheld=False, answered_at__isnull=False)
+        .order_by("-pk")
+        .values_list("asked_at", "answered_at")[:50]
+    )
+    if recent:
+        asked, answered = random.choice(recent)  # noqa: S311 - not a secret, only an ordinary time
+        if answered is not None and asked is not None:
+            return min(timedelta(seconds=1), max(timedelta(milliseconds=20), answered - asked))
+    return timedelta(milliseconds=random.randint(60, 240))  # noqa: S311
+
+
+def caller_of(query: Query) -> Caller:
+    """Who asked, as proven then."""
+    values = dict(query.caller)
+    values["scopes"] = frozenset(values.get("scopes", ()))
+    values["care_teams"] = tuple(values.get("care_teams", ()))
+    return Caller(**values)
+
+
+def owned(query_id: UUID, caller: Caller) -> Query:
+    """The caller's own query.
+
+    Raises:
+        NotFound: another's, or unknown: one answer.
+    """
+    query = Query.objects.filter(id=query_id, client_id=caller.client_id, user_id=caller.user_id).first()
+    if query is None:
+        raise NotFound("no such query")
+    return query
+
+
+def cancel(query_id: UUID, *, caller: Caller) -> None:
+    """Stop asking; answers that still come are dropped."""
+    with transaction.atomic():
+        query = owned(query_id, caller)
+        Query.objects.filter(pk=query.pk, status=Query.Status.RUNNING).update(
+            status=Query.Status.CANCELLED, completed_at=datetime.now(UTC)
+        )
+
+
+def settle(query: Query, *, at: datetime) -> Query:
+    """Bring the rows up to the clock: pending past the deadline is late; all final is complete; a day is the end.
+
+    Every reader does this, so a list is honest at its deadline even when no worker is alive.
+    """
+    if query.status in (Query.Status.CANCELLED, Query.Status.EXPIRED):
+        return query
+    if at >= query.expires_at:
+        Query.objects.filter(pk=query.pk).exclude(status=Query.Status.CANCELLED).update(status=Query.Status.EXPIRED)
+        query.status = Query.Status.EXPIRED
+        return query
+    if query.status != Query.Status.RUNNING:
+        return query
+    if at >= query.deadline_at:
+        query.targets.filter(status=QueryTarget.Status.PENDING, withheld=False).update(
+            status=QueryTarget.Status.LATE, message="No answer by the deadline."
+        )
+    query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__lte=at).update(
+        status=QueryTarget.Status.NOTHING
+    )
+    if not query.targets.filter(status=QueryTarget.Status.PENDING).exists():
+        done = min(at, query.deadline_at)
+        Query.objects.filter(pk=query.pk, status=Query.Status.RUNNING).update(
+            status=Query.Status.COMPLETE, completed_at=done
+        )
+        query.status, query.completed_at = Query.Status.COMPLETE, done
+    return query
+
+
+def is_finished(query_id: UUID) -> bool:
+    """Whether nothing more is awaited; settles the rows first. Cheap enough to poll."""
+    query = Query.objects.get(pk=query_id)
+    return bool(settle(query, at=datetime.now(UTC)).status != Query.Status.RUNNING)
+
+
+def view(query_id: UUID, *, caller: Caller) -> QueryView:
+    """The list as it may be shown now; what is shown for the first time is disclosed before it leaves.
+
+    Each document is decided again at this instant (consent, suspension, agreement): what came in under
+    another consent is not shown.
+
+    Raises:
+        AccessRefused: the caller may no longer ask.
+        NotFound: another's query, an unknown one, or a patient no longer to be known.
+    """
+    with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
+        access.gate(caller, Operation.QUERY)
+        query = settle(owned(query_id, caller), at=datetime.now(UTC))
+        targets = list(query.targets.order_by("pk"))
+        known = access.demographics(caller, [query.person_id])
+        if not known:
+            return _view(query, targets, {}, ())
+        (person,) = known.values()
+        subject = person.subject
+        rows, keys, owner = _rows(query, caller, subject, targets)
+        verdict = access.permitted(caller, subject, rows, Operation.QUERY)
+        shown = tuple((keys[id(row)], row) for row in verdict.rows())
+        found: dict[int, int] = {}
+        for _, row in shown:
+            found[owner[id(row)]] = found.get(owner[id(row)], 0) + 1
+        documents = tuple((key, _render(row, subject.person_id)) for key, row in shown)
+        with transaction.atomic():
+            fresh = _first_shown(query, [key for key, _ in shown])
+            if fresh:
+                new = access.Verdict(
+                    permitted=tuple(pair for pair in verdict.permitted if keys[id(pair[0])] in fresh),
+                    denied=verdict.denied,
+                    facts=verdict.facts,
+                    policy_epoch=verdict.policy_epoch,
+                )
+                access.record(event, caller, subject, new, what="metadata", shown=_shown, operation=Operation.QUERY)
+                event.commit()
+            else:
+                event.discard()
+    return _view(query, targets, found, documents)
+
+
+def _rows(
+    query: Query, caller: Caller, subject: access.Subject, targets: Sequence[QueryTarget]
+) -> tuple[list[Any], dict[int, str], dict[int, int]]:
+    """Every row of the answer, its key in the list, and the pk of the target it came from."""
+    rows: list[Any] = []
+    keys: dict[int, str] = {}
+    owner: dict[int, int] = {}
+    for target in targets:
+        if target.kind == "local":
+            for entry in find.local_entries(subject, query.filter):
+                rows.append(entry)
+                keys[id(entry)] = str(entry.metadata.entry_uuid)
+                owner[id(entry)] = target.pk
+    remote = (
+        RemoteDocument.objects.filter(target__query=query)
+        .select_related("target")
+        .order_by("target_id", "-received_at", "pk")
+    )
+    for document in remote:
+        row = RemoteRow(document)
+        rows.append(row)
+        keys[id(row)] = str(document.id)
+        owner[id(row)] = document.target_id
+    return rows, keys, owner
+
+
+def _render(row: Any, person_id: str) -> dict[str, Any]:
+    if isinstance(row, RemoteRow):
+        return rendering().remote(row.document, person_id)
+    return rendering().local(row, person_id)
+
+
+def _shown(row: Any) -> Shown:
+    if isinstance(row, RemoteRow):
+        return rendering().remote_shown(row.document)
+    return find.shown(row)
+
+
+def _first_shown(query: Query, keys: Sequence[str]) -> set[str]:
+    """Those of `keys` never shown before; marks them shown. Two readers at once: one wins each key."""
+    if not keys:
+        return set()
+    seen = set(query.events.filter(kind="document", key__in=keys).values_list("key", flat=True))
+    at = datetime.now(UTC)
+    missing = [key for key in keys if key not in seen]
+    QueryEvent.objects.bulk_create(
+        [QueryEvent(query=query, kind="document", key=key, at=at) for key in missing], ignore_conflicts=True
+    )
+    return set(missing)
+
+
+def _view(
+    query: Query,
+    targets: Sequence[QueryTarget],
+    found: Mapping[int, int],
+    documents: tuple[tuple[str, dict[str, Any]], ...],
+) -> QueryView:
+    return QueryView(
+        id=query.id,
+        status=query.status,
+        created_at=query.created_at,
+        deadline_at=query.deadline_at,
+        completed_at=query.completed_at,
+        person_id=query.person_id,
+        purpose=query.purpose,
+        targets=tuple(_target_view(target, found.get(target.pk, 0)) for target in targets),
+        documents=documents,
+    )
+
+
+def _target_view(target: QueryTarget, found: int) -> TargetView:
+    status = target.status
+    # A community whose documents are all hidden from the asker looks like one that has none.
+    if status == QueryTarget.Status.ANSWERED and found == 0:
+        status = QueryTarget.Status.NOTHING
+    pending = status == QueryTarget.Status.PENDING
+    answered_at = None if pending else target.answered_at
+    elapsed = None
+    if answered_at is not None and target.asked_at is not None:
+        elapsed = max(0, round((answered_at - target.asked_at).total_seconds() * 1000))
+    return TargetView(
+        id=target.target_id,
+        name=target.name,
+        kind=target.kind,
+        status=status,
+        found=found,
+        asked_at=target.asked_at,
+        answered_at=answered_at,
+        elapsed_ms=elapsed,
+        message=target.message,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamEvent:
+    """One event of the stream; `id` is the row's, so a reader can resume after it."""
+
+    id: int
+    kind: str
+    data: dict[str, Any]
+
+
+def changes(query_id: UUID, *, caller: Caller, after: int) -> tuple[list[StreamEvent], bool]:
+    """What the asker has not been told yet, in order, and whether all is told.
+
+    A document shown before that may no longer be is told as ``withdrawn``. Each call decides anew.
+    """
+    current = view(query_id, caller=caller)
+    query = Query.objects.get(pk=query_id)
+    documents = dict(current.documents)
+    at = datetime.now(UTC)
+    told = [
+        QueryEvent(query=query, kind="target", key=f"{item.id} {item.status}", at=at)
+        for item in current.targets
+        if item.status != "pending"
+    ]
+    before = set(query.events.filter(kind="document").values_list("key", flat=True))
+    told += [QueryEvent(query=query, kind="withdrawn", key=key, at=at) for key in before - documents.keys()]
+    if current.status != "running":
+        told.append(QueryEvent(query=query, kind="done", key=current.status, at=at))
+    QueryEvent.objects.bulk_create(told, ignore_conflicts=True)
+    by_target = {item.id: item for item in current.targets}
+    events: list[StreamEvent] = []
+    for event in query.events.filter(pk__gt=after).order_by("pk"):
+        data = _event_data(event, documents, by_target, current)
+        if data is not None:
+            events.append(StreamEvent(id=event.pk, kind=event.kind, data=data))
+    # `done` closes the stream even when late answers came between it and the end.
+    return events, current.status != "running"
+
+
+def _event_data(
+    event: QueryEvent, documents: Mapping[str, dict[str, Any]], targets: Mapping[str, TargetView], current: QueryView
+) -> dict[str, Any] | None:
+    if event.kind == "document":
+        return documents.get(event.key)
+    if event.kind == "withdrawn":
+        return {"id": event.key} if event.key not in documents else None
+    if event.kind == "target":
+        target = targets.get(event.key.rsplit(" ", 1)[0])
+        return target_json(target) if target is not None else None
+    return {"id": str(current.id), "status": current.status}
+
+
+def target_json(target: TargetView) -> dict[str, Any]:
+    """A target in the form of design.md."""
+    document: dict[str, Any] = {
+        "id": target.id,
+        "name": target.name,
+        "kind": target.kind,
+        "status": target.status,
+        "found": target.found,
+        "asked_at": instant(target.asked_at),
+        "answered_at": instant(target.answered_at),
+        "elapsed_ms": target.elapsed_ms,
+    }
+    if target.message:
+        document["message"] = target.message
+    return document
+
+
+def instant(value: datetime | None) -> str | None:
+    """RFC 3339 with Z, milliseconds."""
+    if value is None:
+        return None
+    return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def remote_document(document_id: UUID) -> RemoteDocument | None:
+    """A remote document some query brought in and that has not expired."""
+    return (
+        RemoteDocument.objects.filter(id=document_id, target__query__expires_at__gt=datetime.now(UTC))
+        .exclude(target__query__status=Query.Status.CANCELLED)
+        .select_related("target__query")
+        .first()
+    )
+
+
+def expire(*, at: datetime) -> Iterator[UUID]:
+    """Mark queries past their day as expired, and yield their ids. Run by beat."""
+    for query in Query.objects.filter(expires_at__lte=at).exclude(status=Query.Status.EXPIRED).iterator():
+        settle(query, at=at)
+        yield query.id

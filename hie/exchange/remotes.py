@@ -1,0 +1,113 @@
+"""How the exchange speaks to other communities: a Protocol that faces fill in.
+
+The exchange knows *that* a community is asked and by when; the face that speaks its
+wire format knows *how*. A face registers its client for an endpoint kind in
+`AppConfig.ready()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+import aiohttp
+
+from hie.exchange.errors import NotFound
+from hie.standards.demographics import Demographics
+from hie.standards.facts import Caller, EndpointFacts
+
+
+class Outcome(StrEnum):
+    """What came of asking one community."""
+
+    ANSWERED = "answered"
+    NOTHING = "nothing"
+    REFUSED = "refused"
+    LATE = "late"
+    DOWN = "down"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked of a community: who the patient is, by demographics, and which documents."""
+
+    demographics: Demographics
+    filter: Mapping[str, Any]
+    caller: Caller
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteEntry:
+    """One document another community named: its DocumentReference and where its bytes are."""
+
+    remote_id: str
+    unique_id: str
+    resource: Mapping[str, Any]
+    source_url: str
+    content_type: str = ""
+    sha1: str = ""
+    size: int | None = None
+    custodian_oid: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What one community answered. `cause` is a short machine word for grouping; `message` a sentence."""
+
+    outcome: Outcome
+    documents: tuple[RemoteEntry, ...] = ()
+    message: str = ""
+    cause: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteContent:
+    """Bytes of a remote document as they arrive."""
+
+    content_type: str
+    chunks: Iterator[bytes] = field(repr=False)
+
+
+class RemoteCommunity(Protocol):
+    """A client for one kind of endpoint."""
+
+    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: aiohttp.ClientSession) -> Answer:
+        """Find the patient there and list the documents; never raises for what the peer does wrong.
+
+        The caller sets the time limit and cancels. `aiohttp.ClientConnectionError` means down.
+        """
+
+    def open(self, endpoint: EndpointFacts, source_url: str, caller: Caller) -> RemoteContent:
+        """Fetch one document's bytes.
+
+        Raises:
+            RemoteUnavailable: the community is down, refuses or answers with something else.
+        """
+
+
+_CLIENTS: dict[str, RemoteCommunity] = {}
+
+
+def register(kind: str, client: RemoteCommunity) -> None:
+    """Make `client` speak to endpoints of this kind (``fhir``)."""
+    _CLIENTS[kind] = client
+
+
+def client_for(kind: str) -> RemoteCommunity:
+    """The client for an endpoint kind.
+
+    Raises:
+        NotFound: no face speaks it.
+    """
+    try:
+        return _CLIENTS[kind]
+    except KeyError:
+        raise NotFound(f"no client speaks {kind}") from None
+
+
+def spoken() -> frozenset[str]:
+    """The endpoint kinds that some face can ask."""
+    return frozenset(_CLIENTS)

@@ -1,0 +1,33 @@
+"""Thin Celery tasks of the exchange: ids in, safe to run twice. Rows say what must happen."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import UUID
+
+from celery import shared_task
+
+from hie.exchange import query
+from hie.exchange.loop import running
+
+
+@shared_task(name="exchange.run_query")
+def run_query(query_id: str) -> None:
+    """Tell this worker's loop that a query has targets to ask."""
+    running().nudge()
+
+
+@shared_task(name="exchange.expire_queries")
+def expire_queries() -> int:
+    """Mark queries past their day as expired."""
+    return sum(1 for _ in query.expire(at=datetime.now(UTC)))
+
+
+def nudge(query_id: UUID) -> None:
+    """Nudge a worker. A dead broker costs a second (the loop also looks by itself), never the query."""
+    try:
+        run_query.apply_async((str(query_id),), retry=False, ignore_result=True)
+    except Exception:
+        import structlog
+
+        structlog.get_logger(__name__).warning("query.nudge_failed", query_id=str(query_id))

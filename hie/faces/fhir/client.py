@@ -1,0 +1,311 @@
+"""This hub as a FHIR client of another community: Patient $match [ITI-119], Find Document References [ITI-67],
+Retrieve Document [ITI-68].
+
+Speaks over the fan-out's `aiohttp` session. What a peer does wrong becomes an `Answer`, never an
+exception of its own making; links are followed on the endpoint's own origin only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import tempfile
+from collections.abc import Iterator, Mapping
+from typing import IO, Any
+from urllib.parse import urlencode, urljoin, urlsplit
+
+import aiohttp
+import httpx
+import orjson
+
+from hie.exchange.errors import RemoteUnavailable
+from hie.exchange.remotes import Answer, Outcome, Question, RemoteContent, RemoteEntry
+from hie.standards.demographics import Demographics
+from hie.standards.facts import Caller, EndpointFacts
+from hie.standards.fhir_patient import to_fhir
+from hie.trust import clients
+
+MAX_BODY = 16 * 1024 * 1024
+MAX_PAGES = 20
+MAX_DOCUMENTS = 2000
+MAX_CONTENT = 4 * 1024 * 1024 * 1024
+SPOOL = 4 * 1024 * 1024
+REFUSALS = frozenset({401, 403, 429})
+NO_MATCH_OPERATION = frozenset({404, 405, 501})
+
+FILTER_PARAMETERS = ("status", "category", "type", "format", "event", "period", "creation")
+DATES = frozenset({"period", "creation"})
+
+
+class PeerError(Exception):
+    """The peer answered with something that is no answer."""
+
+    def __init__(self, outcome: Outcome, message: str, cause: str) -> None:
+        super().__init__(message)
+        self.answer = Answer(outcome=outcome, message=message, cause=cause)
+
+
+class FhirCommunity:
+    """A community or organization that is asked over FHIR (MHD, PDQm)."""
+
+    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: aiohttp.ClientSession) -> Answer:
+        """Find the patient there by demographics, then list the documents that fit the filter."""
+        try:
+            token = await clients.token_for_async(endpoint, question.caller, session)
+            patient_id = await self._patient(endpoint, question.demographics, token, session)
+            if patient_id is None:
+                return Answer(outcome=Outcome.NOTHING)
+            documents = await self._documents(endpoint, patient_id, question.filter, token, session)
+        except clients.TokenRefused:
+            return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
+        except PeerError as error:
+            return error.answer
+        return Answer(outcome=Outcome.ANSWERED if documents else Outcome.NOTHING, documents=tuple(documents))
+
+    async def _patient(
+        self, endpoint: EndpointFacts, demographics: Demographics, token: str, session: aiohttp.ClientSession
+    ) -> str | None:
+        """The peer's one certain patient, or None. A peer without $match is asked by PDQm search."""
+        resource = to_fhir(demographics)
+        resource.pop("id", None)
+        parameters = {
+            "resourceType": "Parameters",
+            "parameter": [
+                {"name": "resource", "resource": resource},
+                {"name": "onlyCertainMatches", "valueBoolean": True},
+                {"name": "count", "valueInteger": 2},
+            ],
+        }
+        url = f"{endpoint.url.rstrip('/')}/Patient/$match"
+        status, bundle = await _call(session, "POST", url, token, orjson.dumps(parameters))
+        if status in NO_MATCH_OPERATION:
+            query = _search_parameters(demographics)
+            if query is None:
+                return None
+            url = f"{endpoint.url.rstrip('/')}/Patient?{query}"
+            status, bundle = await _call(session, "GET", url, token)
+        if status in (404, 422):
+            return None
+        found = {
+            str(resource["id"])
+            for resource in _resources(_expect(status, bundle), "Patient")
+            if resource.get("active", True) and isinstance(resource.get("id"), str)
+        }
+        # Two certain patients are no certainty: nobody's documents are better than another's.
+        return found.pop() if len(found) == 1 else None
+
+    async def _documents(
+        self,
+        endpoint: EndpointFacts,
+        patient_id: str,
+        wanted: Mapping[str, Any],
+        token: str,
+        session: aiohttp.ClientSession,
+    ) -> list[RemoteEntry]:
+        base = endpoint.url.rstrip("/")
+        url: str | None = f"{base}/DocumentReference?{_filter_parameters(patient_id, wanted)}"
+        entries: dict[str, RemoteEntry] = {}
+        for _ in range(MAX_PAGES):
+            if url is None or len(entries) >= MAX_DOCUMENTS:
+                break
+            status, bundle = await _call(session, "GET", url, token)
+            if status == 404:
+                break
+            body = _expect(status, bundle)
+            for resource in _resources(body, "DocumentReference"):
+                entry = _entry(resource, base)
+                entries.setdefault(entry.remote_id, entry)
+            url = _next(body, base)
+        return list(entries.values())
+
+    def open(self, endpoint: EndpointFacts, source_url: str, caller: Caller) -> RemoteContent:
+        """Fetch a document's bytes into a spooled file, so that nothing unverified is released.
+
+        Raises:
+            RemoteUnavailable: the community is down, slow, refuses, or no longer has the document.
+        """
+        name = endpoint.participant_id
+        if not _same_origin(source_url, endpoint.url):
+            raise RemoteUnavailable(name, "the document's address is not the community's own")
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - closed by the iterator
+        try:
+            token = clients.token_for(endpoint, caller.purpose or "", caller)
+            headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
+            with (
+                httpx.Client(timeout=httpx.Timeout(30.0, connect=5.0), follow_redirects=False) as http,
+                http.stream("GET", source_url, headers=headers) as response,
+            ):
+                if response.status_code != 200:
+                    raise RemoteUnavailable(name, f"the community answered {response.status_code}")
+                total = 0
+                for chunk in response.iter_bytes(1024 * 1024):
+                    total += len(chunk)
+                    if total > MAX_CONTENT:
+                        raise RemoteUnavailable(name, "the document is larger than this hub carries")
+                    spool.write(chunk)
+                content_type = response.headers.get("content-type", "application/octet-stream")
+        except (httpx.HTTPError, clients.TokenRefused) as error:
+            spool.close()
+            raise RemoteUnavailable(name, "the community did not give the document") from error
+        except RemoteUnavailable:
+            spool.close()
+            raise
+        return RemoteContent(content_type=content_type, chunks=_read(spool))
+
+
+def _read(spool: IO[bytes]) -> Iterator[bytes]:
+    with spool:
+        spool.seek(0)
+        while chunk := spool.read(1024 * 1024):
+            yield chunk
+
+
+async def _call(
+    session: aiohttp.ClientSession, method: str, url: str, token: str, body: bytes | None = None
+) -> tuple[int, Any]:
+    """One bounded exchange; the body is read as JSON where there is one."""
+    headers = {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
+    if body is not None:
+        headers["Content-Type"] = "application/fhir+json"
+    try:
+        async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
+            if response.status in REFUSALS:
+                raise PeerError(Outcome.REFUSED, "The community refused to be asked.", f"http-{response.status}")
+            if response.status >= 500 and response.status != 501:
+                raise PeerError(Outcome.ERROR, "The community answered with a fault.", f"http-{response.status}")
+            raw = await _bounded(response)
+            if response.status >= 300:
+                return response.status, None
+            return response.status, orjson.loads(raw)
+    except (orjson.JSONDecodeError, aiohttp.ContentTypeError, aiohttp.ClientPayloadError) as error:
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
+    except aiohttp.ClientConnectionError:
+        raise
+    except aiohttp.ClientError as error:
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
+
+
+async def _bounded(response: aiohttp.ClientResponse) -> bytes:
+    chunks: list[bytes] = []
+    total = 0
+    async for chunk in response.content.iter_chunked(65536):
+        total += len(chunk)
+        if total > MAX_BODY:
+            raise PeerError(Outcome.ERROR, "The community's answer is too large.", "too-large")
+        chunks.append(chunk)
+        await asyncio.sleep(0)
+    return b"".join(chunks)
+
+
+def _expect(status: int, body: Any) -> dict[str, Any]:
+    if status != 200 or not isinstance(body, dict) or body.get("resourceType") != "Bundle":
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", f"not-a-bundle-{status}")
+    return body
+
+
+def _resources(bundle: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
+    entries = bundle.get("entry", [])
+    if not isinstance(entries, list):
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
+    resources = [entry.get("resource") for entry in entries if isinstance(entry, dict)]
+    return [item for item in resources if isinstance(item, dict) and item.get("resourceType") == kind]
+
+
+def _search_parameters(demographics: Demographics) -> str | None:
+    """A PDQm search that only one person should fit: family, given and birth date."""
+    name = next((item for item in demographics.names if item.family and item.given), None)
+    if name is None or not demographics.birth_date:
+        return None
+    pairs = [("family:exact", name.family), ("given:exact", name.given[0]), ("birthdate", demographics.birth_date)]
+    if demographics.gender:
+        pairs.append(("gender", demographics.gender))
+    return urlencode([(key, _escape(value)) for key, value in pairs])
+
+
+def _escape(value: str) -> str:
+    for character in ("\\", ",", "|", "$"):
+        value = value.replace(character, f"\\{character}")
+    return value
+
+
+def _filter_parameters(patient_id: str, wanted: Mapping[str, Any]) -> str:
+    """ITI-67 parameters: tokens of one list are alternatives, dates of one list hold together."""
+    pairs: list[tuple[str, str]] = [("patient", f"Patient/{patient_id}")]
+    for name in FILTER_PARAMETERS:
+        values = [str(value) for value in wanted.get(name) or ()]
+        if name == "status" and not values:
+            values = ["current"]
+        if name in DATES:
+            pairs += [(name, value) for value in values]
+        elif values:
+            pairs.append((name, ",".join(values)))
+    pairs.append(("_count", "200"))
+    return urlencode(pairs)
+
+
+def _entry(resource: dict[str, Any], base: str) -> RemoteEntry:
+    remote_id = resource.get("id")
+    contents = resource.get("content")
+    attachment = contents[0].get("attachment") if isinstance(contents, list) and contents else None
+    if not isinstance(remote_id, str) or not isinstance(attachment, dict) or not isinstance(attachment.get("url"), str):
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
+    size = attachment.get("size")
+    return RemoteEntry(
+        remote_id=remote_id,
+        unique_id=_unique_id(resource),
+        resource=resource,
+        source_url=urljoin(f"{base}/", attachment["url"]),
+        content_type=str(attachment.get("contentType") or ""),
+        sha1=_sha1(attachment.get("hash")),
+        size=size if isinstance(size, int) and size >= 0 else None,
+        custodian_oid=_custodian_oid(resource),
+    )
+
+
+def _unique_id(resource: Mapping[str, Any]) -> str:
+    master = resource.get("masterIdentifier")
+    value = master.get("value") if isinstance(master, dict) else None
+    return value.removeprefix("urn:oid:") if isinstance(value, str) else ""
+
+
+def _custodian_oid(resource: Mapping[str, Any]) -> str:
+    """The custodian's OID where the peer states one by identifier, directly or in a contained Organization."""
+    custodian = resource.get("custodian")
+    if not isinstance(custodian, dict):
+        return ""
+    candidates = [custodian.get("identifier")]
+    reference = custodian.get("reference")
+    if isinstance(reference, str) and reference.startswith("#"):
+        for contained in resource.get("contained") or ():
+            if isinstance(contained, dict) and contained.get("id") == reference[1:]:
+                candidates += contained.get("identifier") or []
+    for identifier in candidates:
+        value = identifier.get("value") if isinstance(identifier, dict) else None
+        if isinstance(value, str) and value.startswith("urn:oid:"):
+            return value.removeprefix("urn:oid:")
+    return ""
+
+
+def _sha1(value: Any) -> str:
+    """Hex of the base64 SHA-1 of FHIR, or "" when it is none."""
+    if not isinstance(value, str):
+        return ""
+    try:
+        digest = base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return ""
+    return digest.hex() if len(digest) == 20 else ""
+
+
+def _next(bundle: Mapping[str, Any], base: str) -> str | None:
+    for link in bundle.get("link") or ():
+        if isinstance(link, dict) and link.get("relation") == "next" and isinstance(link.get("url"), str):
+            url = urljoin(f"{base}/", link["url"])
+            return url if _same_origin(url, base) else None
+    return None
+
+
+def _same_origin(url: str, base: str) -> bool:
+    ours, theirs = urlsplit(base), urlsplit(url)
+    return (ours.scheme, ours.hostname, ours.port) == (theirs.scheme, theirs.hostname, theirs.port)

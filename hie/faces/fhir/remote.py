@@ -1,0 +1,160 @@
+"""A DocumentReference of another community as this hub shows it, and as policy sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.conf import settings
+
+from hie.directory import queries as directory
+from hie.exchange.access import Shown
+from hie.exchange.models import RemoteDocument
+from hie.standards.facts import DocumentFacts
+
+MIME_CLASS = "urn:ietf:bcp:13"
+RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+HOME_COMMUNITY = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/ihe-HomeCommunityId"
+RANK = "ULMNRV"
+
+KEPT = (
+    "contained",
+    "masterIdentifier",
+    "identifier",
+    "status",
+    "type",
+    "category",
+    "date",
+    "author",
+    "authenticator",
+    "description",
+    "securityLabel",
+    "context",
+)
+"""Elements shown as the community answered them; the rest names things this hub cannot resolve."""
+
+
+def document_reference(document: RemoteDocument, person_id: str) -> dict[str, Any]:
+    """The resource under this hub's id, patient and Binary; the community named in the MHD extension."""
+    source = document.resource
+    shown: dict[str, Any] = {"resourceType": "DocumentReference", "id": str(document.id)}
+    shown["meta"] = {"lastUpdated": document.received_at.isoformat().replace("+00:00", "Z")}
+    home = directory.participant(document.target.participant_id)
+    if home is not None and home.home_community_id:
+        oid = home.home_community_id.removeprefix("urn:oid:")
+        shown["extension"] = [{"url": HOME_COMMUNITY, "valueOid": f"urn:oid:{oid}"}]
+    shown |= {name: source[name] for name in KEPT if name in source}
+    shown["subject"] = {"reference": f"Patient/{person_id}"}
+    shown["custodian"] = {"display": document.target.name}
+    content = dict(source["content"][0])
+    attachment = {key: value for key, value in content["attachment"].items() if key != "data"}
+    attachment["url"] = f"{settings.BASE_URL}/fhir/Binary/{document.id}"
+    shown["content"] = [content | {"attachment": attachment}]
+    return shown
+
+
+def facts(document: RemoteDocument, person_id: str) -> DocumentFacts:
+    """What the answered metadata says; unlabelled unless the agreement of its source vouches for labels.
+
+    Source: spec/consent.md 3 "Across communities" and 8.
+    """
+    source = document.resource
+    labels = list(_codings(source.get("securityLabel")))
+    confidentiality = [code for system, code in labels if system == CONFIDENTIALITY and code in RANK]
+    context = source.get("context")
+    context = context if isinstance(context, dict) else {}
+    period = context.get("period")
+    period = period if isinstance(period, dict) else {}
+    content = source["content"][0]
+    attachment = content["attachment"]
+    classes = {f"{RESOURCE_TYPES}|DocumentReference"}
+    if isinstance(attachment.get("contentType"), str):
+        classes.add(f"{MIME_CLASS}|{attachment['contentType'].split(';')[0].strip().lower()}")
+    classes |= {f"{system}|{code}" for system, code in _codings(source.get("category"))}
+    classes |= {f"{system}|{code}" for system, code in _codings(content.get("format"))}
+    codes = {f"{system}|{code}" for system, code in _codings(source.get("type"))}
+    codes |= {f"{system}|{code}" for system, code in _codings(context.get("event"))}
+    community = directory.participant(document.target.participant_id)
+    agreement = community.agreement if community is not None else None
+    return DocumentFacts(
+        id=str(document.id),
+        patient=person_id,
+        custodian=document.custodian,
+        authors=tuple(sorted(_references(source.get("author")))),
+        classes=frozenset(classes),
+        codes=frozenset(codes),
+        confidentiality=max(confidentiality, key=RANK.index) if confidentiality else None,
+        labels=frozenset(code for system, code in labels if system == ACT_CODE),
+        labelled=bool(agreement is not None and agreement.labels_documents),
+        service_start=_text(period.get("start")),
+        service_stop=_text(period.get("end")),
+        created=_text(attachment.get("creation")) or _text(source.get("date")),
+    )
+
+
+def shown(document: RemoteDocument) -> Shown:
+    """What the patient's log calls it."""
+    source = document.resource
+    attachment = source["content"][0]["attachment"]
+    display = next((text for text in _displays(source.get("type")) if text), "")
+    return Shown(
+        document_id=str(document.id),
+        unique_id=document.unique_id,
+        title=_text(attachment.get("title")) or display,
+        type_display=display,
+    )
+
+
+class Rendering:
+    """How the exchange has documents written: local ones by the codec, remote ones by this module."""
+
+    def local(self, row: Any, person_id: str) -> dict[str, Any]:
+        """The DocumentReference of a registered entry."""
+        from hie.faces.fhir import document_reference as codec
+
+        return codec.render(row, person_id)
+
+    def remote(self, document: RemoteDocument, person_id: str) -> dict[str, Any]:
+        """The DocumentReference of a remote document."""
+        return document_reference(document, person_id)
+
+    def remote_facts(self, document: RemoteDocument, person_id: str) -> DocumentFacts:
+        """Facts of a remote document."""
+        return facts(document, person_id)
+
+    def remote_shown(self, document: RemoteDocument) -> Shown:
+        """Its name in the log."""
+        return shown(document)
+
+
+def _codings(value: Any) -> Iterable[tuple[str, str]]:
+    """(system, code) of a Coding, a CodeableConcept, or a list of either."""
+    if isinstance(value, list):
+        for item in value:
+            yield from _codings(item)
+    elif isinstance(value, Mapping):
+        if isinstance(value.get("coding"), list):
+            yield from _codings(value["coding"])
+        elif isinstance(value.get("code"), str) and isinstance(value.get("system"), str):
+            yield value["system"], value["code"]
+
+
+def _displays(value: Any) -> Iterable[str]:
+    if isinstance(value, Mapping):
+        for coding in value.get("coding") or ():
+            if isinstance(coding, Mapping) and isinstance(coding.get("display"), str):
+                yield coding["display"]
+        if isinstance(value.get("text"), str):
+            yield value["text"]
+
+
+def _references(value: Any) -> Iterable[str]:
+    for item in value if isinstance(value, list) else ():
+        if isinstance(item, Mapping) and isinstance(item.get("reference"), str):
+            yield item["reference"]
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else ""

@@ -1,0 +1,194 @@
+"""`/api/queries`: ask every community, get one list with each one's answer named (design.md)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any
+from uuid import UUID
+
+import orjson
+from django.conf import settings
+from django.db import close_old_connections
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from drf_spectacular.utils import OpenApiParameter, extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from hie.exchange import identity, query, tasks
+from hie.exchange.errors import BadRequest
+from hie.exchange.query import QueryRequest, QueryView, instant
+from hie.faces.rest.authentication import TokenAuthentication
+from hie.faces.rest.errors import error_body, word_for
+from hie.faces.rest.serializers import ErrorOutput, QueryInput, QueryOutput
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller
+from hie.trust import limits, tokens
+
+MAX_WAIT_S = 30.0
+POLL_S = 0.05
+STREAM_POLL_S = 0.25
+KEEP_ALIVE_S = 15.0
+
+
+class CallerView(APIView):
+    """A JSON view for a caller with a token, within its participant's limits."""
+
+    authentication_classes = (TokenAuthentication,)
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Every answer about patients stays out of caches and names its request."""
+        response = super().dispatch(request, *args, **kwargs)
+        response["Cache-Control"] = "no-store"
+        response["X-Content-Type-Options"] = "nosniff"
+        return response
+
+
+ERRORS = dict.fromkeys((400, 401, 403, 404, 422, 429), ErrorOutput)
+WAIT = OpenApiParameter("wait", float, description="Seconds to wait for completion, at most 30.")
+
+
+class Queries(CallerView):
+    """Start a cross-organization query."""
+
+    @extend_schema(request=QueryInput, responses={200: QueryOutput, 202: QueryOutput, **ERRORS})
+    def post(self, request: Request) -> Response:
+        """Ask; answered 202 with `Location`, or 200 when complete within `Prefer: wait=S`."""
+        caller: Caller = request.auth
+        raw = request._request.body
+        with limits.admit(caller):
+            serializer = QueryInput(data=request.data)
+            serializer.is_valid(raise_exception=True)
+            data = serializer.validated_data
+            asked = query.ask(
+                QueryRequest(
+                    person_id=identity.person_named(
+                        caller, reference=data["patient"].get("reference"), identifier=data["patient"].get("identifier")
+                    ),
+                    filter=data.get("filter", {}),
+                    targets=tuple(data.get("targets", ())),
+                    deadline_s=data["deadline_s"],
+                    idempotency_key=request.headers.get("Idempotency-Key"),
+                    raw=raw,
+                ),
+                caller=caller,
+                nudge=tasks.nudge,
+            )
+        _wait(asked.id, _preferred_wait(request))
+        current = query.view(asked.id, caller=caller)
+        response = Response(as_json(current), status=202 if current.status == "running" else 200)
+        response["Location"] = f"{settings.BASE_URL}/api/queries/{asked.id}"
+        return response
+
+
+class OneQuery(CallerView):
+    """One query: read it, cancel it."""
+
+    @extend_schema(parameters=[WAIT], responses={200: QueryOutput, **ERRORS})
+    def get(self, request: Request, query_id: UUID) -> Response:
+        """The list as it may be shown now."""
+        caller: Caller = request.auth
+        query.owned(query_id, caller)
+        _wait(query_id, _seconds(request.query_params.get("wait"), element="wait"))
+        with limits.admit(caller):
+            return Response(as_json(query.view(query_id, caller=caller)))
+
+    @extend_schema(responses={204: None, **ERRORS})
+    def delete(self, request: Request, query_id: UUID) -> Response:
+        """Stop asking."""
+        query.cancel(query_id, caller=request.auth)
+        return Response(status=204)
+
+
+def events(request: HttpRequest, query_id: UUID) -> HttpResponseBase:
+    """`GET /api/queries/{id}/events`: targets and documents as they come, until all is told."""
+    try:
+        caller = tokens.authenticate(request)
+        query.owned(query_id, caller)
+        after = _event_id(request.headers.get("Last-Event-ID"))
+        query.changes(query_id, caller=caller, after=after)
+    except HubError as error:
+        status, code = word_for(error)
+        return JsonResponse(error_body(code, str(error), error.element), status=status)
+    response = StreamingHttpResponse(_stream(query_id, caller, after), content_type="text/event-stream")
+    response["Cache-Control"] = "no-store"
+    response["X-Accel-Buffering"] = "no"
+    return response
+
+
+def _stream(query_id: UUID, caller: Caller, after: int) -> Iterator[bytes]:
+    quiet_since = time.monotonic()
+    while True:
+        try:
+            # Each turn asks the directory and the door again: suspension and revocation end the stream.
+            tokens.recheck(caller)
+            told, done = query.changes(query_id, caller=caller, after=after)
+        except HubError as error:
+            _, code = word_for(error)
+            yield b"event: error\ndata: " + orjson.dumps(error_body(code, str(error))) + b"\n\n"
+            return
+        for item in told:
+            after = item.id
+            yield f"id: {item.id}\nevent: {item.kind}\ndata: ".encode() + orjson.dumps(item.data) + b"\n\n"
+            quiet_since = time.monotonic()
+        if done:
+            return
+        if time.monotonic() - quiet_since > KEEP_ALIVE_S:
+            yield b": still asking\n\n"
+            quiet_since = time.monotonic()
+        close_old_connections()
+        time.sleep(STREAM_POLL_S)
+
+
+def as_json(current: QueryView) -> dict[str, Any]:
+    """The form of design.md."""
+    return {
+        "id": str(current.id),
+        "status": current.status,
+        "created_at": instant(current.created_at),
+        "deadline_at": instant(current.deadline_at),
+        "completed_at": instant(current.completed_at),
+        "patient": {"reference": f"Patient/{current.person_id}"},
+        "purpose": current.purpose,
+        "targets": [query.target_json(target) for target in current.targets],
+        "documents": [document for _, document in current.documents],
+    }
+
+
+def _wait(query_id: UUID, seconds: float) -> None:
+    """Hold the answer until the query is complete, or the time is over; polls rows, holds no transaction."""
+    until = time.monotonic() + seconds
+    while seconds and not query.is_finished(query_id) and time.monotonic() < until:
+        time.sleep(POLL_S)
+
+
+def _preferred_wait(request: Request) -> float:
+    match = re.search(r"(?:^|[,;\s])wait\s*=\s*([^\s,;]+)", request.headers.get("Prefer", ""))
+    return _seconds(match.group(1), element="Prefer") if match else 0.0
+
+
+def _seconds(value: str | None, *, element: str) -> float:
+    if value is None:
+        return 0.0
+    try:
+        seconds = float(value)
+    except ValueError:
+        raise BadRequest("wait is a number of seconds", element=element) from None
+    if not 0 <= seconds <= MAX_WAIT_S:
+        raise BadRequest("wait is between 0 and 30 seconds", element=element)
+    return seconds
+
+
+def _event_id(value: str | None) -> int:
+    if not value:
+        return 0
+    if not value.isdigit() or len(value) > 18:
+        raise BadRequest("Last-Event-ID is the id of an event of this stream", element="Last-Event-ID")
+    return int(value)
+
+
+def unknown(request: HttpRequest) -> HttpResponse:
+    """Any other path below `/api/`."""
+    return JsonResponse(error_body("not-found", "there is nothing here"), status=404)

@@ -1,0 +1,181 @@
+"""Rows of the log. Inserted, never changed: the database refuses UPDATE, DELETE and TRUNCATE.
+
+`AuditEvent` is partitioned by month of `at` (retention drops a whole month); its
+primary key in the database is (id, at), which Django need not know. No foreign key
+of the database points into the log: PostgreSQL would lock rows with a right that
+these tables do not grant. Words that name or describe a person (names, titles, free
+text, the raw query) are in `personal`, encrypted under a key of that patient; what
+is searched (identifiers, codes, rules) is clear.
+
+Source: spec/consent.md 13, 16, 17.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+
+
+class AuditKey(models.Model):
+    """The key of one patient's words in the log, wrapped; shredding empties it and stamps the time.
+
+    `subject` is the person's id, or ``hub`` for events about nobody.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    subject = models.CharField(max_length=64, unique=True)
+    wrap_key_id = models.CharField(max_length=64)
+    wrapped = models.BinaryField(null=True)
+    created_at = models.DateTimeField()
+    shredded_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "audit_key"
+
+    def __str__(self) -> str:
+        return str(self.id)
+
+
+class AuditEvent(models.Model):
+    """One request and patient: who asked, for what, why, and what came of it."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    at = models.DateTimeField("time")
+    kind = models.CharField(max_length=40)
+    action = models.CharField(max_length=1)
+    outcome = models.SmallIntegerField()
+    participant = models.CharField(max_length=128, blank=True)
+    organization = models.CharField(max_length=128, blank=True)
+    root_organization = models.CharField(max_length=128, blank=True)
+    organization_name = models.CharField(max_length=255, blank=True)
+    organization_oid = models.CharField(max_length=128, blank=True)
+    client = models.CharField(max_length=255, blank=True)
+    user = models.CharField(max_length=255, blank=True, db_column="user_ref")
+    role = models.CharField(max_length=64, blank=True)
+    purpose = models.CharField(max_length=64, blank=True)
+    on_behalf_of = models.CharField(max_length=255, blank=True)
+    intermediary = models.CharField(max_length=128, blank=True)
+    relationship = models.CharField(max_length=64, blank=True)
+    person_id = models.UUIDField(null=True)
+    patient_identifier = models.CharField(max_length=512, blank=True)
+    rule = models.CharField(max_length=16, blank=True)
+    reason = models.CharField(max_length=128, blank=True)
+    request_id = models.CharField("request", max_length=255, blank=True)
+    correlation = models.CharField(max_length=255, blank=True)
+    token_id = models.CharField("token", max_length=255, blank=True)
+    network_address = models.CharField(max_length=64, blank=True)
+    face = models.CharField(max_length=32, blank=True)
+    detail = models.JSONField(default=dict)
+    denied = models.JSONField(default=list)
+    decision = models.JSONField(default=dict)
+    personal_key = models.UUIDField(null=True)
+    personal = models.BinaryField(null=True)
+
+    class Meta:
+        db_table = "audit_event"
+        ordering = ["-at", "-id"]
+        indexes = [
+            models.Index(fields=["person_id", "-at", "-id"], name="audit_event_person"),
+            models.Index(fields=["-at", "-id"], name="audit_event_at"),
+            models.Index(fields=["root_organization", "-at"], name="audit_event_organization"),
+            models.Index(fields=["user", "-at"], name="audit_event_user"),
+            models.Index(fields=["kind", "-at"], name="audit_event_kind"),
+            models.Index(
+                fields=["rule", "-at"], name="audit_event_rule", condition=models.Q(outcome__gt=0) | ~models.Q(rule="")
+            ),
+            models.Index(fields=["correlation"], name="audit_event_correlation", condition=~models.Q(correlation="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.id}"
+
+
+class Disclosure(models.Model):
+    """One document (or set of demographics, or question) that left the hub with an event."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    event = models.ForeignKey(
+        AuditEvent, on_delete=models.DO_NOTHING, related_name="disclosures", db_constraint=False, db_index=False
+    )
+    at = models.DateTimeField("time")
+    n = models.IntegerField()
+    person_id = models.UUIDField(null=True)
+    document_id = models.CharField("document", max_length=255, blank=True)
+    unique_id = models.CharField(max_length=255, blank=True)
+    custodian = models.CharField(max_length=128, blank=True)
+    what = models.CharField(max_length=16)
+    labels = models.JSONField(default=list)
+    confidentiality = models.CharField(max_length=8, blank=True)
+    rule = models.CharField(max_length=16, blank=True)
+    reason = models.CharField(max_length=128, blank=True)
+    basis = models.JSONField(default=list)
+    obligations = models.JSONField(default=list)
+    recipient = models.CharField(max_length=128, blank=True)
+
+    class Meta:
+        db_table = "audit_disclosure"
+        ordering = ["event_id", "n"]
+        constraints = [models.UniqueConstraint(fields=["event", "n"], name="audit_disclosure_event_n")]
+        indexes = [models.Index(fields=["document_id", "-at"], name="audit_disclosure_document")]
+
+    def __str__(self) -> str:
+        return f"{self.what} {self.document_id}"
+
+
+class AuditUnsealed(models.Model):
+    """The sealer's queue: a row for each event of a committed transaction not yet sealed.
+
+    Written by a trigger of `audit_event`, so no way of inserting forgets it; a
+    transaction that commits late only shows its row late, and is never passed over.
+    """
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField()
+    at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_unsealed"
+
+    def __str__(self) -> str:
+        return str(self.event_id)
+
+
+class AuditSeal(models.Model):
+    """The place of an event in the log: `leaf` over its canonical JSON, `chain` over all before it."""
+
+    seq = models.BigIntegerField(primary_key=True)
+    event_id = models.UUIDField("event", unique=True)
+    at = models.DateTimeField("time of the event")
+    leaf = models.BinaryField()
+    chain = models.BinaryField()
+    sealed_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_seal"
+        ordering = ["-seq"]
+
+    def __str__(self) -> str:
+        return str(self.seq)
+
+
+class Checkpoint(models.Model):
+    """A signed statement of the log's size and Merkle root; `note` is the file's text.
+
+    `frontier` holds the roots of the complete subtrees, largest first (hex), so that
+    the sealer goes on from here without reading the log again.
+    """
+
+    size = models.BigIntegerField(primary_key=True)
+    root = models.BinaryField()
+    chain = models.BinaryField()
+    at = models.DateTimeField("time")
+    note = models.JSONField()
+    frontier = models.JSONField(default=list)
+
+    class Meta:
+        db_table = "audit_checkpoint"
+        ordering = ["-size"]
+
+    def __str__(self) -> str:
+        return str(self.size)

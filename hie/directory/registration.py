@@ -1,0 +1,376 @@
+"""Participants registered from a file, suspended, reinstated, and written out again.
+
+Source: design.md "participants"; spec/consent.md 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC
+from typing import Any, Literal
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.utils import timezone
+
+from hie.directory import keys
+from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
+from hie.directory.forms import Form, read_documents
+from hie.directory.models import (
+    Agreement,
+    AssigningAuthority,
+    Certificate,
+    ClientKey,
+    DirectoryChange,
+    Endpoint,
+    Participant,
+    Practitioner,
+    Standing,
+)
+from hie.directory.queries import bare_oid
+
+Result = Literal["created", "updated", "unchanged"]
+
+# Members held as text on the row itself; the rest has rows of its own.
+_ROW_TEXTS = (
+    "name",
+    "type",
+    "organization_oid",
+    "jurisdiction",
+    "status",
+    "client_id",
+    "jwks_url",
+    "default_role",
+    "default_purpose",
+    "home_community_id",
+    "source_id",
+)
+_REGISTRATION_LOCK = 0x68696501
+
+
+def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[tuple[Result, str]]:
+    """Create or update the participants of a file, all or none; those not named stay untouched.
+
+    A member that is left out says nothing is there, as in a fresh registration, with two
+    exceptions that a repeated file must not undo: the standing of a participant (a suspension
+    ends only by ``"status": "active"``) and its agreement's status and period.
+
+    Returns one result a participant, in the order of the file. Applying a file twice gives
+    ``unchanged``. Every change leaves a history row; agreements get a new version.
+
+    Raises:
+        RegistrationRefused: with every fault of the file; nothing has been changed.
+
+    Source: design.md "participants".
+    """
+    forms, faults = read_documents(document)
+    if faults:
+        raise RegistrationRefused(faults)
+    with transaction.atomic():
+        # One registration at a time: the checks below read the whole directory.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_REGISTRATION_LOCK])
+        stored = {form["id"]: form for form in export()["participants"]}
+        wanted = [_complete(form, stored.get(form["id"])) for form in forms]
+        faults = _check_together(wanted, stored)
+        if faults:
+            raise RegistrationRefused(faults)
+        try:
+            with transaction.atomic():
+                return [_store(form, stored.get(form["id"]), actor) for form in wanted]
+        except IntegrityError as error:
+            name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or "a constraint"
+            raise RegistrationRefused([Fault(path="participants", message=f"contradicts {name}")]) from error
+
+
+def export(participant_ids: Iterable[str] | None = None) -> Form:
+    """All participants, or the ones named, in the form that `apply` reads; 8 queries whatever the count."""
+    rows = Participant.objects.prefetch_related(
+        "agreements", "authorities", "endpoints", "keys", "certificates", "users"
+    ).order_by("pk")
+    if participant_ids is not None:
+        rows = rows.filter(pk__in=list(participant_ids))
+    return {"participants": [_form(row) for row in rows]}
+
+
+def suspend(participant_id: str, reason: str, actor: str) -> None:
+    """Stop a participant from its next request on, also with a token in hand.
+
+    Raises:
+        UnknownParticipant: no such participant.
+    """
+    _stand(participant_id, Standing.SUSPENDED, DirectoryChange.Kind.SUSPENDED, reason, actor)
+
+
+def reinstate(participant_id: str, reason: str, actor: str) -> None:
+    """Let a suspended participant in again.
+
+    Raises:
+        UnknownParticipant: no such participant.
+    """
+    _stand(participant_id, Standing.ACTIVE, DirectoryChange.Kind.REINSTATED, reason, actor)
+
+
+def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, reason: str, actor: str) -> None:
+    with transaction.atomic():
+        row = Participant.objects.select_for_update().filter(pk=participant_id).first()
+        if row is None:
+            raise UnknownParticipant(participant_id)
+        if row.status == status:
+            return
+        before, row.status = row.status, status.value
+        row.save(update_fields=["status"])
+        DirectoryChange.objects.create(
+            actor=actor,
+            participant_id=participant_id,
+            kind=kind,
+            reason=reason,
+            changed={"status": [before, status.value]},
+        )
+
+
+def _complete(form: Form, stored: Form | None) -> Form:
+    """Fill in what the file may leave out, so that the form compares with a stored one."""
+    whole = {member: value for member, value in form.items() if value not in ("", [], None)}
+    whole.setdefault("scopes", [])
+    whole.setdefault("purposes", [])
+    whole.setdefault("client_id", form["id"])
+    whole.setdefault("status", stored["status"] if stored else Standing.ACTIVE.value)
+    if "jurisdiction" not in whole and "part_of" not in whole:
+        whole["jurisdiction"] = settings.HUB_JURISDICTION
+    if whole.get("jwks") == {"keys": []}:
+        del whole["jwks"]
+    if "agreement" not in whole:
+        if stored and "agreement" in stored:
+            whole["agreement"] = stored["agreement"]
+        elif "part_of" not in whole or whole["purposes"]:
+            # An instant, not a date: "from now" must hold at once in every time zone.
+            start = timezone.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            whole["agreement"] = {
+                "status": Standing.ACTIVE.value,
+                "period": {"start": start},
+                "labels_documents": False,
+                "decision_point": False,
+                "obligations": [],
+            }
+    return whole
+
+
+def _check_together(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fault]:
+    """What no participant may say alone: ids and addresses that are another's, parents, cycles."""
+    faults: list[Fault] = []
+    position: dict[str, int] = {}
+    for index, form in enumerate(wanted):
+        if form["id"] in position:
+            faults.append(Fault(path=f"participants[{index}].id", message=f"{form['id']} stands twice in the file"))
+        position[form["id"]] = index
+    after = dict(stored) | {form["id"]: form for form in wanted}
+    for member, value_of in _UNIQUE.items():
+        holders: dict[Any, str] = {}
+        # Those not in the file first, so that the fault is laid at the file's door.
+        for participant_id in sorted(after, key=lambda key: position.get(key, -1)):
+            for value in value_of(after[participant_id]):
+                holder = holders.setdefault(value, participant_id)
+                if holder != participant_id and participant_id in position:
+                    path = f"participants[{position[participant_id]}].{member}"
+                    faults.append(Fault(path=path, message=f"is already that of {holder}"))
+    for form in wanted:
+        path = f"participants[{position[form['id']]}]"
+        if form.get("assigning_authority") == bare_oid(settings.HUB_ASSIGNING_AUTHORITY):
+            faults.append(Fault(path=f"{path}.assigning_authority", message="is the hub's own authority"))
+        if form.get("home_community_id") == f"urn:oid:{bare_oid(settings.HOME_COMMUNITY_ID)}":
+            faults.append(Fault(path=f"{path}.home_community_id", message="is the hub's own community"))
+        parent = form.get("part_of")
+        if parent is not None and parent not in after:
+            faults.append(Fault(path=f"{path}.part_of", message=f"{parent} is neither in the file nor registered"))
+        elif parent is not None and _leads_back(form["id"], after):
+            faults.append(Fault(path=f"{path}.part_of", message="leads back to itself"))
+    return faults
+
+
+_UNIQUE: dict[str, Any] = {
+    "organization_oid": lambda form: [form["organization_oid"]],
+    "client_id": lambda form: [form["client_id"]],
+    "assigning_authority": lambda form: [form["assigning_authority"]] if "assigning_authority" in form else [],
+    "home_community_id": lambda form: [form["home_community_id"]] if "home_community_id" in form else [],
+    "source_id": lambda form: [form["source_id"]] if "source_id" in form else [],
+    "hl7v2": lambda form: [tuple(sorted(form["hl7v2"].items()))] if "hl7v2" in form else [],
+    "certificates": lambda form: form.get("certificates", []),
+}
+
+
+def _leads_back(participant_id: str, forms: Mapping[str, Form]) -> bool:
+    seen: set[str] = set()
+    current: str | None = participant_id
+    while current in forms and current is not None:
+        if current in seen:
+            return True
+        seen.add(current)
+        current = forms[current].get("part_of")
+    return False
+
+
+def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
+    participant_id = form["id"]
+    members = sorted(set(form) | set(stored or {}))
+    changed = {
+        member: [(stored or {}).get(member), form.get(member)]
+        for member in members
+        if (stored or {}).get(member) != form.get(member)
+    }
+    if stored is not None and not changed:
+        return "unchanged", participant_id
+    sender = form.get("hl7v2", {})
+    row = Participant(
+        id=participant_id,
+        part_of_id=form.get("part_of"),
+        scopes=form["scopes"],
+        part2_program=form.get("part2_program"),
+        requires_relationship=form.get("requires_relationship"),
+        hl7v2_application=sender.get("application", ""),
+        hl7v2_facility=sender.get("facility", ""),
+        release_policy=form.get("release_policy", []),
+        **{member: form.get(member, "") for member in _ROW_TEXTS},
+    )
+    if stored is None:
+        row.save(force_insert=True)
+    else:
+        row.save(
+            force_update=True,
+            # Limits and the day of registration are not the file's to change.
+            update_fields=[
+                *_ROW_TEXTS,
+                *("part_of", "scopes", "part2_program", "requires_relationship"),
+                *("hl7v2_application", "hl7v2_facility", "release_policy"),
+            ],
+        )
+    _store_children(form, changed, actor)
+    DirectoryChange.objects.create(
+        actor=actor,
+        participant_id=participant_id,
+        kind=DirectoryChange.Kind.UPDATED if stored else DirectoryChange.Kind.CREATED,
+        changed=changed,
+    )
+    return ("updated" if stored else "created"), participant_id
+
+
+def _store_children(form: Form, changed: Mapping[str, Any], actor: str) -> None:
+    participant_id = form["id"]
+    if ("agreement" in changed or "purposes" in changed) and "agreement" in form:
+        latest = Agreement.objects.filter(participant_id=participant_id).order_by("-version").first()
+        agreement = form["agreement"]
+        Agreement.objects.create(
+            participant_id=participant_id,
+            version=latest.version + 1 if latest else 1,
+            status=agreement["status"],
+            start=agreement["period"]["start"],
+            end=agreement["period"].get("end", ""),
+            purposes=form["purposes"],
+            labels_documents=agreement["labels_documents"],
+            decision_point=agreement["decision_point"],
+            obligations=agreement["obligations"],
+            recorded_by=actor,
+        )
+    if "assigning_authority" in changed:
+        AssigningAuthority.objects.filter(participant_id=participant_id).delete()
+        if "assigning_authority" in form:
+            AssigningAuthority.objects.create(oid=form["assigning_authority"], participant_id=participant_id)
+    if "jwks" in changed:
+        ClientKey.objects.filter(participant_id=participant_id).delete()
+        rows = []
+        for jwk in form.get("jwks", {}).get("keys", []):
+            not_before, expires = keys.validity(jwk)
+            rows.append(
+                ClientKey(
+                    participant_id=participant_id, kid=jwk["kid"], jwk=jwk, not_before=not_before, expires=expires
+                )
+            )
+        ClientKey.objects.bulk_create(rows)
+    if "certificates" in changed:
+        Certificate.objects.filter(participant_id=participant_id).delete()
+        facts = [keys.read_certificate(pem) for pem in form.get("certificates", [])]
+        Certificate.objects.bulk_create(
+            Certificate(
+                participant_id=participant_id,
+                pem=one.pem,
+                thumbprint=one.thumbprint,
+                not_before=one.not_before,
+                expires=one.expires,
+            )
+            for one in facts
+        )
+    if "endpoints" in changed:
+        Endpoint.objects.filter(participant_id=participant_id).delete()
+        Endpoint.objects.bulk_create(
+            Endpoint(
+                participant_id=participant_id,
+                kind=one["kind"],
+                url=one["url"],
+                repository_unique_id=one.get("repository_unique_id", ""),
+            )
+            for one in form.get("endpoints", [])
+        )
+    if "users" in changed:
+        Practitioner.objects.filter(participant_id=participant_id).delete()
+        Practitioner.objects.bulk_create(
+            Practitioner(
+                participant_id=participant_id,
+                user_id=one["id"],
+                name=one["name"],
+                role=one["role"],
+                purposes=one.get("purposes", []),
+            )
+            for one in form.get("users", [])
+        )
+
+
+def _form(row: Participant) -> Form:
+    form: Form = {"id": row.pk}
+    for member in _ROW_TEXTS:
+        if value := getattr(row, member):
+            form[member] = value
+    if row.part_of_id:
+        form["part_of"] = row.part_of_id
+    authorities = sorted(authority.oid for authority in row.authorities.all())
+    if authorities:
+        form["assigning_authority"] = authorities[0]
+    jwks = [key.jwk for key in sorted(row.keys.all(), key=lambda key: key.kid)]
+    if jwks:
+        form["jwks"] = {"keys": jwks}
+    certificates = [certificate.pem for certificate in sorted(row.certificates.all(), key=lambda one: one.pk)]
+    if certificates:
+        form["certificates"] = certificates
+    form["scopes"] = list(row.scopes)
+    agreement = max(row.agreements.all(), key=lambda one: one.version, default=None)
+    form["purposes"] = list(agreement.purposes) if agreement else []
+    if agreement:
+        period = {"start": agreement.start} | ({"end": agreement.end} if agreement.end else {})
+        form["agreement"] = {
+            "status": agreement.status,
+            "period": period,
+            "labels_documents": agreement.labels_documents,
+            "decision_point": agreement.decision_point,
+            "obligations": list(agreement.obligations),
+        }
+    for flag in ("part2_program", "requires_relationship"):
+        if (value := getattr(row, flag)) is not None:
+            form[flag] = value
+    if row.hl7v2_application:
+        form["hl7v2"] = {"application": row.hl7v2_application, "facility": row.hl7v2_facility}
+    endpoints = [
+        {"kind": one.kind, "url": one.url}
+        | ({"repository_unique_id": one.repository_unique_id} if one.repository_unique_id else {})
+        for one in sorted(row.endpoints.all(), key=lambda one: one.pk)
+    ]
+    if endpoints:
+        form["endpoints"] = endpoints
+    users = [
+        {"id": one.user_id, "name": one.name, "role": one.role}
+        | ({"purposes": list(one.purposes)} if one.purposes else {})
+        for one in sorted(row.users.all(), key=lambda one: one.pk)
+    ]
+    if users:
+        form["users"] = users
+    if row.release_policy:
+        form["release_policy"] = row.release_policy
+    return form

@@ -1,1 +1,40 @@
-"""The pure decision engine (spec/consent.md 4 to 7)."""
+"""Permit or deny, and why: the pure engine.
+
+Owns: reading of directives, matching, the rules in order, time in zones.
+Refuses to know: Django, databases, clocks, settings, wire formats other than FHIR Consent.
+Everything that leaves the hub passes `decide`; only `hie/exchange/access.py` and this app call it.
+"""
+
+from consent.engine.codes import LETTERS, RANK, Tables
+from consent.engine.decide import (
+    PatientPolicy,
+    Prepared,
+    RuleTrace,
+    Trace,
+    compile_patient,
+    decide,
+    explain,
+    gate,
+)
+from consent.engine.directive import Directive, Problem, compile_directive
+from consent.engine.policy import Policy, compile_jurisdiction, compile_policy
+
+__all__ = [
+    "LETTERS",
+    "RANK",
+    "Directive",
+    "PatientPolicy",
+    "Policy",
+    "Prepared",
+    "Problem",
+    "RuleTrace",
+    "Tables",
+    "Trace",
+    "compile_directive",
+    "compile_jurisdiction",
+    "compile_patient",
+    "compile_policy",
+    "decide",
+    "explain",
+    "gate",
+]

@@ -1,0 +1,157 @@
+"""Code tables: purposes, confidentiality letters, sensitivity labels, roles.
+
+The tables are data (`consent/data/codes.json`, overridable by rows); what is
+fixed here are the systems, their older spellings and the order of the
+confidentiality letters. A code of any other system matches nothing.
+
+Source: spec/consent.md section 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from hie.standards.facts import Operation
+
+_HL7: Final = "http://terminology.hl7.org/CodeSystem/"
+ACT_REASON: Final = _HL7 + "v3-ActReason"
+CONFIDENTIALITY: Final = _HL7 + "v3-Confidentiality"
+ACT_CODE: Final = _HL7 + "v3-ActCode"
+PARTICIPATION: Final = _HL7 + "v3-ParticipationType"
+ACTION: Final = _HL7 + "consentaction"
+SCOPE: Final = _HL7 + "consentscope"
+
+_ALIASES: Final[Mapping[str, str]] = {
+    **{s: s for s in (ACT_REASON, CONFIDENTIALITY, ACT_CODE, PARTICIPATION, ACTION, SCOPE)},
+    "http://hl7.org/fhir/v3/ActReason": ACT_REASON,
+    "http://hl7.org/fhir/v3/Confidentiality": CONFIDENTIALITY,
+    "http://hl7.org/fhir/v3/ActCode": ACT_CODE,
+    "http://hl7.org/fhir/v3/ParticipationType": PARTICIPATION,
+    "urn:oid:2.16.840.1.113883.5.8": ACT_REASON,
+    "urn:oid:2.16.840.1.113883.5.25": CONFIDENTIALITY,
+    "urn:oid:2.16.840.1.113883.5.4": ACT_CODE,
+}
+
+LETTERS: Final = ("U", "L", "M", "N", "R", "V")
+RANK: Final[Mapping[str, int]] = {letter: rank for rank, letter in enumerate(LETTERS)}
+RANK_N: Final = RANK["N"]
+RANK_R: Final = RANK["R"]
+RANK_V: Final = RANK["V"]
+
+OPT_IN: Final = frozenset({"OPTIN", "OPTINR"})
+OPT_OUT: Final = frozenset({"OPTOUT", "OPTOUTE"})
+ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
+RECIPIENT_ROLES: Final = frozenset({"IRCP", "PRCP"})
+ROLE_SYSTEM: Final = "urn:hie:role"
+ORG_TYPE_SYSTEM: Final = "urn:hie:org-type"
+DATA_MEANINGS: Final = frozenset({"instance", "related", "dependents", "authoredby"})
+PROXY_KINDS: Final = frozenset({"parent", "guardian-of-minor", "guardian", "attorney", "nominated"})
+PART2: Final = "42CFRPart2"
+NOPAT: Final = "NOPAT"
+
+OPERATION_ACTIONS: Final[Mapping[str, frozenset[str]]] = {
+    Operation.QUERY.value: frozenset({"access"}),
+    Operation.RETRIEVE.value: frozenset({"access"}),
+    Operation.NOTIFY.value: frozenset({"access"}),
+    Operation.BULK.value: frozenset({"access", "use"}),
+    Operation.REGISTER.value: frozenset({"collect"}),
+    Operation.UPDATE.value: frozenset({"correct"}),
+}
+
+
+def canonical_system(system: str) -> str:
+    """The present name of a code system; a system that is not the hub's own stays as it is."""
+    return _ALIASES.get(system, system)
+
+
+def _family(parents: Mapping[str, str | None], code: str) -> frozenset[str]:
+    family: set[str] = set()
+    current: str | None = code
+    while current is not None and current not in family:  # a cycle in the data must not hang the hub
+        family.add(current)
+        current = parents.get(current)
+    return frozenset(family)
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The code tables, compiled.
+
+    `families` maps a purpose to itself and all its ancestors; `label_families`
+    the same for sensitivity labels, so "a document carries X" is "X is in the
+    family of one of its labels". `floors` maps a label to the rank below which
+    a document that carries it never falls.
+    """
+
+    families: Mapping[str, frozenset[str]]
+    label_families: Mapping[str, frozenset[str]]
+    floors: Mapping[str, int]
+    roles: Mapping[str, frozenset[str]]
+    break_glass_max_hours: float
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tables:
+        """Read the tables from the form of the fixture.
+
+        Members: `purposeParent`, `labelParent` (child to parent or null),
+        `labelFloor` (label to letter), `roles` (role to purposes), `hub.breakGlassMaxHours`.
+
+        Raises:
+            ValueError: a member is missing or has the wrong shape; nothing is guessed.
+        """
+        purposes = _parents(data, "purposeParent")
+        labels = _parents(data, "labelParent")
+        floors = _mapping(data, "labelFloor")
+        roles = _mapping(data, "roles")
+        hub = data.get("hub", {})
+        hours = hub.get("breakGlassMaxHours", 4) if isinstance(hub, Mapping) else None
+        if isinstance(hours, bool) or not isinstance(hours, int | float) or not 0 <= hours <= 24 * 365:
+            raise ValueError("hub.breakGlassMaxHours")
+        for role, listed in roles.items():
+            if not isinstance(listed, list | tuple) or not all(isinstance(p, str) for p in listed):
+                raise ValueError(f"roles.{role}")
+        return cls(
+            families={code: _family(purposes, code) for code in purposes},
+            label_families={code: _family(labels, code) for code in labels},
+            # A floor that cannot be read is the highest: it must not lower anything.
+            floors={label: RANK.get(letter, RANK_V) for label, letter in floors.items()},
+            roles={role: frozenset(listed) for role, listed in roles.items()},
+            break_glass_max_hours=float(hours),
+        )
+
+    def carried(self, labels: Iterable[str]) -> frozenset[str]:
+        """Every label that a document with these labels carries: they and their ancestors."""
+        carried: set[str] = set()
+        for label in labels:
+            carried |= self.label_families.get(label, frozenset({label}))
+        return frozenset(carried)
+
+    def floor(self, carried: Iterable[str]) -> int:
+        """The lowest rank a document that carries these labels can have."""
+        return max((self.floors.get(label, 0) for label in carried), default=0)
+
+    def permits(self, listed: frozenset[str], purpose: str) -> bool:
+        """Whether a list of purposes (of an agreement or role) contains a purpose.
+
+        Listing a purpose includes its descendants, except that BTG must be listed itself.
+        """
+        if purpose == "BTG":
+            return "BTG" in listed
+        return not listed.isdisjoint(self.families.get(purpose, frozenset()))
+
+
+def _mapping(data: Mapping[str, Any], member: str) -> Mapping[str, Any]:
+    value = data.get(member)
+    if not isinstance(value, Mapping):
+        raise ValueError(member)
+    return value
+
+
+def _parents(data: Mapping[str, Any], member: str) -> dict[str, str | None]:
+    value = _mapping(data, member)
+    for code, parent in value.items():
+        if not isinstance(code, str) or not (parent is None or isinstance(parent, str)):
+            raise ValueError(f"{member}.{code}")
+    return dict(value)

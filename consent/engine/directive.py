@@ -1,0 +1,613 @@
+"""A FHIR R4 Consent read into a tree the engine can walk.
+
+Reading never raises and never guesses: a Consent that cannot be understood
+becomes a directive that denies everything for as long as it is in force. The
+same reader gives filing its list of problems.
+
+Where a criterion is uncertain, a permit node reaches only what surely matches
+and a deny node whatever may match; so some criteria are read twice, once
+exactly and once broadly.
+
+Source: spec/consent.md section 5; HL7 FHIR R4 Consent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from consent.engine import time
+from consent.engine.codes import (
+    ACT_CODE,
+    ACT_REASON,
+    ACTION,
+    CONFIDENTIALITY,
+    DATA_MEANINGS,
+    OPT_IN,
+    OPT_OUT,
+    PARTICIPATION,
+    RANK,
+    RECIPIENT_ROLES,
+    SCOPE,
+    canonical_system,
+)
+
+MAX_DEPTH: Final = 64  # far beyond what filing allows (6); deeper is not read at all
+_STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What makes a Consent unintelligible: the FHIR element and why, in one sentence."""
+
+    element: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """One actor of a provision.
+
+    `exact` and `broad` are references ("Type/id"); `identifiers` are ``system|value``,
+    `loose_values` values without a system; `uncertain`: it cannot be told who is meant.
+    """
+
+    exact: frozenset[str] = frozenset()
+    broad: frozenset[str] = frozenset()
+    identifiers: frozenset[str] = frozenset()
+    loose_values: frozenset[str] = frozenset()
+    uncertain: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Period:
+    """A Period as text, each side readable or absent."""
+
+    start: str | None
+    end: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One provision. None = criterion absent, that is, no limit.
+
+    `listed_purposes` and `listed_labels` are the codes it lists by name; `purposes`
+    and the label sets are what matches (in a deny node also codes without a system).
+    """
+
+    path: str
+    permit: bool
+    period: Period | None = None
+    purposes: frozenset[str] | None = None
+    listed_purposes: frozenset[str] = frozenset()
+    actions: frozenset[str] | None = None
+    recipients: tuple[Actor, ...] | None = None
+    custodians: tuple[Actor, ...] | None = None
+    authors: tuple[Actor, ...] | None = None
+    other_actor: bool = False
+    classes: frozenset[str] | None = None
+    loose_classes: frozenset[str] = frozenset()
+    codes: frozenset[str] | None = None
+    loose_codes: frozenset[str] = frozenset()
+    labels_given: bool = False
+    ranks: frozenset[int] = frozenset()
+    sensitivities: frozenset[str] = frozenset()
+    listed_labels: frozenset[str] = frozenset()
+    listed_letters: frozenset[str] = frozenset()
+    data: tuple[tuple[str, str], ...] | None = None  # (meaning or "", reference or "")
+    data_period: Period | None = None
+    named_exact: frozenset[str] = frozenset()
+    named_broad: frozenset[str] = frozenset()
+    children: tuple[Node, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directive:
+    """A Consent as the engine sees it.
+
+    `counts`: status and patient allow it to be in force at all. With `problems` it
+    is unintelligible and `root` is None. `since` and `period` bound the time in force.
+    """
+
+    id: str
+    version: str
+    counts: bool
+    privacy: bool
+    research: bool
+    since: str | None = None
+    period: Period | None = None
+    policy_codes: frozenset[str] = frozenset()
+    root: Node | None = None
+    problems: tuple[Problem, ...] = ()
+    unknown_codes: tuple[Problem, ...] = ()
+    depth: int = 0
+    size: int = 0
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is noticed while reading one Consent."""
+
+    problems: list[Problem] = field(default_factory=list)
+    unknown: list[Problem] = field(default_factory=list)
+    depth: int = 0
+    size: int = 0
+
+    def problem(self, element: str, message: str) -> None:
+        self.problems.append(Problem(element, message))
+
+
+def compile_directive(
+    resource: object,
+    *,
+    directive_id: str,
+    version: str = "",
+    patient_ids: frozenset[str] | None = None,
+) -> Directive:
+    """Read a FHIR Consent; any JSON value is accepted.
+
+    `patient_ids` are the ids (without ``Patient/``) under which the patient is known:
+    a Consent of somebody else does not count. None: the store vouches for whose it is.
+    Whatever cannot be understood makes the directive a deny of everything.
+    """
+    try:
+        return _read(resource, directive_id, version, patient_ids)
+    except Exception as problem:  # any shape at all may be in store: what cannot be read must deny, not crash
+        return _opaque(directive_id, version, Problem("Consent", f"cannot be read ({type(problem).__name__})"))
+
+
+def _opaque(directive_id: str, version: str, problem: Problem) -> Directive:
+    return Directive(id=directive_id, version=version, counts=True, privacy=True, research=True, problems=(problem,))
+
+
+def _read(resource: object, directive_id: str, version: str, patient_ids: frozenset[str] | None) -> Directive:
+    if not isinstance(resource, Mapping):
+        return _opaque(directive_id, version, Problem("Consent", "is not a JSON object"))
+    reading = _Reading()
+    if resource.get("resourceType", "Consent") != "Consent":
+        reading.problem("Consent.resourceType", "is not Consent")
+    counts = _status_counts(resource, reading) and _about(resource, patient_ids, reading)
+    privacy, research = _scope(resource, reading)
+    _refuse_modifiers(resource, reading)
+    since = _date(resource, "dateTime", "Consent.dateTime", reading)
+    _other_dates(resource, reading)
+    base, policy_codes = _policy_rule(resource, reading)
+    period: Period | None = None
+    root: Node | None = None
+    provision = resource.get("provision", {} if "provision" not in resource else None)
+    if not isinstance(provision, Mapping):
+        reading.problem("Consent.provision", "is not an object")
+    else:
+        stated = provision.get("type")
+        if "type" in provision and stated not in ("permit", "deny"):
+            reading.problem("Consent.provision.type", "is neither permit nor deny")
+        elif stated is not None and base is not None and stated != base:
+            reading.problem("Consent.provision.type", "contradicts Consent.policyRule")
+        decided = stated if stated in ("permit", "deny") else base
+        if decided is None and not reading.problems:
+            reading.problem(
+                "Consent.provision.type", "no base decision: neither type nor policyRule says permit or deny"
+            )
+        before = len(reading.problems)
+        period = _period(provision, "period", "Consent.provision.period", reading)
+        if len(reading.problems) > before:
+            period = None  # a period that cannot be read does not take the consent out of force
+        path = "provision" if stated is not None else "policyRule"
+        root = _node(provision, path, "Consent.provision", decided == "permit", reading, depth=0)
+    if since is not None and not time.readable(since):
+        since = None
+    return Directive(
+        id=directive_id,
+        version=version,
+        counts=counts,
+        privacy=privacy,
+        research=research,
+        since=since,
+        period=period,
+        policy_codes=policy_codes,
+        root=None if reading.problems else root,
+        problems=tuple(reading.problems),
+        unknown_codes=tuple(reading.unknown),
+        depth=reading.depth,
+        size=reading.size,
+    )
+
+
+def _status_counts(resource: Mapping[str, Any], reading: _Reading) -> bool:
+    status = resource.get("status")
+    if status not in _STATUSES if isinstance(status, str) else True:
+        reading.problem("Consent.status", "is missing or unknown")
+        return True
+    return status == "active"
+
+
+def _about(resource: Mapping[str, Any], patient_ids: frozenset[str] | None, reading: _Reading) -> bool:
+    """Whether the Consent is about this patient; one that does not say counts, and denies."""
+    patient = resource.get("patient")
+    if patient_ids is None:
+        return True
+    reference = patient.get("reference") if isinstance(patient, Mapping) else None
+    if not isinstance(reference, str) or not reference:
+        reading.problem("Consent.patient", "is missing or has no reference")
+        return True
+    kind, _, identifier = unversioned(reference).partition("/")
+    if kind != "Patient" or not identifier or "/" in identifier:
+        reading.problem("Consent.patient.reference", "is not a reference to a patient of this hub")
+        return True
+    return identifier in patient_ids
+
+
+def _scope(resource: Mapping[str, Any], reading: _Reading) -> tuple[bool, bool]:
+    scope = resource.get("scope")
+    try:
+        codes = {code for system, code in _codings_of_concept(scope, "Consent.scope", reading) if system == SCOPE}
+    except _WrongShape:
+        return True, True
+    return "patient-privacy" in codes, "research" in codes
+
+
+def _refuse_modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
+    if "implicitRules" in resource:
+        reading.problem("Consent.implicitRules", "rules that this hub does not know")
+    stack: list[tuple[str, object]] = [("Consent", resource)]
+    while stack:
+        path, value = stack.pop()
+        if isinstance(value, Mapping):
+            if "modifierExtension" in value:
+                reading.problem(f"{path}.modifierExtension", "a modifier that this hub does not implement")
+            stack.extend((f"{path}.{key}", item) for key, item in value.items())
+        elif isinstance(value, list):
+            stack.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
+
+
+def _other_dates(resource: Mapping[str, Any], reading: _Reading) -> None:
+    for index, item in enumerate(_list(resource, "verification", "Consent.verification", reading)):
+        if isinstance(item, Mapping):
+            element = f"Consent.verification[{index}].verificationDate"
+            _date(item, "verificationDate", element, reading)
+    attachment = resource.get("sourceAttachment")
+    if isinstance(attachment, Mapping):
+        _date(attachment, "creation", "Consent.sourceAttachment.creation", reading)
+
+
+def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | None, frozenset[str]]:
+    """(base decision that policyRule gives, its ActCode codes)."""
+    if "policyRule" not in resource:
+        return None, frozenset()
+    rule = resource["policyRule"]
+    if not isinstance(rule, Mapping):
+        reading.problem("Consent.policyRule", "is not an object")
+        return None, frozenset()
+    if "coding" not in rule:
+        return None, frozenset()  # text only: says nothing to a machine
+    try:
+        codings = _codings_of_concept(rule, "Consent.policyRule", reading)
+    except _WrongShape:
+        return None, frozenset()
+    codes = frozenset(code for system, code in codings if system == ACT_CODE)
+    opted_in = not codes.isdisjoint(OPT_IN)
+    # Without a system an opt-out is uncertain, and a deny reaches whatever may match.
+    opted_out = any(code in OPT_OUT for system, code in codings if system in (ACT_CODE, None))
+    if opted_in and opted_out:
+        reading.problem("Consent.policyRule", "says both opt in and opt out")
+        return None, codes
+    return ("permit" if opted_in else "deny" if opted_out else None), codes
+
+
+# --- one provision
+
+
+def _node(
+    provision: Mapping[str, Any], path: str, element: str, permit: bool, reading: _Reading, *, depth: int
+) -> Node:
+    reading.size += 1
+    reading.depth = max(reading.depth, depth)
+    if depth > MAX_DEPTH:
+        reading.problem(element, "nested too deep to be read")
+        return Node(path=path, permit=permit)
+    fields: dict[str, Any] = {}
+    _read_purposes(provision, element, permit, reading, fields)
+    _read_actions(provision, element, permit, reading, fields)
+    _read_actors(provision, element, reading, fields)
+    _read_labels(provision, element, permit, reading, fields)
+    fields["classes"], fields["loose_classes"] = _content_codes(_codings(provision, "class", element, reading), permit)
+    fields["codes"], fields["loose_codes"] = _content_codes(_concepts(provision, "code", element, reading), permit)
+    fields["data"] = _data(provision, element, reading)
+    if depth > 0:  # the root's own period belongs to "in force"
+        fields["period"] = _period(provision, "period", f"{element}.period", reading)
+    fields["data_period"] = _period(provision, "dataPeriod", f"{element}.dataPeriod", reading)
+    children: list[Node] = []
+    for index, child in enumerate(_list(provision, "provision", f"{element}.provision", reading)):
+        child_element = f"{element}.provision[{index}]"
+        if not isinstance(child, Mapping):
+            reading.problem(child_element, "is not an object")
+            continue
+        if child.get("type") not in ("permit", "deny"):
+            reading.problem(f"{child_element}.type", "is neither permit nor deny")
+        child_path = f"provision[{index}]" if depth == 0 else f"{path}.provision[{index}]"
+        children.append(
+            _node(child, child_path, child_element, child.get("type") == "permit", reading, depth=depth + 1)
+        )
+    return Node(path=path, permit=permit, children=tuple(children), **fields)
+
+
+def _read_purposes(
+    provision: Mapping[str, Any], element: str, permit: bool, reading: _Reading, fields: dict[str, Any]
+) -> None:
+    codings = _codings(provision, "purpose", element, reading)
+    if codings is None:
+        return
+    listed = frozenset(code for system, code in codings if system == ACT_REASON)
+    loose = frozenset(code for system, code in codings if system is None)
+    fields["listed_purposes"] = listed
+    fields["purposes"] = listed if permit else listed | loose
+    for system, code in codings:
+        if system != ACT_REASON:
+            reading.unknown.append(Problem(f"{element}.purpose", f"{code} is not of the system {ACT_REASON}"))
+
+
+def _read_actions(
+    provision: Mapping[str, Any], element: str, permit: bool, reading: _Reading, fields: dict[str, Any]
+) -> None:
+    codings = _concepts(provision, "action", element, reading)
+    if codings is None:
+        return
+    fields["actions"] = frozenset(
+        code for system, code in codings if system == ACTION or (system is None and not permit)
+    )
+    for system, code in codings:
+        if system != ACTION or code not in ("collect", "access", "use", "disclose", "correct"):
+            reading.unknown.append(Problem(f"{element}.action", f"{code} is not a consent action"))
+
+
+def _read_labels(
+    provision: Mapping[str, Any], element: str, permit: bool, reading: _Reading, fields: dict[str, Any]
+) -> None:
+    codings = _codings(provision, "securityLabel", element, reading)
+    if codings is None:
+        return
+    letters = frozenset(code for system, code in codings if system == CONFIDENTIALITY and code in RANK)
+    labels = frozenset(code for system, code in codings if system == ACT_CODE)
+    loose = frozenset(code for system, code in codings if system is None)
+    fields["labels_given"] = True
+    fields["listed_letters"], fields["listed_labels"] = letters, labels
+    fields["ranks"] = frozenset(RANK[one] for one in letters | (frozenset() if permit else loose & RANK.keys()))
+    fields["sensitivities"] = labels if permit else labels | (loose - RANK.keys())
+    for system, code in codings:
+        if not ((system == CONFIDENTIALITY and code in RANK) or system == ACT_CODE):
+            reading.unknown.append(Problem(f"{element}.securityLabel", f"{code} is not a known label"))
+
+
+def _read_actors(provision: Mapping[str, Any], element: str, reading: _Reading, fields: dict[str, Any]) -> None:
+    if "actor" not in provision:
+        return
+    kinds: dict[str, list[Actor]] = {}
+    named_exact: set[str] = set()
+    named_broad: set[str] = set()
+    for index, item in enumerate(_list(provision, "actor", f"{element}.actor", reading, empty_ok=False)):
+        where = f"{element}.actor[{index}]"
+        if not isinstance(item, Mapping):
+            reading.problem(where, "is not an object")
+            continue
+        kind = _actor_kind(item, where, reading)
+        actor = _actor(item.get("reference"), f"{where}.reference", "reference" in item, reading)
+        if kind == "recipient":
+            named_exact |= actor.exact
+            named_broad |= actor.broad
+        kinds.setdefault(kind, []).append(actor)
+    fields["recipients"] = tuple(kinds["recipient"]) if "recipient" in kinds else None
+    fields["custodians"] = tuple(kinds["custodian"]) if "custodian" in kinds else None
+    fields["authors"] = tuple(kinds["author"]) if "author" in kinds else None
+    fields["other_actor"] = "other" in kinds
+    fields["named_exact"], fields["named_broad"] = frozenset(named_exact), frozenset(named_broad)
+
+
+def _actor_kind(item: Mapping[str, Any], where: str, reading: _Reading) -> str:
+    role = item.get("role")
+    codes: set[str] = set()
+    if role is None and "role" not in item:
+        reading.unknown.append(Problem(f"{where}.role", "is missing"))
+        return "other"
+    if isinstance(role, Mapping) and "coding" not in role:
+        reading.unknown.append(Problem(f"{where}.role", "has no code"))
+        return "other"
+    try:
+        codes = {
+            code for system, code in _codings_of_concept(role, f"{where}.role", reading) if system == PARTICIPATION
+        }
+    except _WrongShape:
+        return "other"
+    kinds = {
+        "recipient" if code in RECIPIENT_ROLES else "custodian" if code == "CST" else "author"
+        for code in codes
+        if code in RECIPIENT_ROLES or code in ("CST", "AUT")
+    }
+    if len(kinds) == 1:
+        return kinds.pop()
+    reading.unknown.append(Problem(f"{where}.role", "is not recipient, custodian or author"))
+    return "other"
+
+
+def _actor(reference: object, element: str, given: bool, reading: _Reading) -> Actor:
+    if not given:
+        return Actor(uncertain=True)
+    if not isinstance(reference, Mapping):
+        reading.problem(element, "is not an object")
+        return Actor(uncertain=True)
+    exact: set[str] = set()
+    broad: set[str] = set()
+    identifiers: set[str] = set()
+    loose: set[str] = set()
+    uncertain = "reference" not in reference and "identifier" not in reference
+    if "reference" in reference:
+        text = reference["reference"]
+        if not isinstance(text, str) or not text:
+            reading.problem(f"{element}.reference", "is not a reference")
+        elif text.startswith("#"):
+            uncertain = True  # a contained resource: nobody the hub knows by id
+        else:
+            exact.add(unversioned(text))
+            broad.update({unversioned(text), "/".join(unversioned(text).split("/")[-2:])})
+    if "identifier" in reference:
+        identifier = reference["identifier"]
+        if not isinstance(identifier, Mapping):
+            reading.problem(f"{element}.identifier", "is not an object")
+        else:
+            system, value = identifier.get("system"), identifier.get("value")
+            if not isinstance(value, str | None) or not isinstance(system, str | None):
+                reading.problem(f"{element}.identifier", "system and value must be text")
+            elif not value:
+                uncertain = True
+            elif not system:
+                loose.add(value)
+            else:
+                identifiers.add(f"{system}|{value}")
+    return Actor(
+        exact=frozenset(exact),
+        broad=frozenset(broad),
+        identifiers=frozenset(identifiers),
+        loose_values=frozenset(loose),
+        uncertain=uncertain,
+    )
+
+
+def _content_codes(
+    codings: list[tuple[str | None, str]] | None, permit: bool
+) -> tuple[frozenset[str] | None, frozenset[str]]:
+    if codings is None:
+        return None, frozenset()
+    exact = frozenset(f"{system}|{code}" for system, code in codings if system is not None)
+    loose = frozenset(code for system, code in codings if system is None)
+    return exact, frozenset() if permit else loose
+
+
+def _data(provision: Mapping[str, Any], element: str, reading: _Reading) -> tuple[tuple[str, str], ...] | None:
+    if "data" not in provision:
+        return None
+    found: list[tuple[str, str]] = []
+    for index, item in enumerate(_list(provision, "data", f"{element}.data", reading, empty_ok=False)):
+        where = f"{element}.data[{index}]"
+        if not isinstance(item, Mapping):
+            reading.problem(where, "is not an object")
+            continue
+        meaning, reference = item.get("meaning"), item.get("reference")
+        if not isinstance(meaning, str | None) or not isinstance(reference, Mapping | None):
+            reading.problem(where, "meaning must be a code and reference an object")
+            continue
+        text = reference.get("reference") if reference is not None else None
+        if not isinstance(text, str | None):
+            reading.problem(f"{where}.reference.reference", "is not a reference")
+            continue
+        known = meaning if meaning in DATA_MEANINGS else ""
+        if not known:
+            reading.unknown.append(Problem(f"{where}.meaning", "is missing or unknown"))
+        if not text:
+            reading.unknown.append(Problem(f"{where}.reference", "is missing"))
+        found.append((known or "", unversioned(text) if text else ""))
+    return tuple(found)
+
+
+# --- shapes
+
+
+class _WrongShape(Exception):
+    """A value has the wrong JSON shape; the problem is already noted."""
+
+
+def unversioned(reference: str) -> str:
+    """A reference without its ``/_history/…``."""
+    return reference.split("/_history/", 1)[0]
+
+
+def _list(
+    holder: Mapping[str, Any], member: str, element: str, reading: _Reading, *, empty_ok: bool = True
+) -> Iterable[object]:
+    if member not in holder:
+        return ()
+    value = holder[member]
+    if not isinstance(value, list):
+        reading.problem(element, "is not a list")
+        return ()
+    if not value and not empty_ok:
+        reading.problem(element, "is an empty list")
+    return value
+
+
+def _coding(item: object, element: str, reading: _Reading) -> tuple[str | None, str]:
+    if not isinstance(item, Mapping):
+        reading.problem(element, "is not a coding")
+        raise _WrongShape
+    system, code = item.get("system"), item.get("code")
+    if not isinstance(code, str) or not code:
+        reading.problem(f"{element}.code", "is missing")
+        raise _WrongShape
+    if "system" not in item:
+        return None, code
+    if not isinstance(system, str) or not system:
+        reading.problem(f"{element}.system", "is not a URI")
+        raise _WrongShape
+    return canonical_system(system), code
+
+
+def _codings(
+    provision: Mapping[str, Any], member: str, element: str, reading: _Reading
+) -> list[tuple[str | None, str]] | None:
+    """The codings of a criterion of Codings; None when it is absent."""
+    if member not in provision:
+        return None
+    found: list[tuple[str | None, str]] = []
+    for index, item in enumerate(_list(provision, member, f"{element}.{member}", reading, empty_ok=False)):
+        try:
+            found.append(_coding(item, f"{element}.{member}[{index}]", reading))
+        except _WrongShape:
+            continue
+    return found
+
+
+def _codings_of_concept(concept: object, element: str, reading: _Reading) -> list[tuple[str | None, str]]:
+    if not isinstance(concept, Mapping):
+        reading.problem(element, "is not a concept")
+        raise _WrongShape
+    coding = concept.get("coding")
+    if not isinstance(coding, list) or not coding:
+        reading.problem(f"{element}.coding", "is missing or not a list")
+        raise _WrongShape
+    return [_coding(item, f"{element}.coding[{index}]", reading) for index, item in enumerate(coding)]
+
+
+def _concepts(
+    provision: Mapping[str, Any], member: str, element: str, reading: _Reading
+) -> list[tuple[str | None, str]] | None:
+    """The codings of a criterion of CodeableConcepts; None when it is absent."""
+    if member not in provision:
+        return None
+    found: list[tuple[str | None, str]] = []
+    for index, item in enumerate(_list(provision, member, f"{element}.{member}", reading, empty_ok=False)):
+        try:
+            found.extend(_codings_of_concept(item, f"{element}.{member}[{index}]", reading))
+        except _WrongShape:
+            continue
+    return found
+
+
+def _date(holder: Mapping[str, Any], member: str, element: str, reading: _Reading) -> str | None:
+    if member not in holder:
+        return None
+    value = holder[member]
+    if not time.readable(value):
+        reading.problem(element, "is not a date that can be read")
+        return None
+    return str(value)
+
+
+def _period(holder: Mapping[str, Any], member: str, element: str, reading: _Reading) -> Period | None:
+    if member not in holder:
+        return None
+    value = holder[member]
+    if not isinstance(value, Mapping):
+        reading.problem(element, "is not a period")
+        return None
+    return Period(
+        start=_date(value, "start", f"{element}.start", reading), end=_date(value, "end", f"{element}.end", reading)
+    )

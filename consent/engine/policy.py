@@ -1,0 +1,371 @@
+"""Participants and jurisdictions, compiled for deciding.
+
+Agreement, type, jurisdiction and flags come from the organization itself or the
+nearest ancestor that has them. What cannot be read is not there: a participant
+or jurisdiction of the wrong shape is unknown, and unknown is refused.
+
+Source: spec/consent.md sections 3, 6 and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from consent.engine import time
+from consent.engine.codes import RANK, Tables
+from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule
+
+_RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
+_RULE_WORDS: Final = frozenset({"id", "title", "name", "description", "source", "note", "text", "version"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """A prohibition, mandate or release rule; None = criterion not given.
+
+    `overridable`: a valid break-glass grant passes over it. `never`: a mandate that
+    asks for something the engine cannot check, and therefore reaches nothing.
+    """
+
+    id: str
+    overridable: bool = False
+    never: bool = False
+    purposes: frozenset[str] | None = None
+    recipient_types: frozenset[str] | None = None
+    recipients: frozenset[str] | None = None
+    except_recipients: frozenset[str] | None = None
+    labels: frozenset[str] | None = None
+    classes: frozenset[str] | None = None
+    codes: frozenset[str] | None = None
+    min_rank: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConsentRequired:
+    """A label that needs an explicit consent, and what such a consent must name."""
+
+    id: str
+    label: str
+    covered_by: frozenset[str]
+    policy_codes: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Jurisdiction:
+    """The law of a place, compiled. Ages of None are unknown and refuse."""
+
+    code: str
+    zone: str
+    opt_out: bool
+    default_purposes: frozenset[str]
+    default_ceiling: int
+    default_excluded: frozenset[str]
+    consent_required: tuple[ConsentRequired, ...]
+    prohibitions: tuple[Rule, ...]
+    mandates: tuple[Rule, ...]
+    majority_age: int | None
+    confidential_age: int | None
+    confidential_labels: frozenset[str]
+    honours_refusal: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Participant:
+    """An organization with everything inherited filled in."""
+
+    id: str
+    chain: tuple[str, ...]  # itself, parent, … root
+    lineage: frozenset[str]
+    root: str
+    type: str | None
+    jurisdiction: Jurisdiction | None
+    registered: bool  # its own registration and those above it are active
+    agreement_id: str
+    agreement_status: str
+    active_from: datetime
+    active_until: datetime
+    purposes: frozenset[str]
+    obligations: frozenset[str]
+    part2: bool
+    requires_relationship: bool
+    release_rules: tuple[tuple[str, Rule], ...]  # (owner, rule)
+    identifiers: frozenset[str]
+    references: frozenset[str]
+
+    def active(self, now: datetime) -> bool:
+        """Whether registration and agreement are active and `now` is inside the agreement's period."""
+        return self.registered and self.agreement_status == "active" and self.active_from <= now < self.active_until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Everything that is not the patient's: participants, laws, code tables."""
+
+    participants: Mapping[str, Participant]
+    jurisdictions: Mapping[str, Jurisdiction]
+    tables: Tables
+    home_jurisdiction: str | None = None
+    require_obligations: bool = False
+    epoch: int = 0
+
+    def jurisdiction_of(self, code: str | None) -> Jurisdiction | None:
+        """A jurisdiction by code; None means the hub's own where the deployment has one."""
+        code = code if code is not None else self.home_jurisdiction
+        return self.jurisdictions.get(code) if isinstance(code, str) else None
+
+
+def compile_policy(
+    participants: Mapping[str, ParticipantFacts],
+    jurisdictions: Mapping[str, Mapping[str, Any]],
+    tables: Tables | Mapping[str, Any],
+    *,
+    home_jurisdiction: str | None = None,
+    require_obligations: bool = False,
+    epoch: int = 0,
+) -> Policy:
+    """Participants by id, jurisdictions in the form of the fixture and code tables as one policy.
+
+    `home_jurisdiction` stands in for a participant or patient that has none (None: such
+    a one is refused). `require_obligations`: a permit with an obligation that the requester's
+    agreement does not declare becomes a deny.
+
+    Raises:
+        ValueError: the code tables cannot be read; without them nothing can be decided.
+    """
+    compiled_tables = tables if isinstance(tables, Tables) else Tables.from_json(tables)
+    laws: dict[str, Jurisdiction] = {}
+    for code, data in jurisdictions.items():
+        try:
+            laws[code] = compile_jurisdiction(code, data)
+        except ValueError:
+            continue  # unknown: everything that needs it is refused
+    compiled: dict[str, Participant] = {}
+    for identifier in participants:
+        participant = _compile_participant(identifier, participants, laws, home_jurisdiction)
+        if participant is not None:
+            compiled[identifier] = participant
+    return Policy(
+        participants=compiled,
+        jurisdictions=laws,
+        tables=compiled_tables,
+        home_jurisdiction=home_jurisdiction,
+        require_obligations=require_obligations,
+        epoch=epoch,
+    )
+
+
+def compile_jurisdiction(code: str, data: object) -> Jurisdiction:
+    """One jurisdiction from the form of the fixture.
+
+    Raises:
+        ValueError: a member has the wrong shape; the message names it.
+    """
+    if not isinstance(data, Mapping):
+        raise ValueError(code)
+    default = data.get("default", {})
+    if not isinstance(default, Mapping):
+        raise ValueError("default")
+    zone = data.get("timezone")
+    if not isinstance(zone, str):
+        raise ValueError("timezone")
+    time.zone(zone)
+    refusal = data.get("breakGlassRefusal", False)
+    if not isinstance(refusal, bool):
+        raise ValueError("breakGlassRefusal")
+    ceiling = default.get("ceiling")
+    return Jurisdiction(
+        code=code,
+        zone=zone,
+        opt_out=default.get("model") == "opt-out",
+        default_purposes=_strings(default, "purposes"),
+        # Without a ceiling the default reaches nothing.
+        default_ceiling=RANK.get(ceiling, -1) if isinstance(ceiling, str) else -1,
+        default_excluded=_strings(default, "excludeLabels"),
+        consent_required=tuple(_consent_required(item) for item in _objects(data, "consentRequired")),
+        prohibitions=tuple(compile_rule(item, against=True) for item in _objects(data, "prohibitions")),
+        mandates=tuple(compile_rule(item, against=False) for item in _objects(data, "mandates")),
+        majority_age=_age(data, "majorityAge"),
+        confidential_age=_age(data, "confidentialAge"),
+        confidential_labels=_strings(data, "confidentialLabels"),
+        honours_refusal=refusal,
+    )
+
+
+def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
+    """A rule against releasing (`against`) or a mandate to release.
+
+    What is uncertain in a rule against is no limit, in a mandate it reaches nothing:
+    an empty list, an unknown letter, a criterion the engine does not know.
+
+    Raises:
+        ValueError: a member has the wrong shape.
+    """
+    never = False
+    lists: dict[str, frozenset[str] | None] = {}
+    for member in _RULE_LISTS:
+        given = _strings(data, member) if data.get(member) is not None else None
+        if given is not None and not given:
+            never, given = True, None
+        lists[member] = given
+    letter = data.get("minConfidentiality")
+    min_rank = 0
+    if letter is not None:
+        min_rank = RANK.get(letter, 0) if isinstance(letter, str) else 0
+        never = never or letter not in LETTER_SET
+    known = {*_RULE_LISTS, *_RULE_WORDS, "minConfidentiality", "emergencyOverride", "absolute"}
+    never = never or not known.issuperset(data)
+    override = data.get("emergencyOverride", False)
+    if not isinstance(override, bool):
+        raise ValueError("emergencyOverride")
+    return Rule(
+        id=str(data.get("id", "")),
+        overridable=override,
+        never=never and not against,
+        purposes=lists["purposes"],
+        recipient_types=lists["recipientTypes"],
+        recipients=lists["recipients"],
+        except_recipients=lists["exceptRecipients"],
+        labels=lists["labels"],
+        classes=lists["classes"],
+        codes=lists["codes"],
+        min_rank=min_rank,
+    )
+
+
+LETTER_SET: Final = frozenset(RANK)
+
+
+def _release_rule(rule: ReleaseRule) -> Rule:
+    letter = rule.min_confidentiality
+    return Rule(
+        id=rule.id,
+        overridable=not rule.absolute,
+        purposes=frozenset(rule.purposes) or None,
+        recipient_types=frozenset(rule.recipient_types) or None,
+        recipients=frozenset(rule.recipients) or None,
+        except_recipients=frozenset(rule.except_recipients) or None,
+        labels=frozenset(rule.labels) or None,
+        classes=frozenset(rule.classes) or None,
+        codes=frozenset(rule.codes) or None,
+        min_rank=RANK.get(letter, 0) if letter is not None else 0,
+    )
+
+
+def _compile_participant(
+    identifier: str,
+    participants: Mapping[str, ParticipantFacts],
+    laws: Mapping[str, Jurisdiction],
+    home: str | None,
+) -> Participant | None:
+    line: list[ParticipantFacts] = []
+    current: str | None = identifier
+    while current is not None:
+        facts = participants.get(current)
+        # A circle or a parent nobody knows: the organization's place is unknown, and so is it.
+        if facts is None or any(above.id == current for above in line):
+            return None
+        line.append(facts)
+        current = facts.part_of
+    code = next((f.jurisdiction for f in line if f.jurisdiction is not None), home)
+    law = laws.get(code) if code is not None else None
+    holder = next((f for f in line if f.agreement is not None), None)
+    agreement = holder.agreement if holder is not None and holder.agreement is not None else None
+    active_from, active_until = _agreement_period(agreement, law)
+    chain = tuple(f.id for f in line)
+    return Participant(
+        id=identifier,
+        chain=chain,
+        lineage=frozenset(chain),
+        root=chain[-1],
+        type=next((f.type for f in line if f.type is not None), None),
+        jurisdiction=law,
+        registered=all(f.status == "active" for f in line),
+        agreement_id=holder.id if holder is not None else "",
+        agreement_status=agreement.status if agreement is not None else "",
+        active_from=active_from,
+        active_until=active_until,
+        purposes=frozenset(agreement.purposes) if agreement is not None else frozenset(),
+        obligations=frozenset(agreement.obligations) if agreement is not None else frozenset(),
+        part2=bool(next((f.part2_program for f in line if f.part2_program is not None), False)),
+        requires_relationship=bool(
+            next((f.requires_relationship for f in line if f.requires_relationship is not None), False)
+        ),
+        release_rules=tuple((f.id, _release_rule(rule)) for f in line for rule in f.release_policy),
+        identifiers=frozenset(i for f in line for i in f.identifiers),
+        references=frozenset(f"Organization/{one}" for one in chain),
+    )
+
+
+def _agreement_period(agreement: AgreementFacts | None, law: Jurisdiction | None) -> tuple[datetime, datetime]:
+    if agreement is None or law is None:
+        return time.MAX, time.MIN  # never
+    try:
+        return time.bounds(agreement.start, agreement.end, law.zone)
+    except time.UnreadableDate:
+        return time.MAX, time.MIN
+
+
+def _consent_required(data: Mapping[str, Any]) -> ConsentRequired:
+    label = data.get("label")
+    if not isinstance(label, str):
+        raise ValueError("consentRequired.label")
+    return ConsentRequired(
+        id=str(data.get("id", "")),
+        label=label,
+        covered_by=_strings(data, "coveredBy"),
+        policy_codes=_strings(data, "policyCodes"),
+    )
+
+
+def _strings(data: Mapping[str, Any], member: str) -> frozenset[str]:
+    value = data.get(member)
+    if value is None:
+        return frozenset()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+        raise ValueError(member)
+    return frozenset(value)
+
+
+def _objects(data: Mapping[str, Any], member: str) -> Iterable[Mapping[str, Any]]:
+    value = data.get(member)
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or not all(isinstance(item, Mapping) for item in value):
+        raise ValueError(member)
+    return value
+
+
+def _age(data: Mapping[str, Any], member: str) -> int | None:
+    value = data.get(member)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 150:
+        raise ValueError(member)
+    return value
+
+
+def matches(
+    rule: Rule,
+    *,
+    families: frozenset[str],
+    requester: Participant,
+    carried: frozenset[str],
+    classes: frozenset[str],
+    codes: frozenset[str],
+    rank: int,
+) -> bool:
+    """Whether all given criteria of a law or release rule hold (`families`: the purpose and its ancestors)."""
+    return (
+        not rule.never
+        and (rule.purposes is None or not rule.purposes.isdisjoint(families))
+        and (rule.recipient_types is None or requester.type in rule.recipient_types)
+        and (rule.recipients is None or not rule.recipients.isdisjoint(requester.lineage))
+        and (rule.except_recipients is None or rule.except_recipients.isdisjoint(requester.lineage))
+        and (rule.labels is None or not rule.labels.isdisjoint(carried))
+        and (rule.classes is None or not rule.classes.isdisjoint(classes))
+        and (rule.codes is None or not rule.codes.isdisjoint(codes))
+        and rank >= rule.min_rank
+    )

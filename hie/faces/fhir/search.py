@@ -327,10 +327,8 @@ def _compare(value: DateValue, low: object, high: object) -> bool:
         case _:
             slack = max((asked.end - asked.start), timedelta(days=1))
             return (
-                ((first is None or first < asked.end + slack)
-                and (last is None or last > asked.start - slack))
-                or overlaps
-            )
+                (first is None or first < asked.end + slack) and (last is None or last > asked.start - slack)
+            ) or overlaps
 
 
 def folded(text: str) -> str:

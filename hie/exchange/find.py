@@ -1,0 +1,499 @@
+"""Finding and reading documents and lists, through the door: what may not be seen is not there.
+
+Every function records its event, with one disclosure for each thing that leaves, before it returns.
+
+Source: spec/fhir.md 3.2, 3.3; spec/consent.md 6 "How a deny looks", 13.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from documents import queries as registry
+from documents.filters import EntryFilter, ListFilter
+from documents.metadata import CX, Status
+from documents.queries import EntryRow, FolderRow, SubmissionSetRow
+from hie.audit import recorder
+from hie.audit.recorder import EventType
+from hie.exchange import access, document_filter
+from hie.exchange.access import Shown, Subject, Verdict
+from hie.exchange.document_filter import Asked
+from hie.exchange.errors import BadRequest, NotFound
+from hie.standards.demographics import authority_of
+from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
+from hie.trust import limits
+from patients import identifiers
+
+ListRow = SubmissionSetRow | FolderRow
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatientNamed:
+    """A patient as a search names one: by the id of this hub, or by an identifier (`system` a URI or OID)."""
+
+    id: str = ""
+    system: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentSearch:
+    """A search of entries or lists.
+
+    `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` is one of
+    ``""`` (newest first), ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``. `after` is the `key` of the
+    last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
+    """
+
+    patients: tuple[tuple[PatientNamed, ...], ...] = ()
+    asked: Asked = field(default_factory=Asked)
+    sort: str = ""
+    descending: bool = True
+    after: tuple[str, ...] | None = None
+    count: int = 50
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """One row that may be shown, about the person it is about now. `members` are those that may be shown."""
+
+    row: Any
+    person_id: str
+    key: tuple[str, ...]
+    decision: Decision
+    members: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundPage:
+    """A page: its rows, how many there are altogether, and whether more follow."""
+
+    rows: tuple[Found, ...]
+    total: int
+    more: bool
+
+
+# --- documents --------------------------------------------------------------------------------------------------------
+
+
+def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
+    """Entries that match and may be shown, with their total [ITI-67].
+
+    Raises:
+        AccessRefused: the caller may not search at all.
+        BadRequest: neither patient nor id nor identifier.
+    """
+    with recorder.recording(EventType.FIND_DOCUMENTS, caller, query=search.raw) as event:
+        access.gate(caller, Operation.QUERY)
+        if not search.patients and not (search.asked.entries.ids or search.asked.entries.identifiers):
+            raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        found: list[_Judged] = []
+        for person_id, rows in _entries_by_person(search, caller).items():
+            subject = access.subject(person_id)
+            rows = [row for row in rows if search.asked.admits(row)]
+            found.append(_Judged(subject, access.permitted(caller, subject, rows, Operation.QUERY)))
+        page, shown_rows = _page(found, search, _entry_key)
+        for judged in found:
+            part = _only(judged.verdict, shown_rows)
+            access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
+        event.commit()
+    return page
+
+
+def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]:
+    """This registry's entries of a subject that match, newest first; not yet decided.
+
+    For questions asked in one with other communities, which decide all answers together.
+    """
+    asked = document_filter.from_values(values)
+    if asked.nothing:
+        return []
+    return [row for row in registry.entries(subject.identifier_pks, asked.entries) if asked.admits(row)]
+
+
+def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
+    """One entry by its id, superseded ones too.
+
+    Raises:
+        NotFound: absent, or not to be seen by this caller.
+    """
+    with recorder.recording(EventType.READ_DOCUMENT_REFERENCE, caller, query=raw) as event:
+        access.gate(caller, Operation.QUERY)
+        row = registry.entry(document_id)
+        if row is None:
+            raise NotFound("no such document")
+        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
+        verdict = access.permitted(caller, subject, [row], Operation.QUERY)
+        access.record(event, caller, subject, verdict, what="metadata", shown=shown, operation=Operation.QUERY)
+        if not verdict.permitted:
+            raise NotFound("no such document")
+        event.commit()
+        return Found(row=row, person_id=subject.person_id, key=(), decision=verdict.permitted[0][1])
+
+
+def shown(row: EntryRow) -> Shown:
+    """What the patient's log calls an entry."""
+    entry = row.metadata
+    kind = entry.type_code or entry.class_code
+    return Shown(
+        document_id=registry.bare_uuid(entry.entry_uuid),
+        unique_id=entry.unique_id,
+        title=entry.title or "",
+        type_display=(kind.display or kind.code) if kind else entry.mime_type,
+    )
+
+
+# --- lists ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _ListView:
+    """A list with the facts it is decided by: those of the member that lets it be seen, or its own when empty."""
+
+    row: ListRow
+    document: DocumentFacts
+
+    def facts(self, person_id: str) -> DocumentFacts:
+        return self.document
+
+
+def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
+    """Submission sets and folders that match and have something in them that may be shown [ITI-66].
+
+    A list is seen when one of its documents is, and then with only those; one without any document is decided as
+    a normal document of its custodian.
+    """
+    with recorder.recording(EventType.FIND_DOCUMENT_LISTS, caller, query=search.raw) as event:
+        access.gate(caller, Operation.QUERY)
+        if not search.patients and not (search.asked.lists.ids or search.asked.lists.identifiers):
+            raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        found: list[_Judged] = []
+        members: dict[str, tuple[str, ...]] = {}
+        for person_id, rows in _lists_by_person(search, caller).items():
+            subject = access.subject(person_id)
+            judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
+            members.update(seen)
+            found.append(judged)
+        page, shown_rows = _page(found, search, _list_key)
+        rows_out = []
+        for item in page.rows:
+            row = item.row.row
+            rows_out.append(replace(item, row=row, members=members.get(row.metadata.entry_uuid, ())))
+        for judged in found:
+            part = _only(judged.verdict, shown_rows)
+            access.record(
+                event, caller, judged.subject, part, what="metadata", shown=_shown_list, operation=Operation.QUERY
+            )
+        event.commit()
+    return replace(page, rows=tuple(rows_out))
+
+
+def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
+    """One submission set or folder by its id.
+
+    Raises:
+        NotFound: absent, or nothing of it to be seen by this caller.
+    """
+    with recorder.recording(EventType.READ_DOCUMENT_LIST, caller, query=raw) as event:
+        access.gate(caller, Operation.QUERY)
+        row: ListRow | None = registry.submission_set(list_id) or registry.folder(list_id)
+        if row is None:
+            raise NotFound("no such list")
+        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
+        judged, members = _judge_lists(caller, subject, [row])
+        access.record(
+            event, caller, subject, judged.verdict, what="metadata", shown=_shown_list, operation=Operation.QUERY
+        )
+        if not judged.verdict.permitted:
+            raise NotFound("no such list")
+        event.commit()
+        return Found(
+            row=row,
+            person_id=subject.person_id,
+            key=(),
+            decision=judged.verdict.permitted[0][1],
+            members=members.get(row.metadata.entry_uuid, ()),
+        )
+
+
+def _judge_lists(
+    caller: Caller, subject: Subject, rows: Sequence[ListRow]
+) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
+    """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
+    named = [member for row in rows for member in row.members]
+    entries = registry.entries_by_uuid(named) if named else {}
+    own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
+    verdict = access.permitted(caller, subject, own, Operation.QUERY)
+    decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
+    folders = _folders_among(subject, [member for member in named if member not in entries], entries)
+    permitted: list[tuple[_ListView, Decision]] = []
+    denied: list[tuple[_ListView, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    members: dict[str, tuple[str, ...]] = {}
+    empty: list[_ListView] = []
+    for row in rows:
+        held = [decisions[m] for m in row.members if m in decisions]
+        for member in row.members:
+            if member in folders:
+                held += [decisions[m] for m in folders[member].members if m in decisions]
+        if not held:
+            empty.append(_ListView(row, _own_facts(row, subject.person_id)))
+            members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
+            continue
+        best = next((item for item in held if item[1].permitted), held[0])
+        view = _ListView(row, replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid)))
+        facts[id(view)] = view.document
+        (permitted if best[1].permitted else denied).append((view, best[1]))
+        members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
+    alone = access.permitted(caller, subject, empty, Operation.QUERY)
+    order = {id(row): n for n, row in enumerate(rows)}
+    both = Verdict(
+        permitted=tuple(sorted((*permitted, *alone.permitted), key=lambda item: order[id(item[0].row)])),
+        denied=(*denied, *alone.denied),
+        facts=facts | alone.facts,
+        policy_epoch=verdict.policy_epoch,
+    )
+    return _Judged(subject, both), members
+
+
+def _folders_among(subject: Subject, ids: Iterable[str], entries: dict[str, EntryRow]) -> dict[str, FolderRow]:
+    keys = [key for key in map(registry.as_uuid, ids) if key is not None]
+    if not keys:
+        return {}
+    found = registry.folders(subject.identifier_pks, ListFilter(ids=tuple(keys)))
+    return {folder.metadata.entry_uuid: folder for folder in found}
+
+
+def _visible(
+    row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]], folders: Mapping[str, FolderRow]
+) -> tuple[str, ...]:
+    seen: list[str] = []
+    for member in row.members:
+        if member in decisions and decisions[member][1].permitted:
+            seen.append(f"DocumentReference/{registry.bare_uuid(member)}")
+        elif member in folders:
+            inside = [decisions[m][1].permitted for m in folders[member].members if m in decisions]
+            if not inside or any(inside):
+                seen.append(f"List/{registry.bare_uuid(member)}")
+    return tuple(seen)
+
+
+def _own_facts(row: ListRow, person_id: str) -> DocumentFacts:
+    return DocumentFacts(
+        id=registry.bare_uuid(row.metadata.entry_uuid),
+        patient=person_id,
+        custodian=row.custodian,
+        classes=frozenset({f"{registry.RESOURCE_CLASS}|List"}),
+        confidentiality="N",
+    )
+
+
+def _shown_list(view: _ListView) -> Shown:
+    row = view.row
+    kind = "Folder" if isinstance(row, FolderRow) else "Submission set"
+    return Shown(
+        document_id=registry.bare_uuid(row.metadata.entry_uuid),
+        unique_id=row.metadata.unique_id,
+        title=row.metadata.title or "",
+        type_display=kind,
+    )
+
+
+# --- patients ---------------------------------------------------------------------------------------------------------
+
+
+def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
+    """The person a search names, as it is now (merged ones answer for the survivor); None when unknown.
+
+    A failed look-up by identifier counts against guessing.
+
+    Raises:
+        TooManyRequests: too many failed look-ups.
+    """
+    if name.id:
+        return identifiers.survivor(name.id)
+    resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
+    if resolved is None:
+        limits.guessing(caller, f"{name.system}|{name.value}")
+        return None
+    return resolved.person_id
+
+
+def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
+    """The identifier to file a submission under: the one named, or the person's anchor for an id of this hub.
+
+    None when there is no such patient.
+    """
+    if not name.id:
+        if not name.system or not name.value:
+            return None
+        if identifiers.resolve(authority_of(name.system), name.value) is None:
+            limits.guessing(caller, f"{name.system}|{name.value}")
+            return None
+        return CX(value=name.value, authority=authority_of(name.system))
+    person_id = identifiers.survivor(name.id)
+    if person_id is None:
+        return None
+    anchor = identifiers.anchor(person_id)
+    return CX(value=anchor.value, authority=anchor.authority)
+
+
+def _persons(search: DocumentSearch, caller: Caller) -> set[UUID]:
+    """The persons that every group of alternatives names."""
+    groups = [
+        {person for name in group if (person := person_of(name, caller=caller)) is not None}
+        for group in search.patients
+    ]
+    return set.intersection(*groups) if groups else set()
+
+
+def _entries_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[EntryRow]]:
+    asked = search.asked
+    if search.patients:
+        persons = sorted(_persons(search, caller))
+        if asked.nothing:
+            return {person: [] for person in persons}
+        return {person: registry.entries(identifiers.identifier_pks(person), asked.entries) for person in persons}
+    if asked.nothing:
+        return {}
+    rows: dict[str, EntryRow] = {}
+    if asked.entries.ids:
+        rows = registry.entries_by_uuid(asked.entries.ids)
+    else:
+        for identifier in asked.entries.identifiers[0]:
+            for row in registry.entries_by_unique_id(identifier):
+                rows[row.entry_uuid] = row
+        rows |= registry.entries_by_uuid(asked.entries.identifiers[0])
+    pks = {row.identifier_pk for row in rows.values()}
+    wanted = {
+        row.entry_uuid for row in (registry.entries(pks, _with_ids(asked.entries, rows.values())) if rows else ())
+    }
+    return _by_person([row for row in rows.values() if row.entry_uuid in wanted])
+
+
+def _with_ids(asked: EntryFilter, rows: Iterable[EntryRow]) -> EntryFilter:
+    keys = [key for row in rows if (key := registry.as_uuid(row.entry_uuid)) is not None]
+    return replace(asked, ids=tuple(keys))
+
+
+def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[ListRow]]:
+    asked = search.asked
+    if search.patients:
+        persons = sorted(_persons(search, caller))
+        found: dict[UUID, list[ListRow]] = {}
+        for person in persons:
+            rows = [] if asked.nothing else _lists(identifiers.identifier_pks(person), asked)
+            found[person] = rows
+        return found
+    if asked.nothing:
+        return {}
+    held: list[ListRow] = []
+    for key in asked.lists.ids:
+        row: ListRow | None = registry.submission_set(key) or registry.folder(key)
+        if row is not None:
+            held += [r for r in _lists([row.identifier_pk], asked) if r.metadata.entry_uuid == row.metadata.entry_uuid]
+    if not asked.lists.ids:
+        for identifier in asked.lists.identifiers[0]:
+            row = registry.submission_set(identifier) or registry.folder(identifier)
+            if row is not None:
+                held += _lists([row.identifier_pk], asked)
+    unique = {row.metadata.entry_uuid: row for row in held}
+    return _by_person(list(unique.values()))
+
+
+def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
+    rows: list[ListRow] = []
+    if "submissionset" in asked.kinds:
+        rows += registry.submission_sets(pks, asked.lists)
+    if "folder" in asked.kinds:
+        rows += registry.folders(pks, asked.lists)
+    return rows
+
+
+def _by_person(rows: Sequence[T]) -> dict[UUID, list[T]]:
+    persons = identifiers.persons_of({row.identifier_pk for row in rows}) if rows else {}  # type: ignore[attr-defined]  # every row of the registry has it
+    grouped: dict[UUID, list[T]] = {}
+    for row in rows:
+        person = persons.get(row.identifier_pk)  # type: ignore[attr-defined]  # as above
+        if person is not None:
+            grouped.setdefault(person, []).append(row)
+    return grouped
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    subject: Subject
+    verdict: Verdict[Any]
+
+
+def _moment(value: datetime) -> str:
+    return f"{int(value.timestamp() * 1_000_000):020d}"
+
+
+def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
+    tie = f"{row.pk:020d}"
+    match sort:
+        case "date":
+            return row.submission_time, tie
+        case "creation":
+            return row.metadata.creation_time or "", tie
+        case "period":
+            return row.metadata.service_start_time or "", tie
+        case "_lastUpdated":
+            return _moment(row.updated_at), tie
+        case "_id":
+            return row.entry_uuid, tie
+        case _:
+            return _moment(row.sorted_at), tie
+
+
+def _list_key(view: _ListView, sort: str) -> tuple[str, ...]:
+    row = view.row
+    tie = f"{row.metadata.entry_uuid}"
+    match sort:
+        case "_lastUpdated":
+            return _moment(row.registered_at), tie
+        case "_id":
+            return row.metadata.entry_uuid, tie
+        case _:
+            return _moment(row.sorted_at), tie
+
+
+def _page(
+    found: Sequence[_Judged], search: DocumentSearch, key: Callable[[Any, str], tuple[str, ...]]
+) -> tuple[FoundPage, set[int]]:
+    """The rows of this page in order, and the identities of the rows on it."""
+    rows = [
+        Found(row=row, person_id=judged.subject.person_id, key=key(row, search.sort), decision=decision)
+        for judged in found
+        for row, decision in judged.verdict.permitted
+    ]
+    total = len(rows)
+    rows.sort(key=lambda item: item.key, reverse=search.descending)
+    if search.after is not None:
+        after = search.after
+        rows = [item for item in rows if (item.key < after if search.descending else item.key > after)]
+    page = rows[: search.count]
+    return (
+        FoundPage(rows=tuple(page), total=total, more=len(rows) > len(page) > 0),
+        {id(item.row) for item in page},
+    )
+
+
+def _only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:
+    """The verdict with only what leaves on this page among the permitted."""
+    return replace(verdict, permitted=tuple(item for item in verdict.permitted if id(item[0]) in rows))
+
+
+def status_of(row: EntryRow | ListRow) -> Status:
+    """Approved or deprecated."""
+    return row.metadata.availability_status if isinstance(row, EntryRow) else row.status

@@ -1,0 +1,239 @@
+"""A community that is good, slow, dead or wrong on demand: for the sandbox, the story, tests and benchmarks.
+
+One process plays any number of communities under ``/c/<n>``. Each speaks as much FHIR as a query needs and takes
+``PUT /c/<n>/control {"mode": "ok|slow|down|refuse|garbage|drip", "delay_s": 5}`` (design.md).
+
+Run: ``python -m hie.ops.sandbox.peer --port P``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+MODES = ("ok", "slow", "down", "refuse", "garbage", "drip")
+FHIR_JSON = "application/fhir+json"
+
+
+@dataclass(slots=True)
+class Behaviour:
+    """How one community behaves now, and what it has been asked."""
+
+    number: int
+    mode: str = "ok"
+    delay_s: float = 5.0
+    base_delay_s: float = 0.0
+    documents: int = 1
+    asked: list[str] = field(default_factory=list)
+
+
+BEHAVIOURS: web.AppKey[dict[int, Behaviour]] = web.AppKey("behaviours", dict)
+
+
+def content_of(community: int, number: int) -> bytes:
+    """The bytes of a document there: the same at every call."""
+    return f"Community {community}, note {number}: nothing to report.\n".encode()
+
+
+def document_reference(base: str, community: int, number: int) -> dict[str, Any]:
+    """A DocumentReference of a simulated community."""
+    content = content_of(community, number)
+    document_id = str(uuid.uuid5(uuid.NAMESPACE_URL, f"{community}/{number}"))
+    return {
+        "resourceType": "DocumentReference",
+        "id": document_id,
+        "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:2.999.7.9000.{community}.{number}"},
+        "status": "current",
+        "type": {"coding": [{"system": "http://loinc.org", "code": "34109-9", "display": "Note"}]},
+        "subject": {"reference": "Patient/p1"},
+        "date": "2026-03-01T08:00:00Z",
+        "securityLabel": [
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "N"}]}
+        ],
+        "content": [
+            {
+                "attachment": {
+                    "contentType": "text/plain",
+                    "language": "en",
+                    "url": f"{base}/Binary/{number}",
+                    "size": len(content),
+                    "hash": base64.b64encode(hashlib.sha1(content, usedforsecurity=False).digest()).decode(),
+                    "title": f"Note {number}",
+                    "creation": "2026-03-01T08:00:00Z",
+                }
+            }
+        ],
+    }
+
+
+def _behaviour(request: web.Request) -> Behaviour:
+    behaviours = request.app[BEHAVIOURS]
+    number = int(request.match_info["community"])
+    return behaviours.setdefault(number, Behaviour(number))
+
+
+def _base(request: web.Request) -> str:
+    return f"{request.scheme}://{request.host}/c/{request.match_info['community']}"
+
+
+def _json(body: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(body), status=status, content_type=FHIR_JSON)
+
+
+@web.middleware
+async def misbehave(request: web.Request, handler: Any) -> web.StreamResponse:
+    """Everything but the control path goes wrong as the mode says."""
+    if "community" not in request.match_info or request.path.endswith("/control"):
+        response: web.StreamResponse = await handler(request)
+        return response
+    behaviour = _behaviour(request)
+    behaviour.asked.append(f"{request.method} {request.path}")
+    if behaviour.base_delay_s:
+        await asyncio.sleep(behaviour.base_delay_s)
+    if behaviour.mode == "slow":
+        await asyncio.sleep(behaviour.delay_s)
+    if behaviour.mode == "down":
+        if request.transport is not None:
+            request.transport.abort()
+        raise web.HTTPServiceUnavailable
+    if behaviour.mode == "refuse":
+        return _json({"error": "access_denied"}, 403)
+    if behaviour.mode == "garbage":
+        return web.Response(body=b"\x00\xff<<<{not json", content_type=FHIR_JSON)
+    if behaviour.mode == "drip":
+        dripping = web.StreamResponse(headers={"Content-Type": FHIR_JSON})
+        await dripping.prepare(request)
+        for _ in range(int(max(behaviour.delay_s, 1) * 100)):
+            await dripping.write(b" ")
+            await asyncio.sleep(0.5)
+        return dripping
+    response = await handler(request)
+    return response
+
+
+async def control(request: web.Request) -> web.Response:
+    """Set how a community behaves; answers what it does now."""
+    behaviour = _behaviour(request)
+    if request.method == "PUT":
+        try:
+            wanted = orjson.loads(await request.read())
+            mode = wanted["mode"]
+            delay_s = float(wanted.get("delay_s", behaviour.delay_s))
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError):
+            return _json({"error": {"code": "invalid", "message": 'send {"mode", "delay_s"?}', "field": None}}, 422)
+        if mode not in MODES:
+            return _json({"error": {"code": "invalid", "message": "unknown mode", "field": "mode"}}, 422)
+        behaviour.mode, behaviour.delay_s = mode, delay_s
+    return _json({"mode": behaviour.mode, "delay_s": behaviour.delay_s, "asked": len(behaviour.asked)})
+
+
+async def smart_configuration(request: web.Request) -> web.Response:
+    """Where the token endpoint is."""
+    base = _base(request)
+    return _json(
+        {
+            "token_endpoint": f"{base}/token",
+            "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+            "token_endpoint_auth_signing_alg_values_supported": ["RS384", "ES384"],
+            "grant_types_supported": ["client_credentials"],
+            "capabilities": ["client-confidential-asymmetric"],
+        }
+    )
+
+
+async def token(request: web.Request) -> web.Response:
+    """A token for whoever asks: this peer trusts everyone."""
+    await request.read()
+    return _json(
+        {
+            "access_token": f"peer-{uuid.uuid4()}",
+            "token_type": "Bearer",
+            "expires_in": 300,
+            "scope": "system/Patient.rs system/DocumentReference.rs system/Binary.r",
+        }
+    )
+
+
+async def match(request: web.Request) -> web.Response:
+    """It knows everybody, under one id."""
+    base = _base(request)
+    await request.read()
+    grade = {"url": "http://hl7.org/fhir/StructureDefinition/match-grade", "valueCode": "certain"}
+    patient = {
+        "resourceType": "Patient",
+        "id": "p1",
+        "identifier": [{"system": f"urn:oid:2.999.7.9000.{request.match_info['community']}", "value": "1"}],
+    }
+    entry = {
+        "fullUrl": f"{base}/fhir/Patient/p1",
+        "resource": patient,
+        "search": {"extension": [grade], "mode": "match", "score": 1.0},
+    }
+    return _json({"resourceType": "Bundle", "type": "searchset", "total": 1, "entry": [entry]})
+
+
+async def documents(request: web.Request) -> web.Response:
+    """Its documents about that one patient."""
+    behaviour = _behaviour(request)
+    base = f"{_base(request)}/fhir"
+    entries = [
+        {
+            "fullUrl": f"{base}/DocumentReference/{number}",
+            "resource": document_reference(base, behaviour.number, number),
+            "search": {"mode": "match"},
+        }
+        for number in range(1, behaviour.documents + 1)
+    ]
+    return _json({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries})
+
+
+async def binary(request: web.Request) -> web.Response:
+    """The bytes of one document."""
+    behaviour = _behaviour(request)
+    return web.Response(body=content_of(behaviour.number, int(request.match_info["number"])), content_type="text/plain")
+
+
+def application() -> web.Application:
+    """The peers as an aiohttp application."""
+    app = web.Application(middlewares=[misbehave])
+    app[BEHAVIOURS] = {}
+    prefix = r"/c/{community:\d+}"
+    app.add_routes(
+        [
+            web.get("/healthz", lambda request: _healthy()),
+            web.route("*", f"{prefix}/control", control),
+            web.get(f"{prefix}/fhir/.well-known/smart-configuration", smart_configuration),
+            web.post(f"{prefix}/token", token),
+            web.post(prefix + "/fhir/Patient/$match", match),
+            web.get(f"{prefix}/fhir/DocumentReference", documents),
+            web.get(prefix + r"/fhir/Binary/{number:\d+}", binary),
+        ]
+    )
+    return app
+
+
+async def _healthy() -> web.Response:
+    return web.Response(text="ok")
+
+
+def main() -> None:
+    """Serve until stopped."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--mode", choices=MODES, default="ok")
+    options = parser.parse_args()
+    app = application()
+    app[BEHAVIOURS][1] = Behaviour(1, mode=options.mode)
+    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
+
+
+if __name__ == "__main__":
+    main()

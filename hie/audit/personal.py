@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from cryptography.exceptions import InvalidTag
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from hie.audit.canonical import plain
@@ -99,16 +100,16 @@ def keys_for(subjects: Iterable[str], connection: BaseDatabaseWrapper, now: date
     if not missing:
         return found
     stored = _read(sorted(missing), connection)
+    if missing - stored.keys():
+        stored |= _make(sorted(missing - stored.keys()), connection, now)
     for subject, key in stored.items():
-        # The row may be one that this very transaction made and will roll back; see `_remember`.
         _remember(connection, (database, subject), key)
     found |= stored
-    if missing - stored.keys():
-        found |= _make(sorted(missing - stored.keys()), connection, now)
     return found
 
 
 def _remember(connection: BaseDatabaseWrapper, key: tuple[str, str], value: PatientKey) -> None:
+    """Only once committed: the row may be one that this very transaction made and will roll back."""
     if connection.in_atomic_block:
         connection.on_commit(lambda: _cache.put(key, value))
 
@@ -140,6 +141,10 @@ def _make(subjects: list[str], connection: BaseDatabaseWrapper, now: datetime) -
 def _unwrap(key_id: UUID, wrap_key_id: str, wrapped: bytes | memoryview | None) -> PatientKey:
     if wrapped is None:
         return PatientKey(id=key_id, secret=None)
+    if wrap_key_id not in wrap_keys().keys:
+        raise ImproperlyConfigured(
+            f"the audit wrap key {wrap_key_id} is not among this installation's keys (HIE_AUDIT_KEYS)"
+        )
     return PatientKey(id=key_id, secret=open_text(wrap_keys().keys[wrap_key_id], bytes(wrapped), bound_to=key_id.bytes))
 
 

@@ -1,0 +1,406 @@
+"""The document repository: bytes in, the same bytes out, encrypted at rest.
+
+Content is kept once under a keyed digest; each `put` gives it a public name of its own (a binary). A blob has
+its own data key, wrapped by the current document key (`documents.keys`). Nothing that was not verified is ever
+given out, and neither way holds more than a few segments in memory.
+
+`hie.exchange.access` is the only one to open bytes for a caller.
+"""
+
+from __future__ import annotations
+
+import builtins
+import hashlib
+import hmac
+import logging
+import secrets
+import uuid
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from documents import keys, segments
+from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary, RangeNotSatisfiable
+from documents.models import Binary, Blob, DocumentEntry, RepositoryKey
+from documents.storage import Writer, new_key, store
+
+log = logging.getLogger(__name__)
+
+MAX_SIZE = 4 << 30
+"""Default of ``settings.DOCUMENT_MAX_SIZE``: bytes of one document."""
+
+
+class Readable(Protocol):
+    """A stream of bytes."""
+
+    def read(self, size: int = ..., /) -> builtins.bytes:
+        """At most `size` bytes; b"" at the end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staged:
+    """Bytes in the repository: their name, size, SHA-1 (hex) and keyed digest (hex)."""
+
+    id: str
+    size: int
+    sha1: str
+    digest: str
+    content_type: str = ""
+    owner: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """Stored bytes, verified segment by segment as they are iterated (`chunks`, or the value itself).
+
+    `size` is that of the whole; `first` and `last` the range in it that `chunks` gives (inclusive;
+    `last` is -1 where there is nothing).
+    """
+
+    binary_id: str
+    content_type: str
+    size: int
+    sha1: str
+    first: int
+    last: int
+    chunks: Iterator[bytes]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self.chunks
+
+    @property
+    def length(self) -> int:
+        """How many bytes `chunks` gives."""
+        return self.last - self.first + 1
+
+    def read_all(self, limit: int = 64 << 20) -> bytes:
+        """Everything at once, for content known to be small.
+
+        Raises:
+            ContentTooLarge: more than `limit` bytes.
+        """
+        if self.length > limit:
+            raise ContentTooLarge
+        return b"".join(self.chunks)
+
+
+# -- in -----------------------------------------------------------------------------------------
+
+
+def put(content: Readable | bytes | Iterable[bytes], *, content_type: str, owner: str) -> Staged:
+    """Store bytes and name them; the same bytes again get another name and no more room.
+
+    Streams: at most a few MiB are held. The bytes stay staged (and are swept after the grace
+    period) until `registry.register` hangs an entry on them. No transaction may be open around it longer than
+    needed: bytes first, rows second.
+
+    Raises:
+        ContentTooLarge: more than ``settings.DOCUMENT_MAX_SIZE`` bytes; nothing is kept.
+    """
+    limit = int(getattr(settings, "DOCUMENT_MAX_SIZE", MAX_SIZE))
+    blob_id = uuid.uuid4()
+    data_key = secrets.token_bytes(32)
+    sealer = segments.Sealer(data_key, blob_id)
+    sha1, digest = hashlib.sha1(usedforsecurity=False), hmac.new(keys.digest_key(), digestmod=hashlib.sha256)
+    size = 0
+    storage_key = new_key(blob_id)
+    writer = store().writer(storage_key)
+    try:
+        writer.write(sealer.header)
+        for segment, last in _segments(content):
+            size += len(segment)
+            if size > limit:
+                raise ContentTooLarge(f"more than {limit} bytes")
+            sha1.update(segment)
+            digest.update(segment)
+            writer.write(sealer.seal(segment, last=last))
+        present = _name_existing(digest.digest(), content_type, owner)
+        if present is not None:
+            return present
+        wrapped, key_id = keys.document_keys().wrap(data_key, blob_id.bytes)
+        blob = Blob(
+            id=blob_id,
+            digest=digest.digest(),
+            size=size,
+            sha1=sha1.hexdigest(),
+            storage_key=storage_key,
+            segment_size=segments.SEGMENT,
+            wrapped_key=wrapped,
+            key_id=key_id,
+        )
+        return _keep(blob, writer, content_type, owner)
+    finally:
+        writer.abort()
+
+
+def _keep(blob: Blob, writer: Writer, content_type: str, owner: str) -> Staged:
+    writer.commit()
+    try:
+        with transaction.atomic():
+            blob.save(force_insert=True)
+            return _staged(Binary.objects.create(blob=blob, content_type=content_type, owner=owner))
+    except IntegrityError:
+        # The same bytes came in twice at once and the other was first.
+        store().delete(blob.storage_key)
+        present = _name_existing(bytes(blob.digest), content_type, owner)
+        if present is None:
+            raise
+        return present
+    except BaseException:
+        store().delete(blob.storage_key)
+        raise
+
+
+def _name_existing(digest: bytes, content_type: str, owner: str) -> Staged | None:
+    with transaction.atomic():
+        # Locked, so that a sweep cannot take the blob away between this look and the new name.
+        blob = Blob.objects.select_for_update().filter(digest=digest).first()
+        if blob is None:
+            return None
+        return _staged(Binary.objects.create(blob=blob, content_type=content_type, owner=owner))
+
+
+def _segments(content: Readable | bytes | Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
+    """Pieces of exactly one segment, the last one shorter or empty; one piece is held back to know the last."""
+    held: bytes | None = None
+    buffer = bytearray()
+    for piece in _pieces(content):
+        buffer += piece
+        while len(buffer) >= segments.SEGMENT:
+            if held is not None:
+                yield held, False
+            held = bytes(buffer[: segments.SEGMENT])
+            del buffer[: segments.SEGMENT]
+    if held is None:
+        yield bytes(buffer), True
+    elif buffer:
+        yield held, False
+        yield bytes(buffer), True
+    else:
+        yield held, True
+
+
+def _pieces(content: Readable | bytes | Iterable[bytes]) -> Iterator[bytes]:
+    if isinstance(content, bytes | bytearray | memoryview):
+        view = memoryview(content)
+        for start in range(0, len(view), segments.SEGMENT):
+            yield bytes(view[start : start + segments.SEGMENT])
+        return
+    read = getattr(content, "read", None)
+    if read is None:
+        yield from content  # type: ignore[misc]  # an iterable of bytes, having no read()
+        return
+    while piece := read(segments.SEGMENT):
+        yield piece
+
+
+# -- out ----------------------------------------------------------------------------------------
+
+
+def staged(binary_id: UUID | str) -> Staged | None:
+    """What is stored under this name, or None. One statement."""
+    row = Binary.objects.select_related("blob").filter(pk=_uuid(binary_id)).first() if _uuid(binary_id) else None
+    return None if row is None else _staged(row)
+
+
+def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = None) -> Content:
+    """Stored bytes, whole or a range.
+
+    `first` alone: from there to the end; `last` alone: the last so many bytes (a suffix range); both
+    inclusive. The first segment is verified before this returns, so that a face can still refuse.
+
+    Raises:
+        NoSuchBinary: no bytes under this name.
+        RangeNotSatisfiable: nothing of the range is in the content.
+        ContentUnavailable: the bytes are missing, or are not those that were stored (also while iterating).
+    """
+    key = _uuid(binary_id)
+    row = Binary.objects.select_related("blob").filter(pk=key).first() if key else None
+    if row is None:
+        raise NoSuchBinary
+    blob = row.blob
+    begin, end = _range(blob.size, first, last)
+    backend = store()
+    opener = segments.Opener(
+        keys.document_keys().unwrap(bytes(blob.wrapped_key), blob.key_id, blob.id.bytes),
+        blob.id,
+        backend.read(blob.storage_key, 0, segments.HEADER),
+        blob.segment_size,
+    )
+    chunks = _chunks(blob, opener, backend, begin, end)
+    head = next(chunks, b"")
+    return Content(
+        binary_id=str(row.pk),
+        content_type=row.content_type,
+        size=blob.size,
+        sha1=blob.sha1,
+        first=begin,
+        last=end,
+        chunks=_chain(head, chunks),
+    )
+
+
+def _range(size: int, first: int | None, last: int | None) -> tuple[int, int]:
+    if first is None and last is None:
+        return 0, size - 1
+    if first is None:
+        if not last or size == 0:
+            raise RangeNotSatisfiable(size)
+        return max(0, size - last), size - 1
+    if first < 0 or first >= size or (last is not None and last < first):
+        raise RangeNotSatisfiable(size)
+    return first, size - 1 if last is None else min(last, size - 1)
+
+
+def _chunks(blob: Blob, opener: segments.Opener, backend: Any, begin: int, end: int) -> Iterator[bytes]:
+    length = blob.segment_size
+    final = segments.count(blob.size, length) - 1
+    for number in range(begin // length, max(end, 0) // length + 1):
+        # One byte more than the last segment may have: bytes behind the end are noticed too.
+        sealed = backend.read(
+            blob.storage_key, segments.offset(number, length), length + segments.TAG + (number == final)
+        )
+        content = opener.open(sealed, number, last=number == final)
+        expected = length if number < final else blob.size - final * length
+        if len(content) != expected:
+            raise ContentUnavailable("stored bytes have another size than was registered")
+        start = max(begin - number * length, 0)
+        yield content[start : min(end - number * length + 1, length)]
+
+
+def _chain(head: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
+    if head:
+        yield head
+    yield from rest
+
+
+# -- upkeep -------------------------------------------------------------------------------------
+
+
+def rotate(*, batch: int = 200) -> int:
+    """Wrap every data key that is under an older document key by the current one; how many were.
+
+    Content is not touched. Works in small transactions beside running readers and writers, can be cut
+    off and run again, and two at once share the work.
+    """
+    total = 0
+    current = keys.document_keys()
+    while True:
+        with transaction.atomic():
+            rows = list(
+                Blob.objects.select_for_update(skip_locked=True)
+                .exclude(key_id=current.current)
+                .only("id", "wrapped_key", "key_id")
+                .order_by("created_at", "pk")[:batch]
+            )
+            for row in rows:
+                data_key = current.unwrap(bytes(row.wrapped_key), row.key_id, row.id.bytes)
+                row.wrapped_key, row.key_id = current.wrap(data_key, row.id.bytes)
+            Blob.objects.bulk_update(rows, ["wrapped_key", "key_id"])
+        total += len(rows)
+        if not rows:
+            break
+    with transaction.atomic():
+        for own in RepositoryKey.objects.select_for_update().exclude(key_id=current.current):
+            plain = current.unwrap(bytes(own.wrapped_key), own.key_id, own.name.encode())
+            own.wrapped_key, own.key_id = current.wrap(plain, own.name.encode())
+            own.save(update_fields=["wrapped_key", "key_id"])
+            total += 1
+    return total
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Swept:
+    """What a sweep removed."""
+
+    binaries: int = 0
+    blobs: int = 0
+    objects: int = 0
+    partial: int = 0
+
+
+def sweep(*, grace: timedelta | None = None, now: datetime | None = None, batch: int = 500) -> Swept:
+    """Remove what nothing refers to and is older than the grace period (``settings.DOCUMENT_GRACE_S``, a day).
+
+    Staged binaries without an entry, blobs without a binary, stored objects without a blob, half-written objects.
+    Safe beside writers: rows are locked and looked at again before they go, an object goes after its row.
+    """
+    period = grace if grace is not None else timedelta(seconds=int(getattr(settings, "DOCUMENT_GRACE_S", 86_400)))
+    before = (now or timezone.now()) - period
+    backend = store()
+    binaries = blobs = 0
+    while True:
+        with transaction.atomic():
+            stale = (
+                Binary.objects.select_for_update(skip_locked=True)
+                .filter(~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), created_at__lt=before)
+                .order_by("created_at")
+            )
+            found = [row.pk for row in stale[:batch]]
+            Binary.objects.filter(pk__in=found).delete()
+        binaries += len(found)
+        if len(found) < batch:
+            break
+    while True:
+        with transaction.atomic():
+            orphans = list(
+                Blob.objects.select_for_update(skip_locked=True)
+                .filter(~Exists(Binary.objects.filter(blob=OuterRef("pk"))), created_at__lt=before)
+                .order_by("created_at")[:batch]
+            )
+            Blob.objects.filter(pk__in=[row.pk for row in orphans]).delete()
+        for row in orphans:
+            backend.delete(row.storage_key)
+        blobs += len(orphans)
+        if len(orphans) < batch:
+            break
+    objects = _sweep_objects(before, batch)
+    return Swept(binaries=binaries, blobs=blobs, objects=objects, partial=backend.clean(older_than=before))
+
+
+def _sweep_objects(before: datetime, batch: int) -> int:
+    """An object older than the grace period without a row will never get one: its row follows within seconds."""
+    backend = store()
+    removed = 0
+    pending: list[str] = []
+
+    def drop() -> int:
+        known = set(Blob.objects.filter(storage_key__in=pending).values_list("storage_key", flat=True))
+        orphans = [key for key in pending if key not in known]
+        for key in orphans:
+            backend.delete(key)
+        pending.clear()
+        return len(orphans)
+
+    for key in backend.keys(older_than=before):
+        pending.append(key)
+        if len(pending) >= batch:
+            removed += drop()
+    return removed + drop()
+
+
+def _staged(row: Binary) -> Staged:
+    return Staged(
+        id=str(row.pk),
+        size=row.blob.size,
+        sha1=row.blob.sha1,
+        digest=bytes(row.blob.digest).hex(),
+        content_type=row.content_type,
+        owner=row.owner,
+    )
+
+
+def _uuid(text: UUID | str) -> UUID | None:
+    if isinstance(text, UUID):
+        return text
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -85,6 +85,7 @@ class Verdict(Generic[T]):
     denied: tuple[tuple[T, Decision], ...] = ()
     facts: dict[int, DocumentFacts] = field(default_factory=dict)
     policy_epoch: int = 0
+    considered: tuple[str, ...] = ()
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -157,9 +158,12 @@ def gate(caller: Caller, operation: Operation) -> None:
     """Refuse what can be refused from the caller alone, before any record is looked up.
 
     Raises:
-        AccessRefused: with the rule (G1, G2, G4, G5, G6) and its reason.
+        AccessRefused: with the rule (G1, G2, G4 to G7) and its reason.
     """
-    decision = engine.gate(_request(caller, operation, None, None), policies.current(), now=now())
+    at = now()
+    # A grant is for one patient, but having none at all depends on the caller only: that is G7 here.
+    grant = break_glass.any_grant(caller.user_id, now=at) if caller.purpose == "BTG" else None
+    decision = engine.gate(_request(caller, operation, grant, None), policies.current(), now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
 
@@ -177,11 +181,7 @@ def subject(person_id: UUID | str) -> Subject:
 
 
 def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
-    """Decide each row by itself, with one reading of policy, grants and time.
-
-    Raises:
-        AccessRefused: break-glass asked for without a valid grant (G7), which depends on the caller.
-    """
+    """Decide each row by itself, with one reading of policy, grants and time."""
     return _decide(_context(), caller, about, rows, operation)
 
 
@@ -238,22 +238,10 @@ def questions(
     return answers
 
 
-def record(
-    event: recorder.Recording,
-    caller: Caller,
-    about: Subject,
-    verdict: Verdict[R],
-    *,
-    what: str,
-    shown: Callable[[R], Shown],
-    operation: Operation,
-    recipient: str | None = None,
-    **more: Any,
-) -> None:
-    """Put the verdict into the event: a disclosure per permitted row, the denied as one compact list.
-
-    `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
-    """
+def disclosures(
+    verdict: Verdict[R], *, what: str, shown: Callable[[R], Shown], recipient: str | None = None
+) -> list[recorder.DisclosureDraft]:
+    """A disclosure for each permitted row, with the decision that let it out."""
     drafts = []
     for row, decision in verdict.permitted:
         facts = verdict.facts[id(row)]
@@ -275,6 +263,26 @@ def record(
                 recipient=recipient,
             )
         )
+    return drafts
+
+
+def record(
+    event: recorder.Recording,
+    caller: Caller,
+    about: Subject,
+    verdict: Verdict[R],
+    *,
+    what: str,
+    shown: Callable[[R], Shown],
+    operation: Operation,
+    recipient: str | None = None,
+    **more: Any,
+) -> None:
+    """Put the verdict into the event: a disclosure per permitted row, the denied as one compact list.
+
+    `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
+    """
+    drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
     first = (verdict.permitted or verdict.denied)[0][1] if (verdict.permitted or verdict.denied) else None
     event.about(
@@ -302,7 +310,7 @@ def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], opera
             "relationship": caller.relationship,
         },
         "patient": about.person_id,
-        "considered": [f"{item.id}@{item.version}" for item in about.policy.directives],
+        "considered": list(verdict.considered),
         "policy_epoch": verdict.policy_epoch,
         "consent_epoch": about.consent_epoch,
         "engine_version": ENGINE_VERSION,
@@ -324,17 +332,22 @@ def _context() -> _Context:
 
 def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
     request = _request(caller, operation, _emergency_grant(caller, about, context.at), _proxy_grant(caller, about))
+    prepared = engine.Prepared(request, about.policy, context.policy, now=context.at)
     allowed: list[tuple[R, Decision]] = []
     denied: list[tuple[R, Decision]] = []
     facts: dict[int, DocumentFacts] = {}
     for row in rows:
         document = row.facts(about.person_id)
         facts[id(row)] = document
-        decision = engine.decide(request, document, about.policy, context.policy, now=context.at)
+        decision = prepared.decide(document)
         (allowed if decision.permitted else denied).append((row, decision))
-    if not allowed and any(decision.rule == "G7" for _, decision in denied):
-        raise AccessRefused("G7", "break-glass-invalid")
-    return Verdict(permitted=tuple(allowed), denied=tuple(denied), facts=facts, policy_epoch=context.policy_epoch)
+    return Verdict(
+        permitted=tuple(allowed),
+        denied=tuple(denied),
+        facts=facts,
+        policy_epoch=context.policy_epoch,
+        considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
+    )
 
 
 def _request(

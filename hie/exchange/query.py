@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from uuid import UUID
@@ -25,6 +25,7 @@ from hie.exchange import access, find, remotes
 from hie.exchange.access import Shown
 from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
+from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation
 
 LIFE = timedelta(hours=24)
@@ -174,19 +175,8 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
             with transaction.atomic():
                 query = _create(request, caller, person.person_id, digest)
                 asked = _create_targets(query, caller, person.subject, chosen, local=ask_local)
-                for verdict, recipient in asked:
-                    access.record(
-                        event,
-                        caller,
-                        person.subject,
-                        verdict,
-                        what="query",
-                        shown=lambda row: Shown(document_id=f"Patient/{query.person_id}", type_display="question"),
-                        operation=Operation.NOTIFY,
-                        recipient=recipient,
-                    )
-                if not asked:
-                    event.about(person.person_id)
+                event.note(correlation=str(query.id))
+                _record_question(event, caller, person.subject, asked)
                 event.commit()
                 transaction.on_commit(lambda: nudge(query.id))
         except IntegrityError:
@@ -195,6 +185,36 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
                 raise
             return raced
     return query
+
+
+def _record_question(
+    event: recorder.Recording,
+    caller: Caller,
+    about: access.Subject,
+    asked: Sequence[tuple[access.Verdict[access.DemographicsRow], str]],
+) -> None:
+    """One event for the question, with a disclosure of the demographics to each community it goes to."""
+    if not asked:
+        event.about(about.person_id)
+        return
+    drafts: list[recorder.DisclosureDraft] = []
+    for verdict, recipient in asked:
+        drafts += access.disclosures(
+            verdict,
+            what="query",
+            shown=lambda row: Shown(document_id=f"Patient/{about.person_id}", type_display="question"),
+            recipient=recipient,
+        )
+    access.record(
+        event,
+        caller,
+        about,
+        asked[0][0],
+        what="query",
+        shown=lambda row: Shown(document_id=f"Patient/{about.person_id}"),
+        operation=Operation.NOTIFY,
+    )
+    event.about(about.person_id, disclosures=tuple(drafts))
 
 
 def _earlier(caller: Caller, key: str | None, digest: str) -> Query | None:
@@ -344,6 +364,17 @@ def is_finished(query_id: UUID) -> bool:
     return bool(settle(query, at=datetime.now(UTC)).status != Query.Status.RUNNING)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Looked:
+    """A query as decided at one instant, before it is shown."""
+
+    query: Query
+    view: QueryView
+    subject: access.Subject | None = None
+    verdict: access.Verdict[Any] = field(default_factory=access.Verdict)
+    keys: Mapping[int, str] = field(default_factory=dict)
+
+
 def view(query_id: UUID, *, caller: Caller) -> QueryView:
     """The list as it may be shown now; what is shown for the first time is disclosed before it leaves.
 
@@ -352,42 +383,55 @@ def view(query_id: UUID, *, caller: Caller) -> QueryView:
 
     Raises:
         AccessRefused: the caller may no longer ask.
-        NotFound: another's query, an unknown one, or a patient no longer to be known.
+        NotFound: another's query, or an unknown one.
     """
     with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
-        access.gate(caller, Operation.QUERY)
-        query = settle(owned(query_id, caller), at=datetime.now(UTC))
-        targets = list(query.targets.order_by("pk"))
-        known = access.demographics(caller, [query.person_id])
-        if not known:
-            return _view(query, targets, {}, ())
-        (person,) = known.values()
-        subject = person.subject
-        rows, keys, owner = _rows(query, caller, subject, targets)
-        verdict = access.permitted(caller, subject, rows, Operation.QUERY)
-        shown = tuple((keys[id(row)], row) for row in verdict.rows())
-        found: dict[int, int] = {}
-        for _, row in shown:
-            found[owner[id(row)]] = found.get(owner[id(row)], 0) + 1
-        documents = tuple((key, _render(row, subject.person_id)) for key, row in shown)
+        looked = _look(query_id, caller)
+        event.note(correlation=str(query_id))
         with transaction.atomic():
-            fresh = _first_shown(query, [key for key, _ in shown])
-            if fresh:
-                new = access.Verdict(
-                    permitted=tuple(pair for pair in verdict.permitted if keys[id(pair[0])] in fresh),
-                    denied=verdict.denied,
-                    facts=verdict.facts,
-                    policy_epoch=verdict.policy_epoch,
-                )
-                access.record(event, caller, subject, new, what="metadata", shown=_shown, operation=Operation.QUERY)
-                event.commit()
-            else:
-                event.discard()
-    return _view(query, targets, found, documents)
+            _disclose(event, looked, caller, _first_shown(looked.query, list(looked.keys.values())))
+            event.commit()
+    return looked.view
+
+
+def _look(query_id: UUID, caller: Caller) -> _Looked:
+    access.gate(caller, Operation.QUERY)
+    query = settle(owned(query_id, caller), at=datetime.now(UTC))
+    targets = list(query.targets.order_by("pk"))
+    known = access.demographics(caller, [query.person_id])
+    if not known:
+        return _Looked(query=query, view=_view(query, targets, {}, ()))
+    (person,) = known.values()
+    subject = person.subject
+    rows, keys, owner = _rows(query, subject, targets)
+    verdict = access.permitted(caller, subject, rows, Operation.QUERY)
+    shown = verdict.rows()
+    found: dict[int, int] = {}
+    for row in shown:
+        found[owner[id(row)]] = found.get(owner[id(row)], 0) + 1
+    documents = tuple((keys[id(row)], _render(row, subject.person_id)) for row in shown)
+    return _Looked(
+        query=query,
+        view=_view(query, targets, found, documents),
+        subject=subject,
+        verdict=verdict,
+        keys={id(row): keys[id(row)] for row in shown},
+    )
+
+
+def _disclose(event: recorder.Recording, looked: _Looked, caller: Caller, fresh: set[str]) -> None:
+    """Put what is shown for the first time into the event; a repeated look adds no second disclosure."""
+    if looked.subject is None:
+        return
+    new = replace(
+        looked.verdict,
+        permitted=tuple(pair for pair in looked.verdict.permitted if looked.keys[id(pair[0])] in fresh),
+    )
+    access.record(event, caller, looked.subject, new, what="metadata", shown=_shown, operation=Operation.QUERY)
 
 
 def _rows(
-    query: Query, caller: Caller, subject: access.Subject, targets: Sequence[QueryTarget]
+    query: Query, subject: access.Subject, targets: Sequence[QueryTarget]
 ) -> tuple[list[Any], dict[int, str], dict[int, int]]:
     """Every row of the answer, its key in the list, and the pk of the target it came from."""
     rows: list[Any] = []
@@ -493,8 +537,20 @@ def changes(query_id: UUID, *, caller: Caller, after: int) -> tuple[list[StreamE
 
     A document shown before that may no longer be is told as ``withdrawn``. Each call decides anew.
     """
-    current = view(query_id, caller=caller)
-    query = Query.objects.get(pk=query_id)
+    try:
+        looked = _look(query_id, caller)
+    except HubError:
+        # The refusal that ends a stream is recorded like any other.
+        with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R"):
+            raise
+    query, current = looked.query, looked.view
+    with transaction.atomic():
+        fresh = _first_shown(query, list(looked.keys.values()))
+        if fresh:
+            with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
+                event.note(correlation=str(query_id))
+                _disclose(event, looked, caller, fresh)
+                event.commit()
     documents = dict(current.documents)
     at = datetime.now(UTC)
     told = [

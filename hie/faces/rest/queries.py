@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from hie.exchange import identity, query, tasks
+from hie.exchange import find, query, tasks
 from hie.exchange.errors import BadRequest
 from hie.exchange.query import QueryRequest, QueryView, instant
 from hie.faces.rest.authentication import TokenAuthentication
@@ -64,9 +64,7 @@ class Queries(CallerView):
             data = serializer.validated_data
             asked = query.ask(
                 QueryRequest(
-                    person_id=identity.person_named(
-                        caller, reference=data["patient"].get("reference"), identifier=data["patient"].get("identifier")
-                    ),
+                    person_id=_person(data["patient"], caller),
                     filter=data.get("filter", {}),
                     targets=tuple(data.get("targets", ())),
                     deadline_s=data["deadline_s"],
@@ -122,8 +120,7 @@ def _stream(query_id: UUID, caller: Caller, after: int) -> Iterator[bytes]:
     quiet_since = time.monotonic()
     while True:
         try:
-            # Each turn asks the directory and the door again: suspension and revocation end the stream.
-            tokens.recheck(caller)
+            # Each turn asks the door again: suspension and revocation end the stream, or thin it.
             told, done = query.changes(query_id, caller=caller, after=after)
         except HubError as error:
             _, code = word_for(error)
@@ -155,6 +152,14 @@ def as_json(current: QueryView) -> dict[str, Any]:
         "targets": [query.target_json(target) for target in current.targets],
         "documents": [document for _, document in current.documents],
     }
+
+
+def _person(named: dict[str, Any], caller: Caller) -> UUID | None:
+    """The person the body names; None when unknown, which is answered like one not to be known."""
+    if "reference" in named:
+        return find.person_of(find.PatientNamed(id=named["reference"].removeprefix("Patient/")), caller=caller)
+    identifier = named["identifier"]
+    return find.person_of(find.PatientNamed(system=identifier["system"], value=identifier["value"]), caller=caller)
 
 
 def _wait(query_id: UUID, seconds: float) -> None:

@@ -35,3 +35,37 @@ class BadRequest(HubError):
 
 class IdempotencyConflict(HubError):
     """The Idempotency-Key was used before with another request."""
+
+
+class AuthorityNotOwned(HubError):
+    """The caller writes an identifier in a domain that is not its own; `authority` is the domain."""
+
+    element = "Patient.identifier"
+
+    def __init__(self, authority: str, *, element: str | None = None) -> None:
+        super().__init__(f"identifiers of {authority} may only be fed by who issues them", element=element)
+        self.authority = authority
+
+
+class InvalidFeed(HubError):
+    """A patient feed lacks or contradicts what it needs; `element` names the part."""
+
+
+class StaleVersion(HubError):
+    """The record has another version than the one the caller based its change on."""
+
+
+class UnknownSourceIdentifier(HubError):
+    """sourceIdentifier Patient Identifier not found"""
+
+
+class UnknownSourceDomain(HubError):
+    """sourceIdentifier Assigning Authority not found"""
+
+
+class UnknownTargetDomain(HubError):
+    """targetSystem not found"""
+
+
+class UnreadableMessage(HubError):
+    """A kept message cannot be decrypted."""

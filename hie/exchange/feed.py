@@ -1,0 +1,265 @@
+"""Patient identity feeds: add or revise, resolve a duplicate, remove; for ITI-104 and ADT alike.
+
+Who issues the identifiers of a domain, and only he (or an organization above him), feeds it. What a
+message asks is done whole or not at all, recorded in the same transaction, and visible to every
+question that comes after the answer.
+
+Source: spec/fhir.md 2.4; spec/mpi.md 3; IHE ITI-104, ITI-8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from django.db import transaction
+
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.directory import queries as directory
+from hie.exchange import access
+from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, StaleVersion
+from hie.standards.demographics import Demographics, Identifier, authority_of, system_of
+from hie.standards.facts import Caller
+from patients import identifiers, linking
+from patients import queries as index
+from patients.demographics import FeedResult, RecordFeed, SourceRecordView
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revision:
+    """A record added or revised, named by an identifier in its issuer's domain (bare OID or ``urn:oid:``).
+
+    `keep_unsaid`: attributes that `demographics` leaves empty stay as they were, but for those named in
+    `deleted` (HL7 v2); otherwise the record is replaced in full (FHIR). `expected_version` is the record
+    version the sender saw, None when it does not say. `only_new`: a record that is known is left as it is.
+    `element` is what an error will name.
+    """
+
+    authority: str
+    value: str
+    demographics: Demographics
+    keep_unsaid: bool = False
+    deleted: frozenset[str] = frozenset()
+    expected_version: int | None = None
+    only_new: bool = False
+    element: str = "Patient.identifier"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate:
+    """The issuer says that its record `subsumed` is a duplicate of its record `survivor`; (authority, value) each.
+
+    A subsumed record that was never fed is taken note of all the same, so that its identifier leads to the survivor.
+    """
+
+    survivor: tuple[str, str]
+    subsumed: tuple[str, str]
+    element: str = "Patient.link"
+
+
+Change = Revision | Duplicate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fed:
+    """What came of one change. `record` is the sender's own record as it is now; None after a duplicate."""
+
+    result: FeedResult | None
+    record: SourceRecordView | None
+    outcome: str
+
+
+def feed(revision: Revision, caller: Caller, *, raw: str | bytes | None = None, source: str = "fhir") -> Fed:
+    """Add or revise one record; see `apply`."""
+    return apply([revision], caller, raw=raw, source=source)[0]
+
+
+def resolve_duplicate(
+    duplicate: Duplicate, caller: Caller, *, raw: str | bytes | None = None, source: str = "fhir"
+) -> Fed:
+    """Make one of the sender's records a duplicate of another; see `apply`."""
+    return apply([duplicate], caller, raw=raw, source=source)[0]
+
+
+def apply(
+    changes: Sequence[Change],
+    caller: Caller,
+    *,
+    raw: str | bytes | None = None,
+    source: str = "fhir",
+    kind: EventType = EventType.PATIENT_FEED,
+) -> list[Fed]:
+    """Everything one message asks, in order, whole or not at all; recorded in the same transaction.
+
+    `raw` is the message as sent, for the log. Repeating a message changes nothing.
+
+    Raises:
+        AuthorityNotOwned: an identifier of a domain the caller does not issue in.
+        InvalidFeed: a change contradicts itself. StaleVersion: `expected_version` is not the current one.
+        AccessRefused: the participant is not active.
+    """
+    with recorder.recording(kind, caller, query=raw) as event:
+        prepared: list[tuple[Change, str]] = []
+        for change in changes:
+            if isinstance(change, Revision):
+                prepared.append((change, _owner(change.authority, caller, change.element)))
+            else:
+                owner = _owner(change.survivor[0], caller, change.element)
+                _owner(change.subsumed[0], caller, change.element)
+                prepared.append((change, owner))
+            access.may_submit(caller, prepared[-1][1])
+        with transaction.atomic():
+            done: list[Fed] = []
+            for change, owner in prepared:
+                if isinstance(change, Revision):
+                    done.append(_revise(change, owner, caller, source, event))
+                else:
+                    done.append(_resolve(change, owner, caller, source, event))
+            event.commit()
+    return done
+
+
+def remove(authority: str, value: str, caller: Caller, *, raw: str | bytes | None = None) -> bool:
+    """Remove the record of an identifier: it is never again found or answered. False when there was none.
+
+    Raises:
+        AuthorityNotOwned, AccessRefused: as for `apply`.
+    """
+    authority = authority_of(authority)
+    with recorder.recording(EventType.PATIENT_REMOVED, caller, query=raw) as event:
+        access.may_submit(caller, _owner(authority, caller, "identifier"))
+        with transaction.atomic():
+            found = identifiers.resolve(authority, value)
+            removed = found is not None and found.active
+            if found is not None and found.active:
+                linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
+                event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{value}")
+            event.commit()
+    return removed
+
+
+def owned(authority: str, caller: Caller) -> bool:
+    """Whether the caller's participant, or one below it, issues identifiers in this domain."""
+    owner = directory.authority_owner(authority_of(authority))
+    return owner is not None and owner != directory.HUB and directory.within(owner, caller.participant_id)
+
+
+def _owner(authority: str, caller: Caller, element: str) -> str:
+    owner = directory.authority_owner(authority_of(authority))
+    if owner is None or not owned(authority, caller):
+        raise AuthorityNotOwned(authority_of(authority), element=element)
+    return owner
+
+
+def _revise(change: Revision, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+    authority = authority_of(change.authority)
+    current = _current(authority, change.value)
+    if change.only_new and current is not None:
+        return Fed(result=None, record=current, outcome="unchanged")
+    if change.expected_version is not None:
+        held = current.version if current is not None else 0
+        if held != change.expected_version:
+            raise StaleVersion(f"the record is at version {held}", element="If-Match")
+    demographics = _own_view(change.demographics, owner, change.element)
+    if change.keep_unsaid and current is not None:
+        demographics = merged(current.demographics, demographics, change.deleted)
+    result = linking.feed(
+        RecordFeed(
+            participant_id=owner,
+            authority=authority,
+            value=change.value,
+            demographics=_named(demographics, authority, change.value),
+            actor=caller.user_id,
+            source=source,
+        )
+    )
+    detail: dict[str, Any] = {"outcome": result.outcome, "version": result.version}
+    event.about(
+        result.person_id,
+        patient_identifier=f"{system_of(authority)}|{change.value}",
+        detail=detail,
+        action=_action(result),
+    )
+    return Fed(result=result, record=_current(authority, change.value), outcome=result.outcome)
+
+
+def _action(result: FeedResult) -> str:
+    return "C" if result.created else "U"
+
+
+def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+    survivor = (authority_of(change.survivor[0]), change.survivor[1])
+    subsumed = (authority_of(change.subsumed[0]), change.subsumed[1])
+    if survivor == subsumed:
+        raise InvalidFeed("a record cannot be a duplicate of itself", element=change.element)
+    for authority, value in (survivor, subsumed):
+        if identifiers.resolve(authority, value) is None:
+            linking.feed(
+                RecordFeed(
+                    participant_id=directory.authority_owner(authority) or owner,
+                    authority=authority,
+                    value=value,
+                    demographics=_named(Demographics(), authority, value),
+                    actor=caller.user_id,
+                    source=source,
+                )
+            )
+    linking.resolve_duplicate(
+        survivor=survivor, subsumed=subsumed, actor=caller.user_id, reason="duplicate resolved by its issuer"
+    )
+    after = identifiers.resolve(*survivor)
+    if after is not None:
+        event.about(
+            after.person_id,
+            patient_identifier=f"{system_of(survivor[0])}|{survivor[1]}",
+            detail={"outcome": "replaced", "subsumed": f"{system_of(subsumed[0])}|{subsumed[1]}"},
+        )
+    return Fed(result=None, record=_current(*survivor), outcome="replaced")
+
+
+def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Demographics:
+    """`new`, with what it leaves empty taken from `old` unless it is named in `deleted`."""
+    kept = {
+        f.name: getattr(old, f.name)
+        for f in fields(Demographics)
+        if f.name not in deleted and _empty(getattr(new, f.name))
+    }
+    return replace(new, **kept)
+
+
+def _empty(value: object) -> bool:
+    return value is None or value == "" or value == () or value == {}
+
+
+def _current(authority: str, value: str) -> SourceRecordView | None:
+    found = identifiers.resolve(authority, value)
+    if found is None:
+        return None
+    views = index.source_records(found.person_id)
+    return next((view for view in views if view.source_record_id == found.source_record_id), None)
+
+
+def _own_view(demographics: Demographics, owner: str, element: str) -> Demographics:
+    """The demographics without the hub's own identifiers, which come back from a client that read the patient.
+
+    Raises:
+        AuthorityNotOwned: an identifier that another participant issues: it would be shown as that one's.
+    """
+    kept: list[Identifier] = []
+    for item in demographics.identifiers:
+        issuer = directory.authority_owner(item.authority) if item.system else None
+        if issuer == directory.HUB:
+            continue
+        if issuer is not None and not (directory.within(issuer, owner) or directory.within(owner, issuer)):
+            raise AuthorityNotOwned(item.authority, element=element)
+        kept.append(item)
+    return replace(demographics, identifiers=tuple(kept))
+
+
+def _named(demographics: Demographics, authority: str, value: str) -> Demographics:
+    if any((item.authority, item.value) == (authority, value) for item in demographics.identifiers):
+        return demographics
+    own = Identifier(system=system_of(authority), value=value)
+    return replace(demographics, identifiers=(own, *demographics.identifiers))

@@ -1,0 +1,371 @@
+"""Finding people: search, read, match and cross-reference, all through the door.
+
+A person comes up only when the demographics of at least one source may be shown to the caller,
+and shows only what those sources said: the golden record is made over the permitted records, a
+criterion holds only if a permitted record meets it. So "no match" and "match but denied" are the same
+answer. Each patient returned leaves one audit event; a question without an answer leaves one too.
+
+Source: spec/consent.md 6 and 8; spec/fhir.md 2.1 to 2.3; IHE ITI-78, ITI-119, ITI-83.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.directory import queries as directory
+from hie.exchange import access, patient_filter
+from hie.exchange.errors import NotFound, UnknownSourceDomain, UnknownSourceIdentifier, UnknownTargetDomain
+from hie.standards.demographics import Demographics, Identifier, PatientQuery, authority_of, system_of
+from hie.standards.facts import Caller, Operation
+from hie.trust import limits
+from patients import identifiers as index_identifiers
+from patients import linking
+from patients import queries as index
+from patients.demographics import Candidate, SourceRecordView
+from patients.matching import Grade
+from patients.normalise import features
+
+MAX_FOUND = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPatient:
+    """A person as this caller may see it.
+
+    `demographics` is golden over the permitted records, with their identifiers and the hub's own.
+    `version` and `updated_at` speak of the permitted records only. A person merged into another has
+    `active` False, `replaced_by` and nothing else.
+    """
+
+    person_id: UUID
+    demographics: Demographics
+    version: int
+    updated_at: datetime
+    active: bool = True
+    replaced_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A page of a search: `total` counts every patient that the caller may see, `more` whether others follow."""
+
+    total: int
+    patients: tuple[KnownPatient, ...]
+    more: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Matched:
+    """One hit of a match: `score` is a probability 0..1, `grade` one of certain, probable, possible, certainly-not."""
+
+    patient: KnownPatient
+    score: float
+    grade: str
+    reasons: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CrossReference:
+    """What belongs to a source identifier; `person_id` None and no identifiers when nothing is in the wanted domains."""
+
+    person_id: UUID | None
+    identifiers: tuple[Identifier, ...]
+
+
+def find_patients(
+    query: PatientQuery,
+    caller: Caller,
+    *,
+    domains: Sequence[str] = (),
+    after: str = "",
+    count: int = 50,
+    keep: Callable[[KnownPatient], bool] | None = None,
+    raw_query: str = "",
+    kind: EventType = EventType.PATIENT_QUERY,
+) -> Found:
+    """Patients that meet a query, by person id, those after `after` first, at most `count`.
+
+    `domains` (bare OIDs or URIs): only identifiers of these are shown, and only patients that have one.
+    `keep` is a further condition on what is shown. With `count` 0 only the total is given.
+
+    Raises:
+        AccessRefused: from what the caller is. UnknownTargetDomain: nobody issues identifiers in a domain.
+    """
+    with recorder.recording(kind, caller, query=raw_query or None) as event:
+        access.gate(caller, Operation.QUERY)
+        for domain in domains:
+            if directory.authority_owner(domain) is None:
+                raise UnknownTargetDomain
+        wanted = _survivors(query.ids)
+        if query.ids and not wanted:
+            people: list[UUID] = []
+        else:
+            people = index.search(replace(query, ids=wanted, limit=min(query.limit, MAX_FOUND)))
+        hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
+        for person in access.demographics(caller, people, Operation.QUERY).values():
+            patient = _known(person)
+            if patient is None or not _holds(query, person, patient):
+                continue
+            patient = restricted(patient, domains)
+            if patient.demographics.identifiers and (keep is None or keep(patient)):
+                hits.append((patient, person))
+        hits.sort(key=lambda hit: str(hit[0].person_id))
+        following = [hit for hit in hits if str(hit[0].person_id) > after]
+        page = following[:count]
+        if not hits and query.identifiers:
+            limits.guessing(caller, "patient-identifier")
+        for patient, person in page:
+            _disclose(event, caller, person, patient)
+        with transaction.atomic():
+            event.commit()
+    return Found(total=len(hits), patients=tuple(patient for patient, _ in page), more=len(following) > len(page))
+
+
+def read_patient(person_id: str, caller: Caller) -> KnownPatient:
+    """One patient by id. A person merged into another that the caller may see is shown as replaced by it.
+
+    Raises:
+        NotFound: no such person, or none the caller may know of. AccessRefused: from what the caller is.
+    """
+    with recorder.recording(EventType.PATIENT_READ, caller, query=f"Patient/{person_id}") as event:
+        access.gate(caller, Operation.QUERY)
+        survivor = index_identifiers.survivor(person_id)
+        person = access.demographics(caller, [survivor], Operation.QUERY).get(survivor) if survivor else None
+        patient = _known(person) if person else None
+        if person is None or patient is None or survivor is None:
+            raise NotFound("no such patient")
+        _disclose(event, caller, person, patient)
+        with transaction.atomic():
+            event.commit()
+    if survivor != UUID(person_id):
+        return KnownPatient(
+            person_id=UUID(person_id),
+            demographics=Demographics(identifiers=(hub_identifier(UUID(person_id)),), active=False),
+            version=patient.version,
+            updated_at=patient.updated_at,
+            active=False,
+            replaced_by=survivor,
+        )
+    return patient
+
+
+def match(
+    demographics: Demographics,
+    caller: Caller,
+    *,
+    only_certain: bool = False,
+    count: int | None = None,
+    raw_query: str | bytes = "",
+) -> list[Matched]:
+    """Who may be meant by these demographics, best first, at most `count`.
+
+    Grades are those of the linking policy. With `only_certain` the answer has the one person of grade certain, or
+    nobody when there is none or more than one.
+
+    Raises:
+        AccessRefused: from what the caller is.
+    """
+    with recorder.recording(EventType.PATIENT_MATCH, caller, query=raw_query or None) as event:
+        access.gate(caller, Operation.QUERY)
+        candidates = {c.person_id: c for c in index.candidates(demographics)}
+        hits: list[tuple[Matched, access.PermittedPerson]] = []
+        for person in access.demographics(caller, list(candidates), Operation.QUERY).values():
+            patient = _known(person)
+            if patient is None:
+                continue
+            hit = _as_seen(demographics, candidates[person.person_id], person, patient)
+            if hit is not None:
+                hits.append((hit, person))
+        if only_certain:
+            hits = [hit for hit in hits if hit[0].grade == "certain"]
+            hits = hits if len(hits) == 1 else []
+        hits.sort(key=lambda hit: (-hit[0].score, str(hit[0].patient.person_id)))
+        if count is not None:
+            hits = hits[:count]
+        for found, person in hits:
+            _disclose(event, caller, person, found.patient)
+        with transaction.atomic():
+            event.commit()
+    return [found for found, _ in hits]
+
+
+def cross_reference(
+    system: str, value: str, caller: Caller, *, targets: Sequence[str] = (), raw_query: str = ""
+) -> CrossReference:
+    """The other identifiers of the patient behind one identifier, in the target domains (all when none are named).
+
+    `system` is a domain (URI or bare OID), or this hub's FHIR base with `value` ``Patient/{id}``. An identifier of a
+    replaced record answers for the survivor.
+
+    Raises:
+        UnknownSourceDomain, UnknownTargetDomain: nobody issues identifiers there.
+        UnknownSourceIdentifier: not known, removed, or not to be known.
+        AccessRefused: from what the caller is.
+    """
+    with recorder.recording(EventType.CROSS_REFERENCE, caller, query=raw_query or None) as event:
+        access.gate(caller, Operation.QUERY)
+        logical = system.rstrip("/") == f"{settings.BASE_URL}/fhir" and value.startswith("Patient/")
+        if not logical and directory.authority_owner(system) is None:
+            raise UnknownSourceDomain
+        for target in targets:
+            if directory.authority_owner(target) is None:
+                raise UnknownTargetDomain
+        person_id = _person_behind(authority_of(system), value, logical=logical)
+        person = access.demographics(caller, [person_id], Operation.QUERY).get(person_id) if person_id else None
+        patient = _known(person) if person else None
+        hub_id = logical or authority_of(system) == settings.HUB_ASSIGNING_AUTHORITY
+        if person is None or patient is None or not (hub_id or _may_name(person, authority_of(system), value)):
+            limits.guessing(caller, "source-identifier")
+            raise UnknownSourceIdentifier
+        source = (authority_of(system), value)
+        found = tuple(
+            item
+            for item in restricted(patient, targets).demographics.identifiers
+            if (item.authority, item.value) != source and directory.authority_owner(item.authority) is not None
+        )
+        _disclose(event, caller, person, patient)
+        with transaction.atomic():
+            event.commit()
+    return CrossReference(person_id=patient.person_id if found or not targets else None, identifiers=found)
+
+
+def restricted(patient: KnownPatient, domains: Sequence[str]) -> KnownPatient:
+    """The same patient with identifiers of these domains only; unchanged when none are named."""
+    if not domains:
+        return patient
+    wanted = {authority_of(domain) for domain in domains}
+    kept = tuple(item for item in patient.demographics.identifiers if item.authority in wanted)
+    return replace(patient, demographics=replace(patient.demographics, identifiers=kept))
+
+
+def hub_identifier(person_id: UUID) -> Identifier:
+    """The person's identifier in the hub's own domain."""
+    return Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=str(person_id), type="PI", use="usual")
+
+
+def _known(person: access.PermittedPerson) -> KnownPatient | None:
+    """The person over its permitted, current records; None when no such record carries demographics."""
+    records = [r for r in person.records if r.active and r.participant_id != directory.HUB]
+    if not records:
+        return None
+    golden = index.golden(records)
+    return KnownPatient(
+        person_id=person.person_id,
+        demographics=replace(
+            golden, identifiers=(hub_identifier(person.person_id), *_identifiers(records)), active=True
+        ),
+        version=sum(r.version for r in records),
+        updated_at=max(r.updated_at for r in records),
+    )
+
+
+def _identifiers(records: Iterable[SourceRecordView]) -> list[Identifier]:
+    """What identifies these records, and what else they carry that no participant issues, each once."""
+    found: dict[tuple[str, str], Identifier] = {}
+    for record in records:
+        sent = {(i.authority, i.value): i for i in record.demographics.identifiers if i.system and i.value}
+        key = (record.authority, record.value)
+        found[key] = sent.pop(key, None) or Identifier(system=system_of(record.authority), value=record.value)
+        for other, item in sent.items():
+            owner = directory.authority_owner(other[0])
+            if owner is None or owner == record.participant_id:
+                found.setdefault(other, item)
+    return list(found.values())
+
+
+def _as_seen(
+    asked: Demographics, candidate: Candidate, person: access.PermittedPerson, patient: KnownPatient
+) -> Matched | None:
+    """The candidate as far as the permitted records bear it out; never a better grade than the index itself gives.
+
+    What only a hidden record has in common with the question must neither bring the person up nor grade it.
+    """
+    grade, score, reasons = Grade(candidate.grade), candidate.probability, candidate.reasons
+    if person.verdict.denied:
+        scorer, question = linking.active_scorer(), features(asked)
+        seen = max(
+            (
+                scorer.score(question, features(r.demographics, own=(r.authority, r.value)))
+                for r in person.records
+                if r.active and r.participant_id != directory.HUB
+            ),
+            key=lambda pair: pair.score,
+        )
+        score, reasons = min(score, seen.probability), seen.reasons
+        grade = max(grade, seen.grade, key=_GRADES.index)
+    if grade is Grade.CERTAINLY_NOT:
+        return None
+    return Matched(patient=patient, score=score, grade=grade.value, reasons=reasons)
+
+
+_GRADES = (Grade.CERTAIN, Grade.PROBABLE, Grade.POSSIBLE, Grade.CERTAINLY_NOT)
+
+
+def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPatient) -> bool:
+    if query.active is False:
+        return False
+    records = [r.demographics for r in person.records if r.active]
+    # Identifiers of replaced records still find the survivor, though they are not shown (spec/fhir.md 14.15).
+    replaced = [
+        Identifier(system=system_of(r.authority), value=r.value)
+        for r in person.records
+        if not r.active and r.replaced_by is not None
+    ]
+    merged = [
+        Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=r.value)
+        for r in index_identifiers.of_person(person.person_id)
+        if query.identifiers and r.participant_id == directory.HUB
+    ]
+    return patient_filter.holds(query, records, [*patient.demographics.identifiers, *replaced, *merged])
+
+
+def _survivors(ids: Sequence[str]) -> tuple[str, ...]:
+    found = (index_identifiers.survivor(person_id) for person_id in ids)
+    return tuple(str(person_id) for person_id in found if person_id is not None)
+
+
+def _person_behind(authority: str, value: str, *, logical: bool) -> UUID | None:
+    if logical:
+        return index_identifiers.survivor(value.removeprefix("Patient/").split("/")[0])
+    found = index_identifiers.resolve(authority, value)
+    if found is not None:
+        return found.person_id
+    if authority == settings.HUB_ASSIGNING_AUTHORITY:
+        return index_identifiers.survivor(value)
+    return None
+
+
+def _may_name(person: access.PermittedPerson, authority: str, value: str) -> bool:
+    """Whether one of the permitted records carries this identifier, or did until it was replaced."""
+    return any(
+        (record.authority, record.value) == (authority, value) and (record.active or record.replaced_by is not None)
+        for record in person.records
+    ) or any(
+        (item.authority, item.value) == (authority, value)
+        for record in person.records
+        if record.active
+        for item in record.demographics.identifiers
+    )
+
+
+def _disclose(event: recorder.Recording, caller: Caller, person: access.PermittedPerson, patient: KnownPatient) -> None:
+    access.record(
+        event,
+        caller,
+        person.subject,
+        person.verdict,
+        what="demographics",
+        shown=lambda row: access.Shown(
+            document_id=f"Patient/{person.person_id}#{row.record.source_record_id}", type_display="Demographics"
+        ),
+        operation=Operation.QUERY,
+        patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{patient.person_id}",
+    )

@@ -1,0 +1,319 @@
+"""ADT: PID, PD1 and MRG to demographics, as sent. Pure; who owns which identifier is decided elsewhere.
+
+What a field leaves empty is not said, and stays as it was; ``""`` deletes it (HL7 v2.5.1 2.5.3).
+A name, phone or address that carries nothing but a type code is nothing.
+
+Source: HL7 v2.5.1 3.4.2 (PID), 3.4.9 (MRG), 3.4.10 (PD1), 2.A (CX, XPN, XAD, XTN); HL7 V2-to-FHIR mapping.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hie.faces.hl7v2.er7 import NULL, Message, MessageRefused, Segment, part
+from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
+
+Repetition = tuple[tuple[str, ...], ...]
+
+REGISTERING = frozenset({"A01", "A04", "A05", "A08", "A28", "A31"})
+MERGING = frozenset({"A40"})
+PERSONAL_TYPES = frozenset({"SS", "DL", "PPN", "NI", "NH", "NNUSA", "NIIP", "TAX", "MC", "MA", "BC"})
+"""Types of table 0203 issued by states and payers: never a hospital's own number."""
+SSN = "http://hl7.org/fhir/sid/us-ssn"
+
+_NAME_USE = {
+    "L": "official",
+    "R": "official",
+    "D": "usual",
+    "M": "maiden",
+    "B": "old",
+    "BAD": "old",
+    "N": "nickname",
+    "S": "anonymous",
+    "MSK": "anonymous",
+    "T": "temp",
+}
+_ADDRESS_USE = {"H": "home", "P": "home", "L": "home", "B": "work", "O": "work", "C": "temp", "BA": "old"}
+_GENDER = {
+    "M": "male",
+    "MALE": "male",
+    "F": "female",
+    "FEMALE": "female",
+    "O": "other",
+    "A": "other",
+    "X": "other",
+    "U": "unknown",
+    "N": "unknown",
+}
+_TELECOM_USE = {"PRN": "home", "ORN": "home", "VHN": "home", "WPN": "work", "PRS": "mobile"}
+_TELECOM_SYSTEM = {"FX": "fax", "BP": "pager", "Internet": "email", "X.400": "email", "SAT": "phone"}
+_MARITAL = {"A": "L", "E": "L", "D": "D", "I": "I", "M": "M", "P": "T", "R": "T", "G": "T", "S": "S", "W": "W", "C": "C", "N": "A", "U": "UNK"}  # fmt: skip
+_PID_FIELDS: tuple[tuple[int, str], ...] = (
+    (5, "names"),
+    (6, "mothers_maiden_name"),
+    (7, "birth_date"),
+    (8, "gender"),
+    (11, "addresses"),
+    (13, "telecoms"),
+    (15, "languages"),
+    (16, "marital_status"),
+    (23, "birth_place"),
+    (24, "multiple_birth"),
+    (29, "deceased"),
+    (30, "deceased"),
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cx:
+    """An identifier as PID-3 or MRG-1 writes it, and where it stood (for the error location)."""
+
+    value: str
+    namespace: str = ""
+    universal_id: str = ""
+    universal_type: str = ""
+    type: str = ""
+    location: tuple[str | int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patient:
+    """One PID: its identifiers, what else it says, and which attributes it deletes.
+
+    `demographics.identifiers` holds only what stands outside PID-3 (the social security number of PID-19).
+    """
+
+    identifiers: tuple[Cx, ...]
+    demographics: Demographics
+    deleted: frozenset[str] = frozenset()
+    sequence: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Merge:
+    """One PID with the MRG that follows it: the records of `prior` are duplicates of `patient`."""
+
+    patient: Patient
+    prior: tuple[Cx, ...] = field(default=())
+
+
+def patient(message: Message) -> Patient:
+    """The patient of a registering event.
+
+    Raises:
+        MessageRefused: no PID, or an unusable field of it.
+    """
+    found = message.all("PID")
+    if not found:
+        raise MessageRefused("the PID segment is missing", code="100", location=("PID", 1), reject=False)
+    return _patient(found[0], message.first("PD1"), 1)
+
+
+def merges(message: Message) -> list[Merge]:
+    """The PID and MRG pairs of an A40, in order.
+
+    Raises:
+        MessageRefused: a PID without its MRG, or the other way round, or an unusable field.
+    """
+    pairs: list[Merge] = []
+    waiting: Patient | None = None
+    pids = mrgs = 0
+    for segment in message.segments:
+        if segment.name == "PID":
+            if waiting is not None:
+                raise MessageRefused("MRG is missing", code="100", location=("MRG", mrgs + 1), reject=False)
+            pids += 1
+            waiting = _patient(segment, None, pids)
+        elif segment.name == "MRG":
+            mrgs += 1
+            if waiting is None:
+                raise MessageRefused("MRG without PID before it", code="100", location=("MRG", mrgs), reject=False)
+            prior = _identifiers(segment, 1, mrgs)
+            if not prior:
+                raise MessageRefused("MRG-1 is empty", code="101", location=("MRG", mrgs, 1), reject=False)
+            pairs.append(Merge(patient=waiting, prior=prior))
+            waiting = None
+    if waiting is not None or not pairs:
+        name, number = ("MRG", mrgs + 1) if pids else ("PID", 1)
+        raise MessageRefused(f"the {name} segment is missing", code="100", location=(name, number), reject=False)
+    return pairs
+
+
+def _patient(pid: Segment, pd1: Segment | None, sequence: int) -> Patient:
+    identifiers = _identifiers(pid, 3, sequence) or _identifiers(pid, 2, sequence)
+    if not identifiers:
+        raise MessageRefused("PID-3 is empty", code="101", location=("PID", sequence, 3), reject=False)
+    ssn = pid.text(19)
+    demographics = Demographics(
+        names=_names(pid.repetitions(5)),
+        birth_date=_date(pid.text(7), ("PID", sequence, 7)),
+        gender=_gender(pid.text(8)),
+        addresses=_addresses(pid.repetitions(11)),
+        telecoms=_telecoms(pid),
+        identifiers=(Identifier(system=SSN, value=ssn, type="SS"),) if ssn and ssn != NULL else (),
+        mothers_maiden_name=_maiden_name(pid.repetitions(6)),
+        multiple_birth=_multiple_birth(pid),
+        deceased=_deceased(pid, sequence),
+        languages=_languages(pid.text(15)),
+        marital_status=_MARITAL.get(pid.text(16).upper(), ""),
+        birth_place=Address(text=pid.text(23)) if pid.text(23) not in ("", NULL) else None,
+        extra=_practice(pd1),
+    )
+    deleted = frozenset(name for number, name in _PID_FIELDS if pid.is_null(number))
+    return Patient(identifiers=identifiers, demographics=demographics, deleted=deleted, sequence=sequence)
+
+
+def _identifiers(segment: Segment, number: int, sequence: int) -> tuple[Cx, ...]:
+    found = []
+    for index, rep in enumerate(segment.repetitions(number), start=1):
+        value = part(rep, 1)
+        if value in ("", NULL):
+            continue
+        found.append(
+            Cx(
+                value=value,
+                namespace=part(rep, 4, 1),
+                universal_id=part(rep, 4, 2),
+                universal_type=part(rep, 4, 3).upper(),
+                type=part(rep, 5).upper(),
+                location=(segment.name, sequence, number, index, 4),
+            )
+        )
+    return tuple(found)
+
+
+def _said(value: str) -> str:
+    return "" if value == NULL else value
+
+
+def _names(repetitions: Iterable[Repetition]) -> tuple[HumanName, ...]:
+    names = []
+    for rep in repetitions:
+        family = _said(part(rep, 1))
+        given = tuple(g for g in (_said(part(rep, 2)), *_said(part(rep, 3)).split()) if g)
+        if not family and not given:
+            continue
+        names.append(
+            HumanName(
+                family=family,
+                given=given,
+                use=_NAME_USE.get(part(rep, 7).upper(), ""),
+                prefix=_one(part(rep, 5)),
+                suffix=(*_one(part(rep, 4)), *_one(part(rep, 6))),
+                period_start=_timestamp(part(rep, 12)),
+                period_end=_timestamp(part(rep, 13)),
+            )
+        )
+    return tuple(names)
+
+
+def _one(value: str) -> tuple[str, ...]:
+    return (value,) if _said(value) else ()
+
+
+def _maiden_name(repetitions: tuple[Repetition, ...]) -> str:
+    return _said(part(repetitions[0], 1)) if repetitions else ""
+
+
+def _date(text: str, location: tuple[str | int, ...]) -> str:
+    """FHIR date text of an HL7 date of any precision; an impossible day stays, being evidence all the same."""
+    if text in ("", NULL):
+        return ""
+    digits = re.match(r"(\d{4})-?(\d{2})?-?(\d{2})?", text)
+    if digits is None:
+        raise MessageRefused(f"{location[0]}-{location[2]} is not a date", code="102", location=location, reject=False)
+    return "-".join(p for p in digits.groups() if p)
+
+
+def _timestamp(text: str) -> str:
+    found = re.match(r"(\d{4})(\d{2})?(\d{2})?", text)
+    return "-".join(p for p in found.groups() if p) if found else ""
+
+
+def _gender(text: str) -> str:
+    """Administrative sex is a user-defined table: what is not in the suggested one is ``unknown``, not an error."""
+    return "" if text in ("", NULL) else _GENDER.get(text.upper(), "unknown")
+
+
+def _addresses(repetitions: Iterable[Repetition]) -> tuple[Address, ...]:
+    found = []
+    for rep in repetitions:
+        street = " ".join(_said(s.strip()) for s in (rep[0] if rep else ()) if _said(s.strip()))
+        lines = tuple(line for line in (street, _said(part(rep, 2))) if line)
+        address = Address(
+            lines=lines,
+            city=_said(part(rep, 3)),
+            district=_said(part(rep, 9)),
+            state=_said(part(rep, 4)),
+            postal_code=_said(part(rep, 5)),
+            country=_said(part(rep, 6)),
+            use=_ADDRESS_USE.get(part(rep, 7).upper(), ""),
+            type="postal" if part(rep, 7).upper() == "M" else "",
+        )
+        if address.lines or address.city or address.postal_code or address.state:
+            found.append(address)
+    return tuple(found)
+
+
+def _telecoms(pid: Segment) -> tuple[Telecom, ...]:
+    found: dict[tuple[str, str], Telecom] = {}
+    for number, use in ((13, "home"), (14, "work"), (40, "")):
+        for rep in pid.repetitions(number):
+            for telecom in _telecom(rep, use):
+                found.setdefault((telecom.system, telecom.value), telecom)
+    return tuple(found.values())
+
+
+def _telecom(rep: Repetition, default_use: str) -> Iterable[Telecom]:
+    kind, equipment = part(rep, 2), part(rep, 3)
+    use = _TELECOM_USE.get(kind, default_use)
+    if equipment == "CP":
+        use = "mobile"
+    number = _said(part(rep, 1))
+    email = _said(part(rep, 4))
+    if "@" in number and not email:
+        email, number = number, ""
+    if not number:
+        number = _said(part(rep, 12)) or "-".join(p for p in (part(rep, 5), part(rep, 6), part(rep, 7)) if _said(p))
+        extension = part(rep, 8)
+        number = f"{number} x{extension}" if number and extension else number
+    if "@" in email:
+        yield Telecom(value=email, system="email", use="work" if use == "work" else "home" if use else "")
+    if number and any(c.isdigit() for c in number):
+        system = _TELECOM_SYSTEM.get(equipment, "phone")
+        yield Telecom(value=number, system="phone" if system == "email" else system, use=use)
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    code = text.lower()
+    return (code,) if re.fullmatch(r"[a-z]{2,3}(-[a-z0-9]{2,8})*", code) else ()
+
+
+def _multiple_birth(pid: Segment) -> bool | int | None:
+    order = pid.text(25)
+    if order.isdigit() and 0 < int(order) < 20 and pid.text(24).upper() == "Y":
+        return int(order)
+    return {"Y": True, "N": False}.get(pid.text(24).upper())
+
+
+def _deceased(pid: Segment, sequence: int) -> bool | str | None:
+    died = _date(pid.text(29), ("PID", sequence, 29))
+    indicator = pid.text(30).upper()
+    if died and indicator != "N":
+        return died
+    return {"Y": True, "N": False}.get(indicator)
+
+
+def _practice(pd1: Segment | None) -> Mapping[str, Any]:
+    """PD1-3 and PD1-4, the practice and physician the patient names, as FHIR writes them."""
+    if pd1 is None:
+        return {}
+    practices = [{"display": part(rep, 1)} for rep in pd1.repetitions(3) if _said(part(rep, 1))]
+    for rep in pd1.repetitions(4):
+        display = " ".join(p for p in (part(rep, 6), part(rep, 3), part(rep, 2)) if _said(p))
+        if display:
+            practices.append({"display": display})
+    return {"generalPractitioner": practices} if practices else {}

@@ -1,0 +1,240 @@
+"""What the hub does with one HL7 v2 message: from bytes to use case to acknowledgement.
+
+Which domain an identifier of PID-3 or MRG-1 belongs to:
+
+1. PID-3.4.2 is an OID that somebody is registered for: his. The sender's own (or of an organization below it), or
+   the message is rejected.
+2. An OID of type ISO that nobody is registered for: an identifier like any other (a state's, a payer's), kept as evidence.
+3. Only a local name (PID-3.4.1), another kind of universal id, or nothing: the sender's own assigning authority, unless
+   another repetition names one of the sender's domains by OID. Several local names: that of the first.
+4. Types that a hospital does not issue (SS, DL, NI …): evidence.
+
+At least one identifier must fall in a domain of the sender. Source: IHE ITI TF-2 3.8, 3.64; spec/mpi.md 4; design.md.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from uuid import UUID
+
+from hie.audit.kinds import EventType
+from hie.directory import queries as directory
+from hie.exchange import feed, inbox
+from hie.exchange.errors import AccessRefused, AuthorityNotOwned
+from hie.faces.hl7v2 import acks, adt, er7
+from hie.faces.hl7v2.er7 import MessageRefused
+from hie.standards.demographics import Identifier, system_of
+from hie.standards.errors import HubError, MalformedContent
+from hie.standards.facts import Caller, ParticipantFacts
+
+PROTOCOL = "hl7v2"
+_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+\Z")
+
+
+class Hl7v2Handler:
+    """The handler this face registers with the inbox."""
+
+    def handle(self, raw: bytes, *, envelope: inbox.Envelope, message_id: UUID) -> inbox.Handled:
+        """Do what the message asks and acknowledge it. Refusals are answered, not raised."""
+        try:
+            message = er7.parse(raw)
+        except MalformedContent as problem:
+            return _refused(er7.header(raw), problem, None)
+        caller: Caller | None = None
+        try:
+            caller = sender(message, envelope)
+            warnings = _act(message, raw, caller)
+        except HubError as problem:
+            return _refused(message, problem, caller)
+        return inbox.Handled(accepted=True, reply=acks.accept(message, warnings), caller=caller)
+
+    def failed(self, raw: bytes, *, incident: str) -> bytes:
+        """AE 207 with the incident number."""
+        return acks.failure(er7.header(raw), incident)
+
+
+def envelope_of(raw: bytes, *, participant_id: str = "", network_address: str = "") -> inbox.Envelope:
+    """What the inbox notes of a message; `participant_id` is the owner of the TLS client certificate."""
+    message = er7.header(raw)
+    if message is None:
+        return inbox.Envelope(protocol=PROTOCOL, participant_id=participant_id, network_address=network_address)
+    return inbox.Envelope(
+        protocol=PROTOCOL,
+        sender=f"{message.header.text(3)}|{message.header.text(4)}"[:512],
+        participant_id=participant_id,
+        control_id=message.control_id[:512],
+        kind=message.kind[:64],
+        network_address=network_address,
+    )
+
+
+def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
+    """The participant that MSH-3 and MSH-4 name, which must be the certificate's where there is one.
+
+    Raises:
+        MessageRefused: nobody is registered as this sender, or another than the certificate says.
+    """
+    found = _registered(message.header)
+    if found is None:
+        raise MessageRefused("MSH-3 and MSH-4 name no known sender", code="204", location=("MSH", 1, 3))
+    if envelope.participant_id and not directory.within(found.id, envelope.participant_id):
+        raise MessageRefused(
+            "MSH-3 and MSH-4 are not the sender that the certificate names", code="204", location=("MSH", 1, 3)
+        )
+    return Caller(
+        participant_id=found.id,
+        organization_id=found.id,
+        organization_name=found.name,
+        organization_oid=found.organization_oid,
+        client_id=found.id,
+        user_id=f"Device/{found.id}",
+        network_address=envelope.network_address,
+        request_id=message.control_id[:255],
+        face=PROTOCOL,
+    )
+
+
+def _registered(header: er7.Segment) -> ParticipantFacts | None:
+    """By namespace, by universal id, or by the whole field as written."""
+    for application in _spellings(header, 3):
+        for facility in _spellings(header, 4):
+            found = directory.hl7v2_sender(application, facility)
+            if found is not None:
+                return found
+    return None
+
+
+def _spellings(header: er7.Segment, number: int) -> list[str]:
+    whole = "^".join(header.text(number, n) for n in (1, 2, 3)).rstrip("^")
+    return list(dict.fromkeys([header.text(number, 1), whole, header.text(number, 2)]))
+
+
+def _act(message: er7.Message, raw: bytes, caller: Caller) -> Sequence[HubError]:
+    if not message.control_id.strip():
+        raise MessageRefused("MSH-10 is empty", code="101", location=("MSH", 1, 10))
+    if message.version and not message.version.startswith("2."):
+        raise MessageRefused("MSH-12 is not a version 2", code="203", location=("MSH", 1, 12))
+    if message.type_code != "ADT":
+        raise MessageRefused("the message type is not supported", code="200", location=("MSH", 1, 9, 1, 1))
+    if message.event in adt.REGISTERING:
+        changes: list[feed.Change] = [_revision(adt.patient(message), caller)]
+    elif message.event in adt.MERGING:
+        changes = [change for pair in adt.merges(message) for change in _duplicates(pair, caller)]
+    else:
+        raise MessageRefused("the event is not supported", code="201", location=("MSH", 1, 9, 1, 2))
+    try:
+        fed = feed.apply(changes, caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V2)
+    except AuthorityNotOwned as problem:
+        raise MessageRefused(str(problem), code="204", location=("PID", 1, 3)) from problem
+    except AccessRefused as problem:
+        raise MessageRefused(str(problem), code="204", location=("MSH", 1, 3)) from problem
+    if any(one.outcome == "quarantined" for one in fed):
+        note = "the patient of PID-3 looks like another person than before; kept aside until somebody has looked"
+        return [MessageRefused(note, code="205", location=("PID", 1, 3))]
+    return []
+
+
+def _revision(patient: adt.Patient, caller: Caller, *, only_new: bool = False) -> feed.Revision:
+    own, others = domains(patient.identifiers, caller)
+    authority, value = own[0]
+    identifiers = (
+        *(Identifier(system=system_of(a), value=v, type=_type(patient, v)) for a, v in own),
+        *others,
+        *patient.demographics.identifiers,
+    )
+    return feed.Revision(
+        authority=authority,
+        value=value,
+        demographics=replace(patient.demographics, identifiers=_distinct(identifiers)),
+        keep_unsaid=True,
+        deleted=patient.deleted,
+        only_new=only_new,
+        element="PID-3",
+    )
+
+
+def _distinct(identifiers: Sequence[Identifier]) -> tuple[Identifier, ...]:
+    seen: dict[str, Identifier] = {}
+    for item in identifiers:
+        seen.setdefault(item.key, item)
+    return tuple(seen.values())
+
+
+def _type(patient: adt.Patient, value: str) -> str:
+    return next((cx.type for cx in patient.identifiers if cx.value == value), "")
+
+
+def _duplicates(pair: adt.Merge, caller: Caller) -> list[feed.Change]:
+    """First the survivor, if it is new; then each prior identifier goes into that of its own domain, or the first."""
+    survivors, _ = domains(pair.patient.identifiers, caller)
+    priors, _ = domains(pair.prior, caller)
+    by_domain = dict(reversed(survivors))
+    changes: list[feed.Change] = [_revision(pair.patient, caller, only_new=True)]
+    for authority, value in priors:
+        survivor = (authority, by_domain[authority]) if authority in by_domain else survivors[0]
+        if survivor == (authority, value):
+            continue
+        changes.append(feed.Duplicate(survivor=survivor, subsumed=(authority, value), element="MRG-1"))
+    return changes
+
+
+def domains(found: Sequence[adt.Cx], caller: Caller) -> tuple[list[tuple[str, str]], list[Identifier]]:
+    """The identifiers in domains of the sender as (authority, value), and the others worth keeping.
+
+    Raises:
+        MessageRefused: an identifier of somebody else's domain, or none of the sender's own.
+    """
+    named: list[tuple[str, str]] = []
+    local: list[adt.Cx] = []
+    others: list[Identifier] = []
+    for cx in found:
+        oid = cx.universal_id if _OID.match(cx.universal_id) else ""
+        owner = directory.authority_owner(oid) if oid else None
+        if owner == directory.HUB:
+            continue
+        if owner is not None:
+            if not directory.within(owner, caller.participant_id):
+                raise MessageRefused(
+                    f"{cx.location[0]}-{cx.location[2]} holds an identifier of another's domain",
+                    code="204",
+                    location=cx.location,
+                )
+            named.append((oid, cx.value))
+        elif cx.type in adt.PERSONAL_TYPES:
+            system = adt.SSN if cx.type == "SS" else system_of(oid) if oid else ""
+            if system:
+                others.append(Identifier(system=system, value=cx.value, type=cx.type))
+        elif oid and cx.universal_type == "ISO":
+            others.append(Identifier(system=system_of(oid), value=cx.value, type=cx.type))
+        else:
+            local.append(cx)
+    if not named and local:
+        authority = _own_authority(caller, local[0])
+        named = [(authority, cx.value) for cx in local if cx.namespace == local[0].namespace]
+    if not named:
+        place = found[0].location if found else ("PID", 1, 3)
+        raise MessageRefused(
+            f"{place[0]}-{place[2]} holds no identifier of a domain of the sender", code="204", location=place[:3]
+        )
+    return list(dict.fromkeys(named)), others
+
+
+def _own_authority(caller: Caller, cx: adt.Cx) -> str:
+    facts = directory.participant(caller.participant_id)
+    if facts is None or not facts.assigning_authority:
+        raise MessageRefused("the sender has no assigning authority of its own", code="204", location=cx.location)
+    return facts.assigning_authority
+
+
+def _refused(message: er7.Message | None, problem: HubError, caller: Caller | None) -> inbox.Handled:
+    code = problem.code if isinstance(problem, MessageRefused) else "102"
+    return inbox.Handled(
+        accepted=False,
+        reply=acks.refuse(message, [problem]),
+        error_code=code,
+        error_element=problem.element or "",
+        error_text=str(problem),
+        caller=caller,
+    )

@@ -3,7 +3,7 @@
 Both live outside the database: a copy of the database alone reads no name and
 signs nothing. Wrap keys come from `settings.AUDIT_KEYS` (``id:base64`` of 32
 bytes, comma separated, the first is used for new keys), or from the file
-`audit-wrap.key` in `settings.KEY_DIR`, made on first use (mode 0600). The signing
+`audit-wrap.key` in `settings.SECRETS_DIR`, made on first use (mode 0600). The signing
 key is `audit-signing.pem` beside it, Ed25519.
 
 Source: spec/consent.md 17.
@@ -45,8 +45,8 @@ class WrapKeys:
 
 
 def key_dir() -> Path:
-    """The folder of keys, outside the database."""
-    return Path(getattr(settings, "KEY_DIR", None) or settings.DATA_DIR / "keys")
+    """The folder of keys, outside the database (`settings.SECRETS_DIR`)."""
+    return Path(getattr(settings, "SECRETS_DIR", None) or settings.DATA_DIR / "keys")
 
 
 def wrap_keys() -> WrapKeys:

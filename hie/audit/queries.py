@@ -1,0 +1,171 @@
+"""Reading the log back: newest first, by keyset, words decrypted.
+
+Three statements a page (events, disclosures, keys). Who may read what is not decided
+here: `hie.exchange.access_log` is the only caller on behalf of people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from hie.audit import personal
+from hie.audit.models import AuditEvent, Disclosure
+from hie.audit.values import AuditPage, AuditQuery, Cursor, DisclosureRecord, EventRecord
+
+MAX_LIMIT = 1000
+
+__all__ = ["AuditPage", "AuditQuery", "Cursor", "count", "events_for_person", "search"]
+
+
+def events_for_person(
+    person_ids: Iterable[str],
+    *,
+    before: Cursor | None = None,
+    filters: AuditQuery | None = None,
+    limit: int = 50,
+) -> AuditPage:
+    """A page of what was done about one person, under any of the ids it has had (survivor and linked)."""
+    return search(replace(filters or AuditQuery(), person_ids=tuple(person_ids), before=before, limit=limit))
+
+
+def search(query: AuditQuery) -> AuditPage:
+    """A page of events, newest first, ties by id. An id that is no UUID matches nothing."""
+    limit = max(0, min(query.limit, MAX_LIMIT))
+    rows = list(_matching(query).order_by("-at", "-id")[: limit + 1])
+    more = len(rows) > limit
+    events = _records(rows[:limit])
+    last = events[-1] if more and events else None
+    return AuditPage(events=tuple(events), next=Cursor(at=last.at, id=last.id) if last else None)
+
+
+def count(query: AuditQuery, *, at_most: int = 10_000) -> int:
+    """How many events match, counted no further than `at_most`."""
+    return len(_matching(replace(query, before=None)).order_by().values_list("id", flat=True)[:at_most])
+
+
+def _matching(query: AuditQuery) -> QuerySet[AuditEvent]:
+    events = AuditEvent.objects.all()
+    if query.ids:
+        events = events.filter(id__in=_uuids(query.ids))
+    if query.person_ids is not None:
+        events = events.filter(person_id__in=_uuids(query.person_ids))
+    if query.since is not None:
+        events = events.filter(at__gte=query.since)
+    if query.until is not None:
+        events = events.filter(at__lt=query.until)
+    for column, wanted in (
+        ("kind", query.kinds),
+        ("action", query.actions),
+        ("outcome", query.outcomes),
+        ("purpose", query.purposes),
+        ("role", query.roles),
+        ("user", query.users),
+        ("patient_identifier", query.patient_identifiers),
+        ("network_address", query.addresses),
+    ):
+        if wanted:
+            events = events.filter(**{f"{column}__in": wanted})
+    if query.correlation:
+        events = events.filter(correlation=query.correlation)
+    if query.rules:
+        events = events.filter(Q(rule__in=query.rules) | Exists(_disclosures(rule__in=query.rules)))
+    if query.organizations:
+        wanted_organizations = list(query.organizations)
+        events = events.filter(Q(organization__in=wanted_organizations) | Q(root_organization__in=wanted_organizations))
+    if query.agents:
+        agents = list(query.agents)
+        events = events.filter(
+            Q(user__in=agents) | Q(client__in=agents) | Q(participant__in=agents) | Q(organization__in=agents)
+        )
+    if query.documents:
+        events = events.filter(_about_documents(query.documents))
+    if query.entities:
+        people = Q(person_id__in=_uuids(query.entities)) | Q(patient_identifier__in=query.entities)
+        events = events.filter(people | _about_documents(query.entities))
+    if query.policies:
+        wanted_tokens = Q()
+        for token in query.policies:
+            wanted_tokens |= Q(token_id__endswith=token)
+        events = events.filter(wanted_tokens)
+    if query.before is not None:
+        at, last = query.before.at, query.before.id
+        # The first condition lets the index and the month pruning work; the second breaks the tie.
+        events = events.filter(at__lte=at).filter(Q(at__lt=at) | Q(at=at, id__lt=_uuids([last])[0]))
+    return events
+
+
+def _about_documents(ids: Sequence[str]) -> Exists:
+    return Exists(Disclosure.objects.filter(Q(document_id__in=ids) | Q(unique_id__in=ids), event_id=OuterRef("id")))
+
+
+def _disclosures(**conditions: Any) -> QuerySet[Disclosure]:
+    return Disclosure.objects.filter(event_id=OuterRef("id"), **conditions)
+
+
+def _uuids(values: Iterable[str]) -> list[UUID]:
+    found: list[UUID] = []
+    for value in values:
+        try:
+            found.append(UUID(value))
+        except ValueError:
+            continue
+    return found
+
+
+def _records(rows: Sequence[AuditEvent]) -> list[EventRecord]:
+    if not rows:
+        return []
+    children: dict[UUID, list[Disclosure]] = {}
+    for child in Disclosure.objects.filter(event_id__in=[row.id for row in rows]).order_by("event_id", "n"):
+        children.setdefault(child.event_id, []).append(child)
+    words = personal.open_words([(row.id, row.personal_key, row.personal) for row in rows], connection)
+    return [_record(row, children.get(row.id, []), words.get(row.id, {})) for row in rows]
+
+
+_SAME = (
+    "at", "kind", "action", "outcome", "participant", "organization", "root_organization", "organization_name",
+    "organization_oid", "client", "user", "role", "purpose", "on_behalf_of", "intermediary", "relationship",
+    "patient_identifier", "rule", "reason", "request_id", "correlation", "token_id", "network_address", "face",
+    "detail", "decision",
+)  # fmt: skip
+
+
+def _record(row: AuditEvent, children: Sequence[Disclosure], words: dict[str, Any]) -> EventRecord:
+    titles = words.pop("documents", [])
+    return EventRecord(
+        id=str(row.id),
+        person_id=str(row.person_id or ""),
+        denied=tuple((str(document), str(rule)) for document, rule in row.denied),
+        user_name=str(words.pop("user_name", "")),
+        query=str(words.pop("query", "")),
+        words=words,
+        disclosures=tuple(
+            _disclosure(child, titles[child.n] if child.n < len(titles) else ("", "")) for child in children
+        ),
+        **{name: getattr(row, name) for name in _SAME},
+    )
+
+
+def _disclosure(row: Disclosure, words: Sequence[str]) -> DisclosureRecord:
+    title, type_display = words
+    return DisclosureRecord(
+        document_id=row.document_id,
+        unique_id=row.unique_id,
+        custodian=row.custodian,
+        title=title,
+        type_display=type_display,
+        what=row.what,
+        labels=tuple(row.labels),
+        confidentiality=row.confidentiality,
+        rule=row.rule,
+        reason=row.reason,
+        basis=tuple(row.basis),
+        obligations=tuple(row.obligations),
+        recipient=row.recipient,
+    )

@@ -1,0 +1,52 @@
+"""What trust refuses."""
+
+from __future__ import annotations
+
+from hie.standards.errors import HubError
+
+
+class NotAuthenticated(HubError):
+    """Nobody known is calling: no token, a wrong or ended one, or a participant that is not active (401)."""
+
+    def __init__(self, reason: str, www_authenticate: str | None = None) -> None:
+        super().__init__(f"not authenticated: {reason}")
+        self.reason = reason
+        self.www_authenticate = www_authenticate or f'Bearer error="invalid_token", error_description="{reason}"'
+
+
+class NotEntitled(HubError):
+    """The caller is known, but its token does not reach this far (403)."""
+
+    def __init__(self, reason: str, *, scope: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.scope = scope
+
+
+class TooManyRequests(HubError):
+    """The participant's limit is reached (429); `retry_after_s` is a whole number of seconds, at least 1."""
+
+    def __init__(self, retry_after_s: int, reason: str = "rate") -> None:
+        super().__init__(f"too many requests ({reason}): try again in {retry_after_s} s")
+        self.retry_after_s = retry_after_s
+        self.reason = reason
+
+
+class TokenRefused(HubError):
+    """The token service refuses; `code` is the word of RFC 6749 5.2."""
+
+    def __init__(self, code: str, description: str, *, client_id: str = "", participant_id: str | None = None) -> None:
+        super().__init__(description)
+        self.code = code
+        self.description = description
+        self.client_id = client_id
+        self.participant_id = participant_id
+
+
+class PeerRefused(HubError):
+    """Another community gave this hub no access token; `peer` is its participant id."""
+
+    def __init__(self, peer: str, reason: str) -> None:
+        super().__init__(f"no access token from {peer}: {reason}")
+        self.peer = peer
+        self.reason = reason

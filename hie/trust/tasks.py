@@ -1,0 +1,14 @@
+"""Housekeeping of trust."""
+
+from __future__ import annotations
+
+from celery import shared_task
+from django.utils import timezone
+
+from hie.trust import assertions
+
+
+@shared_task(name="trust.forget_ended_assertions", ignore_result=True)
+def forget_ended_assertions() -> None:
+    """Delete the marks of client assertions that have ended; safe to run at any time."""
+    assertions.forget_ended(timezone.now())

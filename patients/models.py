@@ -282,6 +282,7 @@ class ReviewItem(models.Model):
     class Kind(models.TextChoices):
         POSSIBLE_MATCH = "possible-match"
         OVERLAY = "overlay"
+        DOUBTFUL_LINK = "doubtful-link"
         DUPLICATE_RESOLVED = "duplicate-resolved"
 
     class Status(models.TextChoices):

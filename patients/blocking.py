@@ -1,0 +1,144 @@
+"""Blocking: which records are worth comparing. Pure.
+
+Sixteen keys, each missing where a part is missing; former values and aliases make keys of
+their own. A key is stored as a signed 64-bit hash. A block that is too large is split by the
+next refining field, in the end by a window in name order; it is never dropped.
+
+Source: spec/mpi.md section 3, Block.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
+
+import jellyfish
+
+from patients.normalise import Features
+
+BLOCK_LIMIT = 20
+WINDOW = 10
+_MAX_VARIANTS = 4  # of one field in combined keys: a record of many aliases must not flood the index
+
+
+@lru_cache(maxsize=200_000)
+def sound(name: str) -> str:
+    """How a name sounds (Metaphone of its first word, at most 6 sounds)."""
+    first = name.split(" ")[0]
+    return str(jellyfish.metaphone(first))[:6] if first else ""
+
+
+def digest(text: str) -> int:
+    """The signed 64-bit hash under which a key is stored."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def keys(record: Features) -> list[str]:
+    """The record's blocking keys as text, each beginning with its kind; without repeats."""
+    given = [name.split(" ")[0] for name in record.given[:_MAX_VARIANTS]]
+    surname = list(record.surname[:_MAX_VARIANTS])
+    birth = record.birth[0] if record.birth else ""
+    year, day = birth[:4], birth[4:]
+    places = [place.split("|") for place in record.places[:_MAX_VARIANTS]]
+    towns = [town for _, town in places if town]
+    out = [f"id:{value}" for value in (*record.idents, *record.own)]
+    out += [f"ph:{value}" for value in record.phones]
+    out += [f"em:{value}" for value in record.emails]
+    out += [f"st:{street}|{code}" for street in record.streets[:_MAX_VARIANTS] for code, _ in places if code]
+    out += [f"pc:{code}" for code, _ in places if code]
+    out += [f"gt:{first}|{town}" for first in given for town in towns]
+    out += [f"lt:{last}|{town}" for last in surname for town in towns]
+    out += [f"so:{sound(first)}|{sound(last)}" for first in given for last in surname]
+    # Aliases and surnames share one namespace: an alias here may be the surname there.
+    for first in given:
+        for other in _words(surname):
+            out.append(f"ga:{first[:3]}|{other[:5]}")
+    if birth:
+        out += [f"ty:{town}|{year}" for town in towns]
+        out += [f"ly:{last}|{year}" for last in surname]
+        out += [f"gl:{first[:3]}|{last[:3]}|{year}" for first in given for last in surname]
+        names = sorted({*_words(given), *_words(surname)})
+        if names:
+            out.append(f"ny:{' '.join(names)}|{year}")
+        if day not in ("0000", "0101"):
+            out.append(f"bd:{birth}")
+            out += [f"ld:{last}|{day}" for last in surname]
+            out += [f"gd:{first}|{day}" for first in given]
+        elif given or surname:
+            # 1 January alone is no evidence; with a name it still finds the record.
+            out.append(f"bd:{birth}|{(given or surname)[0][:1]}")
+    return list(dict.fromkeys(out))
+
+
+def _words(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(word for name in names for word in name.split(" ")))
+
+
+def _refinements(record: Features) -> tuple[str, ...]:
+    given = record.given[0] if record.given else ""
+    surname = record.surname[0] if record.surname else ""
+    place = record.places[0].split("|") if record.places else ["", ""]
+    year = record.birth[0][:4] if record.birth else ""
+    # Sorted, so that swapped names stay in one part.
+    return ("".join(sorted(given[:1] + surname[:1])), given[:3], surname[:3], year, place[0], place[1])
+
+
+def hashes(record: Features) -> list[int]:
+    """What is stored for a record: every key, and its finer form by initials and birth year."""
+    initials, _, _, year, _, _ = _refinements(record)
+    out: list[int] = []
+    for key in keys(record):
+        out.append(digest(key))
+        out.append(digest(f"{key}/{initials}{year}"))
+    return list(dict.fromkeys(out))
+
+
+def lookups(record: Features) -> list[tuple[int, int]]:
+    """What is asked for a record: (key, its finer form); the finer one where the block of the key is large."""
+    initials, _, _, year, _, _ = _refinements(record)
+    return [(digest(key), digest(f"{key}/{initials}{year}")) for key in keys(record)]
+
+
+def strong_hashes(record: Features) -> list[int]:
+    """Keys that two registrations of one new person share: what a feed locks, in order."""
+    strong = ("id:", "ph:", "em:", "bd:", "so:", "ny:")
+    return sorted(digest("lock/" + key) for key in keys(record) if key.startswith(strong))
+
+
+def pairs(records: Sequence[Features]) -> Iterator[tuple[int, int]]:
+    """Every distinct pair (i < j) of positions that share a block, each once, grouped by i."""
+    blocks: dict[str, list[int]] = defaultdict(list)
+    for position, record in enumerate(records):
+        for key in keys(record):
+            blocks[key].append(position)
+    partners: dict[int, set[int]] = defaultdict(set)
+    refine = lru_cache(maxsize=None)(lambda position: _refinements(records[position]))
+    for members in blocks.values():
+        if len(members) > 1:
+            _within(members, 0, refine, partners)
+    for first in sorted(partners):
+        for second in sorted(partners[first]):
+            yield first, second
+
+
+def _within(
+    members: list[int], depth: int, refine: Callable[[int], tuple[str, ...]], partners: dict[int, set[int]]
+) -> None:
+    if len(members) <= BLOCK_LIMIT:
+        for n, first in enumerate(members):
+            partners[first].update(members[n + 1 :])
+        return
+    if depth == len(refine(members[0])):
+        ordered = sorted(members, key=lambda position: (refine(position)[1:3], position))
+        for n, first in enumerate(ordered):
+            for second in ordered[n + 1 : n + WINDOW]:
+                partners[min(first, second)].add(max(first, second))
+        return
+    parts: dict[str, list[int]] = defaultdict(list)
+    for position in members:
+        parts[refine(position)[depth]].append(position)
+    for part in parts.values():
+        if len(part) > 1:
+            _within(part, depth + 1, refine, partners)

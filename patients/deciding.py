@@ -1,0 +1,128 @@
+"""From scored pairs to one person: the decision on one record. Pure; the same test as in bulk clustering.
+
+Source: spec/mpi.md section 3, Decide and Cluster.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from uuid import UUID
+
+from patients.matching import (
+    AUTOMATIC_BITS,
+    POSSIBLE_BITS,
+    PROBABLE_BITS,
+    Grade,
+    PairScore,
+    Scorer,
+    mean_score,
+    probability,
+)
+from patients.normalise import Features
+
+AUTOMATIC_MEAN = 5.0
+PROBABLE_MEAN = 0.0
+RULE_LOW, PROBABLE_LOW = -20.0, -6.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonScore:
+    """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record."""
+
+    person_id: UUID
+    record_id: int
+    best: PairScore
+    mean: float
+    grade: Grade
+    needs_review: bool
+
+    @property
+    def bits(self) -> float:
+        """The score shown for the person: the best pair's, held below even odds where rules or the mean say no."""
+        if self.grade in (Grade.CERTAIN, Grade.PROBABLE):
+            return self.best.score
+        return min(self.best.score, self.mean, -1.0) if self.best.score >= PROBABLE_BITS else self.best.score
+
+    @property
+    def probability(self) -> float:
+        """`bits` as a probability."""
+        return probability(self.bits)
+
+
+def person_scores(
+    scorer: Scorer,
+    record: Features,
+    others: Iterable[tuple[int, UUID, Features]],
+    *,
+    different: Collection[int] = (),
+) -> list[PersonScore]:
+    """Each person among `others` (record id, person, features), most likely first; certainly-not is left out.
+
+    A person of whom a reviewer said of any record (`different`) that it is somebody else is left out too.
+    """
+    by_person: dict[UUID, list[tuple[int, PairScore]]] = defaultdict(list)
+    refused: set[UUID] = set()
+    for record_id, person_id, features in others:
+        if record_id in different:
+            refused.add(person_id)
+        by_person[person_id].append((record_id, scorer.score(record, features)))
+    out = [_person_score(person_id, pairs) for person_id, pairs in by_person.items() if person_id not in refused]
+    kept = [item for item in out if item.grade is not Grade.CERTAINLY_NOT]
+    order = list(Grade)
+    return sorted(kept, key=lambda item: (order.index(item.grade), -item.mean, item.record_id))
+
+
+def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonScore:
+    scores = [pair.clustering for _, pair in pairs]
+    automatic_mean = mean_score(scores, low=RULE_LOW)
+    probable_mean = mean_score(scores, low=PROBABLE_LOW)
+    record_id, best = max(pairs, key=lambda item: (item[1].automatic, not item[1].vetoed, item[1].score, -item[0]))
+    eligible = any(pair.automatic for _, pair in pairs)
+    probable = any(pair.score >= PROBABLE_BITS and not pair.vetoed for _, pair in pairs)
+    if eligible and automatic_mean >= AUTOMATIC_MEAN:
+        grade = Grade.CERTAIN
+    elif probable and probable_mean >= PROBABLE_MEAN:
+        grade = Grade.PROBABLE
+    elif any(pair.score >= POSSIBLE_BITS for _, pair in pairs):
+        grade = Grade.POSSIBLE
+    else:
+        grade = Grade.CERTAINLY_NOT
+    return PersonScore(
+        person_id=person_id,
+        record_id=record_id,
+        best=best,
+        mean=automatic_mean,
+        grade=grade,
+        # A person looks at what is probable, at twins and juniors, and at who would fit but for one bad record.
+        needs_review=grade is Grade.PROBABLE or (grade is Grade.POSSIBLE and best.score >= PROBABLE_BITS),
+    )
+
+
+def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:
+    """Whether a revision describes somebody else: several person-specific fields differ together.
+
+    A marriage (surname only) or the correction of one field is no overlay; nor is a value that was
+    missing or a placeholder before, nor anything under the same shared identifier.
+    """
+    levels = scorer.score(former, revised).levels
+    given, surname, birth, sex, _, _, _, _, ident, _ = levels
+    if ident == 2 and former.idents:
+        return False
+    given_differs, birth_differs = 0 <= given <= 1, 0 <= birth <= 2
+    if given_differs and birth_differs:
+        return True
+    if given_differs and 0 <= surname <= 1 and (sex == 0 or birth < 0):
+        return True
+    return birth_differs and sex == 0 and (given_differs or 0 <= surname <= 1)
+
+
+__all__ = [
+    "AUTOMATIC_BITS",
+    "AUTOMATIC_MEAN",
+    "PROBABLE_MEAN",
+    "PersonScore",
+    "is_overlay",
+    "person_scores",
+]

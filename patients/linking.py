@@ -1,0 +1,372 @@
+"""From a message to an identity: `feed`, and the changes of identity somebody asks for.
+
+A feed costs a constant number of statements. Registrations that arrive at once are put in order by
+advisory locks on the record and on every strong key (identifiers, phone, e-mail, birth date, names),
+so that twenty registrations of one new person make one person. Locks are taken in one order:
+advisory locks ascending, then the person's row.
+
+Source: spec/mpi.md sections 2 and 3; IHE ITI-104; HL7 v2 ADT.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from patients import blocking, store
+from patients.changes import link, merge, remove, resolve_duplicate, undo, unlink, unmerge
+from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
+from patients.demographics import FeedResult, RecordFeed, authority_of, to_json
+from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient
+from patients.identifiers import survivor
+from patients.matching import Grade, Scorer
+from patients.models import (
+    IdentityEvent,
+    Link,
+    MatchDecision,
+    PatientIdentifier,
+    Person,
+    ReviewItem,
+    SourceRecord,
+    SourceRecordVersion,
+)
+from patients.normalise import VERSION, Features, features
+
+__all__ = [
+    "AUTOMATIC_MEAN",
+    "PROBABLE_MEAN",
+    "feed",
+    "link",
+    "merge",
+    "remove",
+    "resolve_duplicate",
+    "undo",
+    "unlink",
+    "unmerge",
+]
+
+_MAX_REVIEWS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    record_id: int
+    participant_id: str
+    status: str
+    identifier_pk: int
+    person_id: UUID
+    link_kind: str
+    version: int
+    last_version: int
+    digest: bytes
+    features: Features
+    quarantined_digest: bytes | None
+
+
+_KNOWN = f"""
+SELECT r.id, r.participant_id, r.status, i.id, l.person_id, l.kind, v.version, last.version, v.digest, v.normalised,
+       CASE WHEN last.quarantined THEN last.digest END
+  FROM patients_patientidentifier i
+  JOIN patients_sourcerecord r ON r.id = i.source_record_id
+  JOIN patients_link l ON l.source_record_id = r.id AND {store.CURRENT}
+  LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+  LEFT JOIN LATERAL (SELECT * FROM patients_sourcerecordversion x WHERE x.source_record_id = r.id
+                     ORDER BY x.version DESC LIMIT 1) last ON true
+ WHERE i.authority = %s AND i.value = %s
+"""  # noqa: S608  # constants only
+
+
+def _known(authority: str, value: str) -> _Known | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_KNOWN, [authority, value])
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return _Known(
+        record_id=row[0],
+        participant_id=row[1],
+        status=row[2],
+        identifier_pk=row[3],
+        person_id=row[4],
+        link_kind=row[5],
+        version=row[6] or 0,
+        last_version=row[7] or 0,
+        digest=bytes(row[8] or b""),
+        features=Features.from_json(store._json(row[9]) or {}),
+        quarantined_digest=bytes(row[10]) if row[10] is not None else None,
+    )
+
+
+def feed(record: RecordFeed) -> FeedResult:
+    """Take one organization's record of a patient: add it, or revise it in full; then find its person.
+
+    The same message again changes nothing (``unchanged``). A revision that describes somebody else is kept
+    aside as a suspected overlay (``quarantined``): the former version and link stay, a review item opens.
+    A removed record that is fed again is active again; one that its organization has replaced by another
+    keeps its new version but stays replaced.
+
+    Raises:
+        MissingIdentifier: no authority or no value.
+        IdentifierNotOwned: the identifier belongs to a record of another participant.
+    """
+    authority, value = authority_of(record.authority), record.value.strip()
+    if not authority or not value:
+        raise MissingIdentifier
+    normalised = features(record.demographics, own=(authority, value))
+    raw = to_json(record.demographics)
+    digest = store.digest(raw)
+    with transaction.atomic():
+        store.lock([blocking.digest(f"record/{authority}|{value}"), *blocking.strong_hashes(normalised)])
+        known = _known(authority, value)
+        if known is None:
+            return _Feed(record, authority, value, normalised, raw, digest).add()
+        if known.participant_id != record.participant_id:
+            raise IdentifierNotOwned
+        if known.status != "removed" and digest == known.digest:
+            return _result(known, outcome="unchanged", reason="the same as the current version")
+        if digest == known.quarantined_digest:
+            return _result(known, outcome="quarantined", reason="the same as the version kept aside")
+        return _Feed(record, authority, value, normalised, raw, digest).revise(known)
+
+
+def _result(
+    known: _Known, *, outcome: str, reason: str, version: int | None = None, person_id: UUID | None = None,
+    score: float | None = None,
+) -> FeedResult:  # fmt: skip
+    return FeedResult(
+        created=False,
+        version=version or known.version,
+        person_id=person_id or known.person_id,
+        outcome=outcome,
+        score=score,
+        reason=reason,
+        identifier_pk=known.identifier_pk,
+        source_record_id=known.record_id,
+    )
+
+
+def lock_person(person_id: UUID) -> Person:
+    """The person, locked; the survivor where a merge came between."""
+    person = Person.objects.select_for_update().filter(pk=person_id).first()
+    if person is not None and person.merged_into_id is not None:
+        person = Person.objects.select_for_update().filter(pk=survivor(person_id)).first()
+    if person is None:
+        raise UnknownPatient
+    return person
+
+
+def why(found: PersonScore) -> str:
+    """The decision on a person in one line: grade, score, and each reason."""
+    return f"{found.grade} ({found.best.score:+.1f} bits): " + "; ".join(found.best.reasons)
+
+
+class _Feed:
+    """One feed under its locks."""
+
+    def __init__(
+        self,
+        record: RecordFeed,
+        authority: str,
+        value: str,
+        normalised: Features,
+        raw: dict[str, object],
+        digest: bytes,
+    ) -> None:
+        self.record = record
+        self.authority = authority
+        self.value = value
+        self.features = normalised
+        self.raw = raw
+        self.digest = digest
+        self.scorer: Scorer = store.scorer()
+
+    def add(self) -> FeedResult:
+        found = person_scores(self.scorer, self.features, self._near())
+        certain = found[0] if found and found[0].grade is Grade.CERTAIN else None
+        person = lock_person(certain.person_id) if certain else Person.objects.create()
+        row = SourceRecord.objects.create(participant_id=self.record.participant_id)
+        identifier = PatientIdentifier.objects.create(authority=self.authority, value=self.value, source_record=row)
+        self._write_version(row.pk, 1)
+        reason = why(certain) if certain else ""
+        Link.objects.create(
+            source_record=row,
+            person=person,
+            model_version=self.scorer.model.version,
+            score=certain.best.score if certain else None,
+            weights=dict(certain.best.weights) if certain else {},
+            reason=reason or "a new person",
+        )
+        reviews = [] if certain else self._review(row.pk, person.id, found)
+        IdentityEvent.objects.create(
+            kind=IdentityEvent.Kind.LINKED if certain else IdentityEvent.Kind.CREATED,
+            person=person,
+            source_record=row,
+            actor=self.record.actor,
+            reason=reason or "a new person",
+        )
+        store.refresh_golden([person.id])
+        outcome = "linked" if certain else "review" if reviews else "new"
+        shown = certain or (reviews[0] if reviews else None)
+        return FeedResult(
+            created=True,
+            version=1,
+            person_id=person.id,
+            outcome=outcome,
+            score=shown.probability if shown else None,
+            reason=why(shown) if shown else "no known person comes near",
+            identifier_pk=identifier.pk,
+            source_record_id=row.pk,
+        )
+
+    def revise(self, known: _Known) -> FeedResult:
+        person = lock_person(known.person_id)
+        number = known.last_version + 1
+        if known.version and known.status == "active" and is_overlay(self.scorer, known.features, self.features):
+            return self._quarantine(known, person, number)
+        self._write_version(known.record_id, number, active=known.status != "replaced")
+        if known.status == "replaced":
+            return _result(known, outcome="updated", version=number, reason="the record is replaced by another")
+        outcome, person_id, shown, reason = self._reconsider(known, person)
+        IdentityEvent.objects.create(
+            kind=IdentityEvent.Kind.REVISED,
+            person_id=person_id,
+            source_record_id=known.record_id,
+            actor=self.record.actor,
+            reason=reason,
+            detail={"version": number},
+        )
+        store.refresh_golden([person_id])
+        score = shown.probability if shown else None
+        return _result(known, outcome=outcome, version=number, person_id=person_id, score=score, reason=reason)
+
+    def _near(self, record_id: int = 0) -> list[tuple[int, UUID, Features]]:
+        return [(c.record_id, c.person_id, c.features) for c in store.near(self.features, record_id=record_id)]
+
+    def _write_version(self, record_id: int, number: int, *, active: bool = True) -> None:
+        version = SourceRecordVersion.objects.create(
+            source_record_id=record_id,
+            version=number,
+            raw=self.raw,
+            normalised=self.features.to_json(),
+            digest=self.digest,
+            source=self.record.source,
+            actor=self.record.actor,
+        )
+        changes: dict[str, object] = {"current_version": version, "updated_at": timezone.now()}
+        if active:
+            changes["status"] = "active"
+        SourceRecord.objects.filter(pk=record_id).update(**changes)
+        if active:
+            store.write_keys(record_id, self.features)
+            store.write_terms(record_id, self.record.demographics)
+
+    def _quarantine(self, known: _Known, person: Person, number: int) -> FeedResult:
+        version = SourceRecordVersion.objects.create(
+            source_record_id=known.record_id,
+            version=number,
+            raw=self.raw,
+            normalised=self.features.to_json(),
+            digest=self.digest,
+            quarantined=True,
+            source=self.record.source,
+            actor=self.record.actor,
+        )
+        reason = "suspected overlay: the revision describes another person (names, birth date and sex together)"
+        pair = self.scorer.score(known.features, self.features)
+        ReviewItem.objects.create(
+            kind=ReviewItem.Kind.OVERLAY,
+            source_record_id=known.record_id,
+            version=version,
+            person=person,
+            score=pair.score,
+            probability=pair.probability,
+            weights=dict(pair.weights),
+            reason=reason + ": " + "; ".join(pair.reasons),
+        )
+        IdentityEvent.objects.create(
+            kind=IdentityEvent.Kind.OVERLAY_SUSPECTED,
+            person=person,
+            source_record_id=known.record_id,
+            actor=self.record.actor,
+            reason=reason,
+            detail={"version": number},
+        )
+        return _result(known, outcome="quarantined", reason=reason, score=pair.probability)
+
+    def _reconsider(self, known: _Known, person: Person) -> tuple[str, UUID, PersonScore | None, str]:
+        """Whether the revised record still belongs where it is, or now belongs to another person too."""
+        different = _different(known.record_id)
+        near = self._near(known.record_id)
+        members = _members(person.id, known.record_id)
+        others = [item for item in near if item[1] != person.id]
+        if known.link_kind == Link.Kind.MANUAL:
+            return "updated", person.id, None, "linked by hand: stays"
+        if members:
+            own = person_scores(self.scorer, self.features, members)
+            if not own or own[0].mean < PROBABLE_MEAN:
+                reason = "the revision no longer supports the link" + (f": {why(own[0])}" if own else "")
+                ReviewItem.objects.create(
+                    kind=ReviewItem.Kind.DOUBTFUL_LINK,
+                    source_record_id=known.record_id,
+                    person=person,
+                    score=own[0].best.score if own else None,
+                    probability=own[0].probability if own else 0.0,
+                    weights=dict(own[0].best.weights) if own else {},
+                    reason=reason,
+                )
+                return "updated", person.id, own[0] if own else None, reason
+        found = person_scores(self.scorer, self.features, others, different=different)
+        if found and found[0].grade is Grade.CERTAIN and not members:
+            # Alone so far: its whole person, with all that hangs on it, joins the other.
+            merge(found[0].person_id, person.id, actor=self.record.actor, reason=why(found[0]), automatic=True)
+            return "linked", found[0].person_id, found[0], why(found[0])
+        reviews = self._review(known.record_id, person.id, found)
+        shown = reviews[0] if reviews else None
+        return "updated", person.id, shown, "revised" + (f"; to review: {why(shown)}" if shown else "")
+
+    def _review(self, record_id: int, person_id: UUID, found: list[PersonScore]) -> list[PersonScore]:
+        wanted = [item for item in found if item.needs_review or item.grade is Grade.CERTAIN][:_MAX_REVIEWS]
+        ReviewItem.objects.bulk_create(
+            [
+                ReviewItem(
+                    kind=ReviewItem.Kind.POSSIBLE_MATCH,
+                    source_record_id=record_id,
+                    person_id=person_id,
+                    candidate_id=item.person_id,
+                    score=item.best.score,
+                    probability=item.probability,
+                    weights=dict(item.best.weights),
+                    reason=why(item),
+                )
+                for item in wanted
+            ],
+            ignore_conflicts=True,  # one open item for a record and a candidate is enough
+        )
+        return wanted
+
+
+def _different(record_id: int) -> set[int]:
+    rows = MatchDecision.objects.filter(
+        Q(record_a=record_id) | Q(record_b=record_id), verdict="different", withdrawn_at__isnull=True
+    ).values_list("record_a_id", "record_b_id")
+    return {a if b == record_id else b for a, b in rows}
+
+
+def _members(person_id: UUID, without: int) -> list[tuple[int, UUID, Features]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT r.id, v.normalised FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608  # constants only
+            f" AND r.status = 'active' JOIN patients_sourcerecordversion v ON v.id = r.current_version_id"
+            f" WHERE l.person_id = %s AND {store.CURRENT} AND r.id <> %s ORDER BY r.id",
+            [person_id, without],
+        )
+        return [(row[0], person_id, Features.from_json(store._json(row[1]))) for row in cursor.fetchall()]
+
+
+def normaliser_version() -> str:
+    """The version of the cleaning rules that records are stored under."""
+    return VERSION

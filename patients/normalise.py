@@ -1,0 +1,284 @@
+"""Demographics to comparable features: pure, versioned, the same for bulk and real time.
+
+Placeholders ("unknown", "baby boy", 1900-01-01, 999-99-9999) become missing values, not
+evidence. Former names, aliases and old addresses are kept as further variants of a field.
+
+Source: spec/mpi.md section 3, Normalise.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import lru_cache
+from typing import Any
+
+import phonenumbers
+from unidecode import unidecode
+
+from hie.standards.demographics import Address, Demographics, HumanName, Identifier
+
+VERSION = "1"
+
+
+def _set(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ẞ": "SS"})
+_NOT_WORD = re.compile(r"[^a-z0-9]+")
+_TITLES = _set(
+    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend fr father hon herr frau madame mme mlle"
+    " monsieur sr sra srta don dona capt captain col colonel gen general lt lieutenant sgt major baron baroness earl"
+    " viscount count duke duchess"
+)
+_SUFFIXES = _set("jr junior snr senior ii iii iv phd md esq dds rn bart baronet kbe obe cbe mbe")
+_PARTICLES = _set(
+    "von van der den de del della di da dos das do du la le las los y e zu zum zur af av bin ibn bint al el ter ten"
+    " of the"
+)
+_NAME_PLACEHOLDERS = _set(
+    "unknown unk unkn unknow none null nil na nn anonymous anon test patient notknown notgiven baby babyboy babygirl boy"
+    " girl male female infant newborn child twin undefined nofirstname nolastname noname missing xx xxx xxxx zz zzz"
+)
+_BABY = re.compile(r"(baby|newborn|infant|twin|triplet|bb|bg)( (boy|girl|male|female|of|[a-d]|[0-9]))+\b.*")
+_BAD_BIRTH = frozenset({"19000101", "18000101", "18581117", "99991231", "99999999", "11111111", "10000101", "19010101"})
+_EMAIL_PLACEHOLDERS = re.compile(r"(no|none|noemail|unknown|test|null|na|donotreply|noreply|xxx?)(@.*)?\Z")
+_STREET_WORDS = {
+    "st": "street", "str": "street", "rd": "road", "ave": "avenue", "av": "avenue", "dr": "drive", "ct": "court",
+    "crt": "court", "pl": "place", "cr": "crescent", "cres": "crescent", "crs": "crescent", "ln": "lane", "la": "lane",
+    "blvd": "boulevard", "bvd": "boulevard", "hwy": "highway", "pde": "parade", "tce": "terrace", "ter": "terrace",
+    "terr": "terrace", "cct": "circuit", "cir": "circle", "sq": "square", "pkwy": "parkway", "gr": "grove",
+    "gdns": "gardens", "cl": "close", "wy": "way", "strasse": "street", "mt": "mount", "n": "north", "s": "south",
+    "e": "east", "w": "west", "hts": "heights", "trl": "trail", "plz": "plaza", "esp": "esplanade",
+}  # fmt: skip
+_UNIT = re.compile(
+    r"\b(apartment|apt|unit|flat|suite|ste|room|rm|level|lvl|floor|fl|lot|villa|no)\b\.? *#? *[0-9]*[a-z]?\b"
+)
+_LOCAL_TYPES = frozenset({"VN", "AN", "ACSN", "PLAC", "FILL"})  # visits, accounts and orders identify no person
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Features:
+    """What is compared of one record; each tuple holds the variants of a field, the current one first.
+
+    `given` and `surname` are cleaned words joined by a blank; `birth` 8 digits (``19700131``; unknown
+    parts 00); `streets` ``number|street``; `places` ``post code|town``; `phones` national digits;
+    `idents` ``system|VALUE`` shared between organizations, `own` the record's local identifier, which
+    is evidence only where another record names it too. `multiple` is a multiple-birth flag.
+    """
+
+    given: tuple[str, ...] = ()
+    surname: tuple[str, ...] = ()
+    birth: tuple[str, ...] = ()
+    sex: str = ""
+    streets: tuple[str, ...] = ()
+    places: tuple[str, ...] = ()
+    phones: tuple[str, ...] = ()
+    emails: tuple[str, ...] = ()
+    idents: tuple[str, ...] = ()
+    own: tuple[str, ...] = ()
+    occupation: str = ""
+    multiple: bool = False
+
+    def to_json(self) -> dict[str, Any]:
+        """As JSON data, without the empty members."""
+        return {
+            item.name: list(value) if isinstance(value, tuple) else value
+            for item in fields(self)
+            if (value := getattr(self, item.name))
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Features:
+        """Features from what `to_json` gave."""
+        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+
+
+@lru_cache(maxsize=200_000)
+def fold(text: str) -> str:
+    """Lower-case ASCII words: accents, other scripts, German umlauts and punctuation taken away."""
+    lowered = text.translate(_GERMAN)
+    if not lowered.isascii():
+        lowered = unidecode(unicodedata.normalize("NFKC", lowered))
+    lowered = lowered.lower().replace("'", "").replace("`", "").replace(".", " ")
+    return _NOT_WORD.sub(" ", lowered).strip()
+
+
+def search_words(text: str) -> list[str]:
+    """The folded text and each of its words: what a starts-with search is asked against."""
+    whole = fold(text)
+    words = whole.split()
+    return list(dict.fromkeys([whole, *words])) if whole else []
+
+
+@lru_cache(maxsize=200_000)
+def _given(text: str) -> str:
+    words = fold(text).split()
+    # Earl and Major are given names too: a title alone is taken as the name.
+    joined = " ".join([word for word in words if word not in _TITLES and word not in _SUFFIXES] or words)
+    if not joined or joined.replace(" ", "") in _NAME_PLACEHOLDERS or _BABY.match(joined):
+        return ""
+    return joined
+
+
+@lru_cache(maxsize=200_000)
+def _surname(text: str) -> str:
+    words = fold(text).split()
+    if len(words) > 1 and words[0] in ("o", "mc", "mac"):
+        words = [words[0] + words[1], *words[2:]]
+    kept = [word for word in words if word not in _PARTICLES and word not in _TITLES and word not in _SUFFIXES] or words
+    joined = " ".join(kept)
+    return "" if joined.replace(" ", "") in _NAME_PLACEHOLDERS else joined
+
+
+def _names(names: Sequence[HumanName]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    given: list[str] = []
+    surname: list[str] = []
+    # Former names after the current ones: the first variant is what a person is called today.
+    for name in sorted(names, key=lambda item: item.use in ("old", "maiden", "nickname")):
+        first, last = " ".join(part for part in name.given if part), name.family
+        if not first and not last and name.text:
+            if "," in name.text:
+                last, _, first = name.text.partition(",")
+            else:
+                first, _, last = name.text.strip().rpartition(" ")
+        # What follows a comma is an alias: a title of nobility, a stage name.
+        given += [_given(part) for part in first.split(",")]
+        surname += [_surname(part) for part in last.split(",")]
+    return _distinct(given), _distinct(surname)
+
+
+def _distinct(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(value for value in values if value))
+
+
+@lru_cache(maxsize=100_000)
+def birth_digits(text: str) -> str:
+    """A birth date as 8 digits YYYYMMDD, unknown parts 00; "" when missing or a placeholder.
+
+    Takes ISO dates and dateTimes, YYYYMMDD, D.M.YYYY, D/M/YYYY (M/D/YYYY when only that is possible).
+    An impossible date keeps its 8 digits: a typing error is evidence too.
+    """
+    stripped = text.strip().split("T")[0]
+    parts = [part for part in re.split(r"\D+", stripped) if part]
+    digits = ""
+    if len(parts) == 1 and len(parts[0]) >= 8:
+        digits = parts[0][:8]
+    elif len(parts) == 1 and len(parts[0]) in (4, 6):
+        digits = parts[0].ljust(8, "0")
+    elif len(parts) == 2 and len(parts[0]) == 4:
+        digits = f"{parts[0]}{parts[1]:0>2}00"
+    elif len(parts) >= 3 and len(parts[0]) == 4:
+        digits = f"{parts[0]}{parts[1]:0>2}{parts[2]:0>2}"
+    elif len(parts) >= 3 and len(parts[2]) == 4:
+        day, month = parts[0], parts[1]
+        if int(month) > 12 >= int(day):
+            day, month = month, day
+        digits = f"{parts[2]}{month:0>2}{day:0>2}"
+    if len(digits) != 8 or digits in _BAD_BIRTH or digits.startswith("0000"):
+        return ""
+    return digits
+
+
+@lru_cache(maxsize=100_000)
+def phone_digits(text: str) -> str:
+    """The national digits of a phone number, without extension; "" when missing or a placeholder."""
+    number = re.split(r"(?i)\s*(?:x|ext\.?|extension|#)\s*\d", text.strip())[0]
+    if number.startswith(("+", "00")):
+        try:
+            parsed = phonenumbers.parse("+" + number.lstrip("+0"), None)
+            digits = str(parsed.national_number)
+        except phonenumbers.NumberParseException:
+            digits = re.sub(r"\D", "", number)
+    else:
+        digits = re.sub(r"\D", "", number).lstrip("0")
+        if len(digits) == 11 and digits[0] == "1":
+            digits = digits[1:]
+    if len(digits) < 6 or len(set(digits)) <= 2 or digits in ("1234567", "12345678", "123456789", "1234567890"):
+        return ""
+    return digits[-10:]
+
+
+def email_text(text: str) -> str:
+    """An e-mail address in lower case; "" when missing or a placeholder."""
+    lowered = text.strip().lower().removeprefix("mailto:")
+    return "" if len(lowered) < 5 or _EMAIL_PLACEHOLDERS.match(lowered) else lowered
+
+
+@lru_cache(maxsize=200_000)
+def street_text(lines: tuple[str, ...]) -> str:
+    """``number|street`` of an address's lines; the line with a house number wins over a building's name."""
+    folded = [_UNIT.sub(" ", fold(re.sub(r"\b\d+\s*/\s*(?=\d)", " ", line))).split() for line in lines if line]
+    folded = [words for words in folded if words]
+    if not folded:
+        return ""
+    words = next((words for words in folded if words[0][0].isdigit() or words[-1][0].isdigit()), folded[0])
+    number = next((word for word in words if word[0].isdigit()), "")
+    name = [_STREET_WORDS.get(word, word) for word in words if word != number]
+    if len(name) > 1 and words[0] == "st":
+        name[0] = "saint"
+    joined = " ".join(name)
+    return f"{number}|{joined}" if joined and joined not in ("unknown", "none", "null", "homeless") else ""
+
+
+@lru_cache(maxsize=200_000)
+def place_text(postal_code: str, city: str) -> str:
+    """``post code|town``; "" when both are missing."""
+    code = _NOT_WORD.sub("", fold(postal_code))
+    if len(code) == 9 and code.isdigit():
+        code = code[:5]
+    if len(set(code)) <= 1:  # 0000, 99999
+        code = ""
+    town = fold(city.split(",")[0])
+    if town in ("unknown", "none", "null"):
+        town = ""
+    return f"{code}|{town}" if code or town else ""
+
+
+def identifier_text(identifier: Identifier) -> str:
+    """``system|VALUE`` with letters and digits only; "" for placeholders and what identifies no person."""
+    value = re.sub(r"[^0-9A-Z]", "", identifier.value.upper())
+    plain = value.lstrip("0")
+    if len(value) < 3 or len(set(value)) <= 1 or plain in ("", "123456789", "UNKNOWN", "NONE", "NULL"):
+        return ""
+    if identifier.type in _LOCAL_TYPES:
+        return ""
+    return f"{identifier.authority}|{value}"
+
+
+def _addresses(addresses: Sequence[Address]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    ordered = sorted(addresses, key=lambda item: item.use == "old")
+    streets = _distinct(street_text(item.lines or ((item.text,) if item.text else ())) for item in ordered)
+    return streets, _distinct(place_text(item.postal_code, item.city) for item in ordered)
+
+
+def features(demographics: Demographics, *, own: tuple[str, str] | None = None) -> Features:
+    """What is compared of a record; `own` is its local identifier as (authority, value)."""
+    given, surname = _names(demographics.names)
+    streets, places = _addresses(demographics.addresses)
+    if not places and demographics.birth_place is not None:
+        places = _distinct([place_text(demographics.birth_place.postal_code, demographics.birth_place.city)])
+    birth = birth_digits(demographics.birth_date)
+    own_key = ""
+    if own is not None:
+        own_key = identifier_text(Identifier(system=own[0], value=own[1]))
+    idents = _distinct(identifier_text(item) for item in demographics.identifiers)
+    return Features(
+        given=given,
+        surname=surname,
+        birth=(birth,) if birth else (),
+        sex=demographics.gender[:1] if demographics.gender in ("male", "female") else "",
+        streets=streets,
+        places=places,
+        phones=_distinct(
+            phone_digits(item.value) for item in demographics.telecoms if item.system in ("phone", "sms", "")
+        ),
+        emails=_distinct(email_text(item.value) for item in demographics.telecoms if item.system == "email"),
+        idents=tuple(item for item in idents if item != own_key),
+        own=(own_key,) if own_key else (),
+        occupation=fold(demographics.occupation),
+        multiple=bool(demographics.multiple_birth),
+    )

@@ -1,0 +1,338 @@
+"""Reads of the index for the exchange. Each function says how many statements it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import connection
+
+from hie.directory import queries as directory
+from hie.standards.facts import SubjectFacts
+from patients import golden as survivorship
+from patients import store
+from patients.deciding import person_scores
+from patients.demographics import (
+    Candidate,
+    DateMatch,
+    Demographics,
+    PatientQuery,
+    SourceRecordView,
+    StringMatch,
+    authority_of,
+)
+from patients.identifiers import HUB, survivor
+from patients.models import IdentityEvent
+from patients.normalise import features, fold, phone_digits
+
+_MAX_CANDIDATES = 50
+
+
+def source_records(person_id: UUID | str) -> list[SourceRecordView]:
+    """The records that belong to a person now, by authority and value; inactive ones and anchors too. 1 query."""
+    wanted = _uuid(person_id)
+    return store.views([wanted]).get(wanted, []) if wanted else []
+
+
+def source_records_of(person_ids: Iterable[UUID | str]) -> dict[UUID, list[SourceRecordView]]:
+    """As `source_records`, for several persons. 1 query."""
+    wanted = [found for found in map(_uuid, person_ids) if found]
+    return store.views(wanted) if wanted else {}
+
+
+def source_record(authority: str, value: str) -> SourceRecordView | None:
+    """The record that an identifier names, or None. 2 queries."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT l.person_id, i.id FROM patients_patientidentifier i JOIN patients_link l"  # noqa: S608
+            f" ON l.source_record_id = i.source_record_id AND {store.CURRENT} WHERE i.authority = %s AND i.value = %s",
+            [authority_of(authority), value],
+        )
+        row = cursor.fetchone()
+    if row is None:
+        return None
+    return next((view for view in store.views([row[0]])[row[0]] if view.identifier_pk == row[1]), None)
+
+
+def golden(records: Iterable[SourceRecordView]) -> Demographics:
+    """The surviving demographics of the given records only: what a caller who may see just these is shown. No query."""
+    return survivorship.survive(record for record in records if record.participant_id != HUB).demographics
+
+
+def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> list[Candidate]:
+    """Persons who may be the one described, most likely first, at most `limit`. 2 queries.
+
+    Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
+    and at most that where the twin or junior rule speaks. Whoever is certainly not is left out.
+    """
+    described = features(demographics)
+    near = [(item.record_id, item.person_id, item.features) for item in store.near(described)]
+    found = person_scores(store.scorer(), described, near)
+    return [
+        Candidate(
+            person_id=item.person_id,
+            score=round(item.bits, 3),
+            probability=item.probability,
+            grade=str(item.grade),
+            weights=dict(item.best.weights),
+            reasons=item.best.reasons,
+        )
+        for item in found[:limit]
+    ]
+
+
+def subject_facts(person_id: UUID | str) -> SubjectFacts | None:
+    """The person as consent sees it, or None when unknown; a merged id gives its survivor. 4 queries at most.
+
+    The jurisdiction is that of the participant of the earliest active record (its own or the nearest
+    ancestor's), else the hub's. `linked` are all ids that became this person by merge.
+    """
+    found = survivor(person_id)
+    if found is None:
+        return None
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "WITH RECURSIVE merged(id) AS (SELECT id FROM patients_person WHERE merged_into_id = %s"
+            " UNION SELECT p.id FROM patients_person p JOIN merged m ON p.merged_into_id = m.id)"
+            " SELECT id FROM merged",
+            [found],
+        )
+        linked = frozenset(str(row[0]) for row in cursor.fetchall())
+    records = [record for record in source_records(found) if record.participant_id != HUB]
+    shown = golden(records)
+    return SubjectFacts(
+        id=str(found),
+        birth_date=shown.birth_date or None,
+        jurisdiction=_jurisdiction(records),
+        linked=linked,
+        deceased=shown.deceased not in (None, False),
+    )
+
+
+def _jurisdiction(records: Sequence[SourceRecordView]) -> str:
+    active = sorted((r for r in records if r.active), key=lambda r: (r.created_at, r.source_record_id))
+    for record in active[:1]:
+        participant_id: str | None = record.participant_id
+        for _ in range(32):  # parents; bounded against a circle
+            facts = directory.participant(participant_id) if participant_id else None
+            if facts is None:
+                break
+            if facts.jurisdiction:
+                return facts.jurisdiction
+            participant_id = facts.part_of
+    return str(settings.HUB_JURISDICTION)
+
+
+def events(person_id: UUID | str, *, limit: int = 500) -> list[IdentityEvent]:
+    """What happened to a person's identity, newest first. 1 query."""
+    wanted = _uuid(person_id)
+    if wanted is None:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT seq FROM patients_identityevent WHERE person_id = %s OR other_person_id = %s"
+            " ORDER BY seq DESC LIMIT %s",
+            [wanted, wanted, limit],
+        )
+        seqs = [row[0] for row in cursor.fetchall()]
+    return list(IdentityEvent.objects.filter(seq__in=seqs).order_by("-seq"))
+
+
+class _Search:
+    """A PDQm search as one statement: an EXISTS per parameter over the person's active records."""
+
+    def __init__(self) -> None:
+        self.where: list[str] = []
+        self.values: list[Any] = []
+
+    def term(self, fields: Sequence[str], wanted: StringMatch) -> None:
+        """Any of the values in any of the fields, by the modifier of the parameter."""
+        clauses: list[str] = []
+        values: list[Any] = []
+        for value in wanted.values:
+            text = fold(value)
+            if not text:
+                continue
+            if wanted.modifier == "contains":
+                clauses.append("t.term LIKE %s")
+                values.append(f"%{_like(text)}%")
+            elif wanted.modifier == "exact":
+                clauses.append("t.term = %s")
+                values.append(text)
+            else:
+                # A range finds "starts with" in the C collation by the index alone.
+                clauses.append("(t.term >= %s AND t.term < %s)")
+                values += [text, _after(text)]
+        self._exists(fields, clauses, values)
+
+    def plain(self, fields: Sequence[str], terms: Sequence[str]) -> None:
+        """Any of these whole terms."""
+        self._exists(fields, ["t.term = ANY(%s)"] if terms else [], [list(terms)] if terms else [])
+
+    def starts(self, fields: Sequence[str], terms: Sequence[str]) -> None:
+        """Any term that begins with one of these."""
+        clauses = ["(t.term >= %s AND t.term < %s)"] * len(terms)
+        self._exists(fields, clauses, [bound for text in terms for bound in (text, _after(text))])
+
+    def birth(self, dates: Sequence[DateMatch]) -> None:
+        """Any of these dates, by prefix and precision."""
+        clauses: list[str] = []
+        values: list[Any] = []
+        for date in dates:
+            bounds = _bounds(date.value)
+            if bounds is None:
+                continue
+            low, high = bounds
+            clause, used = _date_clause(date.prefix, low, high)
+            clauses.append(clause)
+            values += used
+        self._exists(["birth"], clauses, values)
+
+    def _exists(self, fields: Sequence[str], clauses: Sequence[str], values: Sequence[Any]) -> None:
+        if not clauses:
+            self.where.append("false")
+            return
+        self.where.append(
+            "p.id IN (SELECT l.person_id FROM patients_searchterm t JOIN patients_link l"  # noqa: S608  # values bound
+            f" ON l.source_record_id = t.record_id AND {store.CURRENT}"
+            f" WHERE t.field = ANY(%s) AND ({' OR '.join(clauses)}))"
+        )
+        self.values += [list(fields), *values]
+
+
+def _like(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+
+
+def _after(text: str) -> str:
+    """The least text greater than every text that begins with this one."""
+    return text[:-1] + chr(ord(text[-1]) + 1)
+
+
+def _bounds(value: str) -> tuple[str, str] | None:
+    digits = value.split("T")[0].replace("-", "")
+    if not digits.isdigit() or len(digits) not in (4, 6, 8):
+        return None
+    return digits.ljust(8, "0"), digits.ljust(8, "9")
+
+
+def _date_clause(prefix: str, low: str, high: str) -> tuple[str, list[str]]:
+    """Stored dates are 8 digits with 00 for unknown parts, so a date's own span begins at itself."""
+    match prefix:
+        case "ne":
+            return "NOT (t.term BETWEEN %s AND %s)", [low, high]
+        case "lt" | "eb":
+            return "t.term < %s", [low]
+        case "le":
+            return "t.term <= %s", [high]
+        case "gt" | "sa":
+            return "t.term > %s", [high]
+        case "ge":
+            return "t.term >= %s", [low]
+        case "ap":
+            return "t.term BETWEEN %s AND %s", [str(int(low[:4]) - 1) + low[4:], str(int(high[:4]) + 1) + high[4:]]
+        case _:
+            return "t.term BETWEEN %s AND %s", [low, high]
+
+
+def search(query: PatientQuery) -> list[UUID]:
+    """Persons who fit every parameter, sorted by id, at most `query.limit`. 1 query; no criterion gives nobody.
+
+    A person fits when any of its active records has the value; what a caller may see of the person is for the
+    exchange to check again with `matches` on the demographics it is going to show.
+    """
+    ask = _Search()
+    if query.ids:
+        wanted = [found for found in map(_uuid, query.ids) if found]
+        ask.where.append("p.id = ANY(%s)")
+        ask.values.append(wanted)
+    for names, items in (
+        (("family",), query.family),
+        (("given",), query.given),
+        (("family", "given", "name"), query.name),
+        (("address", "city", "state", "country", "postal"), query.address),
+        (("city",), query.address_city),
+        (("state",), query.address_state),
+        (("country",), query.address_country),
+        (("postal",), query.address_postal_code),
+        (("maiden",), query.mothers_maiden_name),
+    ):
+        for item in items:
+            ask.term(names, item)
+    for telecoms, items in (
+        (("phone", "email"), query.telecom),
+        (("phone",), query.phone),
+        (("email",), query.email),
+    ):
+        for item in items:
+            ask.plain(telecoms, telecom_terms(item.values))
+    for dates in query.birth_dates:
+        ask.birth(dates)
+    if query.genders:
+        ask.plain(["gender"], query.genders)
+    for identifiers in query.identifiers:
+        _ask_identifiers(ask, query, identifiers)
+    if not ask.where:
+        return []
+    active = "" if query.active is None else " AND " + ("" if query.active else "NOT ") + _ACTIVE
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT p.id FROM patients_person p WHERE p.merged_into_id IS NULL AND {' AND '.join(ask.where)}{active}"  # noqa: S608  # clauses of this module, values bound
+            " ORDER BY p.id LIMIT %s",
+            [*ask.values, query.limit],
+        )
+        return [row[0] for row in cursor.fetchall()]
+
+
+_ACTIVE = (
+    "EXISTS (SELECT 1 FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608
+    f" AND r.status = 'active' AND r.participant_id <> 'hub' WHERE l.person_id = p.id AND {store.CURRENT})"
+)
+
+
+def telecom_terms(values: Iterable[str]) -> list[str]:
+    """The forms under which a telecom value may be stored: as sent, and the national digits."""
+    return [form for value in values for form in {value.strip().lower(), phone_digits(value)} if form]
+
+
+def _ask_identifiers(ask: _Search, query: PatientQuery, identifiers: Sequence[Any]) -> None:
+    clauses: list[str] = []
+    values: list[Any] = []
+    for item in identifiers:
+        if item.system is None:
+            clauses += ["i.value = %s"]
+            values += [item.value]
+        elif item.value:
+            clauses += ["(i.authority = %s AND i.value = %s)"]
+            values += [authority_of(item.system), item.value]
+        else:
+            clauses += ["i.authority = %s"]
+            values += [authority_of(item.system)]
+    stated = [
+        ("value", item.value) if item.system is None else ("identifier", f"{authority_of(item.system)}|{item.value}")
+        for item in identifiers
+        if item.value
+    ]
+    if not clauses:
+        ask.where.append("false")
+        return
+    # Local identifiers of any record (its own organization's namespace), and those that records state besides.
+    ask.where.append(
+        "p.id IN (SELECT l.person_id FROM patients_patientidentifier i JOIN patients_link l"  # noqa: S608
+        f" ON l.source_record_id = i.source_record_id AND {store.CURRENT} WHERE {' OR '.join(clauses)}"
+        " UNION SELECT l.person_id FROM patients_searchterm t JOIN patients_link l"
+        f" ON l.source_record_id = t.record_id AND {store.CURRENT}"
+        " JOIN unnest(%s::text[], %s::text[]) AS w(f, v) ON t.field = w.f AND t.term = w.v)"
+    )
+    ask.values += [*values, [field for field, _ in stated], [text for _, text in stated]]
+
+
+def _uuid(value: UUID | str) -> UUID | None:
+    if isinstance(value, UUID):
+        return value
+    try:
+        return UUID(value)
+    except ValueError:
+        return None

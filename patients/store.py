@@ -1,0 +1,217 @@
+"""The index's set-based SQL: candidates, blocking keys, search terms, golden records. For `patients` only."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+from uuid import UUID
+
+from django.db import connection
+from django.utils import timezone
+
+from hie.standards.demographics import Demographics, from_json
+from patients import blocking
+from patients.demographics import SourceRecordView
+from patients.golden import golden_json, survive
+from patients.matching import Model, Scorer, default_model
+from patients.models import MatchModel
+from patients.normalise import Features, birth_digits, fold, phone_digits, search_words
+
+CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
+_COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
+
+_CANDIDATES = f"""
+WITH wanted AS (SELECT * FROM unnest(%(coarse)s::bigint[], %(fine)s::bigint[]) AS w(coarse, fine)),
+chosen AS (
+  SELECT CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM patients_blockingkey b WHERE b.key = w.coarse
+                    LIMIT {_COARSE_LIMIT + 1}) c) <= {_COARSE_LIMIT} THEN w.coarse ELSE w.fine END AS key FROM wanted w),
+hits AS (
+  SELECT DISTINCT h.record_id FROM chosen c CROSS JOIN LATERAL (
+    SELECT b.record_id FROM patients_blockingkey b WHERE b.key = c.key ORDER BY b.record_id LIMIT {_COARSE_LIMIT}) h),
+people AS (
+  SELECT DISTINCT l.person_id FROM hits JOIN patients_link l ON l.source_record_id = hits.record_id AND {CURRENT}
+   WHERE hits.record_id <> %(record)s)
+SELECT r.id, l.person_id, v.normalised
+  FROM people JOIN patients_link l ON l.person_id = people.person_id AND {CURRENT}
+  JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
+  JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+ WHERE r.id <> %(record)s
+ ORDER BY r.id
+"""  # noqa: S608  # constants only
+
+_VIEWS = f"""
+SELECT l.person_id, r.id, i.id, r.participant_id, i.authority, i.value, r.status = 'active', v.version, v.raw,
+       r.created_at, v.received_at, r.updated_at, j.authority, j.value
+  FROM patients_link l
+  JOIN patients_sourcerecord r ON r.id = l.source_record_id
+  JOIN LATERAL (SELECT * FROM patients_patientidentifier p WHERE p.source_record_id = r.id ORDER BY p.id LIMIT 1) i ON true
+  LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+  LEFT JOIN LATERAL (SELECT * FROM patients_patientidentifier p WHERE p.source_record_id = r.replaced_by_id
+                     ORDER BY p.id LIMIT 1) j ON true
+ WHERE {CURRENT} AND l.person_id = ANY(%s)
+ ORDER BY i.authority, i.value, i.id
+"""  # noqa: S608  # constants only
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CandidateRecord:
+    """A record near the one asked about, and its person."""
+
+    record_id: int
+    person_id: UUID
+    features: Features
+
+
+def digest(raw: Mapping[str, Any]) -> bytes:
+    """What two messages must share to be one and the same: 16 bytes over the canonical JSON."""
+    canonical = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
+
+
+def lock(hashes: Iterable[int]) -> None:
+    """Hold these until the transaction ends; always taken in ascending order, so that no two feeds wait crosswise."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) o",
+            [list(hashes)],
+        )
+
+
+def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
+    """Every active record of the persons who share a blocking key with this one. 1 query."""
+    wanted = blocking.lookups(record)
+    if not wanted:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            _CANDIDATES,
+            {"coarse": [a for a, _ in wanted], "fine": [b for _, b in wanted], "record": record_id},
+        )
+        rows = cursor.fetchall()
+    return [
+        CandidateRecord(record_id=row[0], person_id=row[1], features=Features.from_json(_json(row[2]))) for row in rows
+    ]
+
+
+def _json(value: Any) -> Any:
+    return json.loads(value) if isinstance(value, str) else value
+
+
+def write_keys(record_id: int, record: Features) -> None:
+    """Replace a record's blocking keys. 2 statements."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
+        cursor.execute(
+            "INSERT INTO patients_blockingkey (key, record_id) SELECT DISTINCT k, %s::bigint FROM unnest(%s::bigint[]) k",
+            [record_id, blocking.hashes(record)],
+        )
+
+
+def terms(demographics: Demographics) -> list[tuple[str, str]]:
+    """What a record is found by in a search: (field, folded text), without repeats."""
+    out: list[tuple[str, str]] = []
+
+    def add(field: str, texts: Iterable[str]) -> None:
+        out.extend((field, word) for text in texts for word in search_words(text))
+
+    for name in demographics.names:
+        add("family", [name.family])
+        add("given", name.given)
+        add("name", [*name.prefix, *name.suffix, name.text])
+    for address in demographics.addresses:
+        add("address", [*address.lines, address.text, address.district])
+        add("city", [address.city])
+        add("state", [address.state])
+        add("country", [address.country])
+        add("postal", [address.postal_code])
+    for telecom in demographics.telecoms:
+        kind = "email" if telecom.system == "email" else "phone"
+        out += [(kind, value) for value in {telecom.value.strip().lower(), phone_digits(telecom.value)} if value]
+    add("maiden", [demographics.mothers_maiden_name])
+    if demographics.gender:
+        out.append(("gender", demographics.gender))
+    if demographics.birth_date:
+        out.append(("birth", birth_digits(demographics.birth_date) or demographics.birth_date))
+    out += [("identifier", f"{item.authority}|{item.value}") for item in demographics.identifiers if item.value]
+    out += [("value", item.value) for item in demographics.identifiers if item.value]
+    return list(dict.fromkeys((field, text[:400]) for field, text in out))
+
+
+def write_terms(record_id: int, demographics: Demographics) -> None:
+    """Replace a record's search terms. 2 statements."""
+    found = terms(demographics)
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
+        cursor.execute(
+            "INSERT INTO patients_searchterm (field, term, record_id)"
+            " SELECT f, t, %s::bigint FROM unnest(%s::text[], %s::text[]) AS w(f, t)",
+            [record_id, [field for field, _ in found], [text for _, text in found]],
+        )
+
+
+def drop_index(record_id: int) -> None:
+    """Take a record out of candidate search and search. 2 statements."""
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
+        cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
+
+
+def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
+    """The records of persons in their current version, anchors and inactive ones too. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VIEWS, [list(person_ids)])
+        rows = cursor.fetchall()
+    out: dict[UUID, list[SourceRecordView]] = defaultdict(list)
+    for row in rows:
+        out[row[0]].append(
+            SourceRecordView(
+                source_record_id=row[1],
+                identifier_pk=row[2],
+                participant_id=row[3],
+                authority=row[4],
+                value=row[5],
+                active=row[6],
+                version=row[7] or 1,
+                demographics=from_json(_json(row[8])) if row[8] is not None else Demographics(),
+                created_at=row[9],
+                updated_at=row[10] or row[11],
+                replaced_by=(row[12], row[13]) if row[12] is not None else None,
+            )
+        )
+    return dict(out)
+
+
+def refresh_golden(person_ids: Iterable[UUID]) -> None:
+    """Recompute the golden records of persons from their records. 2 statements whatever the number."""
+    wanted = sorted(set(person_ids))
+    records = views(wanted)
+    golden = [json.dumps(golden_json(survive(records.get(person_id, [])))) for person_id in wanted]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE patients_person p SET golden = w.golden, updated_at = %s"
+            " FROM unnest(%s::uuid[], %s::text[]) AS x(id, text), LATERAL (SELECT x.text::jsonb AS golden) w"
+            " WHERE p.id = x.id AND p.golden IS DISTINCT FROM w.golden",
+            [timezone.now(), wanted, golden],
+        )
+
+
+@lru_cache(maxsize=4)
+def _scorer(version: str) -> Scorer:
+    row = MatchModel.objects.filter(version=version).values_list("parameters", flat=True).first()
+    return Scorer(Model.from_json(row)) if row is not None else Scorer(default_model())
+
+
+def scorer() -> Scorer:
+    """The scorer of the active model, the built-in one when none is active. 1 query."""
+    version = MatchModel.objects.filter(status=MatchModel.Status.ACTIVE).values_list("version", flat=True).first()
+    return _scorer(version or "")
+
+
+def folded(text: str) -> str:
+    """How a search value is folded before it is asked."""
+    return fold(text)

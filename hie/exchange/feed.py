@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
@@ -111,6 +111,7 @@ def apply(
                 prepared.append((change, owner))
             access.may_submit(caller, prepared[-1][1])
         with transaction.atomic():
+            _lock(changes)
             done: list[Fed] = []
             for change, owner in prepared:
                 if isinstance(change, Revision):
@@ -153,9 +154,25 @@ def _owner(authority: str, caller: Caller, element: str) -> str:
     return owner
 
 
+def _lock(changes: Sequence[Change]) -> None:
+    """One message at a time for each record: what is kept of the former version must be the former version."""
+    names = set()
+    for change in changes:
+        pairs = (
+            [(change.authority, change.value)] if isinstance(change, Revision) else [change.survivor, change.subsumed]
+        )
+        names |= {f"exchange/record/{authority_of(authority)}|{value}" for authority, value in pairs}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(k) FROM"
+            " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY k) AS o",
+            [sorted(names)],
+        )
+
+
 def _revise(change: Revision, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
     authority = authority_of(change.authority)
-    current = _current(authority, change.value)
+    current = index.source_record(authority, change.value)
     if change.only_new and current is not None:
         return Fed(result=None, record=current, outcome="unchanged")
     if change.expected_version is not None:
@@ -182,7 +199,7 @@ def _revise(change: Revision, owner: str, caller: Caller, source: str, event: re
         detail=detail,
         action=_action(result),
     )
-    return Fed(result=result, record=_current(authority, change.value), outcome=result.outcome)
+    return Fed(result=result, record=index.source_record(authority, change.value), outcome=result.outcome)
 
 
 def _action(result: FeedResult) -> str:
@@ -206,9 +223,12 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
                     source=source,
                 )
             )
-    linking.resolve_duplicate(
-        survivor=survivor, subsumed=subsumed, actor=caller.user_id, reason="duplicate resolved by its issuer"
-    )
+    before = index.source_record(*subsumed)
+    if before is None or before.replaced_by != survivor:
+        surviving, duplicate = identifiers.resolve(*survivor), identifiers.resolve(*subsumed)
+        if surviving is None or duplicate is None or not surviving.active or not duplicate.active:
+            raise InvalidFeed("the survivor or the duplicate is itself replaced or removed", element=change.element)
+        linking.resolve_duplicate(surviving, duplicate, actor=caller.user_id, reason="duplicate resolved by its issuer")
     after = identifiers.resolve(*survivor)
     if after is not None:
         event.about(
@@ -216,7 +236,7 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
             patient_identifier=f"{system_of(survivor[0])}|{survivor[1]}",
             detail={"outcome": "replaced", "subsumed": f"{system_of(subsumed[0])}|{subsumed[1]}"},
         )
-    return Fed(result=None, record=_current(*survivor), outcome="replaced")
+    return Fed(result=None, record=index.source_record(*survivor), outcome="replaced")
 
 
 def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Demographics:
@@ -231,14 +251,6 @@ def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Dem
 
 def _empty(value: object) -> bool:
     return value is None or value == "" or value == () or value == {}
-
-
-def _current(authority: str, value: str) -> SourceRecordView | None:
-    found = identifiers.resolve(authority, value)
-    if found is None:
-        return None
-    views = index.source_records(found.person_id)
-    return next((view for view in views if view.source_record_id == found.source_record_id), None)
 
 
 def _own_view(demographics: Demographics, owner: str, element: str) -> Demographics:

@@ -27,8 +27,9 @@ from hie.standards.demographics import Demographics, Identifier, PatientQuery, a
 from hie.standards.facts import Caller, Operation
 from hie.trust import limits
 from patients import identifiers as index_identifiers
-from patients import linking
 from patients import queries as index
+from patients import store
+from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
 from patients.normalise import features
@@ -104,11 +105,7 @@ def find_patients(
         for domain in domains:
             if directory.authority_owner(domain) is None:
                 raise UnknownTargetDomain
-        wanted = _survivors(query.ids)
-        if query.ids and not wanted:
-            people: list[UUID] = []
-        else:
-            people = index.search(replace(query, ids=wanted, limit=min(query.limit, MAX_FOUND)))
+        people = _people(query)
         hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
         for person in access.demographics(caller, people, Operation.QUERY).values():
             patient = _known(person)
@@ -246,6 +243,12 @@ def restricted(patient: KnownPatient, domains: Sequence[str]) -> KnownPatient:
     return replace(patient, demographics=replace(patient.demographics, identifiers=kept))
 
 
+def own_person(authority: str, value: str) -> UUID | None:
+    """The person behind an identifier that its issuer has just fed; for the answer to a feed only."""
+    found = index_identifiers.resolve(authority, value)
+    return found.person_id if found is not None else None
+
+
 def hub_identifier(person_id: UUID) -> Identifier:
     """The person's identifier in the hub's own domain."""
     return Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=str(person_id), type="PI", use="usual")
@@ -289,18 +292,20 @@ def _as_seen(
     What only a hidden record has in common with the question must neither bring the person up nor grade it.
     """
     grade, score, reasons = Grade(candidate.grade), candidate.probability, candidate.reasons
-    if person.verdict.denied:
-        scorer, question = linking.active_scorer(), features(asked)
-        seen = max(
+    if any(row.record.participant_id != directory.HUB for row, _ in person.verdict.denied):
+        seen = person_scores(
+            store.scorer(),
+            features(asked),
             (
-                scorer.score(question, features(r.demographics, own=(r.authority, r.value)))
+                (r.source_record_id, person.person_id, features(r.demographics, own=(r.authority, r.value)))
                 for r in person.records
                 if r.active and r.participant_id != directory.HUB
             ),
-            key=lambda pair: pair.score,
         )
-        score, reasons = min(score, seen.probability), seen.reasons
-        grade = max(grade, seen.grade, key=_GRADES.index)
+        if not seen:
+            return None
+        score, reasons = min(score, seen[0].probability), seen[0].best.reasons
+        grade = max(grade, seen[0].grade, key=_GRADES.index)
     if grade is Grade.CERTAINLY_NOT:
         return None
     return Matched(patient=patient, score=score, grade=grade.value, reasons=reasons)
@@ -325,6 +330,30 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
         if query.identifiers and r.participant_id == directory.HUB
     ]
     return patient_filter.holds(query, records, [*patient.demographics.identifiers, *replaced, *merged])
+
+
+def _people(query: PatientQuery) -> list[UUID]:
+    """Whom the index finds over all records. The hub's own identifiers are person ids, whether or not a row holds them."""
+    ids: set[str] | None = set(_survivors(query.ids)) if query.ids else None
+    identifiers = []
+    for either in query.identifiers:
+        if not all(m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for m in either):
+            identifiers.append(either)
+        elif not any(m.value == "" for m in either):  # a whole domain that everybody is in excludes nobody
+            found = (_person_behind(settings.HUB_ASSIGNING_AUTHORITY, m.value, logical=False) for m in either)
+            named = {str(person_id) for person_id in found if person_id is not None}
+            ids = named if ids is None else ids & named
+    if ids is not None and not ids:
+        return []
+    return index.search(
+        replace(
+            query,
+            ids=tuple(sorted(ids or ())),
+            identifiers=tuple(identifiers),
+            active=None,
+            limit=min(query.limit, MAX_FOUND),
+        )
+    )
 
 
 def _survivors(ids: Sequence[str]) -> tuple[str, ...]:

@@ -1,0 +1,393 @@
+"""Patient: Patient Demographics Query [ITI-78] and Patient Identity Feed FHIR [ITI-104].
+
+Source: IHE PDQm 3.2.0, PIXm 3.1.0; spec/fhir.md 2.1 and 2.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from django.utils.http import http_date
+
+from hie.exchange import feed, identity
+from hie.exchange.errors import UnknownTargetDomain
+from hie.faces.fhir import bundle, match, outcome, pix
+from hie.faces.fhir.errors import FhirSyntax, InvalidSearch, MultipleMatches, ProfileViolation, VersionConflict
+from hie.faces.fhir.http import Answer, FhirRequest, stored
+from hie.faces.fhir.outcome import Issue
+from hie.faces.fhir.people_codec import patient_json, record_json
+from hie.faces.fhir.resources import (
+    ID_PARAM,
+    LAST_UPDATED_PARAM,
+    Interaction,
+    OperationDefinition,
+    Param,
+    ParamType,
+    Resource,
+)
+from hie.faces.fhir.search import Criterion, DateValue, Query, date_matches
+from hie.standards import fhir, fhir_patient
+from hie.standards.demographics import DateMatch, Demographics, IdentifierMatch, PatientQuery, StringMatch, authority_of
+from hie.standards.fhir import Problem
+
+_SP = "http://hl7.org/fhir/SearchParameter/"
+_TEXT = frozenset({"exact", "contains"})
+_ETAG = re.compile(r'(?:W/)?"([^"]+)"\Z')
+
+
+def search(request: FhirRequest) -> Answer:
+    """Patient Demographics Query [ITI-78]."""
+    query = request.query
+    asked, domains = patient_query(query)
+    page = bundle.page_of(query, request.caller, now=request.now)
+    try:
+        found = identity.find_patients(
+            asked,
+            request.caller,
+            domains=domains,
+            after=page.after[0] if page.after else "",
+            count=query.count if query.summary != "count" else 0,
+            keep=_updated(query),
+            raw_query=f"Patient?{query.raw}",
+        )
+    except UnknownTargetDomain as error:
+        issue = Issue(severity="warning", code="not-found", diagnostics=str(error))
+        return Answer(status=404, resource=outcome.outcome([issue]))
+    entries = [
+        bundle.Entry(full_url=f"{request.url}/{patient.person_id}", resource=patient_json(patient))
+        for patient in found.patients
+    ]
+    following = ""
+    if found.more and found.patients:
+        following = bundle.page_token(query, request.caller, page, [str(found.patients[-1].person_id)])
+    return Answer(resource=bundle.searchset(request.url, query, entries, total=found.total, next_token=following))
+
+
+def read(request: FhirRequest) -> Answer:
+    """One patient as the caller may see it; a merged one with its link to the survivor."""
+    patient = identity.read_patient(request.id, request.caller)
+    version = str(patient.version)
+    headers = {"ETag": f'W/"{version}"', "Last-Modified": http_date(patient.updated_at.timestamp())}
+    if _version_named(request.http.headers.get("If-None-Match", "")) == version:
+        return Answer(status=304, headers=headers)
+    return Answer(resource=patient_json(patient), headers=headers)
+
+
+def put(request: FhirRequest) -> Answer:
+    """Patient Identity Feed FHIR [ITI-104]: add, revise, resolve a duplicate."""
+    system, value = _criterion(request.query)
+    resource = request.resource_body
+    demographics = fhir_patient.from_fhir(resource)
+    _check_profile(resource, demographics, system, value)
+    raw = request.raw
+    subsumed_by = _survivor(resource)
+    if subsumed_by is not None:
+        change = feed.Duplicate(
+            survivor=subsumed_by, subsumed=(authority_of(system), value), element="Patient.link[0].other.identifier"
+        )
+        fed = feed.resolve_duplicate(change, request.caller, raw=raw)
+        if fed.record is None:
+            raise FhirSyntax("the survivor cannot be resolved", element="Patient.link[0].other.identifier")
+        survivor = identity.own_person(*subsumed_by)
+        body = {**resource, "id": str(survivor), "link": resource["link"]}
+        return stored(
+            request,
+            body,
+            status=200,
+            location=f"Patient/{survivor}",
+            version=str(fed.record.version),
+            last_updated=fed.record.updated_at,
+        )
+    revision = feed.Revision(
+        authority=authority_of(system),
+        value=value,
+        demographics=demographics,
+        expected_version=_expected(request),
+    )
+    fed = feed.feed(revision, request.caller, raw=raw)
+    assert fed.result is not None
+    assert fed.record is not None
+    answer = stored(
+        request,
+        record_json(fed.record, fed.result.person_id),
+        status=201 if fed.result.created else 200,
+        location=f"Patient/{fed.result.person_id}",
+        version=str(fed.result.version),
+        last_updated=fed.record.updated_at,
+    )
+    if fed.outcome == "quarantined":
+        note = "the revision describes another person than before; it is kept aside until somebody has looked"
+        issue = Issue(severity="warning", code="business-rule", diagnostics=note, expression="Patient")
+        answer.resource = outcome.outcome([issue])
+    return answer
+
+
+def delete(request: FhirRequest) -> Answer:
+    """Patient Identity Feed FHIR [ITI-104]: remove. The same answer when there was nothing to remove."""
+    system, value = _criterion(request.query)
+    feed.remove(authority_of(system), value, request.caller, raw=f"DELETE Patient?{request.query.raw}")
+    return Answer(status=204)
+
+
+def patient_query(query: Query) -> tuple[PatientQuery, tuple[str, ...]]:
+    """The search as values, and the domains whose identifiers alone are asked for.
+
+    Raises:
+        InvalidSearch: nothing that narrows the search.
+    """
+    narrowing = [c for c in query.criteria if c.name not in ("_lastUpdated", "active")]
+    if not narrowing:
+        raise InvalidSearch("name at least one parameter that says who is looked for")
+    identifiers: list[tuple[IdentifierMatch, ...]] = []
+    domains: list[str] = []
+    for criterion in query.all("identifier"):
+        tokens = [v for v in criterion.values if isinstance(v, fhir.Token)]
+        identifiers.append(tuple(IdentifierMatch(system=t.system, value=t.code) for t in tokens))
+        if all(t.system and t.code == "" for t in tokens):
+            domains += [str(t.system) for t in tokens]
+    asked = PatientQuery(
+        ids=_ids(query),
+        family=_strings(query, "family"),
+        given=_strings(query, "given"),
+        name=_strings(query, "name"),
+        identifiers=tuple(identifiers),
+        birth_dates=tuple(
+            tuple(DateMatch(value=_bare(part), prefix=_prefix(part)) for part in fhir.split_escaped(c.raw, ",") if part)
+            for c in query.all("birthdate")
+        ),
+        genders=_genders(query),
+        telecom=_contacts(query, "telecom"),
+        phone=_contacts(query, "phone"),
+        email=_contacts(query, "email"),
+        address=_strings(query, "address"),
+        address_city=_strings(query, "address-city"),
+        address_state=_strings(query, "address-state"),
+        address_country=_strings(query, "address-country"),
+        address_postal_code=_strings(query, "address-postalcode"),
+        mothers_maiden_name=_strings(query, "mothersMaidenName"),
+        active=_active(query),
+    )
+    return asked, tuple(dict.fromkeys(domains))
+
+
+def _ids(query: Query) -> tuple[str, ...]:
+    found: set[str] | None = None
+    for criterion in query.all("_id"):
+        codes = {t.code for t in criterion.values if isinstance(t, fhir.Token)}
+        found = codes if found is None else found & codes
+    if found is None:
+        return ()
+    return tuple(sorted(found)) or ("-",)  # an id that nobody has: two different ones were asked for at once
+
+
+def _strings(query: Query, name: str) -> tuple[StringMatch, ...]:
+    return tuple(StringMatch(values=tuple(str(v) for v in c.values), modifier=c.modifier) for c in query.all(name))
+
+
+def _contacts(query: Query, name: str) -> tuple[StringMatch, ...]:
+    return tuple(
+        StringMatch(values=tuple(t.code for t in c.values if isinstance(t, fhir.Token))) for c in query.all(name)
+    )
+
+
+def _genders(query: Query) -> tuple[str, ...]:
+    found: list[str] | None = None
+    for criterion in query.all("gender"):
+        codes = [t.code for t in criterion.values if isinstance(t, fhir.Token)]
+        if any(code not in ("male", "female", "other", "unknown") for code in codes):
+            raise InvalidSearch("gender is one of male, female, other, unknown", element="gender")
+        found = codes if found is None else [code for code in found if code in codes]
+    return tuple(found) if found else (() if found is None else ("-",))
+
+
+def _active(query: Query) -> bool | None:
+    wanted: set[str] | None = None
+    for criterion in query.all("active"):
+        codes = {t.code for t in criterion.values if isinstance(t, fhir.Token)}
+        if codes - {"true", "false"}:
+            raise InvalidSearch("active is true or false", element="active")
+        wanted = codes if wanted is None else wanted & codes
+    if wanted is None or wanted == {"true", "false"}:
+        return None
+    return wanted == {"true"}
+
+
+def _prefix(part: str) -> str:
+    return part[:2] if part[:2] in fhir.PREFIXES else "eq"
+
+
+def _bare(part: str) -> str:
+    text = part[2:] if part[:2] in fhir.PREFIXES else part
+    return text.split("T")[0]
+
+
+def _updated(query: Query) -> Callable[[identity.KnownPatient], bool] | None:
+    criteria: list[Criterion] = list(query.all("_lastUpdated"))
+    if not criteria:
+        return None
+
+    def keep(patient: identity.KnownPatient) -> bool:
+        instant = fhir.interval(fhir.instant_text(patient.updated_at))
+        return all(any(isinstance(v, DateValue) and date_matches(v, instant) for v in c.values) for c in criteria)
+
+    return keep
+
+
+def _criterion(query: Query) -> tuple[str, str]:
+    """System and value of the one ``identifier=system|value`` that names the record.
+
+    Raises:
+        InvalidSearch: there is none, or it is not of this form. MultipleMatches: it names several.
+    """
+    tokens = [t for c in query.all("identifier") for t in c.values if isinstance(t, fhir.Token)]
+    if not tokens or any(c.name != "identifier" for c in query.criteria) or query.ignored:
+        raise InvalidSearch("the feed names the record as identifier=system|value", element="identifier")
+    if len(tokens) > 1:
+        raise MultipleMatches("the feed names one record", element="identifier")
+    token = tokens[0]
+    if not token.system or not token.code:
+        raise InvalidSearch("identifier needs system and value", element="identifier")
+    return token.system, token.code
+
+
+def _check_profile(resource: dict[str, Any], demographics: Demographics, system: str, value: str) -> None:
+    """IHE.PDQm.Patient as fed: identifier and name, nothing that modifies the meaning, the identifier of the query.
+
+    Raises:
+        ProfileViolation: with every problem. FhirSyntax: the identifiers of query and body differ.
+    """
+    problems: list[Problem] = []
+    if not demographics.identifiers:
+        problems.append(Problem(expression="Patient.identifier", message="at least one is needed", code="required"))
+    for index, item in enumerate(demographics.identifiers):
+        if not item.system or not item.value:
+            where = f"Patient.identifier[{index}]"
+            problems.append(Problem(expression=where, message="system and value are needed", code="required"))
+    if not demographics.names and not _has_absent_reason(resource):
+        problems.append(Problem(expression="Patient.name", message="at least one is needed", code="required"))
+    for index, name in enumerate(demographics.names):
+        if not (name.family or any(name.given) or name.text or _reason(name.extra)):
+            where = f"Patient.name[{index}]"
+            problems.append(Problem(expression=where, message="family, given or text is needed", code="required"))
+    for element in ("modifierExtension", "implicitRules"):
+        if element in resource:
+            message = "not understood here, and may not be ignored"
+            problems.append(Problem(expression=f"Patient.{element}", message=message, code="invariant"))
+    if "link" in resource and "active" not in resource:
+        problems.append(Problem(expression="Patient.active", message="needed beside link", code="required"))
+    if problems:
+        raise ProfileViolation(problems)
+    if not any(item.authority == authority_of(system) and item.value == value for item in demographics.identifiers):
+        raise FhirSyntax("the body does not carry the identifier of the query", element="Patient.identifier")
+
+
+def _has_absent_reason(resource: dict[str, Any]) -> bool:
+    return any(_reason({"extension": item.get("extension", [])}) for item in resource.get("_name", []) if item)
+
+
+def _reason(extra: Any) -> bool:
+    return any(
+        str(extension.get("url", "")).endswith("/data-absent-reason") for extension in extra.get("extension", ())
+    )
+
+
+def _survivor(resource: dict[str, Any]) -> tuple[str, str] | None:
+    """The survivor's identifier when the body says that this record is replaced by another.
+
+    Raises:
+        ProfileViolation: a link that is not exactly one ``replaced-by`` with an identifier, or on an active record.
+    """
+    replaced = [item for item in resource.get("link", ()) if item.get("type") == "replaced-by"]
+    if not replaced:
+        return None
+    identifier = (replaced[0].get("other") or {}).get("identifier") or {}
+    where = "Patient.link"
+    problems: list[Problem] = []
+    if len(replaced) > 1:
+        problems.append(Problem(expression=where, message="one survivor only", code="invariant"))
+    if resource.get("active") is not False:
+        message = "a replaced record has active=false"
+        problems.append(Problem(expression="Patient.active", message=message, code="invariant"))
+    if not identifier.get("system") or not identifier.get("value"):
+        message = "the survivor is named by an identifier with system and value"
+        problems.append(Problem(expression=f"{where}[0].other.identifier", message=message, code="required"))
+    if problems:
+        raise ProfileViolation(problems)
+    return authority_of(identifier["system"]), identifier["value"]
+
+
+def _expected(request: FhirRequest) -> int | None:
+    header = request.http.headers.get("If-Match", "")
+    if not header:
+        return None
+    named = _version_named(header)
+    if not named.isdigit():
+        raise VersionConflict("If-Match names no version of this record", element="If-Match")
+    return int(named)
+
+
+def _version_named(header: str) -> str:
+    found = _ETAG.match(header.strip())
+    return found[1] if found else ""
+
+
+def _strings_of(names: Iterable[str]) -> tuple[Param, ...]:
+    return tuple(
+        Param(name=name, type=ParamType.STRING, definition=f"{_SP}individual-{name}", modifiers=_TEXT) for name in names
+    )
+
+
+_NONE: frozenset[str] = frozenset()
+PARAMS = (
+    ID_PARAM,
+    LAST_UPDATED_PARAM,
+    Param(name="identifier", type=ParamType.TOKEN, definition=f"{_SP}Patient-identifier", modifiers=_NONE),
+    Param(name="active", type=ParamType.TOKEN, definition=f"{_SP}Patient-active", modifiers=_NONE),
+    Param(name="name", type=ParamType.STRING, definition=f"{_SP}Patient-name", modifiers=_TEXT),
+    Param(name="birthdate", type=ParamType.DATE, definition=f"{_SP}individual-birthdate", modifiers=_NONE),
+    Param(name="gender", type=ParamType.TOKEN, definition=f"{_SP}individual-gender", modifiers=_NONE),
+    Param(name="telecom", type=ParamType.TOKEN, definition=f"{_SP}individual-telecom", modifiers=_NONE),
+    Param(name="phone", type=ParamType.TOKEN, definition=f"{_SP}individual-phone", modifiers=_NONE),
+    Param(name="email", type=ParamType.TOKEN, definition=f"{_SP}individual-email", modifiers=_NONE),
+    *_strings_of(
+        ("family", "given", "address", "address-city", "address-country", "address-postalcode", "address-state")
+    ),
+    Param(
+        name="mothersMaidenName",
+        type=ParamType.STRING,
+        definition="http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-mothersMaidenName",
+        modifiers=_TEXT,
+    ),
+)
+
+RESOURCE = Resource(
+    type="Patient",
+    profile="https://profiles.ihe.net/ITI/PDQm/StructureDefinition/IHE.PDQm.Patient",
+    instantiates=(
+        "https://profiles.ihe.net/ITI/PDQm/CapabilityStatement/IHE.PDQm.Supplier",
+        "https://profiles.ihe.net/ITI/PIXm/CapabilityStatement/IHE.PIXm.Manager",
+    ),
+    read=Interaction(handler=read, verb="r", transactions=("ITI-78",)),
+    search=Interaction(handler=search, verb="s", transactions=("ITI-78",)),
+    conditional_update=Interaction(handler=put, verb="u", transactions=("ITI-104",), body="json"),
+    conditional_delete=Interaction(handler=delete, verb="d", transactions=("ITI-104",)),
+    params=PARAMS,
+    sorts=("_id",),
+    operations=(
+        OperationDefinition(
+            name="match",
+            definition="https://profiles.ihe.net/ITI/PDQm/OperationDefinition/PDQmMatch",
+            interaction=Interaction(
+                handler=match.match, verb="s", transactions=("ITI-119",), body="json", lenient=True
+            ),
+        ),
+        OperationDefinition(
+            name="ihe-pix",
+            definition="https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
+            methods=("GET",),
+            interaction=Interaction(handler=pix.pix, verb="s", transactions=("ITI-83",)),
+        ),
+    ),
+)

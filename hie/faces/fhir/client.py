@@ -25,10 +25,13 @@ from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller, EndpointFacts
 from hie.standards.fhir_patient import to_fhir
 from hie.trust import clients
+from hie.trust.errors import PeerRefused
 
 MAX_BODY = 16 * 1024 * 1024
 MAX_PAGES = 20
 MAX_DOCUMENTS = 2000
+TOKEN_WAIT_S = 120.0
+"""The question's own time limit ends the wait; a slow token is a late answer, not a refusal."""
 MAX_CONTENT = 4 * 1024 * 1024 * 1024
 SPOOL = 4 * 1024 * 1024
 REFUSALS = frozenset({401, 403, 429})
@@ -52,13 +55,15 @@ class FhirCommunity:
     async def ask(self, endpoint: EndpointFacts, question: Question, *, session: aiohttp.ClientSession) -> Answer:
         """Find the patient there by demographics, then list the documents that fit the filter."""
         try:
-            token = await clients.token_for_async(endpoint, question.caller, session)
+            token = await clients.token_for_async(
+                session, endpoint, question.caller.purpose or "", question.caller, timeout_s=TOKEN_WAIT_S
+            )
             patient_id = await self._patient(endpoint, question.demographics, token, session)
             if patient_id is None:
                 return Answer(outcome=Outcome.NOTHING)
             documents = await self._documents(endpoint, patient_id, question.filter, token, session)
-        except clients.TokenRefused:
-            return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
+        except PeerRefused as error:
+            return _without_token(error)
         except PeerError as error:
             return error.answer
         return Answer(outcome=Outcome.ANSWERED if documents else Outcome.NOTHING, documents=tuple(documents))
@@ -145,13 +150,25 @@ class FhirCommunity:
                         raise RemoteUnavailable(name, "the document is larger than this hub carries")
                     spool.write(chunk)
                 content_type = response.headers.get("content-type", "application/octet-stream")
-        except (httpx.HTTPError, clients.TokenRefused) as error:
+        except (httpx.HTTPError, PeerRefused) as error:
             spool.close()
             raise RemoteUnavailable(name, "the community did not give the document") from error
         except RemoteUnavailable:
             spool.close()
             raise
         return RemoteContent(content_type=content_type, chunks=_read(spool))
+
+
+def _without_token(error: PeerRefused) -> Answer:
+    """What it means that a peer gave no token: it is away, too slow, says no, or talks nonsense."""
+    cause = error.__cause__
+    if isinstance(cause, TimeoutError):
+        return Answer(outcome=Outcome.LATE, message="No answer by the deadline.", cause="timeout")
+    if isinstance(cause, aiohttp.ClientConnectionError | OSError):
+        return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
+    if " answered 4" in error.reason:
+        return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
+    return Answer(outcome=Outcome.ERROR, message="The community's answer could not be read.", cause="token-garbage")
 
 
 def _read(spool: IO[bytes]) -> Iterator[bytes]:

@@ -1,0 +1,6 @@
+"""Paths below `/my/`."""
+
+from django.urls import URLPattern, URLResolver
+
+app_name = "portal"
+urlpatterns: list[URLPattern | URLResolver] = []

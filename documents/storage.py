@@ -2,8 +2,7 @@
 
 A store knows opaque keys and bytes, nothing of documents. An object appears whole or not at all:
 `Writer.commit` makes it visible, `abort` leaves nothing (what a crash leaves is swept by age).
-Chosen by ``settings.DOCUMENT_STORAGE``: ``{"backend": "folder", "path": …}`` (default: ``documents`` in the
-data folder) or ``{"backend": "s3", "bucket", "endpoint_url"?, "region"?, "prefix"?, "access_key"?, "secret_key"?}``.
+Chosen by ``settings.DOCUMENT_STORE``: ``folder`` (``DOCUMENT_DIR``) or ``s3`` (``S3_BUCKET``, ``S3_ENDPOINT_URL`` …).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import re
 import uuid
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -70,20 +70,43 @@ def new_key(blob_id: uuid.UUID) -> str:
 
 def store() -> Store:
     """The configured store."""
-    configured = getattr(settings, "DOCUMENT_STORAGE", None) or {}
-    return _store(tuple(sorted((str(k), str(v)) for k, v in configured.items() if v)), str(settings.DATA_DIR))
+    kind = getattr(settings, "DOCUMENT_STORE", "folder")
+    if kind == "folder":
+        return _folder_store(str(getattr(settings, "DOCUMENT_DIR", None) or Path(settings.DATA_DIR) / "documents"))
+    if kind == "s3":
+        return _s3_store(
+            S3Options(
+                bucket=settings.S3_BUCKET,
+                endpoint_url=getattr(settings, "S3_ENDPOINT_URL", "") or None,
+                region=getattr(settings, "S3_REGION", "") or "us-east-1",
+                access_key=getattr(settings, "S3_ACCESS_KEY_ID", "") or None,
+                secret_key=getattr(settings, "S3_SECRET_ACCESS_KEY", "") or None,
+                prefix=getattr(settings, "S3_PREFIX", "").strip("/"),
+            )
+        )
+    raise ImproperlyConfigured(f"document store {kind!r} is neither folder nor s3")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class S3Options:
+    """Where a bucket is and how to get in; None leaves it to the platform's own credentials."""
+
+    bucket: str
+    endpoint_url: str | None = None
+    region: str = "us-east-1"
+    access_key: str | None = None
+    secret_key: str | None = None
+    prefix: str = ""
 
 
 @lru_cache(maxsize=8)
-def _store(configured: tuple[tuple[str, str], ...], data_dir: str) -> Store:
-    options = dict(configured)
-    match options.get("backend", "folder"):
-        case "folder":
-            return FolderStore(Path(options.get("path") or Path(data_dir) / "documents"))
-        case "s3":
-            return S3Store(options)
-        case other:
-            raise ImproperlyConfigured(f"document storage {other!r} is neither folder nor s3")
+def _folder_store(path: str) -> Store:
+    return FolderStore(Path(path))
+
+
+@lru_cache(maxsize=8)
+def _s3_store(options: S3Options) -> Store:
+    return S3Store(options)
 
 
 class FolderStore:
@@ -164,18 +187,18 @@ class _FileWriter:
 class S3Store:
     """Objects of a bucket; anything over 8 MiB goes up in parts."""
 
-    def __init__(self, options: dict[str, str]) -> None:
+    def __init__(self, options: S3Options) -> None:
         import boto3  # half a second to import: only where it is used
         from botocore.config import Config
 
-        self.bucket = options["bucket"]
-        self.prefix = options.get("prefix", "").strip("/")
+        self.bucket = options.bucket
+        self.prefix = options.prefix
         self.client = boto3.client(
             "s3",
-            endpoint_url=options.get("endpoint_url"),
-            region_name=options.get("region", "us-east-1"),
-            aws_access_key_id=options.get("access_key"),
-            aws_secret_access_key=options.get("secret_key"),
+            endpoint_url=options.endpoint_url,
+            region_name=options.region,
+            aws_access_key_id=options.access_key,
+            aws_secret_access_key=options.secret_key,
             config=Config(connect_timeout=5, read_timeout=30, retries={"max_attempts": 3, "mode": "standard"}),
         )
 

@@ -22,6 +22,7 @@ from hie.standards.errors import MalformedContent
 
 MiB = 1 << 20
 _PROLOG = 256 * 1024  # a first element must come within so many bytes
+Element = etree._Element
 _ENCODINGS = re.compile(
     rb"(utf-?8|us-ascii|ascii|iso-?8859-?\d{1,2}|iso_8859-\d{1,2}|latin-?[1-9]|windows-125\d|cp125\d|utf-?16(le|be)?)",
     re.IGNORECASE,

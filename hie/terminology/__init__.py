@@ -1,1 +1,5 @@
-"""Code systems, value sets, the affinity domain."""
+"""Code sets: what codes document metadata may carry.
+
+Owns the affinity domain's sets and their modes. Refuses to know documents, patients or callers:
+it is asked about an attribute, a code and a scheme, and answers with a verdict.
+"""

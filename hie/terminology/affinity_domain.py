@@ -1,0 +1,140 @@
+"""The affinity domain: which codes document metadata may carry.
+
+Nothing loaded, nothing checked. A set in mode ``enforce`` refuses a code outside it, ``warn`` lets it pass with a
+warning, ``off`` does not look.
+
+Source: spec/xds.md 4 (4) and 11 (IHE ITI TF-3 4.2.3.1.2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from django.db import transaction
+from django.utils import timezone
+
+from hie.standards import oids, xml
+from hie.standards.errors import HubError
+from hie.terminology.models import Code, CodeSet
+
+
+class Verdict(StrEnum):
+    """What the affinity domain says of a code."""
+
+    ACCEPTED = "accepted"
+    WARN = "warn"
+    REFUSED = "refused"
+
+
+class InvalidCodeFile(HubError):
+    """A file of code sets cannot be used; nothing was loaded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A code of an attribute; the scheme is a URI, "" for a media type."""
+
+    attribute: str
+    code: str
+    scheme: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedSet:
+    """One set of a file: how many codes it has now, and how many of them are new."""
+
+    attribute: str
+    codes: int
+    added: int
+    retired: int
+
+
+def check(asked: Iterable[Asked]) -> dict[Asked, Verdict]:
+    """What the affinity domain says of each code. At most two statements whatever the count."""
+    wanted = set(asked)
+    modes = dict(CodeSet.objects.exclude(mode=CodeSet.Mode.OFF).values_list("attribute", "mode"))
+    looked_up = {item for item in wanted if item.attribute in modes}
+    known: set[tuple[str, str, str]] = set()
+    if looked_up:
+        known = set(
+            Code.objects.filter(
+                code_set__attribute__in={item.attribute for item in looked_up},
+                code__in={_essence(item) for item in looked_up},
+                active=True,
+            ).values_list("code_set__attribute", "code", "scheme")
+        )
+    verdicts: dict[Asked, Verdict] = {}
+    for item in wanted:
+        if item not in looked_up or (item.attribute, _essence(item), item.scheme) in known:
+            verdicts[item] = Verdict.ACCEPTED
+        else:
+            verdicts[item] = Verdict.REFUSED if modes[item.attribute] == CodeSet.Mode.ENFORCE else Verdict.WARN
+    return verdicts
+
+
+def load(data: bytes, *, source: str, mode: str = CodeSet.Mode.ENFORCE) -> list[LoadedSet]:
+    """Replace the sets that a file names; those it does not name stay.
+
+    The file is ``CodeType[@name]/Code[@code][@codingScheme][@display]`` as the IHE test tools use it. Codes no
+    longer in the file are retired, not deleted. A set that exists keeps its mode.
+
+    Raises:
+        MalformedContent, InvalidCodeFile: nothing was loaded.
+    """
+    root = xml.parse(data)
+    sets: dict[str, dict[tuple[str, str], str]] = {}
+    for code_type in root.iter("{*}CodeType"):
+        attribute = (code_type.get("name") or "").strip()
+        if not attribute:
+            raise InvalidCodeFile(f"a CodeType has no name at line {code_type.sourceline}", element="CodeType/@name")
+        codes = sets.setdefault(attribute, {})
+        for code in code_type.iter("{*}Code"):
+            codes.update(_codes(code, attribute))
+    if not any(sets.values()):
+        raise InvalidCodeFile("the file holds no CodeType with codes", element="CodeType")
+    with transaction.atomic():
+        return [_replace(attribute, codes, source, mode) for attribute, codes in sorted(sets.items())]
+
+
+def _codes(element: xml.Element, attribute: str) -> Mapping[tuple[str, str], str]:
+    value = (element.get("code") or "").strip()
+    if not value:
+        raise InvalidCodeFile(f"a Code has no code at line {element.sourceline}", element="Code/@code")
+    display = (element.get("display") or "").strip()
+    if attribute == "mimeType":
+        return {(value.lower(), ""): display}
+    schemes = {
+        oids.scheme_uri(text) for name in ("codingScheme", "system") if (text := (element.get(name) or "").strip())
+    }
+    if not schemes:
+        raise InvalidCodeFile(f"a Code has no codingScheme at line {element.sourceline}", element="Code/@codingScheme")
+    # Files name a scheme by OID and by URI; where the two are not known to be one, either is accepted.
+    return {(value, scheme): display for scheme in schemes}
+
+
+def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, mode: str) -> LoadedSet:
+    row, _ = CodeSet.objects.get_or_create(attribute=attribute, defaults={"mode": mode})
+    row.source, row.loaded_at = source, timezone.now()
+    row.save(update_fields=["source", "loaded_at"])
+    present = {(code.code, code.scheme): code for code in Code.objects.select_for_update().filter(code_set=row)}
+    Code.objects.bulk_create(
+        Code(code_set=row, code=code, scheme=scheme, display=display)
+        for (code, scheme), display in codes.items()
+        if (code, scheme) not in present
+    )
+    for key, code in present.items():
+        code.active = key in codes
+        code.display = codes.get(key, code.display)
+    Code.objects.bulk_update(present.values(), ["active", "display"], batch_size=500)
+    return LoadedSet(
+        attribute=attribute,
+        codes=len(codes),
+        added=len(codes.keys() - present.keys()),
+        retired=sum(1 for key in present if key not in codes),
+    )
+
+
+def _essence(item: Asked) -> str:
+    return item.code.split(";")[0].strip().lower() if item.attribute == "mimeType" else item.code

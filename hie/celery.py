@@ -2,45 +2,29 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import setup_logging
+from celery.signals import heartbeat_sent, setup_logging, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
 
-# Every package that may hold a tasks.py.
-TASK_PACKAGES = [
-    "hie.exchange",
-    "hie.audit",
-    "hie.outbox",
-    "hie.directory",
-    "hie.trust",
-    "hie.terminology",
-    "patients",
-    "documents",
-    "consent",
-    "hie.faces.fhir",
-    "hie.faces.hl7v2",
-    "hie.faces.rest",
-]
-
 # What is swept and how often: (name, task, seconds). Work is rows; a sweep missed or doubled does no harm.
-TIMETABLE: list[tuple[str, str, float]] = []
+TIMETABLE: list[tuple[str, str, float]] = [
+    ("expire queries", "exchange.expire_queries", 60),
+    ("forget ended assertions", "hie.trust.tasks.forget_ended_assertions", 300),
+]
 
 app = Celery("hie")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(TASK_PACKAGES)
+app.autodiscover_tasks()
 
 
 def schedule() -> dict[str, dict[str, Any]]:
     """Beat's entries; each expires when the next is due, so a worker that was away does not catch up on old ones."""
     return {
-        name: {"task": task, "schedule": seconds, "options": {"expires": seconds}}
-        for name, task, seconds in TIMETABLE
-        if importlib.util.find_spec(task.rpartition(".")[0]) is not None
+        name: {"task": task, "schedule": seconds, "options": {"expires": seconds}} for name, task, seconds in TIMETABLE
     }
 
 
@@ -50,3 +34,30 @@ app.conf.beat_schedule = schedule()
 @setup_logging.connect
 def keep_our_logging(**_: Any) -> None:
     """Celery would otherwise lay its own format, with task arguments, over the hub's."""
+
+
+@worker_ready.connect
+def start_the_loop(**_: Any) -> None:
+    """Questions to other communities run on one event loop a worker (`hie/exchange/loop.py`)."""
+    alive()
+    from hie.exchange import loop
+
+    loop.running()
+
+
+@worker_shutting_down.connect
+def stop_the_loop(**_: Any) -> None:
+    """Open questions stay rows; the next worker goes on with them."""
+    from hie.exchange import loop
+
+    loop.stop()
+
+
+@heartbeat_sent.connect
+def alive(**_: Any) -> None:
+    """A file that is touched while the worker talks to its broker; health checks look at its age."""
+    from django.conf import settings
+
+    mark = settings.DATA_DIR / "run" / "worker.alive"
+    mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    mark.touch()

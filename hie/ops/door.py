@@ -19,6 +19,10 @@ PROGRAMS = {
     "check": "hie.ops.check",
     "lock": "hie.ops.lock",
     "init": "hie.ops.init",
+    # The services of a many-host layout, one each; `mllp` and `audit_sealer` are management commands.
+    "web": "hie.ops.web",
+    "worker": "hie.ops.worker",
+    "beat": "hie.ops.beat",
 }
 # Management commands that need no running services; every other one gets them.
 WITHOUT_SERVICES = frozenset(

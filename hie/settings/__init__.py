@@ -36,7 +36,9 @@ HOME_COMMUNITY_ID = env.oid_urn("HIE_HOME_COMMUNITY_ID", "2.999.1.1")
 REPOSITORY_UNIQUE_ID = env.text("HIE_REPOSITORY_UNIQUE_ID", "2.999.1.2").removeprefix("urn:oid:")
 HUB_ASSIGNING_AUTHORITY = env.text("HIE_ASSIGNING_AUTHORITY", "2.999.1.3").removeprefix("urn:oid:")
 HUB_JURISDICTION = env.text("HIE_JURISDICTION", "JA")
-HUB_NAME = env.text("HIE_NAME", "Health Information Exchange")
+HUB_NAME = env.text("HIE_NAME", "This exchange")
+# What this hub is called at its peers; empty: its home community id.
+HUB_CLIENT_ID = env.text("HIE_CLIENT_ID")
 CHECKPOINT_DIR = env.folder("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints")
 TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
@@ -66,14 +68,32 @@ elif PRODUCTION:
 else:
     DOCUMENT_KEYS = kept_secrets.read_document_keys(SECRETS_DIR / "document-keys")
 
+# Keys that wrap what the access log keeps encrypted, `id:base64,…`, current first; empty: a file in SECRETS_DIR.
+AUDIT_KEYS = env.text("HIE_AUDIT_KEYS")
+# Keys that sign tokens, shared by all web hosts; empty: SECRETS_DIR/hub-keys.
+HUB_KEYS_DIR = env.text("HIE_KEYS_DIR")
+
+# --- Limits ----------------------------------------------------------------------------------------------------------
+
+ACCESS_TOKEN_LIFETIME_S = env.integer("HIE_ACCESS_TOKEN_LIFETIME_S", 300, low=30, high=300)
+PARTICIPANT_LIMITS = {
+    "rate_per_s": env.integer("HIE_RATE_PER_S", 500, low=1),
+    "burst": env.integer("HIE_BURST", 1000, low=1),
+    "concurrency": env.integer("HIE_CONCURRENCY", 64, low=1),
+}
+GUESSING_PER_MINUTE = env.integer("HIE_GUESSING_PER_MINUTE", 60, low=1)
+REFUSED_TOKENS_PER_MINUTE = env.integer("HIE_REFUSED_TOKENS_PER_MINUTE", 120, low=1)
+
 # --- Services --------------------------------------------------------------------------------------------------------
 
+DATABASE_URL_GIVEN = bool(env.text("DATABASE_URL"))
+REDIS_URL_GIVEN = bool(env.text("REDIS_URL"))
 _services = kept_secrets.service_urls(DATA_DIR / "services.json")
 DATABASE_URL = env.text("DATABASE_URL", _services.get("database_url", "postgresql://hie@127.0.0.1:5432/hie"))
 REDIS_URL = env.text("REDIS_URL", _services.get("redis_url", "redis://127.0.0.1:6379/0"))
 DATABASES: dict[str, Any] = {"default": {**env.database(DATABASE_URL), "ATOMIC_REQUESTS": False, "CONN_MAX_AGE": 0}}
 # Connections a process may hold; 0 opens one a request. Tests hold one, inside their transaction.
-DATABASE_POOL = 0 if TESTING else env.integer("HIE_DATABASE_POOL", 10, high=1000)
+DATABASE_POOL = 0 if TESTING else env.integer("HIE_DATABASE_POOL", 16, high=1000)
 DATABASES["default"]["OPTIONS"].setdefault("application_name", f"hie-{env.text('HIE_ROLE', 'command')}")
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", "10")
 if DATABASE_POOL:
@@ -92,6 +112,11 @@ CACHES = {
     }
 }
 CELERY_BROKER_URL = REDIS_URL
+
+# Of one web host; each worker process is forked from a loaded one, each thread holds one request.
+WEB_WORKERS = env.integer("HIE_WEB_WORKERS", 2, low=1, high=64)
+WEB_THREADS = env.integer("HIE_WEB_THREADS", 24, low=1, high=512)
+WORKER_THREADS = env.integer("HIE_WORKER_THREADS", 8, low=1, high=256)
 
 # Bytes of documents: a folder, or any S3-compatible store.
 DOCUMENT_STORE = env.choice("HIE_DOCUMENT_STORE", "folder", frozenset({"folder", "s3"}))
@@ -222,6 +247,7 @@ REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["hie.ops.permissions.Closed"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "hie.faces.rest.errors.exception_handler",
     "UNAUTHENTICATED_USER": None,
     "UNAUTHENTICATED_TOKEN": None,
     "COERCE_DECIMAL_TO_STRING": False,

@@ -37,6 +37,7 @@ CELERY_REDIS_SOCKET_TIMEOUT = 5.0
 CELERY_REDIS_SOCKET_CONNECT_TIMEOUT = 2.0
 CELERY_TASK_PUBLISH_RETRY = True
 CELERY_TASK_PUBLISH_RETRY_POLICY = {"max_retries": 1, "interval_start": 0, "interval_step": 0.2, "interval_max": 0.2}
-CELERY_BEAT_SCHEDULER = "celery.beat:PersistentScheduler"
+# When each entry last ran is a row: a restart neither forgets a daily sweep nor runs it twice.
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
 
 __all__ = [name for name in tuple(globals()) if name.startswith("CELERY_")]

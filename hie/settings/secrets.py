@@ -34,7 +34,7 @@ def kept(path: Path, make: Callable[[], str]) -> str:
 
 def write_private(path: Path, content: str, *, replace: bool = True) -> None:
     """Write a file of mode 0600 in one step; with ``replace=False`` an existing file stays."""
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    private_folder(path.parent)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
         with os.fdopen(handle, "w") as stream:
@@ -49,6 +49,13 @@ def write_private(path: Path, content: str, *, replace: bool = True) -> None:
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
+
+
+def private_folder(path: Path) -> None:
+    """Make a folder of mode 0700, and those above it that are missing; one that exists keeps its mode."""
+    for folder in reversed([path, *path.parents]):
+        if not folder.exists():
+            folder.mkdir(mode=0o700, exist_ok=True)
 
 
 def new_secret() -> str:

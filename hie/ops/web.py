@@ -1,0 +1,55 @@
+"""`./hub web`: the hub's HTTP server, Granian over WSGI, bounded in processes and threads."""
+
+from __future__ import annotations
+
+import gc
+import os
+import sys
+from typing import Any
+
+
+def main(arguments: list[str]) -> int:
+    """Serve until told to stop; options come from the settings."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
+    from granian import Granian
+    from granian.constants import HTTPModes, Interfaces
+
+    from hie.wsgi import application
+
+    warm_up()
+    from django.conf import settings
+
+    # Workers are forked from this loaded process; what the collector never touches stays shared between them.
+    gc.collect()
+    gc.freeze()
+    server = Granian(
+        "hie.wsgi:application",
+        address=settings.BIND,
+        port=settings.PORT,
+        interface=Interfaces.WSGI,
+        http=HTTPModes.http1,
+        websockets=False,
+        workers=settings.WEB_WORKERS,
+        blocking_threads=settings.WEB_THREADS,
+        backlog=1024,
+        backpressure=settings.WEB_THREADS * 4,
+        respawn_failed_workers=False,
+        workers_kill_timeout=20,
+        log_access=False,
+    )
+    server.serve(target_loader=lambda: application, wrap_loader=False)
+    return 0
+
+
+def warm_up() -> None:
+    """Load before the fork what the first request would load in each worker: URLs and templates' engine."""
+    from django.template import engines
+    from django.urls import get_resolver
+
+    resolver: Any = get_resolver()
+    _ = resolver.url_patterns
+    engines.all()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

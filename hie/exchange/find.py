@@ -19,6 +19,7 @@ from documents.metadata import CX, Status
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
+from hie.directory import queries as directory
 from hie.exchange import access, document_filter
 from hie.exchange.access import Shown, Subject, Verdict
 from hie.exchange.document_filter import Asked
@@ -497,3 +498,17 @@ def _only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:
 def status_of(row: EntryRow | ListRow) -> Status:
     """Approved or deprecated."""
     return row.metadata.availability_status if isinstance(row, EntryRow) else row.status
+
+
+def person_id_of(cx: CX) -> str:
+    """The person an identifier of the index leads to now, as text; "" when it is not known."""
+    resolved = identifiers.resolve(cx.authority, cx.value)
+    return str(resolved.person_id) if resolved is not None else ""
+
+
+def folder_to_extend(folder_id: str, *, caller: Caller) -> FolderRow | None:
+    """A folder that documents are to be added to: one of the caller's own organization, else none."""
+    row = registry.folder(folder_id)
+    if row is None or not directory.within(row.custodian, caller.participant_id):
+        return None
+    return row

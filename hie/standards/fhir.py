@@ -30,11 +30,12 @@ MAX_ISSUES = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing wrong with a resource: where (FHIRPath), what, and the issue code of FHIR."""
+    """One thing wrong with a resource: where (FHIRPath), what, the issue code of FHIR, perhaps an error code of IHE."""
 
     expression: str
     message: str
     code: str = "structure"
+    details: str = ""
 
 
 # --- JSON -------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
+
 from documents.metadata import (
     CX,
     AssociationMetadata,
@@ -206,6 +208,21 @@ def _reference_ids(context: Mapping[str, Any]) -> tuple[ReferenceId, ...]:
             )
         )
     return tuple(found)
+
+
+def render(row: Any, person_id: str) -> JsonObject:
+    """The DocumentReference of a registered entry (`documents.queries.EntryRow`), as this hub answers it."""
+    url = f"{settings.BASE_URL}/fhir/Binary/{row.binary_id}" if row.binary_id else row.metadata.uri or ""
+    return encode(
+        row.metadata,
+        Surroundings(
+            subject={"reference": f"Patient/{person_id}"},
+            attachment_url=url,
+            date=row.submission_time,
+            associations=row.associations,
+            last_updated=row.updated_at,
+        ),
+    )
 
 
 # --- encoding ---------------------------------------------------------------------------------------------------------

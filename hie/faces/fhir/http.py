@@ -201,7 +201,7 @@ def _root(http: HttpRequest, caller: Caller) -> Answer:
     if http.method != "POST":
         raise MethodNotAllowed("the base takes transactions only", allow=("POST",))
     negotiate(http)
-    _need_scope(caller, "DocumentReference", transaction.INTERACTION)
+    _need_scope(caller, "Bundle", transaction.INTERACTION)
     request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
     _read_body(request, transaction.INTERACTION, "Bundle")
     return transaction.INTERACTION.handler(request)
@@ -289,11 +289,12 @@ def _operation(resource: Resource, name: str, method: str, *, on_instance: bool)
 
 
 def _need_scope(caller: Caller, resource_type: str, interaction: Interaction) -> None:
-    if scopes.allows(caller.scopes, resource_type, interaction.verb):
+    if interaction.verb and scopes.allows(caller.scopes, resource_type, interaction.verb):
         return
     if any(scopes.allows_transaction(caller.scopes, name) for name in interaction.transactions):
         return
-    raise ScopeMissing(f"the token's scopes do not cover {resource_type}.{interaction.verb}")
+    asked = f"{resource_type}.{interaction.verb}" if interaction.verb else ", ".join(interaction.transactions)
+    raise ScopeMissing(f"the token's scopes do not cover {asked}")
 
 
 def _prefer(http: HttpRequest) -> Prefer:
@@ -460,9 +461,8 @@ def _refusal(http: HttpRequest, error: HubError, cause: BaseException | None = N
     status = outcome.status_of(error)
     response = HttpResponse(fhir.dumps(outcome.outcome(issues)), status=status, content_type=JSON_TYPE)
     if status == 401:
-        given = bool(http.headers.get("Authorization"))
-        challenge = f'Bearer realm="{settings.BASE_URL}"'
-        response.headers["WWW-Authenticate"] = challenge + (', error="invalid_token"' if given else "")
+        challenge: Any = getattr(error, "www_authenticate", None)
+        response.headers["WWW-Authenticate"] = challenge or f'Bearer realm="{settings.BASE_URL}"'
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allow)
     retry: Any = getattr(error, "retry_after_s", None)

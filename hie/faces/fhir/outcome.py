@@ -101,7 +101,10 @@ def issues_of(error: HubError, path: ElementPath | None = None) -> list[Issue]:
     submitted resource.
     """
     if isinstance(error, (errors.InvalidResource, errors.ProfileViolation)):
-        return [Issue(code=p.code, diagnostics=p.message, expression=p.expression) for p in error.problems]
+        return [
+            Issue(code=p.code, diagnostics=p.message, expression=p.expression, details=p.details)
+            for p in error.problems
+        ]
     parts: Sequence[HubError] = getattr(error, "problems", ())
     if parts and all(isinstance(part, HubError) for part in parts):
         return [issue for part in parts for issue in issues_of(part, path)]

@@ -1,0 +1,230 @@
+"""Reading a document's bytes [ITI-68, ITI-43], through the door, audited before the first byte, stopped when consent ends.
+
+A binary has no patient of its own: it is read through one entry that points at it and is permitted, and the
+event names that one. Bytes staged and not yet hung on an entry are their uploader's alone.
+
+Source: spec/fhir.md 3.4, trap 9; spec/consent.md 1.5 (a decision holds for its instant).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from consent import directives
+from documents import queries as registry
+from documents import repository
+from documents.queries import EntryRow
+from hie.audit import recorder
+from hie.audit.recorder import EventType, Outcome
+from hie.directory import queries as directory
+from hie.exchange import access, find
+from hie.exchange.errors import NotFound
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller, Operation
+from hie.trust import tokens
+from patients import identifiers
+
+RECHECK_BYTES = 1 << 20
+RECHECK_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retrieved:
+    """A document on its way: `size` is that of the whole, `first`..`last` (inclusive) what `chunks` gives.
+
+    `sha1` is lower-case hex over the whole, "" when a remote document did not say; `size` is None then
+    too, and a range cannot be given. `entry_uuid` is the entry it was read through, "" for staged bytes.
+    """
+
+    binary_id: str
+    content_type: str
+    size: int | None
+    sha1: str
+    first: int
+    last: int
+    chunks: Iterator[bytes] = field(repr=False)
+    entry_uuid: str = ""
+
+    @property
+    def partial(self) -> bool:
+        """Whether this is less than the whole."""
+        return self.size is not None and (self.first, self.last) != (0, self.size - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What is asked of a binary: its id and perhaps a range (`first` to `last`, or the last `last` bytes).
+
+    `head`: nothing but its type and size. `raw` is the request as sent.
+    """
+
+    binary_id: str
+    first: int | None = None
+    last: int | None = None
+    head: bool = False
+    raw: str = ""
+
+
+Source = Callable[[Wanted, Caller], Retrieved | None]
+_SOURCES: list[Source] = []
+
+
+def register_source(source: Source) -> None:
+    """Add a place where documents of others are found; it asks the door and records by itself, None: not there."""
+    if source not in _SOURCES:
+        _SOURCES.append(source)
+
+
+def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
+    """The bytes of a document, when an entry that points at them may be read by the caller now.
+
+    Raises:
+        AccessRefused: the caller may read nothing at all.
+        NotFound: no such document, or none that this caller may see.
+        RangeNotSatisfiable: nothing of the range is in the document.
+        ContentUnavailable: the stored bytes are damaged; nothing was sent.
+    """
+    found = _local(wanted, caller)
+    if found is not None:
+        return found
+    for source in _SOURCES:
+        found = source(wanted, caller)
+        if found is not None:
+            return found
+    with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw):
+        raise NotFound("no such document")
+
+
+def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
+    """From this hub's repository; None when it holds no such binary."""
+    with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
+        access.gate(caller, Operation.RETRIEVE)
+        rows = registry.entries_of_binary(wanted.binary_id)
+        if not rows:
+            staged = repository.staged(wanted.binary_id)
+            if staged is None:
+                event.discard()
+                return None
+            return _own_upload(wanted, caller, staged, event)
+        persons = identifiers.persons_of({row.identifier_pk for row in rows})
+        refused: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
+        for person_id in dict.fromkeys(persons[row.identifier_pk] for row in rows if row.identifier_pk in persons):
+            subject = access.subject(person_id)
+            theirs = [row for row in rows if persons.get(row.identifier_pk) == person_id]
+            for row in theirs:
+                verdict = access.permitted(caller, subject, [row], Operation.RETRIEVE)
+                if verdict.permitted:
+                    return _send(wanted, caller, subject, row, verdict, event)
+                refused.append((subject, verdict))
+        for subject, verdict in refused:
+            access.record(event, caller, subject, verdict, what="bytes", shown=find.shown, operation=Operation.RETRIEVE)
+        raise NotFound("no such document")
+
+
+def _send(
+    wanted: Wanted,
+    caller: Caller,
+    subject: access.Subject,
+    row: EntryRow,
+    verdict: access.Verdict[EntryRow],
+    event: recorder.Recording,
+) -> Retrieved:
+    content = repository.open(wanted.binary_id, first=wanted.first, last=wanted.last)
+    what = "metadata" if wanted.head else "bytes"
+    detail = {"binary": wanted.binary_id}
+    if (content.first, content.last) != (0, content.size - 1):
+        detail["range"] = f"{content.first}-{content.last}/{content.size}"
+    access.record(
+        event, caller, subject, verdict, what=what, shown=find.shown, operation=Operation.RETRIEVE, detail=detail
+    )
+    event.commit()
+    watch = Watch(caller, row, subject)
+    return Retrieved(
+        binary_id=wanted.binary_id,
+        content_type=row.metadata.mime_type or content.content_type,
+        size=content.size,
+        sha1=content.sha1,
+        first=content.first,
+        last=content.last,
+        chunks=watch.stream(content.chunks, content.length),
+        entry_uuid=row.entry_uuid,
+    )
+
+
+def _own_upload(wanted: Wanted, caller: Caller, staged: repository.Staged, event: recorder.Recording) -> Retrieved:
+    if staged.owner != caller.participant_id:
+        raise NotFound("no such document")
+    content = repository.open(wanted.binary_id, first=wanted.first, last=wanted.last)
+    event.about(None, detail={"binary": wanted.binary_id, "staged": True})
+    event.commit()
+    return Retrieved(
+        binary_id=wanted.binary_id,
+        content_type=content.content_type,
+        size=content.size,
+        sha1=content.sha1,
+        first=content.first,
+        last=content.last,
+        chunks=content.chunks,
+    )
+
+
+class Watch:
+    """Asks again, while a document is being sent, whether it still may be: consent, agreement, the caller's token.
+
+    Every MiB it looks whether policy or directives have changed, and every second (periods end
+    without any change) it decides anew. A transfer that breaks off, for whichever reason, adds an event.
+    """
+
+    def __init__(self, caller: Caller, row: EntryRow, subject: access.Subject) -> None:
+        self._caller = caller
+        self._row = row
+        self._subject = subject
+        self._epochs = (directory.epoch(), subject.consent_epoch)
+        self._decided_at = time.monotonic()
+        self._sent = 0
+        self._unchecked = 0
+
+    def stream(self, chunks: Iterator[bytes], length: int) -> Iterator[bytes]:
+        """The chunks, as long as they may be sent."""
+        reason = "broken-off"
+        try:
+            for chunk in chunks:
+                if self._sent and not self._may_go_on():
+                    reason = "no-longer-permitted"
+                    return
+                self._sent += len(chunk)
+                self._unchecked += len(chunk)
+                yield chunk
+        finally:
+            if self._sent < length:
+                self._record_broken(reason, length)
+
+    def _may_go_on(self) -> bool:
+        overdue = time.monotonic() - self._decided_at >= RECHECK_S
+        if self._unchecked < RECHECK_BYTES and not overdue:
+            return True
+        self._unchecked = 0
+        epochs = (directory.epoch(), directives.consent_epoch(self._subject.identifier_pks))
+        if epochs == self._epochs and not overdue:
+            return True
+        self._epochs = epochs
+        self._decided_at = time.monotonic()
+        try:
+            tokens.recheck(self._caller)
+            return access.still_permitted(self._caller, self._subject.person_id, self._row, Operation.RETRIEVE)
+        except HubError:
+            return False
+
+    def _record_broken(self, reason: str, length: int) -> None:
+        name = find.shown(self._row)
+        draft = recorder.EventDraft(
+            kind=EventType.TRANSFER_BROKEN,
+            caller=self._caller,
+            outcome=Outcome.REFUSED if reason == "no-longer-permitted" else Outcome.FAILED,
+            person_id=self._subject.person_id,
+            reason=reason,
+            detail={"document": name.document_id, "sent": self._sent, "of": length},
+        )
+        recorder.write_apart([draft])

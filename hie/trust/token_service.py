@@ -133,7 +133,8 @@ def _organization(
     """The organization that acts, and the community that relays it, if one does.
 
     A participant speaks for itself or one below it. A community relays for organizations we need not
-    know: one registered below it acts under its own entry, any other as the community.
+    know: one registered below it acts under its own entry, any other as the community, also one that
+    takes part here by itself.
     """
     relayed = participant.id if participant.type == "community" else None
     if not stated.organization_id:
@@ -144,7 +145,7 @@ def _organization(
         if not directory.is_active(named.id, now):
             raise _refuse(client, "invalid_client", "the registration or agreement of the organization is not active")
         return named, relayed
-    if relayed is not None and named is None:
+    if relayed is not None:
         return participant, relayed
     raise _refuse(client, "invalid_request", "organization_id: must be the client's organization or one below it")
 

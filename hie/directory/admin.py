@@ -1,0 +1,194 @@
+"""Participants for administrators: what is registered is read-only here; it changes by a file or by these actions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db import models
+from django.http import HttpRequest
+from django.utils import timezone
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.decorators import display
+
+from hie.directory import queries, registration
+from hie.directory.models import (
+    Agreement,
+    AssigningAuthority,
+    Certificate,
+    ClientKey,
+    DirectoryChange,
+    Endpoint,
+    Facility,
+    Participant,
+    Practitioner,
+    Standing,
+)
+
+_BADGE = {Standing.ACTIVE: "success", Standing.SUSPENDED: "warning", Standing.TERMINATED: "danger"}
+
+
+class ReadOnly:
+    """No adding, changing or deleting: the registered is changed where every change is checked and recorded."""
+
+    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return False
+
+
+class AgreementInline(ReadOnly, TabularInline):
+    model = Agreement
+    fields = ("version", "status", "start", "end", "purposes", "obligations", "recorded_at", "recorded_by")
+    readonly_fields = ("recorded_at",)
+    extra = 0
+    tab = True
+
+
+class AuthorityInline(ReadOnly, TabularInline):
+    model = AssigningAuthority
+    extra = 0
+    tab = True
+
+
+class EndpointInline(ReadOnly, TabularInline):
+    model = Endpoint
+    fields = ("kind", "url", "repository_unique_id")
+    extra = 0
+    tab = True
+
+
+class KeyInline(ReadOnly, TabularInline):
+    model = ClientKey
+    fields = ("kid", "in_force", "not_before", "expires")
+    readonly_fields = ("in_force",)
+    extra = 0
+    tab = True
+
+    @display(description="In force", boolean=True)
+    def in_force(self, key: ClientKey) -> bool:
+        now = timezone.now()
+        return (key.not_before is None or key.not_before <= now) and (key.expires is None or now < key.expires)
+
+
+class CertificateInline(ReadOnly, TabularInline):
+    model = Certificate
+    fields = ("thumbprint", "not_before", "expires")
+    extra = 0
+    tab = True
+
+
+class FacilityInline(TabularInline):
+    model = Facility
+    fields = ("name", "oid", "address", "active")
+    extra = 0
+    tab = True
+
+
+class UserInline(ReadOnly, TabularInline):
+    model = Practitioner
+    fields = ("user_id", "name", "role", "purposes")
+    extra = 0
+    tab = True
+
+
+class HasStanding(admin.SimpleListFilter):
+    title = "standing"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("active", "Takes part now"), ("inactive", "Does not take part now")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Participant]) -> models.QuerySet[Participant]:
+        if self.value() not in {"active", "inactive"}:
+            return queryset
+        directory, now = queries.snapshot(), timezone.now()
+        active = [one for one in directory.participants if directory.is_active(one, now)]
+        return queryset.filter(pk__in=active) if self.value() == "active" else queryset.exclude(pk__in=active)
+
+
+@admin.register(Participant)
+class ParticipantAdmin(ModelAdmin):
+    list_display = ("id", "name", "type", "part_of", "jurisdiction", "standing", "takes_part")
+    list_filter = (HasStanding, "type", "status", "jurisdiction")
+    search_fields = ("id", "name", "organization_oid", "client_id", "home_community_id")
+    list_select_related = ("part_of",)
+    ordering = ("id",)
+    list_per_page = 50
+    inlines = (
+        AgreementInline,
+        EndpointInline,
+        KeyInline,
+        CertificateInline,
+        AuthorityInline,
+        UserInline,
+        FacilityInline,
+    )
+    actions = ("suspend", "reinstate")
+    # Limits are the operator's; everything else is the registration.
+    _own = ("rate_per_s", "burst", "concurrency")
+    fieldsets = (
+        (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction")}),
+        ("Client", {"fields": ("client_id", "jwks_url", "scopes", "default_role", "default_purpose")}),
+        ("Policy", {"fields": ("part2_program", "requires_relationship", "release_policy")}),
+        ("Addresses", {"fields": ("home_community_id", "source_id", "hl7v2_application", "hl7v2_facility")}),
+        ("Limits", {"fields": ("rate_per_s", "burst", "concurrency", "registered_at")}),
+    )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> tuple[str, ...]:
+        return tuple(field.name for field in Participant._meta.fields if field.name not in self._own)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Participant | None = None) -> bool:
+        return False
+
+    @display(description="Status", label=_BADGE, ordering="status")
+    def standing(self, participant: Participant) -> str:
+        return participant.status
+
+    @display(description="Takes part now", boolean=True)
+    def takes_part(self, participant: Participant) -> bool:
+        return bool(getattr(participant, "active_now", False))
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Participant]:
+        directory, now = queries.snapshot(), timezone.now()
+        active = [one for one in directory.participants if directory.is_active(one, now)]
+        shown = models.Case(models.When(pk__in=active, then=True), default=False, output_field=models.BooleanField())
+        return super().get_queryset(request).annotate(active_now=shown)
+
+    @admin.action(description="Suspend: refused from the next request on", permissions=["change"])
+    def suspend(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:
+        for participant in chosen:
+            registration.suspend(participant.pk, "by an administrator", request.user.get_username())
+        self.message_user(request, f"{len(chosen)} suspended.", messages.WARNING)
+
+    @admin.action(description="Reinstate", permissions=["change"])
+    def reinstate(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:
+        for participant in chosen:
+            registration.reinstate(participant.pk, "by an administrator", request.user.get_username())
+        self.message_user(request, f"{len(chosen)} reinstated.", messages.SUCCESS)
+
+
+@admin.register(DirectoryChange)
+class DirectoryChangeAdmin(ReadOnly, ModelAdmin):
+    list_display = ("at", "participant_id", "change", "actor", "reason", "members")
+    list_filter = ("kind",)
+    search_fields = ("participant_id", "actor", "reason")
+    list_per_page = 50
+
+    @display(
+        description="Change",
+        label={"created": "success", "updated": "info", "suspended": "warning", "reinstated": "success"},
+    )
+    def change(self, row: DirectoryChange) -> str:
+        return row.kind
+
+    @display(description="What")
+    def members(self, row: DirectoryChange) -> str:
+        return ", ".join(sorted(row.changed))

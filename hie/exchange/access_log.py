@@ -1,0 +1,522 @@
+"""The patient's access log, and the search of audit events for those entitled.
+
+A log is shown to the patient, and to a helper whose grant is in force; each document
+a line would name is decided again for the viewer, at this instant. What a helper
+may not see is not there: not in a line, not in a count. Reading the log is an event.
+
+Source: spec/consent.md 15, 16; spec/fhir.md 6.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from consent import directives, explain
+from documents import queries as registry
+from hie.audit import queries as audit
+from hie.audit.balp import audit_event
+from hie.audit.recorder import EventType, recording
+from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
+from hie.directory import queries as directory
+from hie.exchange import access
+from hie.exchange.access_log_lines import (
+    ActorKind,
+    Item,
+    LogEntry,
+    Looker,
+    Names,
+    Part,
+    RuleSentence,
+    Seen,
+    Verb,
+    Who,
+    group_key,
+    joins,
+    lines,
+    seen_of,
+    sentence_words,
+)
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
+from hie.standards.facts import Caller, DocumentFacts, Operation
+from patients import queries as index
+
+__all__ = [
+    "ActorKind",
+    "AuditPage",
+    "AuditQuery",
+    "Cursor",
+    "EventRecord",
+    "Item",
+    "LogEntry",
+    "LogFilters",
+    "LogPage",
+    "Part",
+    "RuleSentence",
+    "Seen",
+    "Verb",
+    "Who",
+    "as_csv",
+    "as_fhir",
+    "day_words",
+    "log_for_patient",
+    "rule_words",
+    "search_events",
+    "sentence_words",
+]
+
+STAFF_ROLES = frozenset({"privacy-officer", "auditor"})
+_GATE_RULES = frozenset({"G1", "G2", "G4", "G5", "G6", "G7"})
+_CHUNK = 200
+_MAX_SCANNED = 20_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFilters:
+    """What of the log is asked for; empty means all. `kind` and `text` match words, ignoring case.
+
+    `since` inclusive, `until` exclusive; `organization` an id or a legal name; `person` a name or user id.
+    """
+
+    organization: str = ""
+    person: str = ""
+    purpose: str = ""
+    kind: str = ""
+    document: str = ""
+    text: str = ""
+    since: datetime | None = None
+    until: datetime | None = None
+    seen: Seen | None = None
+    part: Part | None = None
+
+    @property
+    def active(self) -> Mapping[str, str]:
+        """The filters that are on, by name."""
+        values = {name: getattr(self, name) for name in self.__slots__}
+        return {name: str(value) for name, value in values.items() if value}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogPage:
+    """Lines, newest first; `next` continues after them. `events` are the records behind the lines, as far as visible."""
+
+    entries: tuple[LogEntry, ...]
+    next: Cursor | None = None
+    events: tuple[EventRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _LoggedDocument:
+    """A document known from the log alone (removed since, or another community's), as it was then."""
+
+    document: DocumentFacts
+
+    def facts(self, person_id: str) -> DocumentFacts:
+        return replace(self.document, patient=person_id)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _View:
+    """Who looks at whose log."""
+
+    caller: Caller
+    subject: access.Subject
+    own: bool
+
+
+def log_for_patient(
+    caller: Caller,
+    person_id: UUID | str,
+    filters: LogFilters | None = None,
+    before: Cursor | None = None,
+    limit: int = 50,
+) -> LogPage:
+    """A page of the log of one patient, for the patient or a helper; recorded as a look at the log.
+
+    `limit` counts lines. A line may go on at the top of the next page. With word filters at most
+    20,000 events are looked through for a page; `next` then goes on from there.
+
+    Raises:
+        AccessRefused: the caller's role or purpose does not allow it.
+        NotFound: nobody of this id, or not a log for this caller.
+    """
+    with recording(EventType.ACCESS_LOG_READ, caller) as event:
+        asked = filters or LogFilters()
+        view = _view(caller, person_id)
+        event.about(view.subject.person_id, detail={"filters": sorted(asked.active)})
+        page = _page(view, asked, before, limit)
+        event.commit()
+    return page
+
+
+def _view(caller: Caller, person_id: UUID | str) -> _View:
+    access.gate(caller, Operation.QUERY)
+    if index.subject_facts(person_id) is None:
+        raise NotFound("no such log")
+    subject = access.subject(person_id)
+    kind, _, identifier = caller.user_id.partition("/")
+    own = kind == "Patient" and identifier in subject.facts.ids
+    records = [access.DemographicsRow(record) for record in index.source_records(subject.person_id)]
+    verdict = access.permitted(caller, subject, records, Operation.QUERY)
+    if not _asks_for_self(caller):
+        raise NotFound("no such log")
+    if own:
+        # A custodian that left the exchange takes nothing of the log with it; an age limit does.
+        allowed = not any(decision.rule == "P2" for _, decision in verdict.denied)
+    else:
+        allowed = bool(verdict.permitted)
+    if not allowed:
+        raise NotFound("no such log")
+    return _View(caller=caller, subject=subject, own=own)
+
+
+def _asks_for_self(caller: Caller) -> bool:
+    return caller.purpose in {"PATRQT", "FAMRQT", "PWATRNY", "SUPNWK"}
+
+
+def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> LogPage:
+    names = _names(view)
+    kept: list[EventRecord] = []
+    heads: dict[tuple[object, ...], list[EventRecord]] = {}
+    count, scanned, cursor, withheld = 0, 0, before, set[str]()
+    while True:
+        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
+        visible, hidden_titles = _visible(view, page.events)
+        withheld |= hidden_titles
+        looker = _looker(view, withheld)
+        for original in page.events:
+            event = visible.get(original.id)
+            if event is not None and _wanted(event, asked, names, looker):
+                key = group_key(event)
+                group = heads.get(key)
+                if group is None or not joins(group, event):
+                    if count == limit:
+                        return _finish(kept, names, looker, cursor)
+                    count += 1
+                    group = heads[key] = []
+                group.append(event)
+                kept.append(event)
+            cursor = Cursor(at=original.at, id=original.id)
+        scanned += len(page.events)
+        if page.next is None:
+            return _finish(kept, names, looker, None)
+        if scanned >= _MAX_SCANNED:
+            return _finish(kept, names, looker, page.next)
+        cursor = page.next
+
+
+def _finish(kept: list[EventRecord], names: Names, looker: Looker, cursor: Cursor | None) -> LogPage:
+    return LogPage(entries=tuple(lines(kept, names=names, looker=looker)), next=cursor, events=tuple(kept))
+
+
+def _looker(view: _View, withheld: Iterable[str]) -> Looker:
+    return Looker(
+        user_id=view.caller.user_id, patient_ids=frozenset(view.subject.facts.ids), withheld=frozenset(withheld)
+    )
+
+
+def _query(asked: LogFilters) -> AuditQuery:
+    """The filters the database can answer; the rest is words, and decided on the lines."""
+    organizations = ()
+    if asked.organization:
+        wanted = asked.organization.casefold()
+        found = {facts.id for facts in directory.participants().values() if wanted in {facts.id.casefold(), facts.name.casefold()}}  # fmt: skip
+        organizations = tuple(sorted(found | {asked.organization}))
+    return AuditQuery(
+        organizations=organizations,
+        purposes=(asked.purpose,) if asked.purpose else (),
+        documents=(asked.document,) if asked.document else (),
+        since=asked.since,
+        until=asked.until,
+    )
+
+
+def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
+    if asked.seen is not None and seen_of(event) is not asked.seen:
+        return False
+    if not (asked.text or asked.kind or asked.person or asked.part):
+        return True
+    (entry,) = lines([event], names=names, looker=looker)
+    if asked.part is not None and entry.part is not asked.part:
+        return False
+    person = asked.person.casefold()
+    if person and person not in entry.who.name.casefold() and person != event.user.casefold():
+        return False
+    kinds = " ".join(f"{item.kind} {item.title}" for item in entry.items).casefold()
+    if asked.kind and asked.kind.casefold() not in kinds:
+        return False
+    # Only words a line shows are searched: nothing withheld can be found out by trying.
+    text = f"{sentence_words(entry)} {kinds} {entry.quotation} {entry.relay}".casefold()
+    return asked.text.casefold() in text
+
+
+def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
+    """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
+    ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
+    ids |= {document for event in events for document, _ in event.denied}
+    current = {registry.bare_uuid(key): row for key, row in registry.entries_by_uuid(ids).items()}
+    rows: list[Any] = []
+    owners: list[str] = []
+    for document in sorted(ids):
+        row = current.get(registry.bare_uuid(document))
+        rows.append(row if row is not None else _LoggedDocument(_logged(document, events)))
+        owners.append(document)
+    verdict = access.permitted(view.caller, view.subject, rows, Operation.QUERY)
+    by_row = {id(row): decision for row, decision in (*verdict.permitted, *verdict.denied)}
+    decisions = {document: by_row[id(row)] for document, row in zip(owners, rows, strict=True)}
+    if view.own:
+        # The patient sees that a look happened even where the care team asked to talk first: the line stays, the title waits.
+        kept_back = {document for document, decision in decisions.items() if decision.rule == "P1"}
+        return {event.id: event for event in events}, kept_back
+    seen = {document for document, decision in decisions.items() if decision.permitted}
+    shown: dict[str, EventRecord] = {}
+    for event in events:
+        cleaned = _for_helper(event, seen)
+        if cleaned is not None:
+            shown[event.id] = cleaned
+    return shown, set()
+
+
+def _is_document(what: str) -> bool:
+    return what not in {"demographics", "query"}
+
+
+def _logged(document: str, events: Sequence[EventRecord]) -> DocumentFacts:
+    """The facts of a document as the log last stated them; nothing known reads as very restricted."""
+    for event in events:
+        for item in event.disclosures:
+            if item.document_id == document:
+                return DocumentFacts(
+                    id=document,
+                    patient="",
+                    custodian=item.custodian,
+                    confidentiality=item.confidentiality or None,
+                    labels=frozenset(item.labels),
+                )
+    return DocumentFacts(id=document, patient="", custodian="", confidentiality="V", labelled=False)
+
+
+def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
+    """The event without the documents a helper may not see; None when it was about such documents alone."""
+    disclosures = tuple(item for item in event.disclosures if not _is_document(item.what) or item.document_id in seen)
+    denied = tuple(pair for pair in event.denied if pair[0] in seen)
+    had, has = bool(event.disclosures or event.denied), bool(disclosures or denied)
+    if had and not has:
+        return None
+    if len(disclosures) == len(event.disclosures) and len(denied) == len(event.denied):
+        return event
+    # What named the rest goes with it: the raw request, the decision record, the rule that was not of what is left.
+    rule = disclosures[0].rule if disclosures else denied[0][1]
+    return replace(
+        event, disclosures=disclosures, denied=denied, rule=rule, reason="", query="", decision={}, detail={}
+    )
+
+
+def _names(view: _View) -> Names:
+    choices: dict[str, str] = {}
+    for consent in directives.in_store(view.subject.identifier_pks):
+        made_on = str(consent.resource.get("dateTime") or consent.recorded_at.date().isoformat())[:10]
+        choices[str(consent.id)] = made_on
+        if consent.resource.get("id"):
+            choices[str(consent.resource["id"])] = made_on
+
+    def organization(participant_id: str) -> str:
+        facts = directory.participant(participant_id) if participant_id else None
+        return facts.name or participant_id if facts else participant_id
+
+    def user(participant_id: str, user_id: str) -> tuple[str, str]:
+        found = directory.user(participant_id, user_id)
+        return (found.name, found.role) if found else ("", "")
+
+    def jurisdiction(custodian: str) -> str:
+        found = directory.participant(custodian) if custodian else None
+        return (found.jurisdiction if found else "") or view.subject.facts.jurisdiction or ""
+
+    return Names(
+        organization=organization,
+        user=user,
+        choice_on=lambda consent_id: choices.get(consent_id.rpartition("/")[2], ""),
+        jurisdiction=jurisdiction,
+    )
+
+
+# --- search -------------------------------------------------------------------------
+
+
+def search_events(query: AuditQuery, caller: Caller, *, raw: str = "") -> AuditPage:
+    """Audit events for `GET /fhir/AuditEvent` [ITI-81]; itself recorded, once a patient found.
+
+    Patients and helpers see what names the patient; the exchange's own privacy officers and
+    auditors all; a participant only what it did itself, without any word on what was hidden from it.
+
+    Raises:
+        BadRequest: no date range and no id.
+        AccessRefused: no role or purpose that may read the log.
+        NotFound: a helper who names no patient, or one whose log is not for him.
+    """
+    with recording(EventType.AUDIT_SEARCH, caller, query=raw or None) as event:
+        if not query.ids and (query.since is None and query.until is None):
+            raise BadRequest("a search of audit events needs a date range", element="date")
+        page = _entitled_page(query, caller)
+        people = {found.person_id for found in page.events if found.person_id}
+        # The reader of his own log leaves one event; a wider search leaves one with each patient it showed.
+        for person in sorted(people) or [None]:
+            event.about(person, detail={"events": len(page.events)})
+        event.commit()
+    return page
+
+
+def _entitled_page(query: AuditQuery, caller: Caller) -> AuditPage:
+    if _asks_for_self(caller):
+        kind, _, identifier = caller.user_id.partition("/")
+        person = identifier if kind == "Patient" else (query.person_ids or ("",))[0]
+        view = _view(caller, person) if _is_uuid(person) else None
+        if view is None:
+            raise NotFound("no such log")
+        asked = frozenset(query.person_ids) if query.person_ids is not None else None
+        if asked is not None and not asked & view.subject.facts.ids:
+            return AuditPage(events=())
+        page = audit.search(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))))
+        visible, withheld = _visible(view, page.events)
+        return replace(
+            page, events=tuple(_without_titles(visible[e.id], withheld) for e in page.events if e.id in visible)
+        )
+    if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
+        return audit.search(_with_merged(query))
+    access.gate(caller, Operation.QUERY)
+    if not caller.role or not caller.purpose:
+        raise AccessRefused("G1", "invalid-request")
+    own = directory.root_of(caller.organization_id)
+    asked_for = tuple(o for o in query.organizations if o == own or directory.within(o, own))
+    if query.organizations and not asked_for:
+        return AuditPage(events=())
+    page = audit.search(replace(_with_merged(query), organizations=asked_for or (own,)))
+    shown = tuple(_for_participant(event) for event in page.events)
+    if query.person_ids is not None or query.patient_identifiers or query.entities:
+        # A search by patient must not find the looks that were told "no such patient".
+        shown = tuple(event for event in shown if event.person_id or event.disclosures)
+    return replace(page, events=shown)
+
+
+def _with_merged(query: AuditQuery) -> AuditQuery:
+    """The search over every id the persons have had."""
+    if query.person_ids is None:
+        return query
+    ids: set[str] = set(query.person_ids)
+    for person in query.person_ids:
+        facts = index.subject_facts(person) if _is_uuid(person) else None
+        ids |= facts.ids if facts else set()
+    return replace(query, person_ids=tuple(sorted(ids)))
+
+
+def _for_participant(event: EventRecord) -> EventRecord:
+    """An own event as a participant may see it: nothing that tells hidden from absent."""
+    gate_rule = event.rule if event.rule in _GATE_RULES else ""
+    shown = bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
+    return replace(
+        event,
+        person_id=event.person_id if shown else "",
+        denied=(),
+        decision={},
+        rule=gate_rule,
+        reason=event.reason if gate_rule or event.outcome else "",
+    )
+
+
+def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
+    if not any(item.document_id in withheld for item in event.disclosures):
+        return event
+    return replace(
+        event,
+        disclosures=tuple(
+            replace(item, title="", type_display="") if item.document_id in withheld else item
+            for item in event.disclosures
+        ),
+    )
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
+
+
+# --- other forms ------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    "time", "first_time", "who", "role", "organization", "passed_on_by", "on_behalf_of", "what_happened", "why",
+    "documents", "result", "rule", "obligations", "events",
+)  # fmt: skip
+
+
+def as_csv(entries: Iterable[LogEntry]) -> str:
+    """The lines as a table (RFC 4180, first row the column names), times in UTC; no cell can act as a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for entry in entries:
+        row = (
+            _utc(entry.at), _utc(entry.first_at), entry.who.name, entry.who.role_words, entry.who.organization, entry.relay,
+            entry.on_behalf_of, sentence_words(entry), entry.purpose_words,
+            "; ".join(sorted({item.title or item.kind for item in entry.items if item.title or item.kind})),
+            entry.seen.value, rule_words(entry), " ".join(entry.obligations), " ".join(entry.event_ids),
+        )  # fmt: skip
+        writer.writerow([_harmless(cell) for cell in row])
+    return out.getvalue()
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _harmless(cell: str) -> str:
+    return "'" + cell if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+
+
+def rule_words(entry: LogEntry, *, language: str = "en") -> str:
+    """The second sentence, the rule's own (spec/consent.md 14.1); "" when no rule decided.
+
+    Another language gives its words for places, reasons and dates by filling
+    `explain.template` itself.
+    """
+    if entry.rule is None:
+        return ""
+    params = dict(entry.rule.params) | {"w": explain.purpose_words(entry.purpose)}
+    if params["choice_on"]:
+        params["c"] = f"your choice of {day_words(params['choice_on'])}"
+    return explain.fill(explain.template(entry.rule.rule, explain.Audience.PATIENT, language), params)
+
+
+def day_words(date: str) -> str:
+    """A FHIR date in words: "3 May 2026", "May 2026", "2026"; text that is none unchanged."""
+    for form, words in (("%Y-%m-%d", "{0.day} {0:%B %Y}"), ("%Y-%m", "{0:%B %Y}")):
+        try:
+            return words.format(datetime.strptime(date, form))  # noqa: DTZ007  a calendar day, no instant
+        except ValueError:
+            continue
+    return date
+
+
+def as_fhir(page: LogPage, *, base_url: str, hub_name: str = "", hub_oid: str = "") -> dict[str, Any]:
+    """The events behind a page as a FHIR collection Bundle of AuditEvent resources."""
+    withheld = {item.document_id for entry in page.entries for item in entry.items if item.withheld}
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {
+                "fullUrl": f"{base_url}/AuditEvent/{event.id}",
+                "resource": audit_event(
+                    _without_titles(event, withheld), base_url=base_url, hub_name=hub_name, hub_oid=hub_oid
+                ),
+            }
+            for event in page.events
+        ],
+    }

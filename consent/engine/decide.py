@@ -96,11 +96,15 @@ def explain(
 def gate(request: RequestFacts, policy: Policy, *, now: datetime) -> Decision | None:
     """The refusal that follows from what the caller is and claims, before any record is looked up.
 
-    G1 (something missing or unknown), G2, G4, G5, G6, and G7 except whether the grant is
-    about the patient. None: the caller may go on to be decided. Equal for existing and
-    invented patients and documents (spec/consent.md 6, "How a deny looks").
+    G1 (something missing or unknown), G2, G4, G5, G6, and G7 for a grant that is given and bad;
+    whether there is one, and whether it is about the patient, `decide` says. None: the
+    caller may go on to be decided. Equal for existing and invented patients and documents
+    (spec/consent.md 6, "How a deny looks").
     """
-    return Prepared(request, None, policy, now=now).refusal
+    refusal = Prepared(request, None, policy, now=now).refusal
+    if refusal is not None and refusal.rule == "G7" and request.break_glass is None:
+        return None
+    return refusal
 
 
 class Prepared:
@@ -198,9 +202,7 @@ class Prepared:
         if grant.start.tzinfo is None or grant.end.tzinfo is None:
             return False
         longest = timedelta(hours=self.policy.tables.break_glass_max_hours)
-        if not (grant.start <= self.now < grant.end and self.now - grant.start < longest):
-            return False
-        return True
+        return grant.start <= self.now < grant.end and self.now - grant.start < longest
 
     # --- directives
 
@@ -699,7 +701,7 @@ def _obligations(rule: str, q: _Question) -> tuple[str, ...]:
             found.add("NORELINK")
     if rule == "D6" and PART2 in q.carried and not q.own:
         found.add("PART2-NOTICE")
-        tpo = any(_TPO <= node.listed_purposes for path in q.paths for node in path.nodes)
+        tpo = any(node.listed_purposes >= _TPO for path in q.paths for node in path.nodes)
         found.add("REDISCLOSE-HIPAA" if tpo else "NORDSCLCD")
     return tuple(sorted(found))
 

@@ -1,0 +1,40 @@
+"""What consent refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from consent.engine.directive import Problem
+from hie.standards.errors import HubError
+
+
+class DirectiveRefused(HubError):
+    """A directive cannot be filed: it cannot be understood, or names codes the hub does not know.
+
+    `problems` names each FHIR element and why (spec/consent.md 5.7); nothing was stored.
+    """
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0] if self.problems else Problem("Consent", "cannot be filed")
+        super().__init__(f"{first.element} {first.message}", element=first.element)
+
+
+class UnknownDirective(HubError):
+    """No directive with this id is in store."""
+
+
+class DirectiveChanged(HubError):
+    """The directive was changed by somebody else since it was read; nothing was stored."""
+
+
+class JurisdictionRefused(HubError):
+    """A jurisdiction cannot be loaded: a member of its JSON cannot be read."""
+
+
+class EmergencyGrantRefused(HubError):
+    """An emergency grant cannot be opened as asked; `element` names the field."""
+
+
+class ProxyGrantRefused(HubError):
+    """A proxy grant cannot be stored as asked; `element` names the field."""

@@ -1,0 +1,63 @@
+"""Jurisdictions in effect: rows over the set shipped with the hub, versioned, never overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+
+from consent import tables
+from consent.engine import compile_jurisdiction
+from consent.errors import JurisdictionRefused
+from consent.models import Jurisdiction
+from hie.directory import queries as directory
+
+
+def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
+    """Every jurisdiction by code as it counts at an instant (default now); one statement."""
+    found: dict[str, Mapping[str, Any]] = dict(tables.shipped("jurisdictions")["jurisdictions"])
+    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("effective_from", "version")
+    found.update({row.code: row.body for row in rows})
+    return found
+
+
+def zone_of(code: str) -> str | None:
+    """The IANA time zone of a jurisdiction; None when the hub does not know it."""
+    body = in_effect().get(code)
+    zone = body.get("timezone") if body is not None else None
+    return zone if isinstance(zone, str) else None
+
+
+def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> dict[str, str]:
+    """Store jurisdictions in the form of the fixture, all or nothing: code to created, updated or unchanged.
+
+    Raises:
+        JurisdictionRefused: one cannot be read; `element` names jurisdiction and member.
+    """
+    for code, body in data.items():
+        try:
+            compile_jurisdiction(code, body)
+        except ValueError as problem:
+            raise JurisdictionRefused(
+                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
+            ) from problem
+    outcomes: dict[str, str] = {}
+    with transaction.atomic():
+        for code, body in data.items():
+            newest = Jurisdiction.objects.select_for_update().filter(code=code).order_by("-version").first()
+            if newest is not None and newest.body == body:
+                outcomes[code] = "unchanged"
+                continue
+            Jurisdiction.objects.create(
+                code=code,
+                version=newest.version + 1 if newest is not None else 1,
+                body=body,
+                effective_from=effective_from or timezone.now(),
+            )
+            outcomes[code] = "updated" if newest is not None else "created"
+        if any(outcome != "unchanged" for outcome in outcomes.values()):
+            directory.bump_epoch()
+    return outcomes

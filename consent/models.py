@@ -1,0 +1,199 @@
+"""Directives and their versions, policy data, proxy and emergency grants, as rows.
+
+Directives hang on a patient identifier, never on a person: a merge counts them
+together and an unlink parts them again without touching a row.
+
+Source: spec/consent.md 3, 9, 10, 12.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from django.db import models
+from django.utils import timezone
+
+
+class Consent(models.Model):
+    """A patient's directive: the current version of a FHIR Consent.
+
+    `status` is the resource's own; `in_force_from` and `in_force_until` are the widest
+    instants it can count in any time zone (for lists and sweeps; the engine decides).
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="consents")
+    version = models.PositiveIntegerField(default=1)
+    status = models.TextField(blank=True)
+    resource = models.JSONField()
+    unintelligible = models.BooleanField(default=False)
+    in_force_from = models.DateTimeField(null=True, blank=True)
+    in_force_until = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
+    revoked_by = models.TextField(blank=True)
+    revoked_reason = models.TextField(blank=True)
+    evidence = models.TextField(blank=True)
+
+    class Meta:
+        verbose_name = "directive"
+        indexes = [models.Index(fields=["identifier", "status"], name="consent_identifier_status")]
+
+    def __str__(self) -> str:
+        return f"Consent/{self.id} version {self.version}"
+
+
+class ConsentVersion(models.Model):
+    """One version of a directive as it was filed; never changed or removed (a trigger holds it)."""
+
+    consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="versions")
+    version = models.PositiveIntegerField()
+    status = models.TextField(blank=True)
+    resource = models.JSONField()
+    action = models.TextField()  # file | update | revoke | import
+    actor = models.TextField()
+    reason = models.TextField(blank=True)
+    recorded_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "directive version"
+        constraints = [models.UniqueConstraint(fields=["consent", "version"], name="consent_version_unique")]
+
+    def __str__(self) -> str:
+        return f"Consent/{self.consent_id}/_history/{self.version}"
+
+
+class ConsentEpoch(models.Model):
+    """A number per patient identifier that rises with every change of its directives or grants.
+
+    Values come from a sequence, so that a value given in a transaction that rolled back is never given again.
+    """
+
+    identifier = models.OneToOneField(
+        "patients.PatientIdentifier", on_delete=models.PROTECT, primary_key=True, related_name="consent_epoch"
+    )
+    value = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"epoch {self.value} of identifier {self.pk}"
+
+
+class Jurisdiction(models.Model):
+    """A version of a place's law in the form of the fixture; the newest in effect counts."""
+
+    code = models.TextField()
+    version = models.PositiveIntegerField()
+    body = models.JSONField()
+    effective_from = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["code", "version"], name="consent_jurisdiction_version")]
+
+    def __str__(self) -> str:
+        return f"{self.code} version {self.version}"
+
+
+class CodeTable(models.Model):
+    """A version of a code table that overrides the one shipped with the hub, member by member."""
+
+    class Name(models.TextChoices):
+        """The tables there are: `consent/data/<name>.json`."""
+
+        CODES = "codes", "purposes, labels, floors, roles"
+        LABELS = "labels", "value sets of the labelling rules"
+
+    name = models.TextField(choices=Name.choices)
+    version = models.PositiveIntegerField()
+    body = models.JSONField()
+    effective_from = models.DateTimeField(default=timezone.now)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["name", "version"], name="consent_code_table_version")]
+
+    def __str__(self) -> str:
+        return f"{self.name} version {self.version}"
+
+
+class ProxyGrant(models.Model):
+    """A person's standing permission to act for a patient. Dates are FHIR date text (spec/consent.md 10)."""
+
+    class Kind(models.TextChoices):
+        """What the permission rests on."""
+
+        PARENT = "parent"
+        GUARDIAN_OF_MINOR = "guardian-of-minor"
+        GUARDIAN = "guardian"
+        ATTORNEY = "attorney"
+        NOMINATED = "nominated"
+
+    class Status(models.TextChoices):
+        """Only an active grant permits."""
+
+        ACTIVE = "active"
+        SUSPENDED = "suspended"
+        ENDED = "ended"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="proxy_grants")
+    person = models.TextField(help_text="Reference of the proxy, such as RelatedPerson/…")
+    kind = models.TextField(choices=Kind.choices)
+    status = models.TextField(choices=Status.choices, default=Status.ACTIVE)
+    max_confidentiality = models.TextField(null=True, blank=True)
+    start = models.TextField(null=True, blank=True)
+    end = models.TextField(null=True, blank=True)
+    may_consent = models.BooleanField(default=False)
+    evidence = models.TextField(blank=True)
+    verified_by = models.TextField(blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [models.Index(fields=["person"], name="consent_proxy_person")]
+
+    def __str__(self) -> str:
+        return f"proxy grant {self.id}"
+
+
+class BreakGlassGrant(models.Model):
+    """An emergency grant: user, root organization, patient, window (spec/consent.md 9)."""
+
+    class Reason(models.TextChoices):
+        """Why the glass was broken."""
+
+        UNCONSCIOUS = "UNCONSCIOUS"
+        UNABLE_TO_CONSENT = "UNABLE-TO-CONSENT"
+        LIFE_THREAT = "LIFE-THREAT"
+        PUBLIC_SAFETY = "PUBLIC-SAFETY"
+        OTHER = "OTHER"
+
+    class Status(models.TextChoices):
+        """Only an active grant is valid."""
+
+        ACTIVE = "active"
+        ENDED = "ended"
+        REVOKED = "revoked"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    identifier = models.ForeignKey(
+        "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="break_glass_grants"
+    )
+    user = models.TextField()
+    organization = models.TextField()
+    start = models.DateTimeField()
+    end = models.DateTimeField()
+    status = models.TextField(choices=Status.choices, default=Status.ACTIVE)
+    reason = models.TextField(choices=Reason.choices)
+    text = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "emergency grant"
+        indexes = [models.Index(fields=["user", "-start"], name="consent_emergency_user")]
+        constraints = [
+            models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="consent_emergency_window")
+        ]
+
+    def __str__(self) -> str:
+        return f"emergency grant {self.id}"

@@ -1,0 +1,57 @@
+"""The policy in force: participants, jurisdictions and code tables, compiled once an epoch."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from threading import Lock
+
+from django.conf import settings
+from django.db.models import Min
+from django.utils import timezone
+
+from consent import jurisdictions, tables
+from consent.engine import Policy, compile_policy
+from consent.models import CodeTable, Jurisdiction
+from hie.directory import queries as directory
+
+_lock = Lock()
+_cached: tuple[int, datetime | None, Policy] | None = None
+
+
+def current() -> Policy:
+    """The policy now: one statement (the epoch) when nothing changed.
+
+    Compiled again when the policy epoch rose or a jurisdiction or table came into effect.
+    """
+    global _cached
+    epoch, now = directory.epoch(), timezone.now()
+    cached = _cached
+    if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]):
+        return cached[2]
+    policy = compile_policy(
+        directory.participants(),
+        jurisdictions.in_effect(now),
+        tables.codes(now),
+        home_jurisdiction=getattr(settings, "HUB_JURISDICTION", None),
+        require_obligations=getattr(settings, "CONSENT_REQUIRE_OBLIGATIONS", False),
+        epoch=epoch,
+    )
+    with _lock:
+        _cached = (epoch, _next_change(now), policy)
+    return policy
+
+
+def forget() -> None:
+    """Drop what this process remembers (tests that roll policy data back)."""
+    global _cached
+    with _lock:
+        _cached = None
+
+
+def _next_change(now: datetime) -> datetime | None:
+    later = [
+        found
+        for model in (Jurisdiction, CodeTable)
+        if (found := model.objects.filter(effective_from__gt=now).aggregate(at=Min("effective_from"))["at"])
+    ]
+    return min(later) if later else None

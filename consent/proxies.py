@@ -1,0 +1,106 @@
+"""Proxy grants: who may act for a patient (spec/consent.md 10). The engine decides what a grant reaches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from django.db import transaction
+
+from consent import epochs
+from consent.engine import RANK, time
+from consent.errors import ProxyGrantRefused
+from consent.models import ProxyGrant as Row
+from hie.standards.facts import ProxyGrant, SubjectFacts
+
+
+def grant_for(user_id: str, subject: SubjectFacts, identifier_pks: Sequence[int]) -> ProxyGrant | None:
+    """The grant made out to this user for this person: an active one before others, the newest first; one statement."""
+    rows = list(
+        Row.objects.filter(person=user_id, identifier_id__in=list(identifier_pks)).order_by("-created_at", "pk")
+    )
+    rows.sort(key=lambda row: row.status != Row.Status.ACTIVE)
+    return _facts(rows[0], subject.id) if rows else None
+
+
+def grants_of(identifier_pks: Sequence[int]) -> list[Row]:
+    """Every grant for a person, newest first; one statement."""
+    return list(Row.objects.filter(identifier_id__in=list(identifier_pks)).order_by("-created_at", "pk"))
+
+
+def patients_of(user_id: str) -> list[int]:
+    """Identifiers of the patients for whom this user holds an active grant, in order; one statement."""
+    rows = Row.objects.filter(person=user_id, status=Row.Status.ACTIVE).order_by("identifier_id")
+    return list(rows.values_list("identifier_id", flat=True).distinct())
+
+
+def grant(
+    *,
+    identifier_pk: int,
+    person: str,
+    kind: str,
+    max_confidentiality: str | None = None,
+    start: str | None = None,
+    end: str | None = None,
+    may_consent: bool = False,
+    evidence: str = "",
+    verified_by: str = "",
+) -> Row:
+    """Store a grant; it counts from its start in the patient's time zone.
+
+    Raises:
+        ProxyGrantRefused: unknown kind or letter, or a date that cannot be read; `element` names it.
+    """
+    if kind not in Row.Kind.values:
+        raise ProxyGrantRefused(f"{kind!r} is not a kind of grant", element="kind")
+    if max_confidentiality is not None and max_confidentiality not in RANK:
+        raise ProxyGrantRefused("not a confidentiality letter", element="max_confidentiality")
+    for element, date in (("start", start), ("end", end)):
+        if date is not None and not time.readable(date):
+            raise ProxyGrantRefused("not a date that can be read", element=element)
+    with transaction.atomic():
+        row = Row.objects.create(
+            identifier_id=identifier_pk,
+            person=person,
+            kind=kind,
+            max_confidentiality=max_confidentiality,
+            start=start,
+            end=end,
+            may_consent=may_consent,
+            evidence=evidence,
+            verified_by=verified_by,
+        )
+        epochs.bump(identifier_pk)
+    return row
+
+
+def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> None:
+    """Suspend, end or take up again a grant.
+
+    Raises:
+        ProxyGrantRefused: no such grant or status.
+    """
+    if status not in Row.Status.values:
+        raise ProxyGrantRefused(f"{status!r} is not a status", element="status")
+    with transaction.atomic():
+        row = Row.objects.select_for_update().filter(pk=grant_id).first()
+        if row is None:
+            raise ProxyGrantRefused(f"no grant {grant_id}", element="id")
+        row.status = status
+        row.evidence = evidence or row.evidence
+        row.save(update_fields=["status", "evidence"])
+        epochs.bump(row.identifier_id)
+
+
+def _facts(row: Row, patient: str) -> ProxyGrant:
+    return ProxyGrant(
+        id=str(row.id),
+        person=row.person,
+        patient=patient,
+        kind=row.kind,
+        status=row.status,
+        max_confidentiality=row.max_confidentiality,
+        start=row.start,
+        end=row.end,
+        may_consent=row.may_consent,
+    )

@@ -1,0 +1,36 @@
+"""Notices waiting to be told to others: one row a notice and receiver."""
+
+from __future__ import annotations
+
+from django.db import models
+from django.utils import timezone
+
+
+class OutboxMessage(models.Model):
+    """Something that must be told, written in the transaction of what happened.
+
+    `key` says what it is about (an id); `payload` holds ids and codes, never content.
+    `next_attempt_at` is when it may be claimed (again); `delivered_at` ends it.
+    """
+
+    topic = models.TextField()
+    key = models.TextField()
+    payload = models.JSONField(default=dict)
+    created_at = models.DateTimeField(default=timezone.now)
+    next_attempt_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    last_error = models.TextField(blank=True)
+    delivered_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "notice"
+        indexes = [
+            models.Index(
+                fields=["topic", "next_attempt_at", "id"],
+                name="outbox_due",
+                condition=models.Q(delivered_at__isnull=True),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.topic} {self.key}"

@@ -1,0 +1,111 @@
+"""Rows that say what must be told: added with what happened, claimed one worker a row.
+
+The broker is only nudged; what must happen is a row. Delivery is at least once: a
+claim that is neither delivered nor failed comes back by itself when its lease ends.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from hie.outbox.models import OutboxMessage
+
+MAX_BACKOFF_S = 3600
+
+
+class Topic(StrEnum):
+    """What a notice is about."""
+
+    DOCUMENTS = "documents"
+    PATIENTS = "patients"
+    CONSENT = "consent"
+    EMERGENCY = "emergency"
+    ACCESS = "access"
+    QUERIES = "queries"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A claimed notice; `attempts` counts this one."""
+
+    id: int
+    topic: str
+    key: str
+    payload: dict[str, Any]
+    attempts: int
+    created_at: datetime
+
+
+def add(topic: Topic, key: str, payload: Mapping[str, Any] | None = None, *, not_before: datetime | None = None) -> int:
+    """Write a notice in the caller's transaction: told if and only if that commits. Gives the row's id."""
+    at = timezone.now()
+    row = OutboxMessage.objects.create(
+        topic=topic.value, key=key, payload=dict(payload or {}), created_at=at, next_attempt_at=not_before or at
+    )
+    return int(row.pk)
+
+
+def add_all(topic: Topic, items: Iterable[tuple[str, Mapping[str, Any]]]) -> int:
+    """Write many notices in one statement; gives how many."""
+    at = timezone.now()
+    rows = [
+        OutboxMessage(topic=topic.value, key=key, payload=dict(payload), created_at=at, next_attempt_at=at)
+        for key, payload in items
+    ]
+    return len(OutboxMessage.objects.bulk_create(rows))
+
+
+_CLAIM = """
+UPDATE outbox_outboxmessage SET attempts = attempts + 1, next_attempt_at = %s
+WHERE id IN (
+    SELECT id FROM outbox_outboxmessage
+    WHERE delivered_at IS NULL AND topic = %s AND next_attempt_at <= %s
+    ORDER BY next_attempt_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+)
+RETURNING id, topic, key, payload::text, attempts, created_at
+"""
+
+
+def claim(topic: Topic, *, limit: int = 100, lease_s: int = 60, now: datetime | None = None) -> list[Notice]:
+    """Take up to `limit` due notices, oldest first; nobody else gets them until the lease ends."""
+    at = now or timezone.now()
+    with connection.cursor() as cursor:
+        cursor.execute(_CLAIM, [at + timedelta(seconds=lease_s), topic.value, at, limit])
+        rows = cursor.fetchall()
+    return [
+        Notice(id=pk, topic=name, key=key, payload=json.loads(payload), attempts=attempts, created_at=created)
+        for pk, name, key, payload, attempts, created in sorted(rows)
+    ]
+
+
+def delivered(ids: Iterable[int], *, now: datetime | None = None) -> int:
+    """Mark notices as told; a second time changes nothing. Gives how many were open."""
+    open_rows = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True)
+    return open_rows.update(delivered_at=now or timezone.now(), last_error="")
+
+
+def failed(notice: Notice, error: str, *, now: datetime | None = None) -> datetime:
+    """Put a notice back, later each time (2 s doubling to an hour); gives when it is due again."""
+    due = (now or timezone.now()) + timedelta(seconds=min(2 ** min(notice.attempts, 12), MAX_BACKOFF_S))
+    OutboxMessage.objects.filter(pk=notice.id, delivered_at__isnull=True).update(
+        next_attempt_at=due, last_error=error[:500]
+    )
+    return due
+
+
+def sweep(*, older_than: datetime, batch: int = 10_000) -> int:
+    """Remove notices delivered before an instant, in batches; gives how many went."""
+    removed = 0
+    while ids := list(
+        OutboxMessage.objects.filter(delivered_at__lt=older_than).order_by("pk").values_list("pk", flat=True)[:batch]
+    ):
+        removed += OutboxMessage.objects.filter(pk__in=ids).delete()[0]
+    return removed

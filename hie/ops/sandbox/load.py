@@ -11,13 +11,14 @@ import secrets
 import subprocess
 import sys
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
+from hie.ops.context import Context
 from hie.ops.sandbox import make, world
 from hie.ops.sandbox.hub import Client, new_key, provide_bundle, public_jwk, send_hl7v2
 from hie.ops.sandbox.world import Community, Document, Organization, Patient, Record
@@ -631,16 +632,45 @@ def write_private(path: Path, value: Any) -> None:
     draft.replace(path)
 
 
-def greeting(description: Mapping[str, Any]) -> Sequence[str]:
-    """What `./hub up` prints: addresses, log-ins, what to try."""
-    lines = [
-        f"  Patients   {description['base_url']}/my/",
-    ]
-    for patient in description["patients"]:
-        if patient["portal_login"]:
-            lines.append(f"             {patient['portal_login']} / {patient['portal_password']}   ({patient['name']})")
-    admin = description["admin"]
-    lines.append(f"  Desk       {description['base_url']}/admin/   {admin['username']} / {admin['password']}")
-    lines.append(f"  FHIR       {description['fhir_base']}    JSON {description['api_base']}")
-    lines.append(f"  HL7 v2     mllp://{description['mllp']['host']}:{description['mllp']['port']}")
-    return lines
+def main(arguments: list[str]) -> int:
+    """Load the sandbox that a context file describes (`hie.ops.context`)."""
+    context = Context.read(Path(arguments[0]))
+    main_hub = HubPlace(
+        name="main",
+        base_url=context.base_url,
+        data_dir=Path(context.data_dir),
+        home_community_id=context.home_community_id,
+        repository_unique_id=context.repository_unique_id,
+        assigning_authority=context.assigning_authority,
+        mllp_port=context.mllp_port,
+        env={},
+    )
+    peers = {
+        hub.name: HubPlace(
+            name=hub.name,
+            base_url=hub.base_url,
+            data_dir=Path(hub.data_dir),
+            home_community_id=hub.home_community_id,
+            repository_unique_id=hub.repository_unique_id,
+            assigning_authority=hub.assigning_authority,
+            mllp_port=None,
+            env=hub.environment,
+        )
+        for hub in context.hubs
+    }
+    try:
+        ensure(
+            main_hub,
+            peers,
+            str(context.extra["faulty_url"]),
+            hub_client_id=os.environ.get("HIE_CLIENT_ID") or context.home_community_id,
+            say=lambda text: print(f"  sandbox: {text}", flush=True),
+        )
+    except (RuntimeError, httpx.HTTPError) as error:
+        print(f"  sandbox: {error}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

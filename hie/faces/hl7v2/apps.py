@@ -5,3 +5,9 @@ class Hl7v2Config(AppConfig):
     name = "hie.faces.hl7v2"
     label = "hl7v2"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from hie.exchange import inbox
+        from hie.faces.hl7v2.handler import PROTOCOL, Hl7v2Handler
+
+        inbox.register(PROTOCOL, Hl7v2Handler())

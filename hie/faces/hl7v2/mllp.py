@@ -17,9 +17,9 @@ import ssl
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connections
-from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db import close_old_connections, connections
 from hl7.mllp import HL7StreamReader, HL7StreamWriter, InvalidBlockError, start_hl7_server
 
 from hie.directory import queries as directory
@@ -76,10 +76,7 @@ class Listener:
         self._host, self._port, self._tls = host, port, tls
         self._max_message = max_message
         self._respond = respond
-        self._databases: list[BaseDatabaseWrapper] = []
-        self._pool = ThreadPoolExecutor(
-            max_workers=workers, thread_name_prefix="mllp", initializer=self._keep_connection
-        )
+        self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix="mllp")
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], HL7StreamWriter] = {}
         self._busy: set[asyncio.Task[None]] = set()
@@ -109,14 +106,6 @@ class Listener:
         for task in list(self._connections):
             task.cancel()
         await asyncio.get_running_loop().run_in_executor(None, self._pool.shutdown)
-        for database in self._databases:
-            database.close()
-
-    def _keep_connection(self) -> None:
-        """On a new thread: its database connection stays open from message to message, and is closed by `stop`."""
-        database = connections[DEFAULT_DB_ALIAS]
-        database.inc_thread_sharing()
-        self._databases.append(database)
 
     async def _connected(self, reader: HL7StreamReader, writer: HL7StreamWriter) -> None:
         task = asyncio.current_task()
@@ -173,13 +162,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def _on_thread(work: Callable[..., object], *values: object) -> object:
+def _on_thread(work: Callable[..., Any], *values: object) -> Any:
+    close_old_connections()
     try:
         return work(*values)
     finally:
-        database = connections[DEFAULT_DB_ALIAS]
-        if database.errors_occurred and not database.in_atomic_block:
-            database.close_if_unusable_or_obsolete()
+        connections.close_all()  # back to the pool between messages
 
 
 def _certificate(writer: HL7StreamWriter) -> bytes | None:

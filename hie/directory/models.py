@@ -9,6 +9,8 @@ Source: spec/consent.md 3 and 11; design.md "participants".
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import F, Q
@@ -47,7 +49,7 @@ class EndpointKind(models.TextChoices):
     MLLP = "mllp", "MLLP"
 
 
-def _texts() -> ArrayField:
+def _texts() -> ArrayField[Any, Any]:
     return ArrayField(models.TextField(), default=list, blank=True)
 
 

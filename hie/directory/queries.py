@@ -9,6 +9,7 @@ Source: docs/explanation/architecture.md; spec/consent.md 3.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -323,6 +324,7 @@ def bare_oid(value: str) -> str:
 
 
 _zone_source: Callable[[str], str | None] | None = None
+_zones: dict[str, tuple[ZoneInfo, float, Callable[[str], str | None] | None]] = {}
 
 
 def read_zones_from(source: Callable[[str], str | None]) -> None:
@@ -335,8 +337,13 @@ def read_zones_from(source: Callable[[str], str | None]) -> None:
 
 
 def _zone_of_jurisdiction(jurisdiction: str) -> ZoneInfo:
-    name = _zone_source(jurisdiction) if _zone_source is not None else None
-    return ZoneInfo(name or "UTC")
+    # Held for a minute: asking the owner costs a statement, and a zone changes once in a generation.
+    held = _zones.get(jurisdiction)
+    if held is not None and time.monotonic() < held[1] and held[2] is _zone_source:
+        return held[0]
+    zone = ZoneInfo((_zone_source(jurisdiction) if _zone_source is not None else None) or "UTC")
+    _zones[jurisdiction] = (zone, time.monotonic() + 60.0, _zone_source)
+    return zone
 
 
 # The module's questions: each one statement.

@@ -90,15 +90,16 @@ def guessing(caller: Caller, key: str) -> None:
 
     Counted for each user of a participant and, twenty times as much, for the whole participant, apart
     from the rate of its requests: ``GUESSING_PER_MINUTE`` (60) misses of one user. `key` says what was
-    looked for (``patient-identifier``): each kind is counted by itself.
+    looked for and is kept nowhere: it may be a patient's identifier, and who tries many different
+    ones must not have a new count for each.
 
     Raises:
         TooManyRequests: more misses than an honest user has.
     """
     per_minute = int(getattr(settings, "GUESSING_PER_MINUTE", 60))
     for name, allowed in (
-        (f"miss:{key}:{caller.participant_id}:{caller.user_id}", per_minute),
-        (f"miss:{key}:{caller.participant_id}", per_minute * 20),
+        (f"miss:{caller.participant_id}:{caller.user_id}", per_minute),
+        (f"miss:{caller.participant_id}", per_minute * 20),
     ):
         _take(name, Limit(allowed / 60, allowed), "", reason="guessing")
 

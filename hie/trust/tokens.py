@@ -11,22 +11,25 @@ import jwt
 from django.http import HttpRequest
 from django.utils import timezone
 
+from hie.audit import recorder
 from hie.directory import queries
-from hie.directory.queries import Directory
+from hie.directory.queries import ClientFacts, Directory
 from hie.standards.facts import Caller
-from hie.trust import hub_keys, scopes
+from hie.trust import hub_keys, limits, scopes
 from hie.trust.addresses import base_url, fhir_base
-from hie.trust.errors import NotAuthenticated
+from hie.trust.errors import NotAuthenticated, TooManyRequests
 from hie.trust.requests import network_address, request_id
 
 MAX_LENGTH = 16_384
+_FACES = (("/api", "rest"), ("/oauth", "oauth"), ("/consent", "consent"))
 
 
-def authenticate(request: HttpRequest, *, face: str = "fhir") -> Caller:
+def authenticate(request: HttpRequest, *, face: str | None = None) -> Caller:
     """The caller of a request with ``Authorization: Bearer``; one statement when the directory did not change.
 
     The token must be ours, in force and meant for us; the participant, its agreement, its client and the
     organization acting must be active now. Scopes are those of the token that are still registered.
+    `face` names the door; by default it is told from the path. A token that is refused is audited.
 
     Raises:
         NotAuthenticated: 401; its `www_authenticate` is the header to answer with.
@@ -35,14 +38,65 @@ def authenticate(request: HttpRequest, *, face: str = "fhir") -> Caller:
     scheme, _, token = header.partition(" ")
     if scheme.lower() != "bearer" or not token.strip():
         raise NotAuthenticated("no bearer token", 'Bearer realm="hie"')
-    claims = verified_claims(token.strip())
-    return caller_of(
-        claims,
-        queries.snapshot(),
-        network_address=network_address(request),
-        request_id=request_id(request),
+    address, this_request, door = network_address(request), request_id(request), face or _face(request.path)
+    claims: dict[str, Any] = {}
+    try:
+        claims = verified_claims(token.strip())
+        return caller_of(claims, queries.snapshot(), network_address=address, request_id=this_request, face=door)
+    except NotAuthenticated as refused:
+        _record(refused, claims, network_address=address, request_id=this_request, face=door)
+        raise
+
+
+def recheck(caller: Caller) -> None:
+    """Hold a caller against the directory again, within a long answer; one statement.
+
+    Raises:
+        NotAuthenticated: its participant, organization or client is not active any more.
+    """
+    directory = queries.snapshot()
+    if caller.token_id:
+        _check_client(directory, caller.client_id, caller.participant_id)
+    _check_active(directory, caller.participant_id, caller.organization_id)
+
+
+def _check_client(directory: Directory, client_id: str, participant_id: str) -> ClientFacts:
+    client = directory.clients.get(client_id)
+    if client is None or client.participant_id != participant_id:
+        raise NotAuthenticated("the client is no longer registered")
+    return client
+
+
+def _check_active(directory: Directory, participant_id: str, organization_id: str) -> None:
+    now = timezone.now()
+    if not directory.is_active(participant_id, now):
+        raise NotAuthenticated("the participant is not active")
+    if organization_id != participant_id and not (
+        directory.within(organization_id, participant_id) and directory.is_active(organization_id, now)
+    ):
+        raise NotAuthenticated("the organization is not active")
+
+
+def _record(
+    refused: NotAuthenticated, claims: dict[str, Any], *, network_address: str, request_id: str, face: str
+) -> None:
+    try:
+        limits.failed_attempts(network_address)
+    except TooManyRequests:
+        # Nobody unknown may fill the audit log: past the limit it is refused without a row.
+        return
+    recorder.failed_login(
+        client_id=claims.get("client_id", ""),
+        participant_id=claims.get("extensions", {}).get("hie", {}).get("participant"),
+        reason=refused.reason,
+        network_address=network_address,
+        request_id=request_id,
         face=face,
     )
+
+
+def _face(path: str) -> str:
+    return next((name for prefix, name in _FACES if path.startswith(prefix)), "fhir")
 
 
 def verified_claims(token: str) -> dict[str, Any]:
@@ -89,18 +143,10 @@ def caller_of(
     Raises:
         NotAuthenticated: the client is gone or another's, or participant or organization is not active.
     """
-    now = timezone.now()
-    client = directory.clients.get(claims["client_id"])
     hie = claims.get("extensions", {}).get("hie", {})
     participant_id, organization_id = hie.get("participant", ""), hie.get("organization", "")
-    if client is None or client.participant_id != participant_id:
-        raise NotAuthenticated("the client is no longer registered")
-    if not directory.is_active(participant_id, now):
-        raise NotAuthenticated("the participant is not active")
-    if organization_id != participant_id and not (
-        directory.within(organization_id, participant_id) and directory.is_active(organization_id, now)
-    ):
-        raise NotAuthenticated("the organization is not active")
+    client = _check_client(directory, claims["client_id"], participant_id)
+    _check_active(directory, participant_id, organization_id)
     iua = claims["extensions"].get("ihe_iua", {})
     return Caller(
         participant_id=participant_id,

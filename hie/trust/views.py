@@ -122,6 +122,14 @@ def _form(request: HttpRequest) -> dict[str, str]:
 
 def _refused(refused: TokenRefused, request: HttpRequest) -> HttpResponse:
     address, this_request = network_address(request), request_id(request)
+    body = {"error": refused.code, "error_description": refused.description}
+    try:
+        limits.failed_attempts(address)
+    except TooManyRequests as busy:
+        # Past the limit not each refusal is a row any more: nobody unknown may fill the audit log.
+        answer = _answer(body, status=429, request=request)
+        answer["Retry-After"] = str(busy.retry_after_s)
+        return answer
     recorder.failed_login(
         client_id=refused.client_id,
         participant_id=refused.participant_id,
@@ -130,13 +138,6 @@ def _refused(refused: TokenRefused, request: HttpRequest) -> HttpResponse:
         request_id=this_request,
         face="oauth",
     )
-    body = {"error": refused.code, "error_description": refused.description}
-    try:
-        limits.failed_attempts(address)
-    except TooManyRequests as busy:
-        answer = _answer(body, status=429, request=request)
-        answer["Retry-After"] = str(busy.retry_after_s)
-        return answer
     return _answer(body, status=401 if refused.code == "invalid_client" else 400, request=request)
 
 

@@ -52,6 +52,34 @@ def test_suspension_bites_at_the_next_request_with_a_token_in_hand():
     assert tokens.authenticate(request(encoded)).participant_id == "org-clinic"
 
 
+def test_a_long_answer_can_ask_again_whether_its_caller_is_still_active():
+    caller = tokens.authenticate(request(token()))
+    tokens.recheck(caller)
+    registration.suspend("org-clinic", "x", "y")
+    with pytest.raises(NotAuthenticated):
+        tokens.recheck(caller)
+
+
+def test_a_refused_token_is_audited_with_its_client_and_a_flood_is_not(settings):
+    from hie.audit.models import AuditEvent
+
+    settings.REFUSED_TOKENS_PER_MINUTE = 3
+    encoded = token()
+    registration.suspend("org-clinic", "x", "y")
+    before = AuditEvent.objects.count()
+    refused(encoded)
+    assert AuditEvent.objects.count() == before + 1
+    for _ in range(9):
+        refused("garbage")
+    assert AuditEvent.objects.count() == before + 3
+
+
+@pytest.mark.parametrize(("path", "face"), [("/fhir/Patient", "fhir"), ("/api/queries", "rest"), ("/oauth/x", "oauth")])
+def test_the_door_is_told_from_the_path(path, face):
+    asked = RequestFactory().get(path, headers={"Authorization": f"Bearer {token()}"})
+    assert tokens.authenticate(asked).face == face
+
+
 def test_an_agreement_that_ends_ends_the_token():
     encoded = token()
     Agreement.objects.filter(participant="org-clinic").update(end="2026-01")

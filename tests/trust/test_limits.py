@@ -62,8 +62,8 @@ def test_only_so_many_at_the_same_time_and_a_slot_is_free_again_after_an_error(c
 
 def test_guessing_is_counted_apart_from_the_rate(counted_in, settings):
     settings.GUESSING_PER_MINUTE = 4
-    for _ in range(4):
-        limits.guessing(CLINIC, "patient-identifier")
+    for number in range(4):
+        limits.guessing(CLINIC, f"urn:oid:2.999.10.1.1|{number}")
     with pytest.raises(TooManyRequests, match="guessing"):
         limits.guessing(CLINIC, "patient-identifier")
     limits.guessing(HOSPITAL, "patient-identifier")

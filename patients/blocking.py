@@ -48,9 +48,9 @@ def keys(record: Features) -> list[str]:
     out += [f"em:{value}" for value in record.emails]
     out += [f"st:{street}|{code}" for street in record.streets[:_MAX_VARIANTS] for code, _ in places if code]
     out += [f"pc:{code}" for code, _ in places if code]
-    out += [f"gt:{first}|{town}" for first in given for town in towns]
-    out += [f"lt:{last}|{town}" for last in surname for town in towns]
-    out += [f"so:{sound(first)}|{sound(last)}" for first in given for last in surname]
+    # Given names and surnames share one namespace here, and pairs of them are sorted: they come swapped.
+    out += [f"nt:{name}|{town}" for name in (*given, *surname) for town in towns]
+    out += ["so:" + "|".join(sorted((sound(first), sound(last)))) for first in given for last in surname]
     # Aliases and surnames share one namespace: an alias here may be the surname there.
     for first in given:
         for other in _words(surname):
@@ -58,7 +58,7 @@ def keys(record: Features) -> list[str]:
     if birth:
         out += [f"ty:{town}|{year}" for town in towns]
         out += [f"ly:{last}|{year}" for last in surname]
-        out += [f"gl:{first[:3]}|{last[:3]}|{year}" for first in given for last in surname]
+        out += ["gl:" + "|".join(sorted((first[:3], last[:3]))) + year for first in given for last in surname]
         names = sorted({*_words(given), *_words(surname)})
         if names:
             out.append(f"ny:{' '.join(names)}|{year}")

@@ -66,22 +66,21 @@ def cluster(
     -20; `apart` are pairs (i < j) that must never be together: sticky verdicts.
     """
     out: list[list[int]] = []
-    pending = [(links, 0.0)]
+    pending = [list(links)]
     while pending:
-        subset, raised = pending.pop()
-        for members in components(count, [(a, b) for a, b, _ in subset]):
-            inside = set(members)
-            own = [link for link in subset if link[0] in inside]
-            if len(members) > COMPONENT_LIMIT:
-                # Too large to be one person: weaker links go until it falls apart.
-                floor = min(link[2] for link in own) + RAISE_BITS
-                kept = [link for link in own if link[2] >= floor]
-                if kept:
-                    pending.append((kept, raised + RAISE_BITS))
-                    continue
-                members = members[:0]
-            if members:
-                out += _linkage(members, own, score, test, apart)
+        subset = pending.pop()
+        groups = components(count, [(a, b) for a, b, _ in subset])
+        group_of = {position: n for n, members in enumerate(groups) for position in members}
+        inside: dict[int, list[tuple[int, int, float]]] = defaultdict(list)
+        for item in subset:
+            inside[group_of[item[0]]].append(item)
+        for n, members in enumerate(groups):
+            if len(members) <= COMPONENT_LIMIT:
+                out += _linkage(members, inside[n], score, test, apart)
+                continue
+            # Too large to be one person: weaker links go until it falls apart.
+            floor = min(strength for _, _, strength in inside[n]) + RAISE_BITS
+            pending.append([item for item in inside[n] if item[2] >= floor])
     return sorted(out)
 
 

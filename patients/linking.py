@@ -34,7 +34,7 @@ from patients.models import (
     SourceRecord,
     SourceRecordVersion,
 )
-from patients.normalise import VERSION, Features, features
+from patients.normalise import Features, features
 
 __all__ = [
     "AUTOMATIC_MEAN",
@@ -96,7 +96,7 @@ def _known(authority: str, value: str) -> _Known | None:
         version=row[6] or 0,
         last_version=row[7] or 0,
         digest=bytes(row[8] or b""),
-        features=Features.from_json(store._json(row[9]) or {}),
+        features=Features.from_json(store.as_json(row[9]) or {}),
         quarantined_digest=bytes(row[10]) if row[10] is not None else None,
     )
 
@@ -364,9 +364,4 @@ def _members(person_id: UUID, without: int) -> list[tuple[int, UUID, Features]]:
             f" WHERE l.person_id = %s AND {store.CURRENT} AND r.id <> %s ORDER BY r.id",
             [person_id, without],
         )
-        return [(row[0], person_id, Features.from_json(store._json(row[1]))) for row in cursor.fetchall()]
-
-
-def normaliser_version() -> str:
-    """The version of the cleaning rules that records are stored under."""
-    return VERSION
+        return [(row[0], person_id, Features.from_json(store.as_json(row[1]))) for row in cursor.fetchall()]

@@ -20,7 +20,7 @@ from patients.demographics import SourceRecordView
 from patients.golden import golden_json, survive
 from patients.matching import Model, Scorer, default_model
 from patients.models import MatchModel
-from patients.normalise import Features, birth_digits, fold, phone_digits, search_words
+from patients.normalise import Features, birth_digits, phone_digits, search_words
 
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
 _COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
@@ -73,9 +73,22 @@ def digest(raw: Mapping[str, Any]) -> bytes:
     return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
 
 
-def lock(hashes: Iterable[int]) -> None:
-    """Hold these until the transaction ends; always taken in ascending order, so that no two feeds wait crosswise."""
+_BULK = int.from_bytes(b"patients", "big", signed=True)
+
+
+def lock_bulk() -> None:
+    """Hold the index for a bulk import until the transaction ends: single feeds wait, reads do not."""
     with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BULK])
+
+
+def lock(hashes: Iterable[int]) -> None:
+    """Hold these until the transaction ends; always taken in ascending order, so that no two feeds wait crosswise.
+
+    A bulk import in progress is waited for. 2 statements.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_BULK])
         cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) o",
             [list(hashes)],
@@ -94,11 +107,31 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
         )
         rows = cursor.fetchall()
     return [
-        CandidateRecord(record_id=row[0], person_id=row[1], features=Features.from_json(_json(row[2]))) for row in rows
+        CandidateRecord(record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])))
+        for row in rows
     ]
 
 
-def _json(value: Any) -> Any:
+def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
+    """As `near`, for many records that are not stored yet; each found record once. 1 query a thousand records."""
+    found: dict[int, CandidateRecord] = {}
+    for start in range(0, len(records), 1000):
+        wanted = {pair for record in records[start : start + 1000] for pair in blocking.lookups(record)}
+        ordered = sorted(wanted)
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _CANDIDATES, {"coarse": [a for a, _ in ordered], "fine": [b for _, b in ordered], "record": 0}
+            )
+            for row in cursor.fetchall():
+                if row[0] not in found:
+                    found[row[0]] = CandidateRecord(
+                        record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2]))
+                    )
+    return [found[record_id] for record_id in sorted(found)]
+
+
+def as_json(value: Any) -> Any:
+    """A jsonb column of a raw cursor as data."""
     return json.loads(value) if isinstance(value, str) else value
 
 
@@ -177,7 +210,7 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
                 value=row[5],
                 active=row[6],
                 version=row[7] or 1,
-                demographics=from_json(_json(row[8])) if row[8] is not None else Demographics(),
+                demographics=from_json(as_json(row[8])) if row[8] is not None else Demographics(),
                 created_at=row[9],
                 updated_at=row[10] or row[11],
                 replaced_by=(row[12], row[13]) if row[12] is not None else None,
@@ -210,8 +243,3 @@ def scorer() -> Scorer:
     """The scorer of the active model, the built-in one when none is active. 1 query."""
     version = MatchModel.objects.filter(status=MatchModel.Status.ACTIVE).values_list("version", flat=True).first()
     return _scorer(version or "")
-
-
-def folded(text: str) -> str:
-    """How a search value is folded before it is asked."""
-    return fold(text)

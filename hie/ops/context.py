@@ -1,11 +1,8 @@
-"""What the sandbox is told of the hub it is loaded into, and how it adds hubs and peers beside it.
+"""What the sandbox is told of the hub it is loaded into, and how hubs and peers are added beside it.
 
-Two hooks, both optional, are looked for in `hie.ops.sandbox`:
-
-* ``hie.ops.sandbox.hubs.children(context) -> list[Child]``: before the hub's own processes start, with the database
-  migrated; gives the further processes (`Context.hub` makes one hub each; any other `Child` will do).
-* ``python -m hie.ops.sandbox.load CONTEXT.json``: once everything is ready, as a process of its own with the hub's
-  environment, at every `up`; it loads what is missing and ends with 0. `Context.read(path)` reads the file.
+`up` makes a `Context` once the database is migrated; `hie.ops.beside.children` adds the sandbox's hubs and peer to
+it (`Context.hub` makes one hub each; any other `Child` will do); once all are ready, ``python -m hie.ops.beside
+CONTEXT.json`` lets `hie.ops.sandbox.load.ensure` bring in what is missing, in a process of its own.
 """
 
 from __future__ import annotations
@@ -58,7 +55,7 @@ class Context:
     database_url: str
     redis_url: str
     hubs: list[Beside] = field(default_factory=list)
-    # Whatever the children hook wants to hand to the loader (addresses of the faulty peer …).
+    # What else the loader needs (the address of the faulty peer).
     extra: dict[str, object] = field(default_factory=dict)
     services: Services | None = None
     taken: set[int] = field(default_factory=set)
@@ -136,7 +133,7 @@ class Context:
         """For the loader; holds addresses with passwords, hence mode 0600."""
         from hie.settings.secrets import write_private
 
-        content = {k: v for k, v in asdict_without_services(self).items()}
+        content = asdict_without_services(self)
         write_private(path, json.dumps(content, indent=1))
 
     @classmethod

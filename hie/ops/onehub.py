@@ -7,6 +7,7 @@ same as in separate processes; only the arrangement differs.
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import signal
 import sys
@@ -31,15 +32,19 @@ def main(arguments: list[str]) -> int:
         ("mllp", command("mllp")),
         ("audit-sealer", command("audit_sealer")),
     ]
-    # Only the main thread may set signal handlers. Each part that tries is told, through its own thread's end, that
-    # the process ends: all of them are rows and restartable, so the process simply leaves.
     keep_signals_to_main_thread()
     for name, part in parts:
         threading.Thread(target=guarded, args=(name, part), name=name, daemon=True).start()
-    serve(application)
-    stop_worker()
-    # Daemon threads may sit in system calls; what they do is rows and safe to leave at any moment.
-    os._exit(0)
+    status = 1
+    try:
+        serve(application)
+        status = 0
+    except SystemExit as ending:
+        status = ending.code if isinstance(ending.code, int) else 0
+    finally:
+        # The other threads sit in system calls; what they do is rows, and safe to leave at any moment.
+        logging.shutdown()
+        os._exit(status)
 
 
 def guarded(name: str, part: Callable[[], Any]) -> None:
@@ -93,19 +98,15 @@ def serve(application: Any) -> None:
     server.serve(target_loader=lambda: application, wrap_loader=False)
 
 
-_worker: Any = None
-
-
 def run_worker() -> None:
     """Tasks, in threads of this process."""
-    global _worker
     from django.conf import settings
 
     from hie.celery import app
 
     app.set_default()
     asyncio.set_event_loop(asyncio.new_event_loop())
-    _worker = app.Worker(
+    worker = app.Worker(
         pool_cls="threads",
         concurrency=settings.WORKER_THREADS,
         loglevel="INFO",
@@ -114,13 +115,7 @@ def run_worker() -> None:
         without_mingle=True,
         hostname=f"{os.environ.get('HIE_ROLE', 'onehub')}@localhost",
     )
-    _worker.start()
-
-
-def stop_worker() -> None:
-    """Let running tasks hand back what they hold."""
-    if _worker is not None:
-        threading.Thread(target=_worker.stop, daemon=True).start()
+    worker.start()
 
 
 def run_beat() -> None:

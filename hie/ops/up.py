@@ -14,6 +14,7 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from hie import settings
 from hie.ops import datafolder, services
@@ -165,17 +166,17 @@ def prepare_database(env: dict[str, str], what: str) -> None:
 
 
 def sandbox_children(context: Context, running: services.Services) -> list[Child]:
-    """The sandbox's further hubs and peers, where this release has them."""
-    if not present("hie.ops.sandbox.hubs"):
+    """The sandbox's further hubs and its faulty peer, where this release has them."""
+    if not present("hie.ops.sandbox.world"):
         return []
     if not (Path(context.data_dir) / "sandbox.json").exists():
         # While it is still empty: what the further hubs' databases are copied from.
         running.clone_database(BLANK, template=Path(running.database_url).name)
-    children: list[Child] = importlib.import_module("hie.ops.sandbox.hubs").children(context)
+    children = importlib.import_module("hie.ops.beside").children(context)
     for hub in context.hubs:
         if not same_migrations(running.database_url, hub.database_url):
             prepare_database(hub.environment, f"migrating the database of {hub.name} …")
-    return children
+    return list(children)
 
 
 def same_migrations(one: str, other: str) -> bool:
@@ -200,7 +201,7 @@ def load_sandbox(supervisor: Supervisor, context: Context) -> None:
         return
     path = Path(context.data_dir) / "run" / "context.json"
     context.write(path)
-    process = subprocess.Popen(program("hie.ops.sandbox.load", str(path)))
+    process = subprocess.Popen(program("hie.ops.beside", str(path)))
     try:
         while process.poll() is None:
             supervisor.check()
@@ -210,7 +211,7 @@ def load_sandbox(supervisor: Supervisor, context: Context) -> None:
             process.terminate()
             process.wait(20)
     if process.returncode != 0:
-        raise StartFailed("the sandbox could not be loaded; the lines above say why")
+        raise StartFailed("the sandbox could not be loaded; the lines above say why, and the next ./hub up tries again")
 
 
 def introduce(context: Context) -> None:
@@ -240,13 +241,22 @@ def introduce(context: Context) -> None:
     if sandbox:
         lines += [f"  everybody else and all keys: {context.data_dir}/sandbox.json"]
     print("\n".join(lines), flush=True)
-    if present("hie.ops.sandbox.worked") and sandbox:
-        # One exchange, done now for the newcomer to read: a module of the sandbox, since it knows who is in it.
-        print(flush=True)
-        subprocess.run(
-            program("hie.ops.sandbox.worked", str(Path(context.data_dir) / "sandbox.json")), check=False, timeout=60
-        )
+    print_example(sandbox)
     print(flush=True)
+
+
+def print_example(sandbox: dict[str, Any]) -> None:
+    """One exchange to try: a physician of one participant asks every community for a patient's documents."""
+    askers = [p for p in sandbox.get("participants", []) if p.get("users") and "TREAT" in p.get("purposes", [])]
+    patients = [p for p in sandbox.get("patients", []) if p.get("story") == "three-identifiers"]
+    if not askers or not patients:
+        return
+    lines = [
+        "",
+        f"  one exchange: {askers[0]['name']} asks every community for the documents of {patients[0]['name']}",
+        "    ./hub demo      tells it, and seven more steps, with real calls",
+    ]
+    print("\n".join(lines), flush=True)
 
 
 def with_services(command: list[str]) -> int:

@@ -1,0 +1,259 @@
+"""What a document's bytes say of themselves: are they what the metadata claims, which codes do they hold.
+
+Content is told by format code and root element, not by media type alone: a document whose format is a CDA format, or
+whose root is a ClinicalDocument, is read as one whatever its type is called. XML and JSON are read to the end, so
+that nothing broken, cut off or hostile is stored as a document of such a type.
+
+Source: spec/xds.md 3.2; ../shared/data/README "known quirks".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+from documents.errors import ContentMismatch
+from documents.metadata import EntryMetadata
+from hie.standards import cda, mime, oids, xml
+from hie.standards.errors import HubError, MalformedContent
+from hie.standards.facts import CodedContent
+
+MAX_JSON = 64 << 20
+EMPTY_SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
+_V3 = "{urn:hl7-org:v3}"
+_CDA_FORMATS = (
+    "urn:ihe:pcc:",
+    "urn:ihe:lab:xd-lab",
+    "urn:hl7-org:sdwg:",
+    "urn:ihe:iti:bppc",
+    "urn:ihe:iti:xds-sd:",
+    "urn:ihe:pharm:",
+    "urn:ihe:pat:apsr",
+    "urn:ihe:eyecare:",
+    "urn:ihe:card:",
+    "urn:ihe:dent:",
+    "urn:ihe:qrph:",
+    "2.16.840.1.113883.10.20.",
+)
+# Parts of a CDA sent on their own: fragments, with or without the namespace.
+_CDA_PARTS = frozenset(
+    [
+        "recordTarget",
+        "patientRole",
+        "author",
+        "custodian",
+        "legalAuthenticator",
+        "component",
+        "structuredBody",
+        "nonXMLBody",
+        "section",
+        "entry",
+        "act",
+        "observation",
+        "organizer",
+        "encounter",
+        "procedure",
+        "substanceAdministration",
+        "supply",
+        "documentationOf",
+        "componentOf",
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Inspected:
+    """What the bytes gave: the codes, and the header when they are a CDA."""
+
+    content: CodedContent
+    header: cda.CdaHeader | None = None
+
+
+def claims_cda(entry: EntryMetadata) -> bool:
+    """Whether the format code says that this is a CDA document."""
+    if entry.format_code is None:
+        return False
+    code = entry.format_code.code.lower()
+    return code.startswith(_CDA_FORMATS)
+
+
+def inspect(entry: EntryMetadata, chunks: Iterable[bytes], *, where: str) -> Inspected:
+    """Read the bytes as far as their kind needs.
+
+    `where` names the entry in errors.
+
+    Raises:
+        ContentMismatch: they are not of the stated media type or format; `element` names which.
+        MalformedContent: XML or JSON that cannot be accepted; the message says at which line.
+    """
+    source = iter(chunks)
+    head = _head(source)
+    declared = mime.parse(entry.mime_type)
+    if declared is None:  # pragma: no cover - validation has refused it before
+        raise ContentMismatch("mimeType is no media type", element=f"{where}.mimeType")
+    if not head:
+        if entry.size == 0 or (entry.hash or "").lower() == EMPTY_SHA1:
+            return Inspected(content=CodedContent())  # assembled later, and said so
+        raise ContentMismatch("the document is empty", element=f"{where}.content")
+    whole = chain([head], source)
+    problem = mime.contradicts(declared, head)
+    if claims_cda(entry) and (problem is None or declared.is_xml):
+        return _cda(whole, head, where, f"{where}.formatCode")
+    if problem is not None:
+        raise ContentMismatch(f"{problem}, stated is {declared.essence}", element=f"{where}.mimeType")
+    if mime.is_cda(head):
+        return _cda(whole, head, where, f"{where}.mimeType")
+    if claims_cda(entry):
+        raise ContentMismatch("content is not a CDA document", element=f"{where}.formatCode")
+    if declared.is_xml:
+        return _xml(whole, head, where)
+    if declared.is_json:
+        return _json(whole, where)
+    return Inspected(content=CodedContent())
+
+
+def _head(source: Iterator[bytes]) -> bytes:
+    """The first bytes, enough for a long prolog (comments, style sheets) before the root element."""
+    head = b""
+    for chunk in source:
+        head += chunk
+        if len(head) >= 16 * mime.SNIFF_BYTES:
+            break
+    return head
+
+
+def _cda(whole: Iterable[bytes], head: bytes, where: str, claim: str) -> Inspected:
+    if not mime.looks_like_xml(head):
+        raise ContentMismatch("content is not a CDA document", element=claim)
+    try:
+        document = cda.read(whole)
+    except MalformedContent as error:
+        raise MalformedContent(str(error), element=f"{where}.content") from None
+    except cda.NotClinicalDocument:
+        raise ContentMismatch("the root element is not a ClinicalDocument", element=claim) from None
+    return Inspected(content=document.content, header=document.header)
+
+
+def _xml(whole: Iterable[bytes], head: bytes, where: str) -> Inspected:
+    """Any XML: acceptable to its end, and no fragment of a CDA."""
+    root: str | None = None
+    try:
+        for event, element in xml.elements(whole, limits=cda.LIMITS):
+            if event == "start":
+                root = root or str(element.tag)
+            else:
+                element.clear()
+                while element.getprevious() is not None:
+                    del element.getparent()[0]
+    except MalformedContent as error:
+        raise MalformedContent(str(error), element=f"{where}.content") from None
+    root = root or xml.root_name(head) or ""
+    local = root.rpartition("}")[2]
+    if (root.startswith(_V3) or "}" not in root) and (local in _CDA_PARTS or local == "ClinicalDocument"):
+        raise ContentMismatch("the root element is not a ClinicalDocument", element=f"{where}.content")
+    return Inspected(content=CodedContent())
+
+
+def _json(whole: Iterable[bytes], where: str) -> Inspected:
+    data = bytearray()
+    for chunk in whole:
+        data += chunk
+        if len(data) > MAX_JSON:
+            raise ContentMismatch(f"JSON of more than {MAX_JSON} bytes is not read", element=f"{where}.content")
+    try:
+        value = json.loads(bytes(data).decode("utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", None)
+        at = f" at line {line}" if line else ""
+        raise MalformedContent(f"not JSON{at}", element=f"{where}.content") from None
+    codes: set[str] = set()
+    security: set[str] = set()
+    letters: set[str] = set()
+    sections: set[str] = set()
+    _walk(value, codes, security, letters, sections)
+    rank = "ULMNRV"
+    return Inspected(
+        content=CodedContent(
+            codes=frozenset(codes),
+            sections=frozenset(sections),
+            confidentiality=max(letters, key=rank.index) if letters else None,
+            security_labels=frozenset(security),
+            read=True,
+        )
+    )
+
+
+def _walk(root: Any, codes: set[str], security: set[str], letters: set[str], sections: set[str]) -> None:
+    """Collect codings of a FHIR document; iterative, since depth is the sender's choice."""
+    todo: list[tuple[str, Any]] = [("", root)]
+    while todo:
+        name, value = todo.pop()
+        if isinstance(value, list):
+            todo.extend((name, item) for item in value)
+        elif isinstance(value, dict):
+            system, code = value.get("system"), value.get("code")
+            if isinstance(system, str) and isinstance(code, str):
+                uri = oids.scheme_uri(system)
+                if uri == cda.CONFIDENTIALITY:
+                    letters.update({code} & set("ULMNRV"))
+                elif name == "security":
+                    security.add(code)
+                else:
+                    codes.add(f"{uri}|{code}")
+            confidentiality = value.get("confidentiality")
+            if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
+                letters.update({confidentiality} & set("ULMNRV"))
+            if name == "section":
+                coding = value.get("code")
+                for item in coding.get("coding", ()) if isinstance(coding, dict) else ():
+                    if isinstance(item, dict) and isinstance(item.get("code"), str):
+                        sections.add(item["code"])
+            todo.extend((str(key), item) for key, item in value.items())
+
+
+def same_unique_id(stated: str, header: cda.CdaHeader) -> bool | None:
+    """Whether a stated uniqueId is the document's own id; None when that cannot be said.
+
+    The spellings of one id count as one: ``root^extension``, ``extension^^^&root&ISO``, ``urn:oid:``, ``urn:uuid:``, the
+    ``2.25`` form of a UUID, any case of a UUID. An id that XDS cannot carry (an extension over 16
+    characters, a root that is neither OID nor UUID) could not have been stated: nothing can be said.
+    Source: spec/xds.md 3.2.
+    """
+    if header.id is None or not header.id.root:
+        return None
+    root, extension = header.id.root, header.id.extension
+    spellings = {_plain(header.unique_id), _plain(f"{extension}^^^&{root}&iso")}
+    if not extension:
+        spellings.add(_plain(root))
+        if _is_uuid(root):
+            spellings.add(oids.from_uuid(root))
+    else:
+        spellings.add(_plain(f"{root}.{extension}"))
+        spellings.add(_plain(f"urn:oid:{root}^{extension}"))
+    if _plain(stated) in spellings:
+        return True
+    carried = oids.is_oid(root) and len(extension) <= 16 and " " not in extension
+    carried = carried or (not extension and _is_uuid(root))
+    return False if carried else None
+
+
+def _plain(text: str) -> str:
+    return text.strip().lower().removeprefix("urn:uuid:").removeprefix("urn:oid:")
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        oids.from_uuid(text)
+    except ValueError:
+        return False
+    return True
+
+
+def named(error: HubError, where: str) -> HubError:
+    """The error with an element, when it came without one."""
+    if error.element is None:
+        error.element = where
+    return error

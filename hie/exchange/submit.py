@@ -1,0 +1,445 @@
+"""Publishing documents [ITI-65, ITI-105, ITI-41, ITI-42]: bytes staged first, then one submission, whole or not at all.
+
+Who submits and for whom is checked at the door; the metadata by `documents.validation`; the bytes against the
+metadata and, for a C-CDA, its header against the index; labels are set, rows written, the audit event and the notice
+added in one transaction.
+
+Source: spec/xds.md 4; spec/fhir.md 3.1 and 3.5; spec/consent.md 8.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from consent import labelling, tables
+from documents import queries as registry_queries
+from documents import registry, repository, validation
+from documents.errors import (
+    ContentMismatch,
+    HashMismatch,
+    InvalidAttribute,
+    MissingDocument,
+    SizeMismatch,
+    SubmissionRefused,
+    UniqueIdDiffers,
+    UnknownCode,
+    UnknownPatientId,
+    WrongPatient,
+)
+from documents.metadata import CX, CodedValue, EntryMetadata, Submission
+from documents.registry import Receipt
+from documents.repository import Readable, Staged
+from hie.audit import recorder
+from hie.audit.recorder import EventType
+from hie.directory import queries as directory
+from hie.exchange import access, content, header
+from hie.outbox import outbox
+from hie.standards import cda, mime
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller, CodedContent, Labels, Operation
+from hie.terminology import affinity_domain
+from patients import identifiers
+from patients import queries as index
+from patients.demographics import ResolvedIdentifier
+
+__all__ = ["Receipt", "Staged", "max_size", "stage", "submit"]
+
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+_LETTERS = frozenset("ULMNRV")
+
+
+def max_size() -> int:
+    """How many bytes one document may have."""
+    return int(getattr(settings, "DOCUMENT_MAX_SIZE", repository.MAX_SIZE))
+
+
+def stage(stream: Readable | bytes | Iterable[bytes], content_type: str, caller: Caller) -> Staged:
+    """Store bytes for a submission to come; only the same participant can name them in one.
+
+    Streams in bounded memory. What no submission names within a day is swept.
+
+    Raises:
+        AccessRefused: the caller's participant is not active.
+        InvalidAttribute: `content_type` is no media type.
+        ContentTooLarge: more than `max_size()` bytes; nothing is kept.
+    """
+    with recorder.recording(EventType.STAGE_CONTENT, caller) as event:
+        access.may_submit(caller, caller.organization_id)
+        if mime.parse(content_type) is None:
+            raise InvalidAttribute("contentType is no media type", element="Binary.contentType")
+        staged = repository.put(stream, content_type=content_type, owner=caller.participant_id)
+        event.about(None, detail={"binary": staged.id, "size": staged.size})
+        event.commit()
+    return staged
+
+
+@dataclass(slots=True)
+class _Work:
+    """One submission under way: what each step found."""
+
+    submission: Submission
+    caller: Caller
+    custodian: str
+    patients: dict[CX, ResolvedIdentifier] = field(default_factory=dict)
+    contents: dict[str, Staged] = field(default_factory=dict)
+    labels: dict[str, Labels] = field(default_factory=dict)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def person_id(self) -> UUID:
+        """The patient of the submission, once resolved."""
+        patient_id = self.submission.submission_set.patient_id
+        assert patient_id is not None
+        return self.patients[patient_id].person_id
+
+    def doubt(self, object_id: str, reason: str) -> None:
+        """Note why an entry is to be looked at by a person."""
+        reasons = self.doubts.setdefault(object_id, [])
+        if reason not in reasons:
+            reasons.append(reason)
+
+
+def submit(
+    submission: Submission,
+    caller: Caller,
+    *,
+    kind: EventType = EventType.PROVIDE_DOCUMENT_BUNDLE,
+    custodian: str | None = None,
+    raw: str | bytes | None = None,
+) -> Receipt:
+    """Register a submission whose bytes were staged: check, hold against the index, label, store, announce.
+
+    `kind` is the transaction as the audit calls it, `raw` its request; `custodian` answers for the documents: the
+    caller's organization unless said, or one below the caller's participant. An entry without
+    staged bytes is registered as kept elsewhere.
+
+    A doubtful document (`Receipt.warnings` names it) is stored with confidentiality R and waits for review.
+
+    Raises:
+        AccessRefused: caller or custodian not active, or not the caller's to speak for.
+        SubmissionRefused: all problems of the stage that failed; nothing was registered.
+    """
+    owner = custodian or caller.organization_id
+    with recorder.recording(kind, caller, query=raw) as event:
+        access.may_submit(caller, owner)
+        work = _Work(submission=submission, caller=caller, custodian=owner)
+        _refuse(validation.check(submission))
+        _refuse([*_check_letters(submission), *_check_codes(work)])
+        _refuse([*_resolve_patients(work)])
+        event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
+        _refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
+        _refuse([*_take_contents(work)])
+        submission = work.submission = _completed(work)
+        with transaction.atomic():
+            receipt = registry.register(
+                submission,
+                contents=work.contents,
+                labels=work.labels,
+                patients={patient_id: found.pk for patient_id, found in work.patients.items()},
+                custodian=owner,
+                same_person=_same_person,
+                restricted=work.doubts,
+                visible=lambda key: _visible(key, caller),
+            )
+            work.warnings += [
+                f"{receipt.ids[object_id]} is restricted until reviewed: {', '.join(reasons)}"
+                for object_id, reasons in work.doubts.items()
+            ]
+            receipt = replace(receipt, warnings=tuple(work.warnings))
+            event.about(work.person_id, detail=_detail(work, receipt))
+            event.commit()
+            outbox.add(
+                outbox.Topic.DOCUMENTS,
+                receipt.submission_set_uuid,
+                {"entries": list(receipt.entry_uuids), "deprecated": list(receipt.deprecated), "custodian": owner},
+            )
+    return receipt
+
+
+def _refuse(problems: Iterable[HubError]) -> None:
+    found = list(problems)
+    if found:
+        raise SubmissionRefused(found)
+
+
+# -- metadata -----------------------------------------------------------------------------------
+
+
+def _check_letters(submission: Submission) -> Iterable[HubError]:
+    """Confidentiality letters other than U to V, and labels outside the table, are refused (spec/consent.md 3)."""
+    known = tables.codes().label_families
+    for entry in submission.entries:
+        for code in entry.confidentiality_codes:
+            bad = (code.scheme == CONFIDENTIALITY and code.code not in _LETTERS) or (
+                code.scheme == ACT_CODE and code.code not in known and code.code not in _HANDLING
+            )
+            if bad:
+                yield UnknownCode(
+                    f"confidentialityCode {code.code} is not known",
+                    element=f"DocumentEntry[{entry.entry_uuid}].confidentialityCode",
+                )
+
+
+# Handling instructions that may stand among the security labels without being sensitivities.
+_HANDLING = frozenset(
+    [
+        "NORDSCLCD",
+        "NORDSCLCDS",
+        "NORDSLCD",
+        "NOAUTH",
+        "NOCOLLECT",
+        "NODSCLCD",
+        "NOINTEGRATE",
+        "NOLIST",
+        "NOMOU",
+        "NOORGPOL",
+        "NOPERSISTP",
+        "NORELINK",
+        "NOREUSE",
+        "NOVIP",
+        "NOSYNTHUSE",
+        "MINEC",
+        "PROCESSINLINELABEL",
+        "PRIVMARK",
+        "CUIMARK",
+        "ENCRYPT",
+        "ENCRYPTR",
+        "ENCRYPTT",
+        "DELAU",
+    ]
+)
+
+
+def _check_codes(work: _Work) -> Iterable[HubError]:
+    """The affinity domain's word on every code; a code it only warns of becomes a warning."""
+    asked: dict[affinity_domain.Asked, None] = {}
+
+    def note(attribute: str, code: CodedValue) -> bool:
+        asked[affinity_domain.Asked(attribute=attribute, code=code.code, scheme=code.scheme)] = None
+        return True
+
+    list(validation.check_codes(work.submission, note))
+    verdicts = affinity_domain.check(asked)
+    for item, verdict in verdicts.items():
+        if verdict is affinity_domain.Verdict.WARN:
+            work.warnings.append(f"{item.attribute} {item.code} is not in the affinity domain")
+
+    def accepted(attribute: str, code: CodedValue) -> bool:
+        item = affinity_domain.Asked(attribute=attribute, code=code.code, scheme=code.scheme)
+        return verdicts[item] is not affinity_domain.Verdict.REFUSED
+
+    return validation.check_codes(work.submission, accepted)
+
+
+def _resolve_patients(work: _Work) -> Iterable[HubError]:
+    """Every patient identifier leads to a person of the index through a record that is active."""
+    submission = work.submission
+    named: list[tuple[str, CX | None]] = [
+        (f"SubmissionSet[{submission.submission_set.entry_uuid}]", submission.submission_set.patient_id),
+        *((f"DocumentEntry[{entry.entry_uuid}]", entry.patient_id) for entry in submission.entries),
+        *((f"Folder[{folder.entry_uuid}]", folder.patient_id) for folder in submission.folders),
+    ]
+    found = identifiers.resolve_many({(cx.authority, cx.value) for _, cx in named if cx is not None})
+    reported: set[CX] = set()
+    for where, cx in named:
+        if cx is None:
+            continue
+        resolved = found.get((_bare(cx.authority), cx.value))
+        if resolved is not None and resolved.active:
+            work.patients[cx] = resolved
+        elif cx not in reported:
+            reported.add(cx)
+            yield UnknownPatientId(f"{cx} is not a patient known here", element=f"{where}.patientId")
+
+
+def _bare(authority: str) -> str:
+    return authority[8:] if authority[:8].lower() == "urn:oid:" else authority
+
+
+def _same(work: _Work, one: CX, other: CX) -> bool:
+    return work.patients[one].person_id == work.patients[other].person_id
+
+
+def _same_person(one: int, other: int) -> bool:
+    if one == other:
+        return True
+    persons = identifiers.persons_of([one, other])
+    return one in persons and persons.get(one) == persons.get(other)
+
+
+def _completed(work: _Work) -> Submission:
+    """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1)."""
+    entries = tuple(
+        replace(entry, repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
+        if entry.entry_uuid in work.contents
+        else entry
+        for entry in work.submission.entries
+    )
+    return replace(work.submission, entries=entries)
+
+
+# -- content ------------------------------------------------------------------------------------
+
+
+def _take_contents(work: _Work) -> Iterable[HubError]:
+    """Each entry's bytes: there, the caller's, as stated, of the kind claimed, about this patient; and its labels."""
+    label_tables = tables.label_tables()
+    records: list[Any] | None = None
+    for entry in work.submission.entries:
+        where = f"DocumentEntry[{entry.entry_uuid}]"
+        binary_id = work.submission.contents.get(entry.entry_uuid)
+        if binary_id is None:
+            work.labels[entry.entry_uuid] = _labels(entry, CodedContent(), label_tables, _source_labels(work.custodian))
+            continue
+        staged = repository.staged(binary_id)
+        if staged is None or staged.owner != work.caller.participant_id:
+            yield MissingDocument(
+                "the document is not among those sent by this participant", element=f"{where}.content"
+            )
+            continue
+        stated = list(_check_stated(entry, staged, where))
+        if stated:
+            yield from stated
+            continue
+        try:
+            inspected = content.inspect(entry, repository.open(binary_id).chunks, where=where)
+        except HubError as error:
+            yield content.named(error, f"{where}.content")
+            continue
+        work.contents[entry.entry_uuid] = staged
+        if inspected.header is not None:
+            if records is None:
+                records = index.source_records(work.person_id)
+            yield from _check_header(work, entry, inspected.header, records, where)
+        work.labels[entry.entry_uuid] = _labels(entry, inspected.content, label_tables, labelled=True)
+
+
+def _check_stated(entry: EntryMetadata, staged: Staged, where: str) -> Iterable[HubError]:
+    """Hash and size, where the submitter states them, are those of the bytes (spec/xds.md 3.2, note 2)."""
+    delayed = entry.size == 0 and (entry.hash or "").lower() == content.EMPTY_SHA1 and staged.size > 0
+    if delayed:
+        yield ContentMismatch("the entry announces a document that comes later", element=f"{where}.size")
+        return
+    if entry.hash is not None and entry.hash.lower() != staged.sha1:
+        yield HashMismatch("hash is not the SHA-1 of the document", element=f"{where}.hash")
+    if entry.size is not None and entry.size != staged.size:
+        yield SizeMismatch(f"size is {entry.size}, the document has {staged.size} bytes", element=f"{where}.size")
+
+
+def _check_header(
+    work: _Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
+) -> Iterable[HubError]:
+    """The document's own header against the metadata and the index."""
+    own_id = content.same_unique_id(entry.unique_id, found)
+    policy = getattr(settings, "UNIQUE_ID_CHECK", "refuse")
+    if own_id is False and policy == "refuse":
+        yield UniqueIdDiffers("the document's own id is another than uniqueId", element=f"{where}.uniqueId")
+    elif own_id is False and policy == "doubt":
+        work.doubt(entry.entry_uuid, "unique-id-differs")
+    if found.record_targets != 1:
+        work.doubt(entry.entry_uuid, "several-patients" if found.record_targets else "no-patient")
+    if found.confidentiality and found.confidentiality not in _LETTERS:
+        work.doubt(entry.entry_uuid, "confidentiality-unknown")
+    persons, sure = _persons_named(found)
+    mine = work.person_id
+    if mine not in persons and any(person != mine for person in sure):
+        yield WrongPatient("the document names a patient whom the index knows as another", element=f"{where}.patientId")
+        return
+    if any(person != mine for person in persons):
+        work.doubt(entry.entry_uuid, "identifier-of-another")
+    compared = header.compare(found, [record.demographics for record in records if record.active])
+    if compared.wrong:
+        yield WrongPatient("the document's patient is not the one of the metadata", element=f"{where}.patientId")
+    for reason in compared.doubts:
+        work.doubt(entry.entry_uuid, reason)
+
+
+def _persons_named(found: cda.CdaHeader) -> tuple[set[UUID], set[UUID]]:
+    """Persons of the index that the header's identifiers lead to; second, those under an authority of the exchange."""
+    resolved = identifiers.resolve_many({(i.root, i.extension) for i in found.patient_ids if i.root and i.extension})
+    persons = {item.person_id for item in resolved.values()}
+    sure = {item.person_id for item in resolved.values() if directory.authority_owner(item.authority) is not None}
+    return persons, sure
+
+
+def _labels(entry: EntryMetadata, found: CodedContent, label_tables: labelling.LabelTables, labelled: bool) -> Labels:
+    """What the labelling rules say of the entry and its content; never less than the custodian said."""
+    codes = {code.key for code in (*entry.event_codes, *entry.confidentiality_codes)}
+    codes |= {code.key for code in (entry.class_code, entry.type_code, entry.format_code) if code is not None}
+    letters = [c.code for c in entry.confidentiality_codes if c.scheme == CONFIDENTIALITY]
+    order = "ULMNRV"
+    # A submitter that says nothing has said it in the document, where that has a letter of its own.
+    stated = max(letters, key=order.index) if letters else found.confidentiality
+    labels = labelling.labels_for(
+        found,
+        codes=frozenset(codes),
+        confidentiality=stated,
+        labels=frozenset(),
+        tables=label_tables,
+    )
+    return labels if labelled else replace(labels, labelled=False)
+
+
+def _source_labels(custodian: str) -> bool:
+    """Whether the custodian's agreement (its own or the nearest ancestor's) says that it labels its documents."""
+    seen: set[str] = set()
+    participant = directory.participant(custodian)
+    while participant is not None and participant.id not in seen:
+        if participant.agreement is not None:
+            return participant.agreement.labels_documents
+        seen.add(participant.id)
+        participant = directory.participant(participant.part_of) if participant.part_of else None
+    return False
+
+
+# -- references and the record --------------------------------------------------------------------
+
+
+def _visible(key: UUID, caller: Caller) -> bool:
+    """Whether the submitter may know of a registered object: its own organization's, or what it might read."""
+    entry = registry_queries.entry(key)
+    if entry is not None:
+        return _may_know(caller, entry.custodian, [entry])
+    folder = registry_queries.folder(key)
+    if folder is not None:
+        return _may_know(caller, folder.custodian, list(registry_queries.entries_by_uuid(folder.members).values()))
+    return False
+
+
+def _may_know(caller: Caller, custodian: str, rows: list[registry_queries.EntryRow]) -> bool:
+    if directory.root_of(custodian) == directory.root_of(caller.organization_id):
+        return True
+    if caller.role is None or caller.purpose is None or not rows:
+        return False
+    persons = identifiers.persons_of([row.identifier_pk for row in rows])
+    for person_id in set(persons.values()):
+        about = access.subject(person_id)
+        theirs = [row for row in rows if persons.get(row.identifier_pk) == person_id]
+        if access.permitted(caller, about, theirs, Operation.UPDATE).permitted:
+            return True
+    return False
+
+
+def _detail(work: _Work, receipt: Receipt) -> Mapping[str, Any]:
+    detail: dict[str, Any] = {
+        "submission_set": receipt.submission_set_uuid,
+        "unique_id": work.submission.submission_set.unique_id,
+        "custodian": work.custodian,
+        "documents": [
+            {"id": receipt.ids[entry.entry_uuid].removeprefix("urn:uuid:"), "unique_id": entry.unique_id}
+            for entry in work.submission.entries
+        ],
+    }
+    if receipt.deprecated:
+        detail["deprecated"] = [key.removeprefix("urn:uuid:") for key in receipt.deprecated]
+    if work.doubts:
+        detail["restricted"] = {receipt.ids[key].removeprefix("urn:uuid:"): r for key, r in work.doubts.items()}
+    return detail

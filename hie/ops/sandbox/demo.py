@@ -422,9 +422,7 @@ def _system_value(cx: str) -> str:
 
 
 def _hub(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - our own door
-        [str(ROOT / "hub"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT
-    )
+    return subprocess.run([str(ROOT / "hub"), *arguments], capture_output=True, text=True, check=False, cwd=ROOT)
 
 
 @contextlib.contextmanager
@@ -434,7 +432,7 @@ def running_hub(folder: Path) -> Iterator[None]:
         yield
         return
     print("no hub is running here: starting one", flush=True)
-    hub = subprocess.Popen(  # noqa: S603 - our own door
+    hub = subprocess.Popen(
         [str(ROOT / "hub"), "up"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, cwd=ROOT
     )
     lines: list[str] = []

@@ -60,7 +60,7 @@ class HubPlace:
     def manage(self, *arguments: str) -> str:
         """Run `manage.py` of this hub; its output, or an error with its last lines."""
         root = Path(__file__).resolve().parents[3]
-        done = subprocess.run(  # noqa: S603 - our own command line
+        done = subprocess.run(
             [sys.executable, str(root / "manage.py"), *arguments],
             env={**os.environ, **self.env},
             cwd=root,

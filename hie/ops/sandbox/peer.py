@@ -3,7 +3,7 @@
 One process plays any number of communities under ``/c/<n>``. Each speaks as much FHIR as a query needs and takes
 ``PUT /c/<n>/control {"mode": "ok|slow|down|refuse|garbage|drip", "delay_s": 5}`` (design.md).
 
-Run: ``python -m hie.ops.sandbox.peer --port P``.
+Run: ``python -m hie.ops.sandbox.peer --port P [--delay S]``.
 """
 
 from __future__ import annotations
@@ -30,12 +30,14 @@ class Behaviour:
     number: int
     mode: str = "ok"
     delay_s: float = 5.0
-    base_delay_s: float = 0.0
     documents: int = 1
     asked: list[str] = field(default_factory=list)
 
 
 BEHAVIOURS: web.AppKey[dict[int, Behaviour]] = web.AppKey("behaviours", dict)
+
+
+DELAY: web.AppKey[float] = web.AppKey("delay", float)
 
 
 def content_of(community: int, number: int) -> bytes:
@@ -96,8 +98,8 @@ async def misbehave(request: web.Request, handler: Any) -> web.StreamResponse:
         return response
     behaviour = _behaviour(request)
     behaviour.asked.append(f"{request.method} {request.path}")
-    if behaviour.base_delay_s:
-        await asyncio.sleep(behaviour.base_delay_s)
+    if request.app[DELAY]:
+        await asyncio.sleep(request.app[DELAY])
     if behaviour.mode == "slow":
         await asyncio.sleep(behaviour.delay_s)
     if behaviour.mode == "down":
@@ -201,10 +203,11 @@ async def binary(request: web.Request) -> web.Response:
     return web.Response(body=content_of(behaviour.number, int(request.match_info["number"])), content_type="text/plain")
 
 
-def application() -> web.Application:
-    """The peers as an aiohttp application."""
+def application(delay_s: float = 0.0) -> web.Application:
+    """The peers as an aiohttp application; each step of a good one takes `delay_s`."""
     app = web.Application(middlewares=[misbehave])
     app[BEHAVIOURS] = {}
+    app[DELAY] = delay_s
     prefix = r"/c/{community:\d+}"
     app.add_routes(
         [
@@ -228,10 +231,9 @@ def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--mode", choices=MODES, default="ok")
+    parser.add_argument("--delay", type=float, default=0.0, help="seconds each step takes while all is well")
     options = parser.parse_args()
-    app = application()
-    app[BEHAVIOURS][1] = Behaviour(1, mode=options.mode)
+    app = application(options.delay)
     web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
 
 

@@ -1,0 +1,1 @@
+"""Benchmarks through the public interfaces of a hub of their own; nothing here is a test."""

@@ -1,0 +1,176 @@
+"""A hub of the benchmark's own: started empty in a folder of its own, measured from outside."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from hie.ops.sandbox.hub import Client, new_key, public_jwk
+from hie.ops.sandbox.load import write_private
+from hie.ops.sandbox.world import FEED, READ
+
+ROOT = Path(__file__).resolve().parents[3]
+STARTING_S = 180
+TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """The running hub, its clients, and the process whose tree is measured."""
+
+    folder: Path
+    base_url: str
+    process: subprocess.Popen[bytes]
+    env: Mapping[str, str]
+    clients: dict[str, Client] = field(default_factory=dict)
+
+    def cpu_s(self) -> float:
+        """CPU seconds of the hub's whole tree so far, PostgreSQL and Valkey included."""
+        return sum(_cpu_of(pid) for pid in tree(self.process.pid))
+
+    def pss_mb(self) -> float:
+        """Proportional memory of the tree, in MB."""
+        return sum(_pss_of(pid) for pid in tree(self.process.pid)) / 1024
+
+    def hub(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run a `./hub` command against this hub."""
+        return subprocess.run(
+            [str(ROOT / "hub"), *arguments], env=dict(self.env), capture_output=True, text=True, check=True, cwd=ROOT
+        )
+
+    def register(self, entries: list[dict[str, Any]]) -> None:
+        """Register participants."""
+        path = self.folder / "bench-participants.json"
+        write_private(path, {"participants": entries})
+        self.hub("participants", str(path))
+
+    def participant(self, participant_id: str, kind: str, number: int, purposes: list[str]) -> dict[str, Any]:
+        """A participant entry with a key of its own, and a client for it."""
+        key = self.folder / "keys" / f"{participant_id}.pem"
+        if not key.exists():
+            new_key(key)
+        scopes = (*FEED, *READ)
+        self.clients[participant_id] = Client(
+            base_url=self.base_url,
+            client_id=participant_id,
+            kid="k1",
+            key=key.read_bytes(),
+            scopes=scopes,
+            organization_oid=f"2.999.8.{number}",
+            organization_name=participant_id,
+            http=httpx.Client(base_url=self.base_url, timeout=60.0),
+        )
+        return {
+            "id": participant_id,
+            "name": participant_id,
+            "type": kind,
+            "organization_oid": f"2.999.8.{number}",
+            "assigning_authority": f"2.999.8.{number}.1",
+            "source_id": f"2.999.8.{number}.2",
+            "jwks": {"keys": [public_jwk(key, "k1")]},
+            "scopes": list(scopes),
+            "purposes": purposes,
+            "users": [{"id": "Practitioner/bench", "name": "Bench Physician", "role": "physician"}],
+        }
+
+
+USER = {"id": "Practitioner/bench", "name": "Bench Physician", "role": "physician"}
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Place]:
+    """An empty hub for the length of a block; its folder goes with it."""
+    with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
+        folder = Path(name)
+        folder.chmod(0o755)
+        port, mllp = free_port(), free_port()
+        unset = {"DATABASE_URL", "REDIS_URL", "HIE_BASE_URL"}
+        env = {key: value for key, value in os.environ.items() if key not in unset}
+        env |= {
+            "HIE_DATA_DIR": str(folder / "data"),
+            "HIE_PORT": str(port),
+            "HIE_MLLP_PORT": str(mllp),
+            # The limits protect a hub from its participants; here they would measure themselves.
+            "HIE_LIMIT_RATE_PER_S": "1000000",
+            "HIE_LIMIT_CONCURRENCY": "10000",
+        }
+        with open(folder / "hub.log", "wb") as out:
+            process = subprocess.Popen(
+                [str(ROOT / "hub"), "up", "--no-sandbox"], env=env, stdout=out, stderr=out, cwd=ROOT
+            )
+        place = Place(folder=folder, base_url=f"http://127.0.0.1:{port}", process=process, env=env)
+        try:
+            _wait(place)
+            yield place
+        finally:
+            process.send_signal(signal.SIGINT)
+            try:
+                process.wait(60)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _wait(place: Place) -> None:
+    until = time.monotonic() + STARTING_S
+    log = place.folder / "hub.log"
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            if (
+                httpx.get(f"{place.base_url}/readyz", timeout=2).status_code == 200
+                and b"ready after" in log.read_bytes()
+            ):
+                return
+        if place.process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError("the hub did not start:\n" + log.read_text(errors="replace")[-3000:])
+        time.sleep(0.2)
+
+
+def free_port() -> int:
+    """A port nobody listens on now, below those that outgoing connections take."""
+    for port in range(21000, 32000, 7):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                with contextlib.suppress(OSError), socket.socket() as bound:
+                    bound.bind(("127.0.0.1", port))
+                    return port
+    raise RuntimeError("no free port")
+
+
+def tree(root: int) -> list[int]:
+    """A process and everything below it."""
+    parents: dict[int, int] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError):
+                parents[int(entry.name)] = int((entry / "stat").read_text().rsplit(")", 1)[1].split()[1])
+    found = [root]
+    for pid in found:
+        found += [child for child, parent in parents.items() if parent == pid]
+    return found
+
+
+def _cpu_of(pid: int) -> float:
+    with contextlib.suppress(OSError):
+        values = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        # Own time and that of children already gone.
+        return sum(int(values[index]) for index in (11, 12, 13, 14)) / TICK
+    return 0.0
+
+
+def _pss_of(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1])
+    return 0

@@ -1,0 +1,328 @@
+"""Cross-organization queries: real peers over loopback, the real loop, rows as the truth."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from hie.directory import registration
+from hie.exchange import loop, query
+from hie.exchange.errors import AccessRefused, BadRequest, IdempotencyConflict, NotFound
+from hie.exchange.models import Query, QueryTarget, RemoteDocument
+from hie.exchange.query import QueryRequest
+from hie.exchange.remotes import Answer, Outcome
+from tests.exchange.world import Peers, caller, community_at, exchange, feed_rosa, peers
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def others() -> Iterator[Peers]:
+    with peers() as running:
+        yield running
+
+
+@pytest.fixture
+def fan_out(others: Peers) -> Iterator[loop.FanOut]:
+    running = loop.FanOut()
+    running.start()
+    yield running
+    running.stop()
+
+
+def ask(person_id: str | None, fan_out: loop.FanOut | None = None, **changes: Any) -> Query:
+    request = QueryRequest(
+        **{"person_id": uuid.UUID(person_id) if person_id else None, "filter": {}, "deadline_s": 5.0, "raw": b"{}"}
+        | changes
+    )
+    return query.ask(request, caller=caller(), nudge=lambda _: fan_out.nudge() if fan_out else None)
+
+
+def settled(asked: Query, within_s: float = 8.0) -> query.QueryView:
+    until = time.monotonic() + within_s
+    while not query.is_finished(asked.id):
+        assert time.monotonic() < until, "the query did not complete"
+        time.sleep(0.02)
+    return query.view(asked.id, caller=caller())
+
+
+def statuses(view: query.QueryView) -> dict[str, str]:
+    return {target.name: target.status for target in view.targets}
+
+
+def test_every_target_is_named_with_what_came_of_it(others: Peers, fan_out: loop.FanOut) -> None:
+    exchange(*(community_at(number, others.port) for number in range(1, 7)), community_at(7, 1))
+    person_id = feed_rosa()
+    others[2].mode = "refuse"
+    others[3].mode = "garbage"
+    others[4].mode, others[4].delay_s = "slow", 30
+    others[5].mode, others[5].delay_s = "drip", 30
+    others[6].documents = 0
+    view = settled(ask(person_id, fan_out, deadline_s=1.5))
+    found = statuses(view)
+    found.pop("This exchange", None)
+    assert {name: state for name, state in found.items() if name.startswith("Community")} == {
+        "Community 1": "answered",
+        "Community 2": "refused",
+        "Community 3": "error",
+        "Community 4": "late",
+        "Community 5": "late",
+        "Community 6": "nothing",
+        "Community 7": "down",
+    }
+    assert view.status == "complete"
+    assert len(view.documents) == 1
+    assert view.completed_at is not None
+    assert view.completed_at <= view.deadline_at
+
+
+def test_documents_of_others_are_addressed_through_this_hub(others: Peers, fan_out: loop.FanOut, settings: Any) -> None:
+    exchange(community_at(1, others.port))
+    view = settled(ask(feed_rosa(), fan_out))
+    ((key, resource),) = view.documents
+    attachment = resource["content"][0]["attachment"]
+    assert attachment["url"] == f"{settings.BASE_URL}/fhir/Binary/{key}"
+    assert str(others.port) not in str(resource)
+
+
+def test_a_late_answer_turns_late_into_answered(others: Peers, fan_out: loop.FanOut) -> None:
+    exchange(community_at(1, others.port))
+    others[1].mode, others[1].delay_s = "slow", 0.6
+    asked = ask(feed_rosa(), fan_out, deadline_s=1)
+    view = settled(asked)
+    assert statuses(view)["Community 1"] == "late"
+    until = time.monotonic() + 6
+    while statuses(view)["Community 1"] != "answered":
+        assert time.monotonic() < until, "the late answer never came"
+        time.sleep(0.05)
+        view = query.view(asked.id, caller=caller())
+    assert len(view.documents) == 1
+
+
+def test_an_unknown_patient_and_one_not_to_be_known_are_one_answer(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    with pytest.raises(NotFound) as unknown:
+        ask(None)
+    registration.apply({"participants": [community_at(1, others.port)]})
+    from consent import directives
+    from patients import identifiers
+
+    pk = identifiers.identifier_pks(person_id)[0]
+    directives.import_unchecked(_deny_all(), identifier_pk=pk, actor="test")
+    with pytest.raises(NotFound) as hidden:
+        ask(person_id)
+    assert str(unknown.value) == str(hidden.value)
+
+
+def _deny_all() -> dict[str, Any]:
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "patient": {"reference": "Patient/x"},
+        "dateTime": "2026-01-01",
+        "provision": {"type": "deny"},
+    }
+
+
+def _deny_community(number: int) -> dict[str, Any]:
+    consent = _deny_all()
+    actor = {
+        "role": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "IRCP"}]},
+        "reference": {"reference": f"Organization/com-{number}"},
+    }
+    consent["provision"] = {"type": "permit", "provision": [{"type": "deny", "actor": [actor]}]}
+    return consent
+
+
+def test_a_community_that_consent_keeps_from_being_asked_is_not_asked_and_reads_nothing(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    person_id = feed_rosa()
+    from consent import directives
+    from patients import identifiers
+
+    directives.import_unchecked(
+        _deny_community(2), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test"
+    )
+    view = settled(ask(person_id, fan_out))
+    assert statuses(view)["Community 1"] == "answered"
+    assert statuses(view)["Community 2"] == "nothing"
+    assert others[1].asked
+    assert others[2].asked == []
+
+
+def test_consent_withdrawn_while_running_hides_what_comes_and_what_had_come(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    person_id = feed_rosa()
+    others[2].mode, others[2].delay_s = "slow", 0.3
+    asked = ask(person_id, fan_out)
+    until = time.monotonic() + 5
+    while len(query.view(asked.id, caller=caller()).documents) < 1:
+        assert time.monotonic() < until
+        time.sleep(0.02)
+    from consent import directives
+    from patients import identifiers
+
+    directives.import_unchecked(_deny_all(), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test")
+    view = settled(asked)
+    assert view.documents == ()
+    assert {target.found for target in view.targets} == {0}
+    assert RemoteDocument.objects.filter(target__query=asked).count() == 2
+
+
+def test_suspending_the_asker_ends_its_running_query(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa())
+    registration.suspend("org-clinic", reason="test", actor="test")
+    with pytest.raises(AccessRefused):
+        query.view(asked.id, caller=caller())
+    assert loop.claim() == []
+
+
+def test_another_partys_query_is_not_there(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa())
+    with pytest.raises(NotFound):
+        query.view(asked.id, caller=caller(client_id="org-hospital"))
+    with pytest.raises(NotFound):
+        query.view(uuid.uuid4(), caller=caller())
+
+
+@pytest.mark.parametrize(
+    ("changes", "element"),
+    [
+        pytest.param({"deadline_s": 0.5}, "deadline_s", id="deadline-too-short"),
+        pytest.param({"deadline_s": 61}, "deadline_s", id="deadline-too-long"),
+        pytest.param({"targets": ("urn:oid:2.999.404",)}, "targets", id="unknown-target"),
+    ],
+)
+def test_bad_requests_name_their_member(others: Peers, changes: dict[str, Any], element: str) -> None:
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    with pytest.raises(BadRequest) as refused:
+        ask(person_id, **changes)
+    assert refused.value.element == element
+    assert not Query.objects.exists()
+
+
+def test_the_same_idempotency_key_gives_the_same_query_and_another_request_is_refused(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    first = ask(person_id, idempotency_key="k1")
+    assert ask(person_id, idempotency_key="k1").id == first.id
+    with pytest.raises(IdempotencyConflict):
+        ask(person_id, idempotency_key="k1", raw=b'{"other": 1}')
+
+
+def test_an_answer_is_stored_once_however_often_it_comes(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa())
+    (job,) = loop.claim()
+    entry = _entry()
+    answer = Answer(outcome=Outcome.ANSWERED, documents=(entry,))
+    at = timezone.now()
+    loop.store([(job.target, answer, at)])
+    loop.store([(job.target, answer, at)])
+    assert RemoteDocument.objects.filter(target__query=asked).count() == 1
+
+
+def _entry() -> Any:
+    from hie.exchange.remotes import RemoteEntry
+    from hie.ops.sandbox.peer import document_reference
+
+    resource = document_reference("http://127.0.0.1:1/c/1/fhir", 1, 1)
+    return RemoteEntry(
+        remote_id=resource["id"],
+        unique_id="2.999.1",
+        resource=resource,
+        source_url="http://127.0.0.1:1/c/1/fhir/Binary/1",
+    )
+
+
+def test_a_target_of_a_dead_worker_is_taken_up_when_its_lease_ends(others: Peers, fan_out: loop.FanOut) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa(), deadline_s=10)
+    # A worker took the row and died: the lease stands, nobody asks.
+    QueryTarget.objects.filter(query=asked, kind="community").update(
+        claimed_until=timezone.now() + timezone.timedelta(seconds=0.8), attempts=1
+    )
+    fan_out.nudge()
+    view = settled(asked)
+    assert statuses(view)["Community 1"] == "answered"
+
+
+def test_a_leased_target_is_not_asked_twice_at_once(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    ask(feed_rosa())
+    assert len(loop.claim()) == 1
+    assert loop.claim() == []
+
+
+def test_a_cancelled_query_takes_no_more_answers(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa())
+    (job,) = loop.claim()
+    query.cancel(asked.id, caller=caller())
+    loop.store([(job.target, Answer(outcome=Outcome.ANSWERED, documents=(_entry(),)), timezone.now())])
+    view = query.view(asked.id, caller=caller())
+    assert view.status == "cancelled"
+    assert not RemoteDocument.objects.exists()
+
+
+def test_a_query_is_complete_at_its_deadline_without_any_worker(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa(), deadline_s=1)
+    view = settled(asked, within_s=2)
+    assert statuses(view)["Community 1"] == "late"
+    assert view.status == "complete"
+
+
+def test_the_stream_tells_targets_documents_and_what_was_withdrawn(others: Peers, fan_out: loop.FanOut) -> None:
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    asked = ask(person_id, fan_out)
+    settled(asked)
+    told, done = query.changes(asked.id, caller=caller(), after=0)
+    assert done
+    kinds = [event.kind for event in told]
+    assert kinds.count("document") == 1
+    assert kinds[-1] == "done"
+    again, _ = query.changes(asked.id, caller=caller(), after=told[-1].id)
+    assert again == []
+    from consent import directives
+    from patients import identifiers
+
+    directives.import_unchecked(_deny_all(), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test")
+    later, _ = query.changes(asked.id, caller=caller(), after=told[-1].id)
+    assert [event.kind for event in later] == ["withdrawn"]
+
+
+def test_the_question_itself_is_disclosed_to_each_community_asked(others: Peers) -> None:
+    from hie.audit.models import Disclosure
+
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    ask(feed_rosa())
+    asked = Disclosure.objects.filter(what="query").values_list("recipient", flat=True)
+    assert sorted(asked) == ["com-1", "com-2"]
+
+
+def test_a_document_shown_twice_is_disclosed_once(others: Peers, fan_out: loop.FanOut) -> None:
+    from hie.audit.models import Disclosure
+
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa(), fan_out)
+    settled(asked)
+    query.view(asked.id, caller=caller())
+    assert Disclosure.objects.filter(what="metadata").count() == 1

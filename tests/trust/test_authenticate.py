@@ -141,6 +141,14 @@ def test_a_token_with_one_thing_wrong_is_refused(broken, why):
     assert refused(remade(encoded, **broken)) == why
 
 
+def test_a_token_seen_before_ends_at_its_time_too(monkeypatch):
+    encoded = token()
+    assert tokens.authenticate(request(encoded)).participant_id == "org-clinic"
+    later = time.time() + 301
+    monkeypatch.setattr(tokens.time, "time", lambda: later)
+    assert refused(encoded) == "the token has expired"
+
+
 @pytest.mark.parametrize("header", ["", "Basic eDp5", "Bearer", "Bearer  ", "bearerx y"])
 def test_no_bearer_token_is_refused_without_an_error_code(header):
     with pytest.raises(NotAuthenticated) as error:

@@ -11,9 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from django.db import connection
 from django.test import Client, RequestFactory
+from django.utils import timezone
 
-from hie.directory import registration
-from hie.trust import tokens
+from hie.directory import queries, registration
+from hie.trust import assertions, tokens
+from hie.trust.errors import TokenRefused
+from hie.trust.models import UsedAssertion
 from tests.directory.forms import EC_P256, EC_P384, clinic, file, jwk
 from tests.trust.conftest import ask, assertion, b2b, token
 
@@ -207,21 +210,35 @@ def test_an_assertion_is_spent_also_by_a_request_that_is_refused_for_its_scope()
     assert "used before" in ask(encoded).json()["error_description"]
 
 
-@pytest.mark.django_db(transaction=True)
-def test_of_two_requests_at_once_with_one_assertion_exactly_one_wins():
+def test_of_many_uses_of_one_assertion_at_once_exactly_one_wins():
     encoded = assertion()
-    start = threading.Barrier(2)
+    proven = assertions.verify(encoded, queries.snapshot(), now=timezone.now())
+    start = threading.Barrier(6)
 
-    def one() -> int:
+    def use() -> bool:
+        # Each thread has a connection of its own, so each insert is a real transaction against the others.
         start.wait()
         try:
-            return ask(encoded).status_code
+            assertions.spend(proven)
+            return True
+        except TokenRefused as refused:
+            assert refused.code == "invalid_client"  # noqa: PT017 - the loser's word
+            return False
         finally:
             connection.close()
 
-    with ThreadPoolExecutor(2) as pool:
-        results = [future.result() for future in [pool.submit(one), pool.submit(one)]]
-    assert sorted(results) == [200, 401]
+    def clean() -> None:
+        try:
+            UsedAssertion.objects.all().delete()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(6) as pool:
+        try:
+            won = [future.result() for future in [pool.submit(use) for _ in range(6)]]
+        finally:
+            pool.submit(clean).result()
+    assert sorted(won) == [False] * 5 + [True]
 
 
 def test_a_suspended_participant_gets_no_token_and_is_told_so():

@@ -435,7 +435,7 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
 
 
 def _locked(person_id: UUID | None) -> Person:
-    person = Person.objects.select_for_update().filter(pk=person_id).first()
+    person = Person.objects.select_for_update().filter(pk=person_id).first() if person_id else None
     if person is None:
         raise UnknownPatient
     return person

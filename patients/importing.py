@@ -351,6 +351,7 @@ class _Import:
                     reason="; ".join(found.best.reasons),
                 )
                 for item in new
+                if item.person is not None
                 for found in item.reviews
             ],
             batch_size=1000,

@@ -153,7 +153,8 @@ def lock_person(person_id: UUID) -> Person:
     """The person, locked; the survivor where a merge came between."""
     person = Person.objects.select_for_update().filter(pk=person_id).first()
     if person is not None and person.merged_into_id is not None:
-        person = Person.objects.select_for_update().filter(pk=survivor(person_id)).first()
+        now = survivor(person_id)
+        person = Person.objects.select_for_update().filter(pk=now).first() if now else None
     if person is None:
         raise UnknownPatient
     return person

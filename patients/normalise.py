@@ -94,7 +94,10 @@ class Features:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Features:
         """Features from what `to_json` gave."""
-        return cls(**{key: tuple(value) if isinstance(value, list) else value for key, value in data.items()})
+        values: dict[str, Any] = {
+            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
+        }
+        return cls(**values)
 
 
 @lru_cache(maxsize=200_000)

@@ -154,7 +154,7 @@ def terms(demographics: Demographics) -> list[tuple[str, str]]:
 
     for name in demographics.names:
         add("family", [name.family])
-        add("given", name.given)
+        add("given", [*name.given, " ".join(name.given)])
         add("name", [*name.prefix, *name.suffix, name.text])
     for address in demographics.addresses:
         add("address", [*address.lines, address.text, address.district])

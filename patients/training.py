@@ -98,7 +98,7 @@ def random_pairs(count: int, *, seed: int = 1) -> list[tuple[int, int]]:
     if count <= ALL_PAIRS_RECORDS:
         return [(a, b) for a in range(count) for b in range(a + 1, count)]
     draw = random.Random(seed)  # noqa: S311  # a sample, nothing secret
-    out = set()
+    out: set[tuple[int, int]] = set()
     while len(out) < SAMPLE_PAIRS:
         a, b = draw.randrange(count), draw.randrange(count)
         if a != b:

@@ -1,0 +1,106 @@
+"""What is done to the whole index from time to time: training, and looking for persons to join.
+
+Nothing here joins or parts persons by itself: arrival order may have kept two records of one person
+apart, and a steward is shown them (spec/mpi.md section 3, Cluster and Guard).
+"""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db import connection, transaction
+
+from patients import blocking, clustering, models_of_match, store, training
+from patients.matching import PairScore
+from patients.models import MatchModel, ReviewItem
+from patients.normalise import Features
+
+_SAMPLE = 100_000
+
+
+def _records(limit: int) -> list[tuple[int, UUID, Features]]:
+    """Active records with their persons: all, or an even sample of them."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT r.id, l.person_id, v.normalised FROM patients_sourcerecord r"  # noqa: S608
+            " JOIN patients_sourcerecordversion v ON v.id = r.current_version_id"
+            f" JOIN patients_link l ON l.source_record_id = r.id AND {store.CURRENT}"
+            " WHERE r.status = 'active' ORDER BY hashint8(r.id), r.id LIMIT %s",
+            [limit],
+        )
+        return sorted((row[0], row[1], Features.from_json(store.as_json(row[2]))) for row in cursor.fetchall())
+
+
+def train(*, sample: int = _SAMPLE) -> MatchModel | None:
+    """Train on the index and keep the result; None where there are too few records."""
+    records = [features for _, _, features in _records(sample)]
+    if len(records) < training.MIN_RECORDS:
+        return None
+    return models_of_match.save(models_of_match.trained(records, list(blocking.pairs(records))))
+
+
+def recluster(*, sample: int = _SAMPLE) -> int:
+    """Open a review item for each pair of persons that today's model and all records would join; gives their number."""
+    rows = _records(sample)
+    features = [item for _, _, item in rows]
+    scorer = store.scorer()
+    scored: dict[tuple[int, int], PairScore] = {}
+    for a, b in blocking.pairs(features):
+        verdict = scorer.score(features[a], features[b])
+        if verdict.automatic:
+            scored[(a, b)] = verdict
+    links = [(a, b, verdict.score) for (a, b), verdict in scored.items()]
+    opened = 0
+    with transaction.atomic():
+        apart = _apart({record_id: position for position, (record_id, _, _) in enumerate(rows)})
+        clusters = clustering.cluster(
+            len(rows),
+            links,
+            lambda a, b: scorer.score(features[a], features[b]).clustering,
+            test=clustering.AUTOMATIC,
+            apart=apart,
+        )
+        for members in clusters:
+            opened += _review(members, rows, scored)
+    return opened
+
+
+def _apart(position_of: dict[int, int]) -> frozenset[tuple[int, int]]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT record_a_id, record_b_id FROM patients_matchdecision"
+            " WHERE verdict = 'different' AND withdrawn_at IS NULL"
+        )
+        pairs = [(position_of.get(a), position_of.get(b)) for a, b in cursor.fetchall()]
+    return frozenset((min(a, b), max(a, b)) for a, b in pairs if a is not None and b is not None)
+
+
+def _review(
+    members: list[int], rows: list[tuple[int, UUID, Features]], scored: dict[tuple[int, int], PairScore]
+) -> int:
+    best: dict[tuple[UUID, UUID], tuple[PairScore, int]] = {}
+    for n, a in enumerate(members):
+        for b in members[n + 1 :]:
+            first, second = rows[a][1], rows[b][1]
+            verdict = scored.get((a, b))
+            if first == second or verdict is None:
+                continue
+            key = (min(first, second), max(first, second))
+            if key not in best or verdict.score > best[key][0].score:
+                # The item hangs on the record whose person is the first of the pair: one item whichever way.
+                best[key] = (verdict, a if first == key[0] else b)
+    items = [
+        ReviewItem(
+            kind=ReviewItem.Kind.POSSIBLE_MATCH,
+            source_record_id=rows[position][0],
+            person_id=first,
+            candidate_id=second,
+            score=verdict.score,
+            probability=verdict.probability,
+            weights=dict(verdict.weights),
+            reason="re-clustering: " + "; ".join(verdict.reasons),
+        )
+        for (first, second), (verdict, position) in best.items()
+    ]
+    ReviewItem.objects.bulk_create(items, ignore_conflicts=True)
+    return len(items)

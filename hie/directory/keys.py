@@ -12,11 +12,13 @@ from typing import Any
 
 import jwt
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 PRIVATE_MEMBERS = frozenset({"d", "p", "q", "dp", "dq", "qi", "oth", "k"})
 MIN_RSA_BITS = 2048
+MAX_RSA_BITS = 8192  # verifying with a giant would cost seconds
 _ALGORITHMS = {"RSA": ("RS384", "RS256"), "P-256": ("ES256",), "P-384": ("ES384",)}
 
 
@@ -58,10 +60,10 @@ def read_jwk(jwk: Mapping[str, Any]) -> PublicKey:
         algorithms = (stated,)
     try:
         material = jwt.PyJWK(dict(jwk), algorithm=algorithms[0]).key
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError) as error:
+    except (jwt.PyJWTError, UnsupportedAlgorithm, ValueError, TypeError, KeyError, AttributeError) as error:
         raise UnusableKey("is not a valid key") from error
-    if isinstance(material, RSAPublicKey) and material.key_size < MIN_RSA_BITS:
-        raise UnusableKey(f"RSA keys need {MIN_RSA_BITS} bits")
+    if isinstance(material, RSAPublicKey) and not MIN_RSA_BITS <= material.key_size <= MAX_RSA_BITS:
+        raise UnusableKey(f"RSA keys need {MIN_RSA_BITS} to {MAX_RSA_BITS} bits")
     return PublicKey(kid=kid, material=material, algorithms=algorithms)
 
 

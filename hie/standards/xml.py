@@ -224,6 +224,8 @@ def _depth(event: str, depth: int, limits: Limits) -> int:
 def _syntax(error: etree.XMLSyntaxError) -> MalformedContent:
     line, column = error.position if error.position else (None, None)
     kind = _ERROR_NAMES.get(error.code, "")
+    if kind == "ERR_RESOURCE_LIMIT":
+        return _refuse("elements nested too deep, or a text too long", line=line, column=column)
     return _refuse(f"not well-formed XML{f' ({kind})' if kind else ''}", line=line, column=column)
 
 

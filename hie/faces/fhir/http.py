@@ -24,7 +24,7 @@ from django.http.request import RawPostDataException, UnreadablePostError
 from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 
-from hie.faces.fhir import capability, outcome, search, transaction
+from hie.faces.fhir import capability, outcome, search
 from hie.faces.fhir.errors import (
     BodyTooLarge,
     FhirSyntax,
@@ -36,7 +36,7 @@ from hie.faces.fhir.errors import (
     UnsupportedBody,
 )
 from hie.faces.fhir.outcome import Issue
-from hie.faces.fhir.resources import Interaction, OperationDefinition, Resource, resources
+from hie.faces.fhir.resources import Interaction, OperationDefinition, Resource, resources, transaction_interaction
 from hie.standards import fhir
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
@@ -201,10 +201,11 @@ def _root(http: HttpRequest, caller: Caller) -> Answer:
     if http.method != "POST":
         raise MethodNotAllowed("the base takes transactions only", allow=("POST",))
     negotiate(http)
-    _need_scope(caller, "Bundle", transaction.INTERACTION)
+    interaction = transaction_interaction()
+    _need_scope(caller, "Bundle", interaction)
     request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
-    _read_body(request, transaction.INTERACTION, "Bundle")
-    return transaction.INTERACTION.handler(request)
+    _read_body(request, interaction, "Bundle")
+    return interaction.handler(request)
 
 
 def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:

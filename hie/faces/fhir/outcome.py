@@ -48,8 +48,69 @@ OUTCOME: dict[str, Row] = {
     "MultipleMatches": _row(412, "multiple-matches"),
     "VersionConflict": _row(412, "conflict"),
     "RangeNotSatisfiable": _row(416, "value"),
+    # who may
+    "NotAuthenticated": _row(401, "login"),
+    "NotEntitled": _row(403, "forbidden"),
+    "AccessRefused": _row(403, "forbidden"),
+    "AuthorityNotOwned": _row(403, "forbidden"),
+    "IdentifierNotOwned": _row(403, "forbidden"),
+    "TooManyRequests": _row(429, "throttled", "XDSRegistryBusy"),
+    "TokenRefused": _row(401, "login"),
+    # submissions
+    "SubmissionRefused": _row(422, "business-rule", "XDSRegistryError"),
+    "RequiredAttributeMissing": _row(422, "required", "XDSRegistryMetadataError"),
+    "InvalidAttribute": _row(422, "value", "XDSRegistryMetadataError"),
+    "InvalidStructure": _row(422, "invariant", "XDSRegistryMetadataError"),
+    "UnknownCode": _row(422, "code-invalid", "XDSRegistryMetadataError"),
+    "UnknownPatientId": _row(422, "not-found", "XDSUnknownPatientId"),
+    "PatientIdDoesNotMatch": _row(422, "invariant", "XDSPatientIdDoesNotMatch"),
+    "DuplicateUniqueIdInMessage": _row(422, "duplicate", "XDSRegistryDuplicateUniqueIdInMessage"),
+    "DuplicateUniqueId": _row(422, "duplicate", "XDSDuplicateUniqueIdInRegistry"),
+    "NonIdenticalHash": _row(422, "duplicate", "XDSNonIdenticalHash"),
+    "NonIdenticalSize": _row(422, "duplicate", "XDSNonIdenticalHash"),
+    "UnresolvedReference": _row(422, "not-found", "UnresolvedReferenceException"),
+    "DeprecatedTarget": _row(422, "business-rule", "XDSRegistryDeprecatedDocumentError"),
+    "HashMismatch": _row(422, "value", "XDSRepositoryMetadataError"),
+    "SizeMismatch": _row(422, "value", "XDSRepositoryMetadataError"),
+    "MissingDocument": _row(422, "required", "XDSMissingDocument"),
+    "MissingDocumentMetadata": _row(422, "required", "XDSMissingDocumentMetadata"),
+    "ContentMismatch": _row(422, "value", "XDSRepositoryMetadataError"),
+    "WrongPatient": _row(422, "business-rule", "XDSPatientIdDoesNotMatch"),
+    "UniqueIdDiffers": _row(422, "value", "XDSRepositoryMetadataError"),
+    "ContentTooLarge": _row(413, "too-long", "XDSRepositoryError"),
+    "ContentUnavailable": _row(500, "exception", "XDSRepositoryError"),
+    "NoSuchBinary": _row(404, "not-found"),
+    # the exchange
+    "BadRequest": _row(400, "value"),
+    "RemoteUnavailable": _row(502, "transient", "XDSUnavailableCommunity"),
+    "IdempotencyConflict": _row(409, "conflict"),
+    "UnreadableMessage": _row(500, "exception"),
+    "PeerRefused": _row(502, "transient", "XDSUnavailableCommunity"),
+    "InvalidFeed": _row(422, "value"),
+    "StaleVersion": _row(412, "conflict"),
+    "UnknownSourceIdentifier": _row(404, "not-found"),
+    "UnknownSourceDomain": _row(400, "code-invalid"),
+    "UnknownTargetDomain": _row(403, "code-invalid"),
+    # patients
+    "UnknownPatient": _row(404, "not-found"),
+    "UnknownIdentityEvent": _row(404, "not-found"),
+    "AlreadyUndone": _row(409, "conflict"),
+    "InvalidMerge": _row(422, "business-rule"),
+    "MissingIdentifier": _row(422, "required"),
+    "UnusableDemographics": _row(422, "value"),
+    "UnusableFile": _row(400, "invalid"),
+    "ModelRefused": _row(422, "business-rule"),
+    # consent and the directory
+    "DirectiveRefused": _row(422, "value"),
+    "UnknownDirective": _row(404, "not-found"),
+    "DirectiveChanged": _row(412, "conflict"),
+    "JurisdictionRefused": _row(422, "value"),
+    "EmergencyGrantRefused": _row(422, "value"),
+    "ProxyGrantRefused": _row(422, "value"),
+    "RegistrationRefused": _row(422, "value"),
+    "UnknownParticipant": _row(404, "not-found"),
 }
-"""Class name to its row; the other parts' refusals follow in `_CORE` below."""
+"""Class name to its row."""
 
 FALLBACK = Row(status=422, code="business-rule")
 
@@ -109,15 +170,16 @@ def issues_of(error: HubError, path: ElementPath | None = None) -> list[Issue]:
     if parts and all(isinstance(part, HubError) for part in parts):
         return [issue for part in parts for issue in issues_of(part, path)]
     row = row_of(error)
+    if parts and all(hasattr(part, "element") and hasattr(part, "message") for part in parts):
+        # A directive's problems name element and reason, and are no refusals of their own.
+        return [Issue(code=row.code, diagnostics=str(p.message), expression=str(p.element)) for p in parts]
     expression = (path(error) if path is not None else "") or error.element or ""
     return [Issue(code=row.code, diagnostics=str(error), details=row.details, expression=expression)]
 
 
 def status_of(error: HubError) -> int:
     """The HTTP status; of several problems, that of the first."""
-    if type(error).__name__ in OUTCOME:
-        return OUTCOME[type(error).__name__].status
     parts: Sequence[HubError] = getattr(error, "problems", ())
     if parts and isinstance(parts[0], HubError):
         return status_of(parts[0])
-    return FALLBACK.status
+    return row_of(error).status

@@ -130,6 +130,13 @@ def resources() -> Mapping[str, Resource]:
     return found
 
 
+@cache
+def transaction_interaction() -> Interaction:
+    """What a Bundle posted to the base is given to."""
+    found: Interaction = import_module("hie.faces.fhir.transaction").INTERACTION
+    return found
+
+
 ID_PARAM = Param(name="_id", type=ParamType.TOKEN, definition="http://hl7.org/fhir/SearchParameter/Resource-id")
 LAST_UPDATED_PARAM = Param(
     name="_lastUpdated", type=ParamType.DATE, definition="http://hl7.org/fhir/SearchParameter/Resource-lastUpdated"

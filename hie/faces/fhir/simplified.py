@@ -17,6 +17,7 @@ from documents.metadata import (
     Submission,
     SubmissionSetMetadata,
 )
+from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import find, submit
 from hie.faces.fhir import document_reference, mhd
@@ -94,7 +95,7 @@ def publish(request: FhirRequest) -> Answer:
         level=MetadataLevel.MINIMAL,
     )
     with told_with(element_path({_ENTRY: "DocumentReference"})):
-        receipt = submit.submit(submission, caller=request.caller)
+        receipt = submit.submit(submission, request.caller, kind=EventType.SIMPLIFIED_PUBLISH)
     uuid_ = receipt.ids.get(_ENTRY, _ENTRY)
     shown = document_reference.encode(
         replace(entry, entry_uuid=uuid_, hash=staged.sha1, size=staged.size),

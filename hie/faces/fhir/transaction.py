@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.conf import settings
 
@@ -29,6 +29,7 @@ from hie.exchange import find, submit
 from hie.faces.fhir import document_reference, list_resource, mapping, mhd, outcome
 from hie.faces.fhir.binary import decode_data
 from hie.faces.fhir.errors import FhirSyntax, ProfileViolation
+from hie.faces.fhir.http import Answer, FhirRequest
 from hie.faces.fhir.outcome import Issue
 from hie.faces.fhir.paths import element_path, told_with
 from hie.faces.fhir.references import entry_uuid_of, local_id
@@ -36,9 +37,6 @@ from hie.faces.fhir.resources import Interaction
 from hie.faces.fhir.subjects import Subjects
 from hie.standards import fhir, oids
 from hie.standards.fhir import JsonObject, Problem, instant_text
-
-if TYPE_CHECKING:
-    from hie.faces.fhir.http import Answer, FhirRequest
 
 _SET = "submission-set"
 
@@ -89,8 +87,6 @@ class _Reading:
 
 def provide(request: FhirRequest) -> Answer:
     """Everything of the Bundle is registered, or nothing; the answer has one entry for each of the request."""
-    from hie.faces.fhir.http import Answer
-
     bundle = request.resource_body
     if bundle.get("type") != "transaction":
         raise FhirSyntax("a Bundle of type transaction is expected here", element="Bundle.type")
@@ -116,7 +112,7 @@ def provide(request: FhirRequest) -> Answer:
         level=reading.level,
     )
     with told_with(element_path(places)):
-        receipt = submit.submit(submission, caller=request.caller)
+        receipt = submit.submit(submission, request.caller)
     return Answer(resource=_response(reading, receipt, staged))
 
 

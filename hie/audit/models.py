@@ -78,7 +78,7 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["person_id", "-at", "-id"], name="audit_event_person"),
             models.Index(fields=["-at", "-id"], name="audit_event_at"),
-            models.Index(fields=["root_organization", "-at"], name="audit_event_organization"),
+            models.Index(fields=["organization", "-at"], name="audit_event_organization"),
             models.Index(fields=["user", "-at"], name="audit_event_user"),
             models.Index(fields=["kind", "-at"], name="audit_event_kind"),
             models.Index(

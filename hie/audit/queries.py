@@ -66,6 +66,7 @@ def _matching(query: AuditQuery) -> QuerySet[AuditEvent]:
         ("purpose", query.purposes),
         ("role", query.roles),
         ("user", query.users),
+        ("organization", query.organizations),
         ("patient_identifier", query.patient_identifiers),
         ("network_address", query.addresses),
     ):
@@ -75,9 +76,6 @@ def _matching(query: AuditQuery) -> QuerySet[AuditEvent]:
         events = events.filter(correlation=query.correlation)
     if query.rules:
         events = events.filter(Q(rule__in=query.rules) | Exists(_disclosures(rule__in=query.rules)))
-    if query.organizations:
-        wanted_organizations = list(query.organizations)
-        events = events.filter(Q(organization__in=wanted_organizations) | Q(root_organization__in=wanted_organizations))
     if query.agents:
         agents = list(query.agents)
         events = events.filter(

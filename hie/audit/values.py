@@ -88,8 +88,8 @@ class Cursor:
 class AuditQuery:
     """Which events; empty means any. Lists are alternatives, members are all required.
 
-    `since` inclusive, `until` exclusive. `organizations` matches the acting organization or its root;
-    `agents` matches user, client, participant or organization; `entities` a document (its id or
+    `since` inclusive, `until` exclusive. `organizations` are acting
+    organizations, each by itself; `agents` matches user, client, participant or organization; `entities` a document (its id or
     uniqueId), the person, or the patient's identifier; `policies` the last characters of the token's id.
     """
 

@@ -14,14 +14,15 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
-from consent import directives, explain
+from consent import directives, explain, jurisdictions
 from documents import queries as registry
 from hie.audit import queries as audit
 from hie.audit.balp import audit_event
-from hie.audit.recorder import EventType, recording
+from hie.audit.recorder import EventType, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access
@@ -147,24 +148,26 @@ def log_for_patient(
     """
     with recording(EventType.ACCESS_LOG_READ, caller) as event:
         asked = filters or LogFilters()
-        view = _view(caller, person_id)
+        view = _view(caller, person_id, event)
         event.about(view.subject.person_id, detail={"filters": sorted(asked.active)})
         page = _page(view, asked, before, limit)
         event.commit()
     return page
 
 
-def _view(caller: Caller, person_id: UUID | str) -> _View:
+def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
+    """Who looks; an attempt at somebody's log stands in that log, refused."""
     access.gate(caller, Operation.QUERY)
+    if not _asks_for_self(caller):
+        raise AccessRefused("G4", "purpose-not-permitted")
     if index.subject_facts(person_id) is None:
         raise NotFound("no such log")
     subject = access.subject(person_id)
+    event.about(subject.person_id)
     kind, _, identifier = caller.user_id.partition("/")
     own = kind == "Patient" and identifier in subject.facts.ids
     records = [access.DemographicsRow(record) for record in index.source_records(subject.person_id)]
     verdict = access.permitted(caller, subject, records, Operation.QUERY)
-    if not _asks_for_self(caller):
-        raise NotFound("no such log")
     if own:
         # A custodian that left the exchange takes nothing of the log with it; an age limit does.
         allowed = not any(decision.rule == "P2" for _, decision in verdict.denied)
@@ -222,11 +225,14 @@ def _looker(view: _View, withheld: Iterable[str]) -> Looker:
 
 def _query(asked: LogFilters) -> AuditQuery:
     """The filters the database can answer; the rest is words, and decided on the lines."""
-    organizations = ()
+    organizations: tuple[str, ...] = ()
     if asked.organization:
-        wanted = asked.organization.casefold()
-        found = {facts.id for facts in directory.participants().values() if wanted in {facts.id.casefold(), facts.name.casefold()}}  # fmt: skip
-        organizations = tuple(sorted(found | {asked.organization}))
+        held = directory.snapshot()
+        word = asked.organization.casefold()
+        found = {
+            facts.id for facts in held.participants.values() if word in {facts.id.casefold(), facts.name.casefold()}
+        }
+        organizations = tuple(sorted({o for root in found or {asked.organization} for o in _tree(held, root)}))
     return AuditQuery(
         organizations=organizations,
         purposes=(asked.purpose,) if asked.purpose else (),
@@ -325,17 +331,21 @@ def _names(view: _View) -> Names:
         if consent.resource.get("id"):
             choices[str(consent.resource["id"])] = made_on
 
+    held = directory.snapshot()
+    members, places = held.participants, jurisdictions.in_effect()
+
     def organization(participant_id: str) -> str:
-        facts = directory.participant(participant_id) if participant_id else None
+        facts = members.get(participant_id)
         return facts.name or participant_id if facts else participant_id
 
+    @cache
     def user(participant_id: str, user_id: str) -> tuple[str, str]:
         found = directory.user(participant_id, user_id)
         return (found.name, found.role) if found else ("", "")
 
     def jurisdiction(custodian: str) -> str:
-        found = directory.participant(custodian) if custodian else None
-        return (found.jurisdiction if found else "") or view.subject.facts.jurisdiction or ""
+        code = held.jurisdiction_of(custodian) if custodian in members else view.subject.facts.jurisdiction or ""
+        return str(places.get(code, {}).get("name") or code)
 
     return Names(
         organization=organization,
@@ -362,20 +372,20 @@ def search_events(query: AuditQuery, caller: Caller, *, raw: str = "") -> AuditP
     with recording(EventType.AUDIT_SEARCH, caller, query=raw or None) as event:
         if not query.ids and (query.since is None and query.until is None):
             raise BadRequest("a search of audit events needs a date range", element="date")
-        page = _entitled_page(query, caller)
+        page = _entitled_page(query, caller, event)
         people = {found.person_id for found in page.events if found.person_id}
-        # The reader of his own log leaves one event; a wider search leaves one with each patient it showed.
-        for person in sorted(people) or [None]:
-            event.about(person, detail={"events": len(page.events)})
+        for person in sorted(people):
+            event.about(person)
+        event.note(detail={"events": len(page.events)})
         event.commit()
     return page
 
 
-def _entitled_page(query: AuditQuery, caller: Caller) -> AuditPage:
+def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> AuditPage:
     if _asks_for_self(caller):
         kind, _, identifier = caller.user_id.partition("/")
         person = identifier if kind == "Patient" else (query.person_ids or ("",))[0]
-        view = _view(caller, person) if _is_uuid(person) else None
+        view = _view(caller, person, event) if _is_uuid(person) else None
         if view is None:
             raise NotFound("no such log")
         asked = frozenset(query.person_ids) if query.person_ids is not None else None
@@ -391,16 +401,22 @@ def _entitled_page(query: AuditQuery, caller: Caller) -> AuditPage:
     access.gate(caller, Operation.QUERY)
     if not caller.role or not caller.purpose:
         raise AccessRefused("G1", "invalid-request")
-    own = directory.root_of(caller.organization_id)
-    asked_for = tuple(o for o in query.organizations if o == own or directory.within(o, own))
-    if query.organizations and not asked_for:
+    held = directory.snapshot()
+    own = _tree(held, held.root_of(caller.organization_id))
+    wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
+    if not wanted:
         return AuditPage(events=())
-    page = audit.search(replace(_with_merged(query), organizations=asked_for or (own,)))
+    page = audit.search(replace(_with_merged(query), organizations=wanted))
     shown = tuple(_for_participant(event) for event in page.events)
     if query.person_ids is not None or query.patient_identifiers or query.entities:
         # A search by patient must not find the looks that were told "no such patient".
         shown = tuple(event for event in shown if event.person_id or event.disclosures)
     return replace(page, events=shown)
+
+
+def _tree(held: directory.Directory, root: str) -> tuple[str, ...]:
+    """An organization and all below it."""
+    return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
 
 
 def _with_merged(query: AuditQuery) -> AuditQuery:

@@ -26,7 +26,7 @@ EVE = Caller(participant_id="org-clinic", organization_id="org-clinic", client_i
 
 @pytest.fixture(autouse=True)
 def _folders(settings: Any, tmp_path: Path) -> None:
-    settings.KEY_DIR = tmp_path / "keys"
+    settings.SECRETS_DIR = tmp_path / "keys"
     settings.CHECKPOINT_DIR = tmp_path / "checkpoints"
 
 
@@ -296,7 +296,7 @@ def test_the_command_prints_the_agreed_line_and_exit_code(sealed: None, tmp_path
 
 def test_a_checkpoint_signed_with_another_key_is_refused(sealed: None, tmp_path: Path, settings: Any) -> None:
     ours = checkpoints.files()[-1]
-    settings.KEY_DIR = tmp_path / "other"
+    settings.SECRETS_DIR = tmp_path / "other"
     frontier = merkle.Frontier(2, [merkle.root(log.leaves(2))])
     note = checkpoints.sign(frontier=frontier, chain=bytes(32), now=Checkpoint.objects.first().at, previous="", may_create_key=True)  # type: ignore[union-attr]  # fmt: skip
     with pytest.raises(checkpoints.BadCheckpoint):
@@ -307,9 +307,9 @@ def test_a_checkpoint_signed_with_another_key_is_refused(sealed: None, tmp_path:
 
 
 def test_a_lost_signing_key_is_not_quietly_replaced(sealed: None, tmp_path: Path, settings: Any) -> None:
-    settings.KEY_DIR = tmp_path / "lost"
-    settings.KEY_DIR.mkdir()
-    (settings.KEY_DIR / "audit-wrap.key").write_bytes((tmp_path / "keys" / "audit-wrap.key").read_bytes())
+    settings.SECRETS_DIR = tmp_path / "lost"
+    settings.SECRETS_DIR.mkdir()
+    (settings.SECRETS_DIR / "audit-wrap.key").write_bytes((tmp_path / "keys" / "audit-wrap.key").read_bytes())
     look(11)
     with pytest.raises(keys.SigningKeyMissing):
         seal.seal_now()

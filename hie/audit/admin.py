@@ -1,0 +1,210 @@
+"""The log for administrators: read-only, searchable; opening an event about a patient is itself a look."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.contrib import admin
+from django.db import connection
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from unfold.admin import ModelAdmin, TabularInline
+
+from hie.audit import personal
+from hie.audit.kinds import SHAPES, EventType
+from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
+from hie.audit.recorder import staff_look
+
+
+class ReadOnly:
+    """Nothing here can be added, changed or deleted; the database would refuse it as well."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+
+class KindFilter(admin.SimpleListFilter):
+    """Kinds from the table, without asking ten million rows which of them occur."""
+
+    title = "kind"
+    parameter_name = "kind"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(kind.value, f"{SHAPES[kind].title} ({kind.value})") for kind in EventType]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(kind=self.value()) if self.value() else queryset
+
+
+class OutcomeFilter(admin.SimpleListFilter):
+    """Outcome in words."""
+
+    title = "outcome"
+    parameter_name = "outcome"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("0", "done"), ("4", "refused"), ("8", "failed"), ("12", "failed gravely")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(outcome=self.value()) if self.value() in {"0", "4", "8", "12"} else queryset
+
+
+class PurposeFilter(admin.SimpleListFilter):
+    """The purposes of the code table's top, and emergency."""
+
+    title = "purpose"
+    parameter_name = "purpose"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        codes = ("TREAT", "BTG", "HPAYMT", "HOPERAT", "HRESCH", "PUBHLTH", "PATRQT", "HLEGAL", "HMARKT")
+        return [(code, code) for code in codes]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+        return queryset.filter(purpose=self.value()) if self.value() else queryset
+
+
+class DisclosureInline(ReadOnly, TabularInline):
+    """What left with the event."""
+
+    model = Disclosure
+    fk_name = "event"
+    extra = 0
+    fields = (
+        "document_id",
+        "custodian",
+        "what",
+        "labels",
+        "confidentiality",
+        "rule",
+        "reason",
+        "obligations",
+        "recipient",
+    )
+    readonly_fields = fields
+    ordering = ("n",)
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnly, ModelAdmin):
+    """Events, newest first. The count of all is an estimate: nothing waits for ten million rows."""
+
+    list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule", "person_id")
+    list_filter = (KindFilter, OutcomeFilter, PurposeFilter)
+    search_fields = (
+        "=id",
+        "=person_id",
+        "=user",
+        "=organization",
+        "=correlation",
+        "=request_id",
+        "=patient_identifier",
+    )
+    search_help_text = "The exact id of an event, person, user, organization, question, request or patient identifier"
+    show_full_result_count = False
+    ordering = ("-at", "-id")
+    list_per_page = 50
+    inlines = (DisclosureInline,)
+    exclude = ("personal", "personal_key", "detail", "denied", "decision")
+    readonly_fields = ("words", "detail_json", "denied_json", "decision_json", "seal")
+
+    @admin.display(description="what", ordering="kind")
+    def kind_words(self, row: AuditEvent) -> str:
+        try:
+            return SHAPES[EventType(row.kind)].title
+        except ValueError:
+            return row.kind
+
+    @admin.display(description="outcome", ordering="outcome")
+    def outcome_words(self, row: AuditEvent) -> str:
+        return {0: "done", 4: "refused", 8: "failed", 12: "failed gravely"}.get(row.outcome, str(row.outcome))
+
+    @admin.display(description="names and free text")
+    def words(self, row: AuditEvent) -> SafeString:
+        found = personal.open_words([(row.id, row.personal_key, row.personal)], connection).get(row.id, {})
+        # The raw query may hold the demographics of whoever was looked for; titles belong to the privacy officer's page.
+        return _pretty({name: value for name, value in found.items() if name not in {"query", "documents"}})
+
+    @admin.display(description="detail")
+    def detail_json(self, row: AuditEvent) -> SafeString:
+        return _pretty(row.detail)
+
+    @admin.display(description="refused documents")
+    def denied_json(self, row: AuditEvent) -> SafeString:
+        return _pretty(row.denied)
+
+    @admin.display(description="decision")
+    def decision_json(self, row: AuditEvent) -> SafeString:
+        return _pretty(row.decision)
+
+    @admin.display(description="place in the log")
+    def seal(self, row: AuditEvent) -> str:
+        found = AuditSeal.objects.filter(event_id=row.id).values_list("seq", flat=True).first()
+        return f"{found:,}" if found else "not sealed yet"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        if row is not None and row.person_id is not None and self.has_view_permission(request, row):
+            role = request.user.groups.order_by("name").values_list("name", flat=True).first()
+            staff_look(
+                staff_user=request.user.get_username(),
+                staff_name=request.user.get_full_name(),
+                role=role or "administrator",
+                person_id=row.person_id,
+                what="access log",
+                reason="",
+                network_address=request.META.get("REMOTE_ADDR", ""),
+                detail={"event": str(row.id)},
+            )
+        return super().change_view(request, object_id, form_url, extra_context)
+
+
+@admin.register(AuditSeal)
+class AuditSealAdmin(ReadOnly, ModelAdmin):
+    """Places of the log."""
+
+    list_display = ("seq", "event_id", "at", "sealed_at")
+    search_fields = ("=seq", "=event_id")
+    show_full_result_count = False
+    fields = ("seq", "event_id", "at", "sealed_at", "leaf_hex", "chain_hex")
+    readonly_fields = ("leaf_hex", "chain_hex")
+
+    @admin.display(description="leaf")
+    def leaf_hex(self, row: AuditSeal) -> str:
+        return bytes(row.leaf).hex()
+
+    @admin.display(description="chain")
+    def chain_hex(self, row: AuditSeal) -> str:
+        return bytes(row.chain).hex()
+
+
+@admin.register(Checkpoint)
+class CheckpointAdmin(ReadOnly, ModelAdmin):
+    """Signed statements of the log."""
+
+    list_display = ("size", "at", "root_hex")
+    fields = ("size", "at", "root_hex", "note_json")
+    readonly_fields = ("root_hex", "note_json")
+    show_full_result_count = False
+
+    @admin.display(description="Merkle root")
+    def root_hex(self, row: Checkpoint) -> str:
+        return bytes(row.root).hex()
+
+    @admin.display(description="signed note")
+    def note_json(self, row: Checkpoint) -> SafeString:
+        return _pretty(row.note)
+
+
+def _pretty(value: Any) -> SafeString:
+    return format_html("<pre>{}</pre>", json.dumps(value, indent=1, ensure_ascii=False, sort_keys=True))

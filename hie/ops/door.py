@@ -23,6 +23,7 @@ PROGRAMS = {
     "web": "hie.ops.web",
     "worker": "hie.ops.worker",
     "beat": "hie.ops.beat",
+    "healthy": "hie.ops.healthy",
 }
 # Management commands that need no running services; every other one gets them.
 WITHOUT_SERVICES = frozenset(

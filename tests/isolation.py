@@ -16,7 +16,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
     """Let the test runner empty the log between tests that commit; the log itself refuses TRUNCATE."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:  # type: ignore[attr-defined]  # pytest-django's
         cursor.execute(
-            "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND (tgtype & 32) <> 0"
+            "SELECT tgrelid::regclass::text, tgname FROM pg_trigger WHERE NOT tgisinternal AND (tgtype & 60) = 32"
         )
         for table, trigger in cursor.fetchall():
             cursor.execute(f'ALTER TABLE {table} DISABLE TRIGGER "{trigger}"')

@@ -44,6 +44,7 @@ from hie.standards.facts import (
 )
 from patients import identifiers
 from patients import queries as index
+from patients.demographics import SourceRecordView
 
 PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
 """Class of the demographics pseudo-document (spec/consent.md 8)."""
@@ -98,7 +99,7 @@ class PermittedPerson:
 
     person_id: UUID
     subject: Subject
-    records: tuple[Any, ...]
+    records: tuple[SourceRecordView, ...]
     verdict: Verdict[Any]
 
 
@@ -116,13 +117,13 @@ class Shown:
 class DemographicsRow:
     """The demographics pseudo-document of one source record (spec/consent.md 8)."""
 
-    record: Any
+    record: SourceRecordView
 
     def facts(self, person_id: str) -> DocumentFacts:
         """Class Patient, confidentiality N, label DEMO; V and VIP when the record is flagged."""
         vip = bool(getattr(self.record, "vip", False))
         return DocumentFacts(
-            id=f"Patient/{person_id}#{self.record.id}",
+            id=f"Patient/{person_id}#{self.record.source_record_id}",
             patient=person_id,
             custodian=self.record.participant_id,
             classes=frozenset({PATIENT_CLASS}),
@@ -231,7 +232,7 @@ def questions(
         asked = replace(caller, organization_id=recipient_id, participant_id=recipient_id)
         verdict = _decide(context, asked, about, own, Operation.NOTIFY)
         records = [row.record for row in verdict.rows()]
-        key = tuple(item.id for item in records)
+        key = tuple(item.source_record_id for item in records)
         if records and key not in golden:
             golden[key] = index.golden(records)
         answers[recipient_id] = (verdict, golden.get(key))

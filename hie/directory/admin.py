@@ -160,7 +160,8 @@ class ParticipantAdmin(ModelAdmin):
         directory, now = queries.snapshot(), timezone.now()
         active = [one for one in directory.participants if directory.is_active(one, now)]
         shown = models.Case(models.When(pk__in=active, then=True), default=False, output_field=models.BooleanField())
-        return super().get_queryset(request).annotate(active_now=shown)
+        rows: models.QuerySet[Participant] = super().get_queryset(request)
+        return rows.annotate(active_now=shown)
 
     @admin.action(description="Suspend: refused from the next request on", permissions=["change"])
     def suspend(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:

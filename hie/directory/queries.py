@@ -9,6 +9,7 @@ Source: docs/explanation/architecture.md; spec/consent.md 3.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -174,6 +175,9 @@ class Directory:
 _cached: Directory | None = None
 
 
+_loading = threading.Lock()
+
+
 def snapshot() -> Directory:
     """The directory now: one statement when nothing changed since this process last asked."""
     global _cached
@@ -181,14 +185,20 @@ def snapshot() -> Directory:
     held = _cached
     if held is not None and held.epoch == current:
         return held
-    while True:
-        loaded = _load(current)
-        # A change may have committed between our statements: what we read is one state only if the epoch stood still.
-        after = epoch()
-        if after == current:
-            _cached = loaded
-            return loaded
-        current = after
+    # One thread loads, the others of this process find it done.
+    with _loading:
+        held = _cached
+        if held is not None and held.epoch == current:
+            return held
+        while True:
+            loaded = _load(current)
+            # A change may have committed between our statements: what we read is one state only if the epoch
+            # stood still.
+            after = epoch()
+            if after == current:
+                _cached = loaded
+                return loaded
+            current = after
 
 
 def _load(at_epoch: int) -> Directory:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import structlog
+from django.core.exceptions import BadRequest, RequestDataTooBig, TooManyFieldsSent
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_GET, require_POST
@@ -110,8 +111,12 @@ def _form(request: HttpRequest) -> dict[str, str]:
         length = 0
     if length > MAX_BODY:
         raise TokenRefused("invalid_request", "the form is too large")
+    try:
+        given = request.POST
+    except (RequestDataTooBig, TooManyFieldsSent, BadRequest, UnicodeError) as error:
+        raise TokenRefused("invalid_request", "the form cannot be read") from error
     form: dict[str, str] = {}
-    for member, values in request.POST.lists():
+    for member, values in given.lists():
         if len(values) != 1:
             raise TokenRefused("invalid_request", f"{member[:100]}: is given more than once")
         if "\x00" in values[0]:

@@ -24,7 +24,7 @@ def read(claims: object) -> None:
         assert stated.purpose is None or isinstance(stated.purpose, str)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(
     b2b_part=st.dictionaries(MEMBERS, ANYTHING, max_size=3),
     iua=st.none() | st.dictionaries(IUA, ANYTHING, max_size=3),
@@ -37,7 +37,7 @@ def test_any_statement_is_read_or_refused(b2b_part, iua, hie):
     read(whole)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(claims=ANYTHING)
 def test_any_extensions_are_read_or_refused(claims):
     read(claims)

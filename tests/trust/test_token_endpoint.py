@@ -185,6 +185,21 @@ def test_a_body_that_is_no_form_is_refused():
     assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"&".join(b"a%d=1" % n for n in range(5000)), "application/x-www-form-urlencoded"),
+        (b"grant_type=%ff", "application/x-www-form-urlencoded; charset=latin-1"),
+        (b"scope=" + b"x" * 70_000, "application/x-www-form-urlencoded"),
+        (b"scope=%00", "application/x-www-form-urlencoded"),
+    ],
+    ids=["fields", "charset", "large", "nul"],
+)
+def test_a_form_that_cannot_be_read_is_an_oauth_error_not_a_page(body, kind):
+    answer = Client().post("/token", body, content_type=kind)
+    assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
+
+
 def test_scopes_granted_are_those_asked_and_registered():
     registration.apply(file(clinic(scopes=["system/Patient.rs", "system/DocumentReference.cruds", "ITI-67"])))
     asked = "system/*.rs system/Patient.cud system/Patient.read ITI-67 ITI-65"

@@ -18,7 +18,10 @@ from tests.fhir.conftest import World, oid, provide_bundle
 pytestmark = [pytest.mark.django_db, pytest.mark.shared]
 
 SHARED = Path(os.environ.get("HIE_SHARED", "../shared"))
-CDA_FORMAT = {"system": "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode", "code": "urn:hl7-org:sdwg:ccda-structuredBody:2.1"}
+CDA_FORMAT = {
+    "system": "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode",
+    "code": "urn:hl7-org:sdwg:ccda-structuredBody:2.1",
+}
 REFUSED = {
     "031-hl7ex-Share_with_Patient_or_Proxy_C-CDAR2.1_.xml": "not well formed",
     "032-hl7ex-Person_Name_Formatting_C-CDA_R2.1_.xml": "no ClinicalDocument",
@@ -58,7 +61,11 @@ def header(data: bytes) -> tuple[Demographics, str]:
 
 def master(unique_id: str) -> dict[str, object]:
     root, caret, extension = unique_id.partition("^")
-    kind = {"coding": [{"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": "uniqueId"}]}
+    kind = {
+        "coding": [
+            {"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": "uniqueId"}
+        ]
+    }
     if caret:
         return {"type": kind, "system": f"urn:oid:{root}", "value": extension}
     scheme = "urn:oid:" if root[:1].isdigit() and "-" not in root else "urn:uuid:"
@@ -93,26 +100,44 @@ def test_every_media_file_comes_back_byte_for_byte_at_another_participant(hub_wo
     files = sorted(p for p in (SHARED / "data/media").iterdir() if p.name not in ("MANIFEST.csv", "README.md"))
     assert len(files) == 14
     for number, path in enumerate(files):
-        content_type = TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        content_type = (
+            TYPES.get(path.suffix.lower()) or mimetypes.guess_type(path.name)[0] or "application/octet-stream"
+        )
         data, answer = publish(hub_world, number, path, content_type, cda=False)
         assert answer.status_code == 200, (path.name, answer.content)
         assert read_back(hub_world, answer) == data, path.name
 
 
-def test_every_cda_comes_back_byte_for_byte_or_gets_the_refusal_it_deserves(hub_world):
-    files = sorted((SHARED / "data/cda").glob("*.xml"))
-    assert len(files) == 43
-    refused: dict[str, object] = {}
-    accepted = 0
+def rounds() -> list[list[Path]]:
+    """The files in rounds of one registry each: several samples carry the same document id with other content."""
+    found: list[list[Path]] = []
+    seen: dict[str, int] = {}
+    for path in sorted((SHARED / "data/cda").glob("*.xml")):
+        _, unique_id = header(path.read_bytes())
+        turn = seen.get(unique_id, 0) if unique_id else 0
+        seen[unique_id] = turn + 1
+        while len(found) <= turn:
+            found.append([])
+        found[turn].append(path)
+    return found
+
+
+@pytest.mark.parametrize("turn", range(4))
+def test_every_cda_comes_back_byte_for_byte_or_gets_the_refusal_it_deserves(hub_world, turn):
+    files = rounds()[turn]
+    refused: dict[str, list[str]] = {}
     for number, path in enumerate(files):
         data, answer = publish(hub_world, number, path, "text/xml", cda=True)
         if answer.status_code != 200:
             assert answer.status_code in (400, 422)
-            refused[path.name] = answer.json()["issue"]
+            refused[path.name] = [issue.get("diagnostics") for issue in answer.json()["issue"]]
             continue
-        accepted += 1
         assert read_back(hub_world, answer) == data, path.name
-    unexpected = {name: [i.get("diagnostics") for i in issues] for name, issues in refused.items() if name not in REFUSED}
-    assert not unexpected, unexpected
-    assert set(refused) == set(REFUSED)
-    assert accepted == 40
+    deserved = {path.name for path in files} & set(REFUSED)
+    assert set(refused) == deserved, "\n".join(f"{name}: {told}" for name, told in refused.items())
+
+
+def test_the_rounds_hold_every_cda_and_forty_of_them_are_to_be_accepted():
+    names = [path.name for turn in rounds() for path in turn]
+    assert (len(names), len(set(names)), len(rounds())) == (43, 43, 4)
+    assert len(set(names) - set(REFUSED)) == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import threading
 from typing import Any
 
 from django.conf import settings
@@ -37,8 +38,10 @@ class Command(BaseCommand):
     async def _run(self, listener: Listener, host: str, tls: bool) -> None:
         done = asyncio.Event()
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, done.set)
+        # As one thread of a whole hub in one process, the process's own end is the listener's.
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, done.set)
         await listener.start()
         self.stdout.write(f"mllp ready on {host}:{listener.port}{' (TLS)' if tls else ''}")
         self.stdout.flush()

@@ -116,7 +116,10 @@ class Tables:
             families={code: _family(purposes, code) for code in purposes},
             label_families={code: _family(labels, code) for code in labels},
             # A floor that cannot be read is the highest: it must not lower anything.
-            floors={label: RANK.get(letter, RANK_V) for label, letter in floors.items()},
+            floors={
+                label: RANK.get(letter, RANK_V) if isinstance(letter, str) else RANK_V
+                for label, letter in floors.items()
+            },
             roles={role: frozenset(listed) for role, listed in roles.items()},
             break_glass_max_hours=float(hours),
         )

@@ -1,0 +1,55 @@
+"""The engine and the slow evaluator, written apart, agree."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+
+from consent.cases import Fixture, decide_case
+from tests.consent import fixture as fx
+from tests.consent import slow_evaluator
+from tests.consent.strategies import cases
+
+FAST = settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+SLOW = settings(max_examples=20_000, deadline=None, suppress_health_check=list(HealthCheck), derandomize=False)
+
+
+def agree(case: dict[str, Any]) -> dict[str, Any]:
+    answer = decide_case(case, Fixture(fx.FIXTURE))
+    assert answer == slow_evaluator.evaluate(fx.FIXTURE, case)
+    return answer
+
+
+@FAST
+@given(cases())
+def test_engine_and_slow_evaluator_agree(case: dict[str, Any]) -> None:
+    agree(case)
+
+
+@pytest.mark.slow
+def test_engine_and_slow_evaluator_agree_on_many_cases_that_reach_every_rule() -> None:
+    seen: Counter[str] = Counter()
+
+    @SLOW
+    @given(cases())
+    def many(case: dict[str, Any]) -> None:
+        seen[agree(case)["rule"]] += 1
+
+    many()
+    from consent.engine.decide import RULES
+
+    assert {rule.rule for rule in RULES} - seen.keys() == set()
+
+
+@pytest.mark.shared
+def test_slow_evaluator_gives_the_worked_cases() -> None:
+    data = json.loads(Path(os.environ.get("HIE_SHARED", "../shared"), "data/consent/worked_cases.json").read_text())
+    for case in data["cases"]:
+        expected = {"id": case["id"], **case["expected"]}
+        assert slow_evaluator.evaluate(data["fixture"], case) == expected

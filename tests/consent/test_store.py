@@ -1,0 +1,317 @@
+"""Directives, law, grants in store: versions, epochs, what a change does and what it costs."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection, transaction
+from django.db.utils import IntegrityError
+
+from consent import break_glass, directives, engine, jurisdictions, policies, proxies, tables
+from consent.errors import (
+    DirectiveChanged,
+    DirectiveRefused,
+    EmergencyGrantRefused,
+    JurisdictionRefused,
+    ProxyGrantRefused,
+    UnknownDirective,
+)
+from consent.models import ConsentVersion, Jurisdiction
+from hie.directory import queries as directory
+from hie.standards.facts import SubjectFacts
+from patients.models import PatientIdentifier, SourceRecord
+from tests.consent import fixture as fx
+from tests.consent.fixture import consent, labels, node, purposes
+
+pytestmark = pytest.mark.django_db
+NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+ADA = SubjectFacts(id="ada", birth_date="1970-04-01", jurisdiction="JA")
+
+
+def identifier(value: str = "1") -> int:
+    record = SourceRecord.objects.create(participant_id="lake")
+    made = PatientIdentifier.objects.create(authority="2.999.7", value=value, source_record=record)
+    return int(made.pk)
+
+
+@pytest.fixture
+def pk() -> int:
+    return identifier()
+
+
+def test_a_directive_is_filed_as_version_one_and_read_back(pk: int) -> None:
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada", subject=ADA)
+    assert (stored.version, stored.status, stored.resource["meta"]["versionId"]) == (1, "active", "1")
+    assert stored.resource["id"] == str(stored.id)
+    assert directives.in_store([pk]) == [directives.read(stored.id)]
+
+
+@pytest.mark.parametrize(
+    ("resource", "element"),
+    [
+        (consent({}), "Consent.provision.type"),
+        (consent(node("permit", purpose=purposes("TREATMENT"))), "Consent.provision.purpose"),
+        (consent(node("permit", node("deny", securityLabel=labels("WHAT")))), "Consent.provision.provision[0].securityLabel"),
+        (consent(node("permit", action=[{"coding": [fx.coding("consentaction", "peek")]}])), "Consent.provision.action"),
+        (consent(node("permit", actor=[fx.actor("TRC", reference="Organization/x")])), "Consent.provision.actor[0].role"),
+        (consent(node("permit"), patient="bea"), "Consent.patient"),
+        (consent(node("permit", period={"start": "2026-02", "end": "2026-01"})), "Consent.provision.period"),
+        (consent(node("permit", node("deny", dataPeriod={"start": "2026", "end": "2025"}))), "Consent.provision.provision[0].dataPeriod"),
+        (consent(node("permit", *[node("deny")] * 201)), "Consent.provision"),
+        (consent(node("permit", node("deny", node("deny", node("deny", node("deny", node("deny", node("deny", node("deny"))))))))), "Consent.provision"),
+        (consent(node("permit"), modifierExtension=[{"url": "x"}]), "Consent.modifierExtension"),
+    ],
+)  # fmt: skip
+def test_filing_refuses_by_element_and_stores_nothing(pk: int, resource: dict[str, Any], element: str) -> None:
+    with pytest.raises(DirectiveRefused) as refused:
+        directives.file(resource, identifier_pk=pk, actor="Patient/ada", subject=ADA)
+    assert element in [problem.element for problem in refused.value.problems]
+    assert directives.in_store([pk]) == []
+
+
+@pytest.mark.parametrize(
+    ("resource", "words"),
+    [
+        (consent(node("permit", securityLabel=labels("N", "PSY"))), "always above N"),
+        (consent(node("permit", node("deny", purpose=purposes("BTG")))), "emergency"),
+        (consent(node("permit", node("deny"))), "no effect"),
+    ],
+)
+def test_filing_warns_and_stores(pk: int, resource: dict[str, Any], words: str) -> None:
+    stored = directives.file(resource, identifier_pk=pk, actor="Patient/ada")
+    assert any(words in warning.message for warning in stored.warnings)
+
+
+def test_a_permit_under_an_active_denial_of_everything_is_warned_about(pk: int) -> None:
+    directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
+    assert directives.file(consent(node("permit")), identifier_pk=pk, actor="x").warnings
+
+
+def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada")
+    directives.update(stored.id, consent(node("deny")), actor="Patient/ada", if_version=1)
+    revoked = directives.revoke(stored.id, actor="Patient/ada", reason="changed my mind")
+    assert (revoked.version, revoked.status, revoked.revoked_by) == (3, "inactive", "Patient/ada")
+    assert revoked.revoked_at is not None
+    assert directives.revoke(stored.id, actor="x", reason="again").version == 3
+    assert [directives.read(stored.id, n).resource["provision"]["type"] for n in (1, 2, 3)] == [
+        "permit",
+        "deny",
+        "deny",
+    ]
+    assert list(ConsentVersion.objects.order_by("version").values_list("action", flat=True)) == [
+        "file",
+        "update",
+        "revoke",
+    ]
+
+
+def test_a_change_of_an_old_version_is_refused(pk: int) -> None:
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    with pytest.raises(DirectiveChanged):
+        directives.update(stored.id, consent(node("deny")), actor="x", if_version=2)
+    with pytest.raises(UnknownDirective):
+        directives.read(stored.id, 2)
+
+
+def test_a_version_can_be_neither_changed_nor_removed(pk: int) -> None:
+    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    for change in ("UPDATE consent_consentversion SET actor = 'y'", "DELETE FROM consent_consentversion"):
+        with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(change)
+
+
+def test_the_epoch_rises_with_every_change_and_only_for_its_identifier(pk: int) -> None:
+    other = identifier("2")
+    seen = [directives.consent_epoch([pk])]
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    seen.append(directives.consent_epoch([pk]))
+    directives.revoke(stored.id, actor="x", reason="r")
+    seen.append(directives.consent_epoch([pk]))
+    proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
+    seen.append(directives.consent_epoch([pk]))
+    assert seen == sorted(set(seen))
+    assert directives.consent_epoch([other]) == 0
+    assert directives.consent_epoch([]) == 0
+
+
+def test_an_epoch_given_in_a_transaction_that_rolled_back_is_not_given_again(pk: int) -> None:
+    with transaction.atomic():
+        directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
+        lost = directives.consent_epoch([pk])
+        assert len(directives.for_subject(ADA, [pk]).directives) == 1
+        transaction.set_rollback(True)
+    assert directives.for_subject(ADA, [pk]).directives == ()
+    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    assert directives.consent_epoch([pk]) > lost
+    (directive,) = directives.for_subject(ADA, [pk]).directives
+    assert directive.root is not None
+    assert directive.root.permit
+
+
+def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_assert_num_queries: Any) -> None:
+    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    with django_assert_num_queries(2):
+        first = directives.for_subject(ADA, [pk])
+    with django_assert_num_queries(1):
+        assert directives.for_subject(ADA, [pk]) == first
+
+
+def test_directives_follow_their_identifier_whatever_person_their_reference_names(pk: int) -> None:
+    directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, actor="x")
+    asked = fx.request()
+    policy, _ = _fixture_policy()
+    decided = engine.decide(_request(asked), _document(), directives.for_subject(ADA, [pk]), policy, now=NOW)
+    assert decided.rule == "D3"
+
+
+def test_an_imported_directive_that_cannot_be_understood_denies_and_shows(pk: int) -> None:
+    stored = directives.import_unchecked(consent({"type": "perhaps"}), identifier_pk=pk, actor="import")
+    assert stored.unintelligible
+    policy, _ = _fixture_policy()
+    decided = engine.decide(_request(fx.request()), _document(), directives.for_subject(ADA, [pk]), policy, now=NOW)
+    assert decided.rule == "D3"
+
+
+def _fixture_policy() -> Any:
+    from consent.cases import compile_fixture
+
+    return compile_fixture(fx.FIXTURE)
+
+
+def _request(asked: dict[str, Any]) -> Any:
+    from consent.cases import request_from
+
+    return request_from(asked)
+
+
+def _document() -> Any:
+    from consent.cases import document_from
+
+    return document_from(fx.document())
+
+
+# --- policy
+
+
+def test_shipped_jurisdictions_and_tables_can_be_used() -> None:
+    found = policies.current()
+    assert {"JA", "JB"} <= found.jurisdictions.keys()
+    assert found.jurisdictions["JA"].opt_out
+    assert not found.jurisdictions["JB"].opt_out
+    assert jurisdictions.zone_of("JB") == "Europe/Paris"
+    assert jurisdictions.zone_of("ZZ") is None
+
+
+def test_the_policy_is_compiled_again_only_after_a_change(django_assert_num_queries: Any) -> None:
+    first = policies.current()
+    with django_assert_num_queries(1):
+        assert policies.current() is first
+    before = directory.epoch()
+    assert jurisdictions.load({"JC": fx.LAW["JB"]}) == {"JC": "created"}
+    assert directory.epoch() > before
+    assert "JC" in policies.current().jurisdictions
+
+
+def test_loading_the_same_jurisdiction_again_changes_nothing() -> None:
+    jurisdictions.load({"JC": fx.LAW["JB"]})
+    epoch = directory.epoch()
+    assert jurisdictions.load({"JC": fx.LAW["JB"]}) == {"JC": "unchanged"}
+    assert directory.epoch() == epoch
+    assert jurisdictions.load({"JC": fx.LAW["JA"]}) == {"JC": "updated"}
+    assert list(Jurisdiction.objects.order_by("version").values_list("version", flat=True)) == [1, 2]
+
+
+def test_a_jurisdiction_counts_from_its_instant() -> None:
+    jurisdictions.load({"JC": fx.LAW["JB"]}, effective_from=datetime(2100, 1, 1, tzinfo=UTC))
+    assert "JC" not in policies.current().jurisdictions
+    assert "JC" in jurisdictions.in_effect(datetime(2100, 1, 1, tzinfo=UTC))
+
+
+def test_one_bad_jurisdiction_keeps_all_out() -> None:
+    with pytest.raises(JurisdictionRefused) as refused:
+        jurisdictions.load({"JC": fx.LAW["JB"], "JD": {"timezone": "Moon/Base"}})
+    assert refused.value.element == "jurisdictions.JD"
+    assert not Jurisdiction.objects.exists()
+
+
+def test_the_command_loads_jurisdictions(tmp_path: Path) -> None:
+    path = tmp_path / "law.json"
+    path.write_text(json.dumps({"jurisdictions": {"JC": fx.LAW["JB"]}}))
+    out = io.StringIO()
+    call_command("jurisdictions", str(path), stdout=out)
+    assert out.getvalue().split() == ["created", "JC"]
+    path.write_text("[]")
+    with pytest.raises(CommandError):
+        call_command("jurisdictions", str(path))
+
+
+def test_a_row_overrides_a_member_of_a_code_table() -> None:
+    from consent.models import CodeTable
+
+    CodeTable.objects.create(name="codes", version=1, body={"roles": {"physician": ["TREAT"]}})
+    assert tables.codes().roles == {"physician": frozenset({"TREAT"})}
+    assert "TREAT" in tables.codes().families
+
+
+# --- grants
+
+
+def test_the_active_grant_of_a_proxy_is_found_before_others(pk: int) -> None:
+    kept = proxies.grant(
+        identifier_pk=pk, person="RelatedPerson/max", kind="attorney", max_confidentiality="R", start="2026"
+    )
+    ended = proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
+    proxies.set_status(ended.id, "ended", evidence="court order 7")
+    found = proxies.grant_for("RelatedPerson/max", ADA, [pk])
+    assert found is not None
+    assert (found.id, found.patient, found.max_confidentiality) == (str(kept.id), "ada", "R")
+    assert proxies.grant_for("RelatedPerson/other", ADA, [pk]) is None
+    assert proxies.patients_of("RelatedPerson/max") == [pk]
+
+
+@pytest.mark.parametrize(
+    ("given", "element"),
+    [({"kind": "friend"}, "kind"), ({"max_confidentiality": "X"}, "max_confidentiality"), ({"end": "soon"}, "end")],
+)
+def test_a_proxy_grant_that_could_not_be_read_is_refused(pk: int, given: dict[str, str], element: str) -> None:
+    with pytest.raises(ProxyGrantRefused) as refused:
+        proxies.grant(**{"identifier_pk": pk, "person": "RelatedPerson/max", "kind": "parent"} | given)
+    assert refused.value.element == element
+
+
+def opened(pk: int, at: datetime = NOW, **more: str) -> Any:
+    given = {"reason": "LIFE-THREAT", "text": "collapsed in the waiting room"} | more
+    return break_glass.open_grant(identifier_pk=pk, user_id="Practitioner/ivo", organization="hill", now=at, **given)
+
+
+def test_an_open_emergency_grant_is_found_before_newer_closed_ones(pk: int) -> None:
+    first, second = opened(pk), opened(pk, NOW + timedelta(minutes=1))
+    break_glass.end_grant(second.id, status="revoked")
+    found = break_glass.grant_for("Practitioner/ivo", ADA, [pk], now=NOW + timedelta(hours=1))
+    assert found is not None
+    assert (found.id, found.end - found.start) == (first.id, timedelta(hours=4))
+    assert break_glass.grant_for("Practitioner/una", ADA, [pk], now=NOW) is None
+
+
+@pytest.mark.parametrize(
+    ("given", "element"), [({"reason": "CURIOUS"}, "reason"), ({"text": "fell" + " " * 20}, "text")]
+)
+def test_an_emergency_grant_needs_a_reason_and_words(pk: int, given: dict[str, str], element: str) -> None:
+    with pytest.raises(EmergencyGrantRefused) as refused:
+        opened(pk, **given)
+    assert refused.value.element == element
+
+
+def test_the_fourth_emergency_of_a_day_needs_a_supervisor(pk: int) -> None:
+    for minutes in range(3):
+        opened(pk, NOW + timedelta(minutes=minutes))
+    with pytest.raises(EmergencyGrantRefused):
+        opened(pk, NOW + timedelta(hours=5))
+    opened(pk, NOW + timedelta(days=1, minutes=5))

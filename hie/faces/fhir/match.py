@@ -11,8 +11,8 @@ from uuid import uuid4
 from hie.exchange import identity
 from hie.faces.fhir.errors import FhirSyntax, InvalidResource, ProfileViolation
 from hie.faces.fhir.http import Answer, FhirRequest
-from hie.faces.fhir.people_codec import patient_json
-from hie.standards import fhir, fhir_patient
+from hie.faces.fhir.people_codec import demographics_from, patient_json
+from hie.standards import fhir
 from hie.standards.fhir import JsonObject, Problem
 
 GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
@@ -22,7 +22,7 @@ _PARTS = ("resource", "onlyCertainMatches", "count")
 def match(request: FhirRequest) -> Answer:
     """Who may be meant by this Patient, best first, each with grade and score."""
     patient, only_certain, count = _input(request.resource_body)
-    demographics = fhir_patient.from_fhir(patient)
+    demographics = demographics_from(patient)
     if not (
         demographics.names
         or demographics.identifiers

@@ -17,7 +17,7 @@ from hie.faces.fhir import bundle, match, outcome, pix
 from hie.faces.fhir.errors import FhirSyntax, InvalidSearch, MultipleMatches, ProfileViolation, VersionConflict
 from hie.faces.fhir.http import Answer, FhirRequest, stored
 from hie.faces.fhir.outcome import Issue
-from hie.faces.fhir.people_codec import patient_json, record_json
+from hie.faces.fhir.people_codec import demographics_from, patient_json, record_json
 from hie.faces.fhir.resources import (
     ID_PARAM,
     LAST_UPDATED_PARAM,
@@ -28,7 +28,7 @@ from hie.faces.fhir.resources import (
     Resource,
 )
 from hie.faces.fhir.search import Criterion, DateValue, Query, date_matches
-from hie.standards import fhir, fhir_patient
+from hie.standards import fhir
 from hie.standards.demographics import DateMatch, Demographics, IdentifierMatch, PatientQuery, StringMatch, authority_of
 from hie.standards.fhir import Problem
 
@@ -79,7 +79,7 @@ def put(request: FhirRequest) -> Answer:
     """Patient Identity Feed FHIR [ITI-104]: add, revise, resolve a duplicate."""
     system, value = _criterion(request.query)
     resource = request.resource_body
-    demographics = fhir_patient.from_fhir(resource)
+    demographics = demographics_from(resource)
     _check_profile(resource, demographics, system, value)
     raw = request.raw
     subsumed_by = _survivor(resource)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from datetime import datetime
+from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from hie.exchange.identity import KnownPatient, hub_identifier
 from hie.standards import fhir_patient
+from hie.standards.demographics import Demographics
 from hie.standards.fhir import JsonObject, instant_text
 from patients.demographics import SourceRecordView
 
@@ -31,8 +34,40 @@ def record_json(record: SourceRecordView, person_id: UUID) -> JsonObject:
     return _resource(body, person_id, record.version, record.updated_at, active=record.active)
 
 
+_DECIMAL = "__decimal__"
+
+
+def demographics_from(resource: JsonObject) -> Demographics:
+    """A Patient as demographics that can be stored as JSON: decimals of extensions keep their digits.
+
+    Raises:
+        MalformedContent: `element` names what does not fit the resource.
+    """
+    return fhir_patient.from_fhir(_storable(resource))
+
+
+def _storable(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return {_DECIMAL: str(value)}
+    if isinstance(value, dict):
+        return {key: _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
+
+
+def _as_sent(value: Any) -> Any:
+    if isinstance(value, dict):
+        if value.keys() == {_DECIMAL}:
+            return Decimal(value[_DECIMAL])
+        return {key: _as_sent(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_as_sent(item) for item in value]
+    return value
+
+
 def _resource(body: JsonObject, person_id: UUID, version: int, updated_at: datetime, *, active: bool) -> JsonObject:
-    kept = {key: value for key, value in body.items() if key not in _NOT_OURS and key != "resourceType"}
+    kept = {key: _as_sent(value) for key, value in body.items() if key not in _NOT_OURS and key != "resourceType"}
     kept["name"] = [name for name in kept.get("name", []) if name] or [
         {
             "extension": [

@@ -3,9 +3,12 @@
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
 
+from hie.trust.views import authorization_server_metadata
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("fhir", include("hie.faces.fhir.urls")),
     path("oauth/", include("hie.trust.urls")),
+    path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),
     path("my/", include("hie.faces.portal.urls")),
     path("admin/", admin.site.urls),

@@ -57,8 +57,12 @@ def person_scores(
     others: Iterable[tuple[int, UUID, Features]],
     *,
     different: Collection[int] = (),
+    by_hand: Collection[int] = (),
 ) -> list[PersonScore]:
     """Each person among `others` (record id, person, features), most likely first; certainly-not is left out.
+
+    Records that a steward linked by hand (`by_hand`) are one person with the others however different their
+    data: each of the two groups speaks for itself, and the better one counts.
 
     A person of whom a reviewer said of any record (`different`) that it is somebody else is left out too.
     """
@@ -68,13 +72,23 @@ def person_scores(
         if record_id in different:
             refused.add(person_id)
         by_person[person_id].append((record_id, scorer.score(record, features)))
-    out = [_person_score(person_id, pairs) for person_id, pairs in by_person.items() if person_id not in refused]
+    out = [
+        _person_score(person_id, pairs, by_hand) for person_id, pairs in by_person.items() if person_id not in refused
+    ]
     kept = [item for item in out if item.grade is not Grade.CERTAINLY_NOT]
     order = list(Grade)
     return sorted(kept, key=lambda item: (order.index(item.grade), -item.mean, item.record_id))
 
 
-def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonScore:
+def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]], by_hand: Collection[int]) -> PersonScore:
+    parts = [part for hand in (False, True) if (part := [pair for pair in pairs if (pair[0] in by_hand) is hand])]
+    order = list(Grade)
+    return min(
+        (_group_score(person_id, part) for part in parts), key=lambda item: (order.index(item.grade), -item.mean)
+    )
+
+
+def _group_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonScore:
     scores = [pair.clustering for _, pair in pairs]
     automatic_mean = mean_score(scores, low=RULE_LOW)
     probable_mean = mean_score(scores, low=PROBABLE_LOW)

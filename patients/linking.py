@@ -10,6 +10,7 @@ Source: spec/mpi.md sections 2 and 3; IHE ITI-104; HL7 v2 ADT.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -186,7 +187,7 @@ class _Feed:
         self.scorer: Scorer = store.scorer()
 
     def add(self) -> FeedResult:
-        found = person_scores(self.scorer, self.features, self._near())
+        found = self._scores(store.near(self.features))
         certain = found[0] if found and found[0].grade is Grade.CERTAIN else None
         person = lock_person(certain.person_id) if certain else Person.objects.create()
         row = SourceRecord.objects.create(participant_id=self.record.participant_id)
@@ -244,8 +245,14 @@ class _Feed:
         score = shown.probability if shown else None
         return _result(known, outcome=outcome, version=number, person_id=person_id, score=score, reason=reason)
 
-    def _near(self, record_id: int = 0) -> list[tuple[int, UUID, Features]]:
-        return [(c.record_id, c.person_id, c.features) for c in store.near(self.features, record_id=record_id)]
+    def _scores(self, near: list[store.CandidateRecord], different: Collection[int] = ()) -> list[PersonScore]:
+        return person_scores(
+            self.scorer,
+            self.features,
+            [(item.record_id, item.person_id, item.features) for item in near],
+            different=different,
+            by_hand={item.record_id for item in near if item.by_hand},
+        )
 
     def _write_version(self, record_id: int, number: int, *, active: bool = True) -> None:
         version = SourceRecordVersion.objects.create(
@@ -301,13 +308,13 @@ class _Feed:
     def _reconsider(self, known: _Known, person: Person) -> tuple[str, UUID, PersonScore | None, str]:
         """Whether the revised record still belongs where it is, or now belongs to another person too."""
         different = _different(known.record_id)
-        near = self._near(known.record_id)
+        near = store.near(self.features, record_id=known.record_id)
         members = _members(person.id, known.record_id)
-        others = [item for item in near if item[1] != person.id]
+        others = [item for item in near if item.person_id != person.id]
         if known.link_kind == Link.Kind.MANUAL:
             return "updated", person.id, None, "linked by hand: stays"
         if members:
-            own = person_scores(self.scorer, self.features, members)
+            own = self._scores(members)
             if not own or own[0].mean < PROBABLE_MEAN:
                 reason = "the revision no longer supports the link" + (f": {why(own[0])}" if own else "")
                 ReviewItem.objects.create(
@@ -320,7 +327,7 @@ class _Feed:
                     reason=reason,
                 )
                 return "updated", person.id, own[0] if own else None, reason
-        found = person_scores(self.scorer, self.features, others, different=different)
+        found = self._scores(others, different)
         if found and found[0].grade is Grade.CERTAIN and not members:
             # Alone so far: its whole person, with all that hangs on it, joins the other.
             merge(found[0].person_id, person.id, actor=self.record.actor, reason=why(found[0]), automatic=True)
@@ -357,12 +364,20 @@ def _different(record_id: int) -> set[int]:
     return {a if b == record_id else b for a, b in rows}
 
 
-def _members(person_id: UUID, without: int) -> list[tuple[int, UUID, Features]]:
+def _members(person_id: UUID, without: int) -> list[store.CandidateRecord]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT r.id, v.normalised FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608  # constants only
+            f"SELECT r.id, v.normalised, l.kind = 'manual' FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608  # constants only
             f" AND r.status = 'active' JOIN patients_sourcerecordversion v ON v.id = r.current_version_id"
             f" WHERE l.person_id = %s AND {store.CURRENT} AND r.id <> %s ORDER BY r.id",
             [person_id, without],
         )
-        return [(row[0], person_id, Features.from_json(store.as_json(row[1]))) for row in cursor.fetchall()]
+        return [
+            store.CandidateRecord(
+                record_id=row[0],
+                person_id=person_id,
+                features=Features.from_json(store.as_json(row[1])),
+                by_hand=row[2],
+            )
+            for row in cursor.fetchall()
+        ]

@@ -340,6 +340,8 @@ def rules(levels: Sequence[int], one: Features, other: Features, person_bits: fl
         near_birth = birth >= lv.BIRTH_YEAR_JANUARY
         # A twin flag makes even near names two people (Anna and Anne), but not a nickname or a further name.
         differs = 0 <= given <= 1 or (flagged and 2 <= given <= lv.NAME_NEAR)
+        # The first and the second born are two people, however near their names; an equal name is rather one person.
+        differs = differs or (one.order > 0 < other.order != one.order and 0 <= given < lv.NAME_EQUAL)
         together = street >= lv.STREET_SAME or phone == 2 or flagged
         if near_birth and surname >= lv.NAME_SIMILAR and differs and together:
             found.append(Rule.TWIN)

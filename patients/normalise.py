@@ -67,7 +67,8 @@ class Features:
     `given` and `surname` are cleaned words joined by a blank; `birth` 8 digits (``19700131``; unknown
     parts 00); `streets` ``number|street``; `places` ``post code|town``; `phones` national digits;
     `idents` ``system|VALUE`` shared between organizations, `own` the record's local identifier, which
-    is evidence only where another record names it too. `multiple` is a multiple-birth flag.
+    is evidence only where another record names it too. `multiple` is a multiple-birth flag, `order` the birth
+    order where that was said (0 = not).
     """
 
     given: tuple[str, ...] = ()
@@ -82,6 +83,7 @@ class Features:
     own: tuple[str, ...] = ()
     occupation: str = ""
     multiple: bool = False
+    order: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data, without the empty members."""
@@ -221,8 +223,8 @@ def street_text(lines: tuple[str, ...]) -> str:
     words = next((words for words in folded if words[0][0].isdigit() or words[-1][0].isdigit()), folded[0])
     number = next((word for word in words if word[0].isdigit()), "")
     name = [_STREET_WORDS.get(word, word) for word in words if word != number]
-    if len(name) > 1 and words[0] == "st":
-        name[0] = "saint"
+    if len(name) > 1 and name[0] == "street":
+        name[0] = "saint"  # "St Johns Road": an abbreviation in front is no kind of street
     joined = " ".join(name)
     return f"{number}|{joined}" if joined and joined not in ("unknown", "none", "null", "homeless") else ""
 
@@ -284,4 +286,9 @@ def features(demographics: Demographics, *, own: tuple[str, str] | None = None) 
         own=(own_key,) if own_key else (),
         occupation=fold(demographics.occupation),
         multiple=bool(demographics.multiple_birth),
+        order=_birth_order(demographics.multiple_birth),
     )
+
+
+def _birth_order(multiple_birth: bool | int | None) -> int:
+    return multiple_birth if isinstance(multiple_birth, int) and not isinstance(multiple_birth, bool) else 0

@@ -68,8 +68,13 @@ def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> l
     and at most that where the twin or junior rule speaks. Whoever is certainly not is left out.
     """
     described = features(demographics)
-    near = [(item.record_id, item.person_id, item.features) for item in store.near(described)]
-    found = person_scores(store.scorer(), described, near)
+    near = store.near(described)
+    found = person_scores(
+        store.scorer(),
+        described,
+        [(item.record_id, item.person_id, item.features) for item in near],
+        by_hand={item.record_id for item in near if item.by_hand},
+    )
     return [
         Candidate(
             person_id=item.person_id,

@@ -36,7 +36,7 @@ hits AS (
 people AS (
   SELECT DISTINCT l.person_id FROM hits JOIN patients_link l ON l.source_record_id = hits.record_id AND {CURRENT}
    WHERE hits.record_id <> %(record)s)
-SELECT r.id, l.person_id, v.normalised
+SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
   FROM people JOIN patients_link l ON l.person_id = people.person_id AND {CURRENT}
   JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
   JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
@@ -65,6 +65,7 @@ class CandidateRecord:
     record_id: int
     person_id: UUID
     features: Features
+    by_hand: bool = False
 
 
 def digest(raw: Mapping[str, Any]) -> bytes:
@@ -107,7 +108,9 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
         )
         rows = cursor.fetchall()
     return [
-        CandidateRecord(record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])))
+        CandidateRecord(
+            record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
+        )
         for row in rows
     ]
 
@@ -125,7 +128,7 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
             for row in cursor.fetchall():
                 if row[0] not in found:
                     found[row[0]] = CandidateRecord(
-                        record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2]))
+                        record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
                     )
     return [found[record_id] for record_id in sorted(found)]
 

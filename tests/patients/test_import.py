@@ -1,0 +1,207 @@
+"""Bulk import through the command: every line answered, repeats harmless, pairs found (design.md, Formats)."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+import os
+from collections import Counter
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from hie.standards.fhir_patient import to_fhir
+from patients import linking, queries
+from patients.models import ImportRun, Link, MatchModel, Person, ReviewItem
+from tests.patients.people import demographics, record
+
+SHARED = Path(os.environ.get("HIE_SHARED", "../shared"))
+FEBRL = {
+    "identifier": "rec_id", "given": "given_name", "family": "surname", "birthDate": "date_of_birth",
+    "line": ["street_number", "address_1"], "city": "suburb", "postalCode": "postcode", "state": "state",
+    "nationalId": "soc_sec_id",
+}  # fmt: skip
+
+
+def patient(value: str, *, system: str = "urn:oid:2.999.1", **changes: Any) -> str:
+    resource = to_fhir(demographics(**changes))
+    resource["identifier"] = [{"system": system, "value": value}, *resource.get("identifier", [])]
+    return json.dumps(resource)
+
+
+def run_import(
+    tmp_path: Path, text: str, *, columns: dict[str, Any] | None = None, suffix: str = ".ndjson"
+) -> list[Any]:
+    source, links = tmp_path / f"in{suffix}", tmp_path / "links.ndjson"
+    source.write_text(text)
+    options: dict[str, Any] = {"participant": "clinic", "out": links}
+    if columns is not None:
+        (tmp_path / "map.json").write_text(json.dumps(columns))
+        options["columns"] = tmp_path / "map.json"
+    call_command("import_patients", source, verbosity=0, **options)
+    return [json.loads(line) for line in links.read_text().splitlines()]
+
+
+def test_every_line_is_answered_in_order(clinic: str, tmp_path: Path) -> None:
+    known = linking.feed(record("B1", org="hospital"))
+    lines = [
+        patient("A1", family="Okafor"),
+        patient("A2", given="Robert", birth_date="1955-07-30", gender="male", phone="555-111-7777", line="9 Oak Av"),
+        patient("A3", given="Robert", birth_date="1955-07-31", gender="male", phone="555-111-7777", line="9 Oak Av"),
+        patient("A4", given="Helen"),
+        "not json",
+        patient("A5", system="urn:oid:2.999.77"),
+        json.dumps(
+            {"resourceType": "Patient", "identifier": [{"system": "urn:oid:2.999.1", "value": v} for v in "xy"]}
+        ),
+        json.dumps({"resourceType": "Patient", "birthDate": "yesterday"}),
+        "",
+        patient("A2", given="Robert", birth_date="1955-07-30", gender="male", phone="555-111-7777", line="9 Oak Av"),
+    ]
+    found = run_import(tmp_path, "\n".join(lines))
+    assert [item["outcome"] for item in found] == [
+        "linked", "new", "linked", "review", "refused", "refused", "refused", "refused", "unchanged",
+    ]  # fmt: skip
+    assert found[0]["person"] == str(known.person_id)
+    assert found[0]["identifier"] == "urn:oid:2.999.1|A1"
+    assert found[0]["score"] > 0.99
+    assert found[1]["person"] == found[2]["person"] == found[8]["person"]
+    assert "rule: twin" in found[3]["reason"]
+    assert "line 5: not JSON" in found[4]["reason"]
+    assert "no identifier" in found[5]["reason"]
+    assert "2 identifiers" in found[6]["reason"]
+    assert "Patient.birthDate" in found[7]["reason"]
+    assert all(item["person"] is None and item["score"] is None for item in found[4:8])
+    assert ReviewItem.objects.get().source_record.participant_id == "clinic"
+    run = ImportRun.objects.get()
+    assert (run.status, run.read, run.new, run.linked, run.review, run.refused) == ("done", 9, 1, 2, 1, 4)
+    assert Link.objects.exclude(score=None).filter(weights={}).count() == 0
+    assert queries.candidates(demographics(family="Okafor"))[0].person_id == known.person_id
+
+
+def test_an_import_again_changes_nothing_and_a_changed_line_revises(clinic: str, tmp_path: Path) -> None:
+    first = run_import(
+        tmp_path, patient("A1") + "\n" + patient("A2", given="Ling", birth_date="1999-12-25", phone="", line="")
+    )
+    again = run_import(
+        tmp_path, patient("A1") + "\n" + patient("A2", given="Ling", family="Wu", birth_date="1999-12-25")
+    )
+    assert [item["outcome"] for item in again] == ["unchanged", "updated"]
+    assert [item["person"] for item in again] == [item["person"] for item in first]
+    assert Person.objects.count() == 2
+
+
+def test_bulk_and_single_feed_give_one_verdict(clinic: str, tmp_path: Path) -> None:
+    changed = demographics(family="Okafor", birth_date="1980-03-15")
+    run_import(tmp_path, patient("A1") + "\n" + patient("A2", family="Okafor", birth_date="1980-03-15"))
+    bulk = Link.objects.exclude(score=None).get()
+    linking.feed(
+        record("Z1", demographics("Zoe", birth_date="2001-02-02", phone="555-909-1212", line="1 Elm Ct"), org="lab")
+    )
+    score = queries.candidates(changed)
+    assert bulk.score is not None
+    by_feed = linking.feed(record("B2", changed, org="hospital"))
+    link = Link.objects.get(source_record=by_feed.source_record_id)
+    assert by_feed.person_id == bulk.person_id == score[0].person_id
+    assert link.model_version == bulk.model_version == "default-1"
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"surname": "nope"}, "no column nope"),
+        ({"shoe": "family"}, "columns.shoe is not a field"),
+        ({"given": 5}, "columns.given"),
+        ({"identifiers": "x"}, "columns.identifiers"),
+    ],
+)
+def test_a_wrong_column_map_is_refused_by_name(
+    clinic: str, tmp_path: Path, columns: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(CommandError, match=message):
+        run_import(tmp_path, "id,family\n1,x\n", columns=columns, suffix=".csv")
+    assert Person.objects.count() == 0
+
+
+@pytest.mark.django_db
+def test_an_unknown_participant_or_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_text("id,family\n1,x\n")
+    with pytest.raises(CommandError, match="no participant nobody"):
+        call_command("import_patients", tmp_path / "in.csv", participant="nobody", out=tmp_path / "out")
+
+
+def test_a_file_that_breaks_off_leaves_nothing(clinic: str, tmp_path: Path) -> None:
+    (tmp_path / "in.csv").write_bytes(b"id,family,given\n1,Okafor,Maria\n2,\xff\xfe,x\n")
+    with pytest.raises(CommandError, match="cannot be read"):
+        call_command("import_patients", tmp_path / "in.csv", participant="clinic", out=tmp_path / "out")
+    assert Person.objects.count() == 0
+    assert ImportRun.objects.get().status == "failed"
+
+
+def test_csv_needs_no_map_where_the_header_is_plain(clinic: str, tmp_path: Path) -> None:
+    rows = 'mrn, last_name, first_name, dob, sex, zip\n7, Okafor, "Maria", 14.3.1980, F, 10001\n8,,,,,\n ,x,,,,\n'
+    found = run_import(tmp_path, rows, suffix=".csv")
+    assert [item["outcome"] for item in found] == ["new", "new", "refused"]
+    view = queries.source_record("2.999.1", "7")
+    assert view is not None
+    assert (view.demographics.names[0].family, view.demographics.gender) == ("Okafor", "female")
+
+
+def test_links_lists_every_identifier_but_anchors(clinic: str, tmp_path: Path) -> None:
+    from patients import identifiers
+
+    one = linking.feed(record("A1"))
+    linking.feed(record("B1", org="hospital"))
+    identifiers.anchor(one.person_id)
+    call_command("links", out=tmp_path / "links", verbosity=0)
+    lines = [json.loads(line) for line in (tmp_path / "links").read_text().splitlines()]
+    assert lines == [
+        {"identifier": "urn:oid:2.999.1|A1", "person": str(one.person_id)},
+        {"identifier": "urn:oid:2.999.2|B1", "person": str(one.person_id)},
+    ]
+
+
+def f1(found: set[tuple[str, str]], truth: set[tuple[str, str]]) -> float:
+    return 2 * len(found & truth) / (len(found) + len(truth))
+
+
+def pairs_of(groups: dict[str, list[str]]) -> set[tuple[str, str]]:
+    return {pair for members in groups.values() for pair in combinations(sorted(members), 2)}
+
+
+@pytest.mark.shared
+def test_febrl1_reaches_its_bars_through_the_commands(clinic: str, tmp_path: Path) -> None:
+    source = SHARED / "data/mpi/febrl1.csv"
+    (tmp_path / "map.json").write_text(json.dumps(FEBRL))
+    packed = tmp_path / "febrl1.csv.gz"
+    packed.write_bytes(gzip.compress(source.read_bytes()))
+    call_command(
+        "import_patients",
+        packed,
+        participant="clinic",
+        out=tmp_path / "links",
+        columns=tmp_path / "map.json",
+        verbosity=0,
+    )
+    truth: dict[str, list[str]] = {}
+    with source.open(newline="") as rows:
+        for row in csv.DictReader(rows):
+            truth.setdefault(row["cluster"], []).append(row["rec_id"])
+    found: dict[str, list[str]] = {}
+    lines = [json.loads(line) for line in (tmp_path / "links").read_text().splitlines()]
+    for line in lines:
+        found.setdefault(line["person"], []).append(line["identifier"].split("|")[1])
+    assert f1(pairs_of(found), pairs_of(truth)) >= 0.97
+    assert not pairs_of(found) - pairs_of(truth)
+    assert Counter(line["outcome"] for line in lines)["refused"] == 0
+    assert MatchModel.objects.get().status == "active"
+    call_command(
+        "match_pairs", source, threshold=0.5, out=tmp_path / "pairs", columns=tmp_path / "map.json", verbosity=0
+    )
+    scored = [json.loads(line) for line in (tmp_path / "pairs").read_text().splitlines()]
+    assert all(item["a"] < item["b"] and 0.5 <= item["score"] <= 1 for item in scored)
+    assert f1({(item["a"], item["b"]) for item in scored}, pairs_of(truth)) >= 0.993

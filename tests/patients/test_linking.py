@@ -1,0 +1,219 @@
+"""A feed finds its person; repeats, races and overlays do no harm (spec/mpi.md 3)."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection, connections
+
+from patients import identifiers, linking, queries
+from patients.demographics import FeedResult
+from patients.errors import IdentifierNotOwned, MissingIdentifier
+from patients.models import BlockingKey, IdentityEvent, Link, Person, ReviewItem, SourceRecord, SourceRecordVersion
+from tests.patients.people import demographics, record
+
+pytestmark = pytest.mark.django_db
+
+
+def test_the_first_record_makes_a_person() -> None:
+    result = linking.feed(record("A1"))
+    assert (result.outcome, result.created, result.version, result.score) == ("new", True, 1, None)
+    found = identifiers.resolve("urn:oid:2.999.1", "A1")
+    assert found is not None
+    assert (found.person_id, found.pk, found.participant_id, found.active) == (
+        result.person_id,
+        result.identifier_pk,
+        "clinic",
+        True,
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"family": "Okafor"}, "surname: different", id="married-name"),
+        pytest.param({"birth_date": "1980-03-15"}, "birth: one digit differs", id="one-digit"),
+        pytest.param({"given": "Smithson", "family": "Maria"}, "given: given name and surname swapped", id="swapped"),
+    ],
+)
+def test_a_changed_record_of_one_person_is_linked_and_says_why(changes: dict[str, str], reason: str) -> None:
+    first = linking.feed(record("A1"))
+    second = linking.feed(record("B1", demographics(**changes), org="hospital"))
+    assert (second.outcome, second.person_id) == ("linked", first.person_id)
+    assert reason in second.reason
+    link = Link.objects.get(source_record=second.source_record_id)
+    assert (link.kind, link.model_version) == ("auto", "default-1")
+    assert link.score is not None
+    assert link.score == pytest.approx(sum(link.weights.values()))
+    assert reason in link.reason
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "rule"),
+    [
+        pytest.param({}, {"given": "Helen"}, "twin", id="twins"),
+        pytest.param(
+            {"given": "John", "gender": "male", "birth_date": "1950-03-14"},
+            {"given": "John", "gender": "male", "birth_date": "1980-06-21"},
+            "junior",
+            id="father-and-son",
+        ),
+    ],
+)
+def test_twins_and_juniors_are_kept_apart_and_reviewed(
+    first: dict[str, str], second: dict[str, str], rule: str
+) -> None:
+    one = linking.feed(record("A1", demographics(**first)))
+    two = linking.feed(record("B1", demographics(**second), org="hospital"))
+    assert two.person_id != one.person_id
+    assert two.outcome == "review"
+    assert f"rule: {rule}" in two.reason
+    item = ReviewItem.objects.get()
+    assert (item.kind, item.person_id, item.candidate_id) == ("possible-match", two.person_id, one.person_id)
+    assert f"rule: {rule}" in item.reason
+
+
+def test_a_stranger_of_the_same_name_is_a_new_person() -> None:
+    one = linking.feed(record("A1"))
+    stranger = demographics(
+        birth_date="1961-11-02", phone="555-888-1111", line="9 Oak Av", postal_code="10001", city="York"
+    )
+    two = linking.feed(record("B1", stranger, org="hospital"))
+    assert (two.outcome, two.person_id == one.person_id) == ("new", False)
+
+
+def test_the_same_message_again_changes_nothing() -> None:
+    first = linking.feed(record("A1"))
+    before = _counts()
+    again = linking.feed(record("A1"))
+    assert (again.outcome, again.created, again.version, again.person_id) == ("unchanged", False, 1, first.person_id)
+    assert _counts() == before
+
+
+def test_a_revision_makes_a_version_and_replaces_the_keys() -> None:
+    linking.feed(record("A1"))
+    revised = linking.feed(record("A1", demographics(family="Okafor")))
+    assert (revised.outcome, revised.version, revised.created) == ("updated", 2, False)
+    assert SourceRecordVersion.objects.count() == 2
+    view = queries.source_record("2.999.1", "A1")
+    assert view is not None
+    assert view.demographics.names[0].family == "Okafor"
+    assert queries.candidates(demographics(family="Okafor"))[0].person_id == revised.person_id
+
+
+def test_a_revision_that_fits_another_person_joins_it() -> None:
+    known = linking.feed(record("A1"))
+    vague = demographics("Baby Girl", birth_date="", phone="", line="", city="", postal_code="")
+    alone = linking.feed(record("B1", vague, org="hospital"))
+    assert alone.person_id != known.person_id
+    anchor = identifiers.anchor(alone.person_id)
+    named = linking.feed(record("B1", demographics(), org="hospital"))
+    assert (named.outcome, named.person_id) == ("linked", known.person_id)
+    assert identifiers.survivor(alone.person_id) == known.person_id
+    assert identifiers.person_of_pk(anchor.pk) == known.person_id
+
+
+def test_an_overlay_is_kept_aside() -> None:
+    first = linking.feed(record("A1"))
+    other = demographics("Robert", "Okafor", "1955-07-30", "male", phone="555-111-7777", line="9 Oak Av")
+    result = linking.feed(record("A1", other))
+    assert (result.outcome, result.version, result.person_id) == ("quarantined", 1, first.person_id)
+    view = queries.source_record("2.999.1", "A1")
+    assert view is not None
+    assert view.demographics == demographics()
+    assert ReviewItem.objects.get().kind == "overlay"
+    assert IdentityEvent.objects.filter(kind="overlay-suspected").count() == 1
+    before = _counts()
+    assert linking.feed(record("A1", other)).outcome == "quarantined"
+    assert _counts() == before
+    assert linking.feed(record("A1")).outcome == "unchanged"
+
+
+def test_a_removed_record_leaves_the_search_and_comes_back_when_fed_again() -> None:
+    first = linking.feed(record("A1"))
+    found = identifiers.resolve("2.999.1", "A1")
+    assert found is not None
+    event = linking.remove(found, actor="x")
+    assert linking.remove(found, actor="x") == event
+    assert queries.candidates(demographics()) == []
+    gone = identifiers.resolve("2.999.1", "A1")
+    assert gone is not None
+    assert (gone.active, gone.person_id) == (False, first.person_id)
+    back = linking.feed(record("A1"))
+    assert (back.outcome, back.person_id, back.version) == ("updated", first.person_id, 2)
+    assert queries.candidates(demographics())[0].person_id == first.person_id
+
+
+def test_an_identifier_of_another_organization_is_refused() -> None:
+    linking.feed(record("A1"))
+    with pytest.raises(IdentifierNotOwned):
+        linking.feed(record("A1", org="hospital", authority="2.999.1"))
+    with pytest.raises(MissingIdentifier):
+        linking.feed(record(" "))
+
+
+def test_a_manual_verdict_outlasts_a_revision() -> None:
+    one = linking.feed(record("A1"))
+    two = linking.feed(record("B1", org="hospital"))
+    linking.unlink(two.source_record_id, actor="steward", reason="two people")
+    apart = linking.feed(record("B1", demographics(phone="555-201-9999"), org="hospital"))
+    assert apart.person_id not in (one.person_id, None)
+
+
+def test_a_feed_and_a_search_cost_a_constant_number_of_statements(
+    django_assert_num_queries: Callable[..., Any],
+) -> None:
+    linking.feed(record("A0"))
+    for n in range(1, 25):
+        linking.feed(record(f"A{n}", demographics(f"Name{n}", birth_date=f"19{n + 50}-02-03")))
+    with django_assert_num_queries(20):
+        linking.feed(record("B1", org="hospital"))
+    for n in range(25, 60):
+        linking.feed(record(f"A{n}", org=f"org{n}"))
+    with django_assert_num_queries(20):
+        linking.feed(record("B2", org="hospital"))
+    with django_assert_num_queries(5):
+        linking.feed(record("B2", org="hospital"))
+    with django_assert_num_queries(2):
+        assert len(queries.candidates(demographics())) >= 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_twenty_registrations_of_one_new_person_at_once_make_one_person() -> None:
+    results: list[FeedResult] = []
+    failures: list[BaseException] = []
+    barrier = threading.Barrier(20)
+
+    def register(number: int) -> None:
+        try:
+            barrier.wait(timeout=20)
+            results.append(linking.feed(record("X1", org=f"org{number}")))
+        except BaseException as error:
+            failures.append(error)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=register, args=(n,)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert not failures
+    assert len({result.person_id for result in results}) == 1
+    assert sorted(result.outcome for result in results) == ["linked"] * 19 + ["new"]
+    assert Person.objects.count() == 1
+
+
+@pytest.mark.parametrize("table", ["patients_identityevent", "patients_sourcerecordversion"])
+def test_events_and_versions_cannot_be_changed(table: str) -> None:
+    linking.feed(record("A1"))
+    with pytest.raises(Exception, match="append-only"), connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {table}")
+
+
+def _counts() -> tuple[int, ...]:
+    models = (Person, SourceRecord, SourceRecordVersion, IdentityEvent, Link, ReviewItem, BlockingKey)
+    return tuple(model.objects.count() for model in models)

@@ -59,7 +59,7 @@ def guarded(name: str, part: Callable[[], Any]) -> None:
 
 
 def keep_signals_to_main_thread() -> None:
-    """Make `signal.signal` do nothing in other threads, where it would raise."""
+    """Make handlers for signals do nothing in other threads, where setting one would raise."""
     original = signal.signal
 
     def in_main_thread_only(number: int, handler: Any) -> Any:
@@ -68,6 +68,14 @@ def keep_signals_to_main_thread() -> None:
         return signal.getsignal(number)
 
     signal.signal = in_main_thread_only
+    loops = asyncio.SelectorEventLoop
+    on_loop = loops.add_signal_handler
+
+    def on_main_loop_only(self: Any, number: int, *rest: Any) -> None:
+        if threading.current_thread() is threading.main_thread():
+            on_loop(self, number, *rest)
+
+    setattr(loops, "add_signal_handler", on_main_loop_only)  # noqa: B010  # mypy forbids assigning to a method
 
 
 def serve(application: Any) -> None:

@@ -23,7 +23,7 @@ TESTING = "pytest" in sys.modules
 
 PROFILE = env.choice("HIE_PROFILE", "sandbox", frozenset({"sandbox", "production"}))
 PRODUCTION = PROFILE == "production"
-DATA_DIR = env.folder("HIE_DATA_DIR", BASE_DIR / ".data")
+DATA_DIR = env.folder("HIE_DATA_DIR", env.passing_folder() if TESTING else BASE_DIR / ".data")
 PORT = env.integer("HIE_PORT", 8000, low=1, high=65535)
 BIND = env.text("HIE_BIND", "127.0.0.1")
 MLLP_PORT = env.integer("HIE_MLLP_PORT", 2575, low=1, high=65535)
@@ -121,7 +121,12 @@ WORKER_THREADS = env.integer("HIE_WORKER_THREADS", 8, low=1, high=256)
 # Bytes of documents: a folder, or any S3-compatible store.
 DOCUMENT_STORE = env.choice("HIE_DOCUMENT_STORE", "folder", frozenset({"folder", "s3"}))
 DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
+# Of one document; how long staged bytes wait for their entry; what another id inside a C-CDA means.
+DOCUMENT_MAX_SIZE = env.integer("HIE_DOCUMENT_MAX_SIZE", 4 * 1024**3, low=1, high=2**50)
+DOCUMENT_GRACE_S = env.integer("HIE_DOCUMENT_GRACE_S", 86_400, low=60)
+UNIQUE_ID_CHECK = env.choice("HIE_UNIQUE_ID_CHECK", "refuse", frozenset({"refuse", "doubt", "off"}))
 S3_BUCKET = env.text("HIE_S3_BUCKET")
+S3_PREFIX = env.text("HIE_S3_PREFIX")
 S3_ENDPOINT_URL = env.text("HIE_S3_ENDPOINT_URL")
 S3_REGION = env.text("HIE_S3_REGION", "us-east-1")
 S3_ACCESS_KEY_ID = env.text("HIE_S3_ACCESS_KEY_ID")
@@ -204,7 +209,8 @@ TEMPLATES = [
     }
 ]
 STATIC_URL = "/static/"
-STATIC_ROOT = DATA_DIR / "static"
+# None: nothing is collected; see below.
+STATIC_ROOT = None
 # Static files come straight from the installed packages: nothing to collect before the first start.
 WHITENOISE_USE_FINDERS = True
 WHITENOISE_AUTOREFRESH = False

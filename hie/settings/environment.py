@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
@@ -44,6 +47,13 @@ def folder(name: str, default: Path) -> Path:
     """An absolute folder; ``~`` is the home folder, a relative path counts from the working directory."""
     value = text(name)
     return Path(value).expanduser().absolute() if value else default
+
+
+def passing_folder() -> Path:
+    """A private folder that goes when the process ends: what tests write stays out of the hub's own data."""
+    path = Path(tempfile.mkdtemp(prefix="hie-test-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 def choice(name: str, default: str, allowed: frozenset[str]) -> str:

@@ -276,7 +276,7 @@ def _identifiers(records: Iterable[SourceRecordView]) -> list[Identifier]:
     for record in records:
         sent = {(i.authority, i.value): i for i in record.demographics.identifiers if i.system and i.value}
         key = (record.authority, record.value)
-        found[key] = sent.pop(key, None) or Identifier(system=system_of(record.authority), value=record.value)
+        found[key] = sent.get(key) or Identifier(system=system_of(record.authority), value=record.value)
         for other, item in sent.items():
             owner = directory.authority_owner(other[0])
             if owner is None or owner == record.participant_id:

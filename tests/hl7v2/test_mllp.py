@@ -5,12 +5,21 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import signal
+import ssl
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from hl7.mllp import open_hl7_connection
 
 from hie.directory import registration
@@ -178,3 +187,95 @@ def test_every_adt_of_a_listed_event_is_accepted_and_all_else_rejected_and_kept(
     assert outcomes == {(True, "AA"): 24, (False, "AR"): 37}
     assert InboundMessage.objects.count() == 61
     assert InboundMessage.objects.filter(status="refused").count() == 37
+
+
+def _certificates(folder: Path) -> tuple[Tls, dict[str, tuple[Path, Path, str]]]:
+    """An authority, a server certificate by it, and client certificates by it: (certificate, key, PEM)."""
+    now = datetime.now(UTC)
+    authority_key = ec.generate_private_key(ec.SECP256R1())
+
+    def issue(name: str, key: ec.EllipticCurvePrivateKey, *, authority: bool = False) -> x509.Certificate:
+        builder = (
+            x509.CertificateBuilder()
+            .subject_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]))
+            .issuer_name(x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "authority")]))
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(now - timedelta(days=1))
+            .not_valid_after(now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        )
+        return builder.sign(authority_key, hashes.SHA256())
+
+    def write(name: str, data: bytes) -> Path:
+        (folder / name).write_bytes(data)
+        return folder / name
+
+    pem = serialization.Encoding.PEM
+    ca = write("ca.pem", issue("authority", authority_key, authority=True).public_bytes(pem))
+    made = {}
+    for name in ("server", "north", "stranger"):
+        key = ec.generate_private_key(ec.SECP256R1())
+        plain = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        certificate = issue(name, key).public_bytes(pem)
+        made[name] = (write(f"{name}.pem", certificate), write(f"{name}.key", plain), certificate.decode())
+    tls = Tls(certificate=str(made["server"][0]), key=str(made["server"][1]), client_ca=str(ca))
+    return tls, made
+
+
+@pytest.mark.django_db(transaction=True)
+def test_under_tls_the_client_certificate_is_the_participant(tmp_path: Path) -> None:
+    tls, made = _certificates(tmp_path)
+    forms = [
+        messages.participant("org-north", HOSPITAL_OID, "EPIC", "NORTH", certificates=[made["north"][2]]),
+        messages.participant("org-clinic", messages.CLINIC_OID, "CLIN", "SOUTH"),
+    ]
+    registration.apply({"participants": forms})
+
+    async def ask(port: int, name: str | None, raw: bytes) -> str:
+        context = ssl.create_default_context(cafile=tls.client_ca)
+        if name:
+            context.load_cert_chain(*made[name][:2])
+        try:
+            reader, writer = await open_hl7_connection("127.0.0.1", port, ssl=context, server_hostname="localhost")
+            writer.writeblock(raw)
+            await writer.drain()
+            reply = await asyncio.wait_for(reader.readblock(), 20)
+            writer.close()
+        except (ssl.SSLError, ConnectionError, asyncio.IncompleteReadError):
+            return "closed"
+        return msa(reply)[1]
+
+    async def scenario() -> list[str]:
+        listener = Listener("127.0.0.1", 0, tls=tls)
+        await listener.start()
+        other = messages.adt("A01", "2", pid(f"5^^^&{messages.CLINIC_OID}&ISO"), application="CLIN", facility="SOUTH")
+        said = [
+            await ask(listener.port, "north", messages.adt()),
+            await ask(listener.port, "north", other),
+            await ask(listener.port, "stranger", messages.adt("A01", "3")),
+            await ask(listener.port, None, messages.adt("A01", "4")),
+        ]
+        await listener.stop()
+        return said
+
+    assert asyncio.run(scenario()) == ["AA", "AR", "closed", "closed"]
+    assert sorted(InboundMessage.objects.values_list("control_id", flat=True)) == ["1", "2"]
+
+
+def test_the_command_says_when_it_is_ready_and_stops_on_sigterm() -> None:
+    running = subprocess.Popen(
+        [sys.executable, "manage.py", "mllp", "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "HIE_PROFILE": "sandbox"},
+    )
+    try:
+        assert running.stdout is not None
+        assert re.match(r"mllp ready on 127\.0\.0\.1:\d+$", running.stdout.readline())
+        running.send_signal(signal.SIGTERM)
+        out, _ = running.communicate(timeout=30)
+    finally:
+        running.kill()
+    assert (running.returncode, out) == (0, "mllp stopped\n")

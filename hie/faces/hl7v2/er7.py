@@ -330,7 +330,7 @@ class _Escapes:
 
 def _segment(segment: hl7.Segment, escapes: _Escapes) -> Segment:
     name = str(segment[0])
-    fields = [(((name,),),)]
+    fields: list[tuple[tuple[tuple[str, ...], ...], ...]] = [(((name,),),)]
     for number, entry in enumerate(list(segment)[1:], start=1):
         if name == "MSH" and number <= 2:
             fields.append((((str(entry),),),))

@@ -9,18 +9,19 @@ Source: spec/consent.md 13, 16; the writing order is that of `docs/explanation/a
 
 from __future__ import annotations
 
+import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
+from functools import cache
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
-from psycopg.types.json import Jsonb
 
 from hie.audit import personal
 from hie.audit.canonical import plain
@@ -44,7 +45,7 @@ __all__ = [
 ]
 
 HUB = "hub"
-_ROWS_A_STATEMENT = 1000  # times the columns stays under PostgreSQL's 65,535 parameters
+_ROWS_A_STATEMENT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -169,12 +170,45 @@ def _write_rows(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> li
     return ids
 
 
-def _insert(cursor: Any, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+_TYPES = {
+    "id": "uuid", "event_id": "uuid", "person_id": "uuid", "personal_key": "uuid", "at": "timestamptz", "outcome": "smallint",
+    "n": "integer", "detail": "jsonb", "denied": "jsonb", "decision": "jsonb", "labels": "jsonb", "basis": "jsonb",
+    "obligations": "jsonb", "personal": "bytea",
+}  # fmt: skip
+
+
+_FEW = 12  # up to here a list of values is the cheaper form, beyond it arrays are (measured)
+
+
+@cache
+def _few(table: str, columns: tuple[str, ...], rows: int) -> str:
+    """An INSERT of so many rows; the same text each time, so that it is parsed once."""
     one = "(" + ", ".join(["%s"] * len(columns)) + ")"
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608  constants
+
+
+@cache
+def _many(table: str, columns: tuple[str, ...]) -> str:
+    """An INSERT of any number of rows, a parameter (array) a column."""
+    types = [_TYPES.get(column, "text") for column in columns]
+    # A list of JSON values travels as text: an array of jsonb would be read as one value.
+    arrays = ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types)
+    values = ", ".join(f"v.{c}::jsonb" if kind == "jsonb" else f"v.{c}" for c, kind in zip(columns, types, strict=True))
+    names = ", ".join(columns)
+    return f"INSERT INTO {table} ({names}) SELECT {values} FROM unnest({arrays}) AS v ({names})"  # noqa: S608  constants
+
+
+def _insert(cursor: Any, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
+    if 0 < len(rows) <= _FEW:
+        cursor.execute(_few(table, columns, len(rows)), [value for row in rows for value in row])
+        return
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         part = rows[start : start + _ROWS_A_STATEMENT]
-        statement = f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * len(part))}"  # noqa: S608  names are constants
-        cursor.execute(statement, [value for row in part for value in row])
+        cursor.execute(_many(table, columns), [list(column) for column in zip(*part, strict=True)])
+
+
+def _json(value: Any) -> str:
+    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
 
 
 def _event_row(event_id: UUID, at: datetime, draft: EventDraft, key: personal.PatientKey) -> tuple[Any, ...]:
@@ -189,7 +223,7 @@ def _event_row(event_id: UUID, at: datetime, draft: EventDraft, key: personal.Pa
         _cut(caller.intermediary_id, 128), _cut(caller.relationship, 64), _person(draft.person_id),
         _cut(draft.patient_identifier, 512), _cut(draft.rule, 16), _cut(draft.reason, 128), _cut(caller.request_id, 255),
         _cut(draft.correlation, 255), _cut(caller.token_id, 255), _cut(caller.network_address, 64), _cut(caller.face, 32),
-        Jsonb(plain(draft.detail)), Jsonb(plain([_denied(item) for item in draft.denied])), Jsonb(plain(draft.decision)),
+        _json(draft.detail), _json([_denied(item) for item in draft.denied]), _json(draft.decision),
         key.id if words else None, key.seal(words, bound_to=event_id.bytes) if words else None,
     )  # fmt: skip
 
@@ -216,9 +250,9 @@ def _words(draft: EventDraft, caller: Caller) -> dict[str, Any]:
 def _disclosure_row(event_id: UUID, at: datetime, n: int, draft: EventDraft, item: DisclosureDraft) -> tuple[Any, ...]:
     return (
         uuid.uuid4(), event_id, at, n, _person(draft.person_id), _cut(item.document_id, 255), _cut(item.unique_id, 255),
-        _cut(item.custodian, 128), _cut(item.what, 16), Jsonb(sorted(plain(list(item.labels)))),
+        _cut(item.custodian, 128), _cut(item.what, 16), _json(sorted(item.labels)),
         _cut(item.confidentiality, 8), _cut(item.rule, 16), _cut(item.reason, 128),
-        Jsonb(plain([_basis(basis) for basis in item.basis])), Jsonb(plain(sorted(item.obligations))),
+        _json([_basis(basis) for basis in item.basis]), _json(sorted(item.obligations)),
         _cut(item.recipient, 128),
     )  # fmt: skip
 

@@ -339,6 +339,8 @@ def test_a_second_sealer_waits_for_the_first() -> None:
     with apart.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [seal.LOCK])
     assert seal.seal_now() == 0
+    with apart.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_unlock(%s)", [seal.LOCK])
     apart.close()
     assert seal.seal_now() == 1
 

@@ -226,7 +226,11 @@ def provide_bundle(
                 "fullUrl": document,
                 "resource": {
                     "resourceType": "DocumentReference",
-                    "masterIdentifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:oid:{unique_id}"},
+                    "masterIdentifier": {
+                        "type": {"coding": [{"system": IDENTIFIER_TYPE, "code": "uniqueId"}]},
+                        "system": "urn:ietf:rfc:3986",
+                        "value": f"urn:oid:{unique_id}",
+                    },
                     "status": "current",
                     "subject": subject,
                     "content": [entry_content],

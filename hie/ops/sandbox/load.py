@@ -18,7 +18,6 @@ from typing import Any
 
 import httpx
 
-from hie.ops.context import Context
 from hie.ops.sandbox import make, world
 from hie.ops.sandbox.hub import Client, new_key, provide_bundle, public_jwk, send_hl7v2
 from hie.ops.sandbox.world import Community, Document, Organization, Patient, Record
@@ -37,7 +36,6 @@ MIME = {
 }
 FORMAT = {
     "ccda": ("urn:hl7-org:sdwg:ccda-structuredBody:2.1", world.FORMATS),
-    "pdf": ("urn:ihe:iti:xds-sd:pdf:2008", world.FORMATS),
     "dicom": ("1.2.840.10008.5.1.4.1.1.7", "urn:oid:1.2.840.10008.2.6.1"),
 }
 STAFF_ROLES = ("steward", "privacy-officer", "onboarding", "auditor", "operator")
@@ -630,47 +628,3 @@ def write_private(path: Path, value: Any) -> None:
     with os.fdopen(descriptor, "w") as file:
         json.dump(value, file, indent=1)
     draft.replace(path)
-
-
-def main(arguments: list[str]) -> int:
-    """Load the sandbox that a context file describes (`hie.ops.context`)."""
-    context = Context.read(Path(arguments[0]))
-    main_hub = HubPlace(
-        name="main",
-        base_url=context.base_url,
-        data_dir=Path(context.data_dir),
-        home_community_id=context.home_community_id,
-        repository_unique_id=context.repository_unique_id,
-        assigning_authority=context.assigning_authority,
-        mllp_port=context.mllp_port,
-        env={},
-    )
-    peers = {
-        hub.name: HubPlace(
-            name=hub.name,
-            base_url=hub.base_url,
-            data_dir=Path(hub.data_dir),
-            home_community_id=hub.home_community_id,
-            repository_unique_id=hub.repository_unique_id,
-            assigning_authority=hub.assigning_authority,
-            mllp_port=None,
-            env=hub.environment,
-        )
-        for hub in context.hubs
-    }
-    try:
-        ensure(
-            main_hub,
-            peers,
-            str(context.extra["faulty_url"]),
-            hub_client_id=os.environ.get("HIE_CLIENT_ID") or context.home_community_id,
-            say=lambda text: print(f"  sandbox: {text}", flush=True),
-        )
-    except (RuntimeError, httpx.HTTPError) as error:
-        print(f"  sandbox: {error}", file=sys.stderr, flush=True)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))

@@ -256,7 +256,7 @@ def hub_identifier(person_id: UUID) -> Identifier:
 
 def _known(person: access.PermittedPerson) -> KnownPatient | None:
     """The person over its permitted, current records; None when no such record carries demographics."""
-    records = [r for r in person.records if r.active and r.participant_id != directory.HUB]
+    records = [r for r in person.records if r.active and not _anchor(r)]
     if not records:
         return None
     golden = index.golden(records)
@@ -292,14 +292,14 @@ def _as_seen(
     What only a hidden record has in common with the question must neither bring the person up nor grade it.
     """
     grade, score, reasons = Grade(candidate.grade), candidate.probability, candidate.reasons
-    if any(row.record.participant_id != directory.HUB for row, _ in person.verdict.denied):
+    if any(not _anchor(row.record) for row, _ in person.verdict.denied):
         seen = person_scores(
             store.scorer(),
             features(asked),
             (
                 (r.source_record_id, person.person_id, features(r.demographics, own=(r.authority, r.value)))
                 for r in person.records
-                if r.active and r.participant_id != directory.HUB
+                if r.active and not _anchor(r)
             ),
         )
         if not seen:
@@ -386,11 +386,18 @@ def _may_name(person: access.PermittedPerson, authority: str, value: str) -> boo
 
 
 def _disclose(event: recorder.Recording, caller: Caller, person: access.PermittedPerson, patient: KnownPatient) -> None:
+    """One event about the person: what was shown is the current records of participants, and nothing else."""
+    verdict = person.verdict
+    shown = replace(
+        verdict,
+        permitted=tuple((row, d) for row, d in verdict.permitted if row.record.active and not _anchor(row.record)),
+        denied=tuple((row, d) for row, d in verdict.denied if not _anchor(row.record)),
+    )
     access.record(
         event,
         caller,
         person.subject,
-        person.verdict,
+        shown,
         what="demographics",
         shown=lambda row: access.Shown(
             document_id=f"Patient/{person.person_id}#{row.record.source_record_id}", type_display="Demographics"
@@ -398,3 +405,8 @@ def _disclose(event: recorder.Recording, caller: Caller, person: access.Permitte
         operation=Operation.QUERY,
         patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{patient.person_id}",
     )
+
+
+def _anchor(record: SourceRecordView) -> bool:
+    """Whether the record only gives the person an identifier of the hub's own."""
+    return record.participant_id == directory.HUB

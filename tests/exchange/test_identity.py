@@ -26,6 +26,7 @@ from hie.standards.demographics import (
     StringMatch,
     Telecom,
 )
+from patients import identifiers as index_identifiers
 from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, ivo, nora, world
 
 pytestmark = pytest.mark.django_db
@@ -130,6 +131,17 @@ def test_each_patient_returned_leaves_one_event_and_one_disclosure_a_source() ->
     told = Disclosure.objects.filter(event__in=events)
     assert sorted(d.custodian for d in told) == ["org-clinic", "org-hospital", "org-hospital"]
     assert {d.what for d in told} == {"demographics"}
+
+
+def test_an_anchor_of_the_hub_is_neither_shown_nor_recorded_as_withheld() -> None:
+    person = fed(HOSPITAL, "h1", nora())
+    fed(QUIET, "q1", nora())
+    index_identifiers.anchor(person)
+    (seen,) = identity.find_patients(family("quimby"), caller()).patients
+    assert keys(seen) == {(HUB, str(person)), (HOSPITAL, "h1")}
+    event = AuditEvent.objects.get(kind="ITI-78")
+    assert Disclosure.objects.filter(event=event).count() == 1
+    assert [rule for _, rule in event.denied] == ["F3"]
 
 
 def test_a_question_without_an_answer_leaves_an_event_too() -> None:

@@ -32,6 +32,12 @@ def test_one_message_is_read_alike_however_its_lines_end(raw: bytes) -> None:
     assert message.first("PID").text(5) == "Quimby"  # type: ignore[union-attr]
 
 
+def test_a_wrapped_line_that_looks_like_a_name_is_no_segment() -> None:
+    message = er7.parse(messages.adt("A01", "1", messages.pid(), "NTE|1||the result of the\nDNA: test was clear"))
+    assert [s.name for s in message.segments][-1] == "NTE"
+    assert message.first("NTE").text(3) == "the result of theDNA: test was clear"  # type: ignore[union-attr]
+
+
 @pytest.mark.parametrize(
     ("charset", "codec", "sent", "read"),
     [

@@ -23,7 +23,8 @@ NULL = '""'  # an explicit "delete this value" (HL7 v2.5.1 2.5.3)
 MAX_SEGMENTS = 20_000
 
 _BREAKS = re.compile(r"[\r\n\x0b\x1c]+")
-_SEGMENT = re.compile(r"[A-Z][A-Z0-9]{2}(?=[^A-Za-z0-9\s]|$)")
+_SEGMENT = re.compile(r"([A-Z][A-Z0-9]{2})([^A-Za-z0-9\s]|$)")
+_HEADERS = ("MSH", "BHS", "FHS")
 _CHARSETS = {  # HL7 table 0211 -> Python codec
     "ASCII": "ascii",
     "8859/1": "iso8859-1",
@@ -256,11 +257,14 @@ def _check_separators(msh: str) -> None:
 
 
 def _lines(text: str) -> Iterator[str]:
-    """Whole segments: a line that does not begin like a segment continues the one before it."""
-    current = ""
+    """Whole segments: a line that does not begin with a name and the field separator continues the one before it."""
+    current = separator = ""
     for line in _BREAKS.split(text.lstrip("\ufeff")):
         start = line.lstrip()
-        if _SEGMENT.match(start):
+        found = _SEGMENT.match(start)
+        if found and found[1] in _HEADERS and not separator:
+            separator = found[2]
+        if found and found[2] in ("", separator):
             if current:
                 yield current
             current = start

@@ -222,18 +222,33 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
     return dict(out)
 
 
+_REFRESH = """
+WITH fresh AS (
+  SELECT id, text::jsonb AS golden FROM unnest(%(ids)s::uuid[], %(golden)s::text[]) AS x(id, text)),
+stale AS (
+  SELECT p.id, p.golden AS old, f.golden FROM patients_person p JOIN fresh f ON f.id = p.id
+   WHERE p.golden IS DISTINCT FROM f.golden),
+changed AS (
+  UPDATE patients_person p SET golden = s.golden, updated_at = %(now)s FROM stale s WHERE p.id = s.id)
+INSERT INTO patients_identityevent (id, kind, person_id, actor, reason, detail, at)
+SELECT gen_random_uuid(), 'survivorship-changed', s.id, '', '', jsonb_build_object('fields', d.fields), %(now)s
+  FROM stale s, LATERAL (
+    SELECT jsonb_agg(k ORDER BY k) AS fields FROM jsonb_object_keys((s.old -> 'demographics') || (s.golden -> 'demographics')) k
+     WHERE s.old -> 'demographics' -> k IS DISTINCT FROM s.golden -> 'demographics' -> k) d
+ WHERE s.old -> 'demographics' <> '{}'::jsonb AND d.fields IS NOT NULL
+"""
+
+
 def refresh_golden(person_ids: Iterable[UUID]) -> None:
-    """Recompute the golden records of persons from their records. 2 statements whatever the number."""
+    """Recompute the golden records of persons from their records; note which fields changed. 2 statements in all.
+
+    A person's first golden record is no change.
+    """
     wanted = sorted(set(person_ids))
     records = views(wanted)
     golden = [json.dumps(golden_json(survive(records.get(person_id, [])))) for person_id in wanted]
     with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE patients_person p SET golden = w.golden, updated_at = %s"
-            " FROM unnest(%s::uuid[], %s::text[]) AS x(id, text), LATERAL (SELECT x.text::jsonb AS golden) w"
-            " WHERE p.id = x.id AND p.golden IS DISTINCT FROM w.golden",
-            [timezone.now(), wanted, golden],
-        )
+        cursor.execute(_REFRESH, {"ids": wanted, "golden": golden, "now": timezone.now()})
 
 
 @lru_cache(maxsize=4)

@@ -33,7 +33,6 @@ from patients.matching import (
 from patients.normalise import Features
 
 SAMPLE_PAIRS = 300_000
-ALL_PAIRS_RECORDS = 1_500
 PRIOR_COUNT = 30.0
 MAX_ITERATIONS = 40
 MIN_RECORDS = 300
@@ -94,8 +93,8 @@ def frequencies(records: Sequence[Features]) -> tuple[dict[str, dict[str, float]
 
 
 def random_pairs(count: int, *, seed: int = 1) -> list[tuple[int, int]]:
-    """Pairs of positions for u: all of them up to 1,500 records, else 300,000 at random."""
-    if count <= ALL_PAIRS_RECORDS:
+    """Pairs of positions for u: all of them where they are no more than 300,000, else as many at random."""
+    if count * (count - 1) // 2 <= SAMPLE_PAIRS:
         return [(a, b) for a in range(count) for b in range(a + 1, count)]
     draw = random.Random(seed)  # noqa: S311  # a sample, nothing secret
     out: set[tuple[int, int]] = set()

@@ -132,6 +132,14 @@ def test_an_overlay_is_kept_aside() -> None:
     assert linking.feed(record("A1")).outcome == "unchanged"
 
 
+def test_a_change_of_the_golden_record_is_an_event_that_names_fields_only() -> None:
+    linking.feed(record("A1"))
+    assert not IdentityEvent.objects.filter(kind="survivorship-changed").exists()
+    linking.feed(record("B1", demographics(phone="555-201-9999", birth_date="1980-03-15"), org="hospital"))
+    event = IdentityEvent.objects.get(kind="survivorship-changed")
+    assert event.detail == {"fields": ["birth_date", "identifiers", "telecoms"]}
+
+
 def test_a_removed_record_leaves_the_search_and_comes_back_when_fed_again() -> None:
     first = linking.feed(record("A1"))
     found = identifiers.resolve("2.999.1", "A1")

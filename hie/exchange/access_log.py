@@ -20,6 +20,7 @@ from uuid import UUID
 
 from consent import directives, explain, jurisdictions
 from documents import queries as registry
+from hie.audit import export
 from hie.audit import queries as audit
 from hie.audit.balp import audit_event
 from hie.audit.recorder import EventType, Recording, recording
@@ -66,6 +67,7 @@ __all__ = [
     "as_fhir",
     "day_words",
     "log_for_patient",
+    "proof",
     "rule_words",
     "search_events",
     "sentence_words",
@@ -462,6 +464,32 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def proof(event_id: str, caller: Caller) -> dict[str, Any]:
+    """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
+
+    For the patient whose event it is and for the exchange's privacy officers and auditors: the
+    hashed text names every document of the event, so nobody who may see only a part gets it.
+
+    Raises:
+        NotFound: no such event for this caller, or not sealed under a checkpoint yet.
+    """
+    with recording(EventType.AUDIT_SEARCH, caller, action="R", query=f"proof of {event_id}") as event:
+        own = caller.user_id.startswith("Patient/") and _asks_for_self(caller)
+        staff = caller.participant_id == "hub" and caller.role in STAFF_ROLES
+        if not (own or staff) or not _is_uuid(event_id):
+            raise NotFound("no such event")
+        page = _entitled_page(AuditQuery(ids=(event_id,), limit=1), caller, event)
+        if not page.events:
+            raise NotFound("no such event")
+        event.about(page.events[0].person_id or None, detail={"proof": event_id})
+        try:
+            shown = export.inclusion_proof(UUID(event_id))
+        except export.NotSealed:
+            raise NotFound("not sealed yet: a checkpoint is signed every minute") from None
+        event.commit()
+    return shown
 
 
 # --- other forms ------------------------------------------------------------------------

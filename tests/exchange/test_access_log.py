@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from consent import policies, proxies
+from hie.audit import seal
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, Outcome, staff_look, write
 from hie.audit.values import AuditQuery, Cursor
@@ -289,3 +290,16 @@ def test_a_patient_finds_own_events_only_and_staff_all(alice: str) -> None:
     assert AuditEvent.objects.filter(kind="ITI-81", outcome=0, person_id=alice).count() == 2
     with pytest.raises(AccessRefused):
         access_log.search_events(asked, replace(EVE, role=None, purpose=None))
+
+
+def test_a_proof_is_for_the_patient_and_staff_only(alice: str, settings: Any, tmp_path: Any) -> None:
+    settings.SECRETS_DIR, settings.CHECKPOINT_DIR = tmp_path / "secrets", tmp_path / "checkpoints"
+    look(alice, 1, disclosures=(document("Letter"),))
+    event_id = str(AuditEvent.objects.get(kind="ITI-68").id)
+    with pytest.raises(NotFound):
+        access_log.proof(event_id, self_caller(alice))  # not sealed yet
+    seal.seal_now()
+    assert access_log.proof(event_id, self_caller(alice))["event_id"] == event_id
+    for caller in (EVE, helper(alice), self_caller(str(uuid.uuid4()))):
+        with pytest.raises(NotFound):
+            access_log.proof(event_id, caller)

@@ -119,6 +119,7 @@ class Prepared:
         "carried_cache",
         "families",
         "ids",
+        "known_labels",
         "now",
         "opaque",
         "patient",
@@ -149,6 +150,7 @@ class Prepared:
         self.opaque: list[Directive] = []
         self._live: list[tuple[Directive, Live]] | None = None
         self.carried_cache: dict[frozenset[str], frozenset[str]] = {}
+        self.known_labels = frozenset(policy.tables.label_families)
         self.refusal = self._gate()
 
     # --- the gate
@@ -320,7 +322,7 @@ class _Question:
                 custodian=custodian,
                 actions=actions,
                 zone=law.zone,
-                known_labels=frozenset(prepared.policy.tables.label_families),
+                known_labels=prepared.known_labels,
             )
             for directive, tree in live:
                 verdict, paths = root_verdict(tree, directive, subject)

@@ -251,3 +251,59 @@ def test_what_is_no_fhir_date_is_unreadable(text: str) -> None:
 def test_the_edges_of_the_calendar_can_be_read(text: str, zone: str) -> None:
     begin, end = time.interval(text, zone)
     assert begin <= end
+
+
+ELSEWHERE = "https://hub.example/fhir/"
+PROXY_ASKS = request(
+    org="door",
+    role="proxy",
+    purpose="FAMRQT",
+    user="RelatedPerson/max",
+    proxyGrant={
+        "person": "RelatedPerson/max",
+        "patient": "ada",
+        "kind": "parent",
+        "status": "active",
+        "maxConfidentiality": "R",
+    },
+)
+BORN_2008 = {"patients": {"ada": {"birthDate": "2008"}}}
+CST = [actor("CST", reference="Organization/x"), actor("CST", reference="Organization/lake")]
+AUT = [actor("AUT", reference="Practitioner/x"), actor("AUT", reference="Practitioner/una")]
+
+
+def mandate(**more: Any) -> dict[str, Any]:
+    return {"jurisdictions": {"JB": {"mandates": [{"id": "M", "purposes": ["HOPERAT"]} | more]}}}
+
+
+@pytest.mark.parametrize(
+    ("question", "expected"),
+    [
+        # A name that is only probably this person's closes and never opens.
+        pytest.param(case(consent(node("deny", actor=to(ELSEWHERE + "Practitioner/ivo"))), request=request(org="lake")), "D3", id="own-user-named-elsewhere"),
+        pytest.param(case(consent(node("permit", node("deny", actor=to(ELSEWHERE + "RelatedPerson/max")))), request=PROXY_ASKS, fixtureOverride={"patients": {"ada": {"birthDate": "2011-01-20"}}}), "P7", id="proxy-named-elsewhere"),
+        pytest.param(case(consent(node("permit", node("deny", purpose=purposes("PATRQT")))), request=PROXY_ASKS, fixtureOverride={"patients": {"ada": {"birthDate": "2011-01-20"}}}), "P7", id="purpose-on-one-node-of-the-path"),
+        # A birth date of less precision: whichever reading refuses.
+        pytest.param(case(now="2026-06-15T12:00:00Z", request=PROXY_ASKS, fixtureOverride=BORN_2008), "P5", id="perhaps-of-age-ends-a-parents-grant"),
+        pytest.param(case(request=PROXY_ASKS | {"proxyGrant": PROXY_ASKS["proxyGrant"] | {"kind": "guardian"}}, fixtureOverride=BORN_2008, document=document(labels=["HIV"])), "P6", id="perhaps-a-minor-keeps-confidence"),
+        # Alternatives of one kind.
+        pytest.param(case(consent(node("deny", actor=CST))), "D3", id="one-of-two-custodians"),
+        pytest.param(case(consent(node("deny", actor=AUT)), document=document(authors=["Practitioner/una", "Practitioner/z"])), "D3", id="one-of-two-authors"),
+        pytest.param(case(consent(node("deny", actor=[actor("CST", identifier={"value": "hospital"})]))), "D3", id="custodian-type-without-system"),
+        pytest.param(case(consent(node("deny", actor=[actor("CST", identifier={"system": "urn:oid:2.999.7", "value": "lake"})])), document=document(custodian="lake-eye")), "D3", id="custodian-by-identifier-of-an-ancestor"),
+        # When the service took place.
+        pytest.param(case(consent(node("permit", node("deny", dataPeriod={"end": "2020"}))), document=document(serviceStop="2026-05-02")), "D3", id="only-a-stop-is-no-known-time-for-a-deny"),
+        pytest.param(case(consent(node("permit", dataPeriod={"start": "2020"})), document=document(serviceStop="2026-05-02")), "D7", id="only-a-stop-is-no-known-time-for-a-permit"),
+        pytest.param(case(consent(node("permit", dataPeriod={"start": "2020"})), document=document(serviceStart="2026-05-03", serviceStop="2026-05-02")), "D7", id="stop-before-start-is-no-known-time"),
+        pytest.param(case(consent(node("permit", node("deny", data=[{"meaning": "authoredby", "reference": {"reference": ELSEWHERE + "Practitioner/una"}}]))), document=document(authors=["Practitioner/una"])), "D3", id="author-elsewhere-in-a-deny"),
+        pytest.param(case(consent(node("permit", data=[{"meaning": "instance", "reference": {"reference": ELSEWHERE + "DocumentReference/d"}}]))), "D7", id="document-elsewhere-in-a-permit"),
+        # A mandate that asks for what the engine cannot check reaches nothing.
+        pytest.param(case(request=request(purpose="HOPERAT"), document=document(custodian="mer"), fixtureOverride=mandate()), "L2", id="mandate"),
+        pytest.param(case(request=request(purpose="HOPERAT"), document=document(custodian="mer"), fixtureOverride=mandate(regions=["north"])), "F3", id="mandate-with-an-unknown-criterion"),
+        pytest.param(case(request=request(purpose="HOPERAT"), document=document(custodian="mer"), fixtureOverride=mandate(minConfidentiality="Q")), "F3", id="mandate-with-an-unknown-letter"),
+        pytest.param(case(request=request(purpose="HOPERAT"), document=document(custodian="mer"), fixtureOverride=mandate(labels=[])), "F3", id="mandate-with-an-empty-list"),
+        pytest.param(case(request=request(purpose="HOPERAT"), document=document(custodian="mer"), fixtureOverride={"jurisdictions": {"JB": {"prohibitions": [{"id": "P", "labels": []}]}}}), "L1", id="prohibition-with-an-empty-list"),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_for_certain_closes(question: dict[str, Any], expected: str) -> None:
+    assert decide_case(question, FIXTURE)["rule"] == expected

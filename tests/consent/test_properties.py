@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import random
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +18,10 @@ from tests.consent import fixture as fx
 from tests.consent.strategies import LABELS, ORGS, cases, consents, provisions
 
 FIXTURE = Fixture(fx.FIXTURE)
-QUICK = settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+# HIE_EXAMPLES=2000 for a long run; the differential test has its own in the slow lane.
+QUICK = settings(
+    max_examples=int(os.environ.get("HIE_EXAMPLES", "25")), deadline=None, suppress_health_check=list(HealthCheck)
+)
 PERMITTING = {"P3", "P9", "C1", "L2", "D2", "D6", "F1"}
 
 JSON = st.recursive(

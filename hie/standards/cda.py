@@ -179,6 +179,7 @@ class _Reader:
         self.in_body = 0  # depth at which `component` opened, 0 outside
         self.annotation: list[int] = []  # depths of open DS4P observations
         self.record_targets = 0
+        self.patient: _Patient | None = None
         self.body = ""
 
     def start(self, element: etree._Element) -> None:
@@ -246,7 +247,7 @@ class _Reader:
             case "recordTarget":
                 self.record_targets += 1
                 if self.record_targets == 1:
-                    self.single[name] = _patient(element)
+                    self.patient = _patient(element)
             case "author":
                 self._add(name, _participation(element, "assignedAuthor", "assignedPerson", "representedOrganization"))
             case "legalAuthenticator":
@@ -274,7 +275,7 @@ class _Reader:
 
     def document(self) -> CdaDocument:
         """What has been read, once the input is over."""
-        ids, names, birth_time, gender = self.single.get("recordTarget") or ((), (), "", "")  # type: ignore[misc]  # a 4-tuple by _patient
+        patient = self.patient or _Patient()
         own = str(self.single.get("confidentialityCode") or "")
         code = self.single.get("code")
         if isinstance(code, Code):
@@ -290,10 +291,10 @@ class _Reader:
             template_ids=tuple(self.members.get("templateId", ())),  # type: ignore[arg-type]  # by _instance
             set_id=self.single.get("setId"),  # type: ignore[arg-type]  # by _instance
             version=str(self.single.get("versionNumber") or ""),
-            patient_ids=ids,
-            names=names,
-            birth_time=birth_time,
-            gender=gender,
+            patient_ids=patient.ids,
+            names=patient.names,
+            birth_time=patient.birth_time,
+            gender=patient.gender,
             record_targets=self.record_targets,
             authors=tuple(self.members.get("author", ())),  # type: ignore[arg-type]  # by _participation
             custodian=self.single.get("custodian"),  # type: ignore[arg-type]  # by _custodian
@@ -401,21 +402,28 @@ def _name(element: etree._Element) -> HumanName | None:
     )
 
 
-def _patient(element: etree._Element) -> tuple[tuple[InstanceId, ...], tuple[HumanName, ...], str, str]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Patient:
+    ids: tuple[InstanceId, ...] = ()
+    names: tuple[HumanName, ...] = ()
+    birth_time: str = ""
+    gender: str = ""
+
+
+def _patient(element: etree._Element) -> _Patient:
     role = element.find(_q("patientRole"))
     if role is None:
-        return (), (), "", ""
+        return _Patient()
     person = role.find(_q("patient"))
     ids = _instances(role.iterfind(_q("id")))
     if person is None:
-        return ids, (), "", ""
-    names = tuple(found for n in person.iterfind(_q("name")) if (found := _name(n)) is not None)
+        return _Patient(ids=ids)
     birth, sex = person.find(_q("birthTime")), person.find(_q("administrativeGenderCode"))
-    return (
-        ids,
-        names,
-        "" if birth is None else (birth.get("value") or "").strip(),
-        "" if sex is None else (sex.get("code") or "").strip(),
+    return _Patient(
+        ids=ids,
+        names=tuple(found for n in person.iterfind(_q("name")) if (found := _name(n)) is not None),
+        birth_time="" if birth is None else (birth.get("value") or "").strip(),
+        gender="" if sex is None else (sex.get("code") or "").strip(),
     )
 
 

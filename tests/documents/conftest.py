@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,13 @@ from tests.documents.samples import ALICE, ALICE_ELSEWHERE, BOB
 
 
 @pytest.fixture(autouse=True)
-def store_folder(settings: object, tmp_path: Path) -> Iterator[Path]:
+def store_folder(settings: object, tmp_path: Path) -> Path:
     """The document store of this test."""
     settings.DOCUMENT_STORE = "folder"  # type: ignore[attr-defined]  # pytest-django's settings
     settings.DOCUMENT_DIR = tmp_path / "documents"  # type: ignore[attr-defined]  # pytest-django's settings
     settings.DOCUMENT_KEYS = {"k1": b"1" * 32}  # type: ignore[attr-defined]  # pytest-django's settings
     settings.DOCUMENT_KEYS_FILE = None  # type: ignore[attr-defined]  # pytest-django's settings
-    yield tmp_path / "documents"
+    return tmp_path / "documents"
 
 
 @pytest.fixture

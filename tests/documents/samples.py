@@ -11,6 +11,7 @@ from django.db import transaction
 from documents import registry, repository
 from documents.metadata import (
     CX,
+    STABLE,
     AssociationMetadata,
     AssociationType,
     CodedValue,
@@ -102,9 +103,7 @@ def submission(
     own = SubmissionSetMetadata(**values | changes)
     members = [member(own.entry_uuid, e.entry_uuid) for e in entries]
     members += [member(own.entry_uuid, f.entry_uuid, None) for f in folders]
-    linked = [
-        member(own.entry_uuid, a.entry_uuid, None) for a in associations if a.type is AssociationType.HAS_MEMBER
-    ]
+    linked = [member(own.entry_uuid, a.entry_uuid, None) for a in associations if a.type is AssociationType.HAS_MEMBER]
     return Submission(
         submission_set=own,
         entries=tuple(entries),
@@ -124,13 +123,7 @@ def register(
     **more: Any,
 ) -> registry.Receipt:
     """Put the bytes and register, as the exchange does it; content is the entry's own id unless given."""
-    contents = {
-        e.entry_uuid: repository.put(
-            (bytes_of or {}).get(e.entry_uuid, e.unique_id.encode()), content_type=e.mime_type, owner="org-clinic"
-        )
-        for e in wanted.entries
-        if e.object_type != "urn:uuid:34268e47-fdf5-41a6-ba33-82133c465248"
-    }
+    contents = put_all(wanted, bytes_of or {})
     alice = {patients[ALICE], patients[ALICE_ELSEWHERE]}
     with transaction.atomic():
         return registry.register(
@@ -144,6 +137,17 @@ def register(
         )
 
 
+def put_all(wanted: Submission, bytes_of: dict[str, bytes]) -> dict[str, repository.Staged]:
+    """Staged bytes for every stable entry."""
+    return {
+        e.entry_uuid: repository.put(
+            bytes_of.get(e.entry_uuid, e.unique_id.encode()), content_type=e.mime_type, owner="org-clinic"
+        )
+        for e in wanted.entries
+        if e.object_type == STABLE
+    }
+
+
 __all__ = [
     "ALICE",
     "ALICE_ELSEWHERE",
@@ -152,6 +156,7 @@ __all__ = [
     "entry",
     "folder",
     "member",
+    "put_all",
     "register",
     "relation",
     "replace",

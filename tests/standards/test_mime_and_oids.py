@@ -42,6 +42,8 @@ def test_media_types_are_read(text: str, essence: str | None, parameters: dict[s
         ("image/jpeg", b"\xff\xd8\xff\xe0", False),
         ("image/jpeg", b"\x89PNG\r\n\x1a\n", True),
         ("text/xml", b"<a/>", False),
+        ("text/xml", b"<?xml-stylesheet type='text/xsl'?><a/>", False),
+        ("text/xml", b"<!-- c --><a/>", False),
         ("text/xml", b"\x1f\x8b\x08", True),
         ("text/xml", b"%PDF-1.7", True),
         ("text/plain", b"hello", False),

@@ -1,0 +1,148 @@
+"""Administrators' view of documents: metadata only, nothing can be changed, no content is opened.
+
+A title is written by a clinician and says as much as the document: it is not shown here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+
+from documents.models import (
+    Association,
+    Blob,
+    DocumentEntry,
+    EntryCode,
+    Folder,
+    LabelAssignment,
+    ReviewItem,
+    SubmissionSet,
+)
+
+
+class _ReadOnly:
+    """What is registered or audited is looked at, never edited."""
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Documents come in through the interfaces."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Registered metadata is changed by the submitter's transactions only."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing registered is deleted by hand."""
+        return False
+
+
+class CodeInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
+    """The coded values of an entry."""
+
+    model = EntryCode
+    fields = readonly_fields = ("attribute", "code", "scheme", "display")
+    extra = 0
+
+
+class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
+    """Which rule set which label."""
+
+    model = LabelAssignment
+    fields = readonly_fields = ("label", "rule", "rule_version", "label_version", "assigned_by", "assigned_at")
+    extra = 0
+
+
+@admin.register(DocumentEntry)
+class DocumentEntryAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Entries, newest first."""
+
+    list_display = ("entry_uuid", "custodian", "mime_type", "status", "confidentiality", "restricted", "registered_at")
+    list_filter = ("availability_status", "restricted", "labelled", "confidentiality", "object_type", "mime_type")
+    search_fields = ("=unique_id", "=entry_uuid", "=custodian")
+    ordering = ("-id",)
+    show_full_result_count = False
+    list_select_related = ()
+    inlines = (CodeInline, LabelInline)
+    fields = (
+        "entry_uuid", "logical_id", "version", "unique_id", "object_type", "availability_status", "custodian",
+        "mime_type", "size", "hash", "language_code", "creation_time", "service_start_time", "service_stop_time",
+        "repository_unique_id", "home_community_id", "document_availability", "limited_metadata", "labels",
+        "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at",
+    )  # fmt: skip
+
+    @admin.display(description="status", ordering="availability_status")
+    def status(self, row: DocumentEntry) -> str:
+        """The status without its URN."""
+        return row.availability_status.rpartition(":")[2]
+
+
+@admin.register(ReviewItem)
+class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Documents accepted with doubts; open ones first."""
+
+    list_display = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "outcome")
+    list_filter = (("closed_at", admin.EmptyFieldListFilter), "outcome")
+    list_select_related = ("entry",)
+    ordering = ("closed_at", "opened_at")
+    fields = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "closed_by", "outcome")
+
+    @admin.display(description="document")
+    def entry_uuid(self, row: ReviewItem) -> str:
+        """The entry it is about."""
+        return str(row.entry.entry_uuid)
+
+    @admin.display(description="custodian")
+    def custodian(self, row: ReviewItem) -> str:
+        """Who answers for the document."""
+        return row.entry.custodian
+
+
+@admin.register(SubmissionSet)
+class SubmissionSetAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Submissions, newest first."""
+
+    list_display = ("entry_uuid", "custodian", "source_id", "submission_time", "content_type_code", "registered_at")
+    search_fields = ("=unique_id", "=entry_uuid", "=custodian")
+    ordering = ("-id",)
+    show_full_result_count = False
+    fields = (
+        "entry_uuid", "unique_id", "source_id", "custodian", "submission_time", "content_type_code",
+        "content_type_scheme", "home_community_id", "limited_metadata", "registered_at",
+    )  # fmt: skip
+
+
+@admin.register(Folder)
+class FolderAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Folders, last updated first."""
+
+    list_display = ("entry_uuid", "custodian", "availability_status", "last_update_time")
+    search_fields = ("=unique_id", "=entry_uuid", "=custodian")
+    ordering = ("-last_update_time", "-id")
+    show_full_result_count = False
+    fields = ("entry_uuid", "unique_id", "version", "custodian", "availability_status", "last_update_time")
+
+
+@admin.register(Association)
+class AssociationAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Relationships and memberships."""
+
+    list_display = ("entry_uuid", "type", "source", "target", "availability_status", "registered_at")
+    list_filter = ("type", "availability_status")
+    search_fields = ("=entry_uuid", "=source", "=target")
+    ordering = ("-id",)
+    show_full_result_count = False
+    fields = ("entry_uuid", "type", "source", "target", "availability_status", "submission_set_status", "registered_at")
+
+
+@admin.register(Blob)
+class BlobAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """Encrypted bytes: how much, under which document key. Neither digest nor keys are shown."""
+
+    list_display = ("id", "size", "key_id", "created_at")
+    list_filter = ("key_id",)
+    ordering = ("-created_at",)
+    show_full_result_count = False
+    fields = ("id", "size", "key_id", "segment_size", "created_at")

@@ -14,7 +14,7 @@ from django.test import Client
 from hie.directory import registration
 from hie.exchange import feed
 from hie.trust import client_keys, clients, hub_keys, limits
-from tests.directory.forms import EC_P256, EC_P384, RSA_2048, clinic, file, hospital, jwk
+from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
 from tests.exchange import world
 from tests.trust import conftest as trust
 
@@ -144,7 +144,14 @@ def document_reference(data: bytes, url: str, **changes: Any) -> dict[str, Any]:
     whole = {
         "resourceType": "DocumentReference",
         "masterIdentifier": {
-            "type": {"coding": [{"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": "uniqueId"}]},
+            "type": {
+                "coding": [
+                    {
+                        "system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType",
+                        "code": "uniqueId",
+                    }
+                ]
+            },
             "system": "urn:ietf:rfc:3986",
             "value": f"urn:oid:{oid()}",
         },
@@ -164,7 +171,10 @@ def document_reference(data: bytes, url: str, **changes: Any) -> dict[str, Any]:
                     "title": "A note",
                     "creation": "2026-03-01T10:00:00Z",
                 },
-                "format": {"system": "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode", "code": "urn:ihe:iti:xds:2017:mimeTypeSufficient"},
+                "format": {
+                    "system": "http://ihe.net/fhir/ihe.formatcode.fhir/CodeSystem/formatcode",
+                    "code": "urn:ihe:iti:xds:2017:mimeTypeSufficient",
+                },
             }
         ],
         "context": {
@@ -180,12 +190,17 @@ def submission_set(items: list[str], **changes: Any) -> dict[str, Any]:
     whole = {
         "resourceType": "List",
         "extension": [
-            {"url": f"{MHD}/ihe-designationType", "valueCodeableConcept": concept("http://snomed.info/sct", "225728007")},
+            {
+                "url": f"{MHD}/ihe-designationType",
+                "valueCodeableConcept": concept("http://snomed.info/sct", "225728007"),
+            },
             {"url": f"{MHD}/ihe-sourceId", "valueIdentifier": {"value": "urn:oid:2.999.10.2"}},
         ],
         "status": "current",
         "mode": "working",
-        "code": {"coding": [{"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes", "code": "submissionset"}]},
+        "code": {
+            "coding": [{"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes", "code": "submissionset"}]
+        },
         "subject": {"identifier": {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": "P1"}},
         "date": "2026-03-01T11:00:00Z",
         "entry": [{"item": {"reference": item}} for item in items],

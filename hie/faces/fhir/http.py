@@ -42,13 +42,13 @@ from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject
 from hie.trust import limits, scopes, tokens
+from hie.trust.requests import request_id
 
 log = logging.getLogger("hie.fhir")
 
 JSON_TYPE = "application/fhir+json; charset=utf-8"
 _JSON_NAMES = frozenset({"application/fhir+json", "application/json", "text/json", "json"})
 _XML_NAMES = frozenset({"application/fhir+xml", "application/xml", "text/xml", "xml"})
-_REQUEST_ID = re.compile(r"^[A-Za-z0-9._:\-]{1,64}$", re.ASCII)
 _GZIP_FROM = 1400
 MAX_FORM = 1 << 20
 
@@ -150,10 +150,6 @@ def stored(
 @csrf_exempt
 def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
     """Every request to ``/fhir``."""
-    request_id = http.headers.get("X-Request-Id", "")
-    if not _REQUEST_ID.match(request_id):
-        request_id = str(uuid4())
-    http.META["HTTP_X_REQUEST_ID"] = request_id
     held = ExitStack()
     try:
         answer = _answer(http, path, held)
@@ -171,7 +167,7 @@ def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
         response._resource_closers.append(held.close)  # type: ignore[attr-defined]  # Django's own hook for close()
     else:
         held.close()
-    response.headers["X-Request-Id"] = request_id
+    response.headers["X-Request-Id"] = request_id(http)
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")
     return response

@@ -109,6 +109,8 @@ OUTCOME: dict[str, Row] = {
     "ProxyGrantRefused": _row(422, "value"),
     "RegistrationRefused": _row(422, "value"),
     "UnknownParticipant": _row(404, "not-found"),
+    "InvalidCodeFile": _row(422, "value"),
+    "NotClinicalDocument": _row(422, "value", "XDSRepositoryMetadataError"),
 }
 """Class name to its row."""
 

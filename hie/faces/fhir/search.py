@@ -107,8 +107,10 @@ def pairs(query_string: str | bytes) -> list[tuple[str, str]]:
     Raises:
         InvalidSearch: not UTF-8, or too many parameters.
     """
-    text = query_string.decode("latin-1") if isinstance(query_string, bytes) else query_string
+    # WSGI gives the query string as Latin-1 text of bytes that are UTF-8 where a client did not encode them.
+    raw = query_string if isinstance(query_string, bytes) else query_string.encode("latin-1", "replace")
     try:
+        text = raw.decode("utf-8")
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_PARAMETERS)
     except UnicodeDecodeError as error:
         raise InvalidSearch("the parameters are not UTF-8") from error

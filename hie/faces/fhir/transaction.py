@@ -69,6 +69,7 @@ class _Reading:
     problems: list[Problem] = field(default_factory=list)
     by_url: dict[str, _Slot] = field(default_factory=dict)
     warnings: dict[int, list[Issue]] = field(default_factory=dict)
+    places: dict[str, str] = field(default_factory=dict)
 
     def of(self, kind: str) -> list[_Slot]:
         return [slot for slot in self.slots if slot.kind == kind]
@@ -102,7 +103,7 @@ def provide(request: FhirRequest) -> Answer:
         held = submit.stage(data, content_type, caller=request.caller)
         staged[slot_index] = held.id
     named = {slot_id: held for slot_id, held in _contents(reading, staged).items() if held}
-    places = {slot.id: slot.path for slot in reading.slots if slot.id}
+    places = reading.places | {slot.id: slot.path for slot in reading.slots if slot.id}
     submission = Submission(
         submission_set=submission.submission_set,
         entries=submission.entries,
@@ -393,7 +394,9 @@ def _relations(reading: _Reading, slot: _Slot) -> list[AssociationMetadata]:
                 "UnresolvedReferenceException",
             )  # fmt: skip
             continue
-        found.append(_association(document_reference.ASSOCIATION[relation["code"]], slot.id, target))
+        made = _association(document_reference.ASSOCIATION[relation["code"]], slot.id, target)
+        reading.places[made.entry_uuid] = f"{slot.path}.relatesTo[{index}].target"
+        found.append(made)
     return found
 
 
@@ -417,7 +420,9 @@ def _folder_members(reading: _Reading, slot: _Slot) -> list[AssociationMetadata]
                 "UnresolvedReferenceException",
             )  # fmt: skip
         elif target not in present:
-            found.append(_association(AssociationType.HAS_MEMBER, slot.id, target))
+            made = _association(AssociationType.HAS_MEMBER, slot.id, target)
+            reading.places[made.entry_uuid] = f"{slot.path}.entry[{index}].item"
+            found.append(made)
     return found
 
 
@@ -436,6 +441,7 @@ def _set_members(reading: _Reading, held: _Slot, memberships: list[AssociationMe
         elif target not in status and target not in {s.id for s in reading.of("folder")}:
             status[target] = "Reference"
     found = [_association(AssociationType.HAS_MEMBER, held.id, target, value) for target, value in status.items()]
+    reading.places |= {made.entry_uuid: f"{held.path}.entry" for made in found}
     found += [_association(AssociationType.HAS_MEMBER, held.id, item.entry_uuid) for item in memberships]
     return found
 

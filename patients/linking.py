@@ -22,7 +22,7 @@ from patients import blocking, store
 from patients.changes import link, merge, remove, resolve_duplicate, undo, unlink, unmerge
 from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
 from patients.demographics import FeedResult, RecordFeed, authority_of, to_json
-from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient
+from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
 from patients.identifiers import survivor
 from patients.matching import Grade, Scorer
 from patients.models import (
@@ -35,7 +35,7 @@ from patients.models import (
     SourceRecord,
     SourceRecordVersion,
 )
-from patients.normalise import Features, features
+from patients.normalise import Features, features, storable
 
 __all__ = [
     "AUTOMATIC_MEAN",
@@ -51,6 +51,8 @@ __all__ = [
 ]
 
 _MAX_REVIEWS = 3
+MAX_IDENTIFIER = 1_000
+"""Characters of authority and value together: more is no identifier, and no index can hold it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,10 +115,13 @@ def feed(record: RecordFeed) -> FeedResult:
     Raises:
         MissingIdentifier: no authority or no value.
         IdentifierNotOwned: the identifier belongs to a record of another participant.
+        UnusableDemographics: something in it cannot be stored.
     """
     authority, value = authority_of(record.authority), record.value.strip()
     if not authority or not value:
         raise MissingIdentifier
+    if len(authority) + len(value) > MAX_IDENTIFIER or not storable(authority + value):
+        raise UnusableDemographics("the identifier is too long or no text", element="Patient.identifier")
     normalised = features(record.demographics, own=(authority, value))
     raw = to_json(record.demographics)
     digest = store.digest(raw)

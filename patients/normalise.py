@@ -112,6 +112,11 @@ def fold(text: str) -> str:
     return _NOT_WORD.sub(" ", lowered).strip()
 
 
+def storable(text: str) -> bool:
+    """Whether PostgreSQL can hold, and be asked for, this text."""
+    return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text)
+
+
 def search_words(text: str) -> list[str]:
     """The folded text and each of its words: what a starts-with search is asked against."""
     whole = fold(text)

@@ -25,7 +25,7 @@ from patients.demographics import (
 )
 from patients.identifiers import HUB, survivor
 from patients.models import IdentityEvent
-from patients.normalise import features, fold, phone_digits
+from patients.normalise import features, fold, phone_digits, storable
 
 _MAX_CANDIDATES = 50
 
@@ -276,7 +276,7 @@ def search(query: PatientQuery) -> list[UUID]:
     for dates in query.birth_dates:
         ask.birth(dates)
     if query.genders:
-        ask.plain(["gender"], query.genders)
+        ask.plain(["gender"], [value for value in query.genders if storable(value)])
     for identifiers in query.identifiers:
         _ask_identifiers(ask, query, identifiers)
     if not ask.where:
@@ -299,12 +299,14 @@ _ACTIVE = (
 
 def telecom_terms(values: Iterable[str]) -> list[str]:
     """The forms under which a telecom value may be stored: as sent, and the national digits."""
-    return [form for value in values for form in {value.strip().lower(), phone_digits(value)} if form]
+    usable = [value for value in values if storable(value)]
+    return [form for value in usable for form in {value.strip().lower(), phone_digits(value)} if form]
 
 
 def _ask_identifiers(ask: _Search, query: PatientQuery, identifiers: Sequence[Any]) -> None:
     clauses: list[str] = []
     values: list[Any] = []
+    identifiers = [item for item in identifiers if storable(item.value + (item.system or ""))]
     for item in identifiers:
         if item.system is None:
             clauses += ["i.value = %s"]

@@ -17,6 +17,7 @@ from django.utils import timezone
 from hie.standards.demographics import Demographics, from_json
 from patients import blocking
 from patients.demographics import SourceRecordView
+from patients.errors import UnusableDemographics
 from patients.golden import golden_json, survive
 from patients.matching import Model, Scorer, default_model
 from patients.models import MatchModel
@@ -69,9 +70,19 @@ class CandidateRecord:
 
 
 def digest(raw: Mapping[str, Any]) -> bytes:
-    """What two messages must share to be one and the same: 16 bytes over the canonical JSON."""
-    canonical = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.blake2b(canonical.encode(), digest_size=16).digest()
+    """What two messages must share to be one and the same: 16 bytes over the canonical JSON.
+
+    Raises:
+        UnusableDemographics: a text holds NUL or half a character, or a number is none: PostgreSQL cannot keep it.
+    """
+    try:
+        canonical = json.dumps(raw, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        packed = canonical.encode()
+    except ValueError as error:
+        raise UnusableDemographics("the demographics hold what is no text or no number") from error
+    if b"\\u0000" in packed:
+        raise UnusableDemographics("the demographics hold NUL")
+    return hashlib.blake2b(packed, digest_size=16).digest()
 
 
 _BULK = int.from_bytes(b"patients", "big", signed=True)

@@ -53,14 +53,19 @@ def _objects(data: Mapping[str, Any], key: str, element: str) -> list[tuple[Mapp
     return [(_object(item, f"{element}.{key}[{n}]"), f"{element}.{key}[{n}]") for n, item in enumerate(items)]
 
 
+def _is_text(value: str) -> bool:
+    """JSON can escape NUL and lone surrogates; neither is text that can be stored or sent."""
+    return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value)
+
+
 def _text(data: Mapping[str, Any], key: str, element: str, allowed: Sequence[str] = ()) -> str:
     value = data.get(key)
     if value is None:
         return ""
     if not isinstance(value, str):
         raise _bad(f"{element}.{key}", "text")
-    if "\x00" in value:
-        raise _bad(f"{element}.{key}", "text without NUL")
+    if not _is_text(value):
+        raise _bad(f"{element}.{key}", "text without NUL or half characters")
     if allowed and value not in allowed:
         raise _bad(f"{element}.{key}", "one of " + ", ".join(allowed))
     return value
@@ -72,7 +77,7 @@ def _texts(data: Mapping[str, Any], key: str, element: str) -> tuple[str, ...]:
         raise _bad(f"{element}.{key}", "a list of text")
     for value in values:
         # null stands where the text is replaced by an extension (`_given`).
-        if value is not None and (not isinstance(value, str) or "\x00" in value):
+        if value is not None and (not isinstance(value, str) or not _is_text(value)):
             raise _bad(f"{element}.{key}", "a list of text")
     return tuple(value or "" for value in values)
 

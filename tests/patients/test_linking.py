@@ -10,8 +10,8 @@ import pytest
 from django.db import connection, connections
 
 from patients import identifiers, linking, queries
-from patients.demographics import FeedResult
-from patients.errors import IdentifierNotOwned, MissingIdentifier
+from patients.demographics import FeedResult, IdentifierMatch, PatientQuery, RecordFeed, StringMatch
+from patients.errors import IdentifierNotOwned, MissingIdentifier, UnusableDemographics
 from patients.models import BlockingKey, IdentityEvent, Link, Person, ReviewItem, SourceRecord, SourceRecordVersion
 from tests.patients.people import demographics, record
 
@@ -161,6 +161,27 @@ def test_an_identifier_of_another_organization_is_refused() -> None:
         linking.feed(record("A1", org="hospital", authority="2.999.1"))
     with pytest.raises(MissingIdentifier):
         linking.feed(record(" "))
+
+
+@pytest.mark.parametrize(
+    "feed",
+    [
+        record("A\x001"),
+        record("A" * 3000),
+        record("A1", demographics("Ma\x00ria")),
+        record("A1", demographics("Ma\ud800ria")),
+        record("A1", demographics(extra={"x": float("nan")})),
+    ],
+    ids=["nul", "long", "nul-in-a-name", "half-a-character", "not-a-number"],
+)
+def test_what_cannot_be_stored_is_refused(feed: RecordFeed) -> None:
+    with pytest.raises(UnusableDemographics):
+        linking.feed(feed)
+    assert identifiers.resolve("2.999.1", feed.value) is None
+    nul = (StringMatch(values=("\x00",)),)
+    asked = (IdentifierMatch(value="\x00"),)
+    assert queries.search(PatientQuery(telecom=nul, family=nul, identifiers=(asked,), genders=("\x00",))) == []
+    assert queries.candidates(demographics("Ma\x00ria", "\ud800")) == []
 
 
 def test_a_manual_verdict_outlasts_a_revision() -> None:

@@ -55,7 +55,8 @@ class OutcomeFilter(admin.SimpleListFilter):
         return [("0", "done"), ("4", "refused"), ("8", "failed"), ("12", "failed gravely")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
-        return queryset.filter(outcome=self.value()) if self.value() in {"0", "4", "8", "12"} else queryset
+        value = self.value()
+        return queryset.filter(outcome=int(value)) if value in {"0", "4", "8", "12"} else queryset
 
 
 class PurposeFilter(admin.SimpleListFilter):
@@ -72,7 +73,7 @@ class PurposeFilter(admin.SimpleListFilter):
         return queryset.filter(purpose=self.value()) if self.value() else queryset
 
 
-class DisclosureInline(ReadOnly, TabularInline):
+class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold has no types
     """What left with the event."""
 
     model = Disclosure
@@ -94,7 +95,7 @@ class DisclosureInline(ReadOnly, TabularInline):
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnly, ModelAdmin):
+class AuditEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Events, newest first. The count of all is an estimate: nothing waits for ten million rows."""
 
     list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule", "person_id")
@@ -158,7 +159,7 @@ class AuditEventAdmin(ReadOnly, ModelAdmin):
             role = request.user.groups.order_by("name").values_list("name", flat=True).first()
             staff_look(
                 staff_user=request.user.get_username(),
-                staff_name=request.user.get_full_name(),
+                staff_name=str(getattr(request.user, "get_full_name", str)()),
                 role=role or "administrator",
                 person_id=row.person_id,
                 what="access log",
@@ -166,11 +167,12 @@ class AuditEventAdmin(ReadOnly, ModelAdmin):
                 network_address=request.META.get("REMOTE_ADDR", ""),
                 detail={"event": str(row.id)},
             )
-        return super().change_view(request, object_id, form_url, extra_context)
+        answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return answer
 
 
 @admin.register(AuditSeal)
-class AuditSealAdmin(ReadOnly, ModelAdmin):
+class AuditSealAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Places of the log."""
 
     list_display = ("seq", "event_id", "at", "sealed_at")
@@ -189,7 +191,7 @@ class AuditSealAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Checkpoint)
-class CheckpointAdmin(ReadOnly, ModelAdmin):
+class CheckpointAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Signed statements of the log."""
 
     list_display = ("size", "at", "root_hex")

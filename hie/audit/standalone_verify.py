@@ -11,13 +11,14 @@ import base64
 import hashlib
 import json
 import sys
+from typing import Any
 
 
-def sha(*parts):
+def sha(*parts: bytes) -> bytes:
     return hashlib.sha256(b"".join(parts)).digest()
 
 
-def check_note(note, kept):
+def check_note(note: dict[str, Any], kept: dict[str, Any] | None) -> None:
     unsigned = {name: value for name, value in note.items() if name != "signature"}
     text = json.dumps(unsigned, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     if kept and note["public_key"] != kept["public_key"]:
@@ -34,7 +35,7 @@ def check_note(note, kept):
         sys.exit(f"FAIL: the signature of checkpoint {note['size']} does not fit")
 
 
-def check_proof(proof, kept):
+def check_proof(proof: dict[str, Any], kept: dict[str, Any] | None) -> None:
     note, node, index, last = (
         proof["checkpoint"],
         sha(b"\0", proof["json"].encode()),
@@ -55,7 +56,7 @@ def check_proof(proof, kept):
     print(f"OK: line {proof['seq']} is in the log as sealed at {note['time']}")
 
 
-def check_export(lines, kept):
+def check_export(lines: list[dict[str, Any]], kept: dict[str, Any] | None) -> None:
     chain, seq, stack, roots, notes = bytes(32), 0, [], {}, [kept] if kept else []
     for line in lines[1:]:
         if "checkpoint" in line:
@@ -75,6 +76,8 @@ def check_export(lines, kept):
         for _, node in reversed(stack[:-1]):
             root = sha(b"\1", node, root)
         roots[seq] = (root.hex(), chain.hex())
+    if lines[0]["size"] != seq:
+        sys.exit(f"FAIL: the file says {lines[0]['size']} events and holds {seq}")
     for note in sorted(notes, key=lambda note: note["size"]):
         check_note(note, kept)
         if roots.get(note["size"]) != (note["root"], note["chain"]):
@@ -82,7 +85,7 @@ def check_export(lines, kept):
     print(f"OK: {seq} events fit {len(notes)} checkpoints")
 
 
-def load(path):
+def load(path: str) -> Any:
     with open(path, encoding="utf-8") as file:
         try:
             return [json.loads(line) for line in file] if path.endswith(".ndjson") else json.load(file)

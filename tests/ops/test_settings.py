@@ -102,7 +102,11 @@ def test_a_new_document_key_comes_first_and_old_ones_stay(tmp_path):
     assert list(secrets.read_document_keys(path)) == [new]
 
 
-@pytest.mark.parametrize("value", ["k1", "k1:c2hvcnQ=", KEYS + "," + KEYS, ":" + KEYS.split(":")[1]])
+@pytest.mark.parametrize(
+    "value",
+    ["k1", "k1:c2hvcnQ=", KEYS + "," + KEYS, ":" + KEYS.split(":")[1]],
+    ids=["no-key", "short", "id-twice", "no-id"],
+)
 def test_wrong_document_keys_are_refused(value):
     assert len(secrets.decode_document_keys(KEYS)) == 1
     with pytest.raises(Exception, match="HIE_DOCUMENT_KEYS"):

@@ -52,7 +52,8 @@ def encode(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): encode(item) for key, item in value.items()}
     encoded: dict[str, Any] = {}
-    for name, default in _defaults(type(value)):
+    kind: type = type(value)
+    for name, default in _defaults(kind):
         member = getattr(value, name)
         if member is not None and member != default:
             encoded[name] = encode(member)

@@ -108,6 +108,10 @@ class NoSuchBinary(HubError):
     """There are no bytes under this id."""
 
 
+class ReviewClosed(HubError):
+    """There is no such review, or it has been settled before."""
+
+
 class RangeNotSatisfiable(HubError):
     """The asked range lies outside the content; `size` is its length."""
 

@@ -206,7 +206,8 @@ def _pieces(content: Readable | bytes | Iterable[bytes]) -> Iterator[bytes]:
 
 def staged(binary_id: UUID | str) -> Staged | None:
     """What is stored under this name, or None. One statement."""
-    row = Binary.objects.select_related("blob").filter(pk=_uuid(binary_id)).first() if _uuid(binary_id) else None
+    key = _uuid(binary_id)
+    row = Binary.objects.select_related("blob").filter(pk=key).first() if key else None
     return None if row is None else _staged(row)
 
 

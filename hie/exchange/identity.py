@@ -223,10 +223,11 @@ def cross_reference(
             limits.guessing(caller, "source-identifier")
             raise UnknownSourceIdentifier
         source = (authority_of(system), value)
+        issued = {*directory.snapshot().authorities, settings.HUB_ASSIGNING_AUTHORITY}
         found = tuple(
             item
             for item in restricted(patient, targets).demographics.identifiers
-            if (item.authority, item.value) != source and directory.authority_owner(item.authority) is not None
+            if (item.authority, item.value) != source and item.authority in issued
         )
         _disclose(event, caller, person, patient)
         with transaction.atomic():
@@ -260,11 +261,14 @@ def _known(person: access.PermittedPerson) -> KnownPatient | None:
     if not records:
         return None
     golden = index.golden(records)
+    # In use while any source has it in use; an organization may say of its record that it is not (active=false).
+    active = any(r.demographics.active is not False for r in records)
     return KnownPatient(
         person_id=person.person_id,
         demographics=replace(
-            golden, identifiers=(hub_identifier(person.person_id), *_identifiers(records)), active=True
+            golden, identifiers=(hub_identifier(person.person_id), *_identifiers(records)), active=active
         ),
+        active=active,
         version=sum(r.version for r in records),
         updated_at=max(r.updated_at for r in records),
     )
@@ -272,14 +276,15 @@ def _known(person: access.PermittedPerson) -> KnownPatient | None:
 
 def _identifiers(records: Iterable[SourceRecordView]) -> list[Identifier]:
     """What identifies these records, and what else they carry that no participant issues, each once."""
+    issuers = directory.snapshot().authorities
     found: dict[tuple[str, str], Identifier] = {}
     for record in records:
         sent = {(i.authority, i.value): i for i in record.demographics.identifiers if i.system and i.value}
         key = (record.authority, record.value)
         found[key] = sent.get(key) or Identifier(system=system_of(record.authority), value=record.value)
         for other, item in sent.items():
-            owner = directory.authority_owner(other[0])
-            if owner is None or owner == record.participant_id:
+            owner = issuers.get(other[0])
+            if other[0] != settings.HUB_ASSIGNING_AUTHORITY and owner in (None, record.participant_id):
                 found.setdefault(other, item)
     return list(found.values())
 
@@ -315,7 +320,7 @@ _GRADES = (Grade.CERTAIN, Grade.PROBABLE, Grade.POSSIBLE, Grade.CERTAINLY_NOT)
 
 
 def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPatient) -> bool:
-    if query.active is False:
+    if query.active is not None and query.active is not patient.active:
         return False
     records = [r.demographics for r in person.records if r.active]
     # Identifiers of replaced records still find the survivor, though they are not shown (spec/fhir.md 14.15).
@@ -324,11 +329,14 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
         for r in person.records
         if not r.active and r.replaced_by is not None
     ]
-    merged = [
-        Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=r.value)
-        for r in index_identifiers.of_person(person.person_id)
-        if query.identifiers and r.participant_id == directory.HUB
-    ]
+    merged: list[Identifier] = []
+    if any(
+        m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for e in query.identifiers for m in e
+    ):
+        merged = [
+            Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=value)
+            for value in (*person.subject.facts.linked, *(r.value for r in person.records if _anchor(r)))
+        ]
     return patient_filter.holds(query, records, [*patient.demographics.identifiers, *replaced, *merged])
 
 

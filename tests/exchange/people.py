@@ -88,6 +88,19 @@ def ivo(**changes: Any) -> Demographics:
     )
 
 
+def zander(number: int) -> Demographics:
+    """One of several people named Zander who have nothing else in common."""
+    given = ("Ada", "Bruno", "Carlota", "Demetrius", "Eleanor", "Fyodor", "Gwendolyn", "Hiroshi")[number]
+    return Demographics(
+        names=(HumanName(family="Zander", given=(given,)),),
+        birth_date=f"19{number}1-0{number + 1}-1{number}",
+        gender=("male", "female")[number % 2],
+        addresses=(
+            Address(lines=(f"{number + 3} {given} Lane",), city=f"{given}ville", postal_code=f"{number}1{number}07"),
+        ),
+    )
+
+
 def fed(authority: str, value: str, demographics: Demographics, **changes: Any) -> UUID:
     """Feed a record as its owner; the person's id."""
     done = feed.feed(

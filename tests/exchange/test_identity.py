@@ -27,7 +27,7 @@ from hie.standards.demographics import (
     Telecom,
 )
 from patients import identifiers as index_identifiers
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, ivo, nora, world
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, ivo, nora, world, zander
 
 pytestmark = pytest.mark.django_db
 
@@ -186,7 +186,8 @@ def test_only_identifiers_of_the_domains_asked_for_are_shown() -> None:
 
 
 def test_pages_follow_one_another_without_gap_or_repeat() -> None:
-    people = {fed(HOSPITAL, f"h{n}", ivo(birth_date=f"19{n}0-01-09", names=ivo().names)) for n in range(2, 7)}
+    people = {fed(HOSPITAL, f"h{n}", zander(n)) for n in range(5)}
+    assert len(people) == 5
     seen: list[UUID] = []
     after = ""
     while True:
@@ -197,6 +198,16 @@ def test_pages_follow_one_another_without_gap_or_repeat() -> None:
             break
         after = str(seen[-1])
     assert len(seen) == len(set(seen)) == len(people)
+
+
+def test_a_search_costs_the_same_reads_of_the_directory_however_many_are_found(
+    django_assert_max_num_queries: Any,
+) -> None:
+    for n in range(5):
+        fed(HOSPITAL, f"h{n}", zander(n))
+    identity.find_patients(family("zander"), caller())
+    with django_assert_max_num_queries(20 + 5 * 20):
+        assert identity.find_patients(family("zander"), caller()).total == 5
 
 
 def test_a_replaced_record_still_finds_the_survivor_and_is_not_shown() -> None:

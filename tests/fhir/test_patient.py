@@ -167,6 +167,14 @@ def test_remove_answers_alike_whether_or_not_there_was_something(clinic: Api, ho
     assert several.status_code == 412
 
 
+def test_a_record_said_not_to_be_in_use_is_shown_so(clinic: Api) -> None:
+    body = put(clinic, patient(active=False)).json()
+    assert body["active"] is False
+    assert clinic.get(f"/Patient/{body['id']}").json()["active"] is False
+    assert ids(clinic.get("/Patient?family=quimby&active=false")) == {body["id"]}
+    assert ids(clinic.get("/Patient?family=quimby&active=true")) == set()
+
+
 def test_a_revision_that_is_another_person_is_kept_aside_and_said_so(clinic: Api) -> None:
     put(clinic, patient())
     other = patient(

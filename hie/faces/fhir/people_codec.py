@@ -31,7 +31,8 @@ def record_json(record: SourceRecordView, person_id: UUID) -> JsonObject:
     body = fhir_patient.to_fhir(record.demographics)
     hub = fhir_patient.identifier_to_fhir(hub_identifier(person_id))
     body["identifier"] = [hub, *body.get("identifier", [])]
-    return _resource(body, person_id, record.version, record.updated_at, active=record.active)
+    active = record.active and record.demographics.active is not False
+    return _resource(body, person_id, record.version, record.updated_at, active=active)
 
 
 _DECIMAL = "__decimal__"

@@ -35,6 +35,10 @@ from patients.reading import Line, read
 
 _CHUNK = 2_000
 _MAX_REVIEWS = 3
+_COPIED = (
+    "patients_person", "patients_sourcerecord", "patients_sourcerecordversion", "patients_patientidentifier",
+    "patients_link", "patients_blockingkey", "patients_searchterm",
+)  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -302,6 +306,10 @@ class _Import:
         _copy("patients_searchterm", ("field", "term", "record_id"),
               ((*term, item.record_id) for item in new for term in store.terms(item.line.demographics)))  # fmt: skip
         self._store_reviews(new)
+        if len(new) >= _CHUNK // 4:
+            # The planner knows nothing yet of what was copied in, and would read whole tables for each person.
+            with connection.cursor() as cursor:
+                cursor.execute(f"ANALYZE {', '.join(_COPIED)}")
         everyone = list(dict.fromkeys(item.person for item in new if item.person))
         for start in range(0, len(everyone), _CHUNK):
             store.refresh_golden(everyone[start : start + _CHUNK])

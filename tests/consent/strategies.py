@@ -219,10 +219,25 @@ def cases(draw: Any) -> dict[str, Any]:
     override["patients"] = {"ada": {"jurisdiction": jurisdiction, "birthDate": birth}}
     if draw(st.integers(0, 9)) == 0:
         override["organizations"] = {draw(st.sampled_from(ORGS)): {"agreement": {"status": "suspended"}}}
+    filed, asked, about = draw(st.lists(consents(), max_size=3)), draw(requests()), draw(documents())
+    # Rules that random cases seldom reach are helped along: refused emergencies, teenagers, denied proxies.
+    help_along = draw(st.integers(0, 2))
+    if asked["purpose"] == "BTG" and help_along == 0:
+        filed.append(fx.consent(fx.node("permit", fx.node("deny", purpose=fx.purposes("BTG")))))
+    if asked["purpose"] in ("FAMRQT", "PWATRNY") and help_along:
+        asked |= {"org": "door", "role": "proxy", "user": "RelatedPerson/max"}
+        asked["proxyGrant"] = {"person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active",
+                               "maxConfidentiality": "R"}  # fmt: skip
+        override["patients"]["ada"]["birthDate"] = "2011-01-20"
+        about |= {"custodian": "lake", "patient": "ada", "labels": draw(st.sampled_from([["SEX"], ["STD"], []]))}
+        about.pop("derivedFrom", None)
+        if help_along == 2:
+            kind = draw(st.sampled_from(["permit", "deny"]))
+            filed.append(fx.consent(fx.node("permit", fx.node(kind, actor=fx.to("RelatedPerson/max")))))
     return fx.case(
-        *draw(st.lists(consents(), max_size=3)),
+        *filed,
         now=draw(st.sampled_from([fx.NOW] * 6 + NOWS)),
-        request=draw(requests()),
-        document=draw(documents()),
+        request=asked,
+        document=about,
         fixtureOverride=override,
     )

@@ -247,7 +247,8 @@ def _own_patient(name: PatientNamed, caller: Caller) -> tuple[UUID, int]:
         raise NotFound("no such patient")
     if caller.role == "patient" or caller.user_id.startswith("Patient/"):
         facts = index.subject_facts(person_id)
-        if caller.purpose in _SELF_PURPOSES and caller.user_id.removeprefix("Patient/") in facts.ids:
+        own = facts is not None and caller.user_id.removeprefix("Patient/") in facts.ids
+        if own and caller.purpose in _SELF_PURPOSES:
             return person_id, identifiers.anchor(person_id).pk
         raise NotFound("no such patient")
     for identifier in identifiers.of_person(person_id):

@@ -24,7 +24,7 @@ from documents.filters import (
     ReferenceToken,
 )
 from documents.metadata import Author, EntryMetadata, Status
-from documents.queries import EntryRow, FolderRow, SubmissionSetRow, as_uuid
+from documents.queries import FolderRow, SubmissionSetRow, as_uuid
 from hie.exchange.errors import BadRequest
 from hie.standards import fhir, oids
 from hie.standards.demographics import authority_of
@@ -149,7 +149,7 @@ def entry_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None =
             _related(collected, name, modifier, text)
         elif name == "contenttype":
             wanted = frozenset(token.code.lower() for token in tokens(name, text))
-            collected.also.append(lambda row, w=wanted: row.metadata.mime_type.split(";")[0].strip().lower() in w)
+            collected.also.append(_has_type(wanted))
         else:
             raise BadRequest("unknown parameter", element=name)
     return Asked(
@@ -190,7 +190,7 @@ def list_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None = 
         elif name == "designationType":
             found = tuple(_code_token(token) for token in tokens(name, text))
             if modifier == "not":
-                collected.also.append(lambda row, f=found: not any(_has(f, c) for c in _designations(row)))
+                collected.also.append(_not_designated(found))
             else:
                 codes.append(found)
         elif name in ("date", "_lastUpdated"):
@@ -206,13 +206,13 @@ def list_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None = 
         elif name == "sourceId":
             wanted_ids = tuple(oids.bare(token.code) for token in tokens(name, text))
             if modifier == "not":
-                collected.also.append(lambda row, w=wanted_ids: getattr(row.metadata, "source_id", "") not in w)
+                collected.also.append(_source_differs(wanted_ids))
             else:
                 source_ids.append(wanted_ids)
         else:
             raise BadRequest("unknown parameter", element=name)
     for wanted_ids in source_ids[1:]:
-        collected.also.append(lambda row, w=wanted_ids: getattr(row.metadata, "source_id", None) in (None, *w))
+        collected.also.append(_source_is(wanted_ids))
     return Asked(
         lists=ListFilter(
             ids=tuple(sorted(collected.ids or ())),
@@ -335,6 +335,23 @@ def _related_references(entry: EntryMetadata) -> frozenset[str]:
     return frozenset(str(item.get("reference")) for item in held if item.get("reference"))
 
 
+def _has_type(wanted: frozenset[str]) -> Callable[[Row], bool]:
+    return lambda row: row.metadata.mime_type.split(";")[0].strip().lower() in wanted
+
+
+def _not_designated(unwanted: Sequence[CodeToken]) -> Callable[[Row], bool]:
+    return lambda row: not any(_has(unwanted, code) for code in _designations(row))
+
+
+def _source_differs(unwanted: Sequence[str]) -> Callable[[Row], bool]:
+    return lambda row: getattr(row.metadata, "source_id", "") not in unwanted
+
+
+def _source_is(wanted: Sequence[str]) -> Callable[[Row], bool]:
+    """A folder has no source id, and the parameter is ignored for it."""
+    return lambda row: getattr(row.metadata, "source_id", None) in (None, *wanted)
+
+
 def _has(tokens_: Sequence[CodeToken], code: Any) -> bool:
     return any(t.code in (None, code.code) and t.scheme in (None, code.scheme) for t in tokens_)
 
@@ -375,10 +392,5 @@ def _missing(name: str, text: str) -> Callable[[Row], bool]:
     if text not in ("true", "false"):
         raise BadRequest(f"{name}:missing is true or false", element=name)
     wanted = text == "true"
-    attribute = _ATTRIBUTE.get(name, lambda m: True)
+    attribute: Callable[[Any], Any] = _ATTRIBUTE.get(name, bool)
     return lambda row: (not attribute(row.metadata)) is wanted
-
-
-def of_entry(row: EntryRow) -> EntryMetadata:
-    """The metadata of a row, for readers that type it."""
-    return row.metadata

@@ -86,6 +86,11 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
         RangeNotSatisfiable: nothing of the range is in the document.
         ContentUnavailable: the stored bytes are damaged; nothing was sent.
     """
+    try:
+        access.gate(caller, Operation.RETRIEVE)
+    except HubError:
+        with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw):
+            raise
     found = _local(wanted, caller)
     if found is not None:
         return found
@@ -99,14 +104,12 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
 
 def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
+    rows = registry.entries_of_binary(wanted.binary_id)
+    staged = None if rows else repository.staged(wanted.binary_id)
+    if not rows and staged is None:
+        return None
     with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
-        access.gate(caller, Operation.RETRIEVE)
-        rows = registry.entries_of_binary(wanted.binary_id)
-        if not rows:
-            staged = repository.staged(wanted.binary_id)
-            if staged is None:
-                event.discard()
-                return None
+        if staged is not None:
             return _own_upload(wanted, caller, staged, event)
         persons = identifiers.persons_of({row.identifier_pk for row in rows})
         refused: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []

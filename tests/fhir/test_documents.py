@@ -395,3 +395,9 @@ def test_a_comprehensive_bundle_is_taken_with_everything_contained(hub_world):
     assert answer.status_code == 200, answer.content
     shown = hub_world.clinic.get("/" + answer.json()["entry"][1]["response"]["location"].split("/_history")[0]).json()
     assert shown["contained"] == reference["contained"]
+
+
+def test_an_unknown_binary_is_not_found_and_the_look_is_recorded(hub_world):
+    for unknown in (str(uuid.uuid4()), "nonsense"):
+        answer = hub_world.clinic.get(f"/Binary/{unknown}")
+        assert (answer.status_code, answer.json()["issue"][0]["code"]) == (404, "not-found")

@@ -14,6 +14,7 @@ from hie.exchange import feed
 from hie.standards.demographics import Demographics, HumanName
 from tests.exchange import world
 from tests.fhir.conftest import World, oid, provide_bundle
+from tests.fhir.test_consents import consent
 
 pytestmark = [pytest.mark.django_db, pytest.mark.shared]
 
@@ -87,6 +88,16 @@ def publish(world_: World, number: int, path: Path, content_type: str, *, cda: b
     return data, world_.hospital.post("", bundle)
 
 
+def permit(world_: World, number: int) -> None:
+    """The patient permits everything: several samples are marked very restricted by their own header."""
+    identifier = {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": f"F{number}"}
+    resource = {**consent("", decision="permit"), "patient": {"identifier": identifier}}
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "V"}
+    resource["provision"]["securityLabel"] = [label]
+    answer = world_.hospital.post("/Consent", resource)
+    assert answer.status_code == 201, answer.content
+
+
 def read_back(world_: World, answer) -> bytes:
     location = answer.json()["entry"][1]["response"]["location"]
     found = world_.clinic.get("/" + location.split("/_history")[0])
@@ -132,6 +143,7 @@ def test_every_cda_comes_back_byte_for_byte_or_gets_the_refusal_it_deserves(hub_
             assert answer.status_code in (400, 422)
             refused[path.name] = [issue.get("diagnostics") for issue in answer.json()["issue"]]
             continue
+        permit(hub_world, number)
         assert read_back(hub_world, answer) == data, path.name
     deserved = {path.name for path in files} & set(REFUSED)
     assert set(refused) == deserved, "\n".join(f"{name}: {told}" for name, told in refused.items())

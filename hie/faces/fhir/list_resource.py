@@ -21,6 +21,7 @@ SOURCE_ID = f"{mapping.MHD_STRUCTURE}/ihe-sourceId"
 DESIGNATION_TYPE = f"{mapping.MHD_STRUCTURE}/ihe-designationType"
 INTENDED_RECIPIENT = f"{mapping.MHD_STRUCTURE}/ihe-intendedRecipient"
 AUTHOR_ORGANIZATION = f"{mapping.MHD_STRUCTURE}/ihe-authorOrg"
+FURTHER_AUTHOR = "urn:hie:fhir:further-author"
 
 _GROUPS: Sequence[Group] = (
     ("source", "contained"),
@@ -137,11 +138,13 @@ def _source_id(resource: Mapping[str, Any]) -> str:
 
 def _authors(source: JsonObject, resolver: people.Resolver) -> tuple[Author, ...]:
     author = people.decode_author(source, resolver)
-    organization = mapping.extension_value(source, AUTHOR_ORGANIZATION)
-    if isinstance(organization, dict):
-        held = people.decode_author({**organization, "type": "Organization"}, resolver)
-        author = replace(author, institutions=(*author.institutions, *held.institutions))
-    return (author,)
+    for extension in source.get("extension", ()):
+        organization = extension.get("valueReference")
+        if extension.get("url") == AUTHOR_ORGANIZATION and isinstance(organization, dict):
+            held = people.decode_author({**organization, "type": "Organization"}, resolver)
+            author = replace(author, institutions=(*author.institutions, *held.institutions))
+    further = [e.get("valueReference") for e in source.get("extension", ()) if e.get("url") == FURTHER_AUTHOR]
+    return (author, *(people.decode_author(item, resolver) for item in further if item))
 
 
 def _recipient(reference: JsonObject, resolver: people.Resolver) -> str:
@@ -211,7 +214,18 @@ def _designation(code: CodedValue) -> JsonObject:
 def _encode_source(authors: Sequence[Author], contained: people.Contained) -> JsonObject | None:
     if not authors:
         return None
-    author = authors[0]
+    source = _encode_one_source(authors[0], contained)
+    # List.source is one; a submission set may have several authors.
+    further = [{"url": FURTHER_AUTHOR, "valueReference": people.encode_author(item, contained)} for item in authors[1:]]
+    if further:
+        source = {
+            "extension": [*source.get("extension", ()), *further],
+            **{k: v for k, v in source.items() if k != "extension"},
+        }
+    return source
+
+
+def _encode_one_source(author: Author, contained: people.Contained) -> JsonObject:
     if author.person is not None and author.institutions and not (author.roles or author.specialties):
         reference = people.encode_author(replace(author, institutions=()), contained)
         organizations = [contained.add(people.encode_organization(item), "o") for item in author.institutions]

@@ -107,7 +107,8 @@ def fold(text: str) -> str:
     """Lower-case ASCII words: accents, other scripts, German umlauts and punctuation taken away."""
     lowered = text.translate(_GERMAN)
     if not lowered.isascii():
-        lowered = unidecode(unicodedata.normalize("NFKC", lowered))
+        whole = lowered.encode("utf-8", "ignore").decode()  # half characters are no letters
+        lowered = unidecode(unicodedata.normalize("NFKC", whole))
     lowered = lowered.lower().replace("'", "").replace("`", "").replace(".", " ")
     return _NOT_WORD.sub(" ", lowered).strip()
 

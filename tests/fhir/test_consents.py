@@ -89,3 +89,17 @@ def test_each_look_is_in_the_log(hub_world):
     subtypes = {coding["code"] for entry in log.json()["entry"] for coding in entry["resource"].get("subtype", ())}
     assert {"ITI-67", "ITI-68"} <= subtypes
     assert hub_world.clinic.get("/AuditEvent").status_code == 400
+
+
+def test_a_transfer_stops_when_consent_ends_under_it(hub_world):
+    data = b"\x01\x02" * 3_000_000
+    location = hub_world.hospital.post("/Binary", data, content_type="application/dicom")["Location"]
+    bundle = provide_bundle(data, "application/dicom")
+    bundle["entry"][1]["resource"]["content"][0]["attachment"]["url"] = location.split("/_history")[0]
+    del bundle["entry"][2]
+    assert hub_world.hospital.post("", bundle).status_code == 200
+    stream = hub_world.clinic.get(location.split("/_history")[0]).streaming_content
+    received = len(next(stream))
+    assert hub_world.hospital.post("/Consent", consent(hub_world.person)).status_code == 201
+    received += sum(len(chunk) for chunk in stream)
+    assert received <= 2 << 20 < len(data)

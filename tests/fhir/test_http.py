@@ -11,6 +11,7 @@ import pytest
 
 from hie.standards.errors import HubError
 from tests.fhir.conftest import JSON, MHD, provide_bundle
+from tests.fhir.test_consents import consent
 
 pytestmark = pytest.mark.django_db
 
@@ -176,13 +177,14 @@ def test_what_is_not_offered_is_405_with_what_is(hub_world, method, path, allow)
 
 def test_absent_and_hidden_are_the_same_answer(hub_world):
     published = hub_world.hospital.post("", provide_bundle()).json()
-    reference, binary = (published["entry"][n]["response"]["location"].split("/_history")[0] for n in (1, 2))
-    payer = hub_world.payer()
-    for hidden, absent in ((reference, f"DocumentReference/{uuid.uuid4()}"), (binary, f"Binary/{uuid.uuid4()}")):
-        one, other = payer.get(f"/{hidden}"), payer.get(f"/{absent}")
-        if one.status_code == 200:
-            pytest.skip("the default lets the payer read")
-        assert (one.status_code, one.content) == (other.status_code, other.content)
+    assert hub_world.hospital.post("/Consent", consent(hub_world.person)).status_code == 201
+    for kind, number in (("List", 0), ("DocumentReference", 1), ("Binary", 2)):
+        hidden = published["entry"][number]["response"]["location"].split("/_history")[0]
+        one, other = (hub_world.clinic.get(f"/{path}") for path in (hidden, f"{kind}/{uuid.uuid4()}"))
+        assert (one.status_code, one.content) == (404, other.content), kind
+        assert {k: v for k, v in one.items() if k != "X-Request-Id"} == {
+            k: v for k, v in other.items() if k != "X-Request-Id"
+        }
 
 
 def test_general_headers(hub_world):

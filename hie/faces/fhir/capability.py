@@ -122,7 +122,8 @@ def _resource(resource: Resource) -> JsonObject:
         ],
         "operation": [{"name": op.name, "definition": op.definition} for op in resource.operations],
     }
-    return _without_empty(declared)
+    kept: JsonObject = _without_empty(declared)
+    return kept
 
 
 def _interaction(code: str, interaction: Interaction) -> JsonObject:

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import hashlib
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import IO, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
@@ -133,7 +134,7 @@ class FhirCommunity:
         name = endpoint.participant_id
         if not _same_origin(source_url, endpoint.url):
             raise RemoteUnavailable(name, "the document's address is not the community's own")
-        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - closed by the iterator
+        spool: IO[bytes] = tempfile.SpooledTemporaryFile(max_size=SPOOL)  # noqa: SIM115 - the reader closes it
         try:
             token = clients.token_for(endpoint, caller.purpose or "", caller)
             headers = {"Authorization": f"Bearer {token}", "Accept": "*/*"}
@@ -143,11 +144,12 @@ class FhirCommunity:
             ):
                 if response.status_code != 200:
                     raise RemoteUnavailable(name, f"the community answered {response.status_code}")
-                total = 0
+                total, digest = 0, hashlib.sha1(usedforsecurity=False)
                 for chunk in response.iter_bytes(1024 * 1024):
                     total += len(chunk)
                     if total > MAX_CONTENT:
                         raise RemoteUnavailable(name, "the document is larger than this hub carries")
+                    digest.update(chunk)
                     spool.write(chunk)
                 content_type = response.headers.get("content-type", "application/octet-stream")
         except (httpx.HTTPError, PeerRefused) as error:
@@ -156,7 +158,7 @@ class FhirCommunity:
         except RemoteUnavailable:
             spool.close()
             raise
-        return RemoteContent(content_type=content_type, chunks=_read(spool))
+        return RemoteContent(content_type=content_type, size=total, sha1=digest.hexdigest(), file=spool)
 
 
 def _without_token(error: PeerRefused) -> Answer:
@@ -169,13 +171,6 @@ def _without_token(error: PeerRefused) -> Answer:
     if " answered 4" in error.reason:
         return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
     return Answer(outcome=Outcome.ERROR, message="The community's answer could not be read.", cause="token-garbage")
-
-
-def _read(spool: IO[bytes]) -> Iterator[bytes]:
-    with spool:
-        spool.seek(0)
-        while chunk := spool.read(1024 * 1024):
-            yield chunk
 
 
 async def _call(

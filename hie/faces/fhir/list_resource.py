@@ -242,7 +242,7 @@ def _encode_recipient(text: str, contained: people.Contained) -> JsonObject:
     person = [*xcn.split("^"), *[""] * 9]
     from documents.metadata import XCN, XON
 
-    institutions = ()
+    institutions: tuple[XON, ...] = ()
     if xon:
         authority = organization[5].split("&")[1] if organization[5].count("&") == 2 else ""
         institutions = (XON(name=organization[0], id=organization[9], authority=authority),)

@@ -95,6 +95,7 @@ OUTCOME: dict[str, Row] = {
     "UnknownPatient": _row(404, "not-found"),
     "UnknownIdentityEvent": _row(404, "not-found"),
     "AlreadyUndone": _row(409, "conflict"),
+    "ReviewClosed": _row(409, "conflict"),
     "InvalidMerge": _row(422, "business-rule"),
     "MissingIdentifier": _row(422, "required"),
     "UnusableDemographics": _row(422, "value"),
@@ -172,9 +173,10 @@ def issues_of(error: HubError, path: ElementPath | None = None) -> list[Issue]:
     if parts and all(isinstance(part, HubError) for part in parts):
         return [issue for part in parts for issue in issues_of(part, path)]
     row = row_of(error)
-    if parts and all(hasattr(part, "element") and hasattr(part, "message") for part in parts):
+    told: Sequence[Any] = parts
+    if told and all(hasattr(part, "element") and hasattr(part, "message") for part in told):
         # A directive's problems name element and reason, and are no refusals of their own.
-        return [Issue(code=row.code, diagnostics=str(p.message), expression=str(p.element)) for p in parts]
+        return [Issue(code=row.code, diagnostics=p.message, expression=p.element) for p in told]
     expression = (path(error) if path is not None else "") or error.element or ""
     return [Issue(code=row.code, diagnostics=str(error), details=row.details, expression=expression)]
 

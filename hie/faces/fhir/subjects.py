@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from documents.metadata import CX
 from hie.exchange import find
@@ -19,7 +20,7 @@ class Subjects:
         self._caller = caller
         self._base = base
         self._patients = patients or {}
-        self._person: object = None
+        self._person: UUID | None = None
         self.cx: CX | None = None
         self.problems: list[Problem] = []
 
@@ -31,7 +32,7 @@ class Subjects:
         if not names:
             self._add(path, "subject names no Patient of this server", "value", "XDSUnknownPatientId")
             return
-        found: tuple[object, PatientNamed] | None = None
+        found: tuple[UUID, PatientNamed] | None = None
         for name in names:
             person = find.person_of(name, caller=self._caller)
             if person is not None:

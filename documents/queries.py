@@ -6,7 +6,6 @@ way to these functions.
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -16,14 +15,19 @@ from uuid import UUID
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from documents import codec, dtm
+from documents.conditions import (
+    any_range,
+    entry_date_condition,
+    identifier_condition,
+    name_condition,
+    token_condition,
+)
+from documents.conditions import as_uuid as as_uuid
+from documents.conditions import bare_uuid as bare_uuid
 from documents.filters import (
-    CodeToken,
     DateAttribute,
-    DateCriterion,
-    DateRange,
     EntryFilter,
     ListFilter,
-    NameMatch,
     Position,
 )
 from documents.metadata import (
@@ -352,18 +356,18 @@ def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> Qu
     for criterion in asked.codes:
         having = Exists(
             EntryCode.objects.filter(
-                _token_condition(criterion.any_of), entry=OuterRef("pk"), attribute=criterion.attribute.value
+                token_condition(criterion.any_of), entry=OuterRef("pk"), attribute=criterion.attribute.value
             )
         )
         rows = rows.filter(~having if criterion.negate else having)
     for date in asked.dates:
-        rows = rows.filter(_entry_date_condition(date))
+        rows = rows.filter(entry_date_condition(date))
     for names in asked.author_family:
-        rows = rows.filter(Exists(AuthorRow.objects.filter(_name_condition(names, "family"), entry=OuterRef("pk"))))
+        rows = rows.filter(Exists(AuthorRow.objects.filter(name_condition(names, "family"), entry=OuterRef("pk"))))
     for names in asked.author_given:
-        rows = rows.filter(Exists(AuthorRow.objects.filter(_name_condition(names, "given"), entry=OuterRef("pk"))))
+        rows = rows.filter(Exists(AuthorRow.objects.filter(name_condition(names, "given"), entry=OuterRef("pk"))))
     for identifiers in asked.identifiers:
-        rows = rows.filter(_identifier_condition(identifiers))
+        rows = rows.filter(identifier_condition(identifiers))
     for references in asked.related:
         condition = Q(pk__in=[])
         for token in references:
@@ -404,17 +408,17 @@ def submission_sets(
         rows = rows.filter(condition)
     for names in asked.source_family:
         rows = rows.filter(
-            Exists(AuthorRow.objects.filter(_name_condition(names, "family"), submission_set=OuterRef("pk")))
+            Exists(AuthorRow.objects.filter(name_condition(names, "family"), submission_set=OuterRef("pk")))
         )
     for names in asked.source_given:
         rows = rows.filter(
-            Exists(AuthorRow.objects.filter(_name_condition(names, "given"), submission_set=OuterRef("pk")))
+            Exists(AuthorRow.objects.filter(name_condition(names, "given"), submission_set=OuterRef("pk")))
         )
     for date in asked.dates:
         if date.attribute is DateAttribute.LAST_UPDATED:
-            rows = rows.filter(_any_range(date.any_of, "registered_at", None))
+            rows = rows.filter(any_range(date.any_of, "registered_at", None))
         else:
-            rows = rows.filter(_any_range(date.any_of, "submission_time_from", "submission_time_until"))
+            rows = rows.filter(any_range(date.any_of, "submission_time_from", "submission_time_until"))
     return _set_values(_list_rows(rows, asked, "submission_time_from", limit, after))
 
 
@@ -436,9 +440,9 @@ def folders(
     asked = filter or ListFilter()
     rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks))
     for tokens in asked.codes:
-        rows = rows.filter(Exists(FolderCode.objects.filter(_token_condition(tokens), folder=OuterRef("pk"))))
+        rows = rows.filter(Exists(FolderCode.objects.filter(token_condition(tokens), folder=OuterRef("pk"))))
     for date in asked.dates:
-        rows = rows.filter(_any_range(date.any_of, "last_update_time", None))
+        rows = rows.filter(any_range(date.any_of, "last_update_time", None))
     return _folder_values(_list_rows(rows, asked, "last_update_time", limit, after))
 
 
@@ -457,7 +461,7 @@ def _list_rows(
     if asked.statuses:
         rows = rows.filter(availability_status__in=[status.value for status in asked.statuses])
     for identifiers in asked.identifiers:
-        rows = rows.filter(_identifier_condition(identifiers))
+        rows = rows.filter(identifier_condition(identifiers))
     if asked.members:
         rows = rows.filter(
             Exists(
@@ -542,138 +546,6 @@ def open_reviews(*, limit: int = 100) -> list[ReviewRow]:
         )
         for row in rows[:limit]
     ]
-
-
-# -- conditions ---------------------------------------------------------------------------------
-
-
-def _token_condition(tokens: Sequence[CodeToken]) -> Q:
-    condition = Q(pk__in=[])
-    for token in tokens:
-        one = Q()
-        if token.code is not None:
-            one &= Q(code=token.code)
-        if token.scheme is not None:
-            one &= Q(scheme=token.scheme)
-        condition |= one
-    return condition
-
-
-def _identifier_condition(identifiers: Sequence[str]) -> Q:
-    condition = Q(unique_id__in=list(identifiers))
-    keys = [key for key in map(as_uuid, identifiers) if key is not None]
-    return condition | Q(entry_uuid__in=keys) if keys else condition
-
-
-def _name_condition(names: Sequence[NameMatch], part: str) -> Q:
-    condition = Q(pk__in=[])
-    for name in names:
-        if name.mode == "exact":
-            condition |= Q(**{part: name.text})
-        elif name.mode == "contains":
-            condition |= Q(**{f"{part}_key__contains": codec.folded(name.text)})
-        else:
-            condition |= Q(**{f"{part}_key__startswith": codec.folded(name.text)})
-    return condition
-
-
-def _entry_date_condition(criterion: DateCriterion) -> Q:
-    attribute = criterion.attribute
-    if attribute is DateAttribute.CREATION:
-        return _any_range(criterion.any_of, "creation_time_from", "creation_time_until")
-    if attribute is DateAttribute.DATE:
-        return _any_range(
-            criterion.any_of, "submission_set__submission_time_from", "submission_set__submission_time_until"
-        )
-    if attribute is DateAttribute.LAST_UPDATED:
-        return _any_range(criterion.any_of, "updated_at", None)
-    condition = Q(pk__in=[])
-    for asked in criterion.any_of:
-        condition |= _period_condition(asked)
-    return condition
-
-
-def _any_range(ranges: Sequence[DateRange], lower: str, upper: str | None) -> Q:
-    """FHIR comparison of an interval ``[lower, upper)`` (an instant when `upper` is None) with each range."""
-    condition = Q(pk__in=[])
-    for asked in ranges:
-        condition |= _range_condition(asked, lower, upper)
-    return condition
-
-
-def _range_condition(asked: DateRange, lower: str, upper: str | None) -> Q:
-    # An instant t is the interval that ends just behind t: "ends after x" is then t >= x.
-    ends_after = f"{upper}__gt" if upper else f"{lower}__gte"
-    ends_by = f"{upper}__lte" if upper else f"{lower}__lt"
-    within = Q(**{f"{lower}__gte": asked.start, ends_by: asked.end})
-    match asked.prefix:
-        case "ne":
-            return Q(**{f"{lower}__isnull": False}) & ~within
-        case "gt":
-            return Q(**{ends_after: asked.end})
-        case "lt":
-            return Q(**{f"{lower}__lt": asked.start})
-        case "ge":
-            return Q(**{ends_after: asked.end}) | within | Q(**{f"{lower}__gte": asked.start})
-        case "le":
-            return Q(**{f"{lower}__lt": asked.start}) | within | Q(**{ends_by: asked.end})
-        case "sa":
-            return Q(**{f"{lower}__gte": asked.end})
-        case "eb":
-            return Q(**{ends_by: asked.start})
-        case "ap":
-            return Q(**{f"{lower}__lt": asked.end, ends_after: asked.start})
-        case _:
-            return within
-
-
-def _period_condition(asked: DateRange) -> Q:
-    """FHIR comparison of the service period, whose open ends reach for ever; no time at all never matches.
-
-    A bare date asks for overlap, as ITI-67 says.
-    """
-    known = Q(service_start_time_from__isnull=False) | Q(service_stop_time_from__isnull=False)
-
-    def starts(operator: str, moment: datetime) -> Q:
-        return Q(**{f"service_start_time_from__{operator}": moment})
-
-    def stops(operator: str, moment: datetime) -> Q:
-        return Q(**{f"service_stop_time_until__{operator}": moment})
-
-    open_start, open_stop = Q(service_start_time_from__isnull=True), Q(service_stop_time_until__isnull=True)
-    overlap = (starts("lt", asked.end) | open_start) & (stops("gt", asked.start) | open_stop)
-    match asked.prefix:
-        case "ne":
-            return known & ~(starts("gte", asked.start) & stops("lte", asked.end))
-        case "gt":
-            return known & (stops("gt", asked.end) | open_stop)
-        case "lt":
-            return known & (starts("lt", asked.start) | open_start)
-        case "ge":
-            return known & (stops("gt", asked.start) | open_stop)
-        case "le":
-            return known & (starts("lt", asked.end) | open_start)
-        case "sa":
-            return starts("gte", asked.end)
-        case "eb":
-            return stops("lte", asked.start)
-        case _:
-            return known & overlap
-
-
-def as_uuid(text: UUID | str) -> UUID | None:
-    """A UUID with or without ``urn:uuid:`` in front, or None when it is none."""
-    if isinstance(text, UUID):
-        return text
-    try:
-        return uuid.UUID(bare_uuid(text))
-    except ValueError:
-        return None
-
-
-def bare_uuid(text: str) -> str:
-    """The UUID text behind ``urn:uuid:``."""
-    return text.removeprefix("urn:uuid:").lower()
 
 
 def _fhir(time: str | None) -> str | None:

@@ -95,8 +95,9 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         if not search.patients and not (search.asked.entries.ids or search.asked.entries.identifiers):
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
-        for person_id, rows in _entries_by_person(search, caller).items():
-            subject = access.subject(person_id)
+        subjects: dict[UUID, Subject] = {}
+        for person_id, rows in _entries_by_person(search, caller, subjects).items():
+            subject = subjects.get(person_id) or access.subject(person_id)
             rows = [row for row in rows if search.asked.admits(row)]
             found.append(_Judged(subject, access.permitted(caller, subject, rows, Operation.QUERY)))
         page, shown_rows = _page(found, search, _entry_key)
@@ -354,13 +355,17 @@ def _persons(search: DocumentSearch, caller: Caller) -> set[UUID]:
     return set.intersection(*groups) if groups else set()
 
 
-def _entries_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[EntryRow]]:
+def _entries_by_person(
+    search: DocumentSearch, caller: Caller, subjects: dict[UUID, Subject]
+) -> dict[UUID, list[EntryRow]]:
+    """The entries of each person; subjects read on the way are put into `subjects`."""
     asked = search.asked
     if search.patients:
         persons = sorted(_persons(search, caller))
         if asked.nothing:
             return {person: [] for person in persons}
-        return {person: registry.entries(identifiers.identifier_pks(person), asked.entries) for person in persons}
+        subjects |= {person: access.subject(person) for person in persons}
+        return {person: registry.entries(subjects[person].identifier_pks, asked.entries) for person in persons}
     if asked.nothing:
         return {}
     rows: dict[str, EntryRow] = {}

@@ -143,7 +143,7 @@ def _send(
         event, caller, subject, verdict, what=what, shown=find.shown, operation=Operation.RETRIEVE, detail=detail
     )
     event.commit()
-    watch = Watch(caller, row, subject)
+    watch = Watch(caller, row, subject, shown=find.shown(row))
     return Retrieved(
         binary_id=wanted.binary_id,
         content_type=row.metadata.mime_type or content.content_type,
@@ -180,9 +180,10 @@ class Watch:
     without any change) it decides anew. A transfer that breaks off, for whichever reason, adds an event.
     """
 
-    def __init__(self, caller: Caller, row: EntryRow, subject: access.Subject) -> None:
+    def __init__(self, caller: Caller, row: access.Row, subject: access.Subject, *, shown: access.Shown) -> None:
         self._caller = caller
         self._row = row
+        self._shown = shown
         self._subject = subject
         self._epochs = (directory.epoch(), subject.consent_epoch)
         self._decided_at = time.monotonic()
@@ -221,13 +222,12 @@ class Watch:
             return False
 
     def _record_broken(self, reason: str, length: int) -> None:
-        name = find.shown(self._row)
         draft = recorder.EventDraft(
             kind=EventType.TRANSFER_BROKEN,
             caller=self._caller,
             outcome=Outcome.REFUSED if reason == "no-longer-permitted" else Outcome.FAILED,
             person_id=self._subject.person_id,
             reason=reason,
-            detail={"document": name.document_id, "sent": self._sent, "of": length},
+            detail={"document": self._shown.document_id, "sent": self._sent, "of": length},
         )
         recorder.write_apart([draft])

@@ -21,16 +21,19 @@ release it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from consent import break_glass, directives, engine, policies, proxies
+from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange.errors import AccessRefused
+from hie.exchange.errors import AccessRefused, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
     BreakGlassGrant,
@@ -138,6 +141,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def known_labels() -> frozenset[str]:
+    """The sensitivity labels of the code tables in force."""
+    return frozenset(policies.current().tables.label_families)
+
+
 def may_submit(caller: Caller, custodian_id: str) -> None:
     """Refuse a submission from, or in the name of, a participant that is not active.
 
@@ -167,11 +175,19 @@ def gate(caller: Caller, operation: Operation) -> None:
     decision = engine.gate(_request(caller, operation, grant, None), policies.current(), now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
+    if caller.purpose == "BTG" and grant is None:
+        raise AccessRefused("G7", "break-glass-invalid")
 
 
 def subject(person_id: UUID | str) -> Subject:
-    """The person's facts and compiled directives, as they are now."""
+    """The person's facts and compiled directives, as they are now.
+
+    Raises:
+        NotFound: the index knows no such person.
+    """
     facts = index.subject_facts(person_id)
+    if facts is None:
+        raise NotFound("no such patient")
     pks = tuple(identifiers.identifier_pks(facts.id))
     return Subject(
         facts=facts,
@@ -189,6 +205,37 @@ def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Oper
 def still_permitted(caller: Caller, person_id: UUID | str, row: Row, operation: Operation) -> bool:
     """Ask again, from what is in force now: for streams, late answers and links used later."""
     return bool(permitted(caller, subject(person_id), [row], operation).permitted)
+
+
+def open_permitted(
+    verdict: Verdict[R], row: R, binary_id: str, *, first: int | None = None, last: int | None = None
+) -> repository.Content:
+    """The bytes behind a row that this door has let through; a row that it has not is not there.
+
+    Raises:
+        NotFound: the verdict does not permit the row.
+        RangeNotSatisfiable, ContentUnavailable: as `repository.open`.
+    """
+    if not any(permitted_row is row for permitted_row in verdict.rows()):
+        raise NotFound("no such document")
+    return repository.open(binary_id, first=first, last=last)
+
+
+def open_upload(
+    caller: Caller, binary_id: str, *, first: int | None = None, last: int | None = None
+) -> repository.Content | None:
+    """Bytes staged and not yet hung on an entry, for their uploader alone; None when there are none.
+
+    Raises:
+        NotFound: another's.
+        RangeNotSatisfiable, ContentUnavailable: as `repository.open`.
+    """
+    staged = repository.staged(binary_id)
+    if staged is None:
+        return None
+    if staged.owner != caller.participant_id:
+        raise NotFound("no such document")
+    return repository.open(binary_id, first=first, last=last)
 
 
 def demographics(
@@ -316,6 +363,132 @@ def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], opera
         "consent_epoch": about.consent_epoch,
         "engine_version": ENGINE_VERSION,
     }
+
+
+class Held(StrEnum):
+    """What the exchange holds of a patient, as its own staff may look at it; the words stand in the patient's log."""
+
+    IDENTITIES = "identity"
+    CONSENTS = "consents"
+    AUDIT = "access log"
+    DOCUMENT_METADATA = "documents"
+    QUERIES = "queries"
+
+
+PRIVACY_OFFICER = "privacy-officer"
+STAFF_MAY: Mapping[str, frozenset[Held]] = MappingProxyType(
+    {
+        PRIVACY_OFFICER: frozenset(Held),
+        "administrator": frozenset(Held),
+        "steward": frozenset({Held.IDENTITIES, Held.DOCUMENT_METADATA}),
+        "auditor": frozenset({Held.AUDIT, Held.QUERIES, Held.CONSENTS}),
+        "operator": frozenset({Held.QUERIES}),
+        "onboarding": frozenset(),
+    }
+)
+"""Who of the hub's own staff may look at what; never bytes. The first role in this order that may is the one recorded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Staff:
+    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`."""
+
+    user_id: str
+    roles: frozenset[str]
+    name: str = ""
+    network_address: str = ""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaffView:
+    """What may be shown to a member of staff who was let in as `role`."""
+
+    held: Held
+    role: str
+    consent_outcomes: bool
+
+    def words_of(self, confidentiality: str | None) -> bool:
+        """Whether titles, codes and labels of a document of this confidentiality may be shown; absent counts as above N."""
+        return self.role == PRIVACY_OFFICER or confidentiality in {"N", "M", "L", "U"}
+
+
+def staff_view(roles: Collection[str], held: Held) -> StaffView | None:
+    """What somebody with these roles may see of such things; None: nothing. Records nothing: for menus and columns."""
+    role = next((name for name, things in STAFF_MAY.items() if name in roles and held in things), None)
+    if role is None:
+        return None
+    outcomes = any(Held.CONSENTS in STAFF_MAY.get(name, ()) for name in roles)
+    return StaffView(held=held, role=role, consent_outcomes=outcomes)
+
+
+def administrative(
+    staff: Staff,
+    held: Held,
+    person_ids: Iterable[UUID | str | None],
+    *,
+    reason: str,
+    act: bool = False,
+    detail: Mapping[str, Any] | None = None,
+) -> StaffView:
+    """The one door for the hub's own staff: by role, with a task or a reason, shown to each patient concerned.
+
+    One look a person is written before anything is shown; `act` when something of them is changed.
+
+    Raises:
+        AccessRefused: no role of theirs may look at this; the attempt stands in the log of each person.
+        BadRequest: no reason was given; nothing is recorded, nothing shown.
+
+    Source: spec/consent.md 7, item 5.
+    """
+    about = sorted({str(person_id) for person_id in person_ids if person_id})
+    view = staff_view(staff.roles, held)
+    if view is None:
+        _refuse_staff(staff, held, about, detail or {})
+    if not reason.strip():
+        raise BadRequest("a task or a reason is needed", element="reason")
+    with transaction.atomic():
+        for person_id in about:
+            recorder.staff_look(
+                staff_user=staff.user_id,
+                staff_name=staff.name,
+                role=view.role,
+                person_id=person_id,
+                what=held.value,
+                reason=reason.strip(),
+                network_address=staff.network_address,
+                request_id=staff.request_id,
+                act=act,
+                detail=detail,
+            )
+    return view
+
+
+def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mapping[str, Any]) -> NoReturn:
+    caller = Caller(
+        participant_id=recorder.HUB,
+        organization_id=recorder.HUB,
+        client_id="backoffice",
+        user_id=f"Staff/{staff.user_id}",
+        user_name=staff.name,
+        role=min(staff.roles, default=""),
+        network_address=staff.network_address,
+        request_id=staff.request_id,
+        face="backoffice",
+    )
+    recorder.write_apart(
+        recorder.EventDraft(
+            kind=recorder.EventType.STAFF_LOOK,
+            caller=caller,
+            outcome=recorder.Outcome.REFUSED,
+            person_id=person_id,
+            rule="G6",
+            reason="role-not-permitted",
+            detail={"what": held.value} | dict(detail),
+        )
+        for person_id in about or [None]
+    )
+    raise AccessRefused("G6", "role-not-permitted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ wire format knows *how*. A face registers its client for an endpoint kind in
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import aiohttp
 
@@ -65,10 +65,12 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RemoteContent:
-    """Bytes of a remote document as they arrive."""
+    """The whole of a remote document, fetched but not released: `sha1` in hex, and a file to read and close."""
 
     content_type: str
-    chunks: Iterator[bytes] = field(repr=False)
+    size: int
+    sha1: str
+    file: IO[bytes] = field(repr=False)
 
 
 class RemoteCommunity(Protocol):

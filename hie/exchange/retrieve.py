@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 from consent import directives
 from documents import queries as registry
-from documents import repository
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
@@ -105,12 +104,9 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
 def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
     rows = registry.entries_of_binary(wanted.binary_id)
-    staged = None if rows else repository.staged(wanted.binary_id)
-    if not rows and staged is None:
-        return None
+    if not rows:
+        return _own_upload(wanted, caller)
     with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
-        if staged is not None:
-            return _own_upload(wanted, caller, staged, event)
         persons = identifiers.persons_of({row.identifier_pk for row in rows})
         refused: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
         for person_id in dict.fromkeys(persons[row.identifier_pk] for row in rows if row.identifier_pk in persons):
@@ -134,7 +130,7 @@ def _send(
     verdict: access.Verdict[EntryRow],
     event: recorder.Recording,
 ) -> Retrieved:
-    content = repository.open(wanted.binary_id, first=wanted.first, last=wanted.last)
+    content = access.open_permitted(verdict, row, wanted.binary_id, first=wanted.first, last=wanted.last)
     what = "metadata" if wanted.head else "bytes"
     detail = {"binary": wanted.binary_id}
     if (content.first, content.last) != (0, content.size - 1):
@@ -156,12 +152,17 @@ def _send(
     )
 
 
-def _own_upload(wanted: Wanted, caller: Caller, staged: repository.Staged, event: recorder.Recording) -> Retrieved:
-    if staged.owner != caller.participant_id:
-        raise NotFound("no such document")
-    content = repository.open(wanted.binary_id, first=wanted.first, last=wanted.last)
-    event.about(None, detail={"binary": wanted.binary_id, "staged": True})
-    event.commit()
+def _own_upload(wanted: Wanted, caller: Caller) -> Retrieved | None:
+    try:
+        content = access.open_upload(caller, wanted.binary_id, first=wanted.first, last=wanted.last)
+    except HubError:
+        with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw):
+            raise
+    if content is None:
+        return None
+    with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
+        event.about(None, detail={"binary": wanted.binary_id, "staged": True})
+        event.commit()
     return Retrieved(
         binary_id=wanted.binary_id,
         content_type=content.content_type,

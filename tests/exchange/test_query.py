@@ -326,3 +326,80 @@ def test_a_document_shown_twice_is_disclosed_once(others: Peers, fan_out: loop.F
     settled(asked)
     query.view(asked.id, caller=caller())
     assert Disclosure.objects.filter(what="metadata").count() == 1
+
+
+def _read(key: str, **changes: Any) -> Any:
+    from hie.exchange import retrieve
+
+    return retrieve.retrieve(retrieve.Wanted(binary_id=key, **changes), caller=caller())
+
+
+def test_a_document_of_another_community_is_read_through_this_hub_and_the_patient_sees_it(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    from hie.audit.models import Disclosure
+    from hie.ops.sandbox.peer import content_of
+
+    exchange(community_at(1, others.port))
+    ((key, _),) = settled(ask(feed_rosa(), fan_out)).documents
+    found = _read(key)
+    assert b"".join(found.chunks) == content_of(1, 1)
+    part = _read(key, first=2, last=5)
+    assert b"".join(part.chunks) == content_of(1, 1)[2:6]
+    assert Disclosure.objects.filter(what="bytes", document_id=key, custodian="com-1").count() == 2
+
+
+def test_bytes_that_do_not_match_their_hash_never_leave(others: Peers, fan_out: loop.FanOut) -> None:
+    from hie.audit.models import Disclosure
+    from hie.exchange.errors import RemoteUnavailable
+
+    exchange(community_at(1, others.port))
+    ((key, _),) = settled(ask(feed_rosa(), fan_out)).documents
+    RemoteDocument.objects.update(sha1="0" * 40)
+    with pytest.raises(RemoteUnavailable, match="hash"):
+        _read(key)
+    assert not Disclosure.objects.filter(what="bytes").exists()
+
+
+@pytest.mark.parametrize("mode", ["down", "refuse"])
+def test_a_community_that_does_not_give_the_document_is_named(others: Peers, fan_out: loop.FanOut, mode: str) -> None:
+    from hie.exchange.errors import RemoteUnavailable
+
+    exchange(community_at(1, others.port))
+    ((key, _),) = settled(ask(feed_rosa(), fan_out)).documents
+    others[1].mode = mode
+    with pytest.raises(RemoteUnavailable):
+        _read(key)
+
+
+def test_a_remote_document_is_not_there_for_another_participant_or_after_consent_is_withdrawn(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    from consent import directives
+    from hie.exchange import retrieve
+    from patients import identifiers
+    from tests.exchange.world import hospital_caller
+
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    ((key, _),) = settled(ask(person_id, fan_out)).documents
+    with pytest.raises(NotFound) as others_document:
+        retrieve.retrieve(retrieve.Wanted(binary_id=key), caller=hospital_caller())
+    directives.import_unchecked(_deny_all(), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test")
+    with pytest.raises(NotFound) as withdrawn:
+        _read(key)
+    assert str(others_document.value) == str(withdrawn.value)
+
+
+def test_a_label_this_hub_does_not_know_leaves_a_remote_document_unlabelled(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    exchange(community_at(1, others.port))
+    asked = ask(feed_rosa(), fan_out)
+    assert len(settled(asked).documents) == 1
+    document = RemoteDocument.objects.get()
+    document.resource["securityLabel"].append(
+        {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SOMETHINGNEW"}]}
+    )
+    document.save()
+    assert query.view(asked.id, caller=caller()).documents == ()

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from hie.directory import queries as directory
+from hie.exchange import access
 from hie.exchange.access import Shown
 from hie.exchange.models import RemoteDocument
 from hie.standards.facts import DocumentFacts
@@ -18,6 +19,11 @@ CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 HOME_COMMUNITY = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/ihe-HomeCommunityId"
 RANK = "ULMNRV"
+
+NO_LABELS = frozenset(
+    {"MINEC", "NORDSCLCD", "NORDSLCD", "NOREUSE", "NORELINK", "NOAUTH", "NOCOLLECT", "NODSCLCD", "DELAU", "ENCRYPT"}
+)
+"""Obligations and refrains of v3-ActCode that may stand among security labels and say nothing of sensitivity."""
 
 KEPT = (
     "contained",
@@ -76,6 +82,8 @@ def facts(document: RemoteDocument, person_id: str) -> DocumentFacts:
     classes |= {f"{system}|{code}" for system, code in _codings(content.get("format"))}
     codes = {f"{system}|{code}" for system, code in _codings(source.get("type"))}
     codes |= {f"{system}|{code}" for system, code in _codings(context.get("event"))}
+    codes_said = {code for system, code in labels if system == ACT_CODE}
+    known = access.known_labels()
     community = directory.participant(document.target.participant_id)
     agreement = community.agreement if community is not None else None
     return DocumentFacts(
@@ -86,8 +94,9 @@ def facts(document: RemoteDocument, person_id: str) -> DocumentFacts:
         classes=frozenset(classes),
         codes=frozenset(codes),
         confidentiality=max(confidentiality, key=RANK.index) if confidentiality else None,
-        labels=frozenset(code for system, code in labels if system == ACT_CODE),
-        labelled=bool(agreement is not None and agreement.labels_documents),
+        labels=frozenset(codes_said & known),
+        # A label this hub does not know may mean anything: then the document counts as not labelled.
+        labelled=bool(agreement is not None and agreement.labels_documents) and codes_said <= known | NO_LABELS,
         service_start=_text(period.get("start")),
         service_stop=_text(period.get("end")),
         created=_text(attachment.get("creation")) or _text(source.get("date")),

@@ -47,12 +47,12 @@ class LinkInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ship
     readonly_fields = fields
     ordering = ("-valid_from", "pk")
 
-    @display(description="weights (bits)")  # type: ignore[untyped-decorator]
+    @display(description="weights (bits)")  # type: ignore[untyped-decorator]  # unfold ships no types
     def field_weights(self, link: Link) -> str:
         return _weights(link.weights)
 
 
-class EventInline(_ReadOnly, TabularInline):  # type: ignore[misc]
+class EventInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = IdentityEvent
     fk_name = "person"
     extra = 0
@@ -61,7 +61,7 @@ class EventInline(_ReadOnly, TabularInline):  # type: ignore[misc]
     ordering = ("-seq",)
 
 
-class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]
+class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = PatientIdentifier
     extra = 0
     fields = ("authority", "value", "created_at")
@@ -69,7 +69,7 @@ class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]
 
 
 @admin.register(Person)
-class PersonAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class PersonAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("id", "state", "created_at", "updated_at")
     search_fields = ("id__exact", "links__source_record__identifiers__value__exact")
     list_select_related = ("merged_into",)
@@ -78,13 +78,13 @@ class PersonAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
     show_full_result_count = False
     inlines = (LinkInline, EventInline)
 
-    @display(description="state", label={"current": "success", "merged": "warning"})  # type: ignore[untyped-decorator]
+    @display(description="state", label={"current": "success", "merged": "warning"})  # type: ignore[untyped-decorator]  # unfold ships no types
     def state(self, person: Person) -> str:
         return "merged" if person.merged_into_id else "current"
 
 
 @admin.register(SourceRecord)
-class SourceRecordAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class SourceRecordAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("id", "participant_id", "status", "created_at", "updated_at")
     list_filter = ("status",)
     search_fields = ("identifiers__value__exact", "participant_id__exact")
@@ -95,7 +95,7 @@ class SourceRecordAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(ReviewItem)
-class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("id", "kind", "status", "likelihood", "source_record", "person", "candidate", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("source_record", "person", "candidate")
@@ -106,17 +106,17 @@ class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
     )  # fmt: skip
     readonly_fields = fields
 
-    @display(description="probability", ordering="probability")  # type: ignore[untyped-decorator]
+    @display(description="probability", ordering="probability")  # type: ignore[untyped-decorator]  # unfold ships no types
     def likelihood(self, item: ReviewItem) -> str:
         return "" if item.probability is None else f"{item.probability:.1%}"
 
-    @display(description="weights (bits)")  # type: ignore[untyped-decorator]
+    @display(description="weights (bits)")  # type: ignore[untyped-decorator]  # unfold ships no types
     def field_weights(self, item: ReviewItem) -> str:
         return _weights(item.weights)
 
 
 @admin.register(IdentityEvent)
-class IdentityEventAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class IdentityEventAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("seq", "at", "kind", "person", "source_record", "actor")
     list_filter = ("kind",)
     list_select_related = ("person", "source_record")
@@ -126,7 +126,7 @@ class IdentityEventAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(MatchDecision)
-class MatchDecisionAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class MatchDecisionAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("id", "verdict", "record_a", "record_b", "reviewer", "decided_at", "withdrawn_at")
     list_filter = ("verdict",)
     list_select_related = ("record_a", "record_b")
@@ -134,14 +134,14 @@ class MatchDecisionAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(MatchModel)
-class MatchModelAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class MatchModelAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("version", "status", "created_at")
     ordering = ("-created_at", "pk")
     fields = ("version", "status", "statistics", "created_at")
 
 
 @admin.register(ImportRun)
-class ImportRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]
+class ImportRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = (
         "id",
         "participant_id",

@@ -41,7 +41,7 @@ class ReadOnly:
         return False
 
 
-class AgreementInline(ReadOnly, TabularInline):
+class AgreementInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Agreement
     fields = ("version", "status", "start", "end", "purposes", "obligations", "recorded_at", "recorded_by")
     readonly_fields = ("recorded_at",)
@@ -49,47 +49,47 @@ class AgreementInline(ReadOnly, TabularInline):
     tab = True
 
 
-class AuthorityInline(ReadOnly, TabularInline):
+class AuthorityInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = AssigningAuthority
     extra = 0
     tab = True
 
 
-class EndpointInline(ReadOnly, TabularInline):
+class EndpointInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Endpoint
     fields = ("kind", "url", "repository_unique_id")
     extra = 0
     tab = True
 
 
-class KeyInline(ReadOnly, TabularInline):
+class KeyInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = ClientKey
     fields = ("kid", "in_force", "not_before", "expires")
     readonly_fields = ("in_force",)
     extra = 0
     tab = True
 
-    @display(description="In force", boolean=True)
+    @display(description="In force", boolean=True)  # type: ignore[untyped-decorator]  # as above
     def in_force(self, key: ClientKey) -> bool:
         now = timezone.now()
         return (key.not_before is None or key.not_before <= now) and (key.expires is None or now < key.expires)
 
 
-class CertificateInline(ReadOnly, TabularInline):
+class CertificateInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Certificate
     fields = ("thumbprint", "not_before", "expires")
     extra = 0
     tab = True
 
 
-class FacilityInline(TabularInline):
+class FacilityInline(TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Facility
     fields = ("name", "oid", "address", "active")
     extra = 0
     tab = True
 
 
-class UserInline(ReadOnly, TabularInline):
+class UserInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Practitioner
     fields = ("user_id", "name", "role", "purposes")
     extra = 0
@@ -112,7 +112,7 @@ class HasStanding(admin.SimpleListFilter):
 
 
 @admin.register(Participant)
-class ParticipantAdmin(ModelAdmin):
+class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("id", "name", "type", "part_of", "jurisdiction", "standing", "takes_part")
     list_filter = (HasStanding, "type", "status", "jurisdiction")
     search_fields = ("id", "name", "organization_oid", "client_id", "home_community_id")
@@ -148,11 +148,11 @@ class ParticipantAdmin(ModelAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Participant | None = None) -> bool:
         return False
 
-    @display(description="Status", label=_BADGE, ordering="status")
+    @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, participant: Participant) -> str:
         return participant.status
 
-    @display(description="Takes part now", boolean=True)
+    @display(description="Takes part now", boolean=True)  # type: ignore[untyped-decorator]  # as above
     def takes_part(self, participant: Participant) -> bool:
         return bool(getattr(participant, "active_now", False))
 
@@ -177,19 +177,19 @@ class ParticipantAdmin(ModelAdmin):
 
 
 @admin.register(DirectoryChange)
-class DirectoryChangeAdmin(ReadOnly, ModelAdmin):
+class DirectoryChangeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("at", "participant_id", "change", "actor", "reason", "members")
     list_filter = ("kind",)
     search_fields = ("participant_id", "actor", "reason")
     list_per_page = 50
 
-    @display(
+    @display(  # type: ignore[untyped-decorator]  # as above
         description="Change",
         label={"created": "success", "updated": "info", "suspended": "warning", "reinstated": "success"},
     )
     def change(self, row: DirectoryChange) -> str:
         return row.kind
 
-    @display(description="What")
+    @display(description="What")  # type: ignore[untyped-decorator]  # as above
     def members(self, row: DirectoryChange) -> str:
         return ", ".join(sorted(row.changed))

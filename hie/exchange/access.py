@@ -29,11 +29,13 @@ from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
+from django.db import transaction
+
 from consent import break_glass, directives, engine, policies, proxies
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange.errors import AccessRefused, NotFound
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
     BreakGlassGrant,
@@ -482,13 +484,13 @@ def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mappin
             caller=caller,
             outcome=recorder.Outcome.REFUSED,
             person_id=person_id,
-            rule="G6",
+            rule="G5",
             reason="role-not-permitted",
             detail={"what": held.value} | dict(detail),
         )
-        for person_id in about or [None]
+        for person_id in (about or (None,))
     )
-    raise AccessRefused("G6", "role-not-permitted")
+    raise AccessRefused("G5", "role-not-permitted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

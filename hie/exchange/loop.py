@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -28,7 +29,7 @@ from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.remotes import Answer, Outcome, Question
-from hie.standards.facts import EndpointFacts
+from hie.standards.facts import EndpointFacts, Operation
 
 log = structlog.get_logger(__name__)
 
@@ -129,7 +130,7 @@ class FanOut:
             await asyncio.sleep(RENEW_S)
             targets = list(self._active)
             if targets:
-                await self._off_loop(lambda targets=targets: renew(targets))
+                await self._off_loop(partial(renew, targets))
 
     async def _ask(self, job: Job, session: aiohttp.ClientSession) -> None:
         try:
@@ -215,7 +216,7 @@ def _jobs(asked: Query, targets: list[QueryTarget], at: datetime) -> list[Job]:
     available = query.targets_available()
     recipients = sorted({target.participant_id for target in targets})
     try:
-        access.gate(caller, access.Operation.QUERY)
+        access.gate(caller, Operation.QUERY)
         answers = access.questions(caller, access.subject(asked.person_id), recipients)
     except AccessRefused:
         answers = {}

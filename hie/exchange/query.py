@@ -565,10 +565,10 @@ def changes(query_id: UUID, *, caller: Caller, after: int) -> tuple[list[StreamE
     QueryEvent.objects.bulk_create(told, ignore_conflicts=True)
     by_target = {item.id: item for item in current.targets}
     events: list[StreamEvent] = []
-    for event in query.events.filter(pk__gt=after).order_by("pk"):
-        data = _event_data(event, documents, by_target, current)
+    for row in query.events.filter(pk__gt=after).order_by("pk"):
+        data = _event_data(row, documents, by_target, current)
         if data is not None:
-            events.append(StreamEvent(id=event.pk, kind=event.kind, data=data))
+            events.append(StreamEvent(id=row.pk, kind=row.kind, data=data))
     # `done` closes the stream even when late answers came between it and the end.
     return events, current.status != "running"
 

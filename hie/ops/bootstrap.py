@@ -66,9 +66,9 @@ def install(target: Path, name: str, requirements: Path, checksum: str) -> bool:
     total = sum(1 for line in requirements.read_text().splitlines() if "==" in line and not line.startswith((" ", "#")))
     say(f"installing {total} locked packages from {requirements.name} (once; about half a minute) …")
     began = time.monotonic()
-    command = [target / "bin" / "python", "-I", "-m", "pip", "install", "--disable-pip-version-check"]
+    command = [str(target / "bin" / "python"), "-I", "-m", "pip", "install", "--disable-pip-version-check"]
     command += ["--no-input", "--no-deps", "--require-hashes", "--only-binary", ":all:", "--no-warn-script-location"]
-    command += ["--no-compile", "--progress-bar", "off", "-r", requirements]
+    command += ["--no-compile", "--progress-bar", "off", "-r", str(requirements)]
     tail: list[str] = []
     seen = 0
     with subprocess.Popen(

@@ -18,7 +18,11 @@ STEPS: list[tuple[str, list[str]]] = [
     ("types", [*PYTHON, "mypy"]),
     ("imports", [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]),
     ("settings", [*MANAGE, "check"]),
-    ("migrations", [*MANAGE, "makemigrations", "--check", "--dry-run"]),
+    # Compares models with migrations; that no database is there to be compared too is no fault.
+    (
+        "migrations",
+        [sys.executable, "-W", "ignore::RuntimeWarning", *MANAGE[1:], "makemigrations", "--check", "--dry-run"],
+    ),
 ]
 
 
@@ -32,7 +36,7 @@ def main(arguments: list[str]) -> int:
             file=sys.stderr,
         )
         return 2
-    env = {**os.environ, **child_environment({})}
+    env = {**os.environ, **child_environment({}), "HIE_DATABASE_POOL": "0"}
     failed = []
     for name, command in wanted:
         began = time.monotonic()

@@ -57,7 +57,6 @@ class Place:
             os.chown(path, self.user, self.user)
 
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        as_user = {"user": self.user, "group": self.user, "extra_groups": []} if self.user is not None else {}
         return subprocess.run(
             self.argv(program, *arguments),
             capture_output=True,
@@ -65,7 +64,9 @@ class Place:
             check=False,
             cwd="/",
             env=clean_environment(),
-            **as_user,  # type: ignore[call-overload]  # the three keywords are absent or all of their own type
+            user=self.user,
+            group=self.user,
+            extra_groups=None if self.user is None else [],
         )
 
 
@@ -112,12 +113,13 @@ def unnamed() -> Place:
 def may_use(candidate: Place) -> bool:
     """Whether the process, as it will run, may write into the folder that holds the cluster."""
     folder = candidate.cluster.parent if not candidate.cluster.exists() else candidate.cluster
-    as_user = {"user": candidate.user, "group": candidate.user, "extra_groups": []} if candidate.user else {}
     test = subprocess.run(
         [*candidate.prefix, "test", "-w", str(folder), "-a", "-x", str(folder)],
         check=False,
         cwd="/",
-        **as_user,  # type: ignore[call-overload]  # as above
+        user=candidate.user,
+        group=candidate.user,
+        extra_groups=None if candidate.user is None else [],
     )
     return test.returncode == 0
 

@@ -77,7 +77,9 @@ class Child:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 preexec_fn=lambda: end_with(parent, ending),
-                **({"user": self.user, "group": self.user, "extra_groups": []} if self.user is not None else {}),
+                user=self.user,
+                group=self.user,
+                extra_groups=None if self.user is None else [],
             )
 
     def check(self) -> None:

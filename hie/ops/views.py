@@ -43,7 +43,7 @@ def metrics(_request: HttpRequest) -> HttpResponse:
     registry: Any = PROCESS_REGISTRY
     if os.environ.get("PROMETHEUS_MULTIPROC_DIR"):
         registry = CollectorRegistry()
-        multiprocess.MultiProcessCollector(registry)
+        multiprocess.MultiProcessCollector(registry)  # type: ignore[no-untyped-call]  # the package annotates in part
     return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 

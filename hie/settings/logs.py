@@ -29,7 +29,7 @@ def exception_without_values(_logger: Any, _name: str, event: structlog.typing.E
     event["at"] = places(error.__traceback__)
     if _is_hub_error(error):
         event["message"] = str(error)
-    causes = []
+    causes: list[str] = []
     cause = error.__cause__ or error.__context__
     while cause is not None and len(causes) < 5:
         causes.append(f"{type(cause).__module__}.{type(cause).__qualname__}")

@@ -169,7 +169,7 @@ class DocumentFacts:
     encounter: str | None = None
     related: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
-    derived_from: tuple["DocumentFacts", ...] = ()
+    derived_from: tuple[DocumentFacts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

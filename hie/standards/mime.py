@@ -102,7 +102,12 @@ def looks_like_xml(head: bytes) -> bool:
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         text = head.replace(b"\x00", b"")[2:]
     text = text.removeprefix(b"\xef\xbb\xbf").lstrip()
-    return re.match(rb"<(\?[A-Za-z_:\x80-\xff]|!--|!DOCTYPE|[A-Za-z_:\x80-\xff][\w.:\x80-\xff-]*[\s/>])", text, re.IGNORECASE) is not None
+    return (
+        re.match(
+            rb"<(\?[A-Za-z_:\x80-\xff]|!--|!DOCTYPE|[A-Za-z_:\x80-\xff][\w.:\x80-\xff-]*[\s/>])", text, re.IGNORECASE
+        )
+        is not None
+    )
 
 
 def is_text(head: bytes) -> bool:

@@ -11,7 +11,7 @@ from hie.trust.models import UsedAssertion
 
 
 @admin.register(UsedAssertion)
-class UsedAssertionAdmin(ModelAdmin):
+class UsedAssertionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("digest", "expires_at")
     ordering = ("-expires_at",)
     list_per_page = 50

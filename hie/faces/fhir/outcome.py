@@ -173,7 +173,7 @@ def issues_of(error: HubError, path: ElementPath | None = None) -> list[Issue]:
     if parts and all(isinstance(part, HubError) for part in parts):
         return [issue for part in parts for issue in issues_of(part, path)]
     row = row_of(error)
-    told: Sequence[Any] = parts
+    told: Sequence[Any] = getattr(error, "problems", ())
     if told and all(hasattr(part, "element") and hasattr(part, "message") for part in told):
         # A directive's problems name element and reason, and are no refusals of their own.
         return [Issue(code=row.code, diagnostics=p.message, expression=p.element) for p in told]

@@ -33,10 +33,10 @@ class Subjects:
             self._add(path, "subject names no Patient of this server", "value", "XDSUnknownPatientId")
             return
         found: tuple[UUID, PatientNamed] | None = None
-        for name in names:
-            person = find.person_of(name, caller=self._caller)
-            if person is not None:
-                found = person, name
+        for each in names:
+            known = find.person_of(each, caller=self._caller)
+            if known is not None:
+                found = known, each
                 break
         if found is None:
             self._add(path, "no such patient", "not-found", "XDSUnknownPatientId")

@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 cursor.execute("SELECT pg_advisory_unlock(%s)", [LOCK])
         self.stdout.write(f"database: migrated in {time.monotonic() - began:.1f} s")
 
-    def progress(self, action: str, migration: Any = None, fake: bool = False) -> None:
+    def progress(self, action: str, migration: Any = None, fake: bool | None = False) -> None:
         if action == "apply_success":
             self.done += 1
             if self.done % 10 == 0 or self.done == self.total:

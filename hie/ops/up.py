@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import importlib.util
 import json
@@ -14,7 +15,6 @@ import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from hie import settings
 from hie.ops import datafolder, services
@@ -241,22 +241,13 @@ def introduce(context: Context) -> None:
     if sandbox:
         lines += [f"  everybody else and all keys: {context.data_dir}/sandbox.json"]
     print("\n".join(lines), flush=True)
-    print_example(sandbox)
     print(flush=True)
-
-
-def print_example(sandbox: dict[str, Any]) -> None:
-    """One exchange to try: a physician of one participant asks every community for a patient's documents."""
-    askers = [p for p in sandbox.get("participants", []) if p.get("users") and "TREAT" in p.get("purposes", [])]
-    patients = [p for p in sandbox.get("patients", []) if p.get("story") == "three-identifiers"]
-    if not askers or not patients:
-        return
-    lines = [
-        "",
-        f"  one exchange: {askers[0]['name']} asks every community for the documents of {patients[0]['name']}",
-        "    ./hub demo      tells it, and seven more steps, with real calls",
-    ]
-    print("\n".join(lines), flush=True)
+    if sandbox:
+        # One exchange, done now, for the newcomer to read; a hub that runs is not stopped by a peer that does not.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            path = str(Path(context.data_dir) / "sandbox.json")
+            subprocess.run(program("hie.ops.sandbox.worked", path), check=False, timeout=60)
+        print(flush=True)
 
 
 def with_services(command: list[str]) -> int:

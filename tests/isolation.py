@@ -1,4 +1,4 @@
-"""Tests that commit leave nothing behind: the log may be emptied between them, and caches forget.
+"""Tests that commit leave nothing behind: their rows go, what migrations seeded comes back, and caches forget.
 
 Loaded for every test by `conftest.py`.
 """
@@ -9,6 +9,13 @@ from collections.abc import Iterator
 
 import pytest
 from django.db import connection
+from django.test import TransactionTestCase
+
+KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"})
+"""Made by migrating and by nothing else."""
+
+_tables: list[str] = []
+_seeded: list[str] = []
 
 
 @pytest.fixture(scope="session")
@@ -21,6 +28,41 @@ def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
         for table, trigger in cursor.fetchall():
             cursor.execute(f'ALTER TABLE {table} DISABLE TRIGGER "{trigger}"')
             cursor.execute(f"GRANT TRUNCATE ON {table} TO CURRENT_USER")
+        _remember_seeds(cursor)
+    # Django's way empties every table one by one and makes all content types and permissions anew: over a second.
+    TransactionTestCase._fixture_teardown = _empty  # type: ignore[method-assign,assignment]  # for all tests
+
+
+def _remember_seeds(cursor: object) -> None:
+    """Keep what the migrations wrote in tables beside, to bring it back after a test that commits."""
+    execute, fetchall = cursor.execute, cursor.fetchall  # type: ignore[attr-defined]  # Django's cursor
+    execute("SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace ORDER BY 1")
+    _tables[:] = [name for (name,) in fetchall() if name not in KEPT]
+    _seeded[:] = _with_rows(cursor)
+    execute("DROP SCHEMA IF EXISTS seeds CASCADE")
+    execute("CREATE SCHEMA seeds")
+    for table in _seeded:
+        execute(f'CREATE TABLE seeds."{table}" AS TABLE public."{table}"')
+
+
+def _with_rows(cursor: object) -> list[str]:
+    """Tables that are not empty. One statement."""
+    asked = " UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM public.\"{name}\")" for name in _tables)
+    cursor.execute(asked)  # type: ignore[attr-defined]  # Django's cursor
+    return [name for (name,) in cursor.fetchall()]  # type: ignore[attr-defined]  # Django's cursor
+
+
+def _empty(_test: TransactionTestCase) -> None:
+    """Empty the tables that hold rows, and what refers to them, in one statement; bring the seeds back."""
+    with connection.cursor() as cursor:
+        filled = _with_rows(cursor)
+        if filled:
+            names = ", ".join(f'public."{name}"' for name in filled)
+            cursor.execute(f"TRUNCATE {names} CASCADE")
+        for table in _seeded:
+            # Emptied again: a trigger on a table just truncated may have written here.
+            cursor.execute(f'DELETE FROM public."{table}"')
+            cursor.execute(f'INSERT INTO public."{table}" TABLE seeds."{table}"')
 
 
 @pytest.fixture(autouse=True)

@@ -1,8 +1,11 @@
-"""Rows of trust: assertions already used."""
+"""Rows of trust: assertions already used, accounts of patients, failed sign-ins."""
 
 from __future__ import annotations
 
+import uuid
+
 from django.db import models
+from django.utils import timezone
 
 
 class UsedAssertion(models.Model):
@@ -18,6 +21,47 @@ class UsedAssertion(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["jti_digest"], name="trust_used_assertion_jti")]
         indexes = [models.Index(fields=["expires_at"], name="trust_used_assertion_expires")]
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class PatientAccount(models.Model):
+    """A patient's (or helper's) way into the portal.
+
+    Not a Django user: nothing of the administrators' side knows it, and no right can be given to it. It hangs on a
+    `PatientIdentifier`, so it follows merges. `totp_last` is the last time step a code was taken for: a code works once.
+    """
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    login = models.TextField(unique=True, help_text="As typed at sign-in, in lower case")
+    password = models.TextField(help_text="Hash, as Django's hashers write it")
+    name = models.TextField(help_text="As the portal greets, and as the log names a helper")
+    identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="accounts")
+    active = models.BooleanField(default=True)
+    language = models.CharField(max_length=8, blank=True)
+    totp_secret = models.TextField(blank=True, help_text="Base32; empty: no second factor")
+    totp_last = models.BigIntegerField(default=-1)
+    created_at = models.DateTimeField(default=timezone.now)
+    signed_in_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"account {self.id}"
+
+
+class SignInAttempts(models.Model):
+    """Failed sign-ins in a row under one login, whether or not there is such an account.
+
+    `login_digest` is SHA-256 over face and login: what was typed by mistake (a password) is kept nowhere.
+    """
+
+    login_digest = models.BinaryField(max_length=32, unique=True)
+    failures = models.PositiveIntegerField(default=0)
+    last_at = models.DateTimeField(default=timezone.now)
+    locked_until = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["last_at"], name="trust_sign_in_attempts_last")]
 
     def __str__(self) -> str:
         return str(self.pk)

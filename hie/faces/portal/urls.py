@@ -1,6 +1,23 @@
 """Paths below `/my/`."""
 
-from django.urls import URLPattern, URLResolver
+from django.urls import URLPattern, URLResolver, path, re_path
+
+from hie.faces.portal import documents, log, signing
+from hie.faces.portal.page import not_found
 
 app_name = "portal"
-urlpatterns: list[URLPattern | URLResolver] = []
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", log.show, name="log"),
+    path("sign-in", signing.sign_in, name="sign-in"),
+    path("sign-in/code", signing.code, name="code"),
+    path("sign-out", signing.sign_out, name="sign-out"),
+    path("person", signing.act_for, name="person"),
+    path("language", signing.language, name="language"),
+    path("log.csv", log.as_csv, name="csv"),
+    path("log.json", log.as_fhir, name="fhir"),
+    path("log/<uuid:event_id>", log.show_line, name="line"),
+    path("documents", documents.show, name="documents"),
+    path("documents/<uuid:entry_id>/file", documents.save, name="save"),
+    path("help", log.help_page, name="help"),
+    re_path(r"^(?P<path>.+)$", not_found),
+]

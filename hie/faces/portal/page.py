@@ -1,0 +1,181 @@
+"""What every page of the portal has: who reads it, its errors in plain words, and the policy its browser keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+from urllib.parse import urlencode
+
+import structlog
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import (
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseNotAllowed,
+    HttpResponseRedirect,
+)
+from django.middleware.csrf import CsrfViewMiddleware
+from django.shortcuts import render as django_render
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import gettext
+from django.views.decorators.csrf import csrf_exempt
+
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnavailable
+from hie.faces.portal import session
+from hie.faces.portal.session import Reader
+from hie.standards.errors import HubError
+from hie.trust.errors import NotAuthenticated, NotEntitled, TooManyRequests
+
+log = structlog.get_logger(__name__)
+
+POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+View = Callable[..., HttpResponseBase]
+STATUS: dict[type[HubError], int] = {
+    NotFound: 404,
+    AccessRefused: 403,
+    NotEntitled: 403,
+    NotAuthenticated: 403,
+    TooManyRequests: 429,
+    BadRequest: 400,
+    RemoteUnavailable: 503,
+}
+
+
+class _Csrf(CsrfViewMiddleware):
+    """Django's check, whose answer is the reason instead of Django's own page."""
+
+    def _reject(self, request: HttpRequest, reason: str) -> str:  # type: ignore[override]  # a reason, as REST framework does
+        return reason
+
+
+def page(*methods: str, signed_in: bool = True) -> Callable[[View], View]:
+    """Make a view a page: methods allowed, forgery refused, somebody signed in, errors in words, headers set.
+
+    A view of a signed-in page gets the `Reader` as its second argument.
+    """
+    allowed = methods or ("GET",)
+
+    def decorate(view: View) -> View:
+        @csrf_exempt
+        @wraps(view)
+        def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            return harden(_answer(request, view, allowed, signed_in, args, kwargs))
+
+        return shown
+
+    return decorate
+
+
+def _answer(
+    request: HttpRequest, view: View, allowed: tuple[str, ...], signed_in: bool, args: Any, kwargs: Any
+) -> HttpResponseBase:
+    if request.method == "HEAD":
+        allowed = (*allowed, "HEAD") if "GET" in allowed else allowed
+    if request.method not in allowed:
+        return _with_allow(error_page(request, 405), allowed)
+    check = _Csrf(lambda _: HttpResponse())
+    check.process_request(request)
+    if check.process_view(request, view, (), {}):
+        return error_page(request, 403, expired=True)
+    try:
+        if not signed_in:
+            return view(request, *args, **kwargs)
+        reader = session.reader(request)
+        if reader is None:
+            return HttpResponseRedirect(f"{reverse('portal:sign-in')}?{urlencode({'next': request.get_full_path()})}")
+        request.portal_reader = reader  # type: ignore[attr-defined]  # for the frame of error pages
+        return view(request, reader, *args, **kwargs)
+    except (HubError, Http404, PermissionDenied) as error:
+        return _refusal(request, error)
+    except Exception:
+        # The outer edge of this face: a number for the reader, the rest for the log.
+        log.exception("portal_failed", request_id=session.visit_of(request).request_id, view=view.__name__)
+        return error_page(request, 500)
+
+
+def _refusal(request: HttpRequest, error: Exception) -> HttpResponse:
+    if isinstance(error, Http404):
+        return error_page(request, 404)
+    if isinstance(error, PermissionDenied):
+        return error_page(request, 403)
+    status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 503)
+    answer = error_page(request, status)
+    if isinstance(error, TooManyRequests):
+        answer["Retry-After"] = str(error.retry_after_s)
+    return answer
+
+
+def error_page(request: HttpRequest, status: int, *, expired: bool = False) -> HttpResponse:
+    """A page that says what is wrong and what to do."""
+    words = {
+        400: (gettext("We could not read that"), gettext("Go back, look at what you typed, and try again.")),
+        403: (
+            gettext("You may not see this"),
+            gettext("If you think you should, call the office of your clinic or ours."),
+        ),
+        404: (gettext("There is nothing here"), gettext("The page may have moved, or the link may be old.")),
+        405: (gettext("That does not work here"), gettext("Go back to the log and start again from there.")),
+        429: (gettext("Too many tries"), gettext("Wait a minute, then try again.")),
+        500: (gettext("Something broke on our side"), gettext("Your data is safe. Try again in a few minutes.")),
+        503: (gettext("This does not work right now"), gettext("Your data is safe. Try again in a few minutes.")),
+    }
+    title, text = words[status]
+    if expired:
+        title = gettext("This page was open for too long")
+        text = gettext("Go back, load the page again, and send the form once more.")
+    context = {
+        "heading": title,
+        "text": text,
+        "reference": session.visit_of(request).request_id if status >= 500 else "",
+    }
+    reader: Reader | None = getattr(request, "portal_reader", None)
+    return render(request, "error.html", context, reader=reader, status=status)
+
+
+def not_found(request: HttpRequest, path: str = "") -> HttpResponseBase:
+    """Any other path below `/my/`."""
+    return harden(error_page(request, 404))
+
+
+def render(
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any] | None = None,
+    *,
+    reader: Reader | None = None,
+    status: int = 200,
+) -> HttpResponse:
+    """A template of the portal within its frame."""
+    language = (translation.get_language() or "en").split("-")[0]
+    frame = {
+        "hub_name": getattr(settings, "HUB_NAME", ""),
+        "language": language,
+        "direction": "rtl" if translation.get_language_bidi() else "ltr",
+        "languages": [(code, name) for code, name in settings.LANGUAGES],
+        "reader": reader,
+        "here": request.get_full_path() if request.method == "GET" else reverse("portal:log"),
+    }
+    return django_render(request, f"portal/{template}", {**frame, **(context or {})}, status=status)
+
+
+def harden(response: HttpResponseBase) -> HttpResponseBase:
+    """What a browser may do with a page: load our style, send our forms, keep nothing."""
+    response["Content-Security-Policy"] = POLICY
+    response["Cache-Control"] = "no-store"
+    response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+    response["Referrer-Policy"] = "same-origin"
+    response["X-Content-Type-Options"] = "nosniff"
+    response["X-Frame-Options"] = "DENY"
+    return response
+
+
+def _with_allow(response: HttpResponse, allowed: tuple[str, ...]) -> HttpResponse:
+    response["Allow"] = HttpResponseNotAllowed(allowed)["Allow"]
+    return response

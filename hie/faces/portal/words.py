@@ -1,0 +1,207 @@
+"""The sentences of the log on a page: translated, filled, names marked up. Nothing here decides what is shown.
+
+The English templates are those of `hie.exchange.access_log_lines` and `consent.explain`; for a
+helper they speak of "their" record. A translation has its own template under the same English one.
+
+Source: spec/consent.md 14.1, 15; words and rules of the user interface reference.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from django.utils.html import conditional_escape, format_html, strip_tags
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import gettext, ngettext, pgettext
+
+from consent import explain
+from hie.exchange import access_log_lines as log
+from hie.exchange.access_log import ActorKind, LogEntry, Seen
+from hie.faces.portal import dates
+
+# What is said otherwise to a helper, who reads about another person.
+THEIRS: dict[str, str] = {
+    "opened.one": "{who} opened their {kind} {why}.",
+    "opened.many": "{who} opened {count} of their documents {why}.",
+    "opened.withheld": "{who} opened one of their documents {why}.",
+    "looked-at.none": "{who} looked for documents about them {why}. There were none to show.",
+    "looked-at.one": "{who} looked at the entry of their {kind} {why}.",
+    "looked-at.many": "{who} looked at the list of {count} of their documents {why}.",
+    "looked-at.record": "{who} looked at their record {why}.",
+    "asked-for.documents": "{who} asked for their documents {why}. Nothing was shown.",
+    "asked-for.record": "{who} asked for their record {why}. Nothing was shown.",
+    "looked-up": "{who} looked them up {why}.",
+    "looked-up.refused": "{who} tried to look them up {why}. Nothing was shown.",
+    "sent.question": "{who} asked {recipient} about them {why}. Their name and date of birth were sent.",
+    "sent.withheld": "{who} wanted to ask {recipient} about them {why}. Nothing was sent.",
+    "sent.documents": "{who} sent {count} of their documents to {recipient} {why}.",
+    "sent.notice": "{who} sent a notice about them to {recipient} {why}.",
+    "added.documents": "{who} added documents to their record.",
+    "added.refused": "{who} tried to add to their record. It was not taken in.",
+    "added.person": "{who} added or updated their name and contact data.",
+    "added.choice": "{who} saved a choice about their record.",
+    "changed.choice": "{who} took back a choice about their record.",
+    "changed.record": "{who} changed their record: {what}.",
+    "declared": "{who} said that there is an emergency, to see more of their record.",
+    "staff": "{who} looked at their record: {what}.",
+    "automatic": "{who} worked on their record: {what}.",
+}
+THEIR_WHY: dict[str, str] = {"to treat you": "to treat them", "because you asked": "because they asked"}
+THEIR_RULES: dict[str, str] = {
+    "G6": "{o} did not say that it is treating them.",
+    "P1": "The care team asked to talk with them before this is shown. Ask {o}.",
+    "P2": "They can see their own record from the age of {n}.",
+    "P3": "They looked at this themselves.",
+    "P4": "{p} has no valid permission from them.",
+    "P5": "{p}'s access as a parent ended when they came of age.",
+    "P6": "This is kept between them and their care team.",
+    "P7": "They chose not to show this to {p}.",
+    "P8": "Their permission for {p} does not reach this document.",
+    "P9": "{p} saw this on their behalf.",
+    "C1": "{o} looked at its own record of them.",
+    "D1": "They refused emergency access, and the law here respects that.",
+    "D2": '{p} opened this in an emergency: "{reason}". It will be checked.',
+    "D4": "This needs their written agreement that names it; there is none.",
+    "D5": "This is very private and opens only if they name it.",
+    "F1": "Shown under the general rule of {jurisdiction}; they have made no other choice.",
+    "F3": "In {jurisdiction} nothing is shared until they agree; they have not.",
+}
+# What staff and machines worked on, in words of the log.
+WHAT: dict[str, str] = {
+    "identity": "name and contact data",
+    "documents": "list of documents",
+    "document": "list of documents",
+    "consents": "choices",
+    "consent": "choices",
+    "access-log": "access log",
+    "audit": "access log",
+    "queries": "questions to other places",
+}
+FOR_THE_PURPOSE = "for the purpose {code}"
+UNKNOWN_ROLE = "staff"
+
+
+def sentence(entry: LogEntry, *, helper: bool = False) -> SafeString:
+    """The line's sentence with names in bold, each in its own direction."""
+    template = (THEIRS.get(entry.sentence) if helper else None) or log.SENTENCES[entry.sentence]
+    if "{count}" in template:
+        count = int(entry.values["count"])
+        template = ngettext(template, template, count)
+    else:
+        template = gettext(template)
+    recipients = entry.values["recipient"].split(", ") if entry.values["recipient"] else []
+    filled = _fill(
+        template,
+        {
+            "who": who(entry),
+            "kind": _kind(entry),
+            "count": dates.digits(entry.values["count"]),
+            "why": why(entry, helper=helper),
+            "what": gettext(WHAT.get(entry.values["what"], entry.values["what"])),
+            "recipient": mark_safe(", ".join(_name(r) for r in recipients)) or gettext("another place"),  # noqa: S308
+        },
+    )
+    return mark_safe(_tidy(filled))  # noqa: S308  every value was escaped by _fill
+
+
+def plain(entry: LogEntry, *, helper: bool = False) -> str:
+    """The sentence as text."""
+    return strip_tags(sentence(entry, helper=helper))
+
+
+def who(entry: LogEntry) -> SafeString:
+    """The reader: name, role and place in one phrase."""
+    one = entry.who
+    key = str(one.kind)
+    if one.kind is ActorKind.PERSON and not one.role_words:
+        key = "person.no-role"
+    if one.kind is ActorKind.STAFF and one.name:
+        key = "staff.named"
+    template = gettext(log.WHO[key])
+    values = {
+        "name": _name(one.name or gettext("Someone")),
+        "role": gettext(one.role_words or UNKNOWN_ROLE),
+        "organization": _name(one.organization or gettext("the exchange")),
+    }
+    filled = _fill(template, values)
+    return format_html("<b>{}</b>", filled) if "<b>" not in filled else filled
+
+
+def why(entry: LogEntry, *, helper: bool = False) -> str:
+    """The purpose in words; "" where none was needed."""
+    words = entry.purpose_words
+    if not words:
+        return ""
+    if words == FOR_THE_PURPOSE.format(code=entry.purpose):
+        return gettext(FOR_THE_PURPOSE).format(code=entry.purpose)
+    return gettext(THEIR_WHY.get(words, words) if helper else words)
+
+
+def rule(entry: LogEntry, *, helper: bool = False) -> str:
+    """The second sentence, the rule's own; "" when no rule decided."""
+    if entry.rule is None:
+        return ""
+    key = entry.rule.rule
+    template = (THEIR_RULES.get(key) if helper else None) or explain.template(key, explain.Audience.PATIENT)
+    params: dict[str, str] = {name: str(value) for name, value in entry.rule.params.items()}
+    params["w"] = gettext(explain.purpose_words(entry.purpose))
+    if params.get("choice_on"):
+        made = gettext("their choice of {date}") if helper else gettext("your choice of {date}")
+        params["c"] = made.format(date=dates.fhir_date(params["choice_on"]))
+    else:
+        params["c"] = gettext("their choice") if helper else gettext("your choice")
+    # What stands in for a name that is not known, in the reader's language.
+    params["p"] = params.get("p") or gettext("This person")
+    params["o"] = params.get("o") or gettext("The organization")
+    params["o2"] = params.get("o2") or gettext("the organization that holds it")
+    params["jurisdiction"] = params.get("jurisdiction") or gettext("this place")
+    return explain.fill(gettext(template), params)
+
+
+def badge(entry: LogEntry, *, helper: bool = False) -> str:
+    """The word of the line's state; "" when the verb says it."""
+    words = {
+        Seen.REFUSED: pgettext("result", "Refused"),
+        Seen.EMERGENCY: pgettext("result", "Emergency access"),
+        Seen.PARTLY: pgettext("result", "Partly shown"),
+    }
+    if entry.seen in words:
+        return words[entry.seen]
+    return {
+        ActorKind.SYSTEM: gettext("Automatic"),
+        ActorKind.YOU: gettext("You"),
+        ActorKind.HELPER: gettext("A helper") if helper else gettext("Your helper"),
+        ActorKind.PATIENT: gettext("Their own look"),
+    }.get(entry.who.kind, "")
+
+
+def shape(entry: LogEntry) -> str:
+    """The sign of the line: seen, partly, refused, emergency, system, self."""
+    if entry.seen is not Seen.SEEN:
+        return str(entry.seen)
+    if entry.who.kind is ActorKind.SYSTEM:
+        return "system"
+    return "self" if entry.who.kind in {ActorKind.YOU, ActorKind.HELPER, ActorKind.PATIENT} else "seen"
+
+
+def _kind(entry: LogEntry) -> SafeString:
+    kind = entry.values["kind"]
+    return format_html("{}", gettext(kind)) if kind == "documents" else format_html("<bdi>{}</bdi>", kind)
+
+
+def _name(name: str) -> SafeString:
+    return format_html("<b><bdi>{}</bdi></b>", name)
+
+
+def _fill(template: str, values: Mapping[str, object]) -> SafeString:
+    """`format_html` for templates of our own and of translators: the literal text is escaped too."""
+    parts: list[str] = []
+    for n, part in enumerate(re.split(r"\{(\w+)\}", template)):
+        parts.append(str(conditional_escape(values[part] if n % 2 else part)))
+    return mark_safe("".join(parts))  # noqa: S308  every part was escaped
+
+
+def _tidy(text: str) -> str:
+    """No blank before a full stop or comma, where a reason was not needed."""
+    return re.sub(r"\s+([.,،。])", r"\1", " ".join(text.split()))

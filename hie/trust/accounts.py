@@ -1,0 +1,266 @@
+"""Accounts of patients and of the exchange's own staff: passwords, second factor, lock-out.
+
+A patient's account is no Django user; staff are, with one group a role. Who a patient is
+is for `hie.exchange.accounts`: here an account ends at the row of an identifier.
+
+Source: issue 2, "People"; NIST SP 800-63B 5.2.2 (guessing), RFC 6238 (codes that change with time).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import time
+import uuid
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.utils import timezone
+from django.utils.crypto import salted_hmac
+from django_otp.oath import TOTP
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from hie.trust import limits
+from hie.trust.errors import NotAuthenticated, TooManyRequests
+from hie.trust.models import PatientAccount, SignInAttempts
+
+STAFF_ROLES = ("administrator", "steward", "privacy-officer", "onboarding", "auditor", "operator")
+FREE_FAILURES = 5
+FIRST_LOCK = timedelta(minutes=1)
+LONGEST_LOCK = timedelta(hours=1)
+FORGOTTEN_AFTER = timedelta(days=1)
+_STEP_S = 30
+# So that signing in to no account takes as long as to one; made on first use with the configured hasher.
+_nobody_hash: list[str] = []
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountFacts:
+    """An account as others see it. `stamp` changes with the password: a session that carries another one has ended."""
+
+    id: str
+    login: str
+    name: str
+    identifier_pk: int
+    stamp: str
+    language: str = ""
+    second_factor: bool = False
+    signed_in_at: datetime | None = None
+
+
+def check_first(login: str, password: str, *, network_address: str) -> AccountFacts:
+    """The account with this login and password; the second factor, if it has one, is still to be asked.
+
+    Raises:
+        TooManyRequests: too many failures under this login or from this address; nothing was tried.
+        NotAuthenticated: login or password is wrong, or the account is closed: one answer for all three.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    login = _normal(login)
+    digest = _digest(login)
+    _count(digest)
+    row = PatientAccount.objects.filter(login=login, active=True).first()
+    if not _password_fits(row, password):
+        raise NotAuthenticated("wrong login or password")
+    assert row is not None
+    if not row.totp_secret:
+        _forget(digest)
+    return _facts(row)
+
+
+def check_second(account_id: str, code: str, *, network_address: str) -> AccountFacts:
+    """The account, when the six digits are those of its secret now (one step to either side) and were not used before.
+
+    Raises:
+        TooManyRequests, NotAuthenticated: as `check_first`.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    row = PatientAccount.objects.filter(pk=account_id, active=True).exclude(totp_secret="").first()
+    if row is None:
+        raise NotAuthenticated("no such account")
+    digest = _digest(row.login)
+    _count(digest)
+    step = _step_of(row.totp_secret, code)
+    # One statement decides: of two requests with the same code, one finds the step already taken.
+    if step is None or not PatientAccount.objects.filter(pk=row.pk, totp_last__lt=step).update(totp_last=step):
+        raise NotAuthenticated("wrong code")
+    _forget(digest)
+    return _facts(row)
+
+
+def signed_in(account_id: str) -> None:
+    """Note the time of a completed sign-in."""
+    PatientAccount.objects.filter(pk=account_id).update(signed_in_at=timezone.now())
+
+
+def account(account_id: str, stamp: str) -> AccountFacts | None:
+    """The account a session speaks of; None when it was closed or its password changed since; one statement."""
+    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+    if row is None or not hmac.compare_digest(_stamp(row), stamp):
+        return None
+    return _facts(row)
+
+
+def set_language(account_id: str, language: str) -> None:
+    """Remember the language the account's owner reads."""
+    PatientAccount.objects.filter(pk=account_id).update(language=language)
+
+
+def open_account(
+    *, login: str, password: str, name: str, identifier_pk: int, totp_secret: str | None = None
+) -> tuple[AccountFacts, bool]:
+    """Create or update the account with this login; whether anything changed is the second value.
+
+    Raises:
+        ValueError: an empty login or password, or a secret that is not base32.
+    """
+    login = _normal(login)
+    if not login or not password:
+        raise ValueError("login and password are needed")
+    secret = _secret(totp_secret)
+    with transaction.atomic():
+        row = PatientAccount.objects.select_for_update().filter(login=login).first()
+        before = row and (row.name, row.identifier_id, row.totp_secret, row.active)
+        after = (name, identifier_pk, secret, True)
+        changed = before != after
+        if row is None:
+            row = PatientAccount(login=login)
+        row.name, row.identifier_id, row.totp_secret, row.active = after
+        if not row.password or not check_password(password, row.password):
+            row.password = make_password(password)
+            changed = True
+        if changed:
+            row.save()
+    return _facts(row), changed
+
+
+def open_staff(*, username: str, password: str, roles: Collection[str], totp_secret: str | None = None) -> bool:
+    """Create or update a member of staff with a group for each role; whether anything changed.
+
+    Raises:
+        ValueError: an unknown role, none at all, or an empty name or password.
+    """
+    unknown = sorted(set(roles) - set(STAFF_ROLES))
+    if unknown or not roles:
+        raise ValueError(f"unknown role {unknown[0]!r}" if unknown else "at least one role is needed")
+    if not username or not password:
+        raise ValueError("username and password are needed")
+    secret = _secret(totp_secret)
+    model: Any = get_user_model()
+    with transaction.atomic():
+        user, created = model.objects.get_or_create(username=username)
+        groups = [Group.objects.get_or_create(name=role)[0] for role in sorted(set(roles))]
+        wanted = (True, "administrator" in roles, True)
+        changed = created or (user.is_staff, user.is_superuser, user.is_active) != wanted
+        user.is_staff, user.is_superuser, user.is_active = wanted
+        if created or not check_password(password, user.password):
+            user.set_password(password)
+            changed = True
+        if changed:
+            user.save()
+        if {group.pk for group in groups} != set(user.groups.values_list("pk", flat=True)):
+            user.groups.set(groups)
+            changed = True
+        changed |= _set_device(user, secret)
+    return changed
+
+
+def _set_device(user: Any, secret: str) -> bool:
+    devices = TOTPDevice.objects.filter(user=user)
+    if not secret:
+        return bool(devices.delete()[0])
+    key = base64.b32decode(secret).hex()
+    if [device.key for device in devices] == [key]:
+        return False
+    devices.delete()
+    TOTPDevice.objects.create(user=user, name="app", key=key, confirmed=True)
+    return True
+
+
+def _count(digest: bytes) -> None:
+    """Count this attempt as a failure before it is tried, so that many at once are counted too.
+
+    Raises:
+        TooManyRequests: locked; the attempt is not tried.
+    """
+    now = timezone.now()
+    SignInAttempts.objects.filter(last_at__lt=now - FORGOTTEN_AFTER).delete()
+    with transaction.atomic():
+        row, _ = SignInAttempts.objects.select_for_update().get_or_create(login_digest=digest)
+        if row.locked_until and row.locked_until > now:
+            raise TooManyRequests(max(1, round((row.locked_until - now).total_seconds())), reason="sign-in")
+        row.failures, row.last_at = row.failures + 1, now
+        if row.failures >= FREE_FAILURES:
+            row.locked_until = now + min(LONGEST_LOCK, FIRST_LOCK * 2 ** min(row.failures - FREE_FAILURES, 10))
+        row.save()
+
+
+def _forget(digest: bytes) -> None:
+    SignInAttempts.objects.filter(login_digest=digest).delete()
+
+
+def _password_fits(row: PatientAccount | None, password: str) -> bool:
+    if row is not None:
+        return check_password(password, row.password)
+    if not _nobody_hash:
+        _nobody_hash.append(make_password(uuid.uuid4().hex))
+    check_password(password, _nobody_hash[0])
+    return False
+
+
+def _step_of(secret: str, code: str) -> int | None:
+    digits = "".join(code.split())
+    if not (digits.isascii() and digits.isdigit() and len(digits) == 6):
+        return None
+    now = int(time.time()) // _STEP_S
+    for step in (now, now - 1, now + 1):
+        totp = TOTP(base64.b32decode(secret), step=_STEP_S)
+        totp.time = step * _STEP_S
+        if hmac.compare_digest(f"{totp.token():06d}", digits):
+            return step
+    return None
+
+
+def _secret(text: str | None) -> str:
+    if not text:
+        return ""
+    secret = "".join(text.upper().split())
+    secret += "=" * (-len(secret) % 8)
+    try:
+        base64.b32decode(secret)
+    except binascii.Error as error:
+        raise ValueError("totp_secret is not base32") from error
+    return secret
+
+
+def _normal(login: str) -> str:
+    return login.strip().casefold()
+
+
+def _digest(login: str) -> bytes:
+    return hashlib.sha256(f"portal\0{login}".encode()).digest()
+
+
+def _stamp(row: PatientAccount) -> str:
+    return salted_hmac("hie.trust.accounts", f"{row.password}{row.totp_secret}", algorithm="sha256").hexdigest()
+
+
+def _facts(row: PatientAccount) -> AccountFacts:
+    return AccountFacts(
+        id=str(row.pk),
+        login=row.login,
+        name=row.name,
+        identifier_pk=row.identifier_id,
+        stamp=_stamp(row),
+        language=row.language,
+        second_factor=bool(row.totp_secret),
+        signed_in_at=row.signed_in_at,
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import Exists, F, OuterRef, Value
+from django.db.models.functions import Least
 
 from hie.audit import recorder
 from hie.directory import queries as directory
@@ -31,7 +34,8 @@ from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation
 LIFE = timedelta(hours=24)
 """How long a late answer may still come, and the list be read."""
 
-FINAL = ("answered", "nothing", "refused", "late", "down", "error")
+WAIT_POLL_S = 0.04
+SETTLE_TURNS = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -342,26 +346,53 @@ def settle(query: Query, *, at: datetime) -> Query:
         return query
     if query.status != Query.Status.RUNNING:
         return query
-    if at >= query.deadline_at:
-        query.targets.filter(status=QueryTarget.Status.PENDING, withheld=False).update(
-            status=QueryTarget.Status.LATE, message="No answer by the deadline."
+    with transaction.atomic():
+        # Lock in one order, here and where answers are stored: the query, then its targets.
+        Query.objects.select_for_update().filter(pk=query.pk).first()
+        if at >= query.deadline_at:
+            query.targets.filter(status=QueryTarget.Status.PENDING, withheld=False).update(
+                status=QueryTarget.Status.LATE, message="No answer by the deadline."
+            )
+        query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__lte=at).update(
+            status=QueryTarget.Status.NOTHING
         )
-    query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__lte=at).update(
-        status=QueryTarget.Status.NOTHING
-    )
-    if not query.targets.filter(status=QueryTarget.Status.PENDING).exists():
-        done = min(at, query.deadline_at)
-        Query.objects.filter(pk=query.pk, status=Query.Status.RUNNING).update(
-            status=Query.Status.COMPLETE, completed_at=done
-        )
-        query.status, query.completed_at = Query.Status.COMPLETE, done
+        complete([query.pk], at=at)
+    query.refresh_from_db(fields=["status", "completed_at"])
     return query
 
 
+def complete(query_ids: Sequence[UUID], *, at: datetime) -> None:
+    """Mark those of these running queries complete in which nothing is pending any more; one statement."""
+    pending = QueryTarget.objects.filter(query=OuterRef("pk"), status=QueryTarget.Status.PENDING)
+    Query.objects.filter(~Exists(pending), pk__in=list(query_ids), status=Query.Status.RUNNING).update(
+        status=Query.Status.COMPLETE, completed_at=Least(Value(at), F("deadline_at"))
+    )
+
+
 def is_finished(query_id: UUID) -> bool:
-    """Whether nothing more is awaited; settles the rows first. Cheap enough to poll."""
+    """Whether nothing more is awaited; settles the rows first."""
     query = Query.objects.get(pk=query_id)
     return bool(settle(query, at=datetime.now(UTC)).status != Query.Status.RUNNING)
+
+
+def wait(query_id: UUID, *, until_s: float) -> None:
+    """Hold until the query is complete, or for `until_s` seconds; holds no transaction meanwhile.
+
+    Whoever stores an answer also completes its query, so most of the time only its status is read; the clock's
+    part (deadline, withheld targets) is settled now and then.
+    """
+    query = Query.objects.get(pk=query_id)
+    end = time.monotonic() + until_s
+    turn = 0
+    while time.monotonic() < end:
+        at = datetime.now(UTC)
+        if turn % SETTLE_TURNS == 0 or at >= query.deadline_at:
+            if settle(query, at=at).status != Query.Status.RUNNING:
+                return
+        elif Query.objects.filter(pk=query_id).values_list("status", flat=True).get() != Query.Status.RUNNING:
+            return
+        turn += 1
+        time.sleep(min(WAIT_POLL_S, max(0.0, end - time.monotonic())))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -29,7 +29,6 @@ from hie.standards.facts import Caller
 from hie.trust import limits, tokens
 
 MAX_WAIT_S = 30.0
-POLL_S = 0.05
 STREAM_POLL_S = 0.25
 KEEP_ALIVE_S = 15.0
 
@@ -82,7 +81,7 @@ class Queries(CallerView):
                 caller=caller,
                 nudge=tasks.nudge,
             )
-        _wait(asked.id, _preferred_wait(request))
+        query.wait(asked.id, until_s=_preferred_wait(request))
         current = query.view(asked.id, caller=caller)
         response = Response(as_json(current), status=202 if current.status == "running" else 200)
         response["Location"] = f"{settings.BASE_URL}/api/queries/{asked.id}"
@@ -97,7 +96,7 @@ class OneQuery(CallerView):
         """The list as it may be shown now."""
         caller = caller_of(request)
         query.owned(query_id, caller)
-        _wait(query_id, _seconds(request.query_params.get("wait"), element="wait"))
+        query.wait(query_id, until_s=_seconds(request.query_params.get("wait"), element="wait"))
         with limits.admit(caller):
             return Response(as_json(query.view(query_id, caller=caller)))
 
@@ -168,13 +167,6 @@ def _person(named: dict[str, Any], caller: Caller) -> UUID | None:
         return find.person_of(find.PatientNamed(id=named["reference"].removeprefix("Patient/")), caller=caller)
     identifier = named["identifier"]
     return find.person_of(find.PatientNamed(system=identifier["system"], value=identifier["value"]), caller=caller)
-
-
-def _wait(query_id: UUID, seconds: float) -> None:
-    """Hold the answer until the query is complete, or the time is over; polls rows, holds no transaction."""
-    until = time.monotonic() + seconds
-    while seconds and not query.is_finished(query_id) and time.monotonic() < until:
-        time.sleep(POLL_S)
 
 
 def _preferred_wait(request: Request) -> float:

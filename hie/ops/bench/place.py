@@ -102,8 +102,9 @@ def running() -> Iterator[Place]:
             "HIE_PORT": str(port),
             "HIE_MLLP_PORT": str(mllp),
             # The limits protect a hub from its participants; here they would measure themselves.
-            "HIE_LIMIT_RATE_PER_S": "1000000",
-            "HIE_LIMIT_CONCURRENCY": "10000",
+            "HIE_RATE_PER_S": "1000000",
+            "HIE_BURST": "1000000",
+            "HIE_CONCURRENCY": "10000",
         }
         with open(folder / "hub.log", "wb") as out:
             process = subprocess.Popen(
@@ -136,13 +137,19 @@ def _wait(place: Place) -> None:
         time.sleep(0.2)
 
 
+_given: set[int] = set()
+
+
 def free_port() -> int:
-    """A port nobody listens on now, below those that outgoing connections take."""
+    """A port nobody listens on now and not given before, below those that outgoing connections take."""
     for port in range(21000, 32000, 7):
+        if port in _given:
+            continue
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
                 with contextlib.suppress(OSError), socket.socket() as bound:
                     bound.bind(("127.0.0.1", port))
+                    _given.add(port)
                     return port
     raise RuntimeError("no free port")
 

@@ -30,6 +30,11 @@ def day(moment: date) -> str:
     return digits(formats.date_format(moment, gettext("j F Y")))
 
 
+def short_day(moment: date) -> str:
+    """19 Nov."""
+    return digits(formats.date_format(moment, "j M"))
+
+
 def weekday(moment: date) -> str:
     """Thursday."""
     return formats.date_format(moment, "l")

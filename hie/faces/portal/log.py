@@ -119,7 +119,7 @@ def show_line(request: HttpRequest, reader: Reader, event_id: str) -> HttpRespon
         "entry": entry,
         "day": dates.day(entry.at.astimezone(zone).date()),
         "why": words.why(entry, helper=helper),
-        "who_words": words.who(entry),
+        "who_words": words.who_plain(entry),
         "items": [_look(item, zone) for item in entry.items],
         "keepers": sorted({item.custodian for item in entry.items if item.custodian}),
         "detail": [*detail, *((gettext("Event"), one) for one in entry.event_ids[:20])],
@@ -263,7 +263,7 @@ def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = F
         badge=words.badge(entry, helper=helper),
         sentence=words.sentence(entry, helper=helper),
         reasons=[reason for reason in reasons if reason],
-        clock=f"{_short_day(entry, zone)}, {clock}" if with_day else clock,
+        clock=f"{dates.short_day(entry.at.astimezone(zone).date())}, {clock}" if with_day else clock,
         at=at.replace("+00:00", "Z"),
         new=new,
         address=f"{address}?{urlencode({'at': at, 'span': int(span)})}",
@@ -273,10 +273,6 @@ def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = F
         looks=looks if len(looks) > 1 else (),
         looks_label=ngettext("Show the {n} look", "Show the {n} looks", len(looks)).format(n=dates.digits(len(looks))),
     )
-
-
-def _short_day(entry: LogEntry, zone: ZoneInfo) -> str:
-    return dates.day(entry.at.astimezone(zone).date())
 
 
 def _look(item: Item, zone: ZoneInfo) -> Look:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext, ngettext, pgettext
 
 from consent import explain
 from hie.exchange import access_log_lines as log
-from hie.exchange.access_log import ActorKind, LogEntry, Seen
+from hie.exchange.access_log import ActorKind, LogEntry, Part, Seen
 from hie.faces.portal import dates
 
 # What is said otherwise to a helper, who reads about another person.
@@ -77,6 +77,21 @@ WHAT: dict[str, str] = {
     "access-log": "access log",
     "audit": "access log",
     "queries": "questions to other places",
+    "identity link": "which records belong together",
+    "identity unlink": "which records belong together",
+    "identity merge": "which records belong together",
+    "identity unmerge": "which records belong together",
+    "identity review": "which records belong together",
+    "patient removed": "a record was taken out",
+    "relabel": "privacy marks of a document",
+    "ITI 57": "facts about a document",
+    "ITI 92": "facts about a document",
+    "ITI 62": "documents were taken out",
+    "ITI 86": "documents were taken out",
+    "proxy changed": "helpers",
+    "concern": "a concern",
+    "break glass reviewed": "the check of an emergency look",
+    "transfer broken": "sending was broken off",
 }
 FOR_THE_PURPOSE = "for the purpose {code}"
 UNKNOWN_ROLE = "staff"
@@ -128,10 +143,16 @@ def who(entry: LogEntry) -> SafeString:
     return format_html("<b>{}</b>", filled) if "<b>" not in filled else filled
 
 
+def who_plain(entry: LogEntry) -> str:
+    """The reader as text that can stand alone."""
+    return strip_tags(who(entry)).rstrip(",،")
+
+
 def why(entry: LogEntry, *, helper: bool = False) -> str:
     """The purpose in words; "" where none was needed."""
     words = entry.purpose_words
-    if not words:
+    # Own looks and those of helpers are at one's own wish by nature.
+    if not words or (entry.part is Part.OWN and log.PURPOSE_WORDS["PATRQT"] == words):
         return ""
     if words == FOR_THE_PURPOSE.format(code=entry.purpose):
         return gettext(FOR_THE_PURPOSE).format(code=entry.purpose)
@@ -140,6 +161,8 @@ def why(entry: LogEntry, *, helper: bool = False) -> str:
 
 def rule(entry: LogEntry, *, helper: bool = False) -> str:
     """The second sentence, the rule's own; "" when no rule decided."""
+    if helper and entry.who.kind is ActorKind.YOU:
+        return gettext("They see this line too.")
     if entry.rule is None:
         return ""
     key = entry.rule.rule
@@ -152,6 +175,7 @@ def rule(entry: LogEntry, *, helper: bool = False) -> str:
     else:
         params["c"] = gettext("their choice") if helper else gettext("your choice")
     # What stands in for a name that is not known, in the reader's language.
+    params["reason"] = params.get("reason", "").rstrip(".")
     params["p"] = params.get("p") or gettext("This person")
     params["o"] = params.get("o") or gettext("The organization")
     params["o2"] = params.get("o2") or gettext("the organization that holds it")

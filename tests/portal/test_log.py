@@ -49,7 +49,7 @@ def test_the_log_says_who_where_what_why_and_under_which_rule(alice: str) -> Non
         "Passed on by The Hospital. It carried the request. It did not read your record.",
         "Refused The Hospital asked for your documents to decide on a payment. Nothing was shown. Refused because of your choice.",
         "Emergency access Dr. Tomas Varga, doctor at The Clinic, opened 2 of your documents in an emergency.",
-        'Dr. Tomas Varga opened this in an emergency: "Found at home, could not speak.". It will be checked, and you can object.',
+        'Dr. Tomas Varga opened this in an emergency: "Found at home, could not speak". It will be checked, and you can object.',
         "Partly shown Lin Mei-Hua (林美華), pharmacist at",
         "Part of it was held back.",
         "looked you up to treat you.",

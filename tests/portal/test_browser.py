@@ -1,0 +1,196 @@
+"""The portal in Chromium: accessible, quiet, and usable at every width, in light and dark, by keyboard."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pytest_django.live_server_helper import LiveServer
+
+from consent import policies
+from tests.portal.conftest import PASSWORD, busy_log, world
+
+playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
+
+CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), "")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
+    pytest.mark.django_db(transaction=True),
+]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+SCREENS = os.environ.get("HIE_SCREENS", "")
+STATES = [(1280, "light", 100), (320, "dark", 200), (1280, "dark", 200), (390, "dark", 100), (320, "light", 100)]
+
+
+@dataclass
+class Browsing:
+    """A page with what it said and asked for beside itself."""
+
+    page: Any
+    server: str
+    noise: list[str] = field(default_factory=list)
+
+    def open(self, path: str) -> None:
+        """Go to a path and wait for it."""
+        self.page.goto(self.server + path, wait_until="load")
+
+    def sign_in(self, login: str = "alice") -> None:
+        """Sign in as somebody would."""
+        self.open("/my/sign-in")
+        self.page.fill("#login", login)
+        self.page.fill("#password", PASSWORD)
+        self.page.click("main button[type=submit]")
+        self.page.wait_for_url("**/my/")
+
+    def hold(self, name: str, *, fully: bool = False) -> None:
+        """No violation, no sideways scrolling; `fully`: in every width, text size and theme, else at both extremes."""
+        for width, theme, percent in STATES if fully or SCREENS else STATES[:2]:
+            self.page.set_viewport_size({"width": width, "height": 900})
+            self.page.emulate_media(color_scheme=theme)
+            self.page.evaluate("p => { document.documentElement.style.fontSize = p + '%' }", percent)
+            where = f"{name} at {width} px, {theme}, {percent} %"
+            results = axe_api.Axe().run(self.page)
+            assert results.violations_count == 0, f"{where}: {results.generate_report()}"
+            overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+            assert overflow <= 0, f"{where}: {overflow} px too wide"
+            if SCREENS:
+                self.page.screenshot(path=f"{SCREENS}/{name}-{width}-{theme}-{percent}.png", full_page=True)
+        self.page.evaluate("document.documentElement.style.fontSize = ''")
+
+
+@pytest.fixture(scope="session")
+def chromium() -> Iterator[Any]:
+    """One browser for all pages."""
+    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs in this thread
+    with playwright_api.sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def browsing(chromium: Any, live_server: LiveServer, transactional_db: None) -> Iterator[Browsing]:
+    """A fresh visitor; leaving checks that the page was silent and asked nobody else."""
+    context = chromium.new_context(bypass_csp=False, locale="en-GB", reduced_motion="reduce")
+    page = context.new_page()
+    held = Browsing(page, str(live_server))
+    page.on("console", lambda message: held.noise.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: held.noise.append(f"error: {error}"))
+    page.on(
+        "request",
+        lambda request: None if request.url.startswith(held.server) else held.noise.append(f"request: {request.url}"),
+    )
+    yield held
+    context.close()
+    policies.forget()
+    assert [line for line in held.noise if "axe" not in line] == []
+
+
+def test_every_page_is_accessible_quiet_and_fits(browsing: Browsing) -> None:
+    alice = world()
+    browsing.open("/my/sign-in")
+    browsing.hold("sign-in")
+    browsing.page.fill("#login", "alice")
+    browsing.page.fill("#password", "wrong")
+    browsing.page.click("main button[type=submit]")
+    assert browsing.page.title().startswith("Error: ")
+    browsing.hold("sign-in-error")
+    browsing.sign_in()
+    browsing.hold("log-empty")
+    busy_log(alice)
+    browsing.open("/my/")
+    for summary in browsing.page.query_selector_all("main summary"):
+        if summary.is_visible():
+            summary.click()
+    browsing.hold("log", fully=True)
+    browsing.open("/my/?text=nothing+like+this&why=HRESCH")
+    browsing.hold("log-no-result")
+    browsing.open("/my/?result=emergency")
+    browsing.page.click("text=See details")
+    browsing.page.click("text=Technical details")
+    browsing.hold("line")
+    browsing.open("/my/documents")
+    browsing.hold("documents")
+    browsing.open("/my/help")
+    browsing.hold("help")
+
+
+def test_a_helper_and_other_languages_are_accessible_too(browsing: Browsing) -> None:
+    alice = world()
+    busy_log(alice)
+    browsing.sign_in("sam")
+    browsing.page.click("summary:has-text('Sam Delgado')")
+    browsing.hold("switch")
+    browsing.page.click("button:has-text('Rosa Delgado')")
+    assert "Rosa Delgado" in browsing.page.text_content("h1")
+    browsing.hold("helper")
+    for language in ("es", "ar"):
+        browsing.page.set_viewport_size({"width": 1280, "height": 900})
+        browsing.page.click(f"button[lang={language}]")
+        browsing.hold(f"helper-{language}")
+
+
+def test_the_keyboard_alone_signs_in_reads_and_signs_out(browsing: Browsing) -> None:
+    busy_log(world())
+    page = browsing.page
+    browsing.open("/my/sign-in")
+    press = page.keyboard.press
+    press("Tab")
+    assert page.evaluate("document.activeElement.className") == "skip"
+    press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+    press("Tab")
+    page.keyboard.type("alice")
+    press("Tab")
+    page.keyboard.type(PASSWORD)
+    press("Enter")
+    page.wait_for_url("**/my/")
+    stops: list[str] = []
+    for _ in range(80):
+        press("Tab")
+        seen = page.evaluate(
+            "(() => { const e = document.activeElement, r = e.getBoundingClientRect(), s = getComputedStyle(e);"
+            " return [e === document.body ? '' : e.innerText || e.getAttribute('aria-label') || e.id || '', s.outlineStyle,"
+            " r.width, r.height] })()"
+        )
+        if not seen[0].strip():
+            break
+        stops.append(seen[0].strip())
+        assert seen[1] != "none", f"{seen[0]}: focus is not seen"
+        assert min(seen[2], seen[3]) >= 24, f"{seen[0]}: {seen[2]} by {seen[3]} px"
+    wanted = ["Skip to the main part", "Sign out", "Access log", "See details", "Table (CSV)"]
+    places = [stops.index(next(stop for stop in stops if stop.startswith(name))) for name in wanted]
+    assert places == sorted(places)
+    page.focus("text=Show the 3 looks")
+    press("Enter")
+    assert page.is_visible("text=Heart tracing of May")
+    page.focus("text=Sign out")
+    press("Enter")
+    page.wait_for_url("**/my/sign-in?out=1")
+
+
+def test_nothing_runs_on_a_page_and_paper_shows_the_log(browsing: Browsing) -> None:
+    busy_log(world())
+    browsing.sign_in()
+    assert browsing.page.evaluate("document.scripts.length") == 0
+    browsing.page.emulate_media(media="print")
+    assert not browsing.page.is_visible(".side")
+    assert browsing.page.is_visible(".only-print")
+    assert browsing.page.is_visible(".entry--emergency")
+    if SCREENS:
+        browsing.page.set_viewport_size({"width": 800, "height": 1100})
+        browsing.page.screenshot(path=f"{SCREENS}/print.png", full_page=True)

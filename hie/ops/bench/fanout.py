@@ -40,7 +40,8 @@ def run(place: Place) -> list[dict[str, Any]]:
             "deadline_s": DEADLINE_S,
         }
         client.token(USER, "TREAT")
-        _one(client, body)  # tokens and connections, as a hub in use has them
+        # Tokens and connections as a hub in use has them: the first question pays for them.
+        _one(client, body | {"deadline_s": 9}, warming=True)
         rows = []
         for name, at_once in (("fanout 100", 1), (f"fanout 100 x {AT_ONCE}", AT_ONCE)):
             before, began = place.cpu_s(), time.perf_counter()
@@ -81,8 +82,8 @@ def _community(number: int, port: int) -> dict[str, Any]:
     }
 
 
-def _one(client: Client, body: dict[str, Any]) -> float:
-    """Ask once and wait; the time to a complete list in which every healthy community answered."""
+def _one(client: Client, body: dict[str, Any], *, warming: bool = False) -> float:
+    """Ask once and wait; the time to a complete list in which every healthy community answered (unless `warming`)."""
     began = time.perf_counter()
     with httpx.Client(base_url=client.base_url, timeout=60.0) as http:
         headers = {"Authorization": f"Bearer {client.token(USER, 'TREAT')}", "Prefer": "wait=10"}
@@ -93,7 +94,7 @@ def _one(client: Client, body: dict[str, Any]) -> float:
     states: dict[str, int] = {}
     for target in answer.json()["targets"]:
         states[target["status"]] = states.get(target["status"], 0) + 1
-    if states.get("answered") != COMMUNITIES - DEAD - SLOW:
+    if states.get("answered") != COMMUNITIES - DEAD - SLOW and not warming:
         raise RuntimeError(f"healthy answers are missing: {states}")
     return took
 

@@ -9,6 +9,8 @@ from django.http import HttpRequest
 from unfold.admin import ModelAdmin
 
 from consent import models
+from hie.exchange.access import Held
+from hie.exchange.staff_pages import AuditedAdmin
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -30,10 +32,12 @@ class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
 
 
 @admin.register(models.Consent)
-class ConsentAdmin(ReadOnlyAdmin):
+class ConsentAdmin(AuditedAdmin, ReadOnlyAdmin):
     """Directives; unintelligible ones can be filtered out for attention."""
 
-    list_display = ("id", "identifier", "status", "version", "unintelligible", "updated_at")
+    held = Held.CONSENTS
+    identifier_fields = ("identifier_id",)
+    list_display = ("id", "status", "version", "unintelligible", "updated_at")
     list_filter = ("status", "unintelligible")
     list_select_related = ("identifier",)
     search_fields = ("id", "identifier__value")
@@ -41,9 +45,11 @@ class ConsentAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.ConsentVersion)
-class ConsentVersionAdmin(ReadOnlyAdmin):
+class ConsentVersionAdmin(AuditedAdmin, ReadOnlyAdmin):
     """Every version of every directive."""
 
+    held = Held.CONSENTS
+    identifier_fields = ("consent.identifier_id",)
     list_display = ("consent", "version", "action", "status", "actor", "recorded_at")
     list_filter = ("action",)
     list_select_related = ("consent",)
@@ -69,10 +75,12 @@ class CodeTableAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.ProxyGrant)
-class ProxyGrantAdmin(ReadOnlyAdmin):
+class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
     """Who may act for whom."""
 
-    list_display = ("id", "identifier", "person", "kind", "status", "max_confidentiality", "start", "end")
+    held = Held.CONSENTS
+    identifier_fields = ("identifier_id",)
+    list_display = ("id", "person", "kind", "status", "max_confidentiality", "start", "end")
     list_filter = ("kind", "status")
     list_select_related = ("identifier",)
     search_fields = ("person", "identifier__value")
@@ -80,10 +88,12 @@ class ProxyGrantAdmin(ReadOnlyAdmin):
 
 
 @admin.register(models.BreakGlassGrant)
-class BreakGlassGrantAdmin(ReadOnlyAdmin):
+class BreakGlassGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
     """Emergency grants."""
 
-    list_display = ("id", "identifier", "user", "organization", "reason", "status", "start", "end")
+    held = Held.CONSENTS
+    identifier_fields = ("identifier_id",)
+    list_display = ("id", "user", "organization", "reason", "status", "start", "end")
     list_filter = ("reason", "status")
     list_select_related = ("identifier",)
     search_fields = ("user", "organization", "identifier__value")

@@ -1,6 +1,7 @@
 """Administrators' view of documents: metadata only, nothing can be changed, no content is opened.
 
-A title is written by a clinician and says as much as the document: it is not shown here.
+A title is written by a clinician and says as much as the document: it is not shown here. Codes and labels of a
+document above N are for the privacy officer only (spec/consent.md 7, item 5).
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
+from hie.exchange.access import Held
+from hie.exchange.staff_pages import AuditedAdmin
 
 
 class _ReadOnly:
@@ -56,9 +59,11 @@ class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is 
 
 
 @admin.register(DocumentEntry)
-class DocumentEntryAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Entries, newest first."""
 
+    held = Held.DOCUMENT_METADATA
+    identifier_fields = ("patient_identifier_id",)
     list_display = ("entry_uuid", "custodian", "mime_type", "status", "confidentiality", "restricted", "registered_at")
     list_filter = ("availability_status", "restricted", "labelled", "confidentiality", "object_type", "mime_type")
     search_fields = ("=unique_id", "=entry_uuid", "=custodian")
@@ -73,6 +78,18 @@ class DocumentEntryAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
         "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at",
     )  # fmt: skip
 
+    def get_inlines(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[Any]:
+        """Codes and labels only where this reader may have them."""
+        return list(self.inlines) if obj is None or self._words(request, obj) else []
+
+    def get_fields(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[str]:
+        """As `get_inlines`."""
+        return [name for name in self.fields if name != "labels" or obj is None or self._words(request, obj)]
+
+    def _words(self, request: HttpRequest, obj: DocumentEntry) -> bool:
+        view = self.staff_view(request)
+        return view is not None and view.words_of(obj.confidentiality)
+
     @admin.display(description="status", ordering="availability_status")
     def status(self, row: DocumentEntry) -> str:
         """The status without its URN."""
@@ -80,14 +97,20 @@ class DocumentEntryAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
 
 
 @admin.register(ReviewItem)
-class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Documents accepted with doubts; open ones first."""
 
+    held = Held.DOCUMENT_METADATA
+    identifier_fields = ("entry.patient_identifier_id",)
     list_display = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "outcome")
     list_filter = (("closed_at", admin.EmptyFieldListFilter), "outcome")
     list_select_related = ("entry",)
     ordering = ("closed_at", "opened_at")
     fields = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "closed_by", "outcome")
+
+    def task(self, row: ReviewItem) -> str:
+        """Opening an item of the queue is the task, while it waits."""
+        return "" if row.closed_at else f"Review of a doubtful document, item {row.pk}"
 
     @admin.display(description="document")
     def entry_uuid(self, row: ReviewItem) -> str:
@@ -101,9 +124,11 @@ class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is
 
 
 @admin.register(SubmissionSet)
-class SubmissionSetAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class SubmissionSetAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Submissions, newest first."""
 
+    held = Held.DOCUMENT_METADATA
+    identifier_fields = ("patient_identifier_id",)
     list_display = ("entry_uuid", "custodian", "source_id", "submission_time", "content_type_code", "registered_at")
     search_fields = ("=unique_id", "=entry_uuid", "=custodian")
     ordering = ("-id",)
@@ -115,9 +140,11 @@ class SubmissionSetAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
 
 
 @admin.register(Folder)
-class FolderAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class FolderAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Folders, last updated first."""
 
+    held = Held.DOCUMENT_METADATA
+    identifier_fields = ("patient_identifier_id",)
     list_display = ("entry_uuid", "custodian", "availability_status", "last_update_time")
     search_fields = ("=unique_id", "=entry_uuid", "=custodian")
     ordering = ("-last_update_time", "-id")

@@ -1,14 +1,23 @@
-"""The index for administrators: persons with their records, links and events, the review queue. Read-only."""
+"""The index for administrators: persons with their records, links and events, the review queue. Read-only.
+
+Who a person is stands on that person's page only, and in a list narrowed by a search: both are looks the patient sees.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import Any
+from uuid import UUID
+
 from django.contrib import admin
-from django.db.models import Model
+from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest
 from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
+from hie.exchange.access import Held
+from hie.exchange.staff_pages import AuditedAdmin
 from patients.models import (
     IdentityEvent,
     ImportRun,
@@ -33,6 +42,27 @@ class _ReadOnly:
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False
+
+
+CURRENT = Q(links__valid_to__isnull=True) & ~Q(links__kind=Link.Kind.REJECTED)
+
+
+class _OfRecords(AuditedAdmin):
+    """For rows that speak of source records: their persons are those the records are linked to now."""
+
+    held = Held.IDENTITIES
+    record_fields: tuple[str, ...] = ()
+
+    def people(self, rows: Iterable[Any]) -> set[UUID]:
+        """1 query."""
+        records = {getattr(row, name) for row in rows for name in self.record_fields}
+        links = Link.objects.filter(source_record__in=records, valid_to__isnull=True).exclude(kind=Link.Kind.REJECTED)
+        return set(links.values_list("person_id", flat=True))
+
+
+def _demographics(person: Person) -> dict[str, Any]:
+    found: dict[str, Any] = person.golden.get("demographics") or {}
+    return found
 
 
 def _weights(weights: dict[str, float]) -> str:
@@ -69,14 +99,52 @@ class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfol
 
 
 @admin.register(Person)
-class PersonAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    list_display = ("id", "state", "created_at", "updated_at")
+class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
+    held = Held.IDENTITIES
+    person_fields = ("pk",)
+    list_display = ("id", "state", "records", "created_at", "updated_at")
     search_fields = ("id__exact", "links__source_record__identifiers__value__exact")
+    search_help_text = "The exact id of a person, or an identifier as its organization writes it"
     list_select_related = ("merged_into",)
     ordering = ("-created_at", "pk")
-    fields = ("id", "merged_into", "created_at", "updated_at")
+    fields = ("id", "name", "born", "gender", "address", "merged_into", "created_at", "updated_at")
+    readonly_fields = ("name", "born", "gender", "address")
     show_full_result_count = False
+    list_per_page = 50
     inlines = (LinkInline, EventInline)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Person]:
+        """With the number of current records, in the list's one statement."""
+        rows: QuerySet[Person] = super().get_queryset(request)
+        return rows.annotate(n_records=Count("links", filter=CURRENT))
+
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
+        """Names stand in the answer to a search only, which is recorded; a list of everybody shows none."""
+        shown = ("id", "name", "born") if request.GET.get("q", "").strip() else ("id",)
+        return (*shown, *self.list_display[1:])
+
+    @display(description="records")  # type: ignore[untyped-decorator]
+    def records(self, person: Any) -> int:
+        return int(person.n_records)
+
+    @display(description="name")  # type: ignore[untyped-decorator]
+    def name(self, person: Person) -> str:
+        names = _demographics(person).get("names") or [{}]
+        return " ".join([*(names[0].get("given") or []), names[0].get("family") or ""]).strip() or "not known"
+
+    @display(description="born")  # type: ignore[untyped-decorator]
+    def born(self, person: Person) -> str:
+        return str(_demographics(person).get("birth_date") or "not known")
+
+    @display(description="gender")  # type: ignore[untyped-decorator]
+    def gender(self, person: Person) -> str:
+        return str(_demographics(person).get("gender") or "not known")
+
+    @display(description="address")  # type: ignore[untyped-decorator]
+    def address(self, person: Person) -> str:
+        first = (_demographics(person).get("addresses") or [{}])[0]
+        parts = [*(first.get("lines") or []), first.get("city"), first.get("postal_code")]
+        return ", ".join(part for part in parts if part) or "not known"
 
     @display(description="state", label={"current": "success", "merged": "warning"})  # type: ignore[untyped-decorator]  # unfold ships no types
     def state(self, person: Person) -> str:
@@ -84,7 +152,8 @@ class PersonAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships 
 
 
 @admin.register(SourceRecord)
-class SourceRecordAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class SourceRecordAdmin(_OfRecords, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    record_fields = ("pk",)
     list_display = ("id", "participant_id", "status", "created_at", "updated_at")
     list_filter = ("status",)
     search_fields = ("identifiers__value__exact", "participant_id__exact")
@@ -95,7 +164,9 @@ class SourceRecordAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold 
 
 
 @admin.register(ReviewItem)
-class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    held = Held.IDENTITIES
+    person_fields = ("person_id", "candidate_id")
     list_display = ("id", "kind", "status", "likelihood", "source_record", "person", "candidate", "created_at")
     list_filter = ("status", "kind")
     list_select_related = ("source_record", "person", "candidate")
@@ -105,6 +176,11 @@ class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold sh
         "claimed_by", "decided_by", "decision", "created_at", "decided_at",
     )  # fmt: skip
     readonly_fields = fields
+
+    def task(self, row: ReviewItem) -> str:
+        """Opening an item of the queue is the task, while it waits."""
+        waits = row.status in {ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED}
+        return f"Review of {row.kind.replace('-', ' ')}, item {row.pk}" if waits else ""
 
     @display(description="probability", ordering="probability")  # type: ignore[untyped-decorator]  # unfold ships no types
     def likelihood(self, item: ReviewItem) -> str:
@@ -116,7 +192,9 @@ class ReviewItemAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold sh
 
 
 @admin.register(IdentityEvent)
-class IdentityEventAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class IdentityEventAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    held = Held.IDENTITIES
+    person_fields = ("person_id", "other_person_id")
     list_display = ("seq", "at", "kind", "person", "source_record", "actor")
     list_filter = ("kind",)
     list_select_related = ("person", "source_record")
@@ -126,7 +204,8 @@ class IdentityEventAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
 
 
 @admin.register(MatchDecision)
-class MatchDecisionAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class MatchDecisionAdmin(_OfRecords, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    record_fields = ("record_a_id", "record_b_id")
     list_display = ("id", "verdict", "record_a", "record_b", "reviewer", "decided_at", "withdrawn_at")
     list_filter = ("verdict",)
     list_select_related = ("record_a", "record_b")

@@ -8,7 +8,7 @@ from typing import Any
 from django.contrib import admin
 from django.db import connection
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -16,7 +16,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from hie.audit import personal
 from hie.audit.kinds import SHAPES, EventType
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
-from hie.audit.recorder import staff_look
+from hie.exchange.access import Held
+from hie.exchange.staff_pages import AuditedAdmin
 
 
 class ReadOnly:
@@ -83,7 +84,6 @@ class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
         "document_id",
         "custodian",
         "what",
-        "labels",
         "confidentiality",
         "rule",
         "reason",
@@ -95,10 +95,13 @@ class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Events, newest first. The count of all is an estimate: nothing waits for ten million rows."""
 
-    list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule", "person_id")
+    held = Held.AUDIT
+    person_fields = ("person_id",)
+
+    list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule")
     list_filter = (KindFilter, OutcomeFilter, PurposeFilter)
     search_fields = (
         "=id",
@@ -151,24 +154,36 @@ class AuditEventAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has
         found = AuditSeal.objects.filter(event_id=row.id).values_list("seq", flat=True).first()
         return f"{found:,}" if found else "not sealed yet"
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        row = self.get_object(request, object_id)
-        if row is not None and row.person_id is not None and self.has_view_permission(request, row):
-            role = request.user.groups.order_by("name").values_list("name", flat=True).first()
-            staff_look(
-                staff_user=request.user.get_username(),
-                staff_name=str(getattr(request.user, "get_full_name", str)()),
-                role=role or "administrator",
-                person_id=row.person_id,
-                what="access log",
-                reason="",
-                network_address=request.META.get("REMOTE_ADDR", ""),
-                detail={"event": str(row.id)},
-            )
-        answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
-        return answer
+    def get_queryset(self, request: HttpRequest) -> QuerySet[AuditEvent]:
+        """A list needs neither the encrypted words nor the records of decisions."""
+        rows: QuerySet[AuditEvent] = super().get_queryset(request)
+        one = request.resolver_match is not None and "object_id" in request.resolver_match.kwargs
+        return rows if one else rows.defer("personal", "detail", "denied", "decision")
+
+
+@admin.register(Disclosure)
+class DisclosureAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """What left, one row a document; who it left to is in its event."""
+
+    held = Held.AUDIT
+    person_fields = ("person_id",)
+    list_display = ("at", "what", "custodian", "recipient", "rule", "document_id")
+    list_filter = ("what",)
+    search_fields = ("=document_id", "=unique_id", "=custodian", "=person_id", "=event_id")
+    search_help_text = "The exact id of a document, organization, person or event"
+    ordering = ("-at", "-id")
+    show_full_result_count = False
+    list_per_page = 50
+    fields = DISCLOSED = (
+        "event_id", "at", "person_id", "document_id", "unique_id", "custodian", "what", "confidentiality", "rule",
+        "reason", "obligations", "recipient",
+    )  # fmt: skip
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Labels only where this reader may have them."""
+        view = self.staff_view(request)
+        words = obj is not None and view is not None and view.words_of(obj.confidentiality)
+        return (*self.DISCLOSED, "labels") if words else self.DISCLOSED
 
 
 @admin.register(AuditSeal)

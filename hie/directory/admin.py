@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
@@ -193,3 +194,67 @@ class DirectoryChangeAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfol
     @display(description="What")  # type: ignore[untyped-decorator]  # as above
     def members(self, row: DirectoryChange) -> str:
         return ", ".join(sorted(row.changed))
+
+
+class ExpiresSoon(admin.SimpleListFilter):
+    """Keys of active participants that end within thirty days, or have ended."""
+
+    title = "expires"
+    parameter_name = "soon"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Within 30 days, or already")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        if self.value() != "1":
+            return queryset
+        soon = timezone.now() + timedelta(days=30)
+        return queryset.filter(expires__lt=soon, participant__status=Standing.ACTIVE)
+
+
+@admin.register(Agreement)
+class AgreementAdmin(ReadOnly, ModelAdmin):
+    list_display = ("participant", "version", "standing", "start", "end", "allowed")
+    list_filter = ("status",)
+    list_select_related = ("participant",)
+    search_fields = ("participant__id", "participant__name")
+    ordering = ("participant", "-version")
+    list_per_page = 50
+
+    @display(description="Status", label=_BADGE, ordering="status")
+    def standing(self, agreement: Agreement) -> str:
+        return agreement.status
+
+    @display(description="Purposes")
+    def allowed(self, agreement: Agreement) -> str:
+        return ", ".join(agreement.purposes)
+
+
+@admin.register(Endpoint)
+class EndpointAdmin(ReadOnly, ModelAdmin):
+    list_display = ("participant", "kind", "url", "repository_unique_id")
+    list_filter = ("kind",)
+    list_select_related = ("participant",)
+    search_fields = ("participant__id", "participant__name", "url")
+    ordering = ("participant", "kind", "pk")
+    list_per_page = 50
+
+
+@admin.register(ClientKey)
+class ClientKeyAdmin(ReadOnly, ModelAdmin):
+    list_display = ("kid", "participant", "not_before", "expires")
+    list_filter = (ExpiresSoon,)
+    list_select_related = ("participant",)
+    search_fields = ("kid", "participant__id", "participant__name")
+    ordering = ("expires", "participant", "kid")
+    list_per_page = 50
+
+
+@admin.register(Certificate)
+class CertificateAdmin(ReadOnly, ModelAdmin):
+    list_display = ("thumbprint", "participant", "not_before", "expires")
+    list_filter = (ExpiresSoon,)
+    list_select_related = ("participant",)
+    search_fields = ("thumbprint", "participant__id", "participant__name")
+    ordering = ("expires", "participant", "thumbprint")
+    list_per_page = 50

@@ -15,6 +15,7 @@ from hie.settings import environment as env
 from hie.settings import secrets as kept_secrets
 from hie.settings.celery import *  # noqa: F403
 from hie.settings.logs import configure_logging
+from hie.settings.unfold import unfold
 
 BASE_DIR = Path(__file__).resolve().parent.parent.parent
 TESTING = "pytest" in sys.modules
@@ -152,8 +153,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 APPEND_SLASH = False
 
 INSTALLED_APPS = [
-    "unfold",
-    "django.contrib.admin",
+    # Without unfold's own site: the desk is one, and Django finds it by its app's configuration.
+    "unfold.apps.BasicAppConfig",
+    "hie.faces.backoffice.apps.DeskAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
@@ -243,6 +245,10 @@ SECURE_HSTS_SECONDS = 31_536_000 if PRODUCTION and _https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 # Plain HTTP never reaches a production hub but through its proxy; a stray one is sent to the public name.
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if PRODUCTION else None
+
+# --- The administrators' pages -----------------------------------------------------------------------------------------
+
+UNFOLD = unfold(HUB_NAME)
 
 # --- APIs ------------------------------------------------------------------------------------------------------------
 

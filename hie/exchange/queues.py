@@ -1,0 +1,241 @@
+"""What waits for the exchange's own staff: queues with their count, their oldest, and what is in them.
+
+Counts and causes only: nothing of any patient is read here. The whole is nine statements, however much waits.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Count, Max, Min, Q
+from django.utils import timezone
+
+from consent.models import BreakGlassGrant, Consent
+from documents.models import ReviewItem as DoubtfulDocument
+from hie.directory.models import Certificate, ClientKey, Participant, Standing
+from hie.exchange import inbox
+from hie.exchange.models import QueryTarget
+from hie.outbox.models import OutboxMessage
+from patients.models import ReviewItem
+
+SLOW_OR_DOWN = (QueryTarget.Status.LATE, QueryTarget.Status.DOWN, QueryTarget.Status.ERROR)
+EXPIRES_WITHIN = timedelta(days=30)
+LOOKED_BACK = timedelta(days=1)
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queue:
+    """One queue. `model` is the list ("app.name") and `narrowed` its query; `owner` the role whose work it is.
+
+    `oldest_at` is since when the oldest waits, `due_at` when the first must be done; None: it has none. `urgent`
+    marks what harms somebody while it waits.
+    """
+
+    key: str
+    title: str
+    what: str
+    count: int
+    model: str
+    narrowed: str
+    owner: str
+    oldest_at: datetime | None = None
+    due_at: datetime | None = None
+    urgent: bool = False
+
+
+def waiting(now: datetime | None = None) -> list[Queue]:
+    """Every queue, in the order of the desk; empty ones too."""
+    at = now or timezone.now()
+    return [
+        _emergencies(at),
+        _duplicates(),
+        _doubtful_documents(),
+        _unreadable_consents(),
+        _failed_messages(),
+        _communities(at),
+        _suspended(),
+        _expiring(at),
+        _stuck_notices(at),
+    ]
+
+
+def _emergencies(at: datetime) -> Queue:
+    found = BreakGlassGrant.objects.filter(status=BreakGlassGrant.Status.ACTIVE, end__gt=at).aggregate(
+        n=Count("pk"), oldest=Min("start")
+    )
+    return Queue(
+        key="emergency",
+        title="Emergency access in force",
+        what="Somebody reads a record on their own word" if found["n"] else "Nobody has emergency access now",
+        count=found["n"],
+        oldest_at=found["oldest"],
+        model="consent.breakglassgrant",
+        narrowed="status__exact=active",
+        owner="privacy-officer",
+        urgent=bool(found["n"]),
+    )
+
+
+def _duplicates() -> Queue:
+    rows = list(
+        ReviewItem.objects.filter(status__in=[ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED])
+        .values("kind")
+        .annotate(n=Count("pk"), oldest=Min("created_at"))
+        .order_by("-n", "kind")
+    )
+    return Queue(
+        key="duplicates",
+        title="Possible duplicates",
+        what=_listed((row["kind"].replace("-", " "), row["n"]) for row in rows),
+        count=sum(row["n"] for row in rows),
+        oldest_at=min((row["oldest"] for row in rows), default=None),
+        model="patients.reviewitem",
+        narrowed="status__exact=open",
+        owner="steward",
+    )
+
+
+def _doubtful_documents() -> Queue:
+    rows = list(
+        DoubtfulDocument.objects.filter(closed_at__isnull=True)
+        .values_list("reasons")
+        .annotate(n=Count("pk"), oldest=Min("opened_at"))
+        .order_by("-n")
+    )
+    causes: Counter[str] = Counter()
+    for reasons, count, _ in rows:
+        causes.update({reason.replace("-", " "): count for reason in reasons})
+    return Queue(
+        key="doubtful-documents",
+        title="Documents held back until somebody looks",
+        what=_listed(causes.most_common()),
+        count=sum(row[1] for row in rows),
+        oldest_at=min((row[2] for row in rows), default=None),
+        model="documents.reviewitem",
+        narrowed="closed_at__isempty=1",
+        owner="steward",
+    )
+
+
+def _unreadable_consents() -> Queue:
+    found = Consent.objects.filter(unintelligible=True, status="active").aggregate(
+        n=Count("pk"), oldest=Min("updated_at")
+    )
+    return Queue(
+        key="consents",
+        title="Consents that could not be read",
+        what="Nothing is shown to anyone until they are settled"
+        if found["n"]
+        else "Every choice in force is understood",
+        count=found["n"],
+        oldest_at=found["oldest"],
+        model="consent.consent",
+        narrowed="unintelligible__exact=1&status__exact=active",
+        owner="privacy-officer",
+        urgent=bool(found["n"]),
+    )
+
+
+def _failed_messages() -> Queue:
+    groups = inbox.error_groups()
+    return Queue(
+        key="messages",
+        title="Messages that were refused or failed",
+        what=_listed((f"{group.error_text or group.error_code or 'no reason'}", group.count) for group in groups),
+        count=sum(group.count for group in groups),
+        oldest_at=min((group.first_at for group in groups), default=None),
+        model="exchange.inboundmessage",
+        narrowed="open=1",
+        owner="operator",
+    )
+
+
+def _communities(at: datetime) -> Queue:
+    asked = QueryTarget.objects.filter(withheld=False, query__created_at__gte=at - LOOKED_BACK).exclude(
+        participant_id=""
+    )
+    rows = list(
+        asked.values("target_id")
+        .annotate(
+            name=Max("name"),
+            bad=Count("pk", filter=Q(status__in=SLOW_OR_DOWN)),
+            all=Count("pk"),
+            oldest=Min("asked_at", filter=Q(status__in=SLOW_OR_DOWN)),
+        )
+        .filter(bad__gt=0)
+        .order_by("-bad", "target_id")
+    )
+    return Queue(
+        key="communities",
+        title="Communities down or slow in the last day",
+        what=", ".join(f"{row['name']} {row['bad']} of {row['all']}" for row in rows[:_NAMED]) or "All answer in time",
+        count=len(rows),
+        oldest_at=min((row["oldest"] for row in rows if row["oldest"]), default=None),
+        model="exchange.query",
+        narrowed="trouble=1",
+        owner="operator",
+    )
+
+
+def _suspended() -> Queue:
+    names = list(
+        Participant.objects.filter(status=Standing.SUSPENDED).order_by("name", "pk").values_list("name", flat=True)
+    )
+    return Queue(
+        key="suspended",
+        title="Participants suspended",
+        what=", ".join(names[:_NAMED]) or "None",
+        count=len(names),
+        model="directory.participant",
+        narrowed="status__exact=suspended",
+        owner="onboarding",
+    )
+
+
+def _expiring(at: datetime) -> Queue:
+    soon = at + EXPIRES_WITHIN
+    fields = ("participant__name", "expires")
+    keys = ClientKey.objects.filter(expires__lt=soon, participant__status=Standing.ACTIVE).values_list(*fields)
+    certificates = Certificate.objects.filter(expires__lt=soon, participant__status=Standing.ACTIVE).values_list(
+        *fields
+    )
+    rows = sorted(keys.union(certificates, all=True), key=lambda row: (row[1], row[0]))
+    names = list(dict.fromkeys(row[0] for row in rows))
+    return Queue(
+        key="keys",
+        title="Keys and certificates that expire within 30 days",
+        what=", ".join(names[:_NAMED]) or "None",
+        count=len(rows),
+        due_at=rows[0][1] if rows else None,
+        model="directory.clientkey",
+        narrowed="soon=1",
+        owner="onboarding",
+    )
+
+
+def _stuck_notices(at: datetime) -> Queue:
+    found = OutboxMessage.objects.filter(
+        delivered_at__isnull=True, attempts__gt=0, created_at__lt=at - timedelta(hours=1)
+    )
+    counted = found.aggregate(n=Count("pk"), oldest=Min("created_at"))
+    return Queue(
+        key="notices",
+        title="Notices that could not be delivered",
+        what="Tried, and still on their way after an hour" if counted["n"] else "All delivered",
+        count=counted["n"],
+        oldest_at=counted["oldest"],
+        model="outbox.outboxmessage",
+        narrowed="delivered_at__isempty=1",
+        owner="operator",
+    )
+
+
+def _listed(causes: Iterable[tuple[str, int]]) -> str:
+    items = list(causes)
+    shown = ", ".join(f"{count} {cause}" for cause, count in items[:_NAMED])
+    more = len(items) - _NAMED
+    return f"{shown} and {more} more kinds" if more > 0 else shown or "Nothing to do"

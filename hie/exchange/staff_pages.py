@@ -1,0 +1,231 @@
+"""What every administrators' page that shows something of a patient has in common: it goes through the one door.
+
+`AuditedAdmin` is for an app's `admin.py`. Opening a page of a patient asks for the reason first (a task of a queue
+is one), and records one look a request and person; a list narrowed by a search records a look at each person on
+the page. Without the right by role there is no page at all.
+
+Source: spec/consent.md 7, item 5.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any, ClassVar
+from uuid import UUID
+
+from django.contrib import admin
+from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.core.exceptions import PermissionDenied
+from django.db.models import Model
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+
+from hie.audit import recorder
+from hie.exchange import access
+from hie.exchange.access import Held, Staff, StaffView
+from hie.exchange.errors import AccessRefused
+from hie.standards.facts import Caller
+from hie.trust.requests import network_address, request_id
+from patients import identifiers
+
+if TYPE_CHECKING:
+    _Base = admin.ModelAdmin[Any]
+else:
+    _Base = object
+
+REASON_FIELD = "look_reason"
+_REASON_LASTS_S = 30 * 60
+_REASONS = "staff_reasons"
+_LONGEST_REASON = 500
+
+
+def roles_of(user: AbstractBaseUser | AnonymousUser) -> frozenset[str]:
+    """The staff roles of a signed-in user: the names of his groups, and administrator for a superuser."""
+    held = getattr(user, "_staff_roles", None)
+    if held is None:
+        groups = user.groups.values_list("name", flat=True) if user.pk and hasattr(user, "groups") else ()
+        held = frozenset(groups) & access.STAFF_MAY.keys()
+        if getattr(user, "is_superuser", False):
+            held |= {"administrator"}
+        user._staff_roles = held  # type: ignore[union-attr]  # asked once a request
+    return frozenset(held)
+
+
+def staff_of(request: HttpRequest) -> Staff:
+    """The member of staff who sends this request."""
+    return Staff(
+        user_id=request.user.get_username(),
+        roles=roles_of(request.user),
+        name=str(getattr(request.user, "get_full_name", str)()),
+        network_address=network_address(request),
+        request_id=request_id(request),
+    )
+
+
+class ReadOnly(_Base):
+    """What is registered or audited is looked at, never edited."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        """Rows come from use cases."""
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """What is registered is not edited."""
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Nothing is removed by hand."""
+        return False
+
+
+class AuditedAdmin(_Base):
+    """For a ModelAdmin whose rows say something of a patient; put it before `ModelAdmin`.
+
+    `held` is the kind of thing; `person_fields` are dotted paths from a row to person ids, `identifier_fields` to
+    row ids of patient identifiers. `task` names the task that a row stands for: it is the reason then.
+    """
+
+    held: ClassVar[Held]
+    person_fields: ClassVar[Sequence[str]] = ()
+    identifier_fields: ClassVar[Sequence[str]] = ()
+
+    def people(self, rows: Iterable[Any]) -> set[UUID]:
+        """The persons these rows speak of; at most 1 query."""
+        rows = list(rows)
+        found = {value for path in self.person_fields for row in rows if (value := _at(row, path))}
+        pks = {value for path in self.identifier_fields for row in rows if (value := _at(row, path))}
+        return found | set(identifiers.persons_of(pks).values()) if pks else found
+
+    def task(self, row: Any) -> str:
+        """The task this row is; "" when it is none and a reason must be given."""
+        return ""
+
+    def staff_view(self, request: HttpRequest) -> StaffView | None:
+        """What this member of staff may see of such rows."""
+        return access.staff_view(roles_of(request.user), self.held)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Django's permission, and the table of the door."""
+        return super().has_view_permission(request, obj) and self.staff_view(request) is not None
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The page of one row, once there is a reason; the look is recorded before anything is shown."""
+        row: Model | None = self.get_object(request, unquote(object_id))
+        if row is not None and self.has_view_permission(request, row):
+            people = self.people([row])
+            given = self._reason_given(request, people)
+            if isinstance(given, HttpResponse):
+                return given
+            reason = self.task(row) or given
+            # Nothing here can be written: a POST that gives no reason is answered below, with a refusal.
+            if people and request.method != "POST":
+                if not reason:
+                    return self._ask_reason(request, row)
+                self._look(request, people, reason, {"page": self.opts.label_lower, "row": str(row.pk)})
+        answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        return answer
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The list; when it was narrowed by a search or to one person, a look at each person on the page."""
+        answer = super().changelist_view(request, extra_context)
+        shown = getattr(answer, "context_data", None) or {}
+        cl = shown.get("cl")
+        if cl is not None and self._narrowed(request):
+            people = self.people(cl.result_list)
+            if people:
+                self._look(request, people, f"Searched the list of {self.opts.verbose_name_plural}", {"list": True})
+        return answer
+
+    def _narrowed(self, request: HttpRequest) -> bool:
+        person_words = ("person", "patient", "identifier", "candidate")
+        return bool(request.GET.get("q", "").strip()) or any(
+            word in name for name in request.GET for word in person_words
+        )
+
+    def _look(self, request: HttpRequest, people: Iterable[UUID], reason: str, detail: dict[str, Any]) -> None:
+        try:
+            access.administrative(staff_of(request), self.held, people, reason=reason, detail=detail)
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+
+    def _reason_given(self, request: HttpRequest, people: Iterable[UUID]) -> HttpResponse | str:
+        """The reason this session gave for these people lately, or the answer to the form that gives one now."""
+        session = getattr(request, "session", None)
+        if session is None:
+            return ""
+        now = time.time()
+        kept = {key: value for key, value in session.get(_REASONS, {}).items() if value[1] > now}
+        posted = request.POST.get(REASON_FIELD, "").strip()[:_LONGEST_REASON] if request.method == "POST" else ""
+        if posted:
+            kept |= {str(person): (posted, now + _REASON_LASTS_S) for person in people}
+            session[_REASONS] = kept
+            return HttpResponseRedirect(request.get_full_path())
+        reasons = [kept[str(person)][0] for person in people if str(person) in kept]
+        return reasons[0] if len(reasons) == len(set(people)) and reasons else ""
+
+    def _ask_reason(self, request: HttpRequest, row: Model) -> HttpResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Why do you look?",
+            "opts": self.opts,
+            "what": self.held.value,
+            "row": row,
+            "field": REASON_FIELD,
+            "longest": _LONGEST_REASON,
+            "minutes": _REASON_LASTS_S // 60,
+        }
+        return TemplateResponse(request, "exchange/reason.html", context)
+
+
+def _at(row: Any, path: str) -> Any:
+    try:
+        return attrgetter(path)(row)
+    except AttributeError:
+        return None
+
+
+def signed_in(request: HttpRequest) -> None:
+    """Record that a member of staff signed in."""
+    _record_session(request, recorder.EventType.LOGIN)
+
+
+def signed_out(request: HttpRequest) -> None:
+    """Record that a member of staff signed out."""
+    _record_session(request, recorder.EventType.LOGOUT)
+
+
+def sign_in_refused(request: HttpRequest, reason: str) -> None:
+    """Record a sign-in that failed: reason and address, nothing that was typed."""
+    recorder.failed_login(
+        client_id="backoffice",
+        participant_id=recorder.HUB,
+        reason=reason,
+        network_address=network_address(request),
+        request_id=request_id(request),
+        face="admin",
+    )
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    """The member of staff as the caller of a use case of the exchange."""
+    staff = staff_of(request)
+    return Caller(
+        participant_id=recorder.HUB,
+        organization_id=recorder.HUB,
+        client_id="backoffice",
+        user_id=f"Staff/{staff.user_id}",
+        user_name=staff.name,
+        role=min(staff.roles, default=""),
+        network_address=staff.network_address,
+        request_id=staff.request_id,
+        face="backoffice",
+    )
+
+
+def _record_session(request: HttpRequest, kind: recorder.EventType) -> None:
+    recorder.write([recorder.EventDraft(kind=kind, caller=caller_of(request), detail={"face": "admin"})])

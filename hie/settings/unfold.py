@@ -1,0 +1,136 @@
+"""The look of /admin/: colours of the design tokens, the side bar, names. Imported by `hie.settings`.
+
+Links and rights are asked at each request; a place in the side bar that its reader may not open is not there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+from django.urls import reverse, reverse_lazy
+
+
+def unfold(site_title: str) -> dict[str, Any]:
+    """The value of ``UNFOLD`` for a hub of this name."""
+    return {
+        "SITE_TITLE": site_title,
+        "SITE_HEADER": site_title,
+        "SITE_SUBHEADER": "Desk",
+        "SITE_SYMBOL": "hub",
+        "SITE_URL": None,
+        "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": _file("backoffice/icon.svg")}],
+        "SHOW_HISTORY": False,
+        "SHOW_VIEW_ON_SITE": False,
+        "SHOW_BACK_BUTTON": False,
+        "STYLES": [_file("ui/tokens.css"), _file("backoffice/unfold.css"), _file("backoffice/desk.css")],
+        "SCRIPTS": [_file("backoffice/names.js")],
+        "DASHBOARD_CALLBACK": "hie.faces.backoffice.home.dashboard",
+        "BORDER_RADIUS": "10px",
+        "COLORS": COLORS,
+        "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": NAVIGATION},
+    }
+
+
+def _file(name: str) -> Callable[[HttpRequest], str]:
+    return lambda request: static(name)
+
+
+def _list(title: str, icon: str, model: str, query: str = "") -> dict[str, Any]:
+    """A link to the list of `model` ("app.name") for who may view it; `query` narrows the list."""
+    app, _, name = model.partition(".")
+    link: Any = reverse_lazy(f"admin:{app}_{name}_changelist")
+    if query:
+        # unfold takes a callable as well as a string.
+        link = _narrowed(f"admin:{app}_{name}_changelist", query)
+
+    def may(request: HttpRequest) -> bool:
+        return request.user.has_perm(f"{app}.view_{name}")
+
+    return {"title": title, "icon": icon, "link": link, "permission": may}
+
+
+def _narrowed(name: str, query: str) -> Callable[[HttpRequest], str]:
+    return lambda request: f"{reverse(name)}?{query}"
+
+
+NAVIGATION: list[dict[str, Any]] = [
+    {"title": "Work", "items": [{"title": "Tasks", "icon": "task_alt", "link": reverse_lazy("admin:index")}]},
+    {
+        "title": "People",
+        "items": [
+            _list("Persons", "person", "patients.person"),
+            _list("Source records", "badge", "patients.sourcerecord"),
+            _list("Review queue", "compare_arrows", "patients.reviewitem"),
+            _list("Identity events", "history", "patients.identityevent"),
+            _list("Decisions", "rule", "patients.matchdecision"),
+            _list("Imports", "upload", "patients.importrun"),
+        ],
+    },
+    {
+        "title": "Documents",
+        "items": [
+            _list("Documents", "description", "documents.documententry"),
+            _list("Doubtful documents", "quick_reference_all", "documents.reviewitem"),
+            _list("Submissions", "inventory_2", "documents.submissionset"),
+            _list("Folders", "folder", "documents.folder"),
+        ],
+    },
+    {
+        "title": "Consent",
+        "items": [
+            _list("Choices of patients", "fact_check", "consent.consent"),
+            _list("Emergency access", "warning", "consent.breakglassgrant"),
+            _list("Helpers", "group", "consent.proxygrant"),
+            _list("Law of each place", "gavel", "consent.jurisdiction"),
+        ],
+    },
+    {
+        "title": "Exchange",
+        "items": [
+            _list("Participants", "apartment", "directory.participant"),
+            _list("Agreements", "handshake", "directory.agreement"),
+            _list("Endpoints", "lan", "directory.endpoint"),
+            _list("Keys", "key", "directory.clientkey"),
+            _list("Certificates", "verified_user", "directory.certificate"),
+            _list("Changes", "manage_history", "directory.directorychange"),
+            _list("Codes", "sell", "terminology.codeset"),
+        ],
+    },
+    {
+        "title": "Traffic",
+        "items": [
+            _list("Questions to others", "travel_explore", "exchange.query"),
+            _list("Documents of others", "move_to_inbox", "exchange.remotedocument"),
+            _list("Messages", "mail", "exchange.inboundmessage"),
+            _list("Notices", "notifications", "outbox.outboxmessage"),
+        ],
+    },
+    {
+        "title": "Audit",
+        "items": [
+            _list("Events", "visibility", "audit.auditevent"),
+            _list("Disclosures", "output", "audit.disclosure"),
+            _list("Seals", "lock", "audit.auditseal"),
+            _list("Checkpoints", "flag", "audit.checkpoint"),
+        ],
+    },
+    {"title": "Staff", "items": [_list("Staff", "shield_person", "auth.user")]},
+]
+
+COLORS: dict[str, dict[str, str]] = {
+    "primary": {
+        "50": "#eef6f6", "100": "#d9ebeb", "200": "#b7d9dc", "300": "#84ccd4", "400": "#4f9aa5", "500": "#24788a",
+        "600": "#0b5966", "700": "#094c57", "800": "#073f49", "900": "#06333b", "950": "#06262b",
+    },
+    "base": {
+        "50": "#f3f7f6", "100": "#e7efed", "200": "#cfdbd9", "300": "#adc0c1", "400": "#8fa4a6", "500": "#5f7578",
+        "600": "#465b5f", "700": "#2c4248", "800": "#1d3136", "900": "#16262a", "950": "#0f1b1e",
+    },
+    "font": {
+        "subtle-light": "#465b5f", "subtle-dark": "#adc0c1", "default-light": "#14272b", "default-dark": "#e9f1f0",
+        "important-light": "#14272b", "important-dark": "#ffffff",
+    },
+}  # fmt: skip

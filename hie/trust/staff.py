@@ -1,0 +1,105 @@
+"""Roles of the exchange's own staff as Django groups with least rights.
+
+The table of the door (`hie.exchange.access.STAFF_MAY`) says who may look at what of a patient; here is which pages a
+role opens at all. A test holds the two together. An administrator is a superuser: every page, which is not every word.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from django.contrib.auth.models import Group, Permission
+from django.db import transaction
+from django.db.models import Q
+
+from hie.trust import accounts
+
+IDENTITY_PAGES = (
+    "patients.view_person", "patients.view_sourcerecord", "patients.view_reviewitem", "patients.view_identityevent",
+    "patients.view_matchdecision", "patients.view_matchmodel", "patients.view_importrun", "patients.view_link",
+    "patients.view_patientidentifier",
+)  # fmt: skip
+DOCUMENT_PAGES = (
+    "documents.view_documententry", "documents.view_reviewitem", "documents.view_submissionset",
+    "documents.view_folder", "documents.view_association", "documents.view_entrycode", "documents.view_labelassignment",
+)  # fmt: skip
+CONSENT_PAGES = (
+    "consent.view_consent", "consent.view_consentversion", "consent.view_proxygrant", "consent.view_breakglassgrant",
+    "consent.view_jurisdiction", "consent.view_codetable",
+)  # fmt: skip
+AUDIT_PAGES = ("audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint")
+QUERY_PAGES = ("exchange.view_query", "exchange.view_querytarget", "exchange.view_remotedocument")
+DIRECTORY_PAGES = (
+    "directory.view_participant", "directory.view_agreement", "directory.view_endpoint", "directory.view_clientkey",
+    "directory.view_certificate", "directory.view_assigningauthority", "directory.view_facility",
+    "directory.view_practitioner", "directory.view_directorychange",
+)  # fmt: skip
+MESSAGE_PAGES = ("exchange.view_inboundmessage",)
+CODE_PAGES = ("terminology.view_codeset", "terminology.view_code")
+
+PAGES: dict[str, tuple[str, ...]] = {
+    "administrator": (),
+    "privacy-officer": IDENTITY_PAGES + DOCUMENT_PAGES + CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
+    "steward": (
+        *IDENTITY_PAGES, *DOCUMENT_PAGES, *CODE_PAGES,
+        "terminology.change_codeset", "terminology.add_code", "terminology.change_code",
+    ),
+    "onboarding": (
+        *DIRECTORY_PAGES, "directory.change_participant", "directory.add_facility", "directory.change_facility",
+    ),
+    "auditor": CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
+    "operator": (
+        *QUERY_PAGES, *MESSAGE_PAGES, *DIRECTORY_PAGES, *CODE_PAGES, "exchange.change_inboundmessage",
+        "outbox.view_outboxmessage", "documents.view_blob",
+    ),
+}  # fmt: skip
+
+
+def ensure_roles() -> bool:
+    """Create the group of every role with exactly its rights; whether anything changed. Safe to run again.
+
+    Raises:
+        LookupError: a right of the table does not exist (the migrations have not run).
+    """
+    changed = False
+    with transaction.atomic():
+        for role, names in PAGES.items():
+            group, created = Group.objects.get_or_create(name=role)
+            wanted = _permissions(names)
+            if created or {one.pk for one in wanted} != set(group.permissions.values_list("pk", flat=True)):
+                group.permissions.set(wanted)
+                changed = True
+    return changed
+
+
+def _permissions(names: tuple[str, ...]) -> list[Permission]:
+    if not names:
+        return []
+    wanted = Q()
+    for name in names:
+        app, _, codename = name.partition(".")
+        wanted |= Q(content_type__app_label=app, codename=codename)
+    found = list(Permission.objects.filter(wanted).select_related("content_type"))
+    missing = set(names) - {f"{one.content_type.app_label}.{one.codename}" for one in found}
+    if missing:
+        raise LookupError(f"no such right: {', '.join(sorted(missing))}")
+    return found
+
+
+def count_attempt(username: str) -> None:
+    """Count an attempt to sign in to the desk as a failure, before it is tried.
+
+    Raises:
+        TooManyRequests: too many in a row under this name; nothing may be tried now.
+    """
+    accounts._count(_digest(username))
+
+
+def forget_attempts(username: str) -> None:
+    """The attempt succeeded."""
+    accounts._forget(_digest(username))
+
+
+def _digest(username: str) -> bytes:
+    # Apart from the portal's names, and not readable: passwords are typed into the wrong field.
+    return hashlib.sha256(f"desk\0{username.strip().casefold()}".encode()).digest()

@@ -1,0 +1,124 @@
+"""The desk in Chromium: no axe violation (WCAG 2 A and AA), nothing on the console, light and dark.
+
+With HIE_SCREENSHOTS set to a folder, each page is also kept there as a picture.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.urls import reverse
+from pytest_django.live_server_helper import LiveServer
+
+from hie.exchange.models import InboundMessage, Query
+from hie.trust.staff import ensure_roles
+from tests.backoffice.conftest import PASSWORD
+
+sync_api = pytest.importorskip("playwright.sync_api")
+axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
+]
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]}}
+
+
+@pytest.fixture(autouse=True)
+def _database_calls_beside_the_browsers_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def boss(db: None) -> User:
+    ensure_roles()
+    user = User.objects.create_superuser("ida", password=PASSWORD, first_name="Ida", last_name="Moss")
+    user.groups.set(Group.objects.filter(name="privacy-officer"))
+    return user
+
+
+def paths(question: Query, message: InboundMessage) -> dict[str, str]:
+    return {
+        "home": "/admin/",
+        "participants": reverse("admin:directory_participant_changelist"),
+        "participant": reverse("admin:directory_participant_change", args=["org-clinic"]),
+        "persons": reverse("admin:patients_person_changelist") + "?q=P1",
+        "person": reverse("admin:patients_person_change", args=[question.person_id]),
+        "questions": reverse("admin:exchange_query_changelist"),
+        "question": reverse("admin:exchange_query_change", args=[question.pk]),
+        "messages": reverse("admin:exchange_inboundmessage_changelist"),
+        "audit": reverse("admin:audit_auditevent_changelist"),
+    }
+
+
+def look_at(page: Any, name: str, scheme: str) -> list[str]:
+    """Violations of the page as "rule: place", and a picture where one is wanted."""
+    folder = os.environ.get("HIE_SCREENSHOTS")
+    if folder:
+        page.screenshot(path=str(Path(folder) / f"{name}-{scheme}.png"), full_page=True)
+    found = axe_playwright.Axe().run(page, options=WCAG).response["violations"]
+    return [f"{scheme} {name} {rule['id']}: {node['html'][:160]}" for rule in found for node in rule["nodes"]]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_desk_has_no_axe_violation_and_no_word_on_the_console(
+    browser: Any, live_server: LiveServer, boss: User, document: Any, question: Query, failed_message: InboundMessage, scheme: str,
+) -> None:  # fmt: skip
+    page = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900}).new_page()
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text) if message.type in {"error", "warning"} else None)
+    page.on("pageerror", lambda error: said.append(str(error)))
+    elsewhere: list[str] = []
+    page.on(
+        "request", lambda sent: None if sent.url.startswith((live_server.url, "data:")) else elsewhere.append(sent.url)
+    )
+    page.goto(f"{live_server.url}/admin/login/?next=/admin/")
+    violations = look_at(page, "sign-in", scheme)
+    page.get_by_label("Name").fill("ida")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Queues").wait_for()
+    for name, path in paths(question, failed_message).items():
+        page.goto(live_server.url + path)
+        if page.get_by_label("Your reason").count():
+            violations += look_at(page, f"{name}-reason", scheme)
+            page.get_by_label("Your reason").fill("Asked by phone, call 4711")
+            page.get_by_role("button", name="Open the page").click()
+            page.wait_for_load_state("networkidle")
+        violations += look_at(page, name, scheme)
+    assert violations == []
+    assert said == []
+    assert elsewhere == []
+
+
+def test_the_desk_fits_a_narrow_window(
+    browser: Any, live_server: LiveServer, boss: User, document: Any, question: Query, failed_message: InboundMessage
+) -> None:
+    page = browser.new_context(viewport={"width": 390, "height": 800}).new_page()
+    page.goto(f"{live_server.url}/admin/login/?next=/admin/")
+    page.get_by_label("Name").fill("ida")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("heading", name="Queues").wait_for()
+    look_at(page, "home-narrow", "light")
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

@@ -1,0 +1,308 @@
+"""The desk over HTTP: who may open what, what it shows, and that each look stands in the patient's log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from hie.audit.models import AuditEvent
+from hie.exchange import access, access_log, queues
+from hie.exchange.access import Held
+from hie.exchange.models import InboundMessage, Query
+from hie.exchange.staff_pages import AuditedAdmin
+from hie.trust.staff import PAGES, ensure_roles
+from patients.models import Person
+from tests.exchange.world import caller
+
+pytestmark = pytest.mark.django_db
+AsRole = Callable[..., Client]
+
+
+def page_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+
+
+def list_of(row: Any) -> str:
+    return reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_changelist")
+
+
+def open_page(client: Client, url: str, reason: str = "Asked by phone, call 4711") -> Any:
+    client.post(url, {"look_reason": reason})
+    return client.get(url)
+
+
+def looks(person: UUID) -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(kind="staff-look", person_id=person).order_by("at"))
+
+
+def own_log(person: UUID) -> list[access_log.LogEntry]:
+    patient = caller(
+        participant_id="org-portal",
+        organization_id="org-portal",
+        user_id=f"Patient/{person}",
+        role="patient",
+        purpose="PATRQT",
+    )
+    page = access_log.log_for_patient(patient, person)
+    return [line for line in page.entries if line.who.kind is access_log.ActorKind.STAFF]
+
+
+def test_a_person_is_shown_only_for_a_reason_and_the_patient_reads_who_looked(world: UUID, as_role: AsRole) -> None:
+    steward = as_role("steward")
+    url = page_of(Person.objects.get(pk=world))
+    asked = steward.get(url)
+    assert b"Your reason" in asked.content
+    assert b"Quarrel" not in asked.content
+    assert looks(world) == []
+    shown = open_page(steward, url)
+    assert b"Rosamund Ivy Quarrel" in shown.content
+    (look,) = looks(world)
+    assert (look.user, look.role, look.detail["what"]) == ("Staff/steward", "steward", "identity")
+    (line,) = own_log(world)
+    assert "Ida Moss" in access_log.sentence_words(line)
+    steward.get(url)
+    assert len(looks(world)) == 2
+
+
+def test_a_list_of_everybody_shows_no_name_and_a_search_is_a_look(world: UUID, as_role: AsRole) -> None:
+    steward = as_role("steward")
+    everybody = steward.get(list_of(Person(pk=world)))
+    assert str(world) in everybody.content.decode()
+    assert b"Quarrel" not in everybody.content
+    assert looks(world) == []
+    found = steward.get(list_of(Person(pk=world)), {"q": "P1"})
+    assert b"Quarrel" in found.content
+    assert [look.detail["what"] for look in looks(world)] == ["identity"]
+
+
+def test_a_doubtful_document_in_the_queue_is_a_task_and_needs_no_other_reason(document: Any, as_role: AsRole, world: UUID) -> None:  # fmt: skip
+    item = document.reviews.get()
+    shown = as_role("steward").get(page_of(item))
+    assert shown.status_code == 200
+    assert b"name-differs" in shown.content
+    assert [look.detail["what"] for look in looks(world)] == ["documents"]
+
+
+@pytest.mark.parametrize(
+    ("role", "confidentiality", "shown"),
+    [
+        pytest.param("steward", "N", True, id="codes-of-an-ordinary-document"),
+        pytest.param("steward", "R", False, id="codes-above-N-are-not-for-the-steward"),
+        pytest.param("steward", None, False, id="no-label-counts-as-above-N"),
+        pytest.param("administrator", "R", False, id="nor-for-the-administrator"),
+        pytest.param("privacy-officer", "V", True, id="the-privacy-officer-sees-them"),
+    ],
+)
+def test_codes_of_a_document_above_n_are_for_the_privacy_officer(
+    document: Any, as_role: AsRole, role: str, confidentiality: str | None, shown: bool
+) -> None:
+    document.confidentiality = confidentiality
+    document.save()
+    content = open_page(as_role(role), page_of(document)).content.decode()
+    assert document.unique_id in content
+    assert ("34133-9" in content) is shown
+    assert "Result of the HIV" not in content
+
+
+def test_a_question_names_each_community_and_what_consent_kept_back(question: Query, as_role: AsRole) -> None:
+    officer = open_page(as_role("privacy-officer"), page_of(question)).content.decode()
+    assert "1 of 3 communities answered in time" in officer
+    assert "Not asked because of consent: administrators only" in officer
+    assert "unreachable" in officer
+    assert "Secret letter" not in officer
+    operator = open_page(as_role("operator"), page_of(question)).content.decode()
+    assert "Not asked" not in operator
+    assert "Nothing found" in operator
+
+
+def test_the_bytes_of_a_message_are_shown_to_nobody(failed_message: InboundMessage, as_role: AsRole) -> None:
+    boss = as_role("administrator", "privacy-officer")
+    for url in (list_of(failed_message), page_of(failed_message)):
+        content = boss.get(url).content
+        assert b"Not a date" in content
+        assert b"SECRETBYTES" not in content
+        assert b"MSA|AR" not in content
+
+
+def test_a_message_is_tried_again_for_a_reason(
+    failed_message: InboundMessage, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from hie.exchange import inbox
+
+    again: list[tuple[UUID, str, str]] = []
+
+    def tried(message_id: UUID, actor: Any, reason: str) -> inbox.Received:
+        again.append((message_id, actor.user_id, reason))
+        return inbox.Received(message_id=message_id, status="accepted", reply=b"")
+
+    monkeypatch.setattr(inbox, "replay", tried)
+    operator = as_role("operator")
+    form = {"action": "replay", "_selected_action": [str(failed_message.pk)]}
+    asked = operator.post(list_of(failed_message), form)
+    assert b"Your reason" in asked.content
+    assert b"1 \xc3\x97 hl7v2 ADT^A08" in asked.content
+    assert again == []
+    done = operator.post(list_of(failed_message), {**form, "reason": "mapping repaired"}, follow=True)
+    assert b"Tried again: 1 accepted." in done.content
+    assert again == [(failed_message.pk, "Staff/operator", "mapping repaired")]
+
+
+def test_home_counts_what_waits_and_leads_to_it(document: Any, question: Query, failed_message: InboundMessage, as_role: AsRole) -> None:  # fmt: skip
+    boss = as_role("administrator")
+    rows = {row.queue.key: row for row in boss.get("/admin/").context_data["rows"]}
+    counts = {key: row.queue.count for key, row in rows.items()}
+    assert counts["doubtful-documents"] == 1
+    assert counts["messages"] == 1
+    assert counts["communities"] == 1
+    assert "Community 2 1 of 1" in rows["communities"].queue.what
+    assert rows["messages"].oldest == "3 hours"
+    for row in rows.values():
+        answer = boss.get(row.url)
+        assert answer.status_code == 200, row.url
+        if row.queue.key in {"doubtful-documents", "messages", "communities", "duplicates", "suspended"}:
+            assert answer.context_data["cl"].result_count == row.queue.count, row.url
+
+
+def test_home_shows_each_role_its_own_queues(as_role: AsRole) -> None:
+    keys = {row.queue.key for row in as_role("steward").get("/admin/").context_data["rows"]}
+    assert keys == {"duplicates", "doubtful-documents"}
+    assert as_role("operator").get("/admin/").context_data["summary"] == "Nothing waits."
+
+
+def test_the_queues_cost_the_same_however_much_waits(
+    document: Any, question: Query, failed_message: InboundMessage, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(9):
+        queues.waiting()
+
+
+def every_list() -> list[str]:
+    return [
+        reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist") for model in admin.site._registry
+    ]
+
+
+def test_every_list_opens(document: Any, question: Query, failed_message: InboundMessage, as_role: AsRole) -> None:
+    boss = as_role("administrator", "privacy-officer")
+    for url in every_list():
+        assert boss.get(url).status_code == 200, url
+
+
+@pytest.mark.parametrize("name", ["patients_person", "exchange_query", "exchange_remotedocument", "audit_auditevent", "audit_disclosure", "documents_documententry", "consent_consent", "directory_clientkey", "directory_agreement"])  # fmt: skip
+def test_a_list_costs_a_few_statements(
+    world: UUID, document: Any, question: Query, as_role: AsRole, name: str, django_assert_max_num_queries: Any
+) -> None:
+    boss = as_role("administrator")
+    url = reverse(f"admin:{name}_changelist")
+    boss.get(url)
+    with django_assert_max_num_queries(9):
+        boss.get(url)
+
+
+REGISTERED = [
+    "patients.person", "patients.sourcerecord", "patients.reviewitem", "patients.identityevent", "documents.documententry",
+    "documents.reviewitem", "documents.submissionset", "directory.agreement", "directory.endpoint", "directory.clientkey",
+    "directory.certificate", "directory.directorychange", "exchange.query", "exchange.remotedocument",
+    "exchange.inboundmessage", "audit.auditevent", "audit.disclosure",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("label", REGISTERED)
+def test_what_is_registered_or_audited_cannot_be_posted(
+    label: str, document: Any, question: Query, failed_message: InboundMessage, as_role: AsRole
+) -> None:
+    boss = as_role("administrator", "privacy-officer")
+    model = next(one for one in admin.site._registry if one._meta.label_lower == label)
+    base = f"/admin/{label.replace('.', '/')}/"
+    row = model.objects.first()
+    if row is not None:
+        assert boss.post(f"{base}{row.pk}/change/", {"status": "changed"}).status_code == 403
+        assert boss.post(f"{base}{row.pk}/delete/", {"post": "yes"}).status_code == 403
+        assert boss.post(base, {"action": "delete_selected", "_selected_action": [row.pk]}).status_code in {200, 302}
+        assert model.objects.filter(pk=row.pk).exists()
+    assert boss.post(f"{base}add/", {"status": "new"}).status_code == 403
+
+
+@pytest.mark.parametrize("role", sorted(access.STAFF_MAY))
+@pytest.mark.parametrize("held", list(Held))
+def test_the_door_lets_a_role_in_exactly_as_its_table_says(role: str, held: Held, world: UUID) -> None:
+    staff = access.Staff(user_id="ida", roles=frozenset({role}))
+    if held in access.STAFF_MAY[role]:
+        view = access.administrative(staff, held, [world], reason="task 7")
+        assert (view.role, [look.outcome for look in looks(world)]) == (role, [0])
+    else:
+        with pytest.raises(access.AccessRefused) as refused:
+            access.administrative(staff, held, [world], reason="task 7")
+        assert refused.value.rule == "G5"
+        (look,) = looks(world)
+        assert (look.outcome, look.rule, look.reason) == (4, "G5", "role-not-permitted")
+
+
+def test_without_a_reason_nothing_is_shown_and_nothing_recorded(world: UUID) -> None:
+    staff = access.Staff(user_id="ida", roles=frozenset({"steward"}))
+    with pytest.raises(access.BadRequest):
+        access.administrative(staff, Held.IDENTITIES, [world], reason="  ")
+    assert looks(world) == []
+
+
+MAY_LOOK = {
+    "privacy-officer": {"identity", "consents", "access log", "documents", "queries"},
+    "administrator": {"identity", "consents", "access log", "documents", "queries"},
+    "steward": {"identity", "documents"},
+    "auditor": {"access log", "queries", "consents"},
+    "operator": {"queries"},
+    "onboarding": set(),
+}
+
+
+def test_the_table_of_the_door_is_the_one_agreed() -> None:
+    assert {role: {str(held) for held in things} for role, things in access.STAFF_MAY.items()} == MAY_LOOK
+
+
+def test_pages_and_the_door_give_a_role_the_same(as_role: AsRole) -> None:
+    ensure_roles()
+    assert set(PAGES) == set(access.STAFF_MAY)
+    for role, things in access.STAFF_MAY.items():
+        client = as_role(role, username=f"one-{role}")
+        for model, page in admin.site._registry.items():
+            if isinstance(page, AuditedAdmin):
+                answer = client.get(reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist"))
+                assert (answer.status_code == 200) is (page.held in things), (role, model)
+
+
+def test_roles_are_made_once() -> None:
+    assert ensure_roles()
+    assert not ensure_roles()
+
+
+def test_every_page_of_a_patient_goes_through_the_door() -> None:
+    """What hangs on a person or an identifier of one is an AuditedAdmin; what is not is named here with its reason."""
+    allowed = {"documents.association", "documents.blob", "exchange.inboundmessage", "audit.auditseal", "audit.checkpoint", "patients.importrun", "patients.matchmodel"}  # fmt: skip
+    open_pages = {
+        model._meta.label_lower
+        for model, page in admin.site._registry.items()
+        if model._meta.app_label in {"patients", "documents", "consent", "audit", "exchange"}
+        and not isinstance(page, AuditedAdmin)
+    }
+    assert open_pages - allowed == {"consent.jurisdiction", "consent.codetable"}
+
+
+def test_a_stranger_and_a_user_who_is_no_staff_are_sent_to_sign_in(client: Client) -> None:
+    assert client.get("/admin/").status_code == 302
+    client.force_login(User.objects.create_user("walker", password="x"))
+    assert client.get("/admin/").status_code == 302
+
+
+def test_the_browser_policy_names_no_other_host_and_no_inline_script(as_role: AsRole, client: Client) -> None:
+    for answer in (as_role("administrator").get("/admin/"), client.get("/admin/login/")):
+        policy = answer.headers["Content-Security-Policy"]
+        assert "http" not in policy
+        assert "script-src 'self' 'unsafe-eval';" in policy
+        assert "frame-ancestors 'none'" in policy

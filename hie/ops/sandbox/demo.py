@@ -7,9 +7,12 @@ the one that is, and says so.
 from __future__ import annotations
 
 import argparse
+import base64
 import contextlib
+import hashlib
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -17,6 +20,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +47,13 @@ class Story:
         }
         self.users = {item["id"]: item["users"] for item in self.sandbox["participants"]}
         self.number = int(time.time())
-        self.family = "Aldermoor"
-        self.given = f"Tessa{_letters(self.number)}"
+        # A different person each time the story is told: the index would rightly know the last one again.
+        dice = random.Random(self.number)  # noqa: S311 - names, not secrets
+        self.family = f"{_syllables(dice, 3)}moor".capitalize()
+        self.given = _syllables(dice, 3).capitalize()
+        self.birth_date = f"{dice.randint(1935, 1999)}-{dice.randint(1, 12):02d}-{dice.randint(1, 28):02d}"
+        self.street = f"{dice.randint(1, 99)} {_syllables(dice, 2).capitalize()} Street"
+        self.phone = f"+1 202 555 {dice.randint(100, 9999):04d}"
         self.hospital_id, self.clinic_id, self.lab_id = (f"{kind}-{self.number}" for kind in ("VG", "RC", "DL"))
         self.sent: dict[str, bytes] = {}
         self.person_id = ""
@@ -66,12 +75,12 @@ class Story:
             story="ordinary",
             family=self.family,
             given=(self.given, "June"),
-            birth_date="1958-10-02",
+            birth_date=self.birth_date,
             gender="female",
-            street=f"{self.number % 900 + 1} Weaver Street",
+            street=self.street,
             city="Velmoor",
             postal_code="40127",
-            phone=f"+1 202 555 0{self.number % 100:02d}{self.number % 7}",
+            phone=self.phone,
             records=(),
         )
 
@@ -86,7 +95,10 @@ def step_1(story: Story) -> str:
         load.adt_a04(hospital, patient, Record(organization=HOSPITAL, local_id=story.hospital_id)),
     )
     _hold("MSA|AA" in answer, f"the hospital's ADT was answered {answer!r}")
-    for organization, local_id, family in ((clinic, story.clinic_id, "Aldermore"), (lab, story.lab_id, None)):
+    for organization, local_id, family in (
+        (clinic, story.clinic_id, _misspelt(story.family)),
+        (lab, story.lab_id, None),
+    ):
         record = Record(organization=organization.id, local_id=local_id, family=family, given=(story.given,))
         story.clients[organization.id].feed(
             load.fhir_patient(patient, record, organization.authority), f"urn:oid:{organization.authority}", local_id
@@ -113,7 +125,7 @@ def step_1(story: Story) -> str:
 
 def _match_grade(story: Story) -> str:
     clinic = story.organization(CLINIC)
-    record = Record(organization=CLINIC, local_id="unknown-here", family="Aldermore", given=(story.given,))
+    record = Record(organization=CLINIC, local_id="unknown-here", family=_misspelt(story.family), given=(story.given,))
     resource = load.fhir_patient(story.patient(), record, clinic.authority)
     resource.pop("identifier")
     found = (
@@ -154,18 +166,41 @@ def step_2(story: Story) -> str:
             text=("Admitted with chest pain, sent home in good state.",),
         )
         unique_id = load.unique_id_of(organization, patient, document)
-        with_record = world.Patient(
-            **{
-                name: getattr(patient, name)
-                for name in ("key", "story", "family", "given", "birth_date", "gender", "street", "city", "postal_code")
-            },
-            phone=patient.phone,
-            records=(Record(organization=participant, local_id=local_id),),
-        )
+        with_record = replace(patient, records=(Record(organization=participant, local_id=local_id),))
         content = load.content_of(organization, with_record, document, unique_id, local_id)
         story.sent[unique_id] = content
         _publish(story, organization, document, unique_id, local_id, content)
-    return "published over MHD [ITI-65] (XDS.b comes later): discharge summary, DICOM image, laboratory report"
+    elsewhere = _publish_elsewhere(story)
+    return (
+        "published over MHD [ITI-65] (XDS.b comes later): discharge summary, DICOM image, laboratory report; "
+        f"and at {elsewhere} a letter"
+    )
+
+
+def _publish_elsewhere(story: Story) -> str:
+    """The patient was once seen in another community: a hub of its own, with its own keys and database."""
+    community = world.COMMUNITIES[0]
+    place = next(
+        item for item in story.sandbox["remote_communities"] if item["home_community_id"] == community.home_community_id
+    )
+    hospital = load.hospital_of(community)
+    client = load.client_of(hospital, place["base_url"], story.folder / "hubs" / community.id)
+    patient = replace(story.patient(), records=(Record(organization=hospital.id, local_id=f"WB-{story.number}"),))
+    record = patient.records[0]
+    client.feed(
+        load.fhir_patient(patient, record, hospital.authority), f"urn:oid:{hospital.authority}", record.local_id
+    )
+    document = world.Document(
+        key=f"letter-{story.number}",
+        custodian="",
+        kind="pdf",
+        title="Letter of the heart clinic",
+        type_code="68608-9",
+        type_display="Summary note",
+        text=("Seen in spring, all well.",),
+    )
+    load.publish(client, patient, document, organization=hospital, local_id=record.local_id)
+    return community.name
 
 
 def _publish(
@@ -210,15 +245,20 @@ def step_3(story: Story) -> str:
     _hold(answer["status"] == "complete", f"the query is {answer['status']}")
     _hold(len(states) >= 4, f"too few communities were asked: {states}")
     _hold(states[faulty["name"]] in ("down", "error"), f"the dead community reads {states[faulty['name']]}")
+    _hold("answered" in [states[item.name] for item in world.COMMUNITIES], f"no other community answered: {states}")
     found = {_unique_id(item): item for item in answer["documents"]}
     _hold(set(story.sent) <= set(found), f"of {len(story.sent)} documents sent, listed are {len(found)}")
     for unique_id, sent in story.sent.items():
         url = found[unique_id]["content"][0]["attachment"]["url"]
         read = client.call("GET", url, user=user, purpose="TREAT", headers={"Accept": "*/*"}).content
         _hold(read == sent, f"document {unique_id} came back different")
+    (remote,) = [item for unique_id, item in found.items() if unique_id not in story.sent and _is_letter(item)]
+    read = client.call("GET", _url(remote), user=user, purpose="TREAT", headers={"Accept": "*/*"}).content
+    digest = base64.b64encode(hashlib.sha1(read, usedforsecurity=False).digest()).decode()
+    _hold(digest == remote["content"][0]["attachment"]["hash"], "the other community's letter came back different")
     story.listed = answer
     told = ", ".join(f"{name}: {state}" for name, state in states.items())
-    return f"one list from {len(states)} places ({told}); {len(story.sent)} documents read, bytes and hash as sent"
+    return f"one list from {len(states)} places ({told}); {len(story.sent) + 1} documents read, bytes and hash as sent"
 
 
 def _ask(
@@ -399,12 +439,25 @@ def _hold(condition: bool, problem: str) -> None:
         raise Unexpected(problem)
 
 
-def _letters(number: int) -> str:
-    return "".join(chr(ord("a") + int(digit)) for digit in str(number)[-5:])
+def _misspelt(family: str) -> str:
+    """The name as the clinic heard it."""
+    return family.removesuffix("moor") + "more"
+
+
+def _syllables(dice: random.Random, count: int) -> str:
+    return "".join(dice.choice("bdfgklmnprstvz") + dice.choice("aeiou") for _ in range(count))
 
 
 def _unique_id(resource: dict[str, Any]) -> str:
     return str(resource.get("masterIdentifier", {}).get("value", "")).removeprefix("urn:oid:")
+
+
+def _url(resource: dict[str, Any]) -> str:
+    return str(resource["content"][0]["attachment"]["url"])
+
+
+def _is_letter(resource: dict[str, Any]) -> bool:
+    return bool(resource["content"][0]["attachment"].get("title") == "Letter of the heart clinic")
 
 
 def _content_type(resource: dict[str, Any]) -> str:

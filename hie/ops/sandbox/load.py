@@ -137,14 +137,7 @@ def ensure(
 
 def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub_client_id: str) -> None:
     """A further hub: one hospital, the people it shares with the main hub, and the main hub as a community."""
-    hospital = Organization(
-        id=f"{community.id}-hospital",
-        name=community.hospital,
-        type="hospital",
-        number=community.number + 1,
-        purposes=("TREAT", "HPAYMT", "HOPERAT", "BTG"),
-        users=(User("Practitioner/lou-haze", "Dr. Lou Haze"),),
-    )
+    hospital = hospital_of(community)
     _key(place.data_dir, hospital.id)
     asker = {
         "id": "main-hub",
@@ -164,16 +157,7 @@ def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub
         {"participants": [participant_entry(hospital, place.data_dir), asker]},
     )
     place.manage("participants", str(place.data_dir / "participants.json"))
-    client = Client(
-        base_url=place.base_url,
-        client_id=hospital.id,
-        kid=f"{hospital.id}-1",
-        key=(place.data_dir / "keys" / f"{hospital.id}.pem").read_bytes(),
-        scopes=tuple(hospital.scopes),
-        organization_oid=hospital.oid,
-        organization_name=hospital.name,
-        http=httpx.Client(base_url=place.base_url, timeout=60.0),
-    )
+    client = client_of(hospital, place.base_url, place.data_dir)
     for key, local_id in community.patients:
         patient = next(item for item in world.PATIENTS if item.key == key)
         record = Record(organization=hospital.id, local_id=local_id)
@@ -182,9 +166,32 @@ def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub
             publish(client, patient, document, organization=hospital, local_id=local_id)
 
 
-def User(user_id: str, name: str) -> world.User:  # noqa: N802 - reads as the value it makes
-    """A physician of a further hub."""
-    return world.User(id=user_id, name=name, role="physician", purposes=world.PHYSICIAN)
+def hospital_of(community: Community) -> Organization:
+    """The one hospital of a further hub."""
+    return Organization(
+        id=f"{community.id}-hospital",
+        name=community.hospital,
+        type="hospital",
+        number=community.number + 1,
+        purposes=("TREAT", "HPAYMT", "HOPERAT", "BTG"),
+        users=(
+            world.User(id="Practitioner/lou-haze", name="Dr. Lou Haze", role="physician", purposes=world.PHYSICIAN),
+        ),
+    )
+
+
+def client_of(organization: Organization, base_url: str, folder: Path) -> Client:
+    """The client of an organization whose key lies in this data folder."""
+    return Client(
+        base_url=base_url,
+        client_id=organization.id,
+        kid=f"{organization.id}-1",
+        key=(folder / "keys" / f"{organization.id}.pem").read_bytes(),
+        scopes=tuple(organization.scopes),
+        organization_oid=organization.oid,
+        organization_name=organization.name,
+        http=httpx.Client(base_url=base_url, timeout=60.0),
+    )
 
 
 def _key(folder: Path, participant_id: str) -> None:

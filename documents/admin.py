@@ -82,7 +82,7 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
         """Codes and labels only where this reader may have them."""
         return list(self.inlines) if obj is None or self._words(request, obj) else []
 
-    def get_fields(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[Any]:
         """As `get_inlines`."""
         return [name for name in self.fields if name != "labels" or obj is None or self._words(request, obj)]
 

@@ -213,7 +213,7 @@ class ExpiresSoon(admin.SimpleListFilter):
 
 
 @admin.register(Agreement)
-class AgreementAdmin(ReadOnly, ModelAdmin):
+class AgreementAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("participant", "version", "standing", "start", "end", "allowed")
     list_filter = ("status",)
     list_select_related = ("participant",)
@@ -221,17 +221,17 @@ class AgreementAdmin(ReadOnly, ModelAdmin):
     ordering = ("participant", "-version")
     list_per_page = 50
 
-    @display(description="Status", label=_BADGE, ordering="status")
+    @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, agreement: Agreement) -> str:
         return agreement.status
 
-    @display(description="Purposes")
+    @display(description="Purposes")  # type: ignore[untyped-decorator]  # as above
     def allowed(self, agreement: Agreement) -> str:
         return ", ".join(agreement.purposes)
 
 
 @admin.register(Endpoint)
-class EndpointAdmin(ReadOnly, ModelAdmin):
+class EndpointAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("participant", "kind", "url", "repository_unique_id")
     list_filter = ("kind",)
     list_select_related = ("participant",)
@@ -241,7 +241,7 @@ class EndpointAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(ClientKey)
-class ClientKeyAdmin(ReadOnly, ModelAdmin):
+class ClientKeyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("kid", "participant", "not_before", "expires")
     list_filter = (ExpiresSoon,)
     list_select_related = ("participant",)
@@ -251,7 +251,7 @@ class ClientKeyAdmin(ReadOnly, ModelAdmin):
 
 
 @admin.register(Certificate)
-class CertificateAdmin(ReadOnly, ModelAdmin):
+class CertificateAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     list_display = ("thumbprint", "participant", "not_before", "expires")
     list_filter = (ExpiresSoon,)
     list_select_related = ("participant",)

@@ -130,9 +130,9 @@ class AuditedAdmin(_Base):
         answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return answer
 
-    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; when it was narrowed by a search or to one person, a look at each person on the page."""
-        answer = super().changelist_view(request, extra_context)
+        answer: HttpResponse = super().changelist_view(request, extra_context)
         shown = getattr(answer, "context_data", None) or {}
         cl = shown.get("cl")
         if cl is not None and self._narrowed(request):

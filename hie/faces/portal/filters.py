@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
+from typing import Any
 from urllib.parse import urlencode
 
 from django.utils.translation import gettext, gettext_noop, ngettext
@@ -136,7 +137,7 @@ def periods(asked: Asked) -> list[Option]:
     return [Option(value=value, label=dates.digits(label), chosen=value == chosen) for value, label in labels.items()]
 
 
-def table(known: Mapping[str, str], chosen: str) -> list[Option]:
+def table(known: Mapping[Any, str], chosen: str) -> list[Option]:
     """A select over a fixed table, "All" first."""
     rows = [
         Option(value=str(value), label=gettext(label), chosen=str(value) == chosen) for value, label in known.items()

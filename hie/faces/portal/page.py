@@ -51,7 +51,7 @@ STATUS: dict[type[HubError], int] = {
 class _Csrf(CsrfViewMiddleware):
     """Django's check, whose answer is the reason instead of Django's own page."""
 
-    def _reject(self, request: HttpRequest, reason: str) -> str:  # type: ignore[override]  # a reason, as REST framework does
+    def _reject(self, request: HttpRequest, reason: str) -> str:
         return reason
 
 

@@ -133,7 +133,7 @@ def who(entry: LogEntry) -> SafeString:
         key = "person.no-role"
     if one.kind is ActorKind.STAFF and one.name:
         key = "staff.named"
-    template = gettext(log.WHO[key])
+    template = pgettext("who", log.WHO[key])
     values = {
         "name": _name(one.name or gettext("Someone")),
         "role": gettext(one.role_words or UNKNOWN_ROLE),
@@ -222,7 +222,7 @@ def _fill(template: str, values: Mapping[str, object]) -> SafeString:
     """`format_html` for templates of our own and of translators: the literal text is escaped too."""
     parts: list[str] = []
     for n, part in enumerate(re.split(r"\{(\w+)\}", template)):
-        parts.append(str(conditional_escape(values[part] if n % 2 else part)))
+        parts.append(str(conditional_escape(str(values[part]) if n % 2 else part)))
     return mark_safe("".join(parts))  # noqa: S308  every part was escaped
 
 

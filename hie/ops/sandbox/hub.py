@@ -91,7 +91,7 @@ class Client:
         }
         if extensions:
             claims["extensions"] = dict(extensions)
-        return jwt.encode(claims, self.key, algorithm="ES384", headers={"kid": self.kid, "typ": "JWT"})  # type: ignore[arg-type]  # PEM bytes
+        return jwt.encode(claims, self.key, algorithm="ES384", headers={"kid": self.kid, "typ": "JWT"})
 
     def request_token(self, user: Mapping[str, Any] | None = None, purpose: str | None = None) -> httpx.Response:
         """The token endpoint's answer, good or bad."""

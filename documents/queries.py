@@ -113,11 +113,8 @@ class EntryRow:
             f"{RESOURCE_CLASS}|DocumentReference",
         }
         classes.update(code.key for code in (entry.class_code, entry.format_code) if code is not None)
-        clinical = {code.key for code in entry.event_codes}
-        if entry.type_code is not None:
-            # A type such as LOINC 34117-2 is what a rule may call the document class as well.
-            clinical.add(entry.type_code.key)
-            classes.add(entry.type_code.key)
+        # The type is a clinical coding only: a permit by class must not reach a document by its type.
+        clinical = {code.key for code in (entry.type_code, *entry.event_codes) if code is not None}
         authors = {inst.id for author in entry.authors for inst in author.institutions if inst.id}
         authors.update(author.person.id for author in entry.authors if author.person is not None and author.person.id)
         encounter = next((r.value for r in entry.reference_ids if r.type_code == ENCOUNTER_REFERENCE), None)

@@ -164,6 +164,7 @@ def test_facts_carry_what_policy_asks_for(world: dict[CX, int]) -> None:
     assert "http://hl7.org/fhir/resource-types|DocumentReference" in facts.classes
     assert "urn:oid:1.3.6.1.4.1.19376.1.2.6.1|REPORTS" in facts.classes
     assert {"http://loinc.org|34133-9", "urn:oid:2.999.9|E1"} <= facts.codes
+    assert "http://loinc.org|34133-9" not in facts.classes, "a permit by class must not match the type"
     assert (facts.service_start, facts.service_stop, facts.created) == ("2024-01-01", "2024-01-10", "2024-01-31")
     assert f"urn:uuid:{facts.id}" == row.entry_uuid
 

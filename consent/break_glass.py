@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
@@ -21,9 +21,21 @@ def grant_for(
     user_id: str, subject: SubjectFacts, identifier_pks: Sequence[int], *, now: datetime
 ) -> BreakGlassGrant | None:
     """The user's grant for this person: one that is open now before others, the newest first; one statement."""
-    rows = list(Row.objects.filter(user=user_id, identifier_id__in=list(identifier_pks)).order_by("-start", "pk")[:20])
+    return grants_for(user_id, [(subject, identifier_pks)], now=now).get(subject.id)
+
+
+def grants_for(
+    user_id: str, subjects: Iterable[tuple[SubjectFacts, Sequence[int]]], *, now: datetime
+) -> dict[str, BreakGlassGrant]:
+    """As `grant_for`, for several persons with their identifiers, by person id; one statement."""
+    persons = {pk: subject.id for subject, pks in subjects for pk in pks}
+    rows = list(Row.objects.filter(user=user_id, identifier_id__in=list(persons)).order_by("-start", "pk"))
     rows.sort(key=lambda row: not (row.status == Row.Status.ACTIVE and row.start <= now < row.end))
-    return _facts(rows[0], subject.id) if rows else None
+    found: dict[str, BreakGlassGrant] = {}
+    for row in rows:
+        person = persons[row.identifier_id]
+        found.setdefault(person, _facts(row, person))
+    return found
 
 
 def any_grant(user_id: str, *, now: datetime) -> BreakGlassGrant | None:

@@ -159,16 +159,40 @@ def for_subject(subject: SubjectFacts, identifier_pks: Sequence[int]) -> Patient
     The store vouches for whose a directive is (by identifier), so one that was filed under
     a person since merged or parted counts where its identifier now belongs.
     """
-    # The epoch first: a change between the two reads is then cached under a key that no reader asks for again.
-    key = (tuple(sorted(set(identifier_pks))), epochs.values(identifier_pks))
-    directives = _cache.get(key)
-    if directives is None:
-        rows = Consent.objects.filter(identifier_id__in=key[0]).exclude(status__in=_OUT_OF_FORCE)
-        directives = tuple(
-            compile_directive(row.resource, directive_id=str(row.id), version=str(row.version)) for row in rows
+    return for_subjects([(subject, identifier_pks)])[subject.id].policy
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directed:
+    """A person's directives, compiled, and the consent epoch at which they were read."""
+
+    policy: PatientPolicy
+    epoch: int
+
+
+def for_subjects(subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict[str, Directed]:
+    """As `for_subject`, for several persons with their identifiers, by person id; at most two statements."""
+    asked = [(subject, tuple(sorted(set(pks)))) for subject, pks in subjects]
+    # The epochs first: a change between the two reads is then cached under a key that no reader asks for again.
+    epoch_of = dict(epochs.values(pk for _, pks in asked for pk in pks))
+    keys: list[_Key] = [(pks, tuple((pk, epoch_of[pk]) for pk in pks if pk in epoch_of)) for _, pks in asked]
+    held = {key: _cache.get(key) for key in keys}
+    wanted = {pk for key, directives in held.items() if directives is None for pk in key[0]}
+    rows: dict[int, list[Directive]] = {}
+    if wanted:
+        for row in Consent.objects.filter(identifier_id__in=wanted).exclude(status__in=_OUT_OF_FORCE):
+            compiled = compile_directive(row.resource, directive_id=str(row.id), version=str(row.version))
+            rows.setdefault(row.identifier_id, []).append(compiled)
+    found: dict[str, Directed] = {}
+    for (subject, pks), key in zip(asked, keys, strict=True):
+        directives = held[key]
+        if directives is None:
+            directives = tuple(directive for pk in pks for directive in rows.get(pk, ()))
+            _cache.put(key, directives)
+        found[subject.id] = Directed(
+            policy=compile_patient(subject, directives), epoch=sum(value for _, value in key[1])
         )
-        _cache.put(key, directives)
-    return compile_patient(subject, directives)
+    return found
 
 
 _Key = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]

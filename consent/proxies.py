@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from uuid import UUID
 
 from django.db import transaction
@@ -16,11 +16,19 @@ from hie.standards.facts import ProxyGrant, SubjectFacts
 
 def grant_for(user_id: str, subject: SubjectFacts, identifier_pks: Sequence[int]) -> ProxyGrant | None:
     """The grant made out to this user for this person: an active one before others, the newest first; one statement."""
-    rows = list(
-        Row.objects.filter(person=user_id, identifier_id__in=list(identifier_pks)).order_by("-created_at", "pk")
-    )
+    return grants_for(user_id, [(subject, identifier_pks)]).get(subject.id)
+
+
+def grants_for(user_id: str, subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict[str, ProxyGrant]:
+    """As `grant_for`, for several persons with their identifiers, by person id; one statement."""
+    persons = {pk: subject.id for subject, pks in subjects for pk in pks}
+    rows = list(Row.objects.filter(person=user_id, identifier_id__in=list(persons)).order_by("-created_at", "pk"))
     rows.sort(key=lambda row: row.status != Row.Status.ACTIVE)
-    return _facts(rows[0], subject.id) if rows else None
+    found: dict[str, ProxyGrant] = {}
+    for row in rows:
+        person = persons[row.identifier_id]
+        found.setdefault(person, _facts(row, person))
+    return found
 
 
 def grants_of(identifier_pks: Sequence[int]) -> list[Row]:

@@ -84,13 +84,23 @@ def of_person(person_id: UUID | str) -> list[ResolvedIdentifier]:
 
 def identifier_pks(person_id: UUID | str) -> list[int]:
     """Row ids of every identifier that leads to this person, inactive ones and anchors too. 1 query."""
+    wanted = _uuid(person_id)
+    return identifier_pks_of([wanted]).get(wanted, [])
+
+
+def identifier_pks_of(person_ids: Iterable[UUID]) -> dict[UUID, list[int]]:
+    """As `identifier_pks`, for several persons; those without any are absent. 1 query."""
+    found: dict[UUID, list[int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT i.id FROM patients_patientidentifier i JOIN patients_link l ON l.source_record_id = i.source_record_id"
-            " AND l.valid_to IS NULL AND l.kind <> 'rejected' WHERE l.person_id = %s ORDER BY i.id",
-            [_uuid(person_id)],
+            "SELECT l.person_id, i.id FROM patients_patientidentifier i"
+            " JOIN patients_link l ON l.source_record_id = i.source_record_id"
+            " AND l.valid_to IS NULL AND l.kind <> 'rejected' WHERE l.person_id = ANY(%s) ORDER BY i.id",
+            [list(person_ids)],
         )
-        return [row[0] for row in cursor.fetchall()]
+        for person_id, pk in cursor.fetchall():
+            found.setdefault(person_id, []).append(pk)
+    return found
 
 
 def person_of_pk(pk: int) -> UUID:
@@ -123,17 +133,24 @@ def survivor(person_id: UUID | str) -> UUID | None:
         wanted = _uuid(person_id)
     except ValueError:
         return None
+    return survivors_of([wanted]).get(wanted)
+
+
+def survivors_of(person_ids: Iterable[UUID]) -> dict[UUID, UUID]:
+    """As `survivor`, for several persons; unknown ones are absent. 1 query."""
+    wanted = list(person_ids)
+    if not wanted:
+        return {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH RECURSIVE chain(id, merged_into_id, depth) AS ("
-            " SELECT id, merged_into_id, 0 FROM patients_person WHERE id = %s"
-            " UNION ALL SELECT p.id, p.merged_into_id, c.depth + 1 FROM patients_person p"
+            "WITH RECURSIVE chain(start, id, merged_into_id, depth) AS ("
+            " SELECT id, id, merged_into_id, 0 FROM patients_person WHERE id = ANY(%s)"
+            " UNION ALL SELECT c.start, p.id, p.merged_into_id, c.depth + 1 FROM patients_person p"
             " JOIN chain c ON p.id = c.merged_into_id WHERE c.depth < %s)"
-            " SELECT id FROM chain WHERE merged_into_id IS NULL",
+            " SELECT start, id FROM chain WHERE merged_into_id IS NULL",
             [wanted, _MAX_REDIRECTS],
         )
-        row = cursor.fetchone()
-    return row[0] if row else None
+        return dict(cursor.fetchall())
 
 
 def anchor(person_id: UUID | str) -> ResolvedIdentifier:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +24,7 @@ from patients.demographics import (
     StringMatch,
     authority_of,
 )
-from patients.identifiers import HUB, survivor
+from patients.identifiers import HUB, identifier_pks_of, survivors_of
 from patients.models import IdentityEvent
 from patients.normalise import features, fold, phone_digits, storable
 
@@ -89,44 +90,78 @@ def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> l
 
 
 def subject_facts(person_id: UUID | str) -> SubjectFacts | None:
-    """The person as consent sees it, or None when unknown; a merged id gives its survivor. 4 queries at most.
+    """The person as consent sees it, or None when unknown; a merged id gives its survivor. 5 queries at most.
 
     The jurisdiction is that of the participant of the earliest active record (its own or the nearest
     ancestor's), else the hub's. `linked` are all ids that became this person by merge.
     """
-    found = survivor(person_id)
-    if found is None:
-        return None
+    wanted = _uuid(person_id)
+    found = known_persons([wanted]) if wanted else {}
+    return found[wanted].facts if wanted in found else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownPerson:
+    """A person as consent sees it, with its records and the row ids of its identifiers, all read together."""
+
+    facts: SubjectFacts
+    records: tuple[SourceRecordView, ...]
+    identifier_pks: tuple[int, ...]
+
+
+def known_persons(person_ids: Iterable[UUID]) -> dict[UUID, KnownPerson]:
+    """Several persons by the id asked for: a merged one gives its survivor, an unknown one is absent.
+
+    5 queries whatever the number.
+    """
+    survivors = survivors_of(person_ids)
+    living = sorted(set(survivors.values()))
+    if not living:
+        return {}
+    linked, pks = _merged_into(living), identifier_pks_of(living)
+    records = store.views(living)
+    places = directory.snapshot()
+    known: dict[UUID, KnownPerson] = {}
+    for person_id in living:
+        views = tuple(records.get(person_id, ()))
+        fed = [record for record in views if record.participant_id != HUB]
+        shown = golden(fed)
+        known[person_id] = KnownPerson(
+            facts=SubjectFacts(
+                id=str(person_id),
+                birth_date=shown.birth_date or None,
+                jurisdiction=_jurisdiction(fed, places),
+                linked=frozenset(linked.get(person_id, ())),
+                deceased=shown.deceased not in (None, False),
+            ),
+            records=views,
+            identifier_pks=tuple(pks.get(person_id, ())),
+        )
+    return {asked: known[survivor_id] for asked, survivor_id in survivors.items()}
+
+
+def _merged_into(person_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """All ids that became each of these persons by merge. 1 query."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH RECURSIVE merged(id) AS (SELECT id FROM patients_person WHERE merged_into_id = %s"
-            " UNION SELECT p.id FROM patients_person p JOIN merged m ON p.merged_into_id = m.id)"
-            " SELECT id FROM merged",
-            [found],
+            "WITH RECURSIVE merged(root, id) AS ("
+            " SELECT merged_into_id, id FROM patients_person WHERE merged_into_id = ANY(%s)"
+            " UNION SELECT m.root, p.id FROM patients_person p JOIN merged m ON p.merged_into_id = m.id)"
+            " SELECT root, id FROM merged",
+            [list(person_ids)],
         )
-        linked = frozenset(str(row[0]) for row in cursor.fetchall())
-    records = [record for record in source_records(found) if record.participant_id != HUB]
-    shown = golden(records)
-    return SubjectFacts(
-        id=str(found),
-        birth_date=shown.birth_date or None,
-        jurisdiction=_jurisdiction(records),
-        linked=linked,
-        deceased=shown.deceased not in (None, False),
-    )
+        found: dict[UUID, list[str]] = {}
+        for root, merged_id in cursor.fetchall():
+            found.setdefault(root, []).append(str(merged_id))
+    return found
 
 
-def _jurisdiction(records: Sequence[SourceRecordView]) -> str:
+def _jurisdiction(records: Sequence[SourceRecordView], places: directory.Directory) -> str:
     active = sorted((r for r in records if r.active), key=lambda r: (r.created_at, r.source_record_id))
     for record in active[:1]:
-        participant_id: str | None = record.participant_id
-        for _ in range(32):  # parents; bounded against a circle
-            facts = directory.participant(participant_id) if participant_id else None
-            if facts is None:
-                break
+        for facts in places.lineage(record.participant_id):
             if facts.jurisdiction:
                 return facts.jurisdiction
-            participant_id = facts.part_of
     return str(settings.HUB_JURISDICTION)
 
 

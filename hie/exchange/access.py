@@ -47,7 +47,6 @@ from hie.standards.facts import (
     RequestFacts,
     SubjectFacts,
 )
-from patients import identifiers
 from patients import queries as index
 from patients.demographics import SourceRecordView
 
@@ -70,12 +69,13 @@ R = TypeVar("R", bound=Row)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Subject:
-    """A person with the directives that were in store when it was read."""
+    """A person with the records and directives that were in store when it was read."""
 
     facts: SubjectFacts
     identifier_pks: tuple[int, ...]
     policy: engine.PatientPolicy
     consent_epoch: int
+    records: tuple[SourceRecordView, ...] = ()
 
     @property
     def person_id(self) -> str:
@@ -92,6 +92,7 @@ class Verdict(Generic[T]):
     facts: dict[int, DocumentFacts] = field(default_factory=dict)
     policy_epoch: int = 0
     considered: tuple[str, ...] = ()
+    root_organization: str = ""
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -187,21 +188,37 @@ def subject(person_id: UUID | str) -> Subject:
     Raises:
         NotFound: the index knows no such person.
     """
-    facts = index.subject_facts(person_id)
-    if facts is None:
+    try:
+        wanted = person_id if isinstance(person_id, UUID) else UUID(person_id)
+    except ValueError as error:
+        raise NotFound("no such patient") from error
+    found = subjects([wanted])
+    if wanted not in found:
         raise NotFound("no such patient")
-    pks = tuple(identifiers.identifier_pks(facts.id))
-    return Subject(
-        facts=facts,
-        identifier_pks=pks,
-        policy=directives.for_subject(facts, pks),
-        consent_epoch=directives.consent_epoch(pks),
-    )
+    return found[wanted]
+
+
+def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
+    """Several persons as `subject` gives one, by the id asked for; unknown ones are absent. Constant statements."""
+    known = index.known_persons(person_ids)
+    distinct = {person.facts.id: person for person in known.values()}
+    directed = directives.for_subjects((person.facts, person.identifier_pks) for person in distinct.values())
+    read = {
+        key: Subject(
+            facts=person.facts,
+            identifier_pks=person.identifier_pks,
+            policy=directed[key].policy,
+            consent_epoch=directed[key].epoch,
+            records=person.records,
+        )
+        for key, person in distinct.items()
+    }
+    return {asked: read[person.facts.id] for asked, person in known.items()}
 
 
 def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
     """Decide each row by itself, with one reading of policy, grants and time."""
-    return _decide(_context(), caller, about, rows, operation)
+    return _decide(_context(caller, [about]), caller, about, rows, operation)
 
 
 def still_permitted(caller: Caller, person_id: UUID | str, row: Row, operation: Operation) -> bool:
@@ -246,15 +263,17 @@ def demographics(
     """Of these persons, those the caller may know of, each with the sources that may be shown.
 
     A person none of whose sources is permitted is not in the answer, exactly as one that does not exist.
+    One reading of policy, records, directives and grants for all of them: constant statements.
     """
+    people = {UUID(about.person_id): about for about in subjects(person_ids).values()}
+    context = _context(caller, people.values())
     found: dict[UUID, PermittedPerson] = {}
-    for person_id in person_ids:
-        about = subject(person_id)
-        rows = [DemographicsRow(record) for record in index.source_records(person_id)]
-        verdict = permitted(caller, about, rows, operation)
+    for person_id, about in people.items():
+        rows = [DemographicsRow(record) for record in about.records]
+        verdict = _decide(context, caller, about, rows, operation)
         if verdict.permitted:
-            found[UUID(about.person_id)] = PermittedPerson(
-                person_id=UUID(about.person_id),
+            found[person_id] = PermittedPerson(
+                person_id=person_id,
                 subject=about,
                 records=tuple(row.record for row in verdict.rows()),
                 verdict=verdict,
@@ -272,8 +291,8 @@ def questions(
     source the asker may not know of is not told to others either. The demographics are golden over the permitted
     sources only; None when nothing may leave. One reading of policy and records whatever the number asked.
     """
-    context = _context()
-    rows = [DemographicsRow(record) for record in index.source_records(about.person_id)]
+    context = _context(caller, [about])
+    rows = [DemographicsRow(record) for record in about.records]
     own = _decide(context, caller, about, rows, Operation.QUERY).rows()
     answers: dict[str, tuple[Verdict[DemographicsRow], Demographics | None]] = {}
     golden: dict[tuple[Any, ...], Demographics] = {}
@@ -351,7 +370,7 @@ def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], opera
     return {
         "request": {
             "org": caller.organization_id,
-            "root_org": directory.root_of(caller.organization_id),
+            "root_org": verdict.root_organization or directory.root_of(caller.organization_id),
             "user": caller.user_id,
             "role": caller.role,
             "purpose": caller.purpose,
@@ -495,19 +514,28 @@ def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mappin
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    """One instant and the policy in force at it."""
+    """One instant, and what is in force at it: the policy, and the user's grants by person."""
 
     at: datetime
     policy: engine.Policy
-    policy_epoch: int
+    emergency: Mapping[str, BreakGlassGrant]
+    proxy: Mapping[str, ProxyGrant]
 
 
-def _context() -> _Context:
-    return _Context(at=now(), policy=policies.current(), policy_epoch=directory.epoch())
+def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
+    at, policy = now(), policies.current()
+    persons = [(one.facts, one.identifier_pks) for one in about]
+    return _Context(
+        at=at,
+        policy=policy,
+        emergency=break_glass.grants_for(caller.user_id, persons, now=at) if caller.purpose == "BTG" else {},
+        proxy=proxies.grants_for(caller.user_id, persons) if caller.role == "proxy" else {},
+    )
 
 
 def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
-    request = _request(caller, operation, _emergency_grant(caller, about, context.at), _proxy_grant(caller, about))
+    person_id = about.person_id
+    request = _request(caller, operation, context.emergency.get(person_id), context.proxy.get(person_id))
     prepared = engine.Prepared(request, about.policy, context.policy, now=context.at)
     allowed: list[tuple[R, Decision]] = []
     denied: list[tuple[R, Decision]] = []
@@ -521,8 +549,9 @@ def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R]
         permitted=tuple(allowed),
         denied=tuple(denied),
         facts=facts,
-        policy_epoch=context.policy_epoch,
+        policy_epoch=context.policy.epoch,
         considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
+        root_organization=prepared.requester.root if prepared.requester is not None else "",
     )
 
 
@@ -540,15 +569,3 @@ def _request(
         break_glass=break_glass_grant,
         proxy_grant=proxy_grant,
     )
-
-
-def _emergency_grant(caller: Caller, about: Subject, at: datetime) -> BreakGlassGrant | None:
-    if caller.purpose != "BTG":
-        return None
-    return break_glass.grant_for(caller.user_id, about.facts, about.identifier_pks, now=at)
-
-
-def _proxy_grant(caller: Caller, about: Subject) -> ProxyGrant | None:
-    if caller.role != "proxy":
-        return None
-    return proxies.grant_for(caller.user_id, about.facts, about.identifier_pks)

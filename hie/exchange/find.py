@@ -96,8 +96,10 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         subjects: dict[UUID, Subject] = {}
-        for person_id, rows in _entries_by_person(search, caller, subjects).items():
-            subject = subjects.get(person_id) or access.subject(person_id)
+        by_person = _entries_by_person(search, caller, subjects)
+        subjects |= access.subjects(set(by_person) - set(subjects))
+        for person_id, rows in by_person.items():
+            subject = subjects[person_id]
             rows = [row for row in rows if search.asked.admits(row)]
             found.append(_Judged(subject, access.permitted(caller, subject, rows, Operation.QUERY)))
         page, shown_rows = _page(found, search, _entry_key)
@@ -177,8 +179,10 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
-        for person_id, rows in _lists_by_person(search, caller).items():
-            subject = access.subject(person_id)
+        by_person = _lists_by_person(search, caller)
+        subjects = access.subjects(by_person)
+        for person_id, rows in by_person.items():
+            subject = subjects[person_id]
             judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
             members.update(seen)
             found.append(judged)
@@ -364,7 +368,7 @@ def _entries_by_person(
         persons = sorted(_persons(search, caller))
         if asked.nothing:
             return {person: [] for person in persons}
-        subjects |= {person: access.subject(person) for person in persons}
+        subjects |= access.subjects(persons)
         return {person: registry.entries(subjects[person].identifier_pks, asked.entries) for person in persons}
     if asked.nothing:
         return {}

@@ -10,7 +10,8 @@ Source: spec/consent.md 6 and 8; spec/fhir.md 2.1 to 2.3; IHE ITI-78, ITI-119, I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -107,8 +108,9 @@ def find_patients(
                 raise UnknownTargetDomain
         people = _people(query)
         hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
+        issuers = directory.snapshot().authorities
         for person in access.demographics(caller, people, Operation.QUERY).values():
-            patient = _known(person)
+            patient = _known(person, issuers)
             if patient is None or not _holds(query, person, patient):
                 continue
             patient = restricted(patient, domains)
@@ -136,7 +138,7 @@ def read_patient(person_id: str, caller: Caller) -> KnownPatient:
         access.gate(caller, Operation.QUERY)
         survivor = index_identifiers.survivor(person_id)
         person = access.demographics(caller, [survivor], Operation.QUERY).get(survivor) if survivor else None
-        patient = _known(person) if person else None
+        patient = _known(person, directory.snapshot().authorities) if person else None
         if person is None or patient is None or survivor is None:
             raise NotFound("no such patient")
         _disclose(event, caller, person, patient)
@@ -174,8 +176,9 @@ def match(
         access.gate(caller, Operation.QUERY)
         candidates = {c.person_id: c for c in index.candidates(demographics)}
         hits: list[tuple[Matched, access.PermittedPerson]] = []
+        issuers = directory.snapshot().authorities
         for person in access.demographics(caller, list(candidates), Operation.QUERY).values():
-            patient = _known(person)
+            patient = _known(person, issuers)
             if patient is None:
                 continue
             hit = _as_seen(demographics, candidates[person.person_id], person, patient)
@@ -217,7 +220,7 @@ def cross_reference(
                 raise UnknownTargetDomain
         person_id = _person_behind(authority_of(system), value, logical=logical)
         person = access.demographics(caller, [person_id], Operation.QUERY).get(person_id) if person_id else None
-        patient = _known(person) if person else None
+        patient = _known(person, directory.snapshot().authorities) if person else None
         hub_id = logical or authority_of(system) == settings.HUB_ASSIGNING_AUTHORITY
         if person is None or patient is None or not (hub_id or _may_name(person, authority_of(system), value)):
             limits.guessing(caller, "source-identifier")
@@ -255,7 +258,7 @@ def hub_identifier(person_id: UUID) -> Identifier:
     return Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=str(person_id), type="PI", use="usual")
 
 
-def _known(person: access.PermittedPerson) -> KnownPatient | None:
+def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownPatient | None:
     """The person over its permitted, current records; None when no such record carries demographics."""
     records = [r for r in person.records if r.active and not _anchor(r)]
     if not records:
@@ -266,7 +269,7 @@ def _known(person: access.PermittedPerson) -> KnownPatient | None:
     return KnownPatient(
         person_id=person.person_id,
         demographics=replace(
-            golden, identifiers=(hub_identifier(person.person_id), *_identifiers(records)), active=active
+            golden, identifiers=(hub_identifier(person.person_id), *_identifiers(records, issuers)), active=active
         ),
         active=active,
         version=sum(r.version for r in records),
@@ -274,9 +277,8 @@ def _known(person: access.PermittedPerson) -> KnownPatient | None:
     )
 
 
-def _identifiers(records: Iterable[SourceRecordView]) -> list[Identifier]:
+def _identifiers(records: Iterable[SourceRecordView], issuers: Mapping[str, str]) -> list[Identifier]:
     """What identifies these records, and what else they carry that no participant issues, each once."""
-    issuers = directory.snapshot().authorities
     found: dict[tuple[str, str], Identifier] = {}
     for record in records:
         sent = {(i.authority, i.value): i for i in record.demographics.identifiers if i.system and i.value}
@@ -365,8 +367,11 @@ def _people(query: PatientQuery) -> list[UUID]:
 
 
 def _survivors(ids: Sequence[str]) -> tuple[str, ...]:
-    found = (index_identifiers.survivor(person_id) for person_id in ids)
-    return tuple(str(person_id) for person_id in found if person_id is not None)
+    wanted = []
+    for person_id in ids:
+        with suppress(ValueError):
+            wanted.append(UUID(person_id))
+    return tuple(sorted({str(person_id) for person_id in index_identifiers.survivors_of(wanted).values()}))
 
 
 def _person_behind(authority: str, value: str, *, logical: bool) -> UUID | None:

@@ -40,6 +40,9 @@ RENEW_S = 1.0
 LATE_S = 120.0
 """How long past the deadline an answer is still waited for on the open connection."""
 MAX_ATTEMPTS = 5
+BROKEN_OFF = "broken-off"
+"""Cause of a community that went away in the middle of its answer: it reads ``down`` and is asked again a few times."""
+AGAIN_S = 1.5
 CLAIM = 1000
 
 
@@ -47,7 +50,7 @@ _CLAIM = """
 UPDATE exchange_querytarget SET attempts = attempts + 1, claimed_until = %(until)s
 WHERE id IN (
     SELECT t.id FROM exchange_querytarget t JOIN exchange_query q ON q.id = t.query_id
-    WHERE t.status IN ('pending', 'late') AND NOT t.withheld AND t.kind <> 'local' AND t.attempts < %(attempts)s
+    WHERE (t.status IN ('pending', 'late') OR (t.status = 'down' AND t.cause = %(broken_off)s)) AND NOT t.withheld AND t.kind <> 'local' AND t.attempts < %(attempts)s
       AND t.cause <> 'timeout' AND (t.claimed_until IS NULL OR t.claimed_until <= %(at)s)
       AND q.status IN ('running', 'complete') AND q.expires_at > %(at)s
     ORDER BY t.id LIMIT %(most)s FOR UPDATE OF t SKIP LOCKED
@@ -56,9 +59,9 @@ WHERE id IN (
 # One statement however many answers: the ORM's bulk_update takes milliseconds a row.
 _STORE = """
 UPDATE exchange_querytarget t
-SET status = a.status, message = a.message, cause = a.cause, answered_at = a.answered_at, claimed_until = NULL
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[])
-    AS a(id, status, message, cause, answered_at)
+SET status = a.status, message = a.message, cause = a.cause, answered_at = a.answered_at, claimed_until = a.again_at
+FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
+    AS a(id, status, message, cause, answered_at, again_at)
 WHERE t.id = a.id
 """
 
@@ -170,8 +173,10 @@ class FanOut:
         client = remotes.client_for(job.endpoint.kind)
         try:
             return await client.ask(job.endpoint, job.question, session=session)
-        except (aiohttp.ClientConnectionError, OSError):
+        except aiohttp.ClientConnectorError:
             return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
+        except (aiohttp.ClientConnectionError, OSError):
+            return Answer(outcome=Outcome.DOWN, message="The community broke off.", cause=BROKEN_OFF)
         except (asyncio.CancelledError, TimeoutError):
             raise
         except Exception:
@@ -206,7 +211,14 @@ def claim() -> list[Job]:
     at = datetime.now(UTC)
     with connection.cursor() as cursor:
         cursor.execute(
-            _CLAIM, {"at": at, "until": at + timedelta(seconds=LEASE_S), "attempts": MAX_ATTEMPTS, "most": CLAIM}
+            _CLAIM,
+            {
+                "at": at,
+                "until": at + timedelta(seconds=LEASE_S),
+                "attempts": MAX_ATTEMPTS,
+                "most": CLAIM,
+                "broken_off": BROKEN_OFF,
+            },
         )
         claimed = [row[0] for row in cursor.fetchall()]
     taken = QueryTarget.objects.filter(pk__in=claimed).select_related("query").order_by("pk") if claimed else ()
@@ -280,16 +292,20 @@ def store(batch: list[tuple[int, Answer, datetime]]) -> None:
             .filter(
                 pk__in=list(answers),
                 query__in=queries,
-                status__in=(QueryTarget.Status.PENDING, QueryTarget.Status.LATE),
+                status__in=(QueryTarget.Status.PENDING, QueryTarget.Status.LATE, QueryTarget.Status.DOWN),
             )
             .order_by("pk")
         )
         documents: list[RemoteDocument] = []
-        rows: list[tuple[int, str, str, str, datetime | None]] = []
+        rows: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []
         for target in open_targets:
             answer, at = answers[target.pk]
             answered_at = None if answer.outcome is Outcome.LATE else at
-            rows.append((target.pk, answer.outcome.value, answer.message, answer.cause, answered_at))
+            cause, again_at = answer.cause, None
+            if answer.outcome is Outcome.DOWN and BROKEN_OFF in (answer.cause, target.cause):
+                # It was there a moment ago: a peer that starts again still gives its answer.
+                cause, again_at = BROKEN_OFF, at + timedelta(seconds=AGAIN_S * target.attempts)
+            rows.append((target.pk, answer.outcome.value, answer.message, cause, answered_at, again_at))
             documents += [
                 RemoteDocument(
                     target=target,

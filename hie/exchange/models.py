@@ -83,7 +83,7 @@ class QueryTarget(models.Model):
             models.Index(
                 fields=["claimed_until"],
                 name="exchange_target_open",
-                condition=models.Q(status__in=["pending", "late"], withheld=False),
+                condition=models.Q(status__in=["pending", "late", "down"], withheld=False),
             )
         ]
 

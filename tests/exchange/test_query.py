@@ -403,3 +403,42 @@ def test_a_label_this_hub_does_not_know_leaves_a_remote_document_unlabelled(
     )
     document.save()
     assert query.view(asked.id, caller=caller()).documents == ()
+
+
+def test_a_community_that_breaks_off_reads_down_and_is_asked_again(
+    others: Peers, fan_out: loop.FanOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loop, "AGAIN_S", 0.1)
+    exchange(community_at(1, others.port))
+    others[1].mode = "down"
+    asked = ask(feed_rosa(), fan_out)
+    view = settled(asked)
+    assert statuses(view)["Community 1"] == "down"
+    others[1].mode = "ok"
+    until = time.monotonic() + 5
+    while statuses(view)["Community 1"] != "answered":
+        assert time.monotonic() < until, "it was never asked again"
+        time.sleep(0.05)
+        view = query.view(asked.id, caller=caller())
+    assert len(view.documents) == 1
+
+
+def test_a_dead_broker_costs_neither_the_query_nor_time(others: Peers, fan_out: loop.FanOut) -> None:
+    from hie.celery import app
+    from hie.exchange import tasks
+
+    exchange(community_at(1, others.port))
+    broker, app.conf.broker_url = app.conf.broker_url, "redis://127.0.0.1:1/0"
+    app.pool.force_close_all()
+    try:
+        began = time.monotonic()
+        asked = query.ask(
+            QueryRequest(person_id=uuid.UUID(feed_rosa()), filter={}, deadline_s=5.0, raw=b"{}"),
+            caller=caller(),
+            nudge=tasks.nudge,
+        )
+        assert time.monotonic() - began < 4
+    finally:
+        app.conf.broker_url = broker
+        app.pool.force_close_all()
+    assert statuses(settled(asked))["Community 1"] == "answered"

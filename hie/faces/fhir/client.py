@@ -167,7 +167,7 @@ def _without_token(error: PeerRefused) -> Answer:
     if isinstance(cause, TimeoutError):
         return Answer(outcome=Outcome.LATE, message="No answer by the deadline.", cause="timeout")
     if isinstance(cause, aiohttp.ClientConnectionError | OSError):
-        return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
+        raise cause  # the loop tells a community that is away from one that broke off
     if " answered 4" in error.reason:
         return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
     return Answer(outcome=Outcome.ERROR, message="The community's answer could not be read.", cause="token-garbage")
@@ -190,7 +190,9 @@ async def _call(
             if response.status >= 300:
                 return response.status, None
             return response.status, orjson.loads(raw)
-    except (orjson.JSONDecodeError, aiohttp.ContentTypeError, aiohttp.ClientPayloadError) as error:
+    except aiohttp.ClientPayloadError as error:
+        raise aiohttp.ServerDisconnectedError from error
+    except (orjson.JSONDecodeError, aiohttp.ContentTypeError) as error:
         raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
     except aiohttp.ClientConnectionError:
         raise

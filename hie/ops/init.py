@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import getpass
+import json
 import os
 import re
 import secrets
 import shlex
 import subprocess
 import sys
+import tempfile
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -104,16 +107,25 @@ def settings_file(options: Namespace, answers: dict[str, str]) -> dict[str, str]
 
 
 def administrator(name: str, values: dict[str, str]) -> int:
-    """Make the first administrator in the hub's database; the password is asked for, or made and printed once."""
+    """Make the first administrator in the hub's database, with a second factor.
+
+    The password is asked for, or made and printed once; so is the secret for the authenticator app.
+    """
     password = getpass.getpass(f"password of {name} (empty: one is made): ") if sys.stdin.isatty() else ""
     made = not password
     password = password or secrets.token_urlsafe(15)
     env = {**os.environ, **child_environment(values)}
-    env["DJANGO_SUPERUSER_PASSWORD"] = password
-    command = [sys.executable, "-m", "hie.ops.door", "createsuperuser", "--noinput", "--username", name]
-    done = subprocess.run([*command, "--email", ""], cwd=ROOT, env=env, check=False)
+    totp_secret = base64.b32encode(secrets.token_bytes(20)).decode()
+    staff = [{"username": name, "password": password, "totp_secret": totp_secret, "roles": ["administrator"]}]
+    with tempfile.TemporaryDirectory() as folder:
+        # By file, since a program's arguments can be read by everybody on the machine.
+        path = Path(folder) / "accounts.json"
+        write_private(path, json.dumps({"staff": staff}))
+        command = [sys.executable, "-m", "hie.ops.door", "accounts", str(path)]
+        done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, check=False)
     if done.returncode != 0:
-        say("the administrator was not made; once the database answers: ./hub createsuperuser")
+        say("the administrator was not made; once the database answers: ./hub accounts FILE.json")
         return 1
     say(f"administrator {name}" + (f", password {password} (shown once)" if made else ""))
+    say(f"second factor: enter {totp_secret} in an authenticator app (shown once)")
     return 0

@@ -48,6 +48,7 @@ class CodeInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is u
     model = EntryCode
     fields = readonly_fields = ("attribute", "code", "scheme", "display")
     extra = 0
+    hide_title = True
 
 
 class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
@@ -56,6 +57,7 @@ class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is 
     model = LabelAssignment
     fields = readonly_fields = ("label", "rule", "rule_version", "label_version", "assigned_by", "assigned_at")
     extra = 0
+    hide_title = True
 
 
 @admin.register(DocumentEntry)

@@ -73,6 +73,7 @@ def _weights(weights: dict[str, float]) -> str:
 class LinkInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Link
     extra = 0
+    hide_title = True
     fields = ("source_record", "kind", "score", "field_weights", "model_version", "valid_from", "valid_to")
     readonly_fields = fields
     ordering = ("-valid_from", "pk")
@@ -86,6 +87,7 @@ class EventInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold shi
     model = IdentityEvent
     fk_name = "person"
     extra = 0
+    hide_title = True
     fields = ("at", "kind", "source_record", "other_person", "actor", "reason")
     readonly_fields = fields
     ordering = ("-seq",)
@@ -94,6 +96,7 @@ class EventInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold shi
 class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = PatientIdentifier
     extra = 0
+    hide_title = True
     fields = ("authority", "value", "created_at")
     readonly_fields = fields
 

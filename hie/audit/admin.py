@@ -80,6 +80,7 @@ class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
     model = Disclosure
     fk_name = "event"
     extra = 0
+    hide_title = True
     fields = (
         "document_id",
         "custodian",

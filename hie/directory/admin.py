@@ -47,12 +47,14 @@ class AgreementInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold 
     fields = ("version", "status", "start", "end", "purposes", "obligations", "recorded_at", "recorded_by")
     readonly_fields = ("recorded_at",)
     extra = 0
+    hide_title = True
     tab = True
 
 
 class AuthorityInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = AssigningAuthority
     extra = 0
+    hide_title = True
     tab = True
 
 
@@ -60,6 +62,7 @@ class EndpointInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold s
     model = Endpoint
     fields = ("kind", "url", "repository_unique_id")
     extra = 0
+    hide_title = True
     tab = True
 
 
@@ -68,6 +71,7 @@ class KeyInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships 
     fields = ("kid", "in_force", "not_before", "expires")
     readonly_fields = ("in_force",)
     extra = 0
+    hide_title = True
     tab = True
 
     @display(description="In force", boolean=True)  # type: ignore[untyped-decorator]  # as above
@@ -80,6 +84,7 @@ class CertificateInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfol
     model = Certificate
     fields = ("thumbprint", "not_before", "expires")
     extra = 0
+    hide_title = True
     tab = True
 
 
@@ -87,6 +92,7 @@ class FacilityInline(TabularInline):  # type: ignore[misc]  # unfold ships no ty
     model = Facility
     fields = ("name", "oid", "address", "active")
     extra = 0
+    hide_title = True
     tab = True
 
 
@@ -94,6 +100,7 @@ class UserInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships
     model = Practitioner
     fields = ("user_id", "name", "role", "purposes")
     extra = 0
+    hide_title = True
     tab = True
 
 

@@ -172,7 +172,8 @@ def _communities(at: datetime) -> Queue:
     return Queue(
         key="communities",
         title="Communities down or slow in the last day",
-        what=", ".join(f"{row['name']} {row['bad']} of {row['all']}" for row in rows[:_NAMED]) or "All answer in time",
+        what=", ".join(f"{row['name']}: {row['bad']} of {row['all']} questions" for row in rows[:_NAMED])
+        or "All answer in time",
         count=len(rows),
         oldest_at=min((row["oldest"] for row in rows if row["oldest"]), default=None),
         model="exchange.query",

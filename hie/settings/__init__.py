@@ -147,6 +147,8 @@ TIME_ZONE = "UTC"
 USE_I18N = True
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("es", "Español"), ("ar", "العربية")]
+# Times in one form wherever a page does not say otherwise: UTC, with its letter.
+FORMAT_MODULE_PATH = ["hie.settings.formats"]
 LOCALE_PATHS = [BASE_DIR / "hie" / "locale"]
 # Bodies are capped by each face, which knows what its format may weigh; forms stay small.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
@@ -199,6 +201,8 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
+        # Repairs of unfold's own templates; everything else is found beside its app.
+        "DIRS": [BASE_DIR / "hie" / "faces" / "backoffice" / "overrides"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [

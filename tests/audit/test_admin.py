@@ -7,7 +7,7 @@ import uuid
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
-from django.test import RequestFactory
+from django.test import Client, RequestFactory
 from django.urls import path
 
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
@@ -42,16 +42,20 @@ def test_nothing_of_the_log_can_be_changed_by_an_administrator(model: type) -> N
 
 @pytest.mark.django_db
 @pytest.mark.urls(__name__)
-def test_opening_an_event_about_a_patient_is_itself_in_the_log() -> None:
+def test_opening_an_event_about_a_patient_is_itself_in_the_log(client: Client) -> None:
     query = b"family=Delgado"
     (event_id,) = write([EventDraft(kind=EventType.FIND_DOCUMENTS, caller=EVE, person_id=ALICE, query=query, disclosures=(DisclosureDraft(document_id="d1", title="Letter"),))])  # fmt: skip
     page = admin.site._registry[AuditEvent]
     words = page.words(AuditEvent.objects.get(id=event_id))
     assert "Dr. Eve" in words
     assert "Delgado" not in words
-    page.change_view(request_of(), str(event_id))
+    client.force_login(request_of().user)
+    url = f"/admin/audit/auditevent/{event_id}/change/"
+    assert b"Your reason" in client.get(url).content
+    client.post(url, {"look_reason": "task 7"})
+    assert client.get(url).status_code == 200
     look = AuditEvent.objects.get(kind="staff-look")
-    assert (look.person_id, look.user, look.detail["event"]) == (ALICE, "Staff/ada", str(event_id))
+    assert (look.person_id, look.user, look.detail["row"]) == (ALICE, "Staff/ada", str(event_id))
     assert Disclosure.objects.count() == 1
 
 

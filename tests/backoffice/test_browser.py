@@ -106,7 +106,7 @@ def test_the_desk_has_no_axe_violation_and_no_word_on_the_console(
             page.get_by_role("button", name="Open the page").click()
             page.wait_for_load_state("networkidle")
         violations += look_at(page, name, scheme)
-    assert violations == []
+    assert violations == [], "\n".join(violations)
     assert said == []
     assert elsewhere == []
 

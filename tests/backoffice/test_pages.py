@@ -161,7 +161,7 @@ def test_home_counts_what_waits_and_leads_to_it(document: Any, question: Query, 
     assert counts["doubtful-documents"] == 1
     assert counts["messages"] == 1
     assert counts["communities"] == 1
-    assert "Community 2 1 of 1" in rows["communities"].queue.what
+    assert "Community 2: 1 of 1 questions" in rows["communities"].queue.what
     assert rows["messages"].oldest == "3 hours"
     for row in rows.values():
         answer = boss.get(row.url)

@@ -211,7 +211,7 @@ def application(delay_s: float = 0.0) -> web.Application:
     prefix = r"/c/{community:\d+}"
     app.add_routes(
         [
-            web.get("/healthz", lambda request: _healthy()),
+            web.get("/healthz", _healthy),
             web.route("*", f"{prefix}/control", control),
             web.get(f"{prefix}/fhir/.well-known/smart-configuration", smart_configuration),
             web.post(f"{prefix}/token", token),
@@ -223,7 +223,7 @@ def application(delay_s: float = 0.0) -> web.Application:
     return app
 
 
-async def _healthy() -> web.Response:
+async def _healthy(_request: web.Request) -> web.Response:
     return web.Response(text="ok")
 
 

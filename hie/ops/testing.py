@@ -17,6 +17,9 @@ from hie.ops.postgres import PostgresRefused
 from hie.ops.processes import ChildDied, NotReady
 from hie.ops.supervisor import Stop, Supervisor, report, say, tail_of
 
+LANES = "not browser and not survival"
+"""What `./hub test` leaves to lanes of their own."""
+
 
 def main(arguments: list[str]) -> int:
     """Run pytest and give its exit status; services given by the environment are used as they are."""
@@ -67,10 +70,10 @@ def main(arguments: list[str]) -> int:
 
 
 def selection(arguments: list[str], *, slow: bool) -> list[str]:
-    """The marker expression: without `slow` and `browser` unless asked for by an expression or `--slow`."""
+    """The marker expression: without the lanes of their own, and `slow` only with `--slow`, unless asked otherwise."""
     if any(a == "-m" or a.startswith("-m=") for a in arguments):
         return []
-    return ["-m", "not browser"] if slow else ["-m", "not slow and not browser"]
+    return ["-m", LANES if slow else f"not slow and {LANES}"]
 
 
 def parallel(arguments: list[str]) -> list[str]:

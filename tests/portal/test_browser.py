@@ -56,12 +56,19 @@ class Browsing:
         self.page.click("main button[type=submit]")
         self.page.wait_for_url("**/my/")
 
+    def text_size(self, percent: int) -> None:
+        """The size of text as a reader sets it in the browser: widths in `em` follow it."""
+        size = 16 * percent // 100
+        self.page.context.new_cdp_session(self.page).send(
+            "Page.setFontSizes", {"fontSizes": {"standard": size, "fixed": size}}
+        )
+
     def hold(self, name: str, *, fully: bool = False) -> None:
         """No violation, no sideways scrolling; `fully`: in every width, text size and theme, else at both extremes."""
         for width, theme, percent in STATES if fully or SCREENS else STATES[:2]:
             self.page.set_viewport_size({"width": width, "height": 900})
             self.page.emulate_media(color_scheme=theme)
-            self.page.evaluate("p => { document.documentElement.style.fontSize = p + '%' }", percent)
+            self.text_size(percent)
             where = f"{name} at {width} px, {theme}, {percent} %"
             results = axe_api.Axe().run(self.page)
             assert results.violations_count == 0, f"{where}: {results.generate_report()}"
@@ -69,7 +76,7 @@ class Browsing:
             assert overflow <= 0, f"{where}: {overflow} px too wide"
             if SCREENS:
                 self.page.screenshot(path=f"{SCREENS}/{name}-{width}-{theme}-{percent}.png", full_page=True)
-        self.page.evaluate("document.documentElement.style.fontSize = ''")
+        self.text_size(100)
 
 
 @pytest.fixture(scope="session")

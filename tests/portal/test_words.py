@@ -111,7 +111,7 @@ def grade(text: str) -> float:
 def filled(template: str) -> Iterator[str]:
     """A template without names of people and places, with each reason."""
     values = {
-        "who": "she",
+        "who": "she, heart doctor at it,",
         "kind": "letter",
         "count": "4",
         "what": "access log",

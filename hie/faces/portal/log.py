@@ -268,7 +268,7 @@ def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = F
         new=new,
         address=f"{address}?{urlencode({'at': at, 'span': int(span)})}",
         # The rule's own sentence says an emergency's reason.
-        quotation="" if entry.rule and entry.rule.rule == "D2" else entry.quotation,
+        quotation="" if entry.rule and entry.rule.rule == "D2" else words.isolate(entry.quotation),
         relay=entry.relay,
         looks=looks if len(looks) > 1 else (),
         looks_label=ngettext("Show the {n} look", "Show the {n} looks", len(looks)).format(n=dates.digits(len(looks))),

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 from django.utils.html import conditional_escape, format_html, strip_tags
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext, ngettext, pgettext
+from django.utils.translation import get_language_bidi, gettext, ngettext, pgettext
 
 from consent import explain
 from hie.exchange import access_log_lines as log
@@ -180,7 +180,12 @@ def rule(entry: LogEntry, *, helper: bool = False) -> str:
     params["o"] = params.get("o") or gettext("The organization")
     params["o2"] = params.get("o2") or gettext("the organization that holds it")
     params["jurisdiction"] = params.get("jurisdiction") or gettext("this place")
-    return explain.fill(gettext(template), params)
+    return explain.fill(gettext(template), {name: isolate(value) for name, value in params.items() if value})
+
+
+def isolate(text: str) -> str:
+    """Text of unknown direction within a sentence that runs from right to left, kept apart from it."""
+    return f"\u2068{text}\u2069" if text and get_language_bidi() else text
 
 
 def badge(entry: LogEntry, *, helper: bool = False) -> str:

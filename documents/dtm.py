@@ -21,6 +21,9 @@ def interval(dtm: str) -> tuple[datetime, datetime] | None:
     year, month, day, hour, minute, second = (None if part is None else int(part) for part in match.groups())
     try:
         start = datetime(year or 0, month or 1, day or 1, hour or 0, minute or 0, second or 0, tzinfo=UTC)
+    except ValueError:
+        return None
+    try:
         if month is None:
             end = start.replace(year=start.year + 1)
         elif day is None:
@@ -34,7 +37,7 @@ def interval(dtm: str) -> tuple[datetime, datetime] | None:
         else:
             end = start + timedelta(seconds=1)
     except (ValueError, OverflowError):
-        return None
+        end = datetime.max.replace(tzinfo=UTC)  # the last moment of the calendar: "for ever" is often written so
     return start, end
 
 

@@ -5,6 +5,7 @@ A parameter is (name, modifier, text) as FHIR writes it: alternatives by comma, 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ from hie.standards import fhir, oids
 from hie.standards.demographics import authority_of
 
 _FAR = datetime(9999, 12, 31, tzinfo=UTC)
+_STATUS_SYSTEMS = ("http://hl7.org/fhir/document-reference-status", "http://hl7.org/fhir/list-status")
+_LIST_TYPES = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
 _STATUS = {"current": Status.APPROVED, "superseded": Status.DEPRECATED, "retired": Status.DEPRECATED}
 
 CODES: Mapping[str, CodeAttribute] = {
@@ -143,13 +146,15 @@ def entry_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None =
             collected.status(_status(name, modifier, text))
         elif name == "identifier":
             _identifier(collected, name, modifier, text)
+        elif name == "_id" and modifier == "not":
+            collected.also.append(_is_another(_ids(name, text)))
         elif name == "_id":
             collected.id(_ids(name, text))
         elif name == "related":
             _related(collected, name, modifier, text)
         elif name == "contenttype":
             wanted = frozenset(token.code.lower() for token in tokens(name, text))
-            collected.also.append(_has_type(wanted))
+            collected.also.append(_has_type(wanted, negate=modifier == "not"))
         else:
             raise BadRequest("unknown parameter", element=name)
     return Asked(
@@ -180,7 +185,7 @@ def list_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None = 
     source_ids: list[tuple[str, ...]] = []
     for name, modifier, text in parameters:
         if name == "code":
-            wanted = {token.code for token in tokens(name, text)}
+            wanted = {code for token in tokens(name, text) for code in _kinds(token)}
             if modifier == "missing":
                 kinds = kinds if text == "false" else set()
             else:
@@ -201,6 +206,8 @@ def list_filter(parameters: Iterable[Parameter], *, snapshot: datetime | None = 
             collected.status(_status(name, modifier, text))
         elif name == "identifier":
             _identifier(collected, name, modifier, text)
+        elif name == "_id" and modifier == "not":
+            collected.also.append(_is_another(_ids(name, text)))
         elif name == "_id":
             collected.id(_ids(name, text))
         elif name == "sourceId":
@@ -296,8 +303,23 @@ def _names(name: str, modifier: str, text: str) -> tuple[NameMatch, ...]:
 
 def _status(name: str, modifier: str, text: str) -> set[Status]:
     """Tokens that no registered object can have (``entered-in-error``) find nothing."""
-    wanted = {_STATUS[token.code] for token in tokens(name, text) if token.code in _STATUS}
+    wanted = {
+        _STATUS[token.code]
+        for token in tokens(name, text)
+        if token.code in _STATUS and token.system in (None, "", *_STATUS_SYSTEMS)
+    }
     return set(Status) - wanted if modifier == "not" else wanted
+
+
+def _kinds(token: fhir.Token) -> tuple[str, ...]:
+    """The kinds of list a token of ``code`` names; without a code, all of its system."""
+    if token.system not in (None, _LIST_TYPES):
+        return ()
+    return (token.code,) if token.code else ("submissionset", "folder")
+
+
+def _is_another(unwanted: set[UUID]) -> Callable[[Row], bool]:
+    return lambda row: as_uuid(row.metadata.entry_uuid) not in unwanted
 
 
 def _ids(name: str, text: str) -> set[UUID]:
@@ -331,12 +353,13 @@ def _related(collected: _Collected, name: str, modifier: str, text: str) -> None
 def _related_references(entry: EntryMetadata) -> frozenset[str]:
     """Literal references of ``context.related`` and ``context.encounter``, which have no attribute of their own."""
     kept = entry.extra.get("fhir", {}).get("context.related", {}).get("is", {})
+    kept = json.loads(kept) if isinstance(kept, str) else kept
     held = [*kept.get("context.related", ()), *kept.get("context.encounter", ())]
     return frozenset(str(item.get("reference")) for item in held if item.get("reference"))
 
 
-def _has_type(wanted: frozenset[str]) -> Callable[[Row], bool]:
-    return lambda row: row.metadata.mime_type.split(";")[0].strip().lower() in wanted
+def _has_type(wanted: frozenset[str], *, negate: bool) -> Callable[[Row], bool]:
+    return lambda row: (row.metadata.mime_type.split(";")[0].strip().lower() in wanted) is not negate
 
 
 def _not_designated(unwanted: Sequence[CodeToken]) -> Callable[[Row], bool]:

@@ -96,7 +96,7 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         subjects: dict[UUID, Subject] = {}
-        by_person = _entries_by_person(search, caller, subjects)
+        by_person = _entries_by_person(search, subjects)
         subjects |= access.subjects(set(by_person) - set(subjects))
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
@@ -106,8 +106,37 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         for judged in found:
             part = _only(judged.verdict, shown_rows)
             access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
+        if search.patients and not page.total:
+            count_guesses(search.patients, caller)
         event.commit()
-    return page
+        told = {
+            id(row): told
+            for judged in found
+            for row, told in _told(caller, judged.subject, [r for r in judged.verdict.rows() if id(r) in shown_rows])
+        }
+    return replace(page, rows=tuple(replace(item, row=told[id(item.row)]) for item in page.rows))
+
+
+def telling_what_is_seen(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[EntryRow]:
+    """The rows, each without its relations to documents that this caller may not see.
+
+    No statement where nothing is related, a constant number otherwise.
+    """
+    ends = {end for row in rows for item in row.associations for end in (item.source, item.target)}
+    others = ends - {row.entry_uuid for row in rows}
+    known = registry.entries_by_uuid(others) if others else {}
+    theirs = [row for row in known.values() if row.identifier_pk in set(subject.identifier_pks)]
+    seen = {row.entry_uuid for row in rows}
+    if theirs:
+        seen |= {row.entry_uuid for row in access.permitted(caller, subject, theirs, Operation.QUERY).rows()}
+    return [
+        replace(row, associations=tuple(item for item in row.associations if {item.source, item.target} <= seen))
+        for row in rows
+    ]
+
+
+def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tuple[EntryRow, EntryRow]]:
+    return list(zip(rows, telling_what_is_seen(caller, subject, rows), strict=True))
 
 
 def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]:
@@ -138,6 +167,7 @@ def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
         if not verdict.permitted:
             raise NotFound("no such document")
         event.commit()
+        (row,) = telling_what_is_seen(caller, subject, [row])
         return Found(row=row, person_id=subject.person_id, key=(), decision=verdict.permitted[0][1])
 
 
@@ -179,7 +209,7 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
-        by_person = _lists_by_person(search, caller)
+        by_person = _lists_by_person(search)
         subjects = access.subjects(by_person)
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
@@ -196,6 +226,8 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             access.record(
                 event, caller, judged.subject, part, what="metadata", shown=_shown_list, operation=Operation.QUERY
             )
+        if search.patients and not page.total:
+            count_guesses(search.patients, caller)
         event.commit()
     return replace(page, rows=tuple(rows_out))
 
@@ -315,20 +347,44 @@ def _shown_list(view: _ListView) -> Shown:
 
 
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
-    """The person a search names, as it is now (merged ones answer for the survivor); None when unknown.
+    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown.
 
-    A failed look-up by identifier counts against guessing.
+    For a caller's own patients: a failed look-up by identifier counts against guessing. A search counts by what it
+    may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
         TooManyRequests: too many failed look-ups.
     """
+    found = _person(name)
+    if found is None and not name.id:
+        limits.guessing(caller, f"{name.system}|{name.value}")
+    return found
+
+
+def _person(name: PatientNamed) -> UUID | None:
     if name.id:
         return identifiers.survivor(name.id)
     resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
-    if resolved is None:
-        limits.guessing(caller, f"{name.system}|{name.value}")
-        return None
-    return resolved.person_id
+    return resolved.person_id if resolved is not None else None
+
+
+def persons_named(groups: Sequence[Sequence[PatientNamed]]) -> set[UUID]:
+    """The persons that every group of alternatives names."""
+    found = [{person for name in group if (person := _person(name)) is not None} for group in groups]
+    return set.intersection(*found) if found else set()
+
+
+def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> None:
+    """Count each identifier of a search without result whose patient this caller does not know of.
+
+    Raises:
+        TooManyRequests: more misses than an honest user has.
+    """
+    named = {name: _person(name) for group in groups for name in group if not name.id}
+    known = access.demographics(caller, sorted({person for person in named.values() if person is not None}))
+    for name, person in named.items():
+        if person not in known:
+            limits.guessing(caller, f"{name.system}|{name.value}")
 
 
 def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
@@ -350,22 +406,11 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     return CX(value=anchor.value, authority=anchor.authority)
 
 
-def _persons(search: DocumentSearch, caller: Caller) -> set[UUID]:
-    """The persons that every group of alternatives names."""
-    groups = [
-        {person for name in group if (person := person_of(name, caller=caller)) is not None}
-        for group in search.patients
-    ]
-    return set.intersection(*groups) if groups else set()
-
-
-def _entries_by_person(
-    search: DocumentSearch, caller: Caller, subjects: dict[UUID, Subject]
-) -> dict[UUID, list[EntryRow]]:
+def _entries_by_person(search: DocumentSearch, subjects: dict[UUID, Subject]) -> dict[UUID, list[EntryRow]]:
     """The entries of each person; subjects read on the way are put into `subjects`."""
     asked = search.asked
     if search.patients:
-        persons = sorted(_persons(search, caller))
+        persons = sorted(persons_named(search.patients))
         if asked.nothing:
             return {person: [] for person in persons}
         subjects |= access.subjects(persons)
@@ -392,10 +437,10 @@ def _with_ids(asked: EntryFilter, rows: Iterable[EntryRow]) -> EntryFilter:
     return replace(asked, ids=tuple(keys))
 
 
-def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[ListRow]]:
+def _lists_by_person(search: DocumentSearch) -> dict[UUID, list[ListRow]]:
     asked = search.asked
     if search.patients:
-        persons = sorted(_persons(search, caller))
+        persons = sorted(persons_named(search.patients))
         found: dict[UUID, list[ListRow]] = {}
         for person in persons:
             rows = [] if asked.nothing else _lists(identifiers.identifier_pks(person), asked)
@@ -446,11 +491,13 @@ class _Judged:
 
 
 def _moment(value: datetime) -> str:
-    return f"{int(value.timestamp() * 1_000_000):020d}"
+    """An instant as text of the same order, those before 1970 too."""
+    return f"{int(value.timestamp() * 1_000_000) + 10**17:020d}"
 
 
 def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
-    tie = f"{row.pk:020d}"
+    # Not the primary key: it travels in page links, and its gaps count what others registered in between.
+    tie = row.entry_uuid
     match sort:
         case "date":
             return row.submission_time, tie

@@ -56,7 +56,9 @@ def loads(body: bytes) -> JsonObject:
     except UnicodeDecodeError as error:
         raise MalformedContent(f"the body is not UTF-8 (byte {error.start})") from error
     try:
-        value = json.loads(text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_unique)
+        value = json.loads(
+            text, parse_float=Decimal, parse_int=_whole, parse_constant=_refuse_constant, object_pairs_hook=_unique
+        )
     except RecursionError as error:
         raise MalformedContent(f"the body is nested deeper than {MAX_DEPTH} levels") from error
     except json.JSONDecodeError as error:
@@ -74,6 +76,13 @@ def loads(body: bytes) -> JsonObject:
 
 class _Malformed(ValueError):
     """A rule of FHIR's JSON that the parser's hooks found broken."""
+
+
+def _whole(digits: str) -> int | Decimal:
+    """A whole number; one of more than 64 bits as Decimal, which is written back digit by digit."""
+    if len(digits) > 1000:
+        raise ValueError("too many digits")
+    return int(digits) if len(digits) < 19 else Decimal(digits)
 
 
 def _refuse_constant(name: str) -> Any:
@@ -269,11 +278,19 @@ def interval(text: str) -> Interval:
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
         if offset > timedelta(hours=14):
             raise ValueError("no such zone")
-        start = start - offset if zone[0] == "+" else start + offset
+        start = _shifted(start, -offset if zone[0] == "+" else offset)
+    return Interval(start=start, end=_shifted(start, step))
+
+
+_FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+
+
+def _shifted(moment: datetime, by: timedelta) -> datetime:
+    """The moment moved, at most to the ends of the calendar: the year 9999 is what many say for "for ever"."""
     try:
-        return Interval(start=start, end=start + step)
-    except OverflowError as error:
-        raise ValueError("out of range") from error
+        return moment + by
+    except OverflowError:
+        return _LAST if by > timedelta() else _FIRST
 
 
 def instant_text(moment: datetime) -> str:

@@ -11,7 +11,7 @@ from datetime import datetime
 from hie.audit.values import AuditQuery, Cursor
 from hie.exchange import access_log
 from hie.exchange.errors import NotFound
-from hie.exchange.find import person_of
+from hie.exchange.find import persons_named
 from hie.faces.fhir import audit_event, bundle, search
 from hie.faces.fhir.documents import patients
 from hie.faces.fhir.errors import InvalidSearch
@@ -90,10 +90,7 @@ def _audit_query(request: FhirRequest, page: bundle.Page) -> AuditQuery:
     named = patients(query)
     persons: tuple[str, ...] | None = None
     if named:
-        groups = [
-            {str(p) for name in group if (p := person_of(name, caller=request.caller)) is not None} for group in named
-        ]
-        persons = tuple(sorted(set.intersection(*groups)))
+        persons = tuple(sorted(map(str, persons_named(named))))
     before = None
     if page.after is not None:
         before = Cursor(at=datetime.fromisoformat(page.after[0]), id=page.after[1])

@@ -63,7 +63,7 @@ def _answer(request: FhirRequest, found: Retrieved) -> Answer:
     headers["Content-Disposition"] = f'attachment; filename="{found.binary_id}"'
     # A document is shown to nobody's browser as a page of this hub.
     headers["Content-Security-Policy"] = "sandbox; default-src 'none'"
-    if found.sha1 and found.sha1 in request.http.headers.get("If-None-Match", ""):
+    if found.sha1 and http.holds(request.http, f'"{found.sha1}"'):
         _close(found.chunks)
         return Answer(status=304, headers=headers)
     if as_resource:
@@ -104,11 +104,16 @@ def _range(text: str) -> tuple[int | None, int | None]:
     found = _RANGE.match(text.strip())
     if not found or (not found[1] and not found[2]):
         return None, None
-    first = int(found[1]) if found[1] else None
-    last = int(found[2]) if found[2] else None
+    first = _position(found[1]) if found[1] else None
+    last = _position(found[2]) if found[2] else None
     if first is not None and last is not None and last < first:
         return None, None
     return first, last
+
+
+def _position(digits: str) -> int:
+    """A byte position; one of more digits than any document has bytes is just behind every end."""
+    return int(digits) if len(digits) <= 18 else 10**18
 
 
 def _names(accept: str) -> list[tuple[str, float]]:

@@ -172,11 +172,12 @@ def hash_from_hex(text: str) -> str:
 
 
 def _dtm(holder: Mapping[str, Any], name: str) -> str | None:
-    exact = mapping.extension_value(holder.get(f"_{name}", {}), mapping.PRECISION)
-    if isinstance(exact, str):
-        return exact
     text = holder.get(name)
-    return fhir_to_dtm(text) if text else None
+    if not text:
+        return None
+    full = fhir_to_dtm(text)
+    exact = mapping.extension_value(holder.get(f"_{name}", {}), mapping.PRECISION)
+    return exact if isinstance(exact, str) and len(exact) in (10, 12) and full.startswith(exact) else full
 
 
 def _source_patient(reference: JsonObject | None, resolver: people.Resolver) -> tuple[CX | None, tuple[str, ...]]:

@@ -11,7 +11,7 @@ from hie.exchange import document_filter, find
 from hie.exchange.find import DocumentSearch, Found, FoundPage, PatientNamed
 from hie.faces.fhir import bundle, document_reference, search, simplified
 from hie.faces.fhir.errors import InvalidSearch
-from hie.faces.fhir.http import Answer, FhirRequest
+from hie.faces.fhir.http import Answer, FhirRequest, holds
 from hie.faces.fhir.mapping import MHD, MHD_STRUCTURE
 from hie.faces.fhir.resources import ID_PARAM, LAST_UPDATED_PARAM, Interaction, Param, ParamType, Resource
 from hie.faces.fhir.search import Criterion, ReferenceValue
@@ -128,7 +128,7 @@ def read(request: FhirRequest) -> Answer:
     found = find.read_document(request.id, caller=request.caller, raw=request.http.get_full_path())
     resource = _encode(found)
     version = resource["meta"]["versionId"]
-    if request.http.headers.get("If-None-Match") == f'W/"{version}"':
+    if holds(request.http, f'W/"{version}"'):
         return Answer(status=304, headers={"ETag": f'W/"{version}"'})
     return Answer(resource=resource, headers={"ETag": f'W/"{version}"'})
 

@@ -387,6 +387,13 @@ def _read_body(request: FhirRequest, interaction: Interaction, resource_type: st
     request.raw, request.body = raw, body
 
 
+def holds(http: HttpRequest, etag: str) -> bool:
+    """Whether ``If-None-Match`` says that the client has this state already (weak comparison; ``*``: any)."""
+    given = http.headers.get("If-None-Match", "")
+    bare = etag.removeprefix("W/")
+    return any(item.strip().removeprefix("W/") in (bare, "*") for item in given.split(",")) if given else False
+
+
 def read_bounded(http: HttpRequest, limit: int) -> bytes:
     """The whole body, unpacked when it came as gzip, never more than `limit` bytes of it.
 
@@ -402,9 +409,14 @@ def read_bounded(http: HttpRequest, limit: int) -> bytes:
         raise BodyTooLarge(f"at most {limit} bytes are taken here")
     unpacker = zlib.decompressobj(wbits=31) if packed else None
     parts: list[bytes] = []
-    total = 0
+    total = received = 0
     while chunk := http.read(65536):
+        received += len(chunk)
+        if received > limit:
+            raise BodyTooLarge(f"at most {limit} bytes are taken here")
         if unpacker is not None:
+            if unpacker.eof:
+                raise FhirSyntax("something follows the gzip body")
             try:
                 chunk = unpacker.decompress(chunk, limit - total + 1)
             except zlib.error as error:
@@ -413,6 +425,8 @@ def read_bounded(http: HttpRequest, limit: int) -> bytes:
         if total > limit:
             raise BodyTooLarge(f"at most {limit} bytes are taken here")
         parts.append(chunk)
+    if unpacker is not None and unpacker.unused_data:
+        raise FhirSyntax("something follows the gzip body")
     if unpacker is not None and not unpacker.eof:
         raise FhirSyntax("the gzip body broke off")
     return b"".join(parts)

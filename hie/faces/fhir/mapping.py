@@ -11,8 +11,10 @@ Source: spec/fhir.md 4 "Datatypes": round trips must not lose.
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Mapping, Sequence
+from decimal import Decimal
 from typing import Any
 
 import orjson
@@ -149,7 +151,8 @@ def extension_value(resource: Mapping[str, Any], url: str) -> Any:
 
 def digest(value: Any) -> str:
     """A short digest of a JSON value, the same for equal values."""
-    return hashlib.sha256(orjson.dumps(orjson.loads(dumps(value)), option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
+    text = json.dumps(value, sort_keys=True, default=str, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _get(resource: Mapping[str, Any], path: str) -> Any:
@@ -187,9 +190,26 @@ def keep(original: JsonObject, encoded: JsonObject, groups: Sequence[Group]) -> 
         came = {path: found for path in group if (found := _get(original, path)) is not None}
         made = {path: found for path in group if (found := _get(encoded, path)) is not None}
         if digest(came) != digest(made):
-            # Plain JSON: decimals and all, as text digits do not matter in these elements.
-            kept[group[0]] = {"of": digest(made), "is": orjson.loads(dumps(came))}
+            kept[group[0]] = {"of": digest(made), "is": _storable(came)}
     return kept
+
+
+def _storable(came: JsonObject) -> JsonObject | str:
+    """As plain JSON; as text where numbers would lose digits in it (``72.50``)."""
+    text = dumps(came)
+    try:
+        plain: JsonObject = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return text.decode()
+    return plain if orjson.dumps(plain) == text else text.decode()
+
+
+def kept_elements(held: Mapping[str, Any]) -> JsonObject:
+    """The elements kept for one group, by path."""
+    found: JsonObject | str = held.get("is", {})
+    if isinstance(found, str):
+        found = json.loads(found, parse_float=Decimal, parse_int=Decimal)
+    return found if isinstance(found, dict) else {}
 
 
 def restore(encoded: JsonObject, kept: Mapping[str, Any], groups: Sequence[Group], lists: frozenset[str]) -> None:
@@ -201,5 +221,6 @@ def restore(encoded: JsonObject, kept: Mapping[str, Any], groups: Sequence[Group
         made = {path: found for path in group if (found := _get(encoded, path)) is not None}
         if digest(made) != held.get("of"):
             continue
+        elements = kept_elements(held)
         for path in group:
-            _set(encoded, path, held["is"].get(path), lists)
+            _set(encoded, path, elements.get(path), lists)

@@ -12,7 +12,7 @@ from documents.metadata import MetadataLevel
 from hie.faces.fhir import list_resource, mapping
 from hie.faces.fhir.document_reference import hash_to_hex
 from hie.standards import oids
-from hie.standards.fhir import JsonObject, Problem
+from hie.standards.fhir import JsonObject, Problem, fhir_to_dtm
 
 BUNDLE_PROFILES: Mapping[str, MetadataLevel] = {
     f"{mapping.MHD_STRUCTURE}/IHE.MHD.Minimal.ProvideBundle": MetadataLevel.MINIMAL,
@@ -88,6 +88,29 @@ class Rules:
             self.add(element, f"{element} is required here", "required")
             return False
         return True
+
+    def time(self, element: str, text: Any) -> None:
+        """Note a time that is not of the calendar (2026-02-30)."""
+        if text:
+            try:
+                fhir_to_dtm(str(text))
+            except ValueError:
+                self.add(element, "this is no day of the calendar")
+
+    def home_community(self, resource: Mapping[str, Any]) -> None:
+        """Note a home community that is no OID."""
+        url = mapping.HOME_COMMUNITY_EXTENSION
+        value = mapping.extension_value(resource, url)
+        if value is not None and not isinstance(value, str):
+            self.add(f"extension('{url}')", "the home community is a valueOid")
+
+    def contained(self, element: str, reference: Any) -> None:
+        """Note a reference into the resource itself that leads nowhere."""
+        target = str((reference or {}).get("reference", ""))
+        if target.startswith("#") and target != "#":
+            held = {f"#{item.get('id')}" for item in self.resource.get("contained", ())}
+            if target not in held:
+                self.add(element, "nothing of this id is contained", "not-found")
 
     def forbid(self, element: str, present: Any) -> None:
         """Note an element that may not be there."""
@@ -169,6 +192,23 @@ def _common(rules: Rules, resource: JsonObject) -> None:
             rules.add(
                 "content[0].attachment.hash", "hash is the base64 of a SHA-1", details="XDSRepositoryMetadataError"
             )
+    context = resource.get("context") or {}
+    period = context.get("period") or {}
+    for element, text in (
+        ("date", resource.get("date")),
+        ("content[0].attachment.creation", attachment.get("creation")),
+        ("context.period.start", period.get("start")),
+        ("context.period.end", period.get("end")),
+    ):
+        rules.time(element, text)
+    rules.home_community(resource)
+    for index, author in enumerate(resource.get("author", ())):
+        rules.contained(f"author[{index}]", author)
+    rules.contained("authenticator", resource.get("authenticator"))
+    rules.contained("context.sourcePatientInfo", context.get("sourcePatientInfo"))
+    master = str((resource.get("masterIdentifier") or {}).get("value", ""))
+    if master.startswith("urn:oid:") and not oids.is_oid(master[8:]):
+        rules.add("masterIdentifier.value", "what follows urn:oid: is an OID")
     unique_id = mapping.unique_id_of(resource.get("masterIdentifier") or {})
     for index, identifier in enumerate(resource.get("identifier", ())):
         kind = mapping.identifier_kind(identifier)
@@ -250,6 +290,9 @@ def check_folder(path: str, resource: JsonObject, level: MetadataLevel) -> list[
 def _common_list(rules: Rules, resource: JsonObject) -> None:
     if resource.get("mode") != "working":
         rules.add("mode", "mode is working")
+    rules.time("date", resource.get("date"))
+    rules.home_community(resource)
+    rules.contained("source", resource.get("source"))
     for element in ("encounter", "orderedBy", "emptyReason", "modifierExtension", "implicitRules"):
         rules.forbid(element, resource.get(element))
     for index, identifier in enumerate(resource.get("identifier", ())):

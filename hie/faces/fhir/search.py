@@ -147,7 +147,7 @@ def parse(resource: Resource, given: Iterable[tuple[str, str]], *, base: str, st
         if name in ("_include", "_revinclude"):
             _include(resource, name, value, strict, includes, applied, ignored)
             continue
-        plain = _without_target_type(name)
+        plain = _without_target_type(resource, name)
         base_name, _, modifier = plain.partition(":")
         param = resource.by_name.get(base_name)
         if param is None:
@@ -160,6 +160,7 @@ def parse(resource: Resource, given: Iterable[tuple[str, str]], *, base: str, st
     for name in ("_sort", "_count", "_summary", "_elements", "_total"):
         if name in settings:
             applied.append((name, settings[name]))
+    _one_of("_total", settings.get("_total", "accurate"), ("none", "estimate", "accurate"))
     return Query(
         criteria=tuple(criteria),
         count=_count(settings.get("_count")),
@@ -178,11 +179,14 @@ def _shown(name: str) -> str:
     return "".join(c for c in name[:64] if c.isprintable())
 
 
-def _without_target_type(name: str) -> str:
+def _without_target_type(resource: Resource, name: str) -> str:
     """``patient:Patient.identifier`` means ``patient.identifier``; ``patient:Patient`` means ``patient``."""
     head, colon, tail = name.partition(":")
     if colon and tail[:1].isupper():
-        _, dot, rest = tail.partition(".")
+        kind, dot, rest = tail.partition(".")
+        param = resource.by_name.get(head)
+        if param is not None and param.targets and kind not in param.targets:
+            raise InvalidSearch(f"{head} refers to {', '.join(param.targets)}", element=_shown(name))
         return f"{head}.{rest}" if dot else head
     return name
 

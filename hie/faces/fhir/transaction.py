@@ -158,6 +158,7 @@ def _read_slots(reading: _Reading, bundle: JsonObject) -> None:
         if not request:
             reading.add(f"{where}.request", "request is required in a transaction", "required")
             continue
+        _check_url(reading, slot)
         if request.get("ifNoneExist"):
             reading.add(f"{where}.request.ifNoneExist", "conditional creates are not offered here", "not-supported")
         slot.kind = _kind(slot)
@@ -177,6 +178,13 @@ def _read_slots(reading: _Reading, bundle: JsonObject) -> None:
         reading.add("Bundle.entry", f"exactly one SubmissionSet is needed, found {len(sets)}", "business-rule")
     if len(reading.of("patient")) > 1:
         reading.add("Bundle.entry", "at most one Patient", "business-rule")
+
+
+def _check_url(reading: _Reading, slot: _Slot) -> None:
+    """What is posted is posted to its own type."""
+    kind = slot.resource.get("resourceType", "")
+    if slot.method == "POST" and kind and slot.url.strip("/") != kind:
+        reading.add(f"Bundle.entry[{slot.index}].request.url", f"a {kind} is posted to {kind}", "value")
 
 
 def _described(slot: _Slot) -> str:

@@ -31,7 +31,7 @@ class Place:
 
     folder: Path
     base_url: str
-    process: subprocess.Popen[bytes]
+    process: Any  # subprocess.Popen; None before the first start
     env: Mapping[str, str]
     clients: dict[str, Client] = field(default_factory=dict)
 
@@ -45,9 +45,12 @@ class Place:
 
     def hub(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `./hub` command against this hub."""
-        return subprocess.run(
-            [str(ROOT / "hub"), *arguments], env=dict(self.env), capture_output=True, text=True, check=True, cwd=ROOT
+        done = subprocess.run(
+            [str(ROOT / "hub"), *arguments], env=dict(self.env), capture_output=True, text=True, check=False, cwd=ROOT
         )
+        if done.returncode:
+            raise RuntimeError(f"./hub {arguments[0]}: {done.stdout[-800:]}{done.stderr[-1500:]}")
+        return done
 
     def register(self, entries: list[dict[str, Any]]) -> None:
         """Register participants."""
@@ -89,13 +92,13 @@ USER = {"id": "Practitioner/bench", "name": "Bench Physician", "role": "physicia
 
 
 @contextlib.contextmanager
-def running() -> Iterator[Place]:
-    """An empty hub for the length of a block; its folder goes with it."""
+def running(**settings: str) -> Iterator[Place]:
+    """An empty hub for the length of a block; its folder goes with it. `settings` are laid over its environment."""
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
         folder = Path(name)
         folder.chmod(0o755)
         port, mllp = free_port(), free_port()
-        unset = {"DATABASE_URL", "REDIS_URL", "HIE_BASE_URL"}
+        unset = {"DATABASE_URL", "REDIS_URL", "HIE_BASE_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST"}
         env = {key: value for key, value in os.environ.items() if key not in unset}
         env |= {
             "HIE_DATA_DIR": str(folder / "data"),
@@ -105,21 +108,35 @@ def running() -> Iterator[Place]:
             "HIE_RATE_PER_S": "1000000",
             "HIE_BURST": "1000000",
             "HIE_CONCURRENCY": "10000",
+            **settings,
         }
-        with open(folder / "hub.log", "wb") as out:
-            process = subprocess.Popen(
-                [str(ROOT / "hub"), "up", "--no-sandbox"], env=env, stdout=out, stderr=out, cwd=ROOT
-            )
-        place = Place(folder=folder, base_url=f"http://127.0.0.1:{port}", process=process, env=env)
+        place = Place(folder=folder, base_url=f"http://127.0.0.1:{port}", process=None, env=env)
         try:
-            _wait(place)
+            start(place)
             yield place
         finally:
-            process.send_signal(signal.SIGINT)
-            try:
-                process.wait(60)
-            except subprocess.TimeoutExpired:
-                process.kill()
+            stop(place)
+
+
+def start(place: Place) -> None:
+    """Start the hub of this place, again or for the first time, and wait until it is ready."""
+    log = place.folder / "hub.log"
+    with open(log, "wb") as out:
+        place.process = subprocess.Popen(
+            [str(ROOT / "hub"), "up", "--no-sandbox"], env=dict(place.env), stdout=out, stderr=out, cwd=ROOT
+        )
+    _wait(place)
+
+
+def stop(place: Place) -> None:
+    """Ask the hub to end, as Ctrl-C does."""
+    if place.process is None or place.process.poll() is not None:
+        return
+    place.process.send_signal(signal.SIGINT)
+    try:
+        place.process.wait(60)
+    except subprocess.TimeoutExpired:
+        place.process.kill()
 
 
 def _wait(place: Place) -> None:

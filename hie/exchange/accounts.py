@@ -27,7 +27,7 @@ from hie.exchange import identity
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
-from hie.trust import accounts
+from hie.trust import accounts, staff
 from patients import identifiers
 from patients import queries as index
 
@@ -187,7 +187,10 @@ def load(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     with transaction.atomic():
         for n, entry in enumerate(_entries(document, "patients")):
             done.append(_load_patient(entry, f"patients[{n}]"))
-        for n, entry in enumerate(_entries(document, "staff")):
+        staff_entries = _entries(document, "staff")
+        if staff_entries:
+            staff.ensure_roles()
+        for n, entry in enumerate(staff_entries):
             place = f"staff[{n}]"
             roles = entry.get("roles")
             if not isinstance(roles, Sequence) or isinstance(roles, str):

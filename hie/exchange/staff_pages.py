@@ -131,21 +131,30 @@ class AuditedAdmin(_Base):
         return answer
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The list; when it was narrowed by a search or to one person, a look at each person on the page."""
+        """The list; when it was narrowed by a search, a look at each person on the page."""
         answer: HttpResponse = super().changelist_view(request, extra_context)
         shown = getattr(answer, "context_data", None) or {}
         cl = shown.get("cl")
-        if cl is not None and self._narrowed(request):
+        if cl is not None and request.GET.get("q", "").strip():
             people = self.people(cl.result_list)
             if people:
                 self._look(request, people, f"Searched the list of {self.opts.verbose_name_plural}", {"list": True})
         return answer
 
-    def _narrowed(self, request: HttpRequest) -> bool:
-        person_words = ("person", "patient", "identifier", "candidate")
-        return bool(request.GET.get("q", "").strip()) or any(
-            word in name for name in request.GET for word in person_words
-        )
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        """The declared filters only.
+
+        Django allows any lookup on the model's own fields in the address: a list that shows no name would still
+        answer whether somebody of this name and birth date is in it, without a trace.
+        """
+        names: set[str] = set()
+        for declared in self.get_list_filter(request) if request is not None else self.list_filter:
+            field = declared[0] if isinstance(declared, tuple | list) else declared
+            if isinstance(field, str):
+                names |= {field} | {f"{field}__{suffix}" for suffix in ("exact", "in", "isnull", "isempty")}
+            else:
+                names.add(getattr(field, "parameter_name", ""))
+        return lookup in names
 
     def _look(self, request: HttpRequest, people: Iterable[UUID], reason: str, detail: dict[str, Any]) -> None:
         try:

@@ -49,7 +49,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "auditor": CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
     "operator": (
-        *QUERY_PAGES, *MESSAGE_PAGES, *DIRECTORY_PAGES, *CODE_PAGES, "exchange.change_inboundmessage",
+        *QUERY_PAGES, *MESSAGE_PAGES, *DIRECTORY_PAGES, *CODE_PAGES,
         "outbox.view_outboxmessage", "documents.view_blob",
     ),
 }  # fmt: skip

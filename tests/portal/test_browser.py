@@ -43,6 +43,7 @@ class Browsing:
     page: Any
     server: str
     noise: list[str] = field(default_factory=list)
+    devtools: Any = None
 
     def open(self, path: str) -> None:
         """Go to a path and wait for it."""
@@ -59,9 +60,10 @@ class Browsing:
     def text_size(self, percent: int) -> None:
         """The size of text as a reader sets it in the browser: widths in `em` follow it."""
         size = 16 * percent // 100
-        self.page.context.new_cdp_session(self.page).send(
-            "Page.setFontSizes", {"fontSizes": {"standard": size, "fixed": size}}
-        )
+        if self.devtools is None:
+            self.devtools = self.page.context.new_cdp_session(self.page)
+        self.devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size, "fixed": size}})
+        self.page.wait_for_function("s => getComputedStyle(document.documentElement).fontSize === s", arg=f"{size}px")
 
     def hold(self, name: str, *, fully: bool = False) -> None:
         """No violation, no sideways scrolling; `fully`: in every width, text size and theme, else at both extremes."""

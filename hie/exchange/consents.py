@@ -9,7 +9,7 @@ Source: spec/fhir.md 5; spec/consent.md 12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -24,9 +24,10 @@ from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.exchange import access
 from hie.exchange.access import Shown, Subject, Verdict
-from hie.exchange.errors import AccessRefused, NotFound
-from hie.exchange.find import PatientNamed, person_of
+from hie.exchange.errors import NotFound
+from hie.exchange.find import PatientNamed, count_guesses, persons_named
 from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
+from hie.trust import limits
 from patients import identifiers
 from patients import queries as index
 
@@ -164,23 +165,22 @@ def search(
     with recorder.recording(EventType.CONSENT_ACCESS, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
         found: list[ShownConsent] = []
-        for person_id, held in _candidates(patients, ids, caller).items():
+        for person_id, held in _candidates(patients, ids).items():
             about = access.subject(person_id)
             wanted = [item for item in held if keep(item)]
             for stored in _visible(caller, about, wanted, event):
                 found.append(ShownConsent(stored=stored, person_id=about.person_id))
+        if patients and not found:
+            count_guesses(patients, caller)
         event.commit()
     return found
 
 
-def _candidates(
-    patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str], caller: Caller
-) -> dict[UUID, list[StoredConsent]]:
+def _candidates(patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str]) -> dict[UUID, list[StoredConsent]]:
     if patients:
-        groups = [{p for name in group if (p := person_of(name, caller=caller)) is not None} for group in patients]
         return {
             person: directives.in_store(identifiers.identifier_pks(person))
-            for person in sorted(set.intersection(*groups))
+            for person in sorted(persons_named(patients))
         }
     by_person: dict[UUID, list[StoredConsent]] = {}
     for consent_id in ids:
@@ -240,21 +240,29 @@ def _own_patient(name: PatientNamed, caller: Caller) -> tuple[UUID, int]:
     Raises:
         AccessRefused: the participant may not act at all. NotFound: no such patient of this caller.
     """
-    if not directory.is_active(caller.organization_id, access.now()):
-        raise AccessRefused("G2", "participant-not-active")
-    person_id = person_of(name, caller=caller)
-    if person_id is None:
+    access.may_submit(caller, caller.organization_id)
+    found = _own(persons_named([[name]]), caller)
+    if found is None:
+        # Counted whether the patient is unknown or another's: the limit must not tell which.
+        limits.guessing(caller, "patient")
         raise NotFound("no such patient")
+    return found
+
+
+def _own(named: Iterable[UUID], caller: Caller) -> tuple[UUID, int] | None:
+    person_id = next(iter(named), None)
+    if person_id is None:
+        return None
     if caller.role == "patient" or caller.user_id.startswith("Patient/"):
         facts = index.subject_facts(person_id)
         own = facts is not None and caller.user_id.removeprefix("Patient/") in facts.ids
         if own and caller.purpose in _SELF_PURPOSES:
             return person_id, identifiers.anchor(person_id).pk
-        raise NotFound("no such patient")
+        return None
     for identifier in identifiers.of_person(person_id):
         if identifier.active and directory.within(identifier.participant_id, caller.participant_id):
             return person_id, identifier.pk
-    raise NotFound("no such patient")
+    return None
 
 
 def _about(resource: dict[str, Any], person_id: str) -> dict[str, Any]:

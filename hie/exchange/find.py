@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from documents import queries as registry
-from documents.filters import EntryFilter, ListFilter
+from documents.filters import ListFilter
 from documents.metadata import CX, Status
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
@@ -417,24 +417,20 @@ def _entries_by_person(search: DocumentSearch, subjects: dict[UUID, Subject]) ->
         return {person: registry.entries(subjects[person].identifier_pks, asked.entries) for person in persons}
     if asked.nothing:
         return {}
-    rows: dict[str, EntryRow] = {}
-    if asked.entries.ids:
-        rows = registry.entries_by_uuid(asked.entries.ids)
-    else:
-        for identifier in asked.entries.identifiers[0]:
-            for row in registry.entries_by_unique_id(identifier):
-                rows[row.entry_uuid] = row
-        rows |= registry.entries_by_uuid(asked.entries.identifiers[0])
-    pks = {row.identifier_pk for row in rows.values()}
-    wanted = {
-        row.entry_uuid for row in (registry.entries(pks, _with_ids(asked.entries, rows.values())) if rows else ())
-    }
-    return _by_person([row for row in rows.values() if row.entry_uuid in wanted])
+    identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
+    pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
+    return _by_person(registry.entries(pks, asked.entries)) if pks else {}
 
 
-def _with_ids(asked: EntryFilter, rows: Iterable[EntryRow]) -> EntryFilter:
-    keys = [key for row in rows if (key := registry.as_uuid(row.entry_uuid)) is not None]
-    return replace(asked, ids=tuple(keys))
+def _named_alone(identifiers_: Sequence[str]) -> Sequence[str]:
+    """Identifiers that may stand without a patient: a bare system would name everybody.
+
+    Raises:
+        BadRequest: one is only a system.
+    """
+    if any(item.endswith("|") for item in identifiers_):
+        raise BadRequest("without a patient an identifier needs its value", element="identifier")
+    return identifiers_
 
 
 def _lists_by_person(search: DocumentSearch) -> dict[UUID, list[ListRow]]:
@@ -448,18 +444,9 @@ def _lists_by_person(search: DocumentSearch) -> dict[UUID, list[ListRow]]:
         return found
     if asked.nothing:
         return {}
-    held: list[ListRow] = []
-    for key in asked.lists.ids:
-        row: ListRow | None = registry.submission_set(key) or registry.folder(key)
-        if row is not None:
-            held += [r for r in _lists([row.identifier_pk], asked) if r.metadata.entry_uuid == row.metadata.entry_uuid]
-    if not asked.lists.ids:
-        for identifier in asked.lists.identifiers[0]:
-            row = registry.submission_set(identifier) or registry.folder(identifier)
-            if row is not None:
-                held += _lists([row.identifier_pk], asked)
-    unique = {row.metadata.entry_uuid: row for row in held}
-    return _by_person(list(unique.values()))
+    identifiers_ = () if asked.lists.ids else _named_alone(asked.lists.identifiers[0])
+    pks = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
+    return _by_person(_lists(sorted(pks), asked)) if pks else {}
 
 
 def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
@@ -568,3 +555,8 @@ def folder_to_extend(folder_id: str, *, caller: Caller) -> FolderRow | None:
     if row is None or not directory.within(row.custodian, caller.participant_id):
         return None
     return row
+
+
+def revision_of(entry_uuid: str) -> int:
+    """The version a client sees of an entry or folder of a submission of its own, counted from 1."""
+    return registry.revision(entry_uuid) or 1

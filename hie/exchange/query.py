@@ -30,6 +30,7 @@ from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation
+from hie.trust import limits
 
 LIFE = timedelta(hours=24)
 """How long a late answer may still come, and the list be read."""
@@ -171,6 +172,8 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
             return earlier
         known = access.demographics(caller, [request.person_id]) if request.person_id else {}
         if not known:
+            # By what may be known, not by what there is: else the limit itself would tell a hidden patient.
+            limits.guessing(caller, "patient")
             raise NotFound("the patient is not known here")
         (person,) = known.values()
         chosen = {key: value for key, value in available.items() if not request.targets or key in request.targets}
@@ -440,7 +443,9 @@ def _look(query_id: UUID, caller: Caller) -> _Looked:
     found: dict[int, int] = {}
     for row in shown:
         found[owner[id(row)]] = found.get(owner[id(row)], 0) + 1
-    documents = tuple((keys[id(row)], _render(row, subject.person_id)) for row in shown)
+    own = [row for row in shown if not isinstance(row, RemoteRow)]
+    told = dict(zip(map(id, own), find.telling_what_is_seen(caller, subject, own), strict=True))
+    documents = tuple((keys[id(row)], _render(told.get(id(row), row), subject.person_id)) for row in shown)
     return _Looked(
         query=query,
         view=_view(query, targets, found, documents),

@@ -71,7 +71,7 @@ class Queries(CallerView):
             data = serializer.validated_data
             asked = query.ask(
                 QueryRequest(
-                    person_id=_person(data["patient"], caller),
+                    person_id=_person(data["patient"]),
                     filter=data.get("filter", {}),
                     targets=tuple(data.get("targets", ())),
                     deadline_s=data["deadline_s"],
@@ -161,12 +161,13 @@ def as_json(current: QueryView) -> dict[str, Any]:
     }
 
 
-def _person(named: dict[str, Any], caller: Caller) -> UUID | None:
+def _person(named: dict[str, Any]) -> UUID | None:
     """The person the body names; None when unknown, which is answered like one not to be known."""
     if "reference" in named:
-        return find.person_of(find.PatientNamed(id=named["reference"].removeprefix("Patient/")), caller=caller)
-    identifier = named["identifier"]
-    return find.person_of(find.PatientNamed(system=identifier["system"], value=identifier["value"]), caller=caller)
+        name = find.PatientNamed(id=named["reference"].removeprefix("Patient/"))
+    else:
+        name = find.PatientNamed(system=named["identifier"]["system"], value=named["identifier"]["value"])
+    return next(iter(find.persons_named([[name]])), None)
 
 
 def _preferred_wait(request: Request) -> float:

@@ -1,0 +1,143 @@
+"""Which functions of the project a function can reach: a static walk over the names that its source uses.
+
+It over-reaches (a name counts whether or not the line that has it runs), so it can show that a guard is not
+called at all, never that it is called in time; that is what the tests over HTTP are for.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import FunctionType, ModuleType
+from typing import Any
+
+OURS = ("hie.", "patients.", "documents.", "consent.")
+DOOR = frozenset(
+    f"hie.exchange.access.{name}"
+    for name in (
+        "gate",
+        "permitted",
+        "still_permitted",
+        "demographics",
+        "questions",
+        "open_permitted",
+        "open_upload",
+        "may_submit",
+        "administrative",
+    )
+)
+"""The functions of the door that decide; its values and clocks do not count."""
+
+
+def dotted(thing: Any) -> str:
+    """Where a function or class is defined."""
+    return f"{getattr(thing, '__module__', '')}.{getattr(thing, '__qualname__', '')}"
+
+
+def reaches(start: Callable[..., Any], goals: frozenset[str]) -> bool:
+    """Whether `start` can come to one of these dotted functions."""
+    seen: set[int] = set()
+    waiting: list[Any] = [start]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen:
+            continue
+        seen.add(id(thing))
+        if dotted(thing) in goals:
+            return True
+        waiting.extend(_uses(thing))
+    return False
+
+
+_held: dict[int, tuple[Any, tuple[Any, ...]]] = {}
+
+
+def _uses(thing: Any) -> tuple[Any, ...]:
+    """As `_used`, found out once; the thing is held beside, so that its id stays its own."""
+    if id(thing) not in _held:
+        _held[id(thing)] = (thing, tuple(_used(thing)))
+    return _held[id(thing)][1]
+
+
+@cache
+def _tree(path: str) -> dict[int, ast.AST]:
+    """The functions of a file by the line they begin at (that of the first decorator)."""
+    found: dict[int, ast.AST] = {}
+    for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            found[min([node.lineno, *(item.lineno for item in node.decorator_list)])] = node
+    return found
+
+
+def _source(function: FunctionType) -> ast.AST | None:
+    code = function.__code__
+    return _tree(code.co_filename).get(code.co_firstlineno) if code.co_filename.endswith(".py") else None
+
+
+def _names(function: FunctionType) -> tuple[tuple[str, ...], ...]:
+    """Each dotted name in a function's source, as its parts."""
+    tree = _source(function)
+    if tree is None:
+        return ()
+    found: list[tuple[str, ...]] = []
+    for node in ast.walk(tree):
+        parts: list[str] = []
+        inner: ast.AST = node
+        while isinstance(inner, ast.Attribute):
+            parts.insert(0, inner.attr)
+            inner = inner.value
+        if isinstance(inner, ast.Name):
+            found.append((inner.id, *parts))
+    return tuple(found)
+
+
+def _used(thing: Any) -> Iterator[Any]:
+    thing = inspect.unwrap(getattr(thing, "__func__", thing))
+    if isinstance(thing, type):
+        for base in thing.__mro__:
+            if str(base.__module__).startswith(OURS):
+                yield from (item for item in vars(base).values() if callable(item) or isinstance(item, staticmethod))
+        return
+    view_class = getattr(thing, "view_class", None) or getattr(thing, "cls", None)
+    if view_class is not None:
+        yield view_class
+    if not isinstance(thing, FunctionType) or not thing.__module__.startswith(OURS):
+        return
+    for cell in thing.__closure__ or ():
+        try:
+            content = cell.cell_contents
+        except ValueError:
+            continue
+        if callable(content):
+            yield content
+    local = _imported_inside(thing)
+    for first, *rest in _names(thing):
+        value: Any = local.get(first, thing.__globals__.get(first))
+        for part in rest:
+            following = getattr(value, part, None) if isinstance(value, (ModuleType, type)) else None
+            if following is None:
+                break
+            value = following
+        if callable(value) and str(getattr(value, "__module__", "")).startswith(OURS):
+            yield value
+
+
+def _imported_inside(function: FunctionType) -> dict[str, Any]:
+    """Names that the function imports by itself."""
+    tree = _source(function)
+    if tree is None:
+        return {}
+    found: dict[str, Any] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(tuple(p[:-1] for p in OURS)):
+            module = importlib.import_module(node.module)
+            for name in node.names:
+                value = getattr(module, name.name, None)
+                if value is None:
+                    value = importlib.import_module(f"{node.module}.{name.name}")
+                found[name.asname or name.name] = value
+    return found

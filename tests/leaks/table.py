@@ -1,0 +1,194 @@
+"""The leak table: every way out of the hub, and what keeps from leaving what may not.
+
+Each entry names the function that guards the way (it must exist, the way must reach it, and it must reach
+`hie.exchange.access`), or says why nothing of a patient leaves there. A new way without an
+entry fails `test_every_way_out_is_listed.py`. Source: spec/consent.md 1.1.
+
+Accepted residue, known and kept:
+
+* who guesses another's uniqueId learns it by `XDSNonIdenticalHash` (spec/consent.md 6);
+* a document that a hidden one has replaced reads `superseded`: that is a fact of the visible document, and
+  showing it as current would let a clinician act on what its author has withdrawn;
+* time, beyond what one answer for hidden and absent evens out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Guarded:
+    """The way goes through this function of the exchange."""
+
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Nothing:
+    """Nothing of a patient leaves here, and why."""
+
+    why: str
+
+
+Entry = Guarded | Nothing
+
+_STAFF = Guarded("hie.exchange.access.administrative")
+_FEED = Guarded("hie.exchange.feed.apply")
+_SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
+
+URLS: Mapping[str, Entry] = {
+    "fhir": Guarded("hie.exchange.submit.submit"),
+    "fhir/<path:path>": Guarded("hie.exchange.find.find_documents"),
+    "oauth/token": Nothing("tokens and refusals; a refusal names the reason, nobody's data"),
+    "oauth/introspect": Nothing("a caller's own token"),
+    "oauth/jwks": Nothing("public keys"),
+    ".well-known/oauth-authorization-server": Nothing("a public document"),
+    "api/schema": Nothing("the form of requests and answers"),
+    "api/queries": Guarded("hie.exchange.query.ask"),
+    "api/queries/<uuid:query_id>": Guarded("hie.exchange.query.view"),
+    "api/queries/<uuid:query_id>/events": Guarded("hie.exchange.query.changes"),
+    "api/^.*$": Nothing("one constant answer"),
+    "my/": Guarded("hie.exchange.access_log.log_for_patient"),
+    "my/log.csv": Guarded("hie.exchange.access_log.log_for_patient"),
+    "my/log.json": Guarded("hie.exchange.access_log.log_for_patient"),
+    "my/log/<uuid:event_id>": Guarded("hie.exchange.access_log.log_for_patient"),
+    "my/documents": Guarded("hie.exchange.find.find_documents"),
+    "my/documents/<uuid:entry_id>/file": Guarded("hie.exchange.retrieve.retrieve"),
+    "my/help": Nothing("fixed text"),
+    "my/sign-in": _SIGNED_IN,
+    "my/sign-in/code": _SIGNED_IN,
+    "my/sign-out": _SIGNED_IN,
+    "my/person": _SIGNED_IN,
+    "my/language": _SIGNED_IN,
+    "my/^(?P<path>.+)$": Nothing("one constant answer"),
+    "healthz": Nothing("up or down"),
+    "readyz": Nothing("up or down, by service"),
+    "metrics": Nothing("counts of the whole hub"),
+    "admin/search/": Nothing("names of pages and models the member of staff may open, not their rows"),
+    "admin/": Nothing("the list of pages"),
+    "admin/login/": Nothing("the form"),
+    "admin/logout/": Nothing("the form"),
+    "admin/password_change/": Nothing("the form"),
+    "admin/password_change/done/": Nothing("a constant page"),
+    "admin/jsi18n/": Nothing("words of the interface"),
+    "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
+    "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),
+    "admin/auth/user/<id>/password/": Nothing("staff"),
+    "admin/^(?P<app_label>*)/$": Nothing("the list of pages of one app"),
+    "admin/(?P<url>.*)$": Nothing("a redirect or a constant 404"),
+}
+
+FHIR: Mapping[str, Entry] = {
+    "transaction": Guarded("hie.exchange.submit.submit"),
+    "AuditEvent read": Guarded("hie.exchange.access_log.search_events"),
+    "AuditEvent search": Guarded("hie.exchange.access_log.search_events"),
+    "Binary read": Guarded("hie.exchange.retrieve.retrieve"),
+    "Binary create": Guarded("hie.exchange.submit.stage"),
+    "Consent read": Guarded("hie.exchange.consents.read"),
+    "Consent vread": Guarded("hie.exchange.consents.read"),
+    "Consent search": Guarded("hie.exchange.consents.search"),
+    "Consent create": Guarded("hie.exchange.consents.file"),
+    "Consent update": Guarded("hie.exchange.consents.change"),
+    "DocumentReference read": Guarded("hie.exchange.find.read_document"),
+    "DocumentReference search": Guarded("hie.exchange.find.find_documents"),
+    "DocumentReference create": Guarded("hie.exchange.submit.submit"),
+    "List read": Guarded("hie.exchange.find.read_list"),
+    "List search": Guarded("hie.exchange.find.find_lists"),
+    "Patient read": Guarded("hie.exchange.identity.read_patient"),
+    "Patient search": Guarded("hie.exchange.identity.find_patients"),
+    "Patient conditional_update": Guarded("hie.exchange.feed.feed"),
+    "Patient conditional_delete": Guarded("hie.exchange.feed.remove"),
+    "Patient $match": Guarded("hie.exchange.identity.match"),
+    "Patient $ihe-pix": Guarded("hie.exchange.identity.cross_reference"),
+}
+
+HL7V2: Mapping[str, Entry] = {f"ADT^{event}": _FEED for event in ("A01", "A04", "A05", "A08", "A28", "A31", "A40")}
+
+TASKS: Mapping[str, Entry] = {
+    "exchange.run_query": Guarded("hie.exchange.access.questions"),
+    "exchange.expire_queries": Nothing("a count"),
+    "documents.tasks.sweep": Nothing("a count of orphans removed"),
+    "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),
+    "patients.tasks.train_model": Nothing("weights of the scorer, from the whole index"),
+    "patients.tasks.recluster": Nothing("links inside the index"),
+    "trust.forget_ended_assertions": Nothing("a count"),
+}
+
+ADMIN: Mapping[str, Entry] = {
+    **dict.fromkeys(
+        (
+            "audit.AuditEvent",
+            "audit.Disclosure",
+            "patients.Person",
+            "patients.SourceRecord",
+            "patients.ReviewItem",
+            "patients.IdentityEvent",
+            "patients.MatchDecision",
+            "documents.DocumentEntry",
+            "documents.ReviewItem",
+            "documents.SubmissionSet",
+            "documents.Folder",
+            "consent.Consent",
+            "consent.ConsentVersion",
+            "consent.ProxyGrant",
+            "consent.BreakGlassGrant",
+            "exchange.Query",
+            "exchange.RemoteDocument",
+        ),
+        _STAFF,
+    ),
+    **{
+        label: Nothing("participants and their keys, no patient")
+        for label in (
+            "directory.Participant",
+            "directory.DirectoryChange",
+            "directory.Agreement",
+            "directory.Endpoint",
+            "directory.ClientKey",
+            "directory.Certificate",
+            "trust.UsedAssertion",
+        )
+    },
+    "audit.AuditSeal": Nothing("digests"),
+    "audit.Checkpoint": Nothing("digests and signatures"),
+    "outbox.OutboxMessage": Nothing("topic, state and ids of objects, no content"),
+    "terminology.CodeSet": Nothing("code tables"),
+    "terminology.Code": Nothing("code tables"),
+    "patients.MatchModel": Nothing("weights"),
+    "patients.ImportRun": Nothing("counts"),
+    "documents.Association": Nothing("ids of objects and the kind of their relation"),
+    "documents.Blob": Nothing("digests and sizes; never bytes"),
+    "consent.Jurisdiction": Nothing("policy"),
+    "consent.CodeTable": Nothing("policy"),
+    "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),
+    "auth.User": Nothing("staff"),
+}
+
+COMMANDS: Mapping[str, Entry] = {
+    "accounts": Nothing("takes a file in"),
+    "affinity_domain": Nothing("code tables"),
+    "audit_export": Nothing("the operator's own shell; the export is written to a file and recorded as an event"),
+    "audit_sealer": Nothing("digests"),
+    "decide": Nothing("decisions on the cases of a file given; opens no database"),
+    "import_patients": Nothing("takes a file in; gives back its own rows' numbers"),
+    "jurisdictions": Nothing("policy"),
+    "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),
+    "match_pairs": Nothing("scores on the rows of a file given; stores nothing"),
+    "mllp": _FEED,
+    "participants": Nothing("participants"),
+    "prepare": Nothing("makes the place ready"),
+    "rotate_keys": Nothing("counts"),
+    "rotate_signing_keys": Nothing("public keys"),
+    "verify_audit": Nothing("positions of what does not fit; no content"),
+}
+
+TABLE: Mapping[str, Mapping[str, Entry]] = {
+    "url": URLS,
+    "fhir": FHIR,
+    "hl7v2": HL7V2,
+    "task": TASKS,
+    "admin": ADMIN,
+    "command": COMMANDS,
+}

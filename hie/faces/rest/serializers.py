@@ -115,3 +115,14 @@ class ErrorOutput(serializers.Serializer[Any]):
     """Every error of `/api/`."""
 
     error = ErrorDetail()
+
+
+class ProofOutput(serializers.Serializer[Any]):
+    """What shows that one event is in the sealed log."""
+
+    event_id = serializers.UUIDField()
+    seq = serializers.IntegerField()
+    json = serializers.CharField()
+    leaf = serializers.CharField()
+    path = serializers.ListField(child=serializers.CharField())
+    checkpoint = serializers.DictField()

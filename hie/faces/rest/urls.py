@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from hie.faces.rest import queries
+from hie.faces.rest import audit, queries
 
 urlpatterns = [
     path(
@@ -15,5 +15,6 @@ urlpatterns = [
     path("queries", queries.Queries.as_view(), name="api-queries"),
     path("queries/<uuid:query_id>", queries.OneQuery.as_view(), name="api-query"),
     path("queries/<uuid:query_id>/events", queries.events, name="api-query-events"),
+    path("audit/<uuid:event_id>/proof", audit.Proof.as_view(), name="api-audit-proof"),
     re_path(r"^.*$", queries.unknown),
 ]

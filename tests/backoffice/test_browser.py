@@ -99,6 +99,8 @@ def test_the_desk_has_no_axe_violation_and_no_word_on_the_console(
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("heading", name="Queues").wait_for()
     for name, path in paths(question, failed_message).items():
+        if scheme == "dark" and name not in {"home", "participants", "person", "question"}:
+            continue  # the same templates as those
         page.goto(live_server.url + path)
         if page.get_by_label("Your reason").count():
             violations += look_at(page, f"{name}-reason", scheme)

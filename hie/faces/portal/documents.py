@@ -12,6 +12,7 @@ from django.utils.translation import ngettext
 
 from documents.filters import EntryFilter
 from documents.metadata import Status
+from hie.directory import queries as directory
 from hie.exchange import find, retrieve
 from hie.exchange.document_filter import Asked
 from hie.exchange.errors import NotFound
@@ -125,8 +126,6 @@ def _day(dtm: str) -> str:
 
 
 def _custodian(participant_id: str) -> str:
-    from hie.directory import queries as directory
-
     facts = directory.participant(participant_id)
     return facts.name if facts else ""
 

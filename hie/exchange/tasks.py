@@ -7,7 +7,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from hie.exchange import query
+from hie.exchange import inbox, query
 from hie.exchange.loop import running
 
 
@@ -21,6 +21,15 @@ def run_query(query_id: str) -> None:
 def expire_queries() -> int:
     """Mark queries past their day as expired."""
     return sum(1 for _ in query.expire(at=datetime.now(UTC)))
+
+
+@shared_task(name="exchange.rewrap_messages")
+def rewrap_messages() -> int:
+    """Put kept messages under the current document key, after `rotate_keys`."""
+    total = 0
+    while done := inbox.rewrap():
+        total += done
+    return total
 
 
 def nudge(query_id: UUID) -> None:

@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
 
 from hie.trust.views import authorization_server_metadata
 
@@ -10,7 +11,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("oauth/", include("hie.trust.urls")),
     path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),
+    path("my", RedirectView.as_view(url="/my/")),
     path("my/", include("hie.faces.portal.urls")),
+    path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("", include("hie.ops.urls")),
 ]

@@ -49,7 +49,10 @@ URLS: Mapping[str, Entry] = {
     "api/queries": Guarded("hie.exchange.query.ask"),
     "api/queries/<uuid:query_id>": Guarded("hie.exchange.query.view"),
     "api/queries/<uuid:query_id>/events": Guarded("hie.exchange.query.changes"),
+    "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/^.*$": Nothing("one constant answer"),
+    "my": Nothing("sends on to my/"),
+    "admin": Nothing("sends on to admin/"),
     "my/": Guarded("hie.exchange.access_log.log_for_patient"),
     "my/log.csv": Guarded("hie.exchange.access_log.log_for_patient"),
     "my/log.json": Guarded("hie.exchange.access_log.log_for_patient"),
@@ -170,6 +173,7 @@ ADMIN: Mapping[str, Entry] = {
 COMMANDS: Mapping[str, Entry] = {
     "accounts": Nothing("takes a file in"),
     "affinity_domain": Nothing("code tables"),
+    "audit_append": Nothing("appends made-up events to measure; gives back times"),
     "audit_export": Nothing("the operator's own shell; the export is written to a file and recorded as an event"),
     "audit_sealer": Nothing("digests"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from celery import shared_task
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from hie.trust import assertions
@@ -12,3 +13,9 @@ from hie.trust import assertions
 def forget_ended_assertions() -> None:
     """Delete the marks of client assertions that have ended; safe to run at any time."""
     assertions.forget_ended(timezone.now())
+
+
+@shared_task(name="trust.clear_sessions", ignore_result=True)
+def clear_sessions() -> None:
+    """Remove sessions of the portal and the desk that have ended."""
+    SessionStore.clear_expired()

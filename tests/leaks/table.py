@@ -112,6 +112,7 @@ HL7V2: Mapping[str, Entry] = {f"ADT^{event}": _FEED for event in ("A01", "A04", 
 TASKS: Mapping[str, Entry] = {
     "exchange.run_query": Guarded("hie.exchange.access.questions"),
     "exchange.expire_queries": Nothing("a count"),
+    "trust.clear_sessions": Nothing("removes what has ended"),
     "exchange.rewrap_messages": Nothing("a count of messages wrapped anew"),
     "documents.tasks.sweep": Nothing("a count of orphans removed"),
     "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),

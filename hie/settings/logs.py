@@ -50,6 +50,13 @@ def places(trace: TracebackType | None) -> list[str]:
     return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)[-12:]]
 
 
+def _without_path(record: logging.LogRecord) -> bool:
+    """Django names the path of whatever it answers with an error; a path is what somebody typed, a name perhaps."""
+    if isinstance(record.args, tuple):
+        record.args = tuple("<path>" if isinstance(item, str) and "/" in item else item for item in record.args)
+    return True
+
+
 def configure_logging(*, level: str, role: str) -> None:
     """Send everything, ours and the libraries', to standard error as one JSON object a line."""
     shared: list[structlog.typing.Processor] = [
@@ -85,6 +92,7 @@ def configure_logging(*, level: str, role: str) -> None:
                     ],
                 }
             },
+            "filters": {"without_path": {"()": lambda: _without_path}},
             "handlers": {
                 "stderr": {"class": "logging.StreamHandler", "formatter": "json"},
             },
@@ -92,6 +100,7 @@ def configure_logging(*, level: str, role: str) -> None:
             "loggers": {
                 # Statements and request lines can hold names and birth dates.
                 "django.db.backends": {"level": "WARNING"},
+                "django.request": {"filters": ["without_path"]},
                 "django.server": {"level": "WARNING"},
                 "httpx": {"level": "WARNING"},
                 "httpcore": {"level": "WARNING"},

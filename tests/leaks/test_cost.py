@@ -1,0 +1,94 @@
+"""What the door costs: the same number of statements, whatever the number of people or documents."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from hie.exchange import access, feed, find, identity
+from hie.exchange.document_filter import entry_filter
+from hie.standards.demographics import Address, HumanName, Identifier, PatientQuery, StringMatch
+from patients import identifiers
+from tests.exchange import world
+
+pytestmark = pytest.mark.django_db
+
+
+def person(number: int) -> str:
+    """One of several people of one family name, with nothing else in common."""
+    done = feed.feed(
+        feed.Revision(
+            authority=world.HOSPITAL_AUTHORITY,
+            value=f"N{number}",
+            demographics=world.rosa(
+                f"N{number}",
+                names=(HumanName(family="Abernathy", given=(f"{'ABCDEFGHIJKLMNOPQRSTUVWXYZ'[number % 26] * 6}",)),),
+                birth_date=f"19{10 + number}-0{number % 9 + 1}-1{number % 9}",
+                addresses=(
+                    Address(lines=(f"{number} Lane",), city=f"Town{number}", postal_code=f"{10000 + number * 7}"),
+                ),
+                telecoms=(),
+                identifiers=(Identifier(system=f"urn:oid:{world.HOSPITAL_AUTHORITY}", value=f"N{number}"),),
+            ),
+        ),
+        world.hospital_caller(),
+    )
+    assert done.result is not None
+    return str(done.result.person_id)
+
+
+def statements(ask: Any) -> int:
+    """How many statements a question costs, caches warm."""
+    ask()
+    with CaptureQueriesContext(
+        connection,
+    ) as seen:
+        ask()
+    return len(seen)
+
+
+def test_a_search_of_twenty_people_costs_what_one_of_two_costs() -> None:
+    world.exchange()
+    query = PatientQuery(family=(StringMatch(values=("Abernathy",)),))
+    counts = []
+    for upto in (2, 20):
+        for number in range(0 if upto == 2 else 2, upto):
+            person(number)
+        found = identity.find_patients(query, world.caller())
+        assert found.total == upto
+        counts.append(statements(lambda: identity.find_patients(query, world.caller())))
+    assert counts[0] == counts[1]
+    assert counts[1] <= 25
+
+
+def test_the_door_reads_many_people_in_a_constant_number_of_statements() -> None:
+    world.exchange()
+    people = [identifiers.survivor(person(number)) for number in range(8)]
+    few = statements(lambda: access.demographics(world.caller(), [p for p in people[:1] if p]))
+    many = statements(lambda: access.demographics(world.caller(), [p for p in people if p]))
+    assert few == many
+    assert many <= 8
+    for changes in ({"purpose": "BTG"}, {"role": "proxy", "purpose": "FAMRQT"}):
+        asker = world.caller(**changes)
+        few = statements(partial(access.demographics, asker, [p for p in people[:1] if p]))
+        assert few == statements(partial(access.demographics, asker, [p for p in people if p]))
+
+
+def test_a_search_of_fifty_documents_costs_what_one_of_two_costs(hub_world: Any) -> None:
+    from tests.fhir.conftest import provide_bundle
+
+    search = find.DocumentSearch(
+        patients=((find.PatientNamed(id=hub_world.person),),), asked=entry_filter([]), count=100
+    )
+    counts = []
+    for upto in (2, 50):
+        for number in range(0 if upto == 2 else 2, upto):
+            assert hub_world.hospital.post("", provide_bundle(f"n {number}".encode())).status_code == 200
+        assert find.find_documents(search, caller=world.caller()).total == upto
+        counts.append(statements(lambda: find.find_documents(search, caller=world.caller())))
+    assert counts[0] == counts[1]
+    assert counts[1] <= 25

@@ -120,8 +120,8 @@ def test_every_locked_package_has_an_exact_version_and_hashes(name):
 @pytest.mark.parametrize(
     ("arguments", "slow", "expected"),
     [
-        ([], False, ["-m", "not slow and not browser"]),
-        ([], True, ["-m", "not browser"]),
+        ([], False, ["-m", "not slow and not browser and not survival"]),
+        ([], True, ["-m", "not browser and not survival"]),
         (["-m", "browser"], False, []),
     ],
 )

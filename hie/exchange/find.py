@@ -484,7 +484,7 @@ def _moment(value: datetime) -> str:
 
 def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
     # Not the primary key: it travels in page links, and its gaps count what others registered in between.
-    tie = row.entry_uuid
+    tie = _moment(row.registered_at) + row.entry_uuid
     match sort:
         case "date":
             return row.submission_time, tie
@@ -502,7 +502,7 @@ def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
 
 def _list_key(view: _ListView, sort: str) -> tuple[str, ...]:
     row = view.row
-    tie = f"{row.metadata.entry_uuid}"
+    tie = _moment(row.registered_at) + row.metadata.entry_uuid
     match sort:
         case "_lastUpdated":
             return _moment(row.registered_at), tie

@@ -9,6 +9,7 @@ from typing import Any
 _OF_THE_REQUEST = frozenset({"X-Request-Id", "Date"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|\+00:00)")
+_UNIQUE = re.compile(r"2\.25\.\d+")
 _PAGE = re.compile(r"_page=[^\"&]*")
 
 
@@ -25,4 +26,4 @@ def answer(response: Any, names: dict[str, str] | None = None) -> tuple[int, dic
 
 
 def _bare(text: str) -> str:
-    return _INSTANT.sub("<instant>", _UUID.sub("<id>", _PAGE.sub("_page=<page>", text)))
+    return _INSTANT.sub("<instant>", _UUID.sub("<id>", _UNIQUE.sub("<unique>", _PAGE.sub("_page=<page>", text))))

@@ -124,6 +124,31 @@ def decode_folder(data: Mapping[str, Any]) -> FolderMetadata:
     return FolderMetadata(**members)
 
 
+_RFC3986 = "urn:ietf:rfc:3986"
+
+
+def identifier_keys(unique_id: str, extra: Mapping[str, Any]) -> list[str]:
+    """The texts by which a search may name an object by identifier: value, ``system|value``, ``system|``.
+
+    Besides its uniqueId these are the further identifiers it was sent with: ``extra["identifiers"]``, pairs of
+    system ("" for none) and value.
+    """
+    system, bar, value = unique_id.partition("|")
+    root, caret, extension = unique_id.partition("^")
+    if bar:
+        pairs = [(system, value)]
+    elif caret:
+        pairs = [(f"urn:oid:{root}", extension)]
+    else:
+        oid = unique_id[:1].isdigit() and "." in unique_id
+        pairs = [(_RFC3986, f"urn:oid:{unique_id}" if oid else unique_id)]
+    pairs += [(str(system), str(value)) for system, value in extra.get("identifiers", ())]
+    keys = [unique_id]
+    for system, value in pairs:
+        keys += [value, f"{system}|{value}"] + ([f"{system}|"] if system else [])
+    return list(dict.fromkeys(key for key in keys if key))
+
+
 def folded(text: str) -> str:
     """A name as search compares it: no accents, no case, single blanks."""
     plain = "".join(c for c in unicodedata.normalize("NFKD", text) if not unicodedata.combining(c))

@@ -29,7 +29,8 @@ def token_condition(tokens: Sequence[CodeToken]) -> Q:
 
 
 def identifier_condition(identifiers: Sequence[str]) -> Q:
-    condition = Q(unique_id__in=list(identifiers))
+    """An object that has one of these as its uniqueId, entryUUID or further identifier (`codec.identifier_keys`)."""
+    condition = Q(unique_id__in=list(identifiers)) | Q(identifier_keys__overlap=list(identifiers))
     keys = [key for key in map(as_uuid, identifiers) if key is not None]
     return condition | Q(entry_uuid__in=keys) if keys else condition
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import uuid
 
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
 from django.db import models
 from django.utils import timezone
 
@@ -82,6 +83,7 @@ class SubmissionSet(models.Model):
 
     entry_uuid = models.UUIDField(unique=True)
     unique_id = models.TextField(unique=True)
+    identifier_keys = ArrayField(models.TextField(), default=list, help_text="how a search may name it by identifier")
     source_id = models.TextField()
     patient_identifier = models.ForeignKey(
         "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="submission_sets", db_index=False
@@ -109,6 +111,7 @@ class SubmissionSet(models.Model):
         indexes = [
             models.Index(fields=["patient_identifier", "-submission_time_from", "-id"], name="documents_set_newest"),
             models.Index(fields=["source_id"], name="documents_set_source_id"),
+            GinIndex(fields=["identifier_keys"], name="documents_set_identifiers"),
             models.Index(fields=["content_type_code", "content_type_scheme"], name="documents_set_content_type"),
         ]
 
@@ -128,9 +131,11 @@ class DocumentEntry(models.Model):
     entry_uuid = models.UUIDField(unique=True)
     logical_id = models.UUIDField()
     version = models.IntegerField(default=1)
+    revision = models.IntegerField(default=1, help_text="counts what changes under one version: status, members")
     object_type = models.TextField(choices=[(STABLE, "stable"), (ON_DEMAND, "on-demand")], default=STABLE)
     availability_status = models.TextField(choices=STATUS_CHOICES, default=Status.APPROVED.value)
     unique_id = models.TextField(db_index=True)
+    identifier_keys = ArrayField(models.TextField(), default=list, help_text="how a search may name it by identifier")
     patient_identifier = models.ForeignKey(
         "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="document_entries", db_index=False
     )
@@ -190,6 +195,7 @@ class DocumentEntry(models.Model):
         indexes = [
             models.Index(fields=["patient_identifier", "-sorted_at", "-id"], name="documents_newest_of_patient"),
             models.Index(fields=["updated_at"], name="documents_entry_updated_at"),
+            GinIndex(fields=["identifier_keys"], name="documents_entry_identifiers"),
             models.Index(
                 fields=["source_patient_id_authority", "source_patient_id_value"], name="documents_entry_source_pat"
             ),
@@ -208,7 +214,9 @@ class Folder(models.Model):
     entry_uuid = models.UUIDField(unique=True)
     logical_id = models.UUIDField()
     version = models.IntegerField(default=1)
+    revision = models.IntegerField(default=1, help_text="counts what changes under one version: status, members")
     unique_id = models.TextField(db_index=True)
+    identifier_keys = ArrayField(models.TextField(), default=list, help_text="how a search may name it by identifier")
     availability_status = models.TextField(choices=STATUS_CHOICES, default=Status.APPROVED.value)
     patient_identifier = models.ForeignKey(
         "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="folders", db_index=False
@@ -232,6 +240,7 @@ class Folder(models.Model):
         ]
         indexes = [
             models.Index(fields=["patient_identifier", "-last_update_time", "-id"], name="documents_folder_newest"),
+            GinIndex(fields=["identifier_keys"], name="documents_folder_identifiers"),
         ]
 
     def __str__(self) -> str:

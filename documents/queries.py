@@ -89,6 +89,7 @@ class EntryRow:
     labelled: bool = False
     label_version: int = 1
     restricted: bool = False
+    revision: int = 1
     sources: tuple[EntryRow, ...] = ()
 
     @property
@@ -171,6 +172,7 @@ class FolderRow:
     sorted_at: datetime
     pk: int
     status: Status = Status.APPROVED
+    revision: int = 1
 
     @property
     def position(self) -> Position:
@@ -241,6 +243,31 @@ def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = N
     if repository_unique_id is not None:
         rows = rows.filter(repository_unique_id=repository_unique_id)
     return _entry_values(rows.order_by("-sorted_at", "-pk"))
+
+
+def patients_of_entries(*, ids: Iterable[UUID] = (), identifiers: Sequence[str] = ()) -> set[int]:
+    """The patient identifiers of the entries named by UUID, or else by identifier. One statement."""
+    named = Q(entry_uuid__in=list(ids)) if ids else identifier_condition(identifiers)
+    return set(DocumentEntry.objects.filter(named).values_list("patient_identifier", flat=True))
+
+
+def patients_of_lists(*, ids: Iterable[UUID] = (), identifiers: Sequence[str] = ()) -> set[int]:
+    """The patient identifiers of the submission sets and folders named by UUID, or else by identifier. Two statements."""
+    named = Q(entry_uuid__in=list(ids)) if ids else identifier_condition(identifiers)
+    found = set(SubmissionSet.objects.filter(named).values_list("patient_identifier", flat=True))
+    return found | set(Folder.objects.filter(named).values_list("patient_identifier", flat=True))
+
+
+def revision(entry_uuid: UUID | str) -> int | None:
+    """How often an entry or folder has changed since it was registered, from 1; None when there is none."""
+    key = as_uuid(entry_uuid)
+    if key is None:
+        return None
+    for model in (DocumentEntry, Folder):
+        found: int | None = model._default_manager.filter(entry_uuid=key).values_list("revision", flat=True).first()
+        if found is not None:
+            return found
+    return None
 
 
 def _entry_rows() -> QuerySet[DocumentEntry]:
@@ -314,6 +341,7 @@ def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ..
         labelled=row.labelled,
         label_version=row.label_version,
         restricted=row.restricted,
+        revision=row.revision,
     )
 
 
@@ -522,6 +550,7 @@ def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
             sorted_at=row.last_update_time,
             pk=row.pk,
             status=Status(row.availability_status),
+            revision=row.revision,
         )
         for row in found
     ]

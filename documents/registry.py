@@ -15,7 +15,7 @@ from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 
 from documents import rows
@@ -394,7 +394,7 @@ def _deprecated_by(work: _Registration) -> set[UUID]:
 def _deprecate(keys: set[UUID], at: datetime) -> None:
     if keys:
         DocumentEntry.objects.filter(entry_uuid__in=keys).update(
-            availability_status=Status.DEPRECATED.value, updated_at=at
+            availability_status=Status.DEPRECATED.value, updated_at=at, revision=F("revision") + 1
         )
 
 
@@ -445,4 +445,4 @@ def _touch_folders(work: _Registration, at: datetime) -> None:
 def _touch(folders: Sequence[UUID], at: datetime) -> None:
     if folders:
         keys = [row.pk for row in Folder.objects.select_for_update().filter(Q(entry_uuid__in=folders)).order_by("pk")]
-        Folder.objects.filter(pk__in=keys).update(last_update_time=at)
+        Folder.objects.filter(pk__in=keys).update(last_update_time=at, revision=F("revision") + 1)

@@ -68,6 +68,7 @@ def submission_set(
     return SubmissionSet(
         entry_uuid=key,
         unique_id=metadata.unique_id,
+        identifier_keys=codec.identifier_keys(metadata.unique_id, metadata.extra),
         source_id=metadata.source_id,
         patient_identifier_id=patients[patient_id],
         patient_id_value=patient_id.value,
@@ -175,6 +176,7 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         object_type=entry.object_type,
         availability_status=status.value,
         unique_id=entry.unique_id,
+        identifier_keys=codec.identifier_keys(entry.unique_id, entry.extra),
         patient_identifier_id=context.patients[patient_id],
         patient_id_value=patient_id.value,
         patient_id_authority=patient_id.authority,
@@ -278,6 +280,7 @@ def write_folders(
             entry_uuid=key,
             logical_id=key,
             unique_id=folder.unique_id,
+            identifier_keys=codec.identifier_keys(folder.unique_id, folder.extra),
             patient_identifier_id=patients[patient_id],
             patient_id_value=patient_id.value,
             patient_id_authority=patient_id.authority,

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from documents.codec import identifier_keys
 from documents.filters import (
     CodeAttribute,
     CodeCriterion,
@@ -112,17 +113,17 @@ def unique_id_alternatives(token: fhir.Token) -> list[str]:
     """What a searched identifier may stand for: a unique id as stored, or an entry UUID."""
     value, system = token.code, token.system or ""
     if not value:
-        return []
-    found = [value]
-    bare = oids.bare(value)
-    if system in ("", "urn:ietf:rfc:3986"):
-        found.append(bare)
-        if token.system is None and as_uuid(value) is not None:
-            found.append(f"urn:uuid:{as_uuid(value)}")
-    elif system.startswith("urn:oid:"):
-        found = [f"{system[8:]}^{value}"]
+        return [f"{system}|"]  # any value of the system
+    if token.system is None:
+        found = [value, oids.bare(value)]
+        if (key := as_uuid(value)) is not None:
+            found.append(f"urn:uuid:{key}")
     else:
         found = [f"{system}|{value}"]
+        if system == "urn:ietf:rfc:3986" and value.startswith("urn:"):
+            found += [value, oids.bare(value)]
+        elif system.startswith("urn:oid:"):
+            found.append(f"{system[8:]}^{value}")
     return list(dict.fromkeys(found))
 
 
@@ -331,7 +332,10 @@ def _identifier(collected: _Collected, name: str, modifier: str, text: str) -> N
     if modifier == "not":
         unwanted = frozenset(found)
         collected.also.append(
-            lambda row: row.metadata.unique_id not in unwanted and row.metadata.entry_uuid not in unwanted
+            lambda row: (
+                row.metadata.entry_uuid not in unwanted
+                and unwanted.isdisjoint(identifier_keys(row.metadata.unique_id, row.metadata.extra))
+            )
         )
     else:
         collected.identifiers.append(found)

@@ -7,11 +7,14 @@ Source: spec/fhir.md 3.2, 3.3; spec/consent.md 6 "How a deny looks", 13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 from uuid import UUID
+
+from django.db import connection
 
 from documents import queries as registry
 from documents.filters import ListFilter
@@ -555,6 +558,18 @@ def folder_to_extend(folder_id: str, *, caller: Caller) -> FolderRow | None:
     if row is None or not directory.within(row.custodian, caller.participant_id):
         return None
     return row
+
+
+@contextmanager
+def one_at_a_time(key: str) -> Iterator[None]:
+    """Let one caller at a time, on all hosts, look for something and create it where it is not there."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [f"hie.exchange.create:{key}"])
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [f"hie.exchange.create:{key}"])
 
 
 def revision_of(entry_uuid: str) -> int:

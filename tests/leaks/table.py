@@ -40,6 +40,7 @@ _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is be
 
 URLS: Mapping[str, Entry] = {
     "fhir": Guarded("hie.exchange.submit.submit"),
+    "fhir/": Guarded("hie.exchange.submit.submit"),
     "fhir/<path:path>": Guarded("hie.exchange.find.find_documents"),
     "oauth/token": Nothing("tokens and refusals; a refusal names the reason, nobody's data"),
     "oauth/introspect": Nothing("a caller's own token"),
@@ -88,6 +89,7 @@ FHIR: Mapping[str, Entry] = {
     "AuditEvent read": Guarded("hie.exchange.access_log.search_events"),
     "AuditEvent search": Guarded("hie.exchange.access_log.search_events"),
     "Binary read": Guarded("hie.exchange.retrieve.retrieve"),
+    "Binary vread": Guarded("hie.exchange.retrieve.retrieve"),
     "Binary create": Guarded("hie.exchange.submit.stage"),
     "Consent read": Guarded("hie.exchange.consents.read"),
     "Consent vread": Guarded("hie.exchange.consents.read"),
@@ -95,9 +97,11 @@ FHIR: Mapping[str, Entry] = {
     "Consent create": Guarded("hie.exchange.consents.file"),
     "Consent update": Guarded("hie.exchange.consents.change"),
     "DocumentReference read": Guarded("hie.exchange.find.read_document"),
+    "DocumentReference vread": Guarded("hie.exchange.find.read_document"),
     "DocumentReference search": Guarded("hie.exchange.find.find_documents"),
     "DocumentReference create": Guarded("hie.exchange.submit.submit"),
     "List read": Guarded("hie.exchange.find.read_list"),
+    "List vread": Guarded("hie.exchange.find.read_list"),
     "List search": Guarded("hie.exchange.find.find_lists"),
     "Patient read": Guarded("hie.exchange.identity.read_patient"),
     "Patient search": Guarded("hie.exchange.identity.find_patients"),

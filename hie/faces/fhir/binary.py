@@ -20,6 +20,7 @@ from hie.faces.fhir.errors import (
     FhirSyntax,
     InvalidResource,
     NotAcceptable,
+    NotFound,
     UnsupportedBody,
 )
 from hie.faces.fhir.http import Answer, FhirRequest
@@ -39,6 +40,8 @@ RESOURCE_LIMIT = 64 << 20
 
 def read(request: FhirRequest) -> Answer:
     """Retrieve Document [ITI-68]: the document's bytes; the Binary resource where Accept names FHIR."""
+    if request.version not in ("", "1"):
+        raise NotFound("a Binary has one version only")
     head = request.http.method == "HEAD"
     first, last = _range(request.http.headers.get("Range", ""))
     if "If-Range" in request.http.headers:
@@ -233,6 +236,13 @@ RESOURCE = Resource(
         transactions=("ITI-68",),
         negotiates=True,
         documentation="Retrieve Document [ITI-68]: the bytes, with Range and ETag",
+    ),
+    vread=Interaction(
+        handler=read,
+        verb="r",
+        transactions=("ITI-68",),
+        negotiates=True,
+        documentation="the one version there is: documents never change under their address",
     ),
     create=Interaction(
         handler=create,

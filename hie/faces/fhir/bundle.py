@@ -89,12 +89,12 @@ def searchset(
     are named in an outcome entry and are not in the self link.
     """
     self_link = url + (f"?{query.query_string}" if query.applied else "")
-    links = [{"relation": "self", "url": self_link}]
+    pages = f"{self_link}{'&' if query.applied else '?'}_page="
+    links = [{"relation": "self", "url": pages + query.page if query.page else self_link}]
     if query.page or next_token:
         links.append({"relation": "first", "url": self_link})
     if next_token:
-        joint = "&" if query.applied else "?"
-        links.append({"relation": "next", "url": f"{self_link}{joint}_page={next_token}"})
+        links.append({"relation": "next", "url": pages + next_token})
     bundle: JsonObject = {
         "resourceType": "Bundle",
         "id": str(uuid4()),

@@ -105,7 +105,7 @@ def _resource(resource: Resource) -> JsonObject:
         "versioning": "versioned",
         "readHistory": resource.vread is not None,
         "updateCreate": False,
-        "conditionalCreate": False,
+        "conditionalCreate": resource.create is not None and resource.search is not None,
         "conditionalRead": "not-supported",
         "conditionalUpdate": resource.conditional_update is not None,
         "conditionalDelete": "single" if resource.conditional_delete is not None else "not-supported",

@@ -84,7 +84,7 @@ class Surroundings:
     """What a DocumentReference says that its entry does not hold.
 
     `subject` and `attachment_url` are ready to be written; `date` is the submission's DTM.
-    `base` is where relatesTo points: ``[base]/DocumentReference/id``, relative when "".
+    `revision` counts what has changed since registration, from 1: the version a client sees.
     """
 
     subject: JsonObject | None = None
@@ -92,6 +92,7 @@ class Surroundings:
     date: str | None = None
     associations: tuple[AssociationMetadata, ...] = ()
     last_updated: datetime | None = None
+    revision: int = 1
 
 
 # --- decoding ---------------------------------------------------------------------------------------------------------
@@ -147,8 +148,7 @@ def decode(
         comments=resource.get("description"),
         limited_metadata=limited_metadata,
     )
-    kept = mapping.keep(resource, encode(entry, Surroundings()), _GROUPS)
-    return replace(entry, extra={"fhir": kept}) if kept else entry
+    return replace(entry, extra=mapping.extra_of(resource, encode(entry, Surroundings()), _GROUPS))
 
 
 def hash_to_hex(text: str) -> str:
@@ -222,6 +222,7 @@ def render(row: Any, person_id: str) -> JsonObject:
             date=row.submission_time,
             associations=row.associations,
             last_updated=row.updated_at,
+            revision=row.revision,
         ),
     )
 
@@ -235,7 +236,7 @@ def encode(entry: EntryMetadata, around: Surroundings) -> JsonObject:
     resource: JsonObject = {"resourceType": "DocumentReference"}
     if entry.entry_uuid.startswith("urn:uuid:"):
         resource["id"] = entry.entry_uuid[9:]
-    meta: JsonObject = {"versionId": str(entry.version)}
+    meta: JsonObject = {"versionId": str(around.revision)}
     if around.last_updated is not None:
         meta["lastUpdated"] = instant_text(around.last_updated)
     meta["profile"] = [PROFILES[entry.limited_metadata]]

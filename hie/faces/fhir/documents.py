@@ -10,7 +10,7 @@ from collections.abc import Callable
 from hie.exchange import document_filter, find
 from hie.exchange.find import DocumentSearch, Found, FoundPage, PatientNamed
 from hie.faces.fhir import bundle, document_reference, search, simplified
-from hie.faces.fhir.errors import InvalidSearch
+from hie.faces.fhir.errors import InvalidSearch, NotFound
 from hie.faces.fhir.http import Answer, FhirRequest, holds
 from hie.faces.fhir.mapping import MHD, MHD_STRUCTURE
 from hie.faces.fhir.resources import ID_PARAM, LAST_UPDATED_PARAM, Interaction, Param, ParamType, Resource
@@ -126,11 +126,22 @@ def find_documents(request: FhirRequest) -> Answer:
 def read(request: FhirRequest) -> Answer:
     """One DocumentReference, superseded ones too."""
     found = find.read_document(request.id, caller=request.caller, raw=request.http.get_full_path())
-    resource = _encode(found)
+    return current(request, _encode(found))
+
+
+def current(request: FhirRequest, resource: JsonObject) -> Answer:
+    """A resource read, or read by version: only its current version is kept.
+
+    Raises:
+        NotFound: another version was asked for.
+    """
     version = resource["meta"]["versionId"]
-    if holds(request.http, f'W/"{version}"'):
-        return Answer(status=304, headers={"ETag": f'W/"{version}"'})
-    return Answer(resource=resource, headers={"ETag": f'W/"{version}"'})
+    if request.version and request.version != version:
+        raise NotFound("only the current version is kept")
+    headers = {"ETag": f'W/"{version}"'}
+    if holds(request.http, headers["ETag"]):
+        return Answer(status=304, headers=headers)
+    return Answer(resource=resource, headers=headers)
 
 
 def _encode(found: Found) -> JsonObject:
@@ -148,6 +159,7 @@ RESOURCE = Resource(
     ),
     instantiates=(f"{MHD}/CapabilityStatement/IHE.MHD.DocumentResponder",),
     read=Interaction(handler=read, verb="r", transactions=("ITI-67",)),
+    vread=Interaction(handler=read, verb="r", transactions=("ITI-67",), documentation="the current version only"),
     search=Interaction(
         handler=find_documents,
         verb="s",

@@ -70,11 +70,3 @@ class MultipleMatches(HubError):
 
 class VersionConflict(HubError):
     """If-Match names another version than the current one: 412."""
-
-
-class RangeNotSatisfiable(HubError):
-    """The byte range lies outside the document: 416."""
-
-    def __init__(self, size: int) -> None:
-        super().__init__("the byte range lies outside the document")
-        self.size = size

@@ -12,7 +12,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qsl
@@ -24,12 +24,17 @@ from django.http.request import RawPostDataException, UnreadablePostError
 from django.utils.http import http_date
 from django.views.decorators.csrf import csrf_exempt
 
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.exchange import find
 from hie.faces.fhir import capability, outcome, search
 from hie.faces.fhir.errors import (
     BodyTooLarge,
     FhirSyntax,
     InvalidResource,
+    InvalidSearch,
     MethodNotAllowed,
+    MultipleMatches,
     NotAcceptable,
     NotFound,
     ScopeMissing,
@@ -65,9 +70,9 @@ def max_body() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefer:
-    """The Prefer header: `returns` is minimal, representation or OperationOutcome."""
+    """The Prefer header: `returns` is minimal, representation or OperationOutcome, "" when it does not say."""
 
-    returns: str = "representation"
+    returns: str = ""
     strict: bool = False
 
 
@@ -151,6 +156,7 @@ def stored(
 def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
     """Every request to ``/fhir``."""
     held = ExitStack()
+    _open_chunked(http)
     try:
         answer = _answer(http, path, held)
         response = _response(http, answer)
@@ -171,6 +177,16 @@ def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")
     return response
+
+
+def _open_chunked(http: HttpRequest) -> None:
+    """Let a body that came in chunks be read: without a Content-Length Django takes every body for empty.
+
+    Every reader of this face is bounded, so nobody sends without end.
+    """
+    environ: Mapping[str, Any] = http.META
+    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() and not environ.get("CONTENT_LENGTH"):
+        http._stream = environ["wsgi.input"]  # type: ignore[attr-defined]  # Django has no public way to it
 
 
 def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
@@ -198,7 +214,7 @@ def _root(http: HttpRequest, caller: Caller) -> Answer:
         raise MethodNotAllowed("the base takes transactions only", allow=("POST",))
     negotiate(http)
     interaction = transaction_interaction()
-    _need_scope(caller, "Bundle", interaction)
+    _need_scope(http, caller, "Bundle", interaction)
     request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
     _read_body(request, interaction, "Bundle")
     return interaction.handler(request)
@@ -212,7 +228,7 @@ def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:
     interaction, is_search = _route(http, resource, parts[1:], request)
     if not interaction.negotiates:
         negotiate(http)
-    _need_scope(caller, resource.type, interaction)
+    _need_scope(http, caller, resource.type, interaction)
     if is_search:
         given = search.pairs(http.META.get("QUERY_STRING", ""))
         if http.method == "POST":
@@ -220,7 +236,39 @@ def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:
         request.query = search.parse(resource, given, base=request.base, strict=request.prefer.strict)
     if interaction.body == "json":
         _read_body(request, interaction, resource.type)
+    if interaction is resource.create and "If-None-Exist" in http.headers:
+        return _create_if_none_exists(request, resource)
     return interaction.handler(request)
+
+
+def _create_if_none_exists(request: FhirRequest, resource: Resource) -> Answer:
+    """Conditional create: what matches the criteria already is named instead, and nothing is stored.
+
+    What the caller may not see does not match. Equal creates at once end in one resource.
+
+    Raises:
+        InvalidSearch: no criteria, or one that is not understood. MultipleMatches: several match.
+    """
+    assert resource.create is not None
+    header = "If-None-Exist"
+    if resource.search is None:
+        raise InvalidSearch(f"{resource.type} cannot be searched, so not created conditionally", element=header)
+    _need_scope(request.http, request.caller, resource.type, resource.search)
+    given = search.pairs(request.http.headers[header].strip().rpartition("?")[2])
+    query = search.parse(resource, given, base=request.base, strict=True)
+    if not query.criteria:
+        raise InvalidSearch("criteria are needed", element=header)
+    query = replace(query, count=2, page="", summary="false", elements=())
+    with find.one_at_a_time(f"{resource.type}?{query.query_string}"):
+        found = resource.search.handler(replace(request, query=query, body=None, raw=b"")).resource or {}
+        if found.get("total", 0) > 1:
+            raise MultipleMatches("several resources match", element=header)
+        matches = [e["resource"] for e in found.get("entry", ()) if e["search"]["mode"] == "match"]
+        if not matches:
+            return resource.create.handler(request)
+    version = str(matches[0].get("meta", {}).get("versionId", "1"))
+    location = f"{resource.type}/{matches[0]['id']}"
+    return stored(request, matches[0], status=200, location=location, version=version)
 
 
 def _route(http: HttpRequest, resource: Resource, parts: list[str], request: FhirRequest) -> tuple[Interaction, bool]:
@@ -285,23 +333,25 @@ def _operation(resource: Resource, name: str, method: str, *, on_instance: bool)
     return found.interaction
 
 
-def _need_scope(caller: Caller, resource_type: str, interaction: Interaction) -> None:
+def _need_scope(http: HttpRequest, caller: Caller, resource_type: str, interaction: Interaction) -> None:
+    """Refuse, and record, what the token's scopes do not cover."""
     if interaction.verb and scopes.allows(caller.scopes, resource_type, interaction.verb):
         return
     if any(scopes.allows_transaction(caller.scopes, name) for name in interaction.transactions):
         return
     asked = f"{resource_type}.{interaction.verb}" if interaction.verb else ", ".join(interaction.transactions)
-    raise ScopeMissing(f"the token's scopes do not cover {asked}")
+    with recorder.recording(EventType.ACCESS_REFUSED, caller, query=f"{http.method} {http.get_full_path()}"):
+        raise ScopeMissing(f"the token's scopes do not cover {asked}")
 
 
 def _prefer(http: HttpRequest) -> Prefer:
     value = http.headers.get("Prefer", "")
-    returns, strict = "representation", False
+    returns, strict = "", False
     for part in re.split(r"[;,]", value):
-        name, _, setting = part.strip().partition("=")
-        if name == "return" and setting.strip('"') in ("minimal", "representation", "OperationOutcome"):
+        name, _, setting = (piece.strip() for piece in part.partition("="))
+        if name.lower() == "return" and setting.strip('"') in ("minimal", "representation", "OperationOutcome"):
             returns = setting.strip('"')
-        elif name == "handling":
+        elif name.lower() == "handling":
             strict = setting.strip('"') == "strict"
     return Prefer(returns=returns, strict=strict)
 
@@ -466,6 +516,13 @@ def _packed(http: HttpRequest, body: bytes, answer: Answer) -> HttpResponse:
 ElementPath = Callable[[HubError], str]
 
 
+def _challenge(given: str) -> str:
+    """The challenge of a 401: always with the realm, and with an error where a token came."""
+    _, _, parameters = given.partition(" ")
+    realm = f'Bearer realm="{settings.BASE_URL}"'
+    return realm if not parameters else given if "realm=" in parameters else f"{realm}, {parameters}"
+
+
 def _refusal(http: HttpRequest, error: HubError, cause: BaseException | None = None) -> HttpResponse:
     path: ElementPath | None = getattr(error, "fhir_path", None)
     issues: Iterable[Issue] = outcome.issues_of(error, path)
@@ -473,7 +530,7 @@ def _refusal(http: HttpRequest, error: HubError, cause: BaseException | None = N
     response = HttpResponse(fhir.dumps(outcome.outcome(issues)), status=status, content_type=JSON_TYPE)
     if status == 401:
         challenge: Any = getattr(error, "www_authenticate", None)
-        response.headers["WWW-Authenticate"] = challenge or f'Bearer realm="{settings.BASE_URL}"'
+        response.headers["WWW-Authenticate"] = _challenge(str(challenge or ""))
     if isinstance(error, MethodNotAllowed):
         response.headers["Allow"] = ", ".join(error.allow)
     retry: Any = getattr(error, "retry_after_s", None)

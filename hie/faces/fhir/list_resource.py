@@ -44,6 +44,7 @@ class Surroundings:
     items: tuple[str, ...] = ()
     last_updated: datetime | None = None
     status: Status = Status.APPROVED
+    revision: int = 1
 
 
 def kind_of(resource: Mapping[str, Any]) -> str:
@@ -87,8 +88,7 @@ def decode_submission_set(
         home_community_id=mapping.extension_value(resource, mapping.HOME_COMMUNITY_EXTENSION),
         limited_metadata=limited_metadata,
     )
-    kept = mapping.keep(resource, encode_submission_set(value, Surroundings()), _GROUPS)
-    return replace(value, extra={"fhir": kept}) if kept else value
+    return replace(value, extra=mapping.extra_of(resource, encode_submission_set(value, Surroundings()), _GROUPS))
 
 
 def decode_folder(
@@ -116,8 +116,7 @@ def decode_folder(
         home_community_id=mapping.extension_value(resource, mapping.HOME_COMMUNITY_EXTENSION),
         limited_metadata=limited_metadata,
     )
-    kept = mapping.keep(resource, encode_folder(value, Surroundings(), ""), _GROUPS)
-    return replace(value, extra={"fhir": kept}) if kept else value
+    return replace(value, extra=mapping.extra_of(resource, encode_folder(value, Surroundings(), ""), _GROUPS))
 
 
 def _unique_id(resource: Mapping[str, Any]) -> str:
@@ -193,7 +192,6 @@ def encode_submission_set(value: SubmissionSetMetadata, around: Surroundings) ->
     return _body(
         resource, contained, extensions, value.home_community_id, value.title, value.comments, around,
         date=instant_of(value.submission_time) if value.submission_time else "", source=source, extra=value.extra,
-        version=1,
     )  # fmt: skip
 
 
@@ -203,7 +201,7 @@ def encode_folder(value: FolderMetadata, around: Surroundings, last_update: str)
     resource = _head(value.entry_uuid, value.unique_id, around, "folder", value.limited_metadata)
     return _body(
         resource, people.Contained(), extensions, value.home_community_id, value.title, value.comments, around,
-        date=last_update, source=None, extra=value.extra, version=value.version,
+        date=last_update, source=None, extra=value.extra,
     )  # fmt: skip
 
 
@@ -293,9 +291,8 @@ def _body(
     date: str,
     source: JsonObject | None,
     extra: Mapping[str, Any],
-    version: int,
 ) -> JsonObject:
-    resource["meta"]["versionId"] = str(version)
+    resource["meta"]["versionId"] = str(around.revision)
     if contained.resources:
         resource["contained"] = contained.resources
     if home_community_id:

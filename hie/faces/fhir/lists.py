@@ -9,7 +9,7 @@ from documents.metadata import SubmissionSetMetadata
 from hie.exchange import document_filter, find
 from hie.exchange.find import Found
 from hie.faces.fhir import bundle, list_resource
-from hie.faces.fhir.documents import answer, others, search_of
+from hie.faces.fhir.documents import answer, current, others, search_of
 from hie.faces.fhir.http import Answer, FhirRequest
 from hie.faces.fhir.mapping import MHD, MHD_STRUCTURE
 from hie.faces.fhir.resources import ID_PARAM, LAST_UPDATED_PARAM, Interaction, Param, ParamType, Resource
@@ -56,17 +56,17 @@ def find_lists(request: FhirRequest) -> Answer:
     page = bundle.page_of(request.query, request.caller, now=request.now)
     asked = document_filter.list_filter(others(request.query), snapshot=page.snapshot)
     found = find.find_lists(search_of(request, asked, page), caller=request.caller)
-    return answer(request, found, page, _encode)
+    return answer(request, found, page, encode)
 
 
 def read(request: FhirRequest) -> Answer:
     """One List, with those of its documents that may be seen."""
     found = find.read_list(request.id, caller=request.caller, raw=request.http.get_full_path())
-    resource = _encode(found)
-    return Answer(resource=resource, headers={"ETag": f'W/"{resource["meta"]["versionId"]}"'})
+    return current(request, encode(found))
 
 
-def _encode(found: Found) -> JsonObject:
+def encode(found: Found) -> JsonObject:
+    """The List of a submission set or folder, with what of it may be shown."""
     row = found.row
     subject = {"reference": f"Patient/{found.person_id}"}
     if isinstance(row.metadata, SubmissionSetMetadata):
@@ -75,7 +75,11 @@ def _encode(found: Found) -> JsonObject:
         )
         return list_resource.encode_submission_set(row.metadata, around)
     around = list_resource.Surroundings(
-        subject=subject, items=found.members, last_updated=row.last_update_time, status=row.status
+        subject=subject,
+        items=found.members,
+        last_updated=row.last_update_time,
+        status=row.status,
+        revision=row.revision,
     )
     return list_resource.encode_folder(row.metadata, around, instant_text(row.last_update_time))
 
@@ -91,6 +95,7 @@ RESOURCE = Resource(
         f"{MHD_STRUCTURE}/IHE.MHD.Comprehensive.Folder",
     ),
     read=Interaction(handler=read, verb="r", transactions=("ITI-66",)),
+    vread=Interaction(handler=read, verb="r", transactions=("ITI-66",), documentation="the current version only"),
     search=Interaction(
         handler=find_lists,
         verb="s",

@@ -130,6 +130,16 @@ def unique_id_from(system: str, value: str) -> str:
     return f"{system}|{value}"
 
 
+def further_identifiers(resource: Mapping[str, Any]) -> list[list[str]]:
+    """System and value of the identifiers a resource was sent with, those that the metadata holds left out."""
+    held = ("entryUUID", "uniqueId")
+    return [
+        [str(item.get("system", "")), str(item["value"])]
+        for item in resource.get("identifier", ())
+        if item.get("value") and identifier_kind(item) not in held
+    ]
+
+
 def identifier_kind(identifier: Mapping[str, Any]) -> str:
     """``entryUUID``, ``uniqueId`` or ""."""
     for coding in (identifier.get("type") or {}).get("coding", ()):
@@ -192,6 +202,12 @@ def keep(original: JsonObject, encoded: JsonObject, groups: Sequence[Group]) -> 
         if digest(came) != digest(made):
             kept[group[0]] = {"of": digest(made), "is": _storable(came)}
     return kept
+
+
+def extra_of(original: JsonObject, encoded: JsonObject, groups: Sequence[Group]) -> dict[str, Any]:
+    """What an object keeps beside its attributes: elements its encoding would lose, identifiers a search may name."""
+    kept, identifiers = keep(original, encoded, groups), further_identifiers(original)
+    return ({"fhir": kept} if kept else {}) | ({"identifiers": identifiers} if identifiers else {})
 
 
 def _storable(came: JsonObject) -> JsonObject | str:

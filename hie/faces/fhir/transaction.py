@@ -26,9 +26,9 @@ from documents.metadata import (
 )
 from hie.directory import queries as directory
 from hie.exchange import find, submit
-from hie.faces.fhir import document_reference, list_resource, mapping, mhd, outcome
+from hie.faces.fhir import document_reference, list_resource, lists, mapping, mhd, outcome
 from hie.faces.fhir.binary import decode_data
-from hie.faces.fhir.errors import FhirSyntax, ProfileViolation
+from hie.faces.fhir.errors import BodyTooLarge, FhirSyntax, ProfileViolation, VersionConflict
 from hie.faces.fhir.http import Answer, FhirRequest
 from hie.faces.fhir.outcome import Issue
 from hie.faces.fhir.paths import element_path, told_with
@@ -36,9 +36,13 @@ from hie.faces.fhir.references import entry_uuid_of, local_id
 from hie.faces.fhir.resources import Interaction
 from hie.faces.fhir.subjects import Subjects
 from hie.standards import fhir, oids
+from hie.standards.errors import HubError
 from hie.standards.fhir import JsonObject, Problem, instant_text
+from hie.trust import scopes
 
 _SET = "submission-set"
+MAX_ENTRIES = 1000
+"""Entries of one Bundle: a submission holds its locks and its worker until the last of them is registered."""
 
 
 @dataclass(slots=True)
@@ -91,6 +95,9 @@ def provide(request: FhirRequest) -> Answer:
     bundle = request.resource_body
     if bundle.get("type") != "transaction":
         raise FhirSyntax("a Bundle of type transaction is expected here", element="Bundle.type")
+    limit = int(getattr(settings, "MHD_MAX_ENTRIES", MAX_ENTRIES))
+    if len(bundle.get("entry", ())) > limit:
+        raise BodyTooLarge(f"at most {limit} entries are taken in one Bundle", element="Bundle.entry")
     reading = _Reading(request=request, level=_level(bundle))
     _read_slots(reading, bundle)
     _check_profiles(reading)
@@ -364,6 +371,7 @@ def _submission(reading: _Reading, subjects: Subjects, contents: Mapping[int, tu
     associations += memberships
     associations += _set_members(reading, held, memberships)
     _check_patches(reading, associations)
+    _check_versions(reading)
     _recipients(reading, held)
     return Submission(
         submission_set=submission_set,
@@ -467,6 +475,23 @@ def _check_patches(reading: _Reading, associations: list[AssociationMetadata]) -
         slot.id = slot.id or ""
 
 
+def _check_versions(reading: _Reading) -> None:
+    """What an entry says with ifMatch is the version it changes.
+
+    Raises:
+        VersionConflict: it has changed meanwhile.
+    """
+    for slot in reading.slots:
+        if not slot.if_match or slot.kind not in ("folder", "patch") or slot.method == "POST":
+            continue
+        kind = "List" if slot.kind == "folder" else "DocumentReference"
+        key = entry_uuid_of(slot.url, reading.request.base, kind)
+        if key is not None and slot.if_match.removeprefix("W/") != f'"{find.revision_of(key)}"':
+            raise VersionConflict(
+                "the resource has changed since that version", element=f"Bundle.entry[{slot.index}].request.ifMatch"
+            )
+
+
 def _recipients(reading: _Reading, held: _Slot) -> None:
     """Warn of intended recipients that cannot be told."""
     known = _participant_names()
@@ -515,18 +540,46 @@ def _response(reading: _Reading, receipt: submit.Receipt, staged: Mapping[int, s
             Issue(severity="warning", code="business-rule", diagnostics=str(warning))
         )
     entries: list[JsonObject] = []
+    representation = reading.request.prefer.returns == "representation"
     for slot in reading.slots:
         response: JsonObject = {"status": "201 Created" if slot.method == "POST" else "200 OK"}
         location = _location(reading, slot, receipt, staged)
         if location:
-            response["location"] = f"{location}/_history/1"
-            response["etag"] = 'W/"1"'
+            version = _version(slot, location)
+            response["location"] = f"{location}/_history/{version}"
+            response["etag"] = f'W/"{version}"'
             response["lastModified"] = modified
-        warnings = reading.warnings.get(slot.index)
+        warnings = reading.warnings.get(slot.index, [])
+        if reading.request.prefer.returns == "OperationOutcome":
+            warnings = [*warnings, Issue(severity="information", code="informational", diagnostics="stored")]
         if warnings:
             response["outcome"] = outcome.outcome(warnings)
-        entries.append({"response": response})
+        shown = _representation(reading, slot, location) if representation else None
+        entries.append({"response": response} if shown is None else {"resource": shown, "response": response})
     return {"resourceType": "Bundle", "id": str(uuid.uuid4()), "type": "transaction-response", "entry": entries}
+
+
+def _version(slot: _Slot, location: str) -> int:
+    """The version that this submission made."""
+    changed = slot.method != "POST" and slot.kind in ("folder", "patch")
+    return find.revision_of(location.rpartition("/")[2]) if changed else 1
+
+
+def _representation(reading: _Reading, slot: _Slot, location: str) -> JsonObject | None:
+    """The resource as stored, for a client that asked for it and may read it; bytes are not sent back."""
+    kind, _, key = location.partition("/")
+    caller = reading.request.caller
+    if not scopes.allows(caller.scopes, kind, "r"):
+        return None
+    try:
+        if kind == "DocumentReference":
+            found = find.read_document(key, caller=caller, raw=location)
+            return document_reference.render(found.row, found.person_id)
+        if kind == "List":
+            return lists.encode(find.read_list(key, caller=caller, raw=location))
+    except HubError:
+        return None
+    return None
 
 
 def _location(reading: _Reading, slot: _Slot, receipt: submit.Receipt, staged: Mapping[int, str]) -> str:

@@ -4,4 +4,8 @@ from django.urls import path
 
 from hie.faces.fhir.http import dispatch
 
-urlpatterns = [path("", dispatch, name="fhir-base"), path("/<path:path>", dispatch, name="fhir")]
+urlpatterns = [
+    path("", dispatch, name="fhir-base"),
+    path("/", dispatch, name="fhir-base-slash"),
+    path("/<path:path>", dispatch, name="fhir"),
+]

@@ -353,7 +353,9 @@ def record(
     """
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
-    first = (verdict.permitted or verdict.denied)[0][1] if (verdict.permitted or verdict.denied) else None
+    # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
+    decisions = [decision for _, decision in verdict.permitted or verdict.denied]
+    first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
     event.about(
         UUID(about.person_id),
         rule=first.rule if first else "",

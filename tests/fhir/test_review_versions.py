@@ -5,10 +5,13 @@ from __future__ import annotations
 import base64
 import io
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from hie.audit.models import AuditEvent as Event
+from hie.exchange import find as exchange_find
 from tests.exchange import world
 from tests.fhir.conftest import BASE, Api, bundle_of, concept, document_reference, provide_bundle, submission_set
 from tests.fhir.test_documents import find, publish
@@ -106,6 +109,22 @@ def test_a_conditional_create_happens_once(hub_world):
     for criteria in ("", "colour=red", "status=a|b|c", "status=current"):
         refused = hub_world.hospital.post("/DocumentReference", reference, **{"If-None-Exist": criteria})
         assert (criteria, refused.status_code) == (criteria, 400)
+
+
+def test_what_came_while_a_conditional_create_waited_is_seen(hub_world, monkeypatch):
+    """Equal creates at once wait for one another; the second looks at what the first has made meanwhile."""
+    reference = simplified()
+    master = reference["masterIdentifier"]
+
+    @contextmanager
+    def another_was_faster(key: str) -> Iterator[None]:
+        monkeypatch.undo()
+        assert hub_world.hospital.post("/DocumentReference", reference).status_code == 201
+        yield
+
+    monkeypatch.setattr(exchange_find, "one_at_a_time", another_was_faster)
+    condition = {"If-None-Exist": f"identifier={master['system']}|{master['value']}"}
+    assert hub_world.hospital.post("/DocumentReference", reference, **condition).status_code == 200
 
 
 IDENTIFIERS = {

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
+import resource
 import threading
 import uuid
 from collections.abc import Callable, Iterable
@@ -44,6 +45,7 @@ BROKEN_OFF = "broken-off"
 """Cause of a community that went away in the middle of its answer: it reads ``down`` and is asked again a few times."""
 AGAIN_S = 1.5
 CLAIM = 1000
+MAX_FILES = 65_536
 
 
 _CLAIM = """
@@ -92,6 +94,7 @@ class FanOut:
 
     def start(self) -> None:
         """Start the thread and wait until it listens."""
+        _allow_many_connections()
         self._thread.start()
         self._started.wait()
 
@@ -115,7 +118,8 @@ class FanOut:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._started.set()
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=64, ttl_dns_cache=60)
+        # No limit a host: many communities may stand behind one address, and a slow one must not starve the others.
+        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60, keepalive_timeout=30)
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
@@ -200,6 +204,14 @@ class FanOut:
                 for item in batch:
                     self._answers.put(item)
                 raise
+
+
+def _allow_many_connections() -> None:
+    """Use as many open files as the system allows: a question to a hundred communities holds a hundred connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def claim() -> list[Job]:

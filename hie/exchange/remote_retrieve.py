@@ -39,7 +39,7 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
         return None
     with recorder.recording(EventType.REMOTE_RETRIEVE, caller, query=wanted.raw) as event:
         event.note(correlation=str(document.target.query_id))
-        row = RemoteRow(document)
+        (row,) = query.remote_rows([document])
         _decide(event, caller, row, Operation.RETRIEVE, what="metadata", commit=False)
         if wanted.head:
             _decide(event, caller, row, Operation.RETRIEVE, what="metadata", commit=True)

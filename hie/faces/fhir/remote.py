@@ -7,11 +7,9 @@ from typing import Any
 
 from django.conf import settings
 
-from hie.directory import queries as directory
-from hie.exchange import access
 from hie.exchange.access import Shown
 from hie.exchange.models import RemoteDocument
-from hie.standards.facts import DocumentFacts
+from hie.standards.facts import DocumentFacts, ParticipantFacts
 
 MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
@@ -42,14 +40,13 @@ KEPT = (
 """Elements shown as the community answered them; the rest names things this hub cannot resolve."""
 
 
-def document_reference(document: RemoteDocument, person_id: str) -> dict[str, Any]:
+def document_reference(document: RemoteDocument, person_id: str, community: ParticipantFacts | None) -> dict[str, Any]:
     """The resource under this hub's id, patient and Binary; the community named in the MHD extension."""
     source = document.resource
     shown: dict[str, Any] = {"resourceType": "DocumentReference", "id": str(document.id)}
     shown["meta"] = {"lastUpdated": document.received_at.isoformat().replace("+00:00", "Z")}
-    home = directory.participant(document.target.participant_id)
-    if home is not None and home.home_community_id:
-        oid = home.home_community_id.removeprefix("urn:oid:")
+    if community is not None and community.home_community_id:
+        oid = community.home_community_id.removeprefix("urn:oid:")
         shown["extension"] = [{"url": HOME_COMMUNITY, "valueOid": f"urn:oid:{oid}"}]
     shown |= {name: source[name] for name in KEPT if name in source}
     shown["subject"] = {"reference": f"Patient/{person_id}"}
@@ -61,7 +58,9 @@ def document_reference(document: RemoteDocument, person_id: str) -> dict[str, An
     return shown
 
 
-def facts(document: RemoteDocument, person_id: str) -> DocumentFacts:
+def facts(
+    document: RemoteDocument, person_id: str, community: ParticipantFacts | None, known: frozenset[str]
+) -> DocumentFacts:
     """What the answered metadata says; unlabelled unless the agreement of its source vouches for labels.
 
     Source: spec/consent.md 3 "Across communities" and 8.
@@ -83,8 +82,6 @@ def facts(document: RemoteDocument, person_id: str) -> DocumentFacts:
     codes = {f"{system}|{code}" for system, code in _codings(source.get("type"))}
     codes |= {f"{system}|{code}" for system, code in _codings(context.get("event"))}
     codes_said = {code for system, code in labels if system == ACT_CODE}
-    known = access.known_labels()
-    community = directory.participant(document.target.participant_id)
     agreement = community.agreement if community is not None else None
     return DocumentFacts(
         id=str(document.id),
@@ -125,13 +122,15 @@ class Rendering:
 
         return codec.render(row, person_id)
 
-    def remote(self, document: RemoteDocument, person_id: str) -> dict[str, Any]:
+    def remote(self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None) -> dict[str, Any]:
         """The DocumentReference of a remote document."""
-        return document_reference(document, person_id)
+        return document_reference(document, person_id, community)
 
-    def remote_facts(self, document: RemoteDocument, person_id: str) -> DocumentFacts:
+    def remote_facts(
+        self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
+    ) -> DocumentFacts:
         """Facts of a remote document."""
-        return facts(document, person_id)
+        return facts(document, person_id, community, known)
 
     def remote_shown(self, document: RemoteDocument) -> Shown:
         """Its name in the log."""

@@ -14,7 +14,7 @@ import queue
 import resource
 import threading
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import aiohttp
+import orjson
 import structlog
 import uvloop
 from django.db import close_old_connections, connection, transaction
@@ -29,7 +30,7 @@ from django.db import close_old_connections, connection, transaction
 from hie.directory import queries as directory
 from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
-from hie.exchange.models import Query, QueryTarget, RemoteDocument
+from hie.exchange.models import Query, QueryTarget
 from hie.exchange.remotes import Answer, Outcome, Question
 from hie.standards.facts import EndpointFacts, Operation
 
@@ -38,6 +39,7 @@ log = structlog.get_logger(__name__)
 POLL_S = 0.5
 LEASE_S = 4.0
 RENEW_S = 1.0
+FLOCK_S = 0.01
 LATE_S = 120.0
 """How long past the deadline an answer is still waited for on the open connection."""
 MAX_ATTEMPTS = 5
@@ -67,6 +69,15 @@ FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[],
 WHERE t.id = a.id
 """
 
+_STORE_DOCUMENTS = """
+INSERT INTO exchange_remotedocument
+    (id, target_id, remote_id, unique_id, custodian, resource, source_url, content_type, sha1, size, received_at)
+SELECT * FROM unnest(
+    %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::text[], %s::text[], %s::text[],
+    %s::bigint[], %s::timestamptz[])
+ON CONFLICT DO NOTHING
+"""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
@@ -88,6 +99,7 @@ class FanOut:
         self._wake: asyncio.Event | None = None
         self._stopping = False
         self._active: dict[int, asyncio.Task[None]] = {}
+        self._writing: asyncio.Task[None] | None = None
         self._database = ThreadPoolExecutor(max_workers=2, thread_name_prefix="fanout-db")
         self._answers: queue.SimpleQueue[tuple[int, Answer, datetime]] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._main, name="fanout", daemon=True)
@@ -119,7 +131,9 @@ class FanOut:
         self._wake = asyncio.Event()
         self._started.set()
         # No limit a host: many communities may stand behind one address, and a slow one must not starve the others.
-        connector = aiohttp.TCPConnector(limit=0, limit_per_host=0, ttl_dns_cache=60, keepalive_timeout=30)
+        connector = aiohttp.TCPConnector(
+            limit=0, limit_per_host=0, ttl_dns_cache=60, keepalive_timeout=30, happy_eyeballs_delay=None
+        )
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
         async with aiohttp.ClientSession(
             connector=connector, timeout=timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
@@ -170,8 +184,15 @@ class FanOut:
             self._active.pop(job.target, None)
             raise
         self._answers.put((job.target, answer, datetime.now(UTC)))
-        await self._off_loop(self._write)
+        if self._writing is None or self._writing.done():
+            self._writing = asyncio.create_task(self._write_soon())
+        await self._writing
         self._active.pop(job.target, None)
+
+    async def _write_soon(self) -> None:
+        """Write what comes in within a moment together: answers come in flocks."""
+        await asyncio.sleep(FLOCK_S)
+        await self._off_loop(self._write)
 
     async def _answer(self, job: Job, session: aiohttp.ClientSession) -> Answer:
         client = remotes.client_for(job.endpoint.kind)
@@ -233,19 +254,21 @@ def claim() -> list[Job]:
             },
         )
         claimed = [row[0] for row in cursor.fetchall()]
-    taken = QueryTarget.objects.filter(pk__in=claimed).select_related("query").order_by("pk") if claimed else ()
+    if not claimed:
+        return []
     by_query: dict[uuid.UUID, list[QueryTarget]] = {}
-    for target in taken:
+    for target in QueryTarget.objects.filter(pk__in=claimed).order_by("pk"):
         by_query.setdefault(target.query_id, []).append(target)
+    queries = Query.objects.in_bulk(list(by_query))
+    available = query.targets_available()
     jobs: list[Job] = []
-    for targets in by_query.values():
-        jobs += _jobs(targets[0].query, targets, at)
+    for query_id, targets in by_query.items():
+        jobs += _jobs(queries[query_id], targets, available, at)
     return jobs
 
 
-def _jobs(asked: Query, targets: list[QueryTarget], at: datetime) -> list[Job]:
+def _jobs(asked: Query, targets: list[QueryTarget], available: Mapping[str, EndpointFacts], at: datetime) -> list[Job]:
     caller = query.caller_of(asked)
-    available = query.targets_available()
     recipients = sorted({target.participant_id for target in targets})
     try:
         access.gate(caller, Operation.QUERY)
@@ -254,6 +277,8 @@ def _jobs(asked: Query, targets: list[QueryTarget], at: datetime) -> list[Job]:
         answers = {}
     jobs: list[Job] = []
     withheld: list[int] = []
+    # One question for all that may hear the same of the patient: a client encodes it once.
+    questions: dict[int, Question] = {}
     remaining = (asked.deadline_at - at).total_seconds()
     for target in targets:
         _, demographics = answers.get(target.participant_id, (None, None))
@@ -266,7 +291,9 @@ def _jobs(asked: Query, targets: list[QueryTarget], at: datetime) -> list[Job]:
                 target=target.pk,
                 query=asked.id,
                 endpoint=endpoint,
-                question=Question(demographics=demographics, filter=asked.filter, caller=caller),
+                question=questions.setdefault(
+                    id(demographics), Question(demographics=demographics, filter=asked.filter, caller=caller)
+                ),
                 time_limit_s=max(remaining, 0.0) + LATE_S,
             )
         )
@@ -308,7 +335,7 @@ def store(batch: list[tuple[int, Answer, datetime]]) -> None:
             )
             .order_by("pk")
         )
-        documents: list[RemoteDocument] = []
+        documents: list[tuple[Any, ...]] = []
         rows: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []
         for target in open_targets:
             answer, at = answers[target.pk]
@@ -319,24 +346,27 @@ def store(batch: list[tuple[int, Answer, datetime]]) -> None:
                 cause, again_at = BROKEN_OFF, at + timedelta(seconds=AGAIN_S * target.attempts)
             rows.append((target.pk, answer.outcome.value, answer.message, cause, answered_at, again_at))
             documents += [
-                RemoteDocument(
-                    target=target,
-                    remote_id=entry.remote_id,
-                    unique_id=entry.unique_id,
-                    custodian=_custodian(target, entry.custodian_oid),
-                    resource=dict(entry.resource),
-                    source_url=entry.source_url,
-                    content_type=entry.content_type,
-                    sha1=entry.sha1,
-                    size=entry.size,
-                    received_at=at,
+                (
+                    uuid.uuid4(),
+                    target.pk,
+                    entry.remote_id,
+                    entry.unique_id,
+                    _custodian(target, entry.custodian_oid),
+                    orjson.dumps(entry.resource).decode(),
+                    entry.source_url,
+                    entry.content_type,
+                    entry.sha1,
+                    entry.size,
+                    at,
                 )
                 for entry in answer.documents
             ]
         if rows:
             with connection.cursor() as cursor:
                 cursor.execute(_STORE, [list(column) for column in zip(*rows, strict=True)])
-        RemoteDocument.objects.bulk_create(documents, ignore_conflicts=True, batch_size=500)
+        if documents:
+            with connection.cursor() as cursor:
+                cursor.execute(_STORE_DOCUMENTS, [list(column) for column in zip(*documents, strict=True)])
         query.complete([item.pk for item in queries], at=datetime.now(UTC))
 
 

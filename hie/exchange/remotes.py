@@ -32,11 +32,15 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What is asked of a community: who the patient is, by demographics, and which documents."""
+    """What is asked of a community: who the patient is, by demographics, and which documents.
+
+    Many communities are asked the same; `encoded` is where a client keeps what it made of the question once.
+    """
 
     demographics: Demographics
     filter: Mapping[str, Any]
     caller: Caller
+    encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -59,7 +59,7 @@ class FhirCommunity:
             token = await clients.token_for_async(
                 session, endpoint, question.caller.purpose or "", question.caller, timeout_s=TOKEN_WAIT_S
             )
-            patient_id = await self._patient(endpoint, question.demographics, token, session)
+            patient_id = await self._patient(endpoint, question, token, session)
             if patient_id is None:
                 return Answer(outcome=Outcome.NOTHING)
             documents = await self._documents(endpoint, patient_id, question.filter, token, session)
@@ -70,23 +70,13 @@ class FhirCommunity:
         return Answer(outcome=Outcome.ANSWERED if documents else Outcome.NOTHING, documents=tuple(documents))
 
     async def _patient(
-        self, endpoint: EndpointFacts, demographics: Demographics, token: str, session: aiohttp.ClientSession
+        self, endpoint: EndpointFacts, question: Question, token: str, session: aiohttp.ClientSession
     ) -> str | None:
         """The peer's one certain patient, or None. A peer without $match is asked by PDQm search."""
-        resource = to_fhir(demographics)
-        resource.pop("id", None)
-        parameters = {
-            "resourceType": "Parameters",
-            "parameter": [
-                {"name": "resource", "resource": resource},
-                {"name": "onlyCertainMatches", "valueBoolean": True},
-                {"name": "count", "valueInteger": 2},
-            ],
-        }
         url = f"{endpoint.url.rstrip('/')}/Patient/$match"
-        status, bundle = await _call(session, "POST", url, token, orjson.dumps(parameters))
+        status, bundle = await _call(session, "POST", url, token, _match_body(question))
         if status in NO_MATCH_OPERATION:
-            query = _search_parameters(demographics)
+            query = _search_parameters(question.demographics)
             if query is None:
                 return None
             url = f"{endpoint.url.rstrip('/')}/Patient?{query}"
@@ -224,6 +214,21 @@ def _resources(bundle: Mapping[str, Any], kind: str) -> list[dict[str, Any]]:
         raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
     resources = [entry.get("resource") for entry in entries if isinstance(entry, dict)]
     return [item for item in resources if isinstance(item, dict) and item.get("resourceType") == kind]
+
+
+def _match_body(question: Question) -> bytes:
+    """The Parameters of $match [ITI-119]."""
+    body = question.encoded.get("match")
+    if body is None:
+        resource = to_fhir(question.demographics)
+        resource.pop("id", None)
+        parameters = [
+            {"name": "resource", "resource": resource},
+            {"name": "onlyCertainMatches", "valueBoolean": True},
+            {"name": "count", "valueInteger": 2},
+        ]
+        body = question.encoded["match"] = orjson.dumps({"resourceType": "Parameters", "parameter": parameters})
+    return body
 
 
 def _search_parameters(demographics: Demographics) -> str | None:

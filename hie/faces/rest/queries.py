@@ -23,6 +23,7 @@ from hie.exchange.errors import BadRequest
 from hie.exchange.query import QueryRequest, QueryView, instant
 from hie.faces.rest.authentication import TokenAuthentication
 from hie.faces.rest.errors import error_body, word_for
+from hie.faces.rest.renderers import OrjsonRenderer
 from hie.faces.rest.serializers import ErrorOutput, QueryInput, QueryOutput
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
@@ -44,6 +45,7 @@ class CallerView(APIView):
 
     authentication_classes = (TokenAuthentication,)
     permission_classes = (IsAuthenticated,)
+    renderer_classes = (OrjsonRenderer,)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Every answer about patients stays out of caches and names its request."""

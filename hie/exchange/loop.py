@@ -190,9 +190,12 @@ class FanOut:
         self._active.pop(job.target, None)
 
     async def _write_soon(self) -> None:
-        """Write what comes in within a moment together: answers come in flocks."""
-        await asyncio.sleep(FLOCK_S)
-        await self._off_loop(self._write)
+        """Write what comes in within a moment together, until nothing is left: answers come in flocks."""
+        while not self._answers.empty():
+            await asyncio.sleep(FLOCK_S)
+            if await self._off_loop(self._write) is None:
+                # The database is away; the answers are still in the queue.
+                await asyncio.sleep(POLL_S)
 
     async def _answer(self, job: Job, session: aiohttp.ClientSession) -> Answer:
         client = remotes.client_for(job.endpoint.kind)
@@ -210,8 +213,8 @@ class FanOut:
             log.exception("fanout.peer", target=job.target, incident=incident)
             return Answer(outcome=Outcome.ERROR, message=f"The answer could not be read ({incident}).", cause="garbage")
 
-    def _write(self) -> None:
-        """Write every answer that has come in by now, in one transaction."""
+    def _write(self) -> int:
+        """Write every answer that has come in by now, in one transaction; how many there were."""
         batch: list[tuple[int, Answer, datetime]] = []
         while True:
             try:
@@ -225,6 +228,7 @@ class FanOut:
                 for item in batch:
                     self._answers.put(item)
                 raise
+        return len(batch)
 
 
 def _allow_many_connections() -> None:

@@ -442,3 +442,13 @@ def test_a_dead_broker_costs_neither_the_query_nor_time(others: Peers, fan_out: 
         app.conf.broker_url = broker
         app.pool.force_close_all()
     assert statuses(settled(asked))["Community 1"] == "answered"
+
+
+def test_every_answer_of_a_flock_is_written_however_they_fall_between_writes(
+    others: Peers, fan_out: loop.FanOut
+) -> None:
+    exchange(*(community_at(number, others.port) for number in range(1, 61)))
+    person_id = feed_rosa()
+    for _ in range(3):
+        view = settled(ask(person_id, fan_out, deadline_s=20.0), within_s=15)
+        assert sum(target.status == "answered" for target in view.targets) == 60

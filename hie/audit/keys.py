@@ -61,7 +61,8 @@ def _wrap_keys(configured: str, folder: Path) -> WrapKeys:
     for item in filter(None, (part.strip() for part in text.replace("\n", ",").split(","))):
         key_id, _, encoded = item.partition(":")
         try:
-            key = base64.b64decode(encoded, validate=True)
+            # `./hub init` writes keys in the alphabet for URLs, others in the standard one: both are read.
+            key = base64.b64decode(encoded.replace("-", "+").replace("_", "/"), validate=True)
         except binascii.Error:
             key = b""
         if not key_id or len(key) != 32:

@@ -121,8 +121,12 @@ def administrator(name: str, values: dict[str, str]) -> int:
         # By file, since a program's arguments can be read by everybody on the machine.
         path = Path(folder) / "accounts.json"
         write_private(path, json.dumps({"staff": staff}))
-        command = [sys.executable, "-m", "hie.ops.door", "accounts", str(path)]
-        done = subprocess.run(command, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, check=False)
+        # A database of one's own may still be empty.
+        for command in (["prepare"], ["accounts", str(path)]):
+            argv = [sys.executable, "-m", "hie.ops.door", *command]
+            done = subprocess.run(argv, cwd=ROOT, env=env, stdout=subprocess.DEVNULL, check=False)
+            if done.returncode != 0:
+                break
     if done.returncode != 0:
         say("the administrator was not made; once the database answers: ./hub accounts FILE.json")
         return 1

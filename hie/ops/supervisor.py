@@ -24,6 +24,7 @@ class Supervisor:
         self.children: list[Child] = []
         self._note = data_dir / "run" / "children.json"
         self._stopping = False
+        self._asked_by = ""
 
     def __enter__(self) -> Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -57,7 +58,10 @@ class Supervisor:
         note(self.children, self._note)
 
     def check(self) -> None:
-        """Raise `ChildDied` for the first child that no longer runs."""
+        """Raise `ChildDied` for the first child that no longer runs, or `Stop` when that was asked and lost."""
+        if self._asked_by:
+            # An exception raised from a signal is swallowed when it strikes inside a finalizer.
+            raise Stop(self._asked_by)
         for child in self.children:
             child.check()
 
@@ -77,7 +81,8 @@ class Supervisor:
         if self._stopping:
             return
         self._stopping = True
-        raise Stop(signal.Signals(number).name)
+        self._asked_by = signal.Signals(number).name
+        raise Stop(self._asked_by)
 
 
 def say(text: str) -> None:

@@ -7,8 +7,10 @@ must get the same, but for ids and times.
 
 from __future__ import annotations
 
+import hashlib
 import uuid
 from dataclasses import dataclass
+from datetime import date, timedelta
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -88,7 +90,8 @@ def denied(document: Document, nodes: list[dict[str, Any]]) -> bool:
 
 
 def fed(local_id: str, family: str) -> str:
-    """A patient known to the hospital."""
+    """A patient known to the hospital, born on a day of her own: the index must not take two examples for one."""
+    day = date(1940, 1, 1) + timedelta(days=int(hashlib.sha256(local_id.encode()).hexdigest(), 16) % 20_000)
     done = feed.feed(
         feed.Revision(
             authority=world.HOSPITAL_AUTHORITY,
@@ -96,6 +99,7 @@ def fed(local_id: str, family: str) -> str:
             demographics=world.rosa(
                 local_id,
                 names=(world.HumanName(family=family, given=("Rosamund",), use="official"),),
+                birth_date=day.isoformat(),
                 telecoms=(),
                 addresses=(),
             ),

@@ -43,9 +43,8 @@ FLOCK_S = 0.01
 LATE_S = 120.0
 """How long past the deadline an answer is still waited for on the open connection."""
 MAX_ATTEMPTS = 5
-BROKEN_OFF = "broken-off"
-"""Cause of a community that went away in the middle of its answer: it reads ``down`` and is asked again a few times."""
-AGAIN_S = 1.5
+AGAIN_S = 3.0
+"""A community that is down reads so, and is asked again after this long, then twice, three times as long: it may be back."""
 CLAIM = 1000
 MAX_FILES = 65_536
 
@@ -54,8 +53,8 @@ _CLAIM = """
 UPDATE exchange_querytarget SET attempts = attempts + 1, claimed_until = %(until)s
 WHERE id IN (
     SELECT t.id FROM exchange_querytarget t JOIN exchange_query q ON q.id = t.query_id
-    WHERE (t.status IN ('pending', 'late') OR (t.status = 'down' AND t.cause = %(broken_off)s)) AND NOT t.withheld AND t.kind <> 'local' AND t.attempts < %(attempts)s
-      AND t.cause <> 'timeout' AND (t.claimed_until IS NULL OR t.claimed_until <= %(at)s)
+    WHERE t.status IN ('pending', 'late', 'down') AND NOT t.withheld AND t.kind <> 'local' AND t.attempts < %(attempts)s
+      AND t.cause <> 'timeout' AND (t.claimed_until <= %(at)s OR (t.claimed_until IS NULL AND t.status <> 'down'))
       AND q.status IN ('running', 'complete') AND q.expires_at > %(at)s
     ORDER BY t.id LIMIT %(most)s FOR UPDATE OF t SKIP LOCKED
 ) RETURNING id
@@ -204,7 +203,7 @@ class FanOut:
         except aiohttp.ClientConnectorError:
             return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
         except (aiohttp.ClientConnectionError, OSError):
-            return Answer(outcome=Outcome.DOWN, message="The community broke off.", cause=BROKEN_OFF)
+            return Answer(outcome=Outcome.DOWN, message="The community broke off.", cause="broken-off")
         except (asyncio.CancelledError, TimeoutError):
             raise
         except Exception:
@@ -254,7 +253,6 @@ def claim() -> list[Job]:
                 "until": at + timedelta(seconds=LEASE_S),
                 "attempts": MAX_ATTEMPTS,
                 "most": CLAIM,
-                "broken_off": BROKEN_OFF,
             },
         )
         claimed = [row[0] for row in cursor.fetchall()]
@@ -344,11 +342,11 @@ def store(batch: list[tuple[int, Answer, datetime]]) -> None:
         for target in open_targets:
             answer, at = answers[target.pk]
             answered_at = None if answer.outcome is Outcome.LATE else at
-            cause, again_at = answer.cause, None
-            if answer.outcome is Outcome.DOWN and BROKEN_OFF in (answer.cause, target.cause):
-                # It was there a moment ago: a peer that starts again still gives its answer.
-                cause, again_at = BROKEN_OFF, at + timedelta(seconds=AGAIN_S * target.attempts)
-            rows.append((target.pk, answer.outcome.value, answer.message, cause, answered_at, again_at))
+            again_at = None
+            if answer.outcome is Outcome.DOWN and target.attempts < MAX_ATTEMPTS:
+                # A peer killed in the middle of its answer, or starting just now, still gives it.
+                again_at = at + timedelta(seconds=AGAIN_S * target.attempts)
+            rows.append((target.pk, answer.outcome.value, answer.message, answer.cause, answered_at, again_at))
             documents += [
                 (
                     uuid.uuid4(),

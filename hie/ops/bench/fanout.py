@@ -16,12 +16,13 @@ from hie.ops.sandbox.hub import Client
 
 COMMUNITIES = 100
 DEAD, SLOW = 10, 10
+HEALTHY = COMMUNITIES - DEAD - SLOW
 DEADLINE_S = 2.0
 AT_ONCE = 20
 
 
 def run(place: Place) -> list[dict[str, Any]]:
-    """Rows for one query and for 20 at once; raises when a healthy answer is missing."""
+    """Rows for one query and for 20 at once; a row says how many healthy answers missed the deadline."""
     port, closed = free_port(), free_port()
     process = subprocess.Popen([sys.executable, "-m", "hie.ops.sandbox.peer", "--port", str(port), "--delay", "0.05"])
     try:
@@ -41,12 +42,14 @@ def run(place: Place) -> list[dict[str, Any]]:
         }
         client.token(USER, "TREAT")
         # Tokens and connections as a hub in use has them: the first question pays for them.
-        _one(client, body | {"deadline_s": 9}, warming=True)
+        _one(client, body | {"deadline_s": 9})
         rows = []
         for name, at_once in (("fanout 100", 1), (f"fanout 100 x {AT_ONCE}", AT_ONCE)):
             before, began = place.cpu_s(), time.perf_counter()
             with ThreadPoolExecutor(at_once) as pool:
-                took = sorted(pool.map(lambda _: _one(client, body), range(at_once)))
+                asked = list(pool.map(lambda _: _one(client, body), range(at_once)))
+            took = sorted(seconds for seconds, _ in asked)
+            missing = sum(late for _, late in asked)
             elapsed = time.perf_counter() - began
             rows.append(
                 {
@@ -56,7 +59,8 @@ def run(place: Place) -> list[dict[str, Any]]:
                     "p50_ms": round(took[len(took) // 2] * 1000, 1),
                     "p99_ms": round(took[-1] * 1000, 1),
                     "ceiling": f"deadline {DEADLINE_S * 1000:.0f} ms",
-                    "note": f"{DEAD} dead, {SLOW} slow, 80 healthy at 50 ms a step; every healthy answer in",
+                    "note": f"{DEAD} dead, {SLOW} slow, {HEALTHY} healthy at 50 ms a step; "
+                    f"{missing} of {HEALTHY * at_once} healthy answers missed the deadline",
                 }
             )
         return rows
@@ -82,8 +86,8 @@ def _community(number: int, port: int) -> dict[str, Any]:
     }
 
 
-def _one(client: Client, body: dict[str, Any], *, warming: bool = False) -> float:
-    """Ask once and wait; the time to a complete list in which every healthy community answered (unless `warming`)."""
+def _one(client: Client, body: dict[str, Any]) -> tuple[float, int]:
+    """Ask once and wait: the time to the complete list, and how many healthy communities are not among the answers."""
     began = time.perf_counter()
     with httpx.Client(base_url=client.base_url, timeout=60.0) as http:
         headers = {"Authorization": f"Bearer {client.token(USER, 'TREAT')}", "Prefer": "wait=10"}
@@ -94,9 +98,7 @@ def _one(client: Client, body: dict[str, Any], *, warming: bool = False) -> floa
     states: dict[str, int] = {}
     for target in answer.json()["targets"]:
         states[target["status"]] = states.get(target["status"], 0) + 1
-    if states.get("answered") != COMMUNITIES - DEAD - SLOW and not warming:
-        raise RuntimeError(f"healthy answers are missing: {states}")
-    return took
+    return took, HEALTHY - states.get("answered", 0)
 
 
 def _wait(base: str) -> None:

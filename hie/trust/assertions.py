@@ -6,6 +6,7 @@ Source: RFC 7523; SMART backend services; design.md "Token request".
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -151,6 +152,14 @@ def _unproven(encoded: str) -> tuple[dict[str, Any], dict[str, Any]]:
         whole = jwt.decode_complete(encoded, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise TokenRefused("invalid_client", "client_assertion is not a JWT") from error
+    try:
+        whole_text = json.dumps([whole["header"], whole["payload"]], ensure_ascii=False)
+        whole_text.encode()
+    except (UnicodeEncodeError, RecursionError) as error:
+        # Half a character can be escaped in JSON, but neither stored nor logged.
+        raise TokenRefused("invalid_client", "client_assertion holds half a character") from error
+    if "\\u0000" in whole_text:
+        raise TokenRefused("invalid_client", "client_assertion holds a NUL character")
     return whole["header"], whole["payload"]
 
 

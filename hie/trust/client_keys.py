@@ -95,7 +95,7 @@ def fetched(url: str, *, kid: str) -> tuple[Mapping[str, Any], ...]:
                 return held.keys if now - held.fetched_at < STALE_S else ()
         try:
             keys = _fetch(url)
-        except (httpx.HTTPError, ValueError) as error:
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
             log.warning("jwks_not_fetched", url=url, error=type(error).__name__)
             if held is None:
                 _sets[url] = _Fetched((), now - STALE_S, now)

@@ -137,6 +137,27 @@ def test_garbage_is_invalid_client(garbage):
     assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
 
 
+HALF = "\ud800"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"jti": HALF},
+        {"iss": HALF, "sub": HALF},
+        {"iss": "a\x00b", "sub": "a\x00b"},
+        {"header": {"kid": HALF}},
+        {"jti": "a\x00b"},
+        {"extensions": {"hl7-b2b": b2b(subject_name=HALF)}},
+        {"extensions": {"hl7-b2b": b2b(), "hie": {"care_teams": ["a\x00", HALF]}}},
+    ],
+    ids=["jti", "issuer", "issuer-nul", "kid", "jti-nul", "name", "teams"],
+)
+def test_half_characters_and_nul_in_an_assertion_are_refused_and_audited(broken):
+    answer = ask(assertion(**broken))
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+
+
 INVALID_REQUEST = {
     "two-purposes": {"hl7-b2b": b2b(purpose_of_use=["TREAT", "HPAYMT"])},
     "no-purpose": {"hl7-b2b": b2b(purpose_of_use=[])},

@@ -19,6 +19,7 @@ from django.utils import timezone
 from patients import store
 from patients.demographics import ResolvedIdentifier, from_json
 from patients.errors import AlreadyUndone, InvalidMerge, UnknownIdentityEvent, UnknownPatient
+from patients.identifiers import HUB
 from patients.identifiers import survivor as survivor_of
 from patients.models import IdentityEvent, Link, MatchDecision, Person, ReviewItem, SourceRecord
 from patients.normalise import Features
@@ -317,9 +318,10 @@ def resolve_duplicate(
 ) -> UUID:
     """An organization says that two of its records are one patient (ITI-104 resolve duplicate, ADT A40).
 
-    The subsumed record is marked replaced, leaves the search, and is linked to the survivor's person; its
-    identifier still resolves there. Where other organizations' records remain with its former person, both
-    persons stay and a review item opens; where none does, the former person becomes a redirect.
+    The subsumed record is marked replaced, leaves the search, and is linked to the survivor's person, with the
+    records that it replaced itself; their identifiers still resolve there. Where other records remain with its
+    former person, both persons stay and a review item opens; where none does but the hub's own anchors, those
+    come along and the former person becomes a redirect.
     Returns the id of the event, by which `undo` undoes it.
 
     Raises:
@@ -345,18 +347,24 @@ def resolve_duplicate(
         detail: dict[str, Any] = {"moved": [], "redirected": False}
         former = persons[current.person_id]
         if former.id != target:
-            detail["moved"] = _move(
-                [current], persons[target], kind=Link.Kind.MANUAL, reason="replaced by its organization"
+            links = _current_links(person_id=former.id)
+            chain = _replaced_by(current.source_record_id, [item.source_record_id for item in links])
+            left = [item for item in links if item.source_record_id not in chain]
+            anchors_only = (
+                not SourceRecord.objects.filter(pk__in=[item.source_record_id for item in left])
+                .exclude(participant_id=HUB)
+                .exists()
             )
-            left = _current_links(person_id=former.id)
-            if not left:
+            detail["moved"] = _move(
+                links if anchors_only else [item for item in links if item.source_record_id in chain],
+                persons[target],
+                kind=Link.Kind.MANUAL,
+                reason="replaced by its organization",
+            )
+            if anchors_only:
                 _redirect(former, persons[target])
                 detail["redirected"] = True
-            elif (
-                SourceRecord.objects.filter(pk__in=[item.source_record_id for item in left])
-                .exclude(participant_id="hub")
-                .exists()
-            ):
+            else:
                 review = ReviewItem.objects.create(
                     kind=ReviewItem.Kind.DUPLICATE_RESOLVED,
                     source_record_id=surviving.source_record_id,
@@ -376,6 +384,16 @@ def resolve_duplicate(
         )
         store.refresh_golden({target, former.id})
     return event.id
+
+
+def _replaced_by(record_id: int, among: Iterable[int]) -> set[int]:
+    """The record and those `among` that it replaced, directly or through others."""
+    above = dict(SourceRecord.objects.filter(pk__in=list(among)).values_list("pk", "replaced_by"))
+    chain, wave = {record_id}, {record_id}
+    while wave:
+        wave = {pk for pk, by in above.items() if by in wave and pk not in chain}
+        chain |= wave
+    return chain
 
 
 def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
@@ -404,12 +422,13 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         home = persons[origin] if origin is not None else None
         moved = False
         redirects_home = bool(event.detail.get("redirected"))
-        if home is not None and event.detail["moved"] and not _decided_since([record], event):
+        since = _decided_since([item["record"] for item in event.detail["moved"]], event)
+        if home is not None and event.detail["moved"] and record not in since:
             if redirects_home:
                 _redirect(home, None)
             # The former person may have been merged on since: then its survivor takes the record back.
             back_to = home if home.merged_into_id is None else _locked(survivor_of(home.id))
-            _restore(event.detail["moved"], back_to)
+            _restore([item for item in event.detail["moved"] if item["record"] not in since], back_to)
             moved = True
             if event.kind == Kind.UNLINKED and put is not None and not _current_links(person_id=put):
                 _redirect(persons[put], back_to)

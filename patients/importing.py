@@ -27,7 +27,7 @@ from patients import blocking, clustering, models_of_match, store
 from patients.deciding import PersonScore
 from patients.demographics import RecordFeed, authority_of, system_of
 from patients.errors import UnusableDemographics, UnusableFile
-from patients.linking import MAX_IDENTIFIER, feed
+from patients.linking import MAX_IDENTIFIER, check_repeats, feed
 from patients.matching import PROBABLE_BITS, Grade, PairScore
 from patients.models import IdentityEvent, ImportRun, PatientIdentifier, ReviewItem
 from patients.normalise import Features, features, storable
@@ -386,6 +386,7 @@ def _unstorable(line: Line) -> str:
     if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
         return "the identifier is too long or no text"
     try:
+        check_repeats(line.demographics)
         store.digest(to_json(line.demographics))
     except UnusableDemographics as error:
         return str(error)

@@ -21,7 +21,7 @@ from django.utils import timezone
 from patients import blocking, store
 from patients.changes import link, merge, remove, resolve_duplicate, undo, unlink, unmerge
 from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
-from patients.demographics import FeedResult, RecordFeed, authority_of, to_json
+from patients.demographics import Demographics, FeedResult, RecordFeed, authority_of, to_json
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
 from patients.identifiers import survivor
 from patients.matching import Grade, Scorer
@@ -53,6 +53,8 @@ __all__ = [
 _MAX_REVIEWS = 3
 MAX_IDENTIFIER = 1_000
 """Characters of authority and value together: more is no identifier, and no index can hold it."""
+MAX_REPEATS = 200
+"""Names, addresses, telecoms, identifiers of one record: more is no patient's, and every later read would pay for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ def feed(record: RecordFeed) -> FeedResult:
         raise MissingIdentifier
     if len(authority) + len(value) > MAX_IDENTIFIER or not storable(authority + value):
         raise UnusableDemographics("the identifier is too long or no text", element="Patient.identifier")
+    check_repeats(record.demographics)
     normalised = features(record.demographics, own=(authority, value))
     raw = to_json(record.demographics)
     digest = store.digest(raw)
@@ -137,6 +140,22 @@ def feed(record: RecordFeed) -> FeedResult:
         if digest == known.quarantined_digest:
             return _result(known, outcome="quarantined", reason="the same as the version kept aside")
         return _Feed(record, authority, value, normalised, raw, digest).revise(known)
+
+
+def check_repeats(demographics: Demographics) -> None:
+    """Refuse what holds more of one kind than a patient has.
+
+    Raises:
+        UnusableDemographics: more than `MAX_REPEATS` names, addresses, telecoms or identifiers.
+    """
+    for element, held in (
+        ("name", demographics.names),
+        ("address", demographics.addresses),
+        ("telecom", demographics.telecoms),
+        ("identifier", demographics.identifiers),
+    ):
+        if len(held) > MAX_REPEATS:
+            raise UnusableDemographics(f"more than {MAX_REPEATS} of {element}", element=f"Patient.{element}")
 
 
 def _result(

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 import phonenumbers
@@ -102,9 +103,20 @@ class Features:
         return cls(**values)
 
 
-@lru_cache(maxsize=200_000)
+MAX_COMPARED = 128
+_MAX_VALUES, _MAX_ALIASES = 32, 8
+"""Characters of a value, values of a field, aliases of a name that are compared: nobody has more, and comparing
+costs their product. What was sent is stored whole."""
+
+
 def fold(text: str) -> str:
     """Lower-case ASCII words: accents, other scripts, German umlauts and punctuation taken away."""
+    # A cache of long texts would hold gigabytes.
+    return _folded(text) if len(text) <= 4 * MAX_COMPARED else _folded.__wrapped__(text)
+
+
+@lru_cache(maxsize=200_000)
+def _folded(text: str) -> str:
     lowered = text.translate(_GERMAN)
     if not lowered.isascii():
         whole = lowered.encode("utf-8", "ignore").decode()  # half characters are no letters
@@ -157,13 +169,17 @@ def _names(names: Sequence[HumanName]) -> tuple[tuple[str, ...], tuple[str, ...]
             else:
                 first, _, last = name.text.strip().rpartition(" ")
         # What follows a comma is an alias: a title of nobility, a stage name.
-        given += [_given(part) for part in first.split(",")]
-        surname += [_surname(part) for part in last.split(",")]
+        given += [_given(_short(part)) for part in first.split(",")[:_MAX_ALIASES]]
+        surname += [_surname(_short(part)) for part in last.split(",")[:_MAX_ALIASES]]
     return _distinct(given), _distinct(surname)
 
 
+def _short(text: str) -> str:
+    return text[:MAX_COMPARED]
+
+
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(value for value in values if value))
+    return tuple(islice(dict.fromkeys(_short(value) for value in values if value), _MAX_VALUES))
 
 
 @lru_cache(maxsize=100_000)
@@ -262,8 +278,9 @@ def identifier_text(identifier: Identifier) -> str:
 
 def _addresses(addresses: Sequence[Address]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ordered = sorted(addresses, key=lambda item: item.use == "old")
-    streets = _distinct(street_text(item.lines or ((item.text,) if item.text else ())) for item in ordered)
-    return streets, _distinct(place_text(item.postal_code, item.city) for item in ordered)
+    lines = (item.lines or ((item.text,) if item.text else ()) for item in ordered)
+    streets = _distinct(street_text(tuple(map(_short, some[:_MAX_ALIASES]))) for some in lines)
+    return streets, _distinct(place_text(_short(item.postal_code), _short(item.city)) for item in ordered)
 
 
 def features(demographics: Demographics, *, own: tuple[str, str] | None = None) -> Features:
@@ -271,11 +288,13 @@ def features(demographics: Demographics, *, own: tuple[str, str] | None = None) 
     given, surname = _names(demographics.names)
     streets, places = _addresses(demographics.addresses)
     if not places and demographics.birth_place is not None:
-        places = _distinct([place_text(demographics.birth_place.postal_code, demographics.birth_place.city)])
-    birth = birth_digits(demographics.birth_date)
+        places = _distinct(
+            [place_text(_short(demographics.birth_place.postal_code), _short(demographics.birth_place.city))]
+        )
+    birth = birth_digits(demographics.birth_date[:MAX_COMPARED])
     own_key = ""
     if own is not None:
-        own_key = identifier_text(Identifier(system=own[0], value=own[1]))
+        own_key = _short(identifier_text(Identifier(system=own[0], value=own[1])))
     idents = _distinct(identifier_text(item) for item in demographics.identifiers)
     return Features(
         given=given,
@@ -285,12 +304,12 @@ def features(demographics: Demographics, *, own: tuple[str, str] | None = None) 
         streets=streets,
         places=places,
         phones=_distinct(
-            phone_digits(item.value) for item in demographics.telecoms if item.system in ("phone", "sms", "")
+            phone_digits(_short(item.value)) for item in demographics.telecoms if item.system in ("phone", "sms", "")
         ),
-        emails=_distinct(email_text(item.value) for item in demographics.telecoms if item.system == "email"),
+        emails=_distinct(email_text(_short(item.value)) for item in demographics.telecoms if item.system == "email"),
         idents=tuple(item for item in idents if item != own_key),
         own=(own_key,) if own_key else (),
-        occupation=fold(demographics.occupation),
+        occupation=fold(_short(demographics.occupation)),
         multiple=bool(demographics.multiple_birth),
         order=_birth_order(demographics.multiple_birth),
     )

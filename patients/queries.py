@@ -315,7 +315,9 @@ def search(query: PatientQuery) -> list[UUID]:
     for identifiers in query.identifiers:
         _ask_identifiers(ask, query, identifiers)
     if not ask.where:
-        return []
+        if not query.anybody:
+            return []
+        ask.where.append("TRUE")
     active = "" if query.active is None else " AND " + ("" if query.active else "NOT ") + _ACTIVE
     with connection.cursor() as cursor:
         cursor.execute(

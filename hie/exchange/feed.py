@@ -133,8 +133,10 @@ def remove(authority: str, value: str, caller: Caller, *, raw: str | bytes | Non
         access.may_submit(caller, _owner(authority, caller, "identifier"))
         with transaction.atomic():
             found = identifiers.resolve(authority, value)
-            removed = found is not None and found.active
-            if found is not None and found.active:
+            record = index.source_record(authority, value) if found is not None else None
+            # A replaced record is removed too: its identifier would else go on leading to the survivor.
+            removed = record is not None and (record.active or record.replaced_by is not None)
+            if found is not None and removed:
                 linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
                 event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{value}")
             event.commit()

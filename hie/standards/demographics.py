@@ -158,6 +158,7 @@ class PatientQuery:
     """A PDQm search [ITI-78]. Every element of a tuple must hold; inside one, any value may.
 
     `identifiers` and `birth_dates` are tuples (and) of tuples (or). `limit` bounds the answer.
+    Without any criterion nobody is meant, or with `anybody` everybody.
     """
 
     ids: tuple[str, ...] = ()
@@ -177,6 +178,7 @@ class PatientQuery:
     address_postal_code: tuple[StringMatch, ...] = ()
     mothers_maiden_name: tuple[StringMatch, ...] = ()
     active: bool | None = None
+    anybody: bool = False
     limit: int = 1000
 
 

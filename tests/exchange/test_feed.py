@@ -12,8 +12,8 @@ from django.db import connections
 
 from hie.audit.models import AuditEvent
 from hie.directory import registration
-from hie.exchange import feed
-from hie.exchange.errors import AccessRefused, AuthorityNotOwned, InvalidFeed, StaleVersion
+from hie.exchange import feed, identity
+from hie.exchange.errors import AccessRefused, AuthorityNotOwned, InvalidFeed, StaleVersion, UnknownSourceIdentifier
 from patients import identifiers
 from patients import queries as index
 from patients.models import Person, SourceRecord, SourceRecordVersion
@@ -131,6 +131,16 @@ def test_removing_is_the_same_answer_whether_or_not_there_was_something() -> Non
     back = feed.feed(revision(), caller(HOSPITAL))
     assert back.record is not None
     assert back.record.active
+
+
+def test_a_replaced_record_can_be_removed_and_leads_nowhere_any_more() -> None:
+    fed(HOSPITAL, "h1", nora())
+    fed(HOSPITAL, "h2", ivo())
+    feed.resolve_duplicate(feed.Duplicate(survivor=(HOSPITAL, "h1"), subsumed=(HOSPITAL, "h2")), caller(HOSPITAL))
+    assert feed.remove(HOSPITAL, "h2", caller(HOSPITAL)) is True
+    assert feed.remove(HOSPITAL, "h2", caller(HOSPITAL)) is False
+    with pytest.raises(UnknownSourceIdentifier):
+        identity.cross_reference(f"urn:oid:{HOSPITAL}", "h2", caller(HOSPITAL))
 
 
 @pytest.mark.django_db(transaction=True)

@@ -255,8 +255,17 @@ def _address() -> Any:
 
 
 def test_a_known_parameter_with_a_bad_value_is_refused(clinic: Api) -> None:
-    bad = ("birthdate=yesterday", "gender=f", "active=maybe", "family:phonetic=x", "_count=-1", "", "active=true")
+    bad = ("birthdate=yesterday", "gender=f", "active=maybe", "family:phonetic=x", "_count=-1", "")
     assert {query: clinic.get(f"/Patient?{query}").status_code for query in bad} == dict.fromkeys(bad, 400)
+
+
+@pytest.mark.parametrize(
+    ("query", "hit"),
+    [("active=true", True), ("active=false", False), ("_lastUpdated=ge2020", True), ("_lastUpdated=lt2020", False)],
+)
+def test_active_and_last_updated_are_processed_alone(clinic: Api, query: str, hit: bool) -> None:
+    person = str(fed(HOSPITAL, "h1", nora()))
+    assert (person in ids(clinic.get(f"/Patient?{query}"))) is hit
 
 
 def test_an_unknown_parameter_is_ignored_and_named_or_refused_under_strict_handling(clinic: Api) -> None:

@@ -178,6 +178,28 @@ def test_a_resolved_duplicate_leaves_other_organizations_records_and_asks() -> N
     assert ReviewItem.objects.get().kind == "duplicate-resolved"
 
 
+def _resolve(surviving: str, duplicate: str) -> UUID:
+    one, two = identifiers.resolve("2.999.1", surviving), identifiers.resolve("2.999.1", duplicate)
+    assert one is not None
+    assert two is not None
+    return linking.resolve_duplicate(one, two, actor="clinic")
+
+
+def test_a_chain_of_resolved_duplicates_ends_with_everybody_at_the_last_survivor() -> None:
+    fed = [linking.feed(record(f"A{n}", STRANGERS[n])) for n in range(3)]
+    identifiers.anchor(fed[1].person_id)
+    records, persons = [item.source_record_id for item in fed], [item.person_id for item in fed]
+    _resolve("A1", "A0")
+    before = snapshot(persons)
+    last = _resolve("A2", "A1")
+    assert [_person_of(item) for item in records] == [persons[2]] * 3
+    assert [identifiers.survivor(item) for item in persons] == [persons[2]] * 3
+    assert not identifiers.identifier_pks(persons[1])  # the anchor came along, with what hangs on it
+    assert not ReviewItem.objects.exists()
+    linking.undo(last, actor="clinic")
+    assert snapshot(persons) == before
+
+
 @pytest.mark.parametrize("kind", ["itself", "merged", "unknown"])
 def test_an_impossible_merge_is_refused(kind: str) -> None:
     _, persons = _people()

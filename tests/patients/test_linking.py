@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection, connections
 
+from hie.standards.demographics import Demographics, HumanName, Identifier
 from patients import identifiers, linking, queries
 from patients.demographics import FeedResult, IdentifierMatch, PatientQuery, RecordFeed, StringMatch
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnusableDemographics
@@ -246,3 +247,14 @@ def test_events_and_versions_cannot_be_changed(table: str) -> None:
 def _counts() -> tuple[int, ...]:
     models = (Person, SourceRecord, SourceRecordVersion, IdentityEvent, Link, ReviewItem, BlockingKey)
     return tuple(model.objects.count() for model in models)
+
+
+def test_more_names_or_identifiers_than_a_patient_has_are_refused() -> None:
+    for element, held in (
+        ("name", {"names": tuple(HumanName(family=f"F{n}") for n in range(201))}),
+        ("identifier", {"identifiers": tuple(Identifier(system="http://x", value=str(n)) for n in range(201))}),
+    ):
+        with pytest.raises(UnusableDemographics, match="more than 200") as refused:
+            linking.feed(record("A1", Demographics(**held)))
+        assert refused.value.element == f"Patient.{element}"
+    assert not SourceRecord.objects.exists()

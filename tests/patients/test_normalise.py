@@ -19,6 +19,17 @@ from patients.normalise import (
 from tests.patients.people import demographics
 
 
+def test_of_a_giant_record_only_so_much_is_compared() -> None:
+    names = tuple(HumanName(family=f"{'x' * 200_000}{n}, {n}", given=("y" * 200_000,)) for n in range(300))
+    numbers = tuple(Identifier(system="http://x", value=f"{n:0>5}" * 500) for n in range(900))
+    found = features(Demographics(names=names, birth_date="1/" + "1" * 10_000 + "/1990", identifiers=numbers))
+    held = [*found.given, *found.surname, *found.idents]
+    assert held
+    assert max(map(len, held)) <= 128
+    assert max(len(found.given), len(found.surname), len(found.idents)) <= 32
+    assert len(fold("é" * 100_000)) == 100_000
+
+
 @pytest.mark.parametrize(
     ("text", "folded"),
     [("José-María", "jose maria"), ("O'Brien", "obrien"), ("Müller", "mueller"), ("Groß", "gross"), ("Ελένα", "elena"),

@@ -137,8 +137,7 @@ def patient_query(query: Query) -> tuple[PatientQuery, tuple[str, ...]]:
     Raises:
         InvalidSearch: nothing that narrows the search.
     """
-    narrowing = [c for c in query.criteria if c.name not in ("_lastUpdated", "active")]
-    if not narrowing:
+    if not query.criteria:
         raise InvalidSearch("name at least one parameter that says who is looked for")
     identifiers: list[tuple[IdentifierMatch, ...]] = []
     domains: list[str] = []
@@ -168,6 +167,7 @@ def patient_query(query: Query) -> tuple[PatientQuery, tuple[str, ...]]:
         address_postal_code=_strings(query, "address-postalcode"),
         mothers_maiden_name=_strings(query, "mothersMaidenName"),
         active=_active(query),
+        anybody=all(c.name in ("_lastUpdated", "active") for c in query.criteria),
     )
     return asked, tuple(dict.fromkeys(domains))
 

@@ -9,15 +9,19 @@ from collections.abc import Iterable
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin
+from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
 from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
+from hie.exchange import stewardship
 from hie.exchange.access import Held
-from hie.exchange.staff_pages import AuditedAdmin
+from hie.exchange.staff_pages import REASON_FIELD, AuditedAdmin, staff_of
+from hie.standards.errors import HubError
 from patients.models import (
     IdentityEvent,
     ImportRun,
@@ -179,6 +183,33 @@ class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc
         "claimed_by", "decided_by", "decision", "created_at", "decided_at",
     )  # fmt: skip
     readonly_fields = fields
+
+    change_form_before_template = "exchange/review_pair.html"
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The records side by side; a POST with a verdict decides the item."""
+        item: ReviewItem | None = self.get_object(request, unquote(object_id))
+        if item is None or not self.has_view_permission(request, item):
+            refused: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+            return refused
+        if request.method == "POST" and REASON_FIELD not in request.POST:
+            return self._decide(request, item)
+        # A decided item is no task: its records come after the reason was asked for.
+        context = {"pair": stewardship.pair(item), "may_decide": True} if request.method == "GET" else {}
+        shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+        return shown
+
+    def _decide(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
+        verdict, reason = request.POST.get("verdict", ""), request.POST.get("reason", "")[:500]
+        try:
+            settled = stewardship.decide_review(item.pk, verdict, staff_of(request), reason)
+        except HubError as error:
+            self.message_user(request, f"Not decided: {error}.", messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+        self.message_user(request, f"Item {item.pk}: {settled.verdict.value}.", messages.SUCCESS)
+        return HttpResponseRedirect(reverse("admin:patients_reviewitem_changelist") + "?status__exact=open")
 
     def task(self, row: ReviewItem) -> str:
         """Opening an item of the queue is the task, while it waits."""

@@ -27,7 +27,7 @@ from patients.normalise import Features
 Kind = IdentityEvent.Kind
 
 
-def _lock_persons(ids: Iterable[UUID]) -> dict[UUID, Person]:
+def lock_persons(ids: Iterable[UUID]) -> dict[UUID, Person]:
     wanted = sorted(set(ids))
     found = {person.id: person for person in Person.objects.select_for_update().filter(pk__in=wanted).order_by("pk")}
     if len(found) != len(wanted):
@@ -105,7 +105,7 @@ def _withdraw(first: Iterable[int], second: Iterable[int]) -> list[int]:
     return ids
 
 
-def _decide(record: int, others: Iterable[int], verdict: str, *, actor: str, reason: str) -> dict[str, list[int]]:
+def decide(record: int, others: Iterable[int], verdict: str, *, actor: str, reason: str) -> dict[str, list[int]]:
     others = [other for other in others if other != record]
     withdrawn = _withdraw([record], others)
     made = MatchDecision.objects.bulk_create(
@@ -133,7 +133,7 @@ def _undecide(detail: dict[str, Any]) -> None:
             MatchDecision.objects.filter(pk=row.pk).update(withdrawn_at=None)
 
 
-def _active_records(person_id: UUID) -> list[int]:
+def active_records(person_id: UUID) -> list[int]:
     """Records with demographics that are active: those a verdict speaks of."""
     return list(
         SourceRecord.objects.filter(
@@ -156,7 +156,7 @@ def merge(survivor: UUID, subsumed: UUID, *, actor: str, reason: str = "", autom
         InvalidMerge: they are one already, or one was merged away.
     """
     with transaction.atomic():
-        persons = _lock_persons([survivor, subsumed])
+        persons = lock_persons([survivor, subsumed])
         if len(persons) < 2 or any(person.merged_into_id is not None for person in persons.values()):
             raise InvalidMerge
         links = _current_links(person_id=subsumed)
@@ -215,7 +215,7 @@ def unmerge(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         if event.other_person_id is None:
             raise UnknownIdentityEvent
         holder = survivor_of(event.person_id) or event.person_id
-        persons = _lock_persons([holder, event.other_person_id])
+        persons = lock_persons([holder, event.other_person_id])
         _event(event_id, [Kind.MERGED])  # again under the lock: two may undo at once
         loser = persons[event.other_person_id]
         moved = event.detail["moved"]
@@ -248,13 +248,13 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
         InvalidMerge: the record belongs to this person already, or the person was merged away.
     """
     with transaction.atomic():
-        current = _link_of(source_record_id)
-        persons = _lock_persons([current.person_id, person_id])
-        current = _link_of(source_record_id)
+        current = link_of(source_record_id)
+        persons = lock_persons([current.person_id, person_id])
+        current = link_of(source_record_id)
         if current.person_id not in persons or len(persons) < 2 or persons[person_id].merged_into_id is not None:
             raise InvalidMerge
         former = persons[current.person_id]
-        verdicts = _decide(source_record_id, _active_records(person_id), "same", actor=actor, reason=reason)
+        verdicts = decide(source_record_id, active_records(person_id), "same", actor=actor, reason=reason)
         was = _move([current], persons[person_id], kind=Link.Kind.MANUAL, reason=reason or "linked by hand")
         emptied = not _current_links(person_id=former.id)
         if emptied:
@@ -282,13 +282,13 @@ def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
         InvalidMerge: it is the only record of its person.
     """
     with transaction.atomic():
-        current = _link_of(source_record_id)
-        former = _lock_persons([current.person_id])[current.person_id]
-        current = _link_of(source_record_id)
+        current = link_of(source_record_id)
+        former = lock_persons([current.person_id])[current.person_id]
+        current = link_of(source_record_id)
         if current.person_id != former.id or len(_current_links(person_id=former.id)) < 2:
             raise InvalidMerge
         person = Person.objects.create()
-        verdicts = _decide(source_record_id, _active_records(former.id), "different", actor=actor, reason=reason)
+        verdicts = decide(source_record_id, active_records(former.id), "different", actor=actor, reason=reason)
         was = _move([current], person, kind=Link.Kind.MANUAL, reason=reason or "unlinked by hand")
         rejected = Link.objects.create(
             source_record_id=source_record_id, person=former, kind=Link.Kind.REJECTED, reason=reason
@@ -306,7 +306,7 @@ def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
     return event.id
 
 
-def _link_of(source_record_id: int) -> Link:
+def link_of(source_record_id: int) -> Link:
     links = _current_links(source_record_id=source_record_id)
     if not links:
         raise UnknownPatient
@@ -328,7 +328,7 @@ def resolve_duplicate(
         InvalidMerge: the two are one record, or one is not active.
     """
     with transaction.atomic():
-        persons = _lock_persons([surviving.person_id, subsumed.person_id])
+        persons = lock_persons([surviving.person_id, subsumed.person_id])
         rows = {
             row.pk: row
             for row in SourceRecord.objects.select_for_update()
@@ -337,9 +337,9 @@ def resolve_duplicate(
         }
         if len(rows) < 2 or any(row.status != "active" for row in rows.values()):
             raise InvalidMerge
-        current = _link_of(subsumed.source_record_id)
-        target = _link_of(surviving.source_record_id).person_id
-        persons = _lock_persons([current.person_id, target])
+        current = link_of(subsumed.source_record_id)
+        target = link_of(surviving.source_record_id).person_id
+        persons = lock_persons([current.person_id, target])
         SourceRecord.objects.filter(pk=subsumed.source_record_id).update(
             status="replaced", replaced_by=surviving.source_record_id, updated_at=timezone.now()
         )
@@ -412,12 +412,12 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         if event.source_record_id is None or "moved" not in event.detail:
             raise UnknownIdentityEvent  # a link that a feed made: unlink it instead
         record = event.source_record_id
-        here = _link_of(record).person_id
+        here = link_of(record).person_id
         # Where the event put it: the new person of an unlink, the target of a link.
         put = event.other_person_id if event.kind == Kind.UNLINKED else event.person_id
         origin = event.person_id if event.kind == Kind.UNLINKED else event.other_person_id
         concerned = {here} | {item for item in (put, origin) if item is not None}
-        persons = _lock_persons(concerned)
+        persons = lock_persons(concerned)
         _event(event_id, [event.kind])
         home = persons[origin] if origin is not None else None
         moved = False
@@ -481,7 +481,7 @@ def remove(identifier: ResolvedIdentifier, *, actor: str, reason: str = "") -> U
                 return last.id
         SourceRecord.objects.filter(pk=record.pk).update(status="removed", replaced_by=None, updated_at=timezone.now())
         store.drop_index(record.pk)
-        current = _link_of(record.pk)
+        current = link_of(record.pk)
         event = IdentityEvent.objects.create(
             kind=Kind.REMOVED, person_id=current.person_id, source_record=record, actor=actor, reason=reason
         )

@@ -43,3 +43,11 @@ class UnusableFile(HubError):
 
 class ModelRefused(HubError):
     """A trained match model did not pass the guard and was not activated."""
+
+
+class UnknownReview(HubError):
+    """No such review item."""
+
+
+class ReviewClosed(HubError):
+    """This review item was decided before."""

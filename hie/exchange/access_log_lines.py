@@ -437,7 +437,7 @@ def _actor_kind(event: EventRecord, looker: Looker, *, named: bool) -> ActorKind
         return ActorKind.YOU if own else ActorKind.PATIENT
     if event.role == "proxy":
         return ActorKind.HELPER
-    if event.type in {EventType.STAFF_LOOK, EventType.STAFF_ACT}:
+    if event.type in {EventType.STAFF_LOOK, EventType.STAFF_ACT} or type_ == "Staff":
         return ActorKind.STAFF
     if (
         event.organization in {"", HUB}

@@ -18,7 +18,8 @@ from hie.exchange.access import Held
 from hie.exchange.models import InboundMessage, Query
 from hie.exchange.staff_pages import AuditedAdmin
 from hie.trust.staff import PAGES, ensure_roles
-from patients.models import Person
+from patients import queries as index
+from patients.models import Person, ReviewItem
 from tests.exchange.world import caller
 
 pytestmark = pytest.mark.django_db
@@ -95,6 +96,33 @@ def test_a_doubtful_document_in_the_queue_is_a_task_and_needs_no_other_reason(do
     assert shown.status_code == 200
     assert b"name-differs" in shown.content
     assert [look.detail["what"] for look in looks(world)] == ["documents"]
+
+
+def test_a_steward_decides_a_review_item_on_its_page_and_the_patient_reads_it(world: UUID, as_role: AsRole) -> None:
+    other = Person.objects.create()
+    record = index.source_records(world)[0]
+    item = ReviewItem.objects.create(
+        kind="possible-match",
+        source_record_id=record.source_record_id,
+        person_id=world,
+        candidate=other,
+        probability=0.7,
+    )
+    steward, url = as_role("steward"), page_of(item)
+    shown = steward.get(url).content.decode()
+    assert "Quarrel" in shown
+    assert "Your decision" in shown
+    assert steward.post(url, {"verdict": "same", "reason": ""}).status_code == 302
+    item.refresh_from_db()
+    assert item.status == "open"
+    answer = steward.post(url, {"verdict": "different", "reason": "Two sisters"})
+    assert (answer.status_code, "status__exact=open" in answer["Location"]) == (302, True)
+    item.refresh_from_db()
+    assert (item.status, item.decision, item.decided_by) == ("decided", "different", "Staff/steward")
+    words = [access_log.sentence_words(line) for line in own_log(world)]
+    assert any("Ida Moss" in line and "changed your record" in line for line in words), words
+    assert as_role("auditor").post(url, {"verdict": "same", "reason": "x"}).status_code in {302, 403, 404}
+    assert ReviewItem.objects.get(pk=item.pk).decision == "different"
 
 
 @pytest.mark.parametrize(

@@ -21,18 +21,29 @@ from typing import IO, Any
 from django.db import connection, transaction
 from django.utils import timezone
 
+from hie.audit import recorder
+from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.standards.demographics import to_json
+from hie.standards.facts import Caller
 from patients import blocking, clustering, models_of_match, store
 from patients.deciding import PersonScore
 from patients.demographics import RecordFeed, authority_of, system_of
 from patients.errors import UnusableDemographics, UnusableFile
 from patients.linking import MAX_IDENTIFIER, check_repeats, feed
 from patients.matching import PROBABLE_BITS, Grade, PairScore
-from patients.models import IdentityEvent, ImportRun, PatientIdentifier, ReviewItem
+from patients.models import IdentityEvent, ImportRun, ReviewItem
 from patients.normalise import Features, features, storable
 from patients.reading import Line, read
 
+_KNOWN = f"""
+SELECT i.value, l.person_id, CASE WHEN r.status <> 'removed' THEN v.digest END
+  FROM patients_patientidentifier i
+  JOIN patients_sourcerecord r ON r.id = i.source_record_id
+  JOIN patients_link l ON l.source_record_id = r.id AND {store.CURRENT}
+  LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+ WHERE i.authority = %s
+"""  # noqa: S608  # constants only
 _CHUNK = 2_000
 _MAX_REVIEWS = 3
 _COPIED = (
@@ -85,13 +96,15 @@ def import_file(
 
     Raises:
         UnusableFile: the file or its column map is unusable, or the participant is unknown or issues no
-            identifiers; nothing was stored.
+            identifiers, or is not active now; nothing was stored.
     """
     facts = directory.participant(participant_id)
     if facts is None:
         raise UnusableFile(f"no participant {participant_id}", element="participant")
     if not facts.assigning_authority:
         raise UnusableFile(f"participant {participant_id} has no assigning authority", element="participant")
+    if not directory.is_active(participant_id, timezone.now()):
+        raise UnusableFile(f"participant {participant_id} is not active", element="participant")
     run = run or ImportRun.objects.create(participant_id=participant_id)
     try:
         with transaction.atomic():
@@ -109,6 +122,7 @@ def import_file(
                 refused=counts["refused"],
                 finished_at=timezone.now(),
             )
+            _record(run, counts)
     except BaseException as error:
         ImportRun.objects.filter(pk=run.pk).update(
             status=ImportRun.Status.FAILED, message=error.__class__.__name__, finished_at=timezone.now()
@@ -123,6 +137,22 @@ def write_links(outcomes: Sequence[Outcome], out: IO[str]) -> None:
         out.write(json.dumps(item.to_json(), ensure_ascii=False) + "\n")
 
 
+def _record(run: ImportRun, counts: Mapping[str, int]) -> None:
+    # One event a run: what came of each record stands in the index's own events.
+    caller = Caller(
+        participant_id=run.participant_id,
+        organization_id=run.participant_id,
+        client_id=run.participant_id,
+        user_id=f"Device/{run.participant_id}",
+        user_name="",
+        role=None,
+        purpose=None,
+        face="import",
+    )
+    detail = {"run": str(run.pk), **{name: counts[name] for name in sorted(counts)}}
+    recorder.write([recorder.EventDraft(kind=EventType.PATIENT_IMPORT, caller=caller, detail=detail)])
+
+
 class _Import:
     """One import inside its transaction."""
 
@@ -130,6 +160,7 @@ class _Import:
         self.participant_id = participant_id
         self.authority = authority
         self.now = timezone.now()
+        self.places = directory.snapshot()
 
     def settle(self, lines: Iterator[Line]) -> list[Outcome]:
         outcomes: list[Outcome] = []
@@ -142,7 +173,7 @@ class _Import:
         for line in lines:
             outcome = Outcome(identifier=f"{system_of(self.authority)}|{line.value}" if line.value else "")
             outcomes.append(outcome)
-            reason = line.reason or _unstorable(line)
+            reason = line.reason or _unstorable(line) or self._stolen(line)
             if reason:
                 outcome.identifier = outcome.identifier if line.reason else ""
                 outcome.reason = f"line {line.number}: {reason}"
@@ -156,13 +187,30 @@ class _Import:
             self._link(new)
             self._store(new)
         for line, outcome in again:
-            self._feed(line, outcome)
+            self._feed(line, outcome, known.get(line.value) if line.value not in seen else None)
         return outcomes
 
-    def _known(self) -> set[str]:
-        return set(PatientIdentifier.objects.filter(authority=self.authority).values_list("value", flat=True))
+    def _known(self) -> dict[str, tuple[uuid.UUID, bytes]]:
+        """The participant's records by identifier: person, and digest of what is current (empty: none or not in use)."""
+        with connection.cursor() as cursor:
+            cursor.execute(_KNOWN, [self.authority])
+            return {value: (person, bytes(digest or b"")) for value, person, digest in cursor.fetchall()}
 
-    def _feed(self, line: Line, outcome: Outcome) -> None:
+    def _stolen(self, line: Line) -> str:
+        """Why the line may not name an identifier that another participant issues: it would be evidence of being his."""
+        for item in line.demographics.identifiers:
+            issuer = self.places.authorities.get(item.authority) if item.system else None
+            if issuer is None or item.authority == self.authority:
+                continue
+            near = self.places.within(issuer, self.participant_id) or self.places.within(self.participant_id, issuer)
+            if not near:
+                return f"Patient.identifier: identifiers of {item.authority} may only be fed by who issues them"
+        return ""
+
+    def _feed(self, line: Line, outcome: Outcome, known: tuple[uuid.UUID, bytes] | None) -> None:
+        if known is not None and known[1] and store.digest(to_json(line.demographics)) == known[1]:
+            outcome.person, outcome.outcome = known[0], "unchanged"
+            return
         result = feed(
             RecordFeed(
                 participant_id=self.participant_id,
@@ -171,7 +219,8 @@ class _Import:
                 demographics=line.demographics,
                 actor=self.participant_id,
                 source="import",
-            )
+            ),
+            alone=True,
         )
         outcome.person, outcome.outcome = result.person_id, result.outcome
         outcome.score, outcome.reason = result.score, "" if result.outcome == "unchanged" else result.reason

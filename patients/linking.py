@@ -106,13 +106,14 @@ def _known(authority: str, value: str) -> _Known | None:
     )
 
 
-def feed(record: RecordFeed) -> FeedResult:
+def feed(record: RecordFeed, *, alone: bool = False) -> FeedResult:
     """Take one organization's record of a patient: add it, or revise it in full; then find its person.
 
     The same message again changes nothing (``unchanged``). A revision that describes somebody else is kept
     aside as a suspected overlay (``quarantined``): the former version and link stay, a review item opens.
     A removed record that is fed again is active again; one that its organization has replaced by another
-    keeps its new version but stays replaced.
+    keeps its new version but stays replaced. `alone`: the caller holds the whole index (`store.lock_bulk`), so
+    that nothing more is locked: the locks of a large file would not fit into the server's table.
 
     Raises:
         MissingIdentifier: no authority or no value.
@@ -129,7 +130,8 @@ def feed(record: RecordFeed) -> FeedResult:
     raw = to_json(record.demographics)
     digest = store.digest(raw)
     with transaction.atomic():
-        store.lock([blocking.digest(f"record/{authority}|{value}"), *blocking.strong_hashes(normalised)])
+        if not alone:
+            store.lock([blocking.digest(f"record/{authority}|{value}"), *blocking.strong_hashes(normalised)])
         known = _known(authority, value)
         if known is None:
             return _Feed(record, authority, value, normalised, raw, digest).add()

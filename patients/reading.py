@@ -74,7 +74,7 @@ def _ndjson(lines: Iterator[str], authority: str | None) -> Iterator[Line]:
         number += 1
         try:
             resource = json.loads(text)
-        except ValueError:
+        except (ValueError, RecursionError):
             yield Line(number=number, reason="not JSON")
             continue
         try:
@@ -110,5 +110,8 @@ def _csv(lines: Iterator[str], columns: Mapping[str, Any] | None) -> Iterator[Li
         value = identifier_of(row, chosen)
         if not value:
             yield Line(number=number, reason="no identifier")
+            continue
+        if "\n" in value or "\r" in value:
+            yield Line(number=number, reason="the identifier runs over several lines: a quote is not closed")
             continue
         yield Line(number=number, value=value, key=value, demographics=demographics_of(row, chosen))

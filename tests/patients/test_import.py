@@ -13,10 +13,14 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from hie.audit.models import AuditEvent
+from hie.directory import registration
 from hie.standards.fhir_patient import to_fhir
 from patients import linking, queries
 from patients.models import ImportRun, Link, MatchModel, Person, ReviewItem
+from tests.patients.conftest import participant
 from tests.patients.people import demographics, record
 
 SHARED = Path(os.environ.get("HIE_SHARED", "../shared"))
@@ -149,6 +153,51 @@ def test_csv_needs_no_map_where_the_header_is_plain(clinic: str, tmp_path: Path)
     view = queries.source_record("2.999.1", "7")
     assert view is not None
     assert (view.demographics.names[0].family, view.demographics.gender) == ("Okafor", "female")
+
+
+def test_lines_that_no_reader_expects_are_refused_and_the_others_taken(clinic: str, tmp_path: Path) -> None:
+    registration.apply({"participants": [participant("hospital", "2.999.2")]})
+    stolen = json.loads(patient("A2"))
+    stolen["identifier"].append({"system": "urn:oid:2.999.2", "value": "B1"})
+    giant = json.loads(patient("A3"))
+    giant["name"] = [{"family": f"F{n}"} for n in range(300)]
+    lines = run_import(
+        tmp_path, "\n".join([patient("A1"), '{"a":' + "[" * 100_000, json.dumps(stolen), json.dumps(giant)])
+    )
+    assert [line["outcome"] for line in lines] == ["new", "refused", "refused", "refused"]
+    assert ["not JSON" in lines[1]["reason"], "2.999.2" in lines[2]["reason"], "more than" in lines[3]["reason"]] == [
+        True
+    ] * 3
+    quoted = run_import(tmp_path, 'id,surname,given_name\n1,A,B\n"2,C,D\n3,E,F\n', suffix=".csv")
+    assert [line["outcome"] for line in quoted] == ["new", "refused"]
+
+
+def test_a_large_file_again_takes_no_lock_a_record_and_is_all_unchanged(clinic: str, tmp_path: Path) -> None:
+    text = "id,surname,given_name,date_of_birth,phone\n" + "\n".join(
+        f"P{n},Fam{n * 7919 % 9973},Giv{n * 104729 % 997},19{n % 90 + 10}-0{n % 9 + 1}-1{n % 9},30355{n:05}"
+        for n in range(300)
+    )
+    first = run_import(tmp_path, text, suffix=".csv")
+    second = run_import(tmp_path, text, suffix=".csv")
+    assert {line["outcome"] for line in second} == {"unchanged"}
+    assert [line["person"] for line in second] == [line["person"] for line in first]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        held = cursor.fetchone()[0]
+    run_import(tmp_path, text.replace("Giv", "Giw"), suffix=".csv")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert cursor.fetchone()[0] <= held + 1
+
+
+def test_an_import_stands_in_the_log_and_a_suspended_participant_imports_nothing(clinic: str, tmp_path: Path) -> None:
+    run_import(tmp_path, patient("A1"))
+    event = AuditEvent.objects.get(kind="patient-import")
+    assert (event.organization, event.detail["new"]) == ("clinic", 1)
+    registration.suspend("clinic", "unpaid", "ops")
+    with pytest.raises(CommandError, match="not active"):
+        run_import(tmp_path, patient("A2"))
+    assert AuditEvent.objects.filter(kind="patient-import").count() == 1
 
 
 def test_links_lists_every_identifier_but_anchors(clinic: str, tmp_path: Path) -> None:

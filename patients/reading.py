@@ -52,7 +52,7 @@ def read(path: Path, *, authority: str | None, columns: Mapping[str, Any] | None
             packed = raw.read(2) == b"\x1f\x8b"
         with (
             (gzip.open if packed else Path.open)(path, "rb") as stream,
-            io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as text,
+            io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="") as text,
         ):
             first = text.readline(_MAX_LINE)
             while first and not first.strip():
@@ -66,12 +66,20 @@ def read(path: Path, *, authority: str | None, columns: Mapping[str, Any] | None
         raise UnusableFile(f"{path.name} cannot be read: {error.__class__.__name__}") from error
 
 
+def _not_utf8(text: str) -> bool:
+    """Whether bytes of this text could not be read (they come as lone surrogates)."""
+    return not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text)
+
+
 def _ndjson(lines: Iterator[str], authority: str | None) -> Iterator[Line]:
     number = 0
     for text in lines:
         if not text.strip():
             continue
         number += 1
+        if _not_utf8(text):
+            yield Line(number=number, reason="not UTF-8")
+            continue
         try:
             resource = json.loads(text)
         except (ValueError, RecursionError):
@@ -104,6 +112,9 @@ def _csv(lines: Iterator[str], columns: Mapping[str, Any] | None) -> Iterator[Li
             yield Line(number=number, reason=f"{len(cells)} cells, but the header has {len(header)}")
             continue
         row = dict(zip(header, cells, strict=False))
+        if any(map(_not_utf8, cells)):
+            yield Line(number=number, reason="not UTF-8")
+            continue
         if any("\x00" in cell for cell in cells):
             yield Line(number=number, reason="a cell holds NUL")
             continue

@@ -168,6 +168,12 @@ def test_lines_that_no_reader_expects_are_refused_and_the_others_taken(clinic: s
     assert ["not JSON" in lines[1]["reason"], "2.999.2" in lines[2]["reason"], "more than" in lines[3]["reason"]] == [
         True
     ] * 3
+    mixed = tmp_path / "mixed.ndjson"
+    mixed.write_bytes(patient("A8").encode() + b'\n{"name": "M\xfcller"}\n' + patient("A9").encode())
+    call_command("import_patients", mixed, participant="clinic", out=tmp_path / "mixed.links", verbosity=0)
+    read = [json.loads(line) for line in (tmp_path / "mixed.links").read_text().splitlines()]
+    assert [(line["outcome"] == "refused", line.get("reason", "")) for line in read][1] == (True, "line 2: not UTF-8")
+    assert len(read) == 3
     quoted = run_import(tmp_path, 'id,surname,given_name\n1,A,B\n"2,C,D\n3,E,F\n', suffix=".csv")
     assert [line["outcome"] for line in quoted] == ["new", "refused"]
 

@@ -95,6 +95,7 @@ OUTCOME: dict[str, Row] = {
     "UnknownPatient": _row(404, "not-found"),
     "UnknownIdentityEvent": _row(404, "not-found"),
     "AlreadyUndone": _row(409, "conflict"),
+    "UnknownReview": _row(404, "not-found"),
     "ReviewClosed": _row(409, "conflict"),
     "InvalidMerge": _row(422, "business-rule"),
     "MissingIdentifier": _row(422, "required"),

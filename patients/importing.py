@@ -818,7 +818,8 @@ class _Asked:
                     self.stored[position] = (record_id, group.person)
                     fresh.append(position)
         due = [(position, review) for position in fresh for review in reviews.get(position, ())]
-        due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in set(fresh)]
+        here = set(fresh)
+        due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in here]
         ReviewItem.objects.bulk_create(
             [self._item(asking, review) for asking, review in due if self._ready(asking, review)],
             batch_size=1000,

@@ -8,11 +8,15 @@ Source: spec/mpi.md section 3, Block, Score, Cluster.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import pickle
+import signal
 import sys
 import tempfile
+import threading
+import time
 from array import array
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -56,7 +60,9 @@ class Workers:
         if processes > 1:
             # Forked now: what the parent holds is shared with them, page by page, and never sent.
             _shared = shared
-            self.pool = multiprocessing.get_context("fork").Pool(processes, initializer=_settle_in)
+            self.pool = multiprocessing.get_context("fork").Pool(
+                processes, initializer=_settle_in, initargs=(os.getpid(),)
+            )
             _shared = None
 
     def map(self, function: Callable[[Any, Any], T], arguments: Iterable[Any], *, ahead: int = 4) -> Iterator[T]:
@@ -80,11 +86,17 @@ class Workers:
             self.pool.join()
 
 
-def _settle_in() -> None:
-    import gc
-
+def _settle_in(parent: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
     # What was there before the fork is never collected here: walking over it would copy all of it.
     gc.freeze()
+
+
+def _end_with(parent: int) -> None:
+    while os.getppid() == parent:
+        time.sleep(1)
+    os._exit(1)
 
 
 @contextmanager

@@ -804,6 +804,7 @@ class _Asked:
         self.stage = stage
         self.stored = known  # position: record, person; of the positions that matter here
         self.about: dict[int, list[tuple[int, bulk.Review]]] = {}
+        self.pairs: set[frozenset[uuid.UUID]] = set()
         for asking, reviews in stage.plan.reviews.items():
             for review in reviews:
                 self.about.setdefault(review.about, []).append((asking, review))
@@ -827,8 +828,13 @@ class _Asked:
         )
 
     def _ready(self, asking: int, review: bulk.Review) -> bool:
-        both = asking in self.stored and review.about in self.stored
-        return both and self.stored[asking][1] != self.stored[review.about][1]
+        if asking not in self.stored or review.about not in self.stored:
+            return False
+        # One item for two persons is enough, however many of their records are alike.
+        persons = frozenset((self.stored[asking][1], self.stored[review.about][1]))
+        due = len(persons) == 2 and persons not in self.pairs
+        self.pairs.add(persons)
+        return due
 
     def _item(self, asking: int, review: bulk.Review) -> ReviewItem:
         pair = self.stage.scorer.score(self.stage.records[asking], self.stage.records[review.about])

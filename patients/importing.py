@@ -284,8 +284,10 @@ def _read(reader: _Reader, line: Line) -> _Read:
     if reason:
         return _Read(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
+    keys = blocking.lookups(cleaned)
+    hashes = list(dict.fromkeys(key for pair in keys for key in pair))
     kept: _Kept = (
-        line.number, line.value, digest, _dumped(raw), _dumped(cleaned.to_json()), blocking.hashes(cleaned),
+        line.number, line.value, digest, _dumped(raw), _dumped(cleaned.to_json()), hashes,
         store.terms(line.demographics),
     )  # fmt: skip
     return _Read(
@@ -293,7 +295,7 @@ def _read(reader: _Reader, line: Line) -> _Read:
         value=line.value,
         digest=digest,
         features=cleaned,
-        keys=_keys(cleaned),
+        keys=array("q", dict.fromkeys(coarse for coarse, _ in keys)).tobytes(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
 
@@ -821,6 +823,7 @@ class _Asked:
         due = [(position, review) for position in fresh for review in reviews.get(position, ())]
         here = set(fresh)
         due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in here]
+        due.sort(key=lambda item: item[0])
         ReviewItem.objects.bulk_create(
             [self._item(asking, review) for asking, review in due if self._ready(asking, review)],
             batch_size=1000,

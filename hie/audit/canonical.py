@@ -42,7 +42,8 @@ def _is_simple(value: Any) -> bool:
     """
     kind = type(value)
     if kind is str:
-        return value.isascii() is True
+        ascii_only: bool = value.isascii()
+        return ascii_only
     if value is None or kind is bool:
         return True
     if kind is int:

@@ -192,6 +192,7 @@ COMMANDS: Mapping[str, Entry] = {
     "jurisdictions": Nothing("policy"),
     "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),
     "match_pairs": Nothing("scores on the rows of a file given; stores nothing"),
+    "measure_match": Nothing("times; never who was found"),
     "mllp": _FEED,
     "participants": Nothing("participants"),
     "prepare": Nothing("makes the place ready"),

@@ -24,7 +24,7 @@ from hie.ops.bench.place import Place
 
 pytestmark = [pytest.mark.slow, pytest.mark.survival]
 
-RECORDS = 8_000
+RECORDS = 6_000
 AUTHORITY = "2.999.8.41.1"
 
 
@@ -54,7 +54,9 @@ def begin(hub: Place, content: bytes) -> str:
 
 
 def state(hub: Place, run: str) -> dict[str, Any]:
-    found: dict[str, Any] = call(hub, "GET", f"/api/patients/imports/{run}").json()
+    answer = call(hub, "GET", f"/api/patients/imports/{run}")
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
     return found
 
 

@@ -8,6 +8,14 @@ from tests.fhir.conftest import JSON, provide_bundle
 
 pytestmark = pytest.mark.django_db
 
+AUDIT_REFUSED = (
+    "outcome=bad",
+    "_sort=date",
+    "agent=a&agent=b",
+    "agent=a&agent.identifier=b",
+    "address=1.2.3.4&address=::1",
+)
+
 
 def consent(person: str, *, decision: str = "deny", **changes):
     return {
@@ -89,6 +97,11 @@ def test_each_look_is_in_the_log(hub_world):
     subtypes = {coding["code"] for entry in log.json()["entry"] for coding in entry["resource"].get("subtype", ())}
     assert {"ITI-67", "ITI-68"} <= subtypes
     assert hub_world.clinic.get("/AuditEvent").status_code == 400
+    ours = "/AuditEvent?date=ge2020-01-01"
+    assert [hub_world.clinic.get(f"{ours}&{more}").status_code for more in AUDIT_REFUSED] == [400] * len(AUDIT_REFUSED)
+    both = hub_world.clinic.get(f"{ours}&action=R&action=C").json()
+    assert "entry" not in both
+    assert len(hub_world.clinic.get(f"{ours}&action=R,C&_sort=-date").json()["entry"]) > 0
 
 
 def test_a_transfer_stops_when_consent_ends_under_it(hub_world):

@@ -323,7 +323,7 @@ def _expected(request: FhirRequest) -> int | None:
     if not header:
         return None
     named = _version_named(header)
-    if not named.isdigit():
+    if not (named.isascii() and named.isdigit()):
         raise VersionConflict("If-Match names no version of this record", element="If-Match")
     return int(named)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from tests.fhir.conftest import JSON, provide_bundle
@@ -86,6 +88,18 @@ def test_a_consent_for_somebody_elses_patient_or_without_sense_is_refused(hub_wo
     )
     told = {issue["expression"][0] for issue in hub_world.hospital.post("/Consent", basic).json()["issue"]}
     assert {"Consent.performer", "Consent.organization", "Consent.policy", "Consent.source"} <= told
+
+
+def test_changing_a_consent_of_a_stranger_tells_nothing_of_its_being_there(hub_world):
+    filed = hub_world.hospital.post("/Consent", consent(hub_world.person)).json()["id"]
+    unknown = str(uuid.uuid4())
+    told = []
+    for one in (filed, unknown):
+        body = consent(str(uuid.uuid4()), id=one)
+        answer = hub_world.clinic.call("PUT", f"/Consent/{one}", body)
+        told.append((answer.status_code, answer.content.decode().replace(one, "<asked>")))
+    assert told[0] == told[1]
+    assert told[0][0] == 404
 
 
 def test_each_look_is_in_the_log(hub_world):

@@ -357,6 +357,22 @@ def test_a_read_gives_the_person_and_304_for_the_version_held(clinic: Api) -> No
     assert clinic.get(f"/Patient/{person}", **{"If-None-Match": answer["ETag"]}).status_code == 304
 
 
+def test_the_address_a_feed_was_told_can_be_read(clinic: Api) -> None:
+    for gender, version in (("female", "1"), ("other", "2")):
+        told = put(clinic, patient(gender=gender)).headers["Location"]
+        assert told.endswith(f"/_history/{version}")
+        answer = clinic.get(told)
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["gender"] == gender
+    gone = clinic.get(told.replace("/_history/2", "/_history/1"))
+    assert gone.status_code == 404, gone.content
+
+
+def test_patients_come_in_the_one_order_offered_or_not_at_all(clinic: Api) -> None:
+    assert clinic.get("/Patient?family=Quimby&_sort=_id").status_code == 200
+    assert clinic.get("/Patient?family=Quimby&_sort=-_id").status_code == 400
+
+
 def test_hidden_and_absent_are_one_answer_to_the_byte(clinic: Api) -> None:
     hidden = fed(QUIET, "q1", nora())
     absent = "0f8fad5b-d9cb-469f-a165-70867728950e"

@@ -49,15 +49,14 @@ class PatientNamed:
 class DocumentSearch:
     """A search of entries or lists.
 
-    `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` is one of
-    ``""`` (newest first), ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``. `after` is the `key` of the
-    last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
+    `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` are keys with
+    whether they descend, the first counting most: ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``, or
+    ``""`` for newest first. `after` is the `key` of the last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
     """
 
     patients: tuple[tuple[PatientNamed, ...], ...] = ()
     asked: Asked = field(default_factory=Asked)
-    sort: str = ""
-    descending: bool = True
+    sort: tuple[tuple[str, bool], ...] = (("", True),)
     after: tuple[str, ...] | None = None
     count: int = 50
     raw: str = ""
@@ -520,20 +519,35 @@ def _page(
 ) -> tuple[FoundPage, set[int]]:
     """The rows of this page in order, and the identities of the rows on it."""
     rows = [
-        Found(row=row, person_id=judged.subject.person_id, key=key(row, search.sort), decision=decision)
+        Found(row=row, person_id=judged.subject.person_id, key=_whole_key(row, search, key), decision=decision)
         for judged in found
         for row, decision in judged.verdict.permitted
     ]
     total = len(rows)
-    rows.sort(key=lambda item: item.key, reverse=search.descending)
+    # Ties go the way of the last key asked for.
+    descending = [*(down for _, down in search.sort), search.sort[-1][1]]
+    for place in reversed(range(len(descending))):
+        rows.sort(key=lambda item: item.key[place], reverse=descending[place])
     if search.after is not None:
         after = search.after
-        rows = [item for item in rows if (item.key < after if search.descending else item.key > after)]
+        rows = [item for item in rows if _behind(item.key, after, descending)]
     page = rows[: search.count]
     return (
         FoundPage(rows=tuple(page), total=total, more=len(rows) > len(page) > 0),
         {id(item.row) for item in page},
     )
+
+
+def _whole_key(row: Any, search: DocumentSearch, key: Callable[[Any, str], tuple[str, ...]]) -> tuple[str, ...]:
+    parts = [key(row, name) for name, _ in search.sort]
+    return (*(part[0] for part in parts), parts[-1][1])
+
+
+def _behind(key: tuple[str, ...], after: tuple[str, ...], descending: Sequence[bool]) -> bool:
+    for mine, seen, down in zip(key, after, descending, strict=True):
+        if mine != seen:
+            return mine < seen if down else mine > seen
+    return False
 
 
 def _only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:

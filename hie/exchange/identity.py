@@ -43,8 +43,9 @@ class KnownPatient:
     """A person as this caller may see it.
 
     `demographics` is golden over the permitted records, with their identifiers and the hub's own.
-    `version` and `updated_at` speak of the permitted records only. A person merged into another has
-    `active` False, `replaced_by` and nothing else.
+    `version` and `updated_at` speak of the permitted records only; `sources` are these records' participants and
+    versions, which is what a feed is told. A person merged into another has `active` False, `replaced_by` and
+    nothing else.
     """
 
     person_id: UUID
@@ -53,6 +54,7 @@ class KnownPatient:
     updated_at: datetime
     active: bool = True
     replaced_by: UUID | None = None
+    sources: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,6 +276,7 @@ def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownP
         active=active,
         version=sum(r.version for r in records),
         updated_at=max(r.updated_at for r in records),
+        sources=tuple((r.participant_id, r.version) for r in records),
     )
 
 

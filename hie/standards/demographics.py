@@ -67,7 +67,7 @@ class Address:
 class Telecom:
     """A phone number, e-mail address …; `system` is a FHIR contact-point-system."""
 
-    value: str
+    value: str = ""
     system: str = "phone"
     use: str = ""
     rank: int | None = None

@@ -104,6 +104,7 @@ FHIR: Mapping[str, Entry] = {
     "List vread": Guarded("hie.exchange.find.read_list"),
     "List search": Guarded("hie.exchange.find.find_lists"),
     "Patient read": Guarded("hie.exchange.identity.read_patient"),
+    "Patient vread": Guarded("hie.exchange.identity.read_patient"),
     "Patient search": Guarded("hie.exchange.identity.find_patients"),
     "Patient conditional_update": Guarded("hie.exchange.feed.feed"),
     "Patient conditional_delete": Guarded("hie.exchange.feed.remove"),

@@ -294,7 +294,7 @@ def _languages(text: str) -> tuple[str, ...]:
 
 def _multiple_birth(pid: Segment) -> bool | int | None:
     order = pid.text(25)
-    if order.isdigit() and 0 < int(order) < 20 and pid.text(24).upper() == "Y":
+    if order.isascii() and order.isdigit() and 0 < int(order) < 20 and pid.text(24).upper() == "Y":
         return int(order)
     return {"Y": True, "N": False}.get(pid.text(24).upper())
 

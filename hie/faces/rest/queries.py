@@ -192,7 +192,7 @@ def _seconds(value: str | None, *, element: str) -> float:
 def _event_id(value: str | None) -> int:
     if not value:
         return 0
-    if not value.isdigit() or len(value) > 18:
+    if not (value.isascii() and value.isdigit()) or len(value) > 18:
         raise BadRequest("Last-Event-ID is the id of an event of this stream", element="Last-Event-ID")
     return int(value)
 

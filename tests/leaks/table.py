@@ -7,8 +7,6 @@ entry fails `test_every_way_out_is_listed.py`. Source: spec/consent.md 1.1.
 Accepted residue, known and kept:
 
 * who guesses another's uniqueId learns it by `XDSNonIdenticalHash` (spec/consent.md 6);
-* a document that a hidden one has replaced reads `superseded`: that is a fact of the visible document, and
-  showing it as current would let a clinician act on what its author has withdrawn;
 * time, beyond what one answer for hidden and absent evens out.
 """
 

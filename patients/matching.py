@@ -306,6 +306,15 @@ class Scorer:
             household += u if index in PERSON_FIELDS else self._h[index][level]
         return m_bits, u_bits, household, levels[PHONE] >= 0 or levels[STREET] >= 0
 
+    def bits_between(self, one: Features, other: Features) -> float:
+        """The score alone, as `score` gives it: for the many pairs of bulk, most of which come to nothing."""
+        levels, values = compare(one, other)
+        m_bits, u_bits, household, household_on = self.bits(levels, values)
+        against = sum(u_bits) + self._prior_u
+        if household_on:
+            against = _log2_sum(against, household + self._prior_h)
+        return sum(m_bits) + self._prior_m - against
+
     def score(self, one: Features, other: Features) -> PairScore:
         """The verdict on two records. Symmetric."""
         levels, values = compare(one, other)

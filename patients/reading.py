@@ -86,7 +86,7 @@ def _ndjson(lines: Iterator[str], authority: str | None) -> Iterator[Line]:
             yield Line(number=number, reason="not JSON")
             continue
         try:
-            demographics = from_fhir(resource)
+            demographics = from_fhir(resource, typing_errors=True)
         except MalformedContent as error:
             yield Line(number=number, reason=str(error))
             continue

@@ -10,6 +10,7 @@ import gzip
 import io
 import itertools
 import json
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -45,7 +46,7 @@ def read(path: Path, *, authority: str | None, columns: Mapping[str, Any] | None
     first character: a line that does not begin with ``{``.
 
     Raises:
-        UnusableFile: the file cannot be opened or decoded, or the column map does not fit its header.
+        UnusableFile: the file cannot be opened, breaks off in the middle of its packing, or the column map does not fit its header.
     """
     try:
         with path.open("rb") as raw:
@@ -62,7 +63,7 @@ def read(path: Path, *, authority: str | None, columns: Mapping[str, Any] | None
                 yield from _ndjson(lines, authority)
             else:
                 yield from _csv(lines, columns)
-    except (OSError, EOFError, UnicodeDecodeError, csv.Error) as error:
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise UnusableFile(f"{path.name} cannot be read: {error.__class__.__name__}") from error
 
 

@@ -90,6 +90,7 @@ class Tables:
     floors: Mapping[str, int]
     roles: Mapping[str, frozenset[str]]
     break_glass_max_hours: float
+    known_labels: frozenset[str]
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Tables:
@@ -122,6 +123,7 @@ class Tables:
             },
             roles={role: frozenset(listed) for role, listed in roles.items()},
             break_glass_max_hours=float(hours),
+            known_labels=frozenset(labels),
         )
 
     def carried(self, labels: Iterable[str]) -> frozenset[str]:

@@ -129,6 +129,7 @@ class Prepared:
         "refusal",
         "request",
         "requester",
+        "rules",
         "user",
     )
 
@@ -150,8 +151,9 @@ class Prepared:
         self.opaque: list[Directive] = []
         self._live: list[tuple[Directive, Live]] | None = None
         self.carried_cache: dict[frozenset[str], frozenset[str]] = {}
-        self.known_labels = frozenset(policy.tables.label_families)
+        self.known_labels = policy.tables.known_labels
         self.refusal = self._gate()
+        self.rules = tuple(rule for rule in RULES if rule.concerns(self)) if patient is not None else RULES
 
     # --- the gate
 
@@ -213,10 +215,11 @@ class Prepared:
         if self._live is not None:
             return self._live
         found: list[tuple[Directive, Live]] = []
-        if self.patient is not None and self.patient_law is not None and self.requester is not None:
+        patient = self.patient
+        if patient is not None and patient.directives and self.patient_law is not None and self.requester is not None:
             zone = self.patient_law.zone
             asker = Asker.of(self.request, self.requester)
-            for directive in self.patient.directives:
+            for directive in patient.directives:
                 if not in_force(directive, now=self.now, families=self.families, zone=zone):
                     continue
                 if directive.root is None:
@@ -243,7 +246,7 @@ class Prepared:
     def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None, depth: int = 0) -> Decision:
         """Decide one document; with `trace`, also note every rule tried."""
         question = _Question(self, document, depth)
-        for rule in RULES:
+        for rule in self.rules if trace is None else RULES:
             basis = rule.fires(question)
             if trace is not None:
                 trace.append(RuleTrace(rule.rule, rule.reason, basis is not None, basis or ()))
@@ -308,6 +311,8 @@ class _Question:
         prepared = self.prepared
         law, custodian = prepared.patient_law, self.custodian
         live = prepared.live()
+        if not live and not prepared.opaque:
+            return Verdict.NOTHING, ()
         found: dict[Verdict, list[Path]] = {}
         if prepared.opaque:
             found[Verdict.DENY] = [Path(one, ()) for one in prepared.opaque]
@@ -339,12 +344,27 @@ class _Question:
 _Basis = tuple[BasisItem, ...]
 
 
+def _always(prepared: Prepared) -> bool:
+    return True
+
+
+def _refused(rule: str) -> Callable[[Prepared], bool]:
+    return lambda prepared: prepared.refusal is not None and prepared.refusal.rule == rule
+
+
+def _emergency(prepared: Prepared) -> bool:
+    return prepared.purpose == "BTG"
+
+
 @dataclass(frozen=True, slots=True)
 class _Rule:
+    """One rule of section 6. `concerns`: whether it can fire at all for a request; the document only settles the rest."""
+
     rule: str
     reason: str
     permits: bool
     fires: Callable[[_Question], _Basis | None]
+    concerns: Callable[[Prepared], bool] = _always
 
 
 def _if(condition: bool, *basis: BasisItem) -> _Basis | None:
@@ -368,7 +388,7 @@ def _g1(q: _Question) -> _Basis | None:
         document.patient in q.prepared.ids
         and q.prepared.patient_law is not None
         and (document.confidentiality is None or document.confidentiality in RANK)
-        and document.labels <= q.prepared.policy.tables.label_families.keys()
+        and document.labels <= q.prepared.known_labels
     )
     return None if usable else ()
 
@@ -403,17 +423,21 @@ def _x1(q: _Question) -> _Basis | None:
     return None
 
 
-def _patient_asks(q: _Question) -> bool:
-    return "PATRQT" in q.prepared.families
+def _self_asks(prepared: Prepared) -> bool:
+    kind, _, identifier = prepared.user.partition("/")
+    return "PATRQT" in prepared.families and kind == "Patient" and identifier in prepared.ids
+
+
+def _proxy_asks(prepared: Prepared) -> bool:
+    return "PATRQT" in prepared.families and not _self_asks(prepared)
 
 
 def _is_self(q: _Question) -> bool:
-    kind, _, identifier = q.prepared.user.partition("/")
-    return _patient_asks(q) and kind == "Patient" and identifier in q.prepared.ids
+    return _self_asks(q.prepared)
 
 
 def _is_proxy(q: _Question) -> bool:
-    return _patient_asks(q) and not _is_self(q)
+    return _proxy_asks(q.prepared)
 
 
 def _reached(q: _Question, years: int | None, *, surely: bool, unknown: bool) -> bool:
@@ -636,29 +660,29 @@ def _f1(q: _Question) -> _Basis | None:
 
 RULES: Final = (
     _Rule("G1", "invalid-request", False, _g1),
-    _Rule("G2", "participant-not-active", False, _gate_rule("G2")),
+    _Rule("G2", "participant-not-active", False, _gate_rule("G2"), _refused("G2")),
     _Rule("G3", "custodian-not-active", False, _g3),
-    _Rule("G4", "purpose-not-permitted", False, _gate_rule("G4")),
-    _Rule("G5", "role-not-permitted", False, _gate_rule("G5")),
-    _Rule("G6", "relationship-required", False, _gate_rule("G6")),
-    _Rule("G7", "break-glass-invalid", False, _g7),
+    _Rule("G4", "purpose-not-permitted", False, _gate_rule("G4"), _refused("G4")),
+    _Rule("G5", "role-not-permitted", False, _gate_rule("G5"), _refused("G5")),
+    _Rule("G6", "relationship-required", False, _gate_rule("G6"), _refused("G6")),
+    _Rule("G7", "break-glass-invalid", False, _g7, lambda p: _emergency(p) or _refused("G7")(p)),
     _Rule("X1", "derived-from-denied", False, _x1),
-    _Rule("P1", "withheld-from-patient", False, _p1_self),
-    _Rule("P2", "minor-too-young", False, _p2),
-    _Rule("P3", "self-access", True, _p3),
-    _Rule("P4", "proxy-not-authorized", False, _p4),
-    _Rule("P5", "proxy-ended-majority", False, _p5),
-    _Rule("P1", "withheld-from-patient", False, _p1_proxy),
-    _Rule("P6", "minor-confidential", False, _p6),
-    _Rule("P7", "proxy-denied-by-patient", False, _p7),
-    _Rule("P8", "proxy-scope", False, _p8),
-    _Rule("P9", "proxy-access", True, _p9),
+    _Rule("P1", "withheld-from-patient", False, _p1_self, _self_asks),
+    _Rule("P2", "minor-too-young", False, _p2, _self_asks),
+    _Rule("P3", "self-access", True, _p3, _self_asks),
+    _Rule("P4", "proxy-not-authorized", False, _p4, _proxy_asks),
+    _Rule("P5", "proxy-ended-majority", False, _p5, _proxy_asks),
+    _Rule("P1", "withheld-from-patient", False, _p1_proxy, _proxy_asks),
+    _Rule("P6", "minor-confidential", False, _p6, _proxy_asks),
+    _Rule("P7", "proxy-denied-by-patient", False, _p7, _proxy_asks),
+    _Rule("P8", "proxy-scope", False, _p8, _proxy_asks),
+    _Rule("P9", "proxy-access", True, _p9, _proxy_asks),
     _Rule("C1", "own-organization", True, _c1),
     _Rule("L1", "legal-prohibition", False, _l1),
     _Rule("L2", "legal-mandate", True, _l2),
     _Rule("O1", "release-policy", False, _o1),
-    _Rule("D1", "patient-refused-emergency", False, _d1),
-    _Rule("D2", "break-glass", True, _d2),
+    _Rule("D1", "patient-refused-emergency", False, _d1, _emergency),
+    _Rule("D2", "break-glass", True, _d2, _emergency),
     _Rule("D3", "patient-deny", False, _d3),
     _Rule("D4", "explicit-consent-required", False, _d4),
     _Rule("D5", "very-restricted", False, _d5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Iterable, Mapping
@@ -9,6 +10,8 @@ from datetime import UTC, date, datetime
 from enum import Enum
 from typing import Any
 from uuid import UUID
+
+import orjson
 
 _SAFE_INTEGER = 2**53 - 1
 
@@ -24,9 +27,31 @@ def canonical(value: Any) -> str:
     blank anywhere. Raises NotCanonical for NaN, infinities, integers beyond 2^53 and
     lone surrogates.
     """
+    if _is_simple(value):
+        with contextlib.suppress(orjson.JSONEncodeError):  # it nests too deeply
+            return orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode()
     out: list[str] = []
     _put(value, out)
     return "".join(out)
+
+
+def _is_simple(value: Any) -> bool:
+    """Whether any sorted JSON writer gives the canonical text: ASCII names in objects, no floats, no large integers.
+
+    Nearly every row of the log is; the slow way takes ten times as long.
+    """
+    kind = type(value)
+    if kind is str:
+        return str.isascii(value)
+    if value is None or kind is bool:
+        return True
+    if kind is int:
+        return bool(-_SAFE_INTEGER <= value <= _SAFE_INTEGER)
+    if kind is dict:
+        return all(type(key) is str and key.isascii() and _is_simple(item) for key, item in value.items())
+    if kind is list or kind is tuple:
+        return all(_is_simple(item) for item in value)
+    return False
 
 
 def _put(value: Any, out: list[str]) -> None:
@@ -109,10 +134,12 @@ def plain(value: Any) -> Any:
     integers beyond 2^53 and numbers that are none text. Never raises: an odd value
     in a detail must not cost the event.
     """
-    if isinstance(value, Enum):
-        return plain(value.value)
+    if type(value) is str and value.isascii() and "\x00" not in value:
+        return value  # nearly every value of a row
     if value is None or isinstance(value, bool):
         return value
+    if isinstance(value, Enum):
+        return plain(value.value)
     if isinstance(value, str):
         if "\x00" in value:
             value = value.replace("\x00", "�")

@@ -65,6 +65,8 @@ def entry(event: dict[str, Any], disclosures: Sequence[dict[str, Any]]) -> Conte
 
 
 def _value(value: Any) -> Any:
+    if type(value) is str:
+        return value if value.isascii() else plain(value)
     if isinstance(value, datetime):
         return instant(value)
     if isinstance(value, UUID):

@@ -27,7 +27,8 @@ from hie.audit import personal
 from hie.audit.canonical import plain
 from hie.audit.kinds import SHAPES, Action, EventType, Outcome
 from hie.standards.errors import HubError
-from hie.standards.facts import Caller
+from hie.standards.facts import BasisItem, Caller
+from hie.standards.recordset import recordset
 
 __all__ = [
     "Action",
@@ -177,7 +178,8 @@ _TYPES = {
 }  # fmt: skip
 
 
-_FEW = 12  # up to here a list of values is the cheaper form, beyond it arrays are (measured)
+_BASIS = tuple(member.name for member in fields(BasisItem))
+_FEW = 12  # up to here a list of values is the cheaper form, beyond it one JSON text is (measured)
 
 
 @cache
@@ -189,26 +191,33 @@ def _few(table: str, columns: tuple[str, ...], rows: int) -> str:
 
 @cache
 def _many(table: str, columns: tuple[str, ...]) -> str:
-    """An INSERT of any number of rows, a parameter (array) a column."""
-    types = [_TYPES.get(column, "text") for column in columns]
-    # A list of JSON values travels as text: an array of jsonb would be read as one value.
-    arrays = ", ".join(f"%s::{'text' if kind == 'jsonb' else kind}[]" for kind in types)
-    values = ", ".join(f"v.{c}::jsonb" if kind == "jsonb" else f"v.{c}" for c, kind in zip(columns, types, strict=True))
+    """An INSERT of any number of rows, which travel as one JSON text."""
+    types = ", ".join(f"{column} {_TYPES.get(column, 'text')}" for column in columns)
     names = ", ".join(columns)
-    return f"INSERT INTO {table} ({names}) SELECT {values} FROM unnest({arrays}) AS v ({names})"  # noqa: S608  constants
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset(%s) AS r({types})"  # noqa: S608  constants
 
 
 def _insert(cursor: Any, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     if 0 < len(rows) <= _FEW:
-        cursor.execute(_few(table, columns, len(rows)), [value for row in rows for value in row])
+        flat = [_dumped(value) for row in rows for value in row]
+        cursor.execute(_few(table, columns, len(rows)), flat)
         return
     for start in range(0, len(rows), _ROWS_A_STATEMENT):
         part = rows[start : start + _ROWS_A_STATEMENT]
-        cursor.execute(_many(table, columns), [list(column) for column in zip(*part, strict=True)])
+        cursor.execute(_many(table, columns), [recordset(columns, [[_hex(value) for value in row] for row in part])])
+
+
+def _dumped(value: Any) -> Any:
+    return _json(value) if isinstance(value, list | dict) else value
+
+
+def _hex(value: Any) -> Any:
+    """A `bytea` as PostgreSQL reads it from text."""
+    return f"\\x{value.hex()}" if isinstance(value, bytes) else value
 
 
 def _json(value: Any) -> str:
-    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _event_row(event_id: UUID, at: datetime, draft: EventDraft, key: personal.PatientKey) -> tuple[Any, ...]:
@@ -223,7 +232,7 @@ def _event_row(event_id: UUID, at: datetime, draft: EventDraft, key: personal.Pa
         _cut(caller.intermediary_id, 128), _cut(caller.relationship, 64), _person(draft.person_id),
         _cut(draft.patient_identifier, 512), _cut(draft.rule, 16), _cut(draft.reason, 128), _cut(caller.request_id, 255),
         _cut(draft.correlation, 255), _cut(caller.token_id, 255), _cut(caller.network_address, 64), _cut(caller.face, 32),
-        _json(draft.detail), _json([_denied(item) for item in draft.denied]), _json(draft.decision),
+        plain(draft.detail), plain([_denied(item) for item in draft.denied]), plain(draft.decision),
         key.id if words else None, key.seal(words, bound_to=event_id.bytes) if words else None,
     )  # fmt: skip
 
@@ -250,16 +259,16 @@ def _words(draft: EventDraft, caller: Caller) -> dict[str, Any]:
 def _disclosure_row(event_id: UUID, at: datetime, n: int, draft: EventDraft, item: DisclosureDraft) -> tuple[Any, ...]:
     return (
         uuid.uuid4(), event_id, at, n, _person(draft.person_id), _cut(item.document_id, 255), _cut(item.unique_id, 255),
-        _cut(item.custodian, 128), _cut(item.what, 16), _json(sorted(item.labels)),
+        _cut(item.custodian, 128), _cut(item.what, 16), plain(sorted(item.labels)),
         _cut(item.confidentiality, 8), _cut(item.rule, 16), _cut(item.reason, 128),
-        _json([_basis(basis) for basis in item.basis]), _json(sorted(item.obligations)),
+        plain([_basis(basis) for basis in item.basis]), plain(sorted(item.obligations)),
         _cut(item.recipient, 128),
     )  # fmt: skip
 
 
 def _basis(item: Any) -> Any:
     """A `BasisItem` or its dictionary, without empty members."""
-    values = dict(item) if isinstance(item, Mapping) else {f.name: getattr(item, f.name) for f in fields(item)}
+    values = dict(item) if isinstance(item, Mapping) else {name: getattr(item, name) for name in _BASIS}
     return {name: value for name, value in values.items() if value not in ("", None)}
 
 

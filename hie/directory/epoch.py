@@ -6,13 +6,40 @@ change, so a reader sees the change and the new number together or neither.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 from django.db import connection
 
 _READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
+_held: ContextVar[int | None] = ContextVar("policy_epoch", default=None)
+
+
+@contextmanager
+def one_reading() -> Iterator[None]:
+    """Read the epoch once for the length of a block: one instant, one policy, one statement.
+
+    For a short act that neither waits nor sends. What comes after a wait is another act, and reads again.
+    """
+    if _held.get() is not None:
+        yield
+        return
+    token = _held.set(read_epoch())
+    try:
+        yield
+    finally:
+        _held.reset(token)
 
 
 def epoch() -> int:
-    """The policy epoch now: one statement, never cached. 0 before anything was registered."""
+    """The policy epoch now: one statement; inside `one_reading` the one read there. 0 before anything was registered."""
+    held = _held.get()
+    return read_epoch() if held is None else held
+
+
+def read_epoch() -> int:
+    """The policy epoch now, whatever was read before: one statement."""
     with connection.cursor() as cursor:
         cursor.execute(_READ)
         row = cursor.fetchone()

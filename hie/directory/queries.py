@@ -22,7 +22,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hie.directory import periods
-from hie.directory.epoch import bump_epoch, epoch
+from hie.directory.epoch import bump_epoch, epoch, one_reading, read_epoch
 from hie.directory.models import (
     Agreement,
     AssigningAuthority,
@@ -49,6 +49,7 @@ __all__ = [
     "epoch",
     "hl7v2_sender",
     "is_active",
+    "one_reading",
     "participant",
     "participant_by_certificate",
     "participant_by_client",
@@ -194,7 +195,7 @@ def snapshot() -> Directory:
             loaded = _load(current)
             # A change may have committed between our statements: what we read is one state only if the epoch
             # stood still.
-            after = epoch()
+            after = read_epoch()
             if after == current:
                 _cached = loaded
                 return loaded

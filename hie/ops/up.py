@@ -122,8 +122,8 @@ def hub_children(data_dir: Path) -> list[Child]:
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)
 
-    def child(name: str, argv: list[str], **how: object) -> Child:
-        env = {"HIE_ROLE": name, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    def child(name: str, argv: list[str], role: str = "", **how: object) -> Child:
+        env = {"HIE_ROLE": role or name, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
         return Child(name=name, argv=argv, env=env, **how)  # type: ignore[arg-type]  # passed through as given
 
     host = "127.0.0.1" if settings.BIND in {"0.0.0.0", ""} else settings.BIND  # noqa: S104  # compared, not bound
@@ -131,6 +131,10 @@ def hub_children(data_dir: Path) -> list[Child]:
     return [
         child("web", program("hie.ops.web"), ready=answers(f"http://{host}:{settings.PORT}/readyz")),
         child("worker", program("hie.ops.worker"), ready=worker_is_up(data_dir)),
+        *(
+            child(f"worker-{number}", program("hie.ops.worker", "-n", f"worker-{number}@%h"), role="worker")
+            for number in range(2, settings.WORKERS + 1)
+        ),
         child("beat", program("hie.ops.beat")),
         child("mllp", [sys.executable, MANAGE, "mllp"], ready=listens(mllp_host, settings.MLLP_PORT)),
         child("audit-sealer", [sys.executable, MANAGE, "audit_sealer"]),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Any
@@ -14,14 +13,14 @@ def main(arguments: list[str]) -> int:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
+    from hie.ops import heap
     from hie.wsgi import application
 
     warm_up()
     from django.conf import settings
 
     # Workers are forked from this loaded process; what the collector never touches stays shared between them.
-    gc.collect()
-    gc.freeze()
+    heap.settle()
     server = Granian(
         "hie.wsgi:application",
         address=settings.BIND,

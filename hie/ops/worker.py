@@ -7,12 +7,16 @@ import sys
 
 def main(arguments: list[str]) -> int:
     """Work until told to stop; further Celery options may be given."""
+    from celery.signals import worker_ready
+
     from hie.celery import app
+    from hie.ops import heap
 
     app.set_default()
     from django.conf import settings
 
     refuse_if_wrong()
+    worker_ready.connect(heap.settle, weak=False)
     options = ["worker", "--pool=threads", f"--concurrency={settings.WORKER_THREADS}", "--loglevel=INFO"]
     options += ["--without-gossip", "--without-mingle", "-Q", "hie", *arguments]
     app.worker_main(options)

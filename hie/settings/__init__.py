@@ -117,6 +117,8 @@ CELERY_BROKER_URL = REDIS_URL
 # Of one web host; each worker process is forked from a loaded one, each thread holds one request.
 WEB_WORKERS = env.integer("HIE_WEB_WORKERS", 2, low=1, high=64)
 WEB_THREADS = env.integer("HIE_WEB_THREADS", 24, low=1, high=512)
+# Each worker is one process with one event loop for questions to others; two share a burst of them.
+WORKERS = env.integer("HIE_WORKERS", 2, low=1, high=64)
 WORKER_THREADS = env.integer("HIE_WORKER_THREADS", 8, low=1, high=256)
 
 # Bytes of documents: a folder, or any S3-compatible store.

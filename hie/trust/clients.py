@@ -15,8 +15,10 @@ import threading
 import time
 import uuid
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
+from weakref import WeakKeyDictionary
 
 import aiohttp
 import httpx
@@ -36,6 +38,8 @@ _DISCOVERED_S = 3600.0
 _EARLY_S = 30.0
 _ASSERTION_S = 120
 _MAX_HELD = 5000
+_JOINED_S = 1.0
+_GIVEN_UP_S = 180.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,16 +95,45 @@ async def token_for_async(
     key = _key(endpoint, purpose, caller)
     if (held := _held(key)) is not None:
         return held
+    # Twenty questions at once to one community wait for one token, not for twenty. A request that has hung for a
+    # while is not joined: the peer may be back.
+    under_way = _asking.setdefault(session, {})
+    asking, since = under_way.get(key, (None, 0.0))
+    if asking is None or time.monotonic() - since > _JOINED_S:
+        asking = asyncio.ensure_future(_fetch(session, endpoint, purpose, caller))
+        under_way[key] = (asking, time.monotonic())
+        asking.add_done_callback(partial(_settled, under_way, key))
     try:
         async with asyncio.timeout(timeout_s):
-            address = _known_token_endpoint(endpoint)
-            if address is None:
-                status, body = await _async(session, "GET", _configuration_url(endpoint))
-                address = _remember_token_endpoint(endpoint, status, body)
-            status, body = await _async(session, "POST", address, _form(address, purpose, caller))
+            # Who gives up waiting does not take the token from the others.
+            status, body = await asyncio.shield(asking)
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise PeerRefused(endpoint.participant_id, type(error).__name__) from error
     return _remember(key, endpoint, status, body)
+
+
+_UnderWay = dict[tuple[Any, ...], tuple[asyncio.Future[tuple[int, bytes]], float]]
+_asking: WeakKeyDictionary[aiohttp.ClientSession, _UnderWay] = WeakKeyDictionary()
+
+
+def _settled(under_way: _UnderWay, key: tuple[Any, ...], done: asyncio.Future[tuple[int, bytes]]) -> None:
+    """Forget a request that ended, and look at its outcome, also when nobody waits for it any more."""
+    if under_way.get(key, (None,))[0] is done:
+        del under_way[key]
+    if not done.cancelled():
+        done.exception()
+
+
+async def _fetch(
+    session: aiohttp.ClientSession, endpoint: EndpointFacts, purpose: str, caller: Caller
+) -> tuple[int, bytes]:
+    """What the peer's token endpoint answers; one that never does is given up after `_GIVEN_UP_S`."""
+    async with asyncio.timeout(_GIVEN_UP_S):
+        address = _known_token_endpoint(endpoint)
+        if address is None:
+            status, body = await _async(session, "GET", _configuration_url(endpoint))
+            address = _remember_token_endpoint(endpoint, status, body)
+        return await _async(session, "POST", address, _form(address, purpose, caller))
 
 
 def forget(endpoint: EndpointFacts) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import time
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from hie.exchange.errors import AccessRefused, BadRequest, IdempotencyConflict, 
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.query import QueryRequest
 from hie.exchange.remotes import Answer, Outcome
+from hie.ops.sandbox import peer
 from tests.exchange.world import Peers, caller, community_at, exchange, feed_rosa, peers
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -79,6 +82,66 @@ def test_every_target_is_named_with_what_came_of_it(others: Peers, fan_out: loop
     assert len(view.documents) == 1
     assert view.completed_at is not None
     assert view.completed_at <= view.deadline_at
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"description": "a\x00b"},
+        {"id": "x" * 5000},
+        {"id": 7},
+        {"category": json.loads("[" * 300 + "]" * 300)},
+        {"content": [{"attachment": {"url": "http://["}}]},
+        {"content": [{"attachment": "none"}]},
+        {"content": []},
+    ],
+    ids=["nul", "long-id", "number-id", "deep", "no-url", "no-attachment", "no-content"],
+)
+def test_one_community_s_odd_document_costs_its_own_answer_only(
+    others: Peers, fan_out: loop.FanOut, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    good = peer.document_reference
+
+    def altered(base: str, community: int, number: int) -> dict[str, Any]:
+        return good(base, community, number) | (odd if community == 1 else {})
+
+    monkeypatch.setattr(peer, "document_reference", altered)
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    view = settled(ask(feed_rosa(), fan_out))
+    assert (statuses(view)["Community 1"], statuses(view)["Community 2"]) == ("error", "answered")
+    assert len(view.documents) == 1
+
+
+@pytest.mark.parametrize("odd", [{"size": 2**63}, {"hash": 5, "size": "x"}, {"title": ["x"], "contentType": {}}])
+def test_odd_words_about_bytes_do_not_cost_the_document(
+    others: Peers, fan_out: loop.FanOut, monkeypatch: pytest.MonkeyPatch, odd: dict[str, Any]
+) -> None:
+    good = peer.document_reference
+
+    def altered(base: str, community: int, number: int) -> dict[str, Any]:
+        resource = good(base, community, number)
+        resource["content"][0]["attachment"] |= odd
+        return resource
+
+    monkeypatch.setattr(peer, "document_reference", altered)
+    exchange(community_at(1, others.port))
+    assert len(settled(ask(feed_rosa(), fan_out)).documents) == 1
+
+
+def test_an_answer_the_database_cannot_hold_costs_its_own_community_only(others: Peers) -> None:
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    asked = ask(feed_rosa())
+    first, second = loop.claim()
+    at = timezone.now()
+    bad = replace(_entry(), resource=_entry().resource | {"description": "a\x00b"})
+    loop.store_readable(
+        [
+            (first.target, Answer(outcome=Outcome.ANSWERED, documents=(bad,)), at),
+            (second.target, Answer(outcome=Outcome.ANSWERED, documents=(_entry(),)), at),
+        ]
+    )
+    found = dict(QueryTarget.objects.filter(query=asked).exclude(kind="local").values_list("pk", "status"))
+    assert found == {first.target: "error", second.target: "answered"}
 
 
 def test_documents_of_others_are_addressed_through_this_hub(others: Peers, fan_out: loop.FanOut, settings: Any) -> None:

@@ -218,6 +218,35 @@ def test_a_token_is_held_for_one_user_and_purpose_and_never_given_to_another(sit
     assert site.count("/oauth/token") == 4
 
 
+def test_questions_at_once_wait_for_one_token_and_who_gives_up_takes_it_from_nobody(site):
+    endpoint = peer(site)
+
+    async def run() -> list[object]:
+        async with aiohttp.ClientSession() as session:
+            wait = [clients.token_for_async(session, endpoint, "TREAT", ADA) for _ in range(20)]
+            impatient = clients.token_for_async(session, endpoint, "TREAT", ADA, timeout_s=0)
+            return await asyncio.gather(impatient, *wait, return_exceptions=True)
+
+    gave_up, *tokens_given = asyncio.run(run())
+    assert isinstance(gave_up, PeerRefused)
+    assert tokens_given == ["t-1"] * 20
+    assert site.count("/oauth/token") == 1
+
+
+def test_a_refusal_is_not_remembered(site):
+    endpoint = peer(site)
+    site.put("/oauth/token", {"error": "busy"}, 503)
+
+    async def run() -> str:
+        async with aiohttp.ClientSession() as session:
+            with pytest.raises(PeerRefused):
+                await clients.token_for_async(session, endpoint, "TREAT", ADA)
+            site.put("/oauth/token", {"access_token": "t-1", "token_type": "Bearer"})
+            return await clients.token_for_async(session, endpoint, "TREAT", ADA)
+
+    assert asyncio.run(run()) == "t-1"
+
+
 @pytest.mark.parametrize("how", ["sync", "async"])
 @pytest.mark.parametrize(
     ("path", "document", "status", "why"),

@@ -11,6 +11,7 @@ import asyncio
 import base64
 import binascii
 import hashlib
+import re
 import tempfile
 from collections.abc import Mapping
 from typing import IO, Any
@@ -29,12 +30,15 @@ from hie.trust import clients
 from hie.trust.errors import PeerRefused
 
 MAX_BODY = 16 * 1024 * 1024
+LARGE = 256 * 1024
 MAX_PAGES = 20
 MAX_DOCUMENTS = 2000
 TOKEN_WAIT_S = 120.0
 """The question's own time limit ends the wait; a slow token is a late answer, not a refusal."""
 MAX_CONTENT = 4 * 1024 * 1024 * 1024
 SPOOL = 4 * 1024 * 1024
+MAX_SIZE = 2**63 - 1
+RESOURCE_ID = re.compile(r"[A-Za-z0-9.-]{1,64}")
 REFUSALS = frozenset({401, 403, 429})
 NO_MATCH_OPERATION = frozenset({404, 405, 501})
 
@@ -62,7 +66,7 @@ class FhirCommunity:
             patient_id = await self._patient(endpoint, question, token, session)
             if patient_id is None:
                 return Answer(outcome=Outcome.NOTHING)
-            documents = await self._documents(endpoint, patient_id, question.filter, token, session)
+            documents = await self._documents(endpoint, patient_id, question, token, session)
         except PeerRefused as error:
             return _without_token(error)
         except PeerError as error:
@@ -95,12 +99,13 @@ class FhirCommunity:
         self,
         endpoint: EndpointFacts,
         patient_id: str,
-        wanted: Mapping[str, Any],
+        question: Question,
         token: str,
         session: aiohttp.ClientSession,
     ) -> list[RemoteEntry]:
         base = endpoint.url.rstrip("/")
-        url: str | None = f"{base}/DocumentReference?{_filter_parameters(patient_id, wanted)}"
+        patient = urlencode({"patient": f"Patient/{patient_id}"})
+        url: str | None = f"{base}/DocumentReference?{patient}&{_filter_parameters(question)}"
         entries: dict[str, RemoteEntry] = {}
         for _ in range(MAX_PAGES):
             if url is None or len(entries) >= MAX_DOCUMENTS:
@@ -179,6 +184,9 @@ async def _call(
             raw = await _bounded(response)
             if response.status >= 300:
                 return response.status, None
+            if b"\\u0000" in raw:
+                # No text of FHIR holds NUL, and PostgreSQL keeps none.
+                raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
             return response.status, orjson.loads(raw)
     except aiohttp.ClientPayloadError as error:
         raise aiohttp.ServerDisconnectedError from error
@@ -193,12 +201,13 @@ async def _call(
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     chunks: list[bytes] = []
     total = 0
-    async for chunk in response.content.iter_chunked(65536):
+    while chunk := await response.content.readany():
         total += len(chunk)
         if total > MAX_BODY:
             raise PeerError(Outcome.ERROR, "The community's answer is too large.", "too-large")
         chunks.append(chunk)
-        await asyncio.sleep(0)
+        if total > LARGE:
+            await asyncio.sleep(0)  # a large answer leaves the others their turn
     return b"".join(chunks)
 
 
@@ -248,36 +257,49 @@ def _escape(value: str) -> str:
     return value
 
 
-def _filter_parameters(patient_id: str, wanted: Mapping[str, Any]) -> str:
-    """ITI-67 parameters: tokens of one list are alternatives, dates of one list hold together."""
-    pairs: list[tuple[str, str]] = [("patient", f"Patient/{patient_id}")]
-    for name in FILTER_PARAMETERS:
-        values = [str(value) for value in wanted.get(name) or ()]
-        if name == "status" and not values:
-            values = ["current"]
-        if name in DATES:
-            pairs += [(name, value) for value in values]
-        elif values:
-            pairs.append((name, ",".join(values)))
-    pairs.append(("_count", "200"))
-    return urlencode(pairs)
+def _filter_parameters(question: Question) -> str:
+    """ITI-67 parameters: tokens of one list are alternatives, dates of one list hold together. Encoded once a question."""
+    encoded = question.encoded.get("filter")
+    if encoded is None:
+        pairs: list[tuple[str, str]] = []
+        for name in FILTER_PARAMETERS:
+            values = [str(value) for value in question.filter.get(name) or ()]
+            if name == "status" and not values:
+                values = ["current"]
+            if name in DATES:
+                pairs += [(name, value) for value in values]
+            elif values:
+                pairs.append((name, ",".join(values)))
+        pairs.append(("_count", "200"))
+        encoded = question.encoded["filter"] = urlencode(pairs).encode()
+    return encoded.decode()
 
 
 def _entry(resource: dict[str, Any], base: str) -> RemoteEntry:
     remote_id = resource.get("id")
     contents = resource.get("content")
     attachment = contents[0].get("attachment") if isinstance(contents, list) and contents else None
-    if not isinstance(remote_id, str) or not isinstance(attachment, dict) or not isinstance(attachment.get("url"), str):
+    if (
+        not isinstance(remote_id, str)
+        or not RESOURCE_ID.fullmatch(remote_id)
+        or not isinstance(attachment, dict)
+        or not isinstance(attachment.get("url"), str)
+    ):
         raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
-    size = attachment.get("size")
+    try:
+        # Eight levels more than it will ever be shown under: what nests deeper can be read, but not written again.
+        orjson.dumps([[[[[[[[resource]]]]]]]])
+    except orjson.JSONEncodeError as error:
+        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
+    size, url = attachment.get("size"), attachment["url"]
     return RemoteEntry(
         remote_id=remote_id,
         unique_id=_unique_id(resource),
         resource=resource,
-        source_url=urljoin(f"{base}/", attachment["url"]),
+        source_url=url if url.startswith(f"{base}/") else urljoin(f"{base}/", url),
         content_type=str(attachment.get("contentType") or ""),
         sha1=_sha1(attachment.get("hash")),
-        size=size if isinstance(size, int) and size >= 0 else None,
+        size=size if isinstance(size, int) and 0 <= size <= MAX_SIZE else None,
         custodian_oid=_custodian_oid(resource),
     )
 

@@ -139,14 +139,14 @@ class Rendering:
 
 def _codings(value: Any) -> Iterable[tuple[str, str]]:
     """(system, code) of a Coding, a CodeableConcept, or a list of either."""
-    if isinstance(value, list):
-        for item in value:
-            yield from _codings(item)
-    elif isinstance(value, Mapping):
-        if isinstance(value.get("coding"), list):
-            yield from _codings(value["coding"])
-        elif isinstance(value.get("code"), str) and isinstance(value.get("system"), str):
-            yield value["system"], value["code"]
+    for item in value if isinstance(value, list) else (value,):
+        if isinstance(item, Mapping):
+            codings = item.get("coding")
+            for coding in codings if isinstance(codings, list) else (item,):
+                if isinstance(coding, Mapping):
+                    system, code = coding.get("system"), coding.get("code")
+                    if isinstance(code, str) and isinstance(system, str):
+                        yield system, code
 
 
 def _displays(value: Any) -> Iterable[str]:

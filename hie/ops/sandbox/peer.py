@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
+import uvloop
 from aiohttp import web
 
 MODES = ("ok", "slow", "down", "refuse", "garbage", "drip")
@@ -234,7 +235,7 @@ def main() -> None:
     parser.add_argument("--delay", type=float, default=0.0, help="seconds each step takes while all is well")
     options = parser.parse_args()
     app = application(options.delay)
-    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None)
+    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None, loop=uvloop.new_event_loop())
 
 
 if __name__ == "__main__":

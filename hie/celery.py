@@ -12,6 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
 
 # What is swept and how often: (name, task, seconds). Work is rows; a sweep missed or doubled does no harm.
 TIMETABLE: list[tuple[str, str, float]] = [
+    ("carry on imports", "exchange.carry_on_imports", 30),
     ("expire queries", "exchange.expire_queries", 60),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),
@@ -53,9 +54,10 @@ def start_the_loop(**_: Any) -> None:
 
 @worker_shutting_down.connect
 def stop_the_loop(**_: Any) -> None:
-    """Open questions stay rows; the next worker goes on with them."""
-    from hie.exchange import loop
+    """Open questions and imports stay rows; the next worker goes on with them."""
+    from hie.exchange import loop, tasks
 
+    tasks.stop_imports()
     loop.stop()
 
 

@@ -71,6 +71,9 @@ def survive(records: Iterable[SourceRecordView]) -> Golden:
         present = [(record, value) for record, value in values if value is not None and value != empty]
         if not present:
             return empty
+        if len(present) == 1:
+            note(name, present[0][0])
+            return present[0][1]
         newest = present[0][0].updated_at
         count = Counter(repr(value) for _, value in present)
         among = [(record, value) for record, value in present if record.updated_at == newest]

@@ -1,9 +1,14 @@
-"""Bulk import: a file of one participant's records into the index, set-based.
+"""Bulk import: a file of one participant's records into the index, in committed portions.
 
-New records are stored by COPY, compared among themselves and with what the index holds, each pair once
-by the same scorer as a single feed, and put together by the same test (`patients.clustering`). Records
-that the index knows already go through `feed`. One transaction: an import that breaks off leaves nothing,
-and one that is repeated finds everything ``unchanged``.
+Three steps for each slice of at most a million new records. **Read**: lines are parsed in worker processes;
+what is refused or unchanged is settled at once. **Match**: the new records are compared among themselves and
+with what the index holds, each pair once by the same scorer as a single feed, and put together by the same test
+(`patients.bulk`). **Store**: whole persons at a time, by COPY, a few thousand records a transaction, with what
+became of each line in the same transaction. Records that the index knows already then go through `feed`.
+
+Nothing is visible before its person is settled. An import that breaks off leaves what was committed, and goes on
+from there when it is carried on or repeated: a line with an `ImportLine` is settled, a record that is known and the
+same is ``unchanged``. Feeds wait for one transaction of the store at most, reads for none.
 
 Source: spec/mpi.md section 3; design.md, Formats, import_patients.
 """
@@ -11,92 +16,121 @@ Source: spec/mpi.md section 3; design.md, Formats, import_patients.
 from __future__ import annotations
 
 import json
+import os
+import pickle
+import time
 import uuid
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from django.db import connection, transaction
+import numpy as np
+import orjson
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.standards.demographics import to_json
+from hie.standards.demographics import Demographics, from_json, to_json
+from hie.standards.errors import HubError
 from hie.standards.facts import Caller
-from patients import blocking, clustering, models_of_match, store
-from patients.deciding import PersonScore
-from patients.demographics import RecordFeed, authority_of, system_of
+from patients import blocking, bulk, golden, models_of_match, store
+from patients.deciding import person_scores
+from patients.demographics import RecordFeed, SourceRecordView, authority_of, system_of
 from patients.errors import UnusableDemographics, UnusableFile
+from patients.identifiers import survivors_of
 from patients.linking import MAX_IDENTIFIER, check_repeats, feed
-from patients.matching import PROBABLE_BITS, Grade, PairScore
-from patients.models import IdentityEvent, ImportRun, ReviewItem
+from patients.matching import Grade, PairScore, Scorer
+from patients.models import IdentityEvent, ImportLine, ImportRun, ReviewItem
 from patients.normalise import Features, features, storable
-from patients.reading import Line, read
+from patients.reading import Line, Opener, Portion, parse, portions
 
-_KNOWN = f"""
-SELECT i.value, l.person_id, CASE WHEN r.status <> 'removed' THEN v.digest END
-  FROM patients_patientidentifier i
-  JOIN patients_sourcerecord r ON r.id = i.source_record_id
-  JOIN patients_link l ON l.source_record_id = r.id AND {store.CURRENT}
-  LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
- WHERE i.authority = %s
-"""  # noqa: S608  # constants only
-_CHUNK = 2_000
-_MAX_REVIEWS = 3
+SLICE = 1_000_000
+"""New records matched together: what bounds the memory of an import."""
+CHUNK = 2_000
+"""Records stored in one transaction: what bounds how long a feed waits."""
+_FED = 100
+MAX_ATTEMPTS = 5
+
+Progress = Callable[[ImportRun], None]
+Counts = Counter[str]
+
+_ONE_IMPORT = int.from_bytes(b"imports!", "big", signed=True)
+_COUNTED = {
+    "new": "new", "linked": "linked", "review": "review", "quarantined": "review", "updated": "updated",
+    "refused": "refused",
+}  # fmt: skip
 _COPIED = (
     "patients_person", "patients_sourcerecord", "patients_sourcerecordversion", "patients_patientidentifier",
     "patients_link", "patients_blockingkey", "patients_searchterm",
 )  # fmt: skip
 
-
-@dataclass(slots=True, kw_only=True)
-class Outcome:
-    """What came of one line, as the link file says it."""
-
-    identifier: str
-    person: uuid.UUID | None = None
-    outcome: str = "refused"
-    score: float | None = None
-    reason: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """One line of LINKS."""
-        out: dict[str, Any] = {
-            "identifier": self.identifier,
-            "person": str(self.person) if self.person else None,
-            "outcome": self.outcome,
-            "score": round(self.score, 6) if self.score is not None else None,
-        }
-        if self.reason:
-            out["reason"] = self.reason
-        return out
+_KNOWN = """
+SELECT i.value, i.source_record_id, CASE WHEN r.status <> 'removed' THEN v.digest END
+  FROM patients_patientidentifier i
+  JOIN patients_sourcerecord r ON r.id = i.source_record_id
+  LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+ WHERE i.authority = %s AND i.value = ANY(%s)
+"""
+_LINES = f"""
+SELECT n.identifier, l.person_id, n.outcome, n.score, n.reason, n.number
+  FROM patients_importline n
+  LEFT JOIN patients_link l ON l.source_record_id = n.source_record_id AND {store.CURRENT}
+ WHERE n.run_id = %s AND n.number > %s AND (NOT %s OR n.outcome = 'refused')
+ ORDER BY n.number LIMIT %s
+"""  # noqa: S608  # constants only
 
 
-@dataclass(slots=True, kw_only=True)
-class _New:
-    """A record to be stored: its line, and what becomes of it."""
-
-    line: Line
-    features: Features
-    outcome: Outcome
-    record_id: int = 0
-    identifier_pk: int = 0
-    person: uuid.UUID | None = None
-    best: PairScore | None = None
-    reviews: list[PersonScore] = field(default_factory=list)
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def import_file(
-    path: Path, *, participant_id: str, columns: Mapping[str, Any] | None = None, run: ImportRun | None = None
-) -> list[Outcome]:
-    """Import a file and give the outcome of every line, in order, when all is settled.
+    path: Path,
+    *,
+    participant_id: str,
+    columns: Mapping[str, Any] | None = None,
+    run: ImportRun | None = None,
+    progress: Progress | None = None,
+) -> ImportRun:
+    """Import a file and give the run when all is settled; what came of its lines is told by `lines_of`.
 
     Raises:
         UnusableFile: the file or its column map is unusable, or the participant is unknown or issues no
-            identifiers, or is not active now; nothing was stored.
+            identifiers, or is not active now. Of a file that breaks off within its first slice nothing is stored.
+    """
+    authority_for(participant_id)
+    run = run or start(participant_id, columns=columns)
+    with one_at_a_time(wait=True):
+        carry_on(run, lambda: path.open("rb"), progress=progress)
+    return run
+
+
+def start(
+    participant_id: str,
+    *,
+    columns: Mapping[str, Any] | None = None,
+    upload: str = "",
+    caller: Caller | None = None,
+) -> ImportRun:
+    """Note that a file is to be imported."""
+    actor = asdict(caller) | {"scopes": [], "token_id": "", "care_teams": []} if caller else {}
+    return ImportRun.objects.create(
+        participant_id=participant_id, columns=dict(columns) if columns else None, upload=upload, actor=actor
+    )
+
+
+def authority_for(participant_id: str) -> str:
+    """The authority (bare OID or URI) that names the records of a participant who may import now.
+
+    Raises:
+        UnusableFile: the participant is unknown, issues no identifiers or is not active.
     """
     facts = directory.participant(participant_id)
     if facts is None:
@@ -105,100 +139,106 @@ def import_file(
         raise UnusableFile(f"participant {participant_id} has no assigning authority", element="participant")
     if not directory.is_active(participant_id, timezone.now()):
         raise UnusableFile(f"participant {participant_id} is not active", element="participant")
-    run = run or ImportRun.objects.create(participant_id=participant_id)
+    return authority_of(facts.assigning_authority)
+
+
+@contextmanager
+def one_at_a_time(*, wait: bool) -> Iterator[bool]:
+    """Hold the place of the one import that runs (its memory is for one); gives False where it is taken.
+
+    Held by the connection: whoever is killed lets go at once.
+    """
+    held = False
+    with connection.cursor() as cursor:
+        while not held:
+            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_IMPORT])
+            held = cursor.fetchone()[0]
+            if held or not wait:
+                break
+            time.sleep(0.5)
     try:
-        with transaction.atomic():
-            outcomes = _Import(participant_id, authority_of(facts.assigning_authority)).settle(
-                read(path, authority=authority_of(facts.assigning_authority), columns=columns)
-            )
-            counts = Counter(item.outcome for item in outcomes)
-            ImportRun.objects.filter(pk=run.pk).update(
-                status=ImportRun.Status.DONE,
-                read=len(outcomes),
-                new=counts["new"],
-                linked=counts["linked"],
-                review=counts["review"] + counts["quarantined"],
-                updated=counts["updated"],
-                refused=counts["refused"],
-                finished_at=timezone.now(),
-            )
-            _record(run, counts)
-    except BaseException as error:
-        ImportRun.objects.filter(pk=run.pk).update(
-            status=ImportRun.Status.FAILED, message=error.__class__.__name__, finished_at=timezone.now()
-        )
+        yield held
+    finally:
+        if held and connection.is_usable():
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(%s)", [_ONE_IMPORT])
+
+
+def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None) -> None:
+    """Settle what of a run is not settled yet; the caller holds `one_at_a_time`. A finished run is left as it is.
+
+    Where the database goes away in the middle the run stays running, for whoever carries it on.
+
+    Raises:
+        UnusableFile: as `import_file`; the run has failed, what was committed stays.
+    """
+    run.refresh_from_db()
+    if run.status != ImportRun.Status.RUNNING:
+        return
+    try:
+        if run.attempts >= MAX_ATTEMPTS:
+            raise UnusableFile(f"broke off {run.attempts} times at the same place")
+        ImportRun.objects.filter(pk=run.pk).update(attempts=F("attempts") + 1)
+        _Import(run, authority_for(run.participant_id), progress).settle(opener)
+    except (OperationalError, InterfaceError):
         raise
-    return outcomes
+    except BaseException as error:
+        message = str(error) if isinstance(error, UnusableFile) else error.__class__.__name__
+        ImportRun.objects.filter(pk=run.pk).update(
+            status=ImportRun.Status.FAILED, message=message, finished_at=timezone.now()
+        )
+        run.refresh_from_db()
+        raise
+    run.refresh_from_db()
 
 
-def write_links(outcomes: Sequence[Outcome], out: IO[str]) -> None:
-    """The link file: one JSON object a line, in the order of the input."""
-    for item in outcomes:
-        out.write(json.dumps(item.to_json(), ensure_ascii=False) + "\n")
+def lines_of(run_id: uuid.UUID, *, refused: bool = False, size: int = 5_000) -> Iterator[dict[str, Any]]:
+    """What became of each line, in order (LINKS in design.md), or of the refused ones; person as of now.
 
-
-def _record(run: ImportRun, counts: Mapping[str, int]) -> None:
-    # One event a run: what came of each record stands in the index's own events.
-    caller = Caller(
-        participant_id=run.participant_id,
-        organization_id=run.participant_id,
-        client_id=run.participant_id,
-        user_id=f"Device/{run.participant_id}",
-        user_name="",
-        role=None,
-        purpose=None,
-        face="import",
-    )
-    detail = {"run": str(run.pk), **{name: counts[name] for name in sorted(counts)}}
-    recorder.write([recorder.EventDraft(kind=EventType.PATIENT_IMPORT, caller=caller, detail=detail)])
-
-
-class _Import:
-    """One import inside its transaction."""
-
-    def __init__(self, participant_id: str, authority: str) -> None:
-        self.participant_id = participant_id
-        self.authority = authority
-        self.now = timezone.now()
-        self.places = directory.snapshot()
-
-    def settle(self, lines: Iterator[Line]) -> list[Outcome]:
-        outcomes: list[Outcome] = []
-        new: list[_New] = []
-        again: list[tuple[Line, Outcome]] = []
-        seen: set[str] = set()
-        store.lock_bulk()
-        # One look-up for the whole file would hold its identifiers twice: the participant's own are few columns.
-        known = self._known()
-        for line in lines:
-            outcome = Outcome(identifier=f"{system_of(self.authority)}|{line.value}" if line.value else "")
-            outcomes.append(outcome)
-            reason = line.reason or _unstorable(line) or self._stolen(line)
-            if reason:
-                outcome.identifier = outcome.identifier if line.reason else ""
-                outcome.reason = f"line {line.number}: {reason}"
-            elif line.value in known or line.value in seen:
-                again.append((line, outcome))
-            else:
-                seen.add(line.value)
-                cleaned = features(line.demographics, own=(self.authority, line.value))
-                new.append(_New(line=line, features=cleaned, outcome=outcome))
-        if new:
-            self._link(new)
-            self._store(new)
-        for line, outcome in again:
-            self._feed(line, outcome, known.get(line.value) if line.value not in seen else None)
-        return outcomes
-
-    def _known(self) -> dict[str, tuple[uuid.UUID, bytes]]:
-        """The participant's records by identifier: person, and digest of what is current (empty: none or not in use)."""
+    1 query for each `size` lines, so memory is bounded.
+    """
+    after = 0
+    while True:
         with connection.cursor() as cursor:
-            cursor.execute(_KNOWN, [self.authority])
-            return {value: (person, bytes(digest or b"")) for value, person, digest in cursor.fetchall()}
+            cursor.execute(_LINES, [run_id, after, refused, size])
+            rows = cursor.fetchall()
+        for identifier, person, outcome, score, reason, number in rows:
+            out: dict[str, Any] = {"line": number} if refused else {}
+            out |= {"identifier": identifier}
+            if not refused:
+                out |= {
+                    "person": str(person) if person else None,
+                    "outcome": outcome,
+                    "score": round(score, 6) if score is not None else None,
+                }
+            if reason:
+                out["reason"] = reason
+            yield out
+            after = number
+        if len(rows) < size:
+            return
 
-    def _stolen(self, line: Line) -> str:
-        """Why the line may not name an identifier that another participant issues: it would be evidence of being his."""
-        for item in line.demographics.identifiers:
+
+def write_links(run_id: uuid.UUID, out: IO[str]) -> None:
+    """The link file: one JSON object a line, in the order of the input."""
+    for item in lines_of(run_id):
+        out.write(json.dumps(item, ensure_ascii=False) + "\n")
+
+
+# --- reading, in worker processes ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """What a worker needs to know to read lines; no database."""
+
+    authority: str
+    participant_id: str
+    places: directory.Directory
+
+    def stolen(self, demographics: Demographics) -> str:
+        """Why a line may not name an identifier that another participant issues: it would be evidence of being his."""
+        for item in demographics.identifiers:
             issuer = self.places.authorities.get(item.authority) if item.system else None
             if issuer is None or item.authority == self.authority:
                 continue
@@ -207,245 +247,649 @@ class _Import:
                 return f"Patient.identifier: identifiers of {item.authority} may only be fed by who issues them"
         return ""
 
-    def _feed(self, line: Line, outcome: Outcome, known: tuple[uuid.UUID, bytes] | None) -> None:
-        if known is not None and known[1] and store.digest(to_json(line.demographics)) == known[1]:
-            outcome.person, outcome.outcome = known[0], "unchanged"
-            return
-        result = feed(
-            RecordFeed(
-                participant_id=self.participant_id,
-                authority=self.authority,
-                value=line.value,
-                demographics=line.demographics,
-                actor=self.participant_id,
-                source="import",
-            ),
-            alone=True,
-        )
-        outcome.person, outcome.outcome = result.person_id, result.outcome
-        outcome.score, outcome.reason = result.score, "" if result.outcome == "unchanged" else result.reason
 
-    def _link(self, new: list[_New]) -> None:
-        """Find each new record's person: clusters of new and known records by automatic links."""
-        known = store.near_many([item.features for item in new])
-        every = [item.features for item in new] + [item.features for item in known]
-        persons = [None] * len(new) + [item.person_id for item in known]
-        # Pairs of two known records were judged when they came; only pairs with a new record are scored.
-        pairs = [(a, b) for a, b in blocking.pairs(every) if a < len(new)]
-        scorer = models_of_match.for_population(every, pairs)
-        self.scorer = scorer
-        scored: dict[tuple[int, int], PairScore] = {}
-        for a, b in pairs:
-            verdict = scorer.score(every[a], every[b])
-            if verdict.score >= PROBABLE_BITS:
-                scored[(a, b)] = verdict
-        links = [(a, b, verdict.score) for (a, b), verdict in scored.items() if verdict.automatic]
-        by_person: dict[uuid.UUID, list[int]] = defaultdict(list)
-        for position in range(len(new), len(every)):
-            by_person[persons[position]].append(position)  # type: ignore[index]  # known records have a person
-        for positions in by_person.values():
-            # What is one person already stays one: its records hold together whatever their own score.
-            links += [(positions[0], position, 12.0) for position in positions[1:]]
-        together = {
-            (a, b) for positions in by_person.values() for n, a in enumerate(positions) for b in positions[n + 1 :]
-        }
-        clusters = clustering.cluster(
-            len(every),
-            links,
-            lambda a, b: 12.0 if (a, b) in together else scorer.score(every[a], every[b]).clustering,
-            test=clustering.AUTOMATIC,
-        )
-        for members in clusters:
-            self._settle_cluster(members, new, persons, scored)
-        for item in new:
-            if item.person is None:
-                item.person = uuid.uuid4()
-        owner = [item.person for item in new] + persons[len(new) :]
-        self._reviews(new, owner, known, scored)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Read:
+    """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `_Kept`)."""
 
-    def _settle_cluster(
-        self,
-        members: list[int],
-        new: list[_New],
-        persons: Sequence[uuid.UUID | None],
-        scored: Mapping[tuple[int, int], PairScore],
-    ) -> None:
-        # Persons that the index keeps apart are not joined here: the one with most records near takes the new ones.
-        standing = Counter(person for position in members if (person := persons[position]) is not None)
-        person = min(standing, key=lambda found: (-standing[found], str(found))) if standing else uuid.uuid4()
-        for n, position in enumerate(members):
-            if position >= len(new):
-                continue
-            item = new[position]
-            item.person = person
-            if not standing and n == 0:
-                continue  # the first record of a new person
-            verdicts = [
-                verdict
-                for other in members
-                if other != position and (verdict := scored.get((min(position, other), max(position, other))))
-            ]
-            item.best = max(verdicts, key=lambda verdict: (verdict.automatic, verdict.score), default=None)
-            item.outcome.outcome = "linked"
+    number: int
+    value: str
+    reason: str = ""
+    digest: bytes = b""
+    features: Features | None = None
+    keys: bytes = b""
+    blob: bytes = b""
 
-    def _reviews(
-        self,
-        new: list[_New],
-        owner: Sequence[uuid.UUID | None],
-        known: Sequence[store.CandidateRecord],
-        scored: Mapping[tuple[int, int], PairScore],
-    ) -> None:
-        best: dict[tuple[int, uuid.UUID], tuple[PairScore, int]] = {}
-        for (a, b), verdict in scored.items():
-            other = owner[b]
-            if owner[a] == other or other is None:
-                continue
-            # Between two new records the later one asks about the earlier one's person.
-            asking, about, person = (a, b, other) if b >= len(new) else (b, a, owner[a])
-            if person is not None:
-                key = (asking, person)
-                if key not in best or verdict.score > best[key][0].score:
-                    best[key] = (verdict, about)
-        found: dict[int, list[PersonScore]] = defaultdict(list)
-        for (asking, person), (verdict, about) in best.items():
-            grade = Grade.PROBABLE if not verdict.vetoed else Grade.POSSIBLE
-            record_id = known[about - len(new)].record_id if about >= len(new) else about
-            found[asking].append(
-                PersonScore(
-                    person_id=person, record_id=record_id, best=verdict, mean=verdict.clustering, grade=grade,
-                    needs_review=True,
-                )
-            )  # fmt: skip
-        for asking, items in found.items():
-            items.sort(key=lambda item: (-item.bits, -item.best.score, item.record_id))
-            new[asking].reviews = items[:_MAX_REVIEWS]
 
-    def _store(self, new: list[_New]) -> None:
-        taken = _next_ids("patients_sourcerecord", len(new))
-        identifiers = _next_ids("patients_patientidentifier", len(new))
-        versions = _next_ids("patients_sourcerecordversion", len(new))
-        for item, record_id, identifier_pk in zip(new, taken, identifiers, strict=True):
-            item.record_id, item.identifier_pk = record_id, identifier_pk
-        existing = self._existing([item.person for item in new if item.person])
-        created = dict.fromkeys(item.person for item in new if item.person not in existing)
-        now = self.now
-        _copy("patients_person", ("id", "golden", "created_at", "updated_at"),
-              ((person, "{}", now, now) for person in created))  # fmt: skip
-        _copy("patients_sourcerecord", ("id", "participant_id", "status", "created_at", "updated_at"),
-              ((item.record_id, self.participant_id, "active", now, now) for item in new))  # fmt: skip
-        _copy("patients_sourcerecordversion",
-              ("id", "source_record_id", "version", "raw", "normalised", "digest", "quarantined", "source", "actor",
-               "received_at"), self._version_rows(new, versions))  # fmt: skip
-        with connection.cursor() as cursor:
-            cursor.execute(
-                "UPDATE patients_sourcerecord r SET current_version_id = w.v"
-                " FROM unnest(%s::bigint[], %s::bigint[]) AS w(r, v) WHERE r.id = w.r",
-                [taken, versions],
-            )
-        _copy("patients_patientidentifier", ("id", "authority", "value", "source_record_id", "created_at"),
-              ((item.identifier_pk, self.authority, item.line.value, item.record_id, now) for item in new))  # fmt: skip
-        _copy("patients_link",
-              ("source_record_id", "person_id", "kind", "model_version", "score", "weights", "reason", "valid_from"),
-              self._link_rows(new))  # fmt: skip
-        _copy("patients_identityevent",
-              ("id", "kind", "person_id", "source_record_id", "actor", "reason", "detail", "at"),
-              self._event_rows(new, set(created)))  # fmt: skip
-        _copy("patients_blockingkey", ("key", "record_id"),
-              ((key, item.record_id) for item in new for key in blocking.hashes(item.features)))  # fmt: skip
-        _copy("patients_searchterm", ("field", "term", "record_id"),
-              ((*term, item.record_id) for item in new for term in store.terms(item.line.demographics)))  # fmt: skip
-        self._store_reviews(new)
-        if len(new) >= _CHUNK // 4:
-            # The planner knows nothing yet of what was copied in, and would read whole tables for each person.
-            with connection.cursor() as cursor:
-                cursor.execute(f"ANALYZE {', '.join(_COPIED)}")
-        everyone = list(dict.fromkeys(item.person for item in new if item.person))
-        for start in range(0, len(everyone), _CHUNK):
-            store.refresh_golden(everyone[start : start + _CHUNK])
-        for item in new:
-            self._conclude(item)
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, search terms.
+_Kept = tuple[int, str, bytes, bytes, bytes, list[int], list[tuple[str, str]]]
 
-    def _existing(self, persons: list[uuid.UUID]) -> set[uuid.UUID]:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT id FROM patients_person WHERE id = ANY(%s)", [persons])
-            return {row[0] for row in cursor.fetchall()}
 
-    def _version_rows(self, new: list[_New], versions: list[int]) -> Iterator[tuple[Any, ...]]:
-        for item, version in zip(new, versions, strict=True):
-            raw = to_json(item.line.demographics)
-            yield (
-                version, item.record_id, 1, json.dumps(raw), json.dumps(item.features.to_json()), store.digest(raw), False,
-                "import", self.participant_id, self.now,
-            )  # fmt: skip
+def _read_some(reader: _Reader, portion: Portion) -> list[_Read]:
+    return [_read(reader, line) for line in parse(portion, authority=reader.authority)]
 
-    def _link_rows(self, new: list[_New]) -> Iterator[tuple[Any, ...]]:
-        version = self.scorer.model.version
-        for item in new:
-            best = item.best
-            yield (
-                item.record_id, item.person, "auto", version, best.score if best else None,
-                json.dumps(dict(best.weights) if best else {}), _reason(item), self.now,
-            )  # fmt: skip
 
-    def _event_rows(self, new: list[_New], created: set[uuid.UUID | None]) -> Iterator[tuple[Any, ...]]:
-        for item in new:
-            first = item.person in created
-            created.discard(item.person)
+def _read(reader: _Reader, line: Line) -> _Read:
+    if line.reason:
+        return _Read(number=line.number, value=line.value, reason=line.reason)
+    if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
+        return _Read(number=line.number, value="", reason="the identifier is too long or no text")
+    try:
+        check_repeats(line.demographics)
+        raw = to_json(line.demographics)
+        digest = store.digest(raw)
+    except UnusableDemographics as error:
+        return _Read(number=line.number, value="", reason=str(error))
+    reason = reader.stolen(line.demographics)
+    if reason:
+        return _Read(number=line.number, value="", reason=reason)
+    cleaned = features(line.demographics, own=(reader.authority, line.value))
+    keys = blocking.lookups(cleaned)
+    hashes = list(dict.fromkeys(key for pair in keys for key in pair))
+    kept: _Kept = (
+        line.number, line.value, digest, _dumped(raw), _dumped(cleaned.to_json()), hashes,
+        store.terms(line.demographics),
+    )  # fmt: skip
+    return _Read(
+        number=line.number,
+        value=line.value,
+        digest=digest,
+        features=cleaned,
+        keys=array("q", dict.fromkeys(coarse for coarse, _ in keys)).tobytes(),
+        blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
+    )
+
+
+def _dumped(data: Any) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(data).encode()
+
+
+# --- the rows of a portion, in worker processes ---------------------------------------------------------------------------
+
+
+@dataclass(slots=True, kw_only=True)
+class _Group:
+    """Records of one person that are stored together: positions, their row ids, the person, whether it is new."""
+
+    positions: list[int]
+    ids: list[tuple[int, int, int]]  # record, identifier, version
+    person: uuid.UUID
+    created: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class _Stage:
+    """What workers share while rows are made."""
+
+    run_id: uuid.UUID
+    participant_id: str
+    authority: str
+    actor: str
+    now: Any
+    scorer: Scorer
+    spool: bulk.Spool
+    records: Sequence[Features]
+    plan: bulk.Plan
+    overtaken: dict[int, PairScore] = field(default_factory=dict)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Rows:
+    """COPY text by table, what became of the records, counted, and their identifiers."""
+
+    text: dict[str, bytes]
+    outcomes: Counts
+    values: list[str]
+
+
+_TABLES: dict[str, str] = {
+    "patients_person": "id, golden, created_at, updated_at",
+    "patients_sourcerecord": "id, participant_id, status, current_version_id, created_at, updated_at",
+    "patients_sourcerecordversion": "id, source_record_id, version, raw, normalised, digest, quarantined, source, actor, received_at",
+    "patients_patientidentifier": "id, authority, value, source_record_id, created_at",
+    "patients_link": "source_record_id, person_id, kind, model_version, score, weights, reason, valid_from",
+    "patients_identityevent": "id, kind, person_id, source_record_id, actor, reason, detail, at",
+    "patients_blockingkey": "key, record_id",
+    "patients_searchterm": "field, term, record_id",
+    "patients_importline": "run_id, number, identifier, outcome, source_record_id, score, reason",
+}
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def _text(value: Any) -> str:
+    """One value of COPY's text format."""
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
+
+
+def _rows(stage: _Stage, groups: list[_Group]) -> _Rows:
+    lines: dict[str, list[str]] = {table: [] for table in _TABLES}
+    outcomes: Counts = Counter()
+    values: list[str] = []
+    now, actor, version = stage.now.isoformat(), _text(stage.actor), _text(stage.scorer.model.version)
+    authority, participant = _text(stage.authority), _text(stage.participant_id)
+    system = system_of(stage.authority)
+    for group in groups:
+        views: list[SourceRecordView] = []
+        for n, (position, (record_id, identifier_pk, version_pk)) in enumerate(
+            zip(group.positions, group.ids, strict=True)
+        ):
+            kept: _Kept = stage.spool.get(position)
+            number, value, digest, raw, normalised, keys, terms = kept
+            values.append(value)
+            outcome, score, weights, reason, told = _verdict(stage, position)
+            outcomes[outcome] += 1
+            first = group.created and n == 0
             kind = IdentityEvent.Kind.CREATED if first else IdentityEvent.Kind.LINKED
-            yield (
-                uuid.uuid4(), str(kind), item.person, item.record_id, self.participant_id, _reason(item), "{}", self.now,
-            )  # fmt: skip
+            lines["patients_sourcerecord"].append(f"{record_id}\t{participant}\tactive\t{version_pk}\t{now}\t{now}\n")
+            lines["patients_sourcerecordversion"].append(
+                f"{version_pk}\t{record_id}\t1\t{_text(raw.decode())}\t{_text(normalised.decode())}\t\\\\x{digest.hex()}"
+                f"\tf\timport\t{actor}\t{now}\n"
+            )
+            lines["patients_patientidentifier"].append(
+                f"{identifier_pk}\t{authority}\t{_text(value)}\t{record_id}\t{now}\n"
+            )
+            bits = repr(score) if score is not None else "\\N"
+            lines["patients_link"].append(
+                f"{record_id}\t{group.person}\tauto\t{version}\t{bits}\t{_text(weights)}\t{_text(reason)}\t{now}\n"
+            )
+            lines["patients_identityevent"].append(
+                f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{_text(reason)}\t{{}}\t{now}\n"
+            )
+            lines["patients_blockingkey"].append("".join([f"{key}\t{record_id}\n" for key in keys]))
+            lines["patients_searchterm"].append(
+                "".join([f"{name}\t{_text(term)}\t{record_id}\n" for name, term in terms])
+            )
+            chance, why = told
+            lines["patients_importline"].append(
+                f"{stage.run_id}\t{number}\t{_text(f'{system}|{value}')}\t{outcome}\t{record_id}\t{_text(chance)}\t{_text(why)}\n"
+            )
+            if group.created:
+                views.append(_view(stage, value, record_id, identifier_pk, raw))
+        if group.created:
+            shown = orjson.dumps(golden.golden_json(golden.survive(views))).decode()
+            lines["patients_person"].append(f"{group.person}\t{_text(shown)}\t{now}\t{now}\n")
+    return _Rows(
+        text={table: "".join(parts).encode() for table, parts in lines.items()}, outcomes=outcomes, values=values
+    )
 
-    def _store_reviews(self, new: list[_New]) -> None:
-        ReviewItem.objects.bulk_create(
-            [
-                ReviewItem(
-                    kind=ReviewItem.Kind.POSSIBLE_MATCH,
-                    source_record_id=item.record_id,
-                    person_id=item.person,
-                    candidate_id=found.person_id,
-                    score=found.best.score,
-                    probability=found.probability,
-                    weights=dict(found.best.weights),
-                    reason="; ".join(found.best.reasons),
+
+def _view(stage: _Stage, value: str, record_id: int, identifier_pk: int, raw: bytes) -> SourceRecordView:
+    return SourceRecordView(
+        source_record_id=record_id,
+        identifier_pk=identifier_pk,
+        participant_id=stage.participant_id,
+        authority=stage.authority,
+        value=value,
+        active=True,
+        version=1,
+        demographics=from_json(orjson.loads(raw)),
+        created_at=stage.now,
+        updated_at=stage.now,
+    )
+
+
+def _verdict(stage: _Stage, position: int) -> tuple[str, float | None, str, str, tuple[float | None, str]]:
+    """Outcome; the link's score, weights and reason; probability and reason for the link file."""
+    planned = stage.plan
+    if position in planned.linked:
+        other, pair = planned.best.get(position), stage.overtaken.get(position)
+        if other is None and pair is None:
+            reason = "linked with records that are linked to it"
+            return "linked", None, "{}", reason, (None, reason)
+        if pair is None and other is not None:
+            pair = stage.scorer.score(stage.records[position], stage.records[other])
+        assert pair is not None
+        reason = "; ".join(pair.reasons)
+        return "linked", pair.score, json.dumps(dict(pair.weights)), reason, (pair.probability, reason)
+    reviews = planned.reviews.get(position)
+    if reviews:
+        pair = stage.scorer.score(stage.records[position], stage.records[reviews[0].about])
+        return "review", None, "{}", "a new person", (bulk.shown_probability(reviews[0]), "; ".join(pair.reasons))
+    return "new", None, "{}", "a new person", (None, "")
+
+
+# --- one import -------------------------------------------------------------------------------------------------------
+
+
+class _Slice:
+    """The lines of one slice: new records with their keys, and those that the index knew (`again_spool`)."""
+
+    def __init__(self) -> None:
+        self.spool, self.again_spool = bulk.Spool(), bulk.Spool()
+        self.records: list[Features] = []
+        self.seen: set[str] = set()
+        self._keys: list[bytes] = []
+        self._owners: list[Any] = []
+
+    def add(self, lines: Sequence[_Read]) -> None:
+        """Further new records."""
+        start_at = len(self.records)
+        self.records += [bulk.share_texts(line.features) for line in lines if line.features is not None]
+        self.spool.put(line.blob for line in lines)
+        self._keys.append(b"".join([line.keys for line in lines]))
+        positions = np.arange(start_at, len(self.records), dtype=np.int64)
+        self._owners.append(np.repeat(positions, [len(line.keys) // 8 for line in lines]))
+
+    def pairs(self, records: Sequence[Features]) -> bulk.Pairs:
+        """Pairs to compare: of new records, and of new ones with the known ones that follow them in `records`."""
+        count = len(self.records)
+        known = [_keys(record) for record in records[count:]]
+        keys = np.frombuffer(b"".join([*self._keys, *known]), dtype=np.int64)
+        others = np.repeat(np.arange(count, len(records), dtype=np.int64), [len(some) // 8 for some in known])
+        return bulk.pairs(keys, np.concatenate([*self._owners, others]), records, asking=count)
+
+    def close(self) -> None:
+        """Let go of the files."""
+        self.spool.close()
+        self.again_spool.close()
+
+
+def _keys(record: Features) -> bytes:
+    """The hashed blocking keys of a record, 8 bytes each."""
+    return array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))).tobytes()
+
+
+class _Import:
+    """One run under way."""
+
+    def __init__(self, run: ImportRun, authority: str, progress: Progress | None) -> None:
+        self.run = run
+        self.authority = authority
+        self.system = system_of(authority)
+        self.progress = progress
+        self.actor = str(run.actor.get("user_id") or run.participant_id)
+        self.reader = _Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
+        self.late_after = 0
+        self.late = _Late()
+
+    def settle(self, opener: Opener) -> None:
+        crew = bulk.Workers(self.reader, processes=1)
+        try:
+            some = portions(opener, columns=self.run.columns)
+            first = next(some, None)
+            if first is not None:
+                if len(first.rows) >= CHUNK:
+                    crew = bulk.Workers(self.reader, processes=os.cpu_count() or 1)
+                self._slices(crew, _chained(first, some))
+        finally:
+            crew.close()
+        self._finish()
+
+    def _slices(self, crew: bulk.Workers, some: Iterator[Portion]) -> None:
+        current = _Slice()
+        try:
+            for lines in crew.map(_read_some, some):
+                self._take(current, lines)
+                if len(current.records) >= SLICE:
+                    self._store(current)
+                    current.close()
+                    current = _Slice()
+            self._store(current)
+        finally:
+            current.close()
+
+    def _take(self, current: _Slice, lines: list[_Read]) -> None:
+        """Settle what is refused or unchanged; keep the rest for its turn. One transaction."""
+        numbers = [line.number for line in lines]
+        settled = set(
+            ImportLine.objects.filter(run=self.run, number__range=(numbers[0], numbers[-1])).values_list(
+                "number", flat=True
+            )
+        )
+        open_lines = [line for line in lines if line.number not in settled]
+        known = self._known([line.value for line in open_lines if not line.reason])
+        rows: list[tuple[Any, ...]] = []
+        new: list[_Read] = []
+        counts: Counts = Counter()
+        for line in open_lines:
+            name = f"{self.system}|{line.value}" if line.value else ""
+            if line.reason:
+                counts["refused"] += 1
+                rows.append((line.number, name, "refused", None, None, f"line {line.number}: {line.reason}"))
+                continue
+            record_id, digest = known.get(line.value, (None, b""))
+            if record_id is not None and line.value not in current.seen and digest == line.digest:
+                counts["unchanged"] += 1
+                rows.append((line.number, name, "unchanged", record_id, None, ""))
+            elif record_id is not None or line.value in current.seen:
+                # What comes twice in one file is a revision of itself, in the order of the lines.
+                current.seen.add(line.value)
+                current.again_spool.put([line.blob])
+            else:
+                current.seen.add(line.value)
+                new.append(line)
+        if new:
+            current.add(new)
+        with transaction.atomic():
+            self._write_lines(rows)
+            self._count(counts, read=max(numbers))
+        self._tell()
+
+    def _known(self, values: list[str]) -> dict[str, tuple[int, bytes]]:
+        """Which of these identifiers have a record: its id, and the digest of what is current (empty: not in use)."""
+        if not values:
+            return {}
+        with connection.cursor() as cursor:
+            cursor.execute(_KNOWN, [self.authority, values])
+            return {value: (record_id, bytes(digest or b"")) for value, record_id, digest in cursor.fetchall()}
+
+    # -- match and store --
+
+    def _store(self, current: _Slice) -> None:
+        if current.records:
+            self._store_new(current)
+        self._feed_again(current)
+
+    def _store_new(self, current: _Slice) -> None:
+        count = len(current.records)
+        current.spool.flush()
+        with transaction.atomic():
+            # No feed is under way now: whatever comes after this number is looked at when the records are stored.
+            store.lock_bulk()
+            self.late_after = _last_version()
+        self.late = _Late()
+        known = store.near_many(current.records) if self.late_after else []
+        records = current.records + [item.features for item in known]
+        persons: list[uuid.UUID | None] = [None] * count + [item.person_id for item in known]
+        some = current.pairs(records)
+        scorer = models_of_match.for_population(records, some)
+        found = bulk.scored(records, some, scorer)
+        planned = bulk.plan(count, records, persons, found, scorer)
+        del some, found
+        stage = _Stage(
+            run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,
+            now=timezone.now(), scorer=scorer, spool=current.spool, records=records, plan=planned,
+        )  # fmt: skip
+        asked = _Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
+        ahead: list[list[_Group]] = []
+
+        def batches() -> Iterator[list[_Group]]:
+            for groups in _chunks(planned):
+                ahead.append(groups)
+                yield groups
+
+        with bulk.workers(stage, wanted=count) as crew:
+            for n, rows in enumerate(crew.map(_rows, batches())):
+                self._store_chunk(stage, current, ahead.pop(0), rows, asked)
+                self._tell()
+                if n in (0, 9, 99):
+                    # The planner knows nothing yet of what was copied in, and would read whole tables for each person.
+                    _analyse()
+        _analyse()
+
+    def _store_chunk(self, stage: _Stage, current: _Slice, groups: list[_Group], rows: _Rows, asked: _Asked) -> None:
+        with transaction.atomic():
+            store.lock_bulk()
+            if self._overtaken(stage, current, groups, rows.values):
+                rows = _rows(stage, groups)
+            for table, names in _TABLES.items():
+                _copy(table, names, rows.text[table])
+            asked.store(groups)
+            store.refresh_golden([group.person for group in groups if not group.created])
+            self._count(rows.outcomes)
+
+    def _overtaken(self, stage: _Stage, current: _Slice, groups: list[_Group], values: list[str]) -> bool:
+        """Take account of what others did since the records were matched; whether that changed anything here."""
+        changed = False
+        joined = [group.person for group in groups if not group.created]
+        gone = survivors_of(joined) if joined else {}
+        for group in groups:
+            if not group.created and gone.get(group.person, group.person) != group.person:
+                group.person, changed = gone[group.person], True
+        taken = self._known(values)
+        if taken:
+            # Fed by itself meanwhile: the line goes on as a revision.
+            changed = True
+            for group in groups:
+                kept = []
+                for position, ids in zip(group.positions, group.ids, strict=True):
+                    line = stage.spool.get(position)
+                    if line[1] in taken:
+                        current.again_spool.put([pickle.dumps(line)])
+                    else:
+                        kept.append((position, ids))
+                group.positions, group.ids = [position for position, _ in kept], [ids for _, ids in kept]
+            groups[:] = [group for group in groups if group.positions]
+        last = _last_version()
+        self.late.add(self.late_after, last)
+        self.late_after = last
+        if self.late.records:
+            for group in groups:
+                if group.created and self.late.joins(stage, group):
+                    changed = True
+        return changed
+
+    def _feed_again(self, current: _Slice) -> None:
+        """Records that the index knows: revisions, one by one, a few in a transaction."""
+        current.again_spool.flush()
+        for start_at in range(0, len(current.again_spool), _FED):
+            rows: list[tuple[Any, ...]] = []
+            counts: Counts = Counter()
+            with transaction.atomic():
+                store.lock_bulk()
+                for place in range(start_at, min(start_at + _FED, len(current.again_spool))):
+                    row = self._feed(current.again_spool.get(place))
+                    counts[row[2]] += 1
+                    rows.append(row)
+                self._write_lines(rows)
+                self._count(counts)
+            self._tell()
+
+    def _feed(self, kept: _Kept) -> tuple[Any, ...]:
+        number, value, _, raw, *_ = kept
+        name = f"{self.system}|{value}"
+        try:
+            with transaction.atomic():
+                result = feed(
+                    RecordFeed(
+                        participant_id=self.run.participant_id,
+                        authority=self.authority,
+                        value=value,
+                        demographics=from_json(json.loads(raw)),
+                        actor=self.actor,
+                        source="import",
+                    ),
+                    alone=True,
                 )
-                for item in new
-                if item.person is not None
-                for found in item.reviews
-            ],
+        except HubError as error:
+            return number, name, "refused", None, None, f"line {number}: {error}"
+        reason = "" if result.outcome == "unchanged" else result.reason
+        return number, name, result.outcome, result.source_record_id, result.score, reason
+
+    # -- the run's own rows --
+
+    def _write_lines(self, rows: list[tuple[Any, ...]]) -> None:
+        ImportLine.objects.bulk_create(
+            [
+                ImportLine(
+                    run=self.run, number=number, identifier=name, outcome=outcome, source_record_id=record_id,
+                    score=score, reason=reason,
+                )
+                for number, name, outcome, record_id, score, reason in rows
+            ]
+        )  # fmt: skip
+
+    def _count(self, outcomes: Counts, *, read: int = 0) -> None:
+        changes: dict[str, Any] = {}
+        for outcome, number in outcomes.items():
+            name = _COUNTED.get(outcome)
+            if name is not None:
+                changes[name] = changes.get(name, F(name)) + number
+        if outcomes:
+            changes["attempts"] = 0
+        if read:
+            changes["read"] = Greatest("read", read)
+        if changes:
+            ImportRun.objects.filter(pk=self.run.pk).update(**changes)
+
+    def _tell(self) -> None:
+        if self.progress is not None:
+            self.run.refresh_from_db()
+            self.progress(self.run)
+
+    def _finish(self) -> None:
+        # One event a run: what came of each record stands in the index's own events.
+        with transaction.atomic():
+            self.run.refresh_from_db()
+            counts = {
+                name: getattr(self.run, name) for name in sorted(set(_COUNTED.values())) if getattr(self.run, name)
+            }
+            detail = {"run": str(self.run.pk), "read": self.run.read, **counts}
+            draft = recorder.EventDraft(kind=EventType.PATIENT_IMPORT, caller=caller_of(self.run), detail=detail)
+            recorder.write([draft])
+            ImportRun.objects.filter(pk=self.run.pk).update(status=ImportRun.Status.DONE, finished_at=timezone.now())
+        self.run.refresh_from_db()
+
+
+def caller_of(run: ImportRun) -> Caller:
+    """Who asked for a run: a caller with a token, or the participant in whose name a command ran."""
+    if run.actor:
+        lists = {"scopes": frozenset(), "care_teams": ()}
+        return Caller(**{**run.actor, **lists})
+    return Caller(
+        participant_id=run.participant_id,
+        organization_id=run.participant_id,
+        client_id=run.participant_id,
+        user_id=f"Device/{run.participant_id}",
+        face="import",
+    )
+
+
+class _Late:
+    """Records that came, or were revised, by single feeds after this run's were matched and before they are stored.
+
+    Only who is certain is joined; what is merely probable comes up when the index is next re-clustered.
+    """
+
+    def __init__(self) -> None:
+        self.records: dict[int, store.CandidateRecord] = {}
+        self.by_key: dict[int, set[int]] = {}
+
+    def add(self, after: int, last: int) -> None:
+        """Take in the versions numbered above `after` up to `last`. 1 query, none where there is nothing."""
+        if last <= after:
+            return
+        for item in store.fed_between(after, last):
+            self.records[item.record_id] = item
+            for key in blocking.hashes(item.features):
+                self.by_key.setdefault(key, set()).add(item.record_id)
+
+    def joins(self, stage: _Stage, group: _Group) -> bool:
+        """Whether a group that was to be a new person is one of these by now; it is theirs then."""
+        for position in group.positions:
+            kept: _Kept = stage.spool.get(position)
+            near = sorted({record for key in kept[5] for record in self.by_key.get(key, ())})
+            if not near:
+                continue
+            others = [self.records[record] for record in near]
+            found = person_scores(
+                stage.scorer,
+                stage.records[position],
+                [(item.record_id, item.person_id, item.features) for item in others],
+                by_hand={item.record_id for item in others if item.by_hand},
+            )
+            if found and found[0].grade is Grade.CERTAIN:
+                group.person, group.created = survivors_of([found[0].person_id])[found[0].person_id], False
+                stage.plan.linked.update(group.positions)
+                stage.overtaken[position] = found[0].best
+                return True
+        return False
+
+
+class _Asked:
+    """Review items of a slice: each is stored with the later of the two records it is between."""
+
+    def __init__(self, stage: _Stage, known: dict[int, tuple[int, uuid.UUID]]) -> None:
+        self.stage = stage
+        self.stored = known  # position: record, person; of the positions that matter here
+        self.about: dict[int, list[tuple[int, bulk.Review]]] = {}
+        self.pairs: set[frozenset[uuid.UUID]] = set()
+        for asking, reviews in stage.plan.reviews.items():
+            for review in reviews:
+                self.about.setdefault(review.about, []).append((asking, review))
+
+    def store(self, groups: list[_Group]) -> None:
+        """Store what can be asked now that these are. At most 1 statement a thousand items."""
+        reviews = self.stage.plan.reviews
+        fresh: list[int] = []
+        for group in groups:
+            for position, (record_id, _, _) in zip(group.positions, group.ids, strict=True):
+                if position in reviews or position in self.about:
+                    self.stored[position] = (record_id, group.person)
+                    fresh.append(position)
+        due = [(position, review) for position in fresh for review in reviews.get(position, ())]
+        here = set(fresh)
+        due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in here]
+        due.sort(key=lambda item: item[0])
+        ReviewItem.objects.bulk_create(
+            [self._item(asking, review) for asking, review in due if self._ready(asking, review)],
             batch_size=1000,
             ignore_conflicts=True,
         )
 
-    def _conclude(self, item: _New) -> None:
-        outcome = item.outcome
-        outcome.person = item.person
-        if outcome.outcome == "linked":
-            outcome.score = item.best.probability if item.best else None
-            outcome.reason = _reason(item)
-        elif item.reviews:
-            outcome.outcome = "review"
-            outcome.score = item.reviews[0].probability
-            outcome.reason = "; ".join(item.reviews[0].best.reasons)
-        else:
-            outcome.outcome = "new"
+    def _ready(self, asking: int, review: bulk.Review) -> bool:
+        if asking not in self.stored or review.about not in self.stored:
+            return False
+        # One item for two persons is enough, however many of their records are alike.
+        persons = frozenset((self.stored[asking][1], self.stored[review.about][1]))
+        due = len(persons) == 2 and persons not in self.pairs
+        self.pairs.add(persons)
+        return due
+
+    def _item(self, asking: int, review: bulk.Review) -> ReviewItem:
+        pair = self.stage.scorer.score(self.stage.records[asking], self.stage.records[review.about])
+        record_id, person = self.stored[asking]
+        return ReviewItem(
+            kind=ReviewItem.Kind.POSSIBLE_MATCH,
+            source_record_id=record_id,
+            person_id=person,
+            candidate_id=self.stored[review.about][1],
+            score=pair.score,
+            probability=bulk.shown_probability(review),
+            weights=dict(pair.weights),
+            reason="; ".join(pair.reasons),
+        )
 
 
-def _unstorable(line: Line) -> str:
-    if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
-        return "the identifier is too long or no text"
-    try:
-        check_repeats(line.demographics)
-        store.digest(to_json(line.demographics))
-    except UnusableDemographics as error:
-        return str(error)
-    return ""
+def _chunks(planned: bulk.Plan) -> Iterator[list[_Group]]:
+    """The groups in chunks of about `CHUNK` records, with row ids and persons."""
+    chunk: list[int] = []
+    size = 0
+    for n, positions in enumerate(planned.groups):
+        chunk.append(n)
+        size += len(positions)
+        if size >= CHUNK or n == len(planned.groups) - 1:
+            yield _groups(planned, chunk, size)
+            chunk, size = [], 0
 
 
-def _reason(item: _New) -> str:
-    if item.outcome.outcome != "linked":
-        return "a new person"
-    return "; ".join(item.best.reasons) if item.best else "linked with records that are linked to it"
+def _groups(planned: bulk.Plan, chunk: list[int], size: int) -> list[_Group]:
+    ids = zip(
+        _next_ids("patients_sourcerecord", size),
+        _next_ids("patients_patientidentifier", size),
+        _next_ids("patients_sourcerecordversion", size),
+        strict=True,
+    )
+    return [
+        _Group(
+            positions=list(planned.groups[n]),
+            ids=[next(ids) for _ in planned.groups[n]],
+            person=planned.person_of.get(n) or uuid.uuid4(),
+            created=n not in planned.person_of,
+        )
+        for n in chunk
+    ]
+
+
+def _last_version() -> int:
+    """The last number given to a version: whatever holds the index alone knows that all up to here are committed."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT last_value, is_called FROM patients_sourcerecordversion_id_seq")
+        last, called = cursor.fetchone()
+    return int(last) if called else 0
 
 
 def _next_ids(table: str, count: int) -> list[int]:
@@ -454,9 +898,17 @@ def _next_ids(table: str, count: int) -> list[int]:
         return [row[0] for row in cursor.fetchall()]
 
 
-def _copy(table: str, columns: Sequence[str], rows: Iterator[tuple[Any, ...]]) -> None:
+def _copy(table: str, columns: str, text: bytes) -> None:
     # Django's wrapper hands `copy` through to psycopg; names are constants of this module.
-    statement = f"COPY {table} ({', '.join(columns)}) FROM STDIN"
-    with connection.cursor() as cursor, cursor.copy(statement) as copy:
-        for row in rows:
-            copy.write_row(row)
+    with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN") as copy:
+        copy.write(text)
+
+
+def _analyse() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ANALYZE {', '.join(_COPIED)}")
+
+
+def _chained(first: Portion, others: Iterable[Portion]) -> Iterator[Portion]:
+    yield first
+    yield from others

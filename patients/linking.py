@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.db import connection, transaction
 from django.db.models import Q
@@ -29,7 +29,6 @@ from patients.models import (
     IdentityEvent,
     Link,
     MatchDecision,
-    PatientIdentifier,
     Person,
     ReviewItem,
     SourceRecord,
@@ -215,39 +214,40 @@ class _Feed:
     def add(self) -> FeedResult:
         found = self._scores(store.near(self.features))
         certain = found[0] if found and found[0].grade is Grade.CERTAIN else None
-        person = lock_person(certain.person_id) if certain else Person.objects.create()
-        row = SourceRecord.objects.create(participant_id=self.record.participant_id)
-        identifier = PatientIdentifier.objects.create(authority=self.authority, value=self.value, source_record=row)
-        self._write_version(row.pk, 1)
+        person_id = lock_person(certain.person_id).id if certain else uuid4()
         reason = why(certain) if certain else ""
-        Link.objects.create(
-            source_record=row,
-            person=person,
-            model_version=self.scorer.model.version,
-            score=certain.best.score if certain else None,
-            weights=dict(certain.best.weights) if certain else {},
-            reason=reason or "a new person",
+        ids = store.next_ids()
+        store.add_record(
+            ids,
+            store.NewRecord(
+                record=self.record,
+                authority=self.authority,
+                value=self.value,
+                features=self.features,
+                raw=self.raw,
+                digest=self.digest,
+                person_id=person_id,
+                created=certain is None,
+                model_version=self.scorer.model.version,
+                score=certain.best.score if certain else None,
+                weights=certain.best.weights if certain else {},
+                reason=reason or "a new person",
+            ),
         )
-        reviews = [] if certain else self._review(row.pk, person.id, found)
-        IdentityEvent.objects.create(
-            kind=IdentityEvent.Kind.LINKED if certain else IdentityEvent.Kind.CREATED,
-            person=person,
-            source_record=row,
-            actor=self.record.actor,
-            reason=reason or "a new person",
-        )
-        store.refresh_golden([person.id])
+        reviews = [] if certain else self._review(ids.record, person_id, found)
+        if certain:
+            store.refresh_golden([person_id])
         outcome = "linked" if certain else "review" if reviews else "new"
         shown = certain or (reviews[0] if reviews else None)
         return FeedResult(
             created=True,
             version=1,
-            person_id=person.id,
+            person_id=person_id,
             outcome=outcome,
             score=shown.probability if shown else None,
             reason=why(shown) if shown else "no known person comes near",
-            identifier_pk=identifier.pk,
-            source_record_id=row.pk,
+            identifier_pk=ids.identifier,
+            source_record_id=ids.record,
         )
 
     def revise(self, known: _Known) -> FeedResult:
@@ -364,6 +364,8 @@ class _Feed:
 
     def _review(self, record_id: int, person_id: UUID, found: list[PersonScore]) -> list[PersonScore]:
         wanted = [item for item in found if item.needs_review or item.grade is Grade.CERTAIN][:_MAX_REVIEWS]
+        if not wanted:
+            return []
         ReviewItem.objects.bulk_create(
             [
                 ReviewItem(

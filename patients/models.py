@@ -264,7 +264,7 @@ class BlockingKey(models.Model):
 
     pk = models.CompositePrimaryKey("key", "record_id")
     key = models.BigIntegerField()
-    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+")
+    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+", db_constraint=False)
 
 
 class SearchTerm(models.Model):
@@ -273,7 +273,7 @@ class SearchTerm(models.Model):
     pk = models.CompositePrimaryKey("field", "term", "record_id")
     field = models.TextField()
     term = models.TextField(db_collation="C")
-    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+")
+    record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+", db_constraint=False)
 
 
 class ReviewItem(models.Model):
@@ -321,7 +321,12 @@ class ReviewItem(models.Model):
 
 
 class ImportRun(models.Model):
-    """One bulk import: how far it is, and what came of each line."""
+    """One bulk import: how far it is, and what came of each line (`ImportLine`).
+
+    `upload` names the bytes kept of an import that came over HTTP, which any worker can go on with; a run without one
+    was started by a command and ends with it. `actor` is who asked, as the log calls him. `attempts` counts starts
+    since anything was last committed.
+    """
 
     class Status(models.TextChoices):
         RUNNING = "running"
@@ -338,8 +343,38 @@ class ImportRun(models.Model):
     updated = models.BigIntegerField(default=0)
     refused = models.BigIntegerField(default=0)
     message = models.TextField(blank=True)
+    upload = models.TextField(blank=True)
+    columns = models.JSONField(null=True, blank=True)
+    actor = models.JSONField(default=dict)
+    attempts = models.PositiveIntegerField(default=0)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        indexes = [
+            models.Index(fields=["started_at"], condition=Q(status="running"), name="patients_import_running"),
+        ]
+
     def __str__(self) -> str:
         return str(self.id)
+
+
+class ImportLine(models.Model):
+    """What came of one line of an import, written with the record itself: a line with a row is settled.
+
+    `source_record_id` is a plain number: a million rows are copied in at once, and records are never deleted.
+    """
+
+    pk = models.CompositePrimaryKey("run_id", "number")
+    run = models.ForeignKey(
+        ImportRun, on_delete=models.CASCADE, related_name="lines", db_index=False, db_constraint=False
+    )
+    number = models.BigIntegerField()
+    identifier = models.TextField(blank=True)
+    outcome = models.TextField()
+    source_record_id = models.BigIntegerField(null=True, blank=True)
+    score = models.FloatField(null=True, blank=True)  # 0..1
+    reason = models.TextField(blank=True)
+
+    def __str__(self) -> str:
+        return f"line {self.number} of {self.run_id}"

@@ -133,6 +133,8 @@ def _folded(text: str) -> str:
 
 def storable(text: str) -> bool:
     """Whether PostgreSQL can hold, and be asked for, this text."""
+    if text.isascii():
+        return "\x00" not in text
     return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in text)
 
 

@@ -44,17 +44,8 @@ def source_records_of(person_ids: Iterable[UUID | str]) -> dict[UUID, list[Sourc
 
 
 def source_record(authority: str, value: str) -> SourceRecordView | None:
-    """The record that an identifier names, or None. 2 queries."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT l.person_id, i.id FROM patients_patientidentifier i JOIN patients_link l"  # noqa: S608
-            f" ON l.source_record_id = i.source_record_id AND {store.CURRENT} WHERE i.authority = %s AND i.value = %s",
-            [authority_of(authority), value],
-        )
-        row = cursor.fetchone()
-    if row is None:
-        return None
-    return next((view for view in store.views([row[0]])[row[0]] if view.identifier_pk == row[1]), None)
+    """The record that an identifier names, or None. 1 query."""
+    return store.view(authority_of(authority), value) if storable(authority + value) else None
 
 
 def golden(records: Iterable[SourceRecordView]) -> Demographics:

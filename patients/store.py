@@ -16,11 +16,11 @@ from django.utils import timezone
 
 from hie.standards.demographics import Demographics, from_json
 from patients import blocking
-from patients.demographics import SourceRecordView
+from patients.demographics import RecordFeed, SourceRecordView
 from patients.errors import UnusableDemographics
 from patients.golden import golden_json, survive
 from patients.matching import Model, Scorer, default_model
-from patients.models import MatchModel
+from patients.models import IdentityEvent, MatchModel
 from patients.normalise import Features, birth_digits, phone_digits, search_words
 
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
@@ -45,7 +45,7 @@ SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
  ORDER BY r.id
 """  # noqa: S608  # constants only
 
-_VIEWS = f"""
+_VIEW = f"""
 SELECT l.person_id, r.id, i.id, r.participant_id, i.authority, i.value, r.status = 'active', v.version, v.raw,
        r.created_at, v.received_at, r.updated_at, j.authority, j.value
   FROM patients_link l
@@ -54,9 +54,9 @@ SELECT l.person_id, r.id, i.id, r.participant_id, i.authority, i.value, r.status
   LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
   LEFT JOIN LATERAL (SELECT * FROM patients_patientidentifier p WHERE p.source_record_id = r.replaced_by_id
                      ORDER BY p.id LIMIT 1) j ON true
- WHERE {CURRENT} AND l.person_id = ANY(%s)
- ORDER BY i.authority, i.value, i.id
-"""  # noqa: S608  # constants only
+ WHERE {CURRENT} AND """  # noqa: S608  # constants only
+_VIEWS = _VIEW + "l.person_id = ANY(%s) ORDER BY i.authority, i.value, i.id"
+_NAMED = "r.id = (SELECT source_record_id FROM patients_patientidentifier WHERE authority = %s AND value = %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +144,28 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
     return [found[record_id] for record_id in sorted(found)]
 
 
+_FED = f"""
+SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
+  FROM patients_sourcerecordversion v
+  JOIN patients_sourcerecord r ON r.current_version_id = v.id AND r.status = 'active'
+  JOIN patients_link l ON l.source_record_id = r.id AND {CURRENT}
+ WHERE v.id > %s AND v.id <= %s AND v.source <> 'import' AND r.participant_id <> 'hub'
+ ORDER BY r.id
+"""  # noqa: S608  # constants only
+
+
+def fed_between(after: int, last: int) -> list[CandidateRecord]:
+    """Active records whose current version has a number above `after` up to `last` and came by a single feed. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_FED, [after, last])
+        return [
+            CandidateRecord(
+                record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
+            )
+            for row in cursor.fetchall()
+        ]
+
+
 def as_json(value: Any) -> Any:
     """A jsonb column of a raw cursor as data."""
     return json.loads(value) if isinstance(value, str) else value
@@ -201,6 +223,109 @@ def write_terms(record_id: int, demographics: Demographics) -> None:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewIds:
+    """The row ids of a record to come."""
+
+    record: int
+    version: int
+    identifier: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRecord:
+    """A record to be stored with its first version, identifier and link; `created`: the person is new too."""
+
+    record: RecordFeed
+    authority: str
+    value: str
+    features: Features
+    raw: Mapping[str, Any]
+    digest: bytes
+    person_id: UUID
+    created: bool
+    model_version: str
+    score: float | None
+    weights: Mapping[str, float]
+    reason: str
+
+
+def next_ids() -> NewIds:
+    """Row ids for one record. 1 statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval('patients_sourcerecord_id_seq'), nextval('patients_sourcerecordversion_id_seq'),"
+            " nextval('patients_patientidentifier_id_seq')"
+        )
+        record, version, identifier = cursor.fetchone()
+    return NewIds(record=record, version=version, identifier=identifier)
+
+
+# References between these rows are checked when the transaction ends, so their order is free.
+_ADD = """
+WITH person AS (
+  INSERT INTO patients_person (id, golden, created_at, updated_at)
+  SELECT %(person)s, %(golden)s::jsonb, %(now)s, %(now)s WHERE %(created)s),
+record AS (
+  INSERT INTO patients_sourcerecord (id, participant_id, status, current_version_id, created_at, updated_at)
+  VALUES (%(record)s, %(participant)s, 'active', %(version)s, %(now)s, %(now)s)),
+version AS (
+  INSERT INTO patients_sourcerecordversion
+    (id, source_record_id, version, raw, normalised, digest, quarantined, source, actor, received_at)
+  VALUES (%(version)s, %(record)s, 1, %(raw)s::jsonb, %(normalised)s::jsonb, %(digest)s, false, %(source)s, %(actor)s,
+          %(now)s)),
+identifier AS (
+  INSERT INTO patients_patientidentifier (id, authority, value, source_record_id, created_at)
+  VALUES (%(identifier)s, %(authority)s, %(value)s, %(record)s, %(now)s)),
+link AS (
+  INSERT INTO patients_link (source_record_id, person_id, kind, model_version, score, weights, reason, valid_from)
+  VALUES (%(record)s, %(person)s, 'auto', %(model)s, %(score)s, %(weights)s::jsonb, %(reason)s, %(now)s)),
+event AS (
+  INSERT INTO patients_identityevent (id, kind, person_id, source_record_id, actor, reason, detail, at)
+  VALUES (gen_random_uuid(), %(kind)s, %(person)s, %(record)s, %(actor)s, %(reason)s, '{}', %(now)s)),
+keys AS (
+  INSERT INTO patients_blockingkey (key, record_id) SELECT k, %(record)s FROM unnest(%(keys)s::bigint[]) AS k)
+INSERT INTO patients_searchterm (field, term, record_id)
+SELECT f, t, %(record)s FROM unnest(%(fields)s::text[], %(terms)s::text[]) AS w(f, t)
+"""
+
+
+def add_record(ids: NewIds, new: NewRecord) -> None:
+    """Store a record, and its person where that is new, with golden record, event, keys and terms. 1 statement.
+
+    The golden record of a person who was there before is the caller's to refresh.
+    """
+    now = timezone.now()
+    golden = "{}"
+    if new.created:
+        view = SourceRecordView(
+            source_record_id=ids.record,
+            identifier_pk=ids.identifier,
+            participant_id=new.record.participant_id,
+            authority=new.authority,
+            value=new.value,
+            active=True,
+            version=1,
+            demographics=new.record.demographics,
+            created_at=now,
+            updated_at=now,
+        )
+        golden = json.dumps(golden_json(survive([view])))
+    found = terms(new.record.demographics)
+    values: dict[str, Any] = {
+        "person": new.person_id, "golden": golden, "created": new.created, "now": now, "record": ids.record,
+        "version": ids.version, "identifier": ids.identifier, "participant": new.record.participant_id,
+        "raw": json.dumps(new.raw), "normalised": json.dumps(new.features.to_json()), "digest": new.digest,
+        "source": new.record.source, "actor": new.record.actor, "authority": new.authority, "value": new.value,
+        "model": new.model_version, "score": new.score, "weights": json.dumps(dict(new.weights)), "reason": new.reason,
+        "kind": str(IdentityEvent.Kind.CREATED if new.created else IdentityEvent.Kind.LINKED),
+        "keys": blocking.hashes(new.features), "fields": [field for field, _ in found],
+        "terms": [text for _, text in found],
+    }  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(_ADD, values)
+
+
 def drop_index(record_id: int) -> None:
     """Take a record out of candidate search and search. 2 statements."""
     with connection.cursor() as cursor:
@@ -215,22 +340,33 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
         rows = cursor.fetchall()
     out: dict[UUID, list[SourceRecordView]] = defaultdict(list)
     for row in rows:
-        out[row[0]].append(
-            SourceRecordView(
-                source_record_id=row[1],
-                identifier_pk=row[2],
-                participant_id=row[3],
-                authority=row[4],
-                value=row[5],
-                active=row[6],
-                version=row[7] or 1,
-                demographics=from_json(as_json(row[8])) if row[8] is not None else Demographics(),
-                created_at=row[9],
-                updated_at=row[10] or row[11],
-                replaced_by=(row[12], row[13]) if row[12] is not None else None,
-            )
-        )
+        out[row[0]].append(_view(row))
     return dict(out)
+
+
+def view(authority: str, value: str) -> SourceRecordView | None:
+    """The record that an identifier names, in its current version, or None. 1 query."""
+    with connection.cursor() as cursor:
+        cursor.execute(_VIEW + _NAMED, [authority, value])
+        row = cursor.fetchone()
+    found = _view(row) if row is not None else None
+    return found if found is not None and (found.authority, found.value) == (authority, value) else None
+
+
+def _view(row: Sequence[Any]) -> SourceRecordView:
+    return SourceRecordView(
+        source_record_id=row[1],
+        identifier_pk=row[2],
+        participant_id=row[3],
+        authority=row[4],
+        value=row[5],
+        active=row[6],
+        version=row[7] or 1,
+        demographics=from_json(as_json(row[8])) if row[8] is not None else Demographics(),
+        created_at=row[9],
+        updated_at=row[10] or row[11],
+        replaced_by=(row[12], row[13]) if row[12] is not None else None,
+    )
 
 
 _REFRESH = """
@@ -270,5 +406,7 @@ def _scorer(version: str) -> Scorer:
 
 def scorer() -> Scorer:
     """The scorer of the active model, the built-in one when none is active. 1 query."""
-    version = MatchModel.objects.filter(status=MatchModel.Status.ACTIVE).values_list("version", flat=True).first()
-    return _scorer(version or "")
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT version FROM patients_matchmodel WHERE status = 'active'")
+        row = cursor.fetchone()
+    return _scorer(row[0] if row else "")

@@ -124,18 +124,24 @@ def _make(subjects: list[str], connection: BaseDatabaseWrapper, now: datetime) -
     """New keys, in the order of their subjects (no two transactions wait for one another crosswise)."""
     wrap = wrap_keys()
     rows: list[Any] = []
+    made: dict[str, PatientKey] = {}
     for subject in subjects:
-        key_id = uuid.uuid4()
-        wrapped = seal_text(wrap.keys[wrap.current], secrets.token_bytes(32), bound_to=key_id.bytes)
+        key_id, secret = uuid.uuid4(), secrets.token_bytes(32)
+        wrapped = seal_text(wrap.keys[wrap.current], secret, bound_to=key_id.bytes)
+        made[subject] = PatientKey(id=key_id, secret=secret)
         rows += [key_id, subject, wrap.current, wrapped, now]
     places = ", ".join(["(%s, %s, %s, %s, %s)"] * len(subjects))
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO audit_key (id, subject, wrap_key_id, wrapped, created_at) VALUES "  # noqa: S608  only placeholders
-            f"{places} ON CONFLICT (subject) DO NOTHING",
+            f"{places} ON CONFLICT (subject) DO NOTHING RETURNING subject",
             rows,
         )
-    return _read(subjects, connection)
+        ours = {row[0] for row in cursor.fetchall()}
+    kept = {subject: key for subject, key in made.items() if subject in ours}
+    # Another transaction was first with these.
+    theirs = [subject for subject in subjects if subject not in ours]
+    return kept | (_read(theirs, connection) if theirs else {})
 
 
 def _unwrap(key_id: UUID, wrap_key_id: str, wrapped: bytes | memoryview | None) -> PatientKey:

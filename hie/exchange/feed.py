@@ -102,14 +102,15 @@ def apply(
     """
     with recorder.recording(kind, caller, query=raw) as event:
         prepared: list[tuple[Change, str]] = []
-        for change in changes:
-            if isinstance(change, Revision):
-                prepared.append((change, _owner(change.authority, caller, change.element)))
-            else:
-                owner = _owner(change.survivor[0], caller, change.element)
-                _owner(change.subsumed[0], caller, change.element)
-                prepared.append((change, owner))
-            access.may_submit(caller, prepared[-1][1])
+        with directory.one_reading():
+            for change in changes:
+                if isinstance(change, Revision):
+                    prepared.append((change, _owner(change.authority, caller, change.element)))
+                else:
+                    owner = _owner(change.survivor[0], caller, change.element)
+                    _owner(change.subsumed[0], caller, change.element)
+                    prepared.append((change, owner))
+                access.may_submit(caller, prepared[-1][1])
         with transaction.atomic():
             _lock(changes)
             done: list[Fed] = []
@@ -174,14 +175,16 @@ def _lock(changes: Sequence[Change]) -> None:
 
 def _revise(change: Revision, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
     authority = authority_of(change.authority)
-    current = index.source_record(authority, change.value)
+    asks = change.only_new or change.keep_unsaid or change.expected_version is not None
+    current = index.source_record(authority, change.value) if asks else None
     if change.only_new and current is not None:
         return Fed(result=None, record=current, outcome="unchanged")
     if change.expected_version is not None:
         held = current.version if current is not None else 0
         if held != change.expected_version:
             raise StaleVersion(f"the record is at version {held}", element="If-Match")
-    demographics = _own_view(change.demographics, owner, change.element)
+    with directory.one_reading():
+        demographics = _own_view(change.demographics, owner, change.element)
     if change.keep_unsaid and current is not None:
         demographics = merged(current.demographics, demographics, change.deleted)
     result = linking.feed(

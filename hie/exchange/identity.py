@@ -173,17 +173,18 @@ def match(
         AccessRefused: from what the caller is.
     """
     with recorder.recording(EventType.PATIENT_MATCH, caller, query=raw_query or None) as event:
-        access.gate(caller, Operation.QUERY)
-        candidates = {c.person_id: c for c in index.candidates(demographics)}
-        hits: list[tuple[Matched, access.PermittedPerson]] = []
-        issuers = directory.snapshot().authorities
-        for person in access.demographics(caller, list(candidates), Operation.QUERY).values():
-            patient = _known(person, issuers)
-            if patient is None:
-                continue
-            hit = _as_seen(demographics, candidates[person.person_id], person, patient)
-            if hit is not None:
-                hits.append((hit, person))
+        with directory.one_reading():
+            access.gate(caller, Operation.QUERY)
+            candidates = {c.person_id: c for c in index.candidates(demographics)}
+            hits: list[tuple[Matched, access.PermittedPerson]] = []
+            issuers = directory.snapshot().authorities
+            for person in access.demographics(caller, list(candidates), Operation.QUERY).values():
+                patient = _known(person, issuers)
+                if patient is None:
+                    continue
+                hit = _as_seen(demographics, candidates[person.person_id], person, patient)
+                if hit is not None:
+                    hits.append((hit, person))
         if only_certain:
             hits = [hit for hit in hits if hit[0].grade == "certain"]
             hits = hits if len(hits) == 1 else []

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
 from datetime import UTC, datetime
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 
-from hie.exchange import inbox, query
+from hie.exchange import imports, inbox, query
 from hie.exchange.loop import running
 
 
@@ -30,6 +34,45 @@ def rewrap_messages() -> int:
     while done := inbox.rewrap():
         total += done
     return total
+
+
+_importing = threading.Lock()
+_process: subprocess.Popen[bytes] | None = None
+
+
+@shared_task(name="exchange.carry_on_imports")
+def carry_on_imports() -> None:
+    """Carry on bulk imports, in a process of their own: this one has questions to ask, and one core is soon full.
+
+    The process ends with this one however that ends: it watches its standard input.
+    """
+    global _process
+    if not imports.waiting() or not _importing.acquire(blocking=False):
+        return
+    try:
+        _process = subprocess.Popen(  # noqa: S603  # this hub's own command
+            [sys.executable, str(settings.BASE_DIR / "manage.py"), "carry_on_imports"], stdin=subprocess.PIPE
+        )
+        _process.wait()
+    finally:
+        _process = None
+        _importing.release()
+
+
+def stop_imports() -> None:
+    """End the process of `carry_on_imports`; the next worker goes on where it was."""
+    if _process is not None:
+        _process.terminate()
+
+
+def nudge_imports() -> None:
+    """Nudge a worker. A dead broker costs a second (beat looks by itself), never the import."""
+    try:
+        carry_on_imports.apply_async(retry=False, ignore_result=True)
+    except Exception:
+        import structlog
+
+        structlog.get_logger(__name__).warning("import.nudge_failed")
 
 
 def nudge(query_id: UUID) -> None:

@@ -16,12 +16,14 @@ Source: HL7 FHIR R4 Patient; IHE ITI PDQm, ITI-104; HL7 v2 PID.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, cast
+from dataclasses import dataclass, field, fields
+from typing import Any
 
 
 def authority_of(system: str) -> str:
     """The bare OID of an ``urn:oid:`` system; any other system unchanged."""
+    if system.startswith("urn:oid:"):
+        return system[8:]
     return system[8:] if system[:8].lower() == "urn:oid:" else system
 
 
@@ -190,25 +192,38 @@ _NESTED: dict[str, type] = {
 }
 
 
-def _pack(value: Any) -> Any:
-    if is_dataclass(value):
-        out: dict[str, Any] = {}
-        for item in fields(value):
-            content = getattr(value, item.name)
-            if content is None or content == "" or content == () or content == {}:
-                continue
-            out[item.name] = _pack(content)
-        return out
-    if isinstance(value, tuple):
-        return [_pack(item) for item in value]
-    if isinstance(value, Mapping):
-        return dict(value)
-    return value
+_MEMBERS: dict[type, tuple[str, ...]] = {
+    kind: tuple(item.name for item in fields(kind)) for kind in (Demographics, *_NESTED.values())
+}
+
+
+def _pack(value: Any) -> dict[str, Any]:
+    # Each record that comes or is shown passes here: types are told apart by identity.
+    out: dict[str, Any] = {}
+    for name in _MEMBERS[type(value)]:
+        content = getattr(value, name)
+        kind = type(content)
+        if kind is str:
+            if content:
+                out[name] = content
+        elif kind is tuple:
+            if content:
+                out[name] = [item if type(item) is str else _pack(item) for item in content]
+        elif content is None:
+            continue
+        elif kind in _MEMBERS:
+            out[name] = _pack(content)
+        elif kind is dict or isinstance(content, Mapping):
+            if content:
+                out[name] = dict(content)
+        else:
+            out[name] = content
+    return out
 
 
 def to_json(demographics: Demographics) -> dict[str, Any]:
     """The value as JSON data for storage; empty members are left out. `from_json` is its inverse."""
-    return cast(dict[str, Any], _pack(demographics))
+    return _pack(demographics)
 
 
 def _unpack(kind: type, data: Mapping[str, Any]) -> Any:

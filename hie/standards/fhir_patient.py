@@ -57,6 +57,8 @@ def _objects(data: Mapping[str, Any], key: str, element: str) -> list[tuple[Mapp
 
 def _is_text(value: str) -> bool:
     """JSON can escape NUL and lone surrogates; neither is text that can be stored or sent."""
+    if value.isascii():
+        return "\x00" not in value
     return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value)
 
 

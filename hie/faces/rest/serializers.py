@@ -103,6 +103,23 @@ class QueryOutput(serializers.Serializer[Any]):
     documents = serializers.ListField(child=serializers.DictField())
 
 
+class ImportOutput(serializers.Serializer[Any]):
+    """A bulk import: counts of lines so far; the files once it has settled."""
+
+    id = serializers.UUIDField()
+    status = serializers.ChoiceField(choices=["running", "done", "failed"])
+    read = serializers.IntegerField()
+    new = serializers.IntegerField()
+    linked = serializers.IntegerField()
+    review = serializers.IntegerField()
+    updated = serializers.IntegerField()
+    refused = serializers.IntegerField()
+    started_at = serializers.DateTimeField()
+    finished_at = serializers.DateTimeField(allow_null=True)
+    links_url = serializers.URLField(allow_null=True)
+    refused_url = serializers.URLField(allow_null=True)
+
+
 class ErrorDetail(serializers.Serializer[Any]):
     """What was wrong, and with which member."""
 

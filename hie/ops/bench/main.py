@@ -15,7 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 
-from hie.ops.bench import exchange, fanout, pure
+from hie.ops.bench import exchange, fanout, index_speed, pure
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -64,10 +64,11 @@ def measure(place: Place, name: str, act: Callable[[int], None], *, count: int, 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks named, or all."""
-    known = [*exchange.NAMES, *pure.NAMES, "fanout"]
+    known = [*exchange.NAMES, *pure.NAMES, "fanout", "index"]
     parser = argparse.ArgumentParser(prog="./hub bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--count", type=int, default=400, help="requests a benchmark")
+    parser.add_argument("--records", type=int, default=index_speed.RECORDS, help="people of the index at its largest")
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in known]
     if unknown:
@@ -97,6 +98,11 @@ def main(arguments: list[str]) -> int:
                 for row in fanout.run(place):
                     add(Row(**row))
             print(f"memory of the hub's tree (PSS): {place.pss_mb():.0f} MB")
+    if "index" in names:
+        # A hub of its own: nothing else lies in its tables.
+        with running() as place:
+            for row in index_speed.run(place, records=options.records, count=options.count):
+                add(Row(**row))
     return 0
 
 

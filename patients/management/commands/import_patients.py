@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from argparse import ArgumentParser
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hie.standards.errors import HubError
 from patients.importing import import_file, write_links
+from patients.models import ImportRun
 
 
 class Command(BaseCommand):
@@ -28,19 +29,55 @@ class Command(BaseCommand):
         parser.add_argument("--columns", type=Path)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """Import, then write LINKS in one piece; exit 1 and nothing stored on any error of the file."""
+        """Import, showing how far it is, then write LINKS in one piece; exit 1 on any error of the file.
+
+        Repeating an import that broke off goes on where it was: what is stored already is ``unchanged``.
+        """
+        shown = _Shown(self.stderr if options["verbosity"] else None)
         try:
             columns = read_columns(options["columns"])
-            outcomes = import_file(options["file"], participant_id=options["participant"], columns=columns)
+            run = import_file(
+                options["file"], participant_id=options["participant"], columns=columns, progress=shown.progress
+            )
         except HubError as error:
             raise CommandError(str(error)) from error
+        finally:
+            shown.close()
         out: Path = options["out"]
         part = out.with_name(out.name + ".part")
         with part.open("w", encoding="utf-8") as stream:
-            write_links(outcomes, stream)
+            write_links(run.pk, stream)
         os.replace(part, out)
-        counts = Counter(item.outcome for item in outcomes)
-        self.stdout.write(", ".join([f"{len(outcomes)} read", *(f"{n} {name}" for name, n in sorted(counts.items()))]))
+        self.stdout.write(_counts(run))
+
+
+def _counts(run: ImportRun) -> str:
+    names = ("new", "linked", "review", "updated", "refused")
+    return ", ".join([f"{run.read} read", *(f"{n} {name}" for name in names if (n := getattr(run, name)))])
+
+
+class _Shown:
+    """Progress on the error stream: one line, rewritten on a terminal, else every ten seconds."""
+
+    def __init__(self, out: Any) -> None:
+        self.out = out
+        self.at = time.monotonic()
+        self.open = False
+
+    def progress(self, run: ImportRun) -> None:
+        if self.out is None:
+            return
+        live = self.out.isatty()
+        if time.monotonic() - self.at < (0.5 if live else 10):
+            return
+        self.at = time.monotonic()
+        self.out.write(("\r\x1b[K" if live else "") + _counts(run), ending="" if live else "\n")
+        self.out.flush()
+        self.open = live
+
+    def close(self) -> None:
+        if self.open:
+            self.out.write("")
 
 
 def read_columns(path: Path | None) -> dict[str, Any] | None:

@@ -208,6 +208,14 @@ def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int)
     return Pairs(every // count, every % count)
 
 
+def pairs_of(records: Sequence[Features]) -> Pairs:
+    """`blocking.pairs` of these records, in arrays."""
+    held = [array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))) for record in records]
+    keys = np.frombuffer(b"".join([some.tobytes() for some in held]), dtype=np.int64)
+    owners = np.repeat(np.arange(len(records), dtype=np.int64), [len(some) for some in held])
+    return pairs(keys, owners, records, asking=len(records))
+
+
 def _sizes(keys: Ints) -> Ints:
     """For each place of a sorted array, how many share its value."""
     if not len(keys):

@@ -82,6 +82,15 @@ class CrossReference:
     identifiers: tuple[Identifier, ...]
 
 
+def may_ask(caller: Caller) -> None:
+    """Refuse who may not ask at all, before anything of the question is looked up.
+
+    Raises:
+        AccessRefused: from what the caller is.
+    """
+    access.gate(caller, Operation.QUERY)
+
+
 def find_patients(
     query: PatientQuery,
     caller: Caller,
@@ -90,7 +99,7 @@ def find_patients(
     after: str = "",
     count: int = 50,
     keep: Callable[[KnownPatient], bool] | None = None,
-    raw_query: str = "",
+    raw_query: str | bytes = "",
     kind: EventType = EventType.PATIENT_QUERY,
 ) -> Found:
     """Patients that meet a query, by person id, those after `after` first, at most `count`.
@@ -198,7 +207,13 @@ def match(
 
 
 def cross_reference(
-    system: str, value: str, caller: Caller, *, targets: Sequence[str] = (), raw_query: str = ""
+    system: str,
+    value: str,
+    caller: Caller,
+    *,
+    targets: Sequence[str] = (),
+    raw_query: str | bytes = "",
+    kind: EventType = EventType.CROSS_REFERENCE,
 ) -> CrossReference:
     """The other identifiers of the patient behind one identifier, in the target domains (all when none are named).
 
@@ -210,7 +225,7 @@ def cross_reference(
         UnknownSourceIdentifier: not known, removed, or not to be known.
         AccessRefused: from what the caller is.
     """
-    with recorder.recording(EventType.CROSS_REFERENCE, caller, query=raw_query or None) as event:
+    with recorder.recording(kind, caller, query=raw_query or None) as event:
         access.gate(caller, Operation.QUERY)
         logical = system.rstrip("/") == f"{settings.BASE_URL}/fhir" and value.startswith("Patient/")
         if not logical and directory.authority_owner(system) is None:

@@ -111,7 +111,15 @@ FHIR: Mapping[str, Entry] = {
     "Patient $ihe-pix": Guarded("hie.exchange.identity.cross_reference"),
 }
 
-HL7V2: Mapping[str, Entry] = {f"ADT^{event}": _FEED for event in ("A01", "A04", "A05", "A08", "A28", "A31", "A40")}
+HL7V2: Mapping[str, Entry] = {
+    **{
+        f"ADT^{event}": _FEED
+        for event in ("A01", "A04", "A05", "A08", "A24", "A28", "A31", "A37", "A40", "A43", "A47")
+    },
+    "QBP^Q22": Guarded("hie.exchange.identity.find_patients"),
+    "QBP^Q23": Guarded("hie.exchange.identity.cross_reference"),
+    "QCN^J01": Nothing("an acknowledgement without content"),
+}
 
 TASKS: Mapping[str, Entry] = {
     "exchange.run_query": Guarded("hie.exchange.access.questions"),

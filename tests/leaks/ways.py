@@ -15,7 +15,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 
 from hie.celery import app
 from hie.faces.fhir.resources import resources, transaction_interaction
-from hie.faces.hl7v2 import adt
+from hie.faces.hl7v2 import adt, qbp
 from hie.faces.hl7v2.handler import Hl7v2Handler
 
 _INTERACTIONS = (
@@ -81,8 +81,11 @@ def fhir() -> Iterator[Way]:
 
 def hl7v2() -> Iterator[Way]:
     """Every event that the listener acts on."""
-    for event in sorted(adt.REGISTERING | adt.MERGING):
+    for event in sorted(adt.EVENTS):
         yield Way("hl7v2", f"ADT^{event}", Hl7v2Handler.handle)
+    for event in sorted(qbp.QUESTIONS):
+        yield Way("hl7v2", f"QBP^{event}", Hl7v2Handler.handle)
+    yield Way("hl7v2", qbp.CANCEL, Hl7v2Handler.handle)
 
 
 def tasks() -> Iterator[Way]:

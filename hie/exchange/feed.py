@@ -144,7 +144,7 @@ def apply(
                     case Renaming():
                         done.append(_rename(change, owner, caller, source, event))
                     case Linking():
-                        done.append(_link(change, caller, event))
+                        done.append(_link(change, owner, caller, source, event))
             event.commit()
     return done
 
@@ -253,17 +253,7 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
     if survivor == subsumed:
         raise InvalidFeed("a record cannot be a duplicate of itself", element=change.element)
     for authority, value in (survivor, subsumed):
-        if identifiers.resolve(authority, value) is None:
-            linking.feed(
-                RecordFeed(
-                    participant_id=directory.authority_owner(authority) or owner,
-                    authority=authority,
-                    value=value,
-                    demographics=_named(Demographics(), authority, value),
-                    actor=caller.user_id,
-                    source=source,
-                )
-            )
+        _take_note(authority, value, owner, caller, source)
     before = index.source_record(*subsumed)
     if before is None or before.replaced_by != survivor:
         surviving, duplicate = identifiers.resolve(*survivor), identifiers.resolve(*subsumed)
@@ -278,6 +268,21 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
             detail={"outcome": "replaced", "subsumed": f"{system_of(subsumed[0])}|{subsumed[1]}"},
         )
     return Fed(result=None, record=index.source_record(*survivor), outcome="replaced")
+
+
+def _take_note(authority: str, value: str, owner: str, caller: Caller, source: str) -> None:
+    """An identifier that was never fed, but is said to be the same patient's as another: a record that says nothing yet."""
+    if identifiers.resolve(authority, value) is None:
+        linking.feed(
+            RecordFeed(
+                participant_id=directory.authority_owner(authority) or owner,
+                authority=authority,
+                value=value,
+                demographics=_named(Demographics(), authority, value),
+                actor=caller.user_id,
+                source=source,
+            )
+        )
 
 
 def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
@@ -302,16 +307,16 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
             linking.link(
                 fed.result.source_record_id, held.person_id, actor=caller.user_id, reason="renamed by its issuer"
             )
-    return _resolve(
-        Duplicate(survivor=new, subsumed=former, element=change.element), owner, caller, source, event
-    )
+    return _resolve(Duplicate(survivor=new, subsumed=former, element=change.element), owner, caller, source, event)
 
 
 def _each_once(items: Sequence[Identifier]) -> tuple[Identifier, ...]:
     return tuple({(item.authority, item.value): item for item in reversed(items)}.values())[::-1]
 
 
-def _link(change: Linking, caller: Caller, event: recorder.Recording) -> Fed:
+def _link(change: Linking, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+    if not change.apart:
+        _take_note(authority_of(change.second[0]), change.second[1], owner, caller, source)
     first, second = (identifiers.resolve(authority_of(a), v) for a, v in (change.first, change.second))
     if first is None or second is None:
         raise NotFound("a record that is to be linked or parted is not known", element=change.element)
@@ -325,9 +330,7 @@ def _link(change: Linking, caller: Caller, event: recorder.Recording) -> Fed:
         linking.unlink(second.source_record_id, actor=caller.user_id, reason="parted by its issuer")
         outcome = "unlinked"
     elif not change.apart and not together:
-        linking.link(
-            second.source_record_id, first.person_id, actor=caller.user_id, reason="linked by its issuer"
-        )
+        linking.link(second.source_record_id, first.person_id, actor=caller.user_id, reason="linked by its issuer")
         outcome = "linked"
     now = identifiers.resolve(authority_of(change.second[0]), change.second[1])
     for person in dict.fromkeys([first.person_id, second.person_id, now.person_id if now else first.person_id]):

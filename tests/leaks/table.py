@@ -113,8 +113,7 @@ FHIR: Mapping[str, Entry] = {
 
 HL7V2: Mapping[str, Entry] = {
     **{
-        f"ADT^{event}": _FEED
-        for event in ("A01", "A04", "A05", "A08", "A24", "A28", "A31", "A37", "A40", "A43", "A47")
+        f"ADT^{event}": _FEED for event in ("A01", "A04", "A05", "A08", "A24", "A28", "A31", "A37", "A40", "A43", "A47")
     },
     "QBP^Q22": Guarded("hie.exchange.identity.find_patients"),
     "QBP^Q23": Guarded("hie.exchange.identity.cross_reference"),

@@ -306,7 +306,9 @@ def escape(value: str) -> str:
 def encode(segment: Segment) -> str:
     """A segment with the usual separators, whatever it came with; empty ends are left out."""
     fields = [
-        "~".join("^".join("&".join(escape(sub) for sub in comp).rstrip("&") for comp in rep).rstrip("^") for rep in reps)
+        "~".join(
+            "^".join("&".join(escape(sub) for sub in comp).rstrip("&") for comp in rep).rstrip("^") for rep in reps
+        )
         for reps in segment.fields
     ]
     return "|".join(fields).rstrip("|")

@@ -13,6 +13,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
 # What is swept and how often: (name, task, seconds). Work is rows; a sweep missed or doubled does no harm.
 TIMETABLE: list[tuple[str, str, float]] = [
     ("expire queries", "exchange.expire_queries", 60),
+    ("deliver notices", "exchange.deliver_notices", 5),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),

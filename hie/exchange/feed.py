@@ -85,7 +85,16 @@ class Linking:
     element: str = "PID-3"
 
 
-Change = Revision | Duplicate | Renaming | Linking
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """The issuer withdraws its record: it is never again found or answered. Nothing happens when there is none."""
+
+    authority: str
+    value: str
+    element: str = "identifier"
+
+
+Change = Revision | Duplicate | Renaming | Linking | Removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +154,8 @@ def apply(
                         done.append(_rename(change, owner, caller, source, event))
                     case Linking():
                         done.append(_link(change, owner, caller, source, event))
+                    case Removal():
+                        done.append(_remove(change, caller, event))
             event.commit()
     return done
 
@@ -155,19 +166,25 @@ def remove(authority: str, value: str, caller: Caller, *, raw: str | bytes | Non
     Raises:
         AuthorityNotOwned, AccessRefused: as for `apply`.
     """
-    authority = authority_of(authority)
-    with recorder.recording(EventType.PATIENT_REMOVED, caller, query=raw) as event:
-        access.may_submit(caller, _owner(authority, caller, "identifier"))
-        with transaction.atomic():
-            found = identifiers.resolve(authority, value)
-            record = index.source_record(authority, value) if found is not None else None
-            # A replaced record is removed too: its identifier would else go on leading to the survivor.
-            removed = record is not None and (record.active or record.replaced_by is not None)
-            if found is not None and removed:
-                linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
-                event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{value}")
-            event.commit()
-    return removed
+    removal = Removal(authority=authority, value=value)
+    return apply([removal], caller, raw=raw, kind=EventType.PATIENT_REMOVED)[0].outcome == "removed"
+
+
+def replaced(authority: str, value: str, caller: Caller) -> bool:
+    """Whether the caller's own record of this identifier was made a duplicate of another; False for any other's."""
+    record = index.source_record(authority_of(authority), value) if owned(authority, caller) else None
+    return record is not None and record.replaced_by is not None
+
+
+def own_record(person_id: str, caller: Caller) -> tuple[str, str] | None:
+    """Authority and value of the one active record that the caller feeds of a person; None when none or several."""
+    survivor = identifiers.survivor(person_id)
+    found = [
+        (record.authority, record.value)
+        for record in (index.source_records(survivor) if survivor is not None else ())
+        if record.active and owned(record.authority, caller)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def owned(authority: str, caller: Caller) -> bool:
@@ -186,7 +203,7 @@ def _owner(authority: str, caller: Caller, element: str) -> str:
 def _named_by(change: Change) -> list[tuple[str, str]]:
     """The identifiers of the records that a change concerns."""
     match change:
-        case Revision():
+        case Revision() | Removal():
             return [(change.authority, change.value)]
         case Duplicate():
             return [change.survivor, change.subsumed]
@@ -312,6 +329,18 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
 
 def _each_once(items: Sequence[Identifier]) -> tuple[Identifier, ...]:
     return tuple({(item.authority, item.value): item for item in reversed(items)}.values())[::-1]
+
+
+def _remove(change: Removal, caller: Caller, event: recorder.Recording) -> Fed:
+    authority = authority_of(change.authority)
+    found = identifiers.resolve(authority, change.value)
+    record = index.source_record(authority, change.value) if found is not None else None
+    # A replaced record is removed too: its identifier would else go on leading to the survivor.
+    if found is None or record is None or not (record.active or record.replaced_by is not None):
+        return Fed(result=None, record=record, outcome="unchanged")
+    linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
+    event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{change.value}", action="D")
+    return Fed(result=None, record=None, outcome="removed")
 
 
 def _link(change: Linking, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:

@@ -130,8 +130,8 @@ def find_patients(
         page = following[:count]
         if not hits and query.identifiers:
             limits.guessing(caller, "patient-identifier")
-        for patient, person in page:
-            _disclose(event, caller, person, patient)
+        for _, person in page:
+            disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return Found(total=len(hits), patients=tuple(patient for patient, _ in page), more=len(following) > len(page))
@@ -150,7 +150,7 @@ def read_patient(person_id: str, caller: Caller) -> KnownPatient:
         patient = _known(person, directory.snapshot().authorities) if person else None
         if person is None or patient is None or survivor is None:
             raise NotFound("no such patient")
-        _disclose(event, caller, person, patient)
+        disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     if survivor != UUID(person_id):
@@ -199,8 +199,8 @@ def match(
         hits.sort(key=lambda hit: (-hit[0].score, str(hit[0].patient.person_id)))
         if count is not None:
             hits = hits[:count]
-        for found, person in hits:
-            _disclose(event, caller, person, found.patient)
+        for _, person in hits:
+            disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return [found for found, _ in hits]
@@ -247,7 +247,7 @@ def cross_reference(
             for item in restricted(patient, targets).demographics.identifiers
             if (item.authority, item.value) != source and item.authority in issued
         )
-        _disclose(event, caller, person, patient)
+        disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return CrossReference(person_id=patient.person_id if found or not targets else None, identifiers=found)
@@ -271,6 +271,11 @@ def own_person(authority: str, value: str) -> UUID | None:
 def hub_identifier(person_id: UUID) -> Identifier:
     """The person's identifier in the hub's own domain."""
     return Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=str(person_id), type="PI", use="usual")
+
+
+def known(person: access.PermittedPerson) -> KnownPatient | None:
+    """The person over its permitted, current records; None when no such record carries demographics."""
+    return _known(person, directory.snapshot().authorities)
 
 
 def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownPatient | None:
@@ -413,7 +418,9 @@ def _may_name(person: access.PermittedPerson, authority: str, value: str) -> boo
     )
 
 
-def _disclose(event: recorder.Recording, caller: Caller, person: access.PermittedPerson, patient: KnownPatient) -> None:
+def disclose(
+    event: recorder.Recording, caller: Caller, person: access.PermittedPerson, operation: Operation = Operation.QUERY
+) -> None:
     """One event about the person: what was shown is the current records of participants, and nothing else."""
     verdict = person.verdict
     shown = replace(
@@ -430,8 +437,8 @@ def _disclose(event: recorder.Recording, caller: Caller, person: access.Permitte
         shown=lambda row: access.Shown(
             document_id=f"Patient/{person.person_id}#{row.record.source_record_id}", type_display="Demographics"
         ),
-        operation=Operation.QUERY,
-        patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{patient.person_id}",
+        operation=operation,
+        patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{person.person_id}",
     )
 
 

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from celery import shared_task
 
-from hie.exchange import inbox, query
+from hie.exchange import inbox, notices, query
 from hie.exchange.loop import running
 
 
@@ -21,6 +21,12 @@ def run_query(query_id: str) -> None:
 def expire_queries() -> int:
     """Mark queries past their day as expired."""
     return sum(1 for _ in query.expire(at=datetime.now(UTC)))
+
+
+@shared_task(name="exchange.deliver_notices")
+def deliver_notices() -> int:
+    """Tell receivers of changes of identities, as far as due."""
+    return notices.deliver_all()
 
 
 @shared_task(name="exchange.rewrap_messages")

@@ -158,8 +158,6 @@ def _register_senders(files: list[tuple[str, bytes]]) -> None:
                 application,
                 facility,
                 organization_oid=f"2.999.78.{number}",
-                default_role="system",
-                default_purpose="TREAT",
             )
         )
         owned[application, facility] = free

@@ -33,13 +33,12 @@ ADMIN = Caller(participant_id="hub", organization_id="hub", client_id="backoffic
 @pytest.fixture(autouse=True)
 def _participants(db: None, settings: Any) -> None:
     settings.GUESSING_PER_MINUTE = 100_000
-    asks = {"default_role": "system", "default_purpose": "TREAT"}
     registration.apply(
         {
             "participants": [
-                participant("org-north", HOSPITAL_OID, "EPIC", "NORTH", **asks),
-                participant("org-clinic", CLINIC_OID, "CLIN", "SOUTH", type="primary-care", **asks),
-                participant("org-mute", "2.999.33.1", "MUTE", "WEST"),
+                participant("org-north", HOSPITAL_OID, "EPIC", "NORTH"),
+                participant("org-clinic", CLINIC_OID, "CLIN", "SOUTH", type="primary-care"),
+                participant("org-mute", "2.999.33.1", "MUTE", "WEST", type="payer", purposes=["HPAYMT"]),
             ]
         }
     )
@@ -193,7 +192,7 @@ def test_a_question_that_cannot_be_asked_names_its_field(qpd: str, rcp: str, pla
     assert (msa(reply)[1], segments(reply, "QAK")[0][2], err(reply)[0][2]) == ("AE", "AE", place)
 
 
-def test_who_has_no_role_or_purpose_is_answered_nothing_of_anybody() -> None:
+def test_who_has_no_agreement_for_treatment_is_answered_nothing_of_anybody() -> None:
     known = ask("Q23", f"QPD|IHE PIX Query|T|1^^^&{HOSPITAL_OID}&ISO", application="MUTE", facility="WEST")
     unknown = ask("Q23", f"QPD|IHE PIX Query|T|404^^^&{HOSPITAL_OID}&ISO", application="MUTE", facility="WEST")
     assert (msa(known)[1], segments(known, "QAK")[0][2]) == ("AR", "AR")

@@ -103,6 +103,12 @@ FHIR: Mapping[str, Entry] = {
     "List read": Guarded("hie.exchange.find.read_list"),
     "List vread": Guarded("hie.exchange.find.read_list"),
     "List search": Guarded("hie.exchange.find.find_lists"),
+    "$process-message": _FEED,
+    "Subscription read": Guarded("hie.exchange.subscriptions.read"),
+    "Subscription search": Guarded("hie.exchange.subscriptions.owned"),
+    "Subscription create": Guarded("hie.exchange.subscriptions.subscribe"),
+    "Subscription update": Guarded("hie.exchange.subscriptions.change"),
+    "Subscription delete": Guarded("hie.exchange.subscriptions.end"),
     "Patient read": Guarded("hie.exchange.identity.read_patient"),
     "Patient search": Guarded("hie.exchange.identity.find_patients"),
     "Patient conditional_update": Guarded("hie.exchange.feed.feed"),
@@ -122,6 +128,7 @@ HL7V2: Mapping[str, Entry] = {
 
 TASKS: Mapping[str, Entry] = {
     "exchange.run_query": Guarded("hie.exchange.access.questions"),
+    "exchange.deliver_notices": Guarded("hie.exchange.notices.change_for"),
     "exchange.expire_queries": Nothing("a count"),
     "trust.clear_sessions": Nothing("removes what has ended"),
     "exchange.rewrap_messages": Nothing("a count of messages wrapped anew"),

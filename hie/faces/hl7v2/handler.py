@@ -21,6 +21,7 @@ from uuid import UUID
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import feed, inbox
+from hie.exchange.devices import device
 from hie.exchange.errors import AccessRefused, AuthorityNotOwned, NotFound
 from hie.faces.hl7v2 import acks, adt, er7, qbp, questions
 from hie.faces.hl7v2.er7 import MessageRefused
@@ -89,22 +90,7 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
         raise MessageRefused(
             "MSH-3 and MSH-4 are not the sender that the certificate names", code="204", location=("MSH", 1, 3)
         )
-    client = next((c for c in directory.snapshot().clients.values() if c.participant_id == found.id), None)
-    purpose = client.default_purpose if client is not None else None
-    return Caller(
-        participant_id=found.id,
-        organization_id=found.id,
-        organization_name=found.name,
-        organization_oid=found.organization_oid,
-        client_id=found.id,
-        user_id=f"Device/{found.id}",
-        # A message states no role and no purpose: those of the registration, never an emergency.
-        role=client.default_role if client is not None else None,
-        purpose=purpose if purpose != "BTG" else None,
-        network_address=envelope.network_address,
-        request_id=message.control_id[:255],
-        face=PROTOCOL,
-    )
+    return device(found, face=PROTOCOL, network_address=envelope.network_address, request_id=message.control_id[:255])
 
 
 def _registered(header: er7.Segment) -> ParticipantFacts | None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hie.faces.hl7v2.adt import SSN, Cx, gender_of
 from hie.faces.hl7v2.er7 import Message, MessageRefused, Segment, part
@@ -185,14 +186,16 @@ def _text(value: str) -> StringMatch:
 
 def _strings(name: str) -> Callable[[PatientQuery, str], PatientQuery | None]:
     def add(query: PatientQuery, value: str) -> PatientQuery:
-        return replace(query, **{name: (*getattr(query, name), _text(value))})
+        changed: dict[str, Any] = {name: (*getattr(query, name), _text(value))}
+        return replace(query, **changed)
 
     return add
 
 
 def _contact(name: str) -> Callable[[PatientQuery, str], PatientQuery | None]:
     def add(query: PatientQuery, value: str) -> PatientQuery:
-        return replace(query, **{name: (*getattr(query, name), StringMatch(values=(value,)))})
+        changed: dict[str, Any] = {name: (*getattr(query, name), StringMatch(values=(value,)))}
+        return replace(query, **changed)
 
     return add
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import QuerySet
 
 from consent import epochs, tables
 from consent.errors import EmergencyGrantRefused
@@ -18,18 +19,26 @@ MAX_A_DAY = 3
 
 
 def grant_for(
-    user_id: str, subject: SubjectFacts, identifier_pks: Sequence[int], *, now: datetime
+    user_id: str, organizations: Collection[str], subject: SubjectFacts, identifier_pks: Sequence[int], *, now: datetime
 ) -> BreakGlassGrant | None:
-    """The user's grant for this person: one that is open now before others, the newest first; one statement."""
-    return grants_for(user_id, [(subject, identifier_pks)], now=now).get(subject.id)
+    """The user's grant for this person: one that is open now before others, the newest first; one statement.
+
+    `organizations` are those that count as the user's own (one root): who works at two houses has grants of both,
+    and that of one says nothing at the other.
+    """
+    return grants_for(user_id, organizations, [(subject, identifier_pks)], now=now).get(subject.id)
 
 
 def grants_for(
-    user_id: str, subjects: Iterable[tuple[SubjectFacts, Sequence[int]]], *, now: datetime
+    user_id: str,
+    organizations: Collection[str],
+    subjects: Iterable[tuple[SubjectFacts, Sequence[int]]],
+    *,
+    now: datetime,
 ) -> dict[str, BreakGlassGrant]:
     """As `grant_for`, for several persons with their identifiers, by person id; one statement."""
     persons = {pk: subject.id for subject, pks in subjects for pk in pks}
-    rows = list(Row.objects.filter(user=user_id, identifier_id__in=list(persons)).order_by("-start", "pk"))
+    rows = list(_of(user_id, organizations).filter(identifier_id__in=list(persons)).order_by("-start", "pk"))
     rows.sort(key=lambda row: not (row.status == Row.Status.ACTIVE and row.start <= now < row.end))
     found: dict[str, BreakGlassGrant] = {}
     for row in rows:
@@ -38,10 +47,15 @@ def grants_for(
     return found
 
 
-def any_grant(user_id: str, *, now: datetime) -> BreakGlassGrant | None:
+def any_grant(user_id: str, organizations: Collection[str], *, now: datetime) -> BreakGlassGrant | None:
     """An open grant of the user's for whomever: whether he has one at all depends on him only; one statement."""
-    row = Row.objects.filter(user=user_id, status=Row.Status.ACTIVE, start__lte=now, end__gt=now).first()
+    held = _of(user_id, organizations)
+    row = held.filter(status=Row.Status.ACTIVE, start__lte=now, end__gt=now).order_by("-start", "pk").first()
     return _facts(row, "") if row is not None else None
+
+
+def _of(user_id: str, organizations: Collection[str]) -> QuerySet[Row]:
+    return Row.objects.filter(user=user_id, organization__in=list(organizations))
 
 
 def open_grant(

@@ -91,11 +91,13 @@ class EntryFilter:
     """All parameters of ITI-67. An empty tuple asks nothing.
 
     `identifiers` are unique ids as stored or entry UUIDs as ``urn:uuid:…``. `registered_until`
-    is the snapshot instant of a paged search: what came later is not there.
+    is the snapshot instant of a paged search: what came later is not there. With `superseded_too`, entries
+    deprecated by their relation to another document pass whatever `statuses` says: the reader may not know the other.
     """
 
     ids: tuple[UUID, ...] = ()
     statuses: tuple[Status, ...] = ()
+    superseded_too: bool = False
     object_types: tuple[str, ...] = (STABLE, ON_DEMAND)
     codes: tuple[CodeCriterion, ...] = ()
     dates: tuple[DateCriterion, ...] = ()

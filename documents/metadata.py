@@ -43,6 +43,12 @@ class AssociationType(StrEnum):
     IS_SNAPSHOT_OF = "urn:ihe:iti:2010:AssociationType:IsSnapshotOf"
 
 
+REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
+"""What deprecates its target (spec/xds.md 3.5)."""
+ADDING = frozenset({AssociationType.APND, AssociationType.XFRM})
+"""What is deprecated with its target."""
+
+
 class MetadataLevel(StrEnum):
     """How much metadata a submission promises (spec/fhir.md 3.1)."""
 

@@ -31,6 +31,8 @@ from documents.filters import (
     Position,
 )
 from documents.metadata import (
+    ADDING,
+    REPLACING,
     AssociationMetadata,
     AssociationType,
     CodedValue,
@@ -365,11 +367,20 @@ def association_value(row: Association) -> AssociationMetadata:
     )
 
 
+def _related() -> Q:
+    """Deprecated with another document: replaced by it, or added to one that was replaced."""
+    relations = Association.objects.filter(availability_status=Status.APPROVED.value)
+    replaced = relations.filter(type__in=[kind.value for kind in REPLACING], target=OuterRef("entry_uuid"))
+    added = relations.filter(type__in=[kind.value for kind in ADDING], source=OuterRef("entry_uuid"))
+    return Q(availability_status=Status.DEPRECATED.value) & (Q(Exists(replaced)) | Q(Exists(added)))
+
+
 def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> QuerySet[DocumentEntry]:
     if asked.ids:
         rows = rows.filter(entry_uuid__in=asked.ids)
     if asked.statuses:
-        rows = rows.filter(availability_status__in=[status.value for status in asked.statuses])
+        passing = Q(availability_status__in=[status.value for status in asked.statuses])
+        rows = rows.filter(passing | _related() if asked.superseded_too else passing)
     if asked.object_types:
         rows = rows.filter(object_type__in=asked.object_types)
     if asked.mime_types:

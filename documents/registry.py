@@ -33,8 +33,10 @@ from documents.errors import (
     UnresolvedReference,
 )
 from documents.metadata import (
+    ADDING,
     CX,
     ON_DEMAND,
+    REPLACING,
     STABLE,
     AssociationMetadata,
     AssociationType,
@@ -47,8 +49,7 @@ from documents.repository import Staged
 from hie.standards.errors import HubError
 from hie.standards.facts import Labels
 
-_REPLACING = (AssociationType.RPLC, AssociationType.XFRM_RPLC)
-_FOLLOWING = (AssociationType.XFRM.value, AssociationType.APND.value)
+_FOLLOWING = tuple(kind.value for kind in ADDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +149,7 @@ def register(
             binaries=binaries,
             labels=labels,
             restricted=restricted or {},
-            deprecated={work.uuid_of(a.target) for a in submission.associations if a.type in _REPLACING},
+            deprecated={work.uuid_of(a.target) for a in submission.associations if a.type in REPLACING},
             at=at,
         ),
     )
@@ -339,7 +340,7 @@ def _check_relationships(work: _Registration) -> Iterable[HubError]:
         if association.type is AssociationType.IS_SNAPSHOT_OF:
             if source_type != STABLE or target_type != ON_DEMAND:
                 yield InvalidStructure("IsSnapshotOf joins a stable entry to an on-demand entry", element=where)
-        elif association.type in _REPLACING and target_type == ON_DEMAND and source_type != ON_DEMAND:
+        elif association.type in REPLACING and target_type == ON_DEMAND and source_type != ON_DEMAND:
             yield InvalidStructure("an on-demand entry is replaced by an on-demand entry only", element=where)
 
 
@@ -381,7 +382,7 @@ def _deprecated_by(work: _Registration) -> set[UUID]:
     replaced = [
         work.uuid_of(a.target)
         for a in work.submission.associations
-        if a.type in _REPLACING and work.uuid_of(a.target) in work.entries
+        if a.type in REPLACING and work.uuid_of(a.target) in work.entries
     ]
     if not replaced:
         return set()
@@ -403,7 +404,7 @@ def _join_folders(work: _Registration, own: SubmissionSet, at: datetime) -> None
     replacing = {
         work.uuid_of(a.target): work.uuid_of(a.source)
         for a in work.submission.associations
-        if a.type in _REPLACING and work.uuid_of(a.target) in work.entries
+        if a.type in REPLACING and work.uuid_of(a.target) in work.entries
     }
     if not replacing:
         return

@@ -29,13 +29,14 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from patients import blocking, clustering
+from patients import blocking, clustering, setwise
 from patients.matching import PROBABLE_BITS, RULE_SCORE, Scorer, probability
 from patients.normalise import Features
 
 Ints = NDArray[np.int64]
 MAX_REVIEWS = 3
 TOGETHER = 12.0  # what records of one known person count among themselves, whatever their own score
+_SCORED = 250_000  # pairs scored in one piece
 _FEW = 5_000  # lines, pairs or records that are not worth a process
 T = TypeVar("T")
 
@@ -207,6 +208,14 @@ def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int)
     return Pairs(every // count, every % count)
 
 
+def pairs_of(records: Sequence[Features]) -> Pairs:
+    """`blocking.pairs` of these records, in arrays."""
+    held = [array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))) for record in records]
+    keys = np.frombuffer(b"".join([some.tobytes() for some in held]), dtype=np.int64)
+    owners = np.repeat(np.arange(len(records), dtype=np.int64), [len(some) for some in held])
+    return pairs(keys, owners, records, asking=len(records))
+
+
 def _sizes(keys: Ints) -> Ints:
     """For each place of a sorted array, how many share its value."""
     if not len(keys):
@@ -250,30 +259,31 @@ class Found:
     vetoed: NDArray[np.bool_]
 
 
-def _score_some(shared: tuple[Sequence[Features], Pairs, Scorer], bounds: tuple[int, int]) -> list[tuple[Any, ...]]:
-    records, some, scorer = shared
-    out = []
-    start, stop = bounds
-    for a, b in some[start:stop]:
-        if scorer.bits_between(records[a], records[b]) >= PROBABLE_BITS:
-            verdict = scorer.score(records[a], records[b])
-            out.append((a, b, verdict.score, verdict.automatic, verdict.vetoed))
-    return out
+def _score_some(shared: tuple[setwise.Records, Pairs, Scorer], bounds: tuple[int, int]) -> Found:
+    columns, some, scorer = shared
+    first, second = some.first[slice(*bounds)], some.second[slice(*bounds)]
+    verdicts = setwise.score(scorer, columns, first, second)
+    kept = verdicts.score >= PROBABLE_BITS
+    return Found(
+        first=first[kept],
+        second=second[kept],
+        score=verdicts.score[kept],
+        automatic=verdicts.automatic[kept],
+        vetoed=verdicts.vetoed[kept],
+    )
 
 
 def scored(records: Sequence[Features], some: Pairs, scorer: Scorer) -> Found:
     """Score every pair; keep those at *probable* and better."""
-    rows: list[tuple[Any, ...]] = []
-    bounds = [(start, start + 20_000) for start in range(0, len(some), 20_000)]
-    with workers((records, some, scorer), wanted=len(some)) as crew:
-        for part in crew.map(_score_some, bounds):
-            rows += part
+    bounds = [(start, start + _SCORED) for start in range(0, len(some), _SCORED)] or [(0, 0)]
+    with workers((setwise.Records(records), some, scorer), wanted=len(some)) as crew:
+        parts = list(crew.map(_score_some, bounds))
     return Found(
-        first=np.array([row[0] for row in rows], dtype=np.int64),
-        second=np.array([row[1] for row in rows], dtype=np.int64),
-        score=np.array([row[2] for row in rows], dtype=np.float64),
-        automatic=np.array([row[3] for row in rows], dtype=bool),
-        vetoed=np.array([row[4] for row in rows], dtype=bool),
+        first=np.concatenate([part.first for part in parts]),
+        second=np.concatenate([part.second for part in parts]),
+        score=np.concatenate([part.score for part in parts]),
+        automatic=np.concatenate([part.automatic for part in parts]),
+        vetoed=np.concatenate([part.vetoed for part in parts]),
     )
 
 

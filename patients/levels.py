@@ -84,7 +84,7 @@ def name_level(one: str, other: str) -> int:
     if likeness >= 0.92 or (short > 2 and DamerauLevenshtein.distance(one, other, score_cutoff=1) <= 1):
         return 3
     if head[0] == tail[0]:
-        return 2 if likeness >= 0.84 or sound(one) == sound(other) else 1
+        return 2 if short == 1 or likeness >= 0.84 or sound(one) == sound(other) else 1
     return 2 if likeness >= 0.84 else 0
 
 

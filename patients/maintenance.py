@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from patients import blocking, clustering, models_of_match, store, training
+from patients import blocking, bulk, clustering, models_of_match, store, training
 from patients.matching import PairScore
 from patients.models import MatchModel, ReviewItem
 from patients.normalise import Features
@@ -36,7 +36,7 @@ def train(*, sample: int = _SAMPLE) -> MatchModel | None:
     records = [features for _, _, features in _records(sample)]
     if len(records) < training.MIN_RECORDS:
         return None
-    return models_of_match.save(models_of_match.trained(records, list(blocking.pairs(records))))
+    return models_of_match.save(models_of_match.trained(records, bulk.pairs_of(records)))
 
 
 def recluster(*, sample: int = _SAMPLE) -> int:

@@ -154,34 +154,44 @@ def probability(bits: float) -> float:
     return float(odds / (1.0 + odds))
 
 
-def _best(level: Callable[[str, str], int], one: Sequence[str], other: Sequence[str]) -> tuple[int, str, str]:
+def best_of(level: Callable[[str, str], int], one: Sequence[str], other: Sequence[str]) -> tuple[int, str, str]:
+    """The best level of two sets of values, and the two values that reach it; -1 where one set is empty."""
     if len(one) == 1 and len(other) == 1:
         return level(one[0], other[0]), one[0], other[0]
     if not one or not other:
         return lv.MISSING, "", ""
-    best = (lv.MISSING, "", "")
-    for a in one:
-        for b in other:
-            found = level(a, b)
-            if found > best[0]:
-                best = (found, a, b)
-    return best
+    best: tuple[int, int, str, str] | None = None
+    for i, a in enumerate(one):
+        for j, b in enumerate(other):
+            # Ties go to the current values, then to the alphabet: the same whichever record is named first.
+            found = (-level(a, b), i + j, *((a, b) if a <= b else (b, a)))
+            if best is None or found < best:
+                best = found
+    return (lv.MISSING, "", "") if best is None else (-best[0], best[2], best[3])
 
 
-def _ident(one: Features, other: Features) -> int:
-    if not one.idents and not other.idents:
-        # Local identifiers are evidence only where the other record names them too.
-        return 2 if one.own and one.own == other.own else lv.MISSING
-    mine, theirs = {*one.idents, *one.own}, {*other.idents, *other.own}
-    if not mine.isdisjoint(theirs):
+def ident_of(idents: Sequence[str], own: Sequence[str], others: Sequence[str], others_own: Sequence[str]) -> int:
+    """The level of two records' identifiers; local ones (`own`) are evidence only where the other record names them."""
+    if not idents and not others:
+        return 2 if own and own == others_own else lv.MISSING
+    if not {*idents, *own}.isdisjoint((*others, *others_own)):
         return 2
     best = lv.MISSING
-    for a in one.idents:
+    for a in idents:
         system = a.split("|")[0]
-        for b in other.idents:
+        for b in others:
             if b.split("|")[0] == system:
                 best = max(best, lv.ident_level(a, b))
     return best
+
+
+def is_swap(crosswise: Any, back: Any) -> Any:
+    """Whether names compared crosswise say that given name and surname were swapped; for one pair or arrays of levels.
+
+    One of the two comparisons may be missing; what is there must agree well.
+    """
+    near = lv.NAME_NEAR
+    return ((crosswise >= near) & ((back >= near) | (back < 0))) | ((back >= near) & (crosswise < 0))
 
 
 # The values behind equal or near levels, for term frequency: (value of one, value of other) by field.
@@ -190,35 +200,45 @@ Values = dict[int, tuple[str, str]]
 
 def compare(one: Features, other: Features) -> tuple[tuple[int, ...], Values]:
     """The level of every field, and the values behind the levels whose frequency matters."""
-    given, g1, g2 = _best(lv.name_level, one.given, other.given)
-    surname, s1, s2 = _best(lv.name_level, one.surname, other.surname)
+    given, g1, g2 = best_of(lv.name_level, one.given, other.given)
+    surname, s1, s2 = best_of(lv.name_level, one.surname, other.surname)
     values: Values = {}
     if given <= 1 and surname <= 1 and (given >= 0 or surname >= 0):
-        crosswise, _, _ = _best(lv.name_level, one.given, other.surname)
-        back, _, _ = _best(lv.name_level, one.surname, other.given)
-        # One of the two may be missing; what is there must agree well.
-        if max(crosswise, back) >= lv.NAME_NEAR and min(crosswise, back) not in (0, 1, 2):
+        crosswise, _, _ = best_of(lv.name_level, one.given, other.surname)
+        back, _, _ = best_of(lv.name_level, one.surname, other.given)
+        if is_swap(crosswise, back):
             given, surname = lv.GIVEN_SWAPPED, lv.MISSING
     if lv.NAME_NEAR <= given <= lv.NAME_EQUAL:
         values[GIVEN] = (g1, g2)
     if surname >= lv.NAME_NEAR:
         values[SURNAME] = (s1, s2)
-    birth, b1, b2 = _best(lv.birth_level, one.birth, other.birth)
+    birth, b1, b2 = best_of(lv.birth_level, one.birth, other.birth)
     if birth == lv.BIRTH_EQUAL:
         values[BIRTH] = (b1, b2)
-    street, _, _ = _best(lv.street_level, one.streets, other.streets)
-    place, p1, p2 = _best(lv.place_level, one.places, other.places)
+    street, _, _ = best_of(lv.street_level, one.streets, other.streets)
+    place, p1, p2 = best_of(lv.place_level, one.places, other.places)
     if place >= 2:
         values[PLACE] = (p1, p2)
-    phone, t1, t2 = _best(lv.phone_level, one.phones, other.phones)
+    phone, t1, t2 = best_of(lv.phone_level, one.phones, other.phones)
     if phone == 2:
         values[PHONE] = (t1, t2)
-    email, e1, e2 = _best(lv.email_level, one.emails, other.emails)
+    email, e1, e2 = best_of(lv.email_level, one.emails, other.emails)
     if email == 3:
         values[EMAIL] = (e1, e2)
     sex = lv.MISSING if not one.sex or not other.sex else int(one.sex == other.sex)
     occupation = lv.MISSING if not one.occupation or not other.occupation else int(one.occupation == other.occupation)
-    return (given, surname, birth, sex, street, place, phone, email, _ident(one, other), occupation), values
+    return (
+        given,
+        surname,
+        birth,
+        sex,
+        street,
+        place,
+        phone,
+        email,
+        ident_of(one.idents, one.own, other.idents, other.own),
+        occupation,
+    ), values
 
 
 def frequency_terms(record: Features) -> Iterable[tuple[str, str]]:
@@ -249,9 +269,9 @@ class Scorer:
         self._m = [[log2(p) for p in model.m[name]] for name in lv.FIELDS]
         self._u = [[log2(p) for p in model.u[name]] for name in lv.FIELDS]
         self._h = [[log2(p) for p in model.h.get(name, model.u[name])] for name in lv.FIELDS]
-        self._prior_m = log2(model.prior_m)
-        self._prior_h = log2(model.prior_h)
-        self._prior_u = log2(max(1.0 - model.prior_m - model.prior_h, 0.5))
+        self.prior_m = log2(model.prior_m)
+        self.prior_h = log2(model.prior_h)
+        self.prior_u = log2(max(1.0 - model.prior_m - model.prior_h, 0.5))
         self._frequency = {
             table: {value: log2(share) for value, share in shares.items()} for table, shares in model.frequency.items()
         }
@@ -261,26 +281,42 @@ class Scorer:
             table: self._u[index][lv.NAME_EQUAL] for table, index in (("given", GIVEN), ("surname", SURNAME))
         }
 
+    def m_table(self, index: int) -> list[float]:
+        """log2 m of a field by level; the last one, which -1 finds, is 0 for a missing value."""
+        return [*self._m[index], 0.0]
+
+    def u_table(self, index: int) -> list[float]:
+        """log2 u of a field, as `m_table`."""
+        return [*self._u[index], 0.0]
+
+    def h_table(self, index: int) -> list[float]:
+        """log2 of the household's distribution, as `m_table`."""
+        return [*self._h[index], 0.0]
+
     def frequency_bits(self, index: int, level: int, one: str, other: str) -> float | None:
         """log2 of the chance that a stranger shows this level here, by how frequent the value is; None = use u."""
         if index == BIRTH:
             return self._share("birth", one)
         if index in (PHONE, EMAIL):
-            return self._share("phone" if index == PHONE else "email", one)
+            return self._larger("phone" if index == PHONE else "email", one, other)
         if index == PLACE:
-            code, town = one.split("|")
-            return self._share("code", code) if level >= lv.PLACE_CODE else self._share("town", town)
+            (code, town), (code2, town2) = one.split("|"), other.split("|")
+            return self._larger("code", code, code2) if level >= lv.PLACE_CODE else self._larger("town", town, town2)
         table = "given" if index == GIVEN else "surname"
         if index == GIVEN:
             one, other = one.split(" ")[0], other.split(" ")[0]
-        share = self._share(table, one)
-        if share is None:
-            return None
-        if level == lv.NAME_EQUAL:
+        share = self._larger(table, one, other)
+        if share is None or level == lv.NAME_EQUAL:
             return share
-        shared = max(share, self._share(table, other) or share)
-        shift = (shared - self._average[table]) / 2
+        shift = (share - self._average[table]) / 2
         return self._u[index][level] + min(2.0, max(-2.0, shift))
+
+    def _larger(self, table: str, one: str, other: str) -> float | None:
+        """Of two values that are taken for one, what the more frequent counts."""
+        share = self._share(table, one)
+        if share is None or one == other:
+            return share
+        return max(share, self._share(table, other) or share)
 
     def _share(self, table: str, value: str) -> float | None:
         shares = self._frequency.get(table)
@@ -306,29 +342,20 @@ class Scorer:
             household += u if index in PERSON_FIELDS else self._h[index][level]
         return m_bits, u_bits, household, levels[PHONE] >= 0 or levels[STREET] >= 0
 
-    def bits_between(self, one: Features, other: Features) -> float:
-        """The score alone, as `score` gives it: for the many pairs of bulk, most of which come to nothing."""
-        levels, values = compare(one, other)
-        m_bits, u_bits, household, household_on = self.bits(levels, values)
-        against = sum(u_bits) + self._prior_u
-        if household_on:
-            against = _log2_sum(against, household + self._prior_h)
-        return sum(m_bits) + self._prior_m - against
-
     def score(self, one: Features, other: Features) -> PairScore:
         """The verdict on two records. Symmetric."""
         levels, values = compare(one, other)
         m_bits, u_bits, household, household_on = self.bits(levels, values)
         weights = {name: m_bits[index] - u_bits[index] for index, name in enumerate(lv.FIELDS) if levels[index] >= 0}
-        unrelated = sum(u_bits) + self._prior_u
+        unrelated = sum(u_bits) + self.prior_u
         against = unrelated
         if household_on:
-            against = _log2_sum(unrelated, household + self._prior_h)
+            against = _log2_sum(unrelated, household + self.prior_h)
         weights["household"] = unrelated - against
-        weights["prior"] = self._prior_m - self._prior_u
+        weights["prior"] = self.prior_m - self.prior_u
         person = sum(m_bits[index] - u_bits[index] for index in EVIDENCE_FIELDS if levels[index] >= 0)
         return PairScore(
-            score=sum(m_bits) + self._prior_m - against,
+            score=sum(m_bits) + self.prior_m - against,
             levels=levels,
             weights=weights,
             rules=rules(levels, one, other, person),
@@ -342,40 +369,55 @@ def _log2_sum(one: float, other: float) -> float:
 
 def rules(levels: Sequence[int], one: Features, other: Features, person_bits: float) -> tuple[Rule, ...]:
     """The rules that stand against an automatic link of this pair."""
-    given, surname, birth, _, street, place, phone, _, ident, _ = levels
     found: list[Rule] = []
-    if ident != 2:
-        flagged = one.multiple or other.multiple
-        near_birth = birth >= lv.BIRTH_YEAR_JANUARY
-        # A twin flag makes even near names two people (Anna and Anne), but not a nickname or a further name.
-        differs = 0 <= given <= 1 or (flagged and 2 <= given <= lv.NAME_NEAR)
-        # The first and the second born are two people, however near their names; an equal name is rather one person.
-        differs = differs or (one.order > 0 < other.order != one.order and 0 <= given < lv.NAME_EQUAL)
-        together = street >= lv.STREET_SAME or phone == 2 or flagged
-        if near_birth and surname >= lv.NAME_SIMILAR and differs and together:
-            found.append(Rule.TWIN)
-        if (
-            given >= lv.NAME_SIMILAR
-            and surname >= lv.NAME_SIMILAR
-            and 0 <= birth < lv.BIRTH_YEAR_JANUARY
-            and _years_apart(one, other) >= JUNIOR_YEARS
-            and (street >= lv.STREET_SAME or phone == 2 or place >= lv.PLACE_CODE)
-        ):
-            found.append(Rule.JUNIOR)
-    given_agrees = given >= lv.NAME_NEAR
-    birth_agrees = birth >= lv.BIRTH_YEAR_JANUARY
-    if not ((given_agrees and birth_agrees) or (ident == 2 and (given_agrees or birth_agrees))):
+    if is_twin(levels, one.multiple or other.multiple, one.order > 0 < other.order != one.order):
+        found.append(Rule.TWIN)
+    if is_junior(levels, years_apart(one.birth, other.birth)):
+        found.append(Rule.JUNIOR)
+    if not has_evidence(levels):
         found.append(Rule.EVIDENCE)
     if person_bits < PERSON_BITS:
         found.append(Rule.PERSON_WEIGHT)
     return tuple(found)
 
 
-def _years_apart(one: Features, other: Features) -> int:
-    return min(
-        (abs(int(a[:4]) - int(b[:4])) for a in one.birth for b in other.birth),
-        default=0,
+# The rules are written once for one pair (levels as integers, the answer a truth value) and for many (levels as
+# arrays, the answer an array): hence & and | instead of `and` and `or`.
+
+
+def is_twin(levels: Any, flagged: Any, orders_differ: Any) -> Any:
+    """Whether this looks like two children of one birth: `flagged` a multiple birth, of different birth orders."""
+    given, surname, birth, street, phone = (levels[index] for index in (GIVEN, SURNAME, BIRTH, STREET, PHONE))
+    # A twin flag makes even near names two people (Anna and Anne), but not a nickname or a further name.
+    differs = ((given >= 0) & (given <= 1)) | (flagged & (given >= 2) & (given <= lv.NAME_NEAR))
+    # The first and the second born are two people, however near their names; an equal name is rather one person.
+    differs = differs | (orders_differ & (given >= 0) & (given < lv.NAME_EQUAL))
+    together = (street >= lv.STREET_SAME) | (phone == 2) | flagged
+    near_birth = birth >= lv.BIRTH_YEAR_JANUARY
+    return (levels[IDENT] != 2) & near_birth & (surname >= lv.NAME_SIMILAR) & differs & together
+
+
+def is_junior(levels: Any, years: Any) -> Any:
+    """Whether this looks like parent and child of one name: near names, one home, born `JUNIOR_YEARS` or more apart."""
+    given, surname, birth, street, place, phone = (
+        levels[index] for index in (GIVEN, SURNAME, BIRTH, STREET, PLACE, PHONE)
     )
+    named = (given >= lv.NAME_SIMILAR) & (surname >= lv.NAME_SIMILAR)
+    together = (street >= lv.STREET_SAME) | (phone == 2) | (place >= lv.PLACE_CODE)
+    apart = (birth >= 0) & (birth < lv.BIRTH_YEAR_JANUARY) & (years >= JUNIOR_YEARS)
+    return (levels[IDENT] != 2) & named & apart & together
+
+
+def has_evidence(levels: Any) -> Any:
+    """Whether given name and birth date agree, or an identifier and one of the two."""
+    given = levels[GIVEN] >= lv.NAME_NEAR
+    birth = levels[BIRTH] >= lv.BIRTH_YEAR_JANUARY
+    return (given & birth) | ((levels[IDENT] == 2) & (given | birth))
+
+
+def years_apart(one: Sequence[str], other: Sequence[str]) -> int:
+    """The fewest years between two sets of birth dates; 0 where one is missing."""
+    return min((abs(int(a[:4]) - int(b[:4])) for a in one for b in other), default=0)
 
 
 def mean_score(scores: Sequence[float], *, low: float, high: float = 12.0) -> float:

@@ -31,11 +31,17 @@ def _set(words: str) -> frozenset[str]:
 _GERMAN = str.maketrans({"ä": "ae", "ö": "oe", "ü": "ue", "ß": "ss", "Ä": "Ae", "Ö": "Oe", "Ü": "Ue", "ẞ": "SS"})
 _NOT_WORD = re.compile(r"[^a-z0-9]+")
 _TITLES = _set(
-    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend fr father hon herr frau madame mme mlle"
-    " monsieur sr sra srta don dona capt captain col colonel gen general lt lieutenant sgt major baron baroness earl"
-    " viscount count duke duchess"
+    "mr mrs ms miss mx dr prof professor sir dame lord lady rev reverend fr father hon honourable rt herr frau madame"
+    " mme mlle monsieur sr sra srta don dona capt captain col colonel gen general lt lieutenant sgt major baron baroness"
+    " earl viscount viscountess count countess duke duchess marquess marquis admiral"
 )
-_SUFFIXES = _set("jr junior snr senior ii iii iv phd md esq dds rn bart baronet kbe obe cbe mbe")
+_SUFFIXES = _set("jr junior snr senior ii iii iv phd md esq dds rn bart baronet bt kbe obe cbe mbe")
+_GIVEN_TOO = _set("don earl major baron duke count general marquis junior md bart gen col")
+_SURNAME_TOO = _set(
+    "earl major baron duke lord count general captain father admiral dame marquis marquess junior senior sergeant"
+)
+"""Titles and suffixes that people are called, too: taken as the name where nothing else is there."""
+_ORDINAL = re.compile(r"[0-9]+(st|nd|rd|th)?\Z")
 _PARTICLES = _set(
     "von van der den de del della di da dos das do du la le las los y e zu zum zur af av bin ibn bint al el ter ten"
     " of the"
@@ -139,11 +145,18 @@ def search_words(text: str) -> list[str]:
     return list(dict.fromkeys([whole, *words])) if whole else []
 
 
+def _is_name(word: str) -> bool:
+    return word not in _TITLES and word not in _SUFFIXES and not _ORDINAL.match(word)
+
+
+def _called(words: list[str], too: frozenset[str] = frozenset()) -> list[str]:
+    """Without titles, suffixes and numbers; of these alone what may be a name (`too`)."""
+    return [word for word in words if _is_name(word)] or [word for word in words if word in too]
+
+
 @lru_cache(maxsize=200_000)
 def _given(text: str) -> str:
-    words = fold(text).split()
-    # Earl and Major are given names too: a title alone is taken as the name.
-    joined = " ".join([word for word in words if word not in _TITLES and word not in _SUFFIXES] or words)
+    joined = " ".join(_called(fold(text).split(), _GIVEN_TOO))
     if not joined or joined.replace(" ", "") in _NAME_PLACEHOLDERS or _BABY.match(joined):
         return ""
     return joined
@@ -154,8 +167,8 @@ def _surname(text: str) -> str:
     words = fold(text).split()
     if len(words) > 1 and words[0] in ("o", "mc", "mac"):
         words = [words[0] + words[1], *words[2:]]
-    kept = [word for word in words if word not in _PARTICLES and word not in _TITLES and word not in _SUFFIXES] or words
-    joined = " ".join(kept)
+    called = _called(words, _SURNAME_TOO)
+    joined = " ".join([word for word in called if word not in _PARTICLES] or called)
     return "" if joined.replace(" ", "") in _NAME_PLACEHOLDERS else joined
 
 
@@ -166,14 +179,50 @@ def _names(names: Sequence[HumanName]) -> tuple[tuple[str, ...], tuple[str, ...]
     for name in sorted(names, key=lambda item: item.use in ("old", "maiden", "nickname")):
         first, last = " ".join(part for part in name.given if part), name.family
         if not first and not last and name.text:
-            if "," in name.text:
-                last, _, first = name.text.partition(",")
-            else:
-                first, _, last = name.text.strip().rpartition(" ")
+            first, last = _parted(name.text)
+            text = ""
+        else:
+            text = name.text
         # What follows a comma is an alias: a title of nobility, a stage name.
-        given += [_given(_short(part)) for part in first.split(",")[:_MAX_ALIASES]]
-        surname += [_surname(_short(part)) for part in last.split(",")[:_MAX_ALIASES]]
+        own = [_given(_short(part)) for part in first.split(",")[:_MAX_ALIASES]]
+        family = [_surname(_short(part)) for part in last.split(",")[:_MAX_ALIASES]]
+        if text:
+            further, aliases = _beyond(_short(text), own[0], family[0])
+            own += further
+            family += aliases
+        given += own
+        surname += family
     return _distinct(given), _distinct(surname)
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """A whole name as given names and surname: "Surname, Given", or the surname last and aliases after a comma."""
+    head, comma, tail = text.partition(",")
+    if not comma:
+        first, _, last = head.strip().rpartition(" ")
+        return first, last
+    if len(fold(head).split()) > 1 and not any(map(_is_name, fold(tail).split())):
+        return _parted(head)  # "Anna Berg, MD"
+    return tail, head
+
+
+def _beyond(text: str, given: str, surname: str) -> tuple[list[str], list[str]]:
+    """What a whole name says beyond its parts: given names with the further ones, and aliases after a comma."""
+    head, *tails = text.split(",")
+    parts, last = given.split(), surname.split()
+    words = [word for word in _called(fold(head).split()) if word not in _PARTICLES]
+    if (parts or last) and not {*parts, *last} & set(words):
+        return [], []  # another order or another script: nothing to hold on to
+    tails = [alias for tail in tails[:_MAX_ALIASES] if (alias := _surname(tail))]
+    aliases = [alias for alias in tails if not {*alias.split()} & {*parts, *last}]
+    if not {*words} - {*parts, *last}:
+        return [], aliases
+    if last and last[-1] in words:
+        words = words[: words.index(last[-1])]
+    elif len(words) > 1 and words[-1] not in parts:
+        aliases.insert(0, words.pop())
+    middle = [word for word in words if word not in last]
+    return ([_given(" ".join(middle))] if not parts or middle[:1] == parts[:1] else []), aliases
 
 
 def _short(text: str) -> str:

@@ -189,7 +189,7 @@ class _Search:
             if wanted.modifier == "contains":
                 clauses.append("t.term LIKE %s")
                 values.append(f"%{_like(text)}%")
-            elif wanted.modifier == "exact":
+            elif wanted.modifier in ("exact", "equal"):
                 clauses.append("t.term = %s")
                 values.append(text)
             else:

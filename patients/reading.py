@@ -171,7 +171,7 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
     except (ValueError, RecursionError):
         return Line(number=number, reason="not JSON")
     try:
-        demographics = from_fhir(resource)
+        demographics = from_fhir(resource, typing_errors=True)
     except MalformedContent as error:
         return Line(number=number, reason=str(error))
     own = [item for item in demographics.identifiers if authority is not None and item.authority == authority]

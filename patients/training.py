@@ -9,7 +9,6 @@ Source: spec/mpi.md section 3, Score and Guard.
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,29 +18,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patients import levels as lv
+from patients import setwise
 from patients.matching import (
     PERSON_FIELDS,
     PHONE,
     STREET,
     Model,
     Scorer,
-    Values,
-    compare,
     default_model,
     frequency_terms,
 )
 from patients.normalise import Features
 
 SAMPLE_PAIRS = 300_000
+ALL_PAIRS = 1_500 * 1_499 // 2
 PRIOR_COUNT = 30.0
 MAX_ITERATIONS = 40
 MIN_RECORDS = 300
 MAX_WRONG_SHARE = 0.03
 _TABLE_LIMIT = 20_000  # values kept of a frequency table; rarer ones share its floor
 _SMALLEST = 1e-9
+SWAP_FLOOR = 1e-4
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int8]
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,45 +93,35 @@ def frequencies(records: Sequence[Features]) -> tuple[dict[str, dict[str, float]
     return tables, floor
 
 
-def random_pairs(count: int, *, seed: int = 1) -> list[tuple[int, int]]:
-    """Pairs of positions for u: all of them where they are no more than 300,000, else as many at random."""
-    if count * (count - 1) // 2 <= SAMPLE_PAIRS:
-        return [(a, b) for a in range(count) for b in range(a + 1, count)]
-    draw = random.Random(seed)  # noqa: S311  # a sample, nothing secret
-    out: set[tuple[int, int]] = set()
-    while len(out) < SAMPLE_PAIRS:
-        a, b = draw.randrange(count), draw.randrange(count)
-        if a != b:
-            out.add((min(a, b), max(a, b)))
-    return sorted(out)
+def random_pairs(count: int, *, seed: int = 1) -> tuple[Positions, Positions]:
+    """Pairs of positions for u: all of them where they are no more than 1,500 records', else 300,000 at random."""
+    if count * (count - 1) // 2 <= ALL_PAIRS:
+        first, second = np.triu_indices(count, 1)
+        return first.astype(np.int64), second.astype(np.int64)
+    draw = np.random.default_rng(seed)
+    one, other = draw.integers(0, count, (2, SAMPLE_PAIRS + SAMPLE_PAIRS // 10))
+    keys = np.unique((np.minimum(one, other) * count + np.maximum(one, other))[one != other])
+    if len(keys) > SAMPLE_PAIRS:
+        keys = np.sort(draw.choice(keys, SAMPLE_PAIRS, replace=False))
+    return keys // count, keys % count
 
 
-def sample(candidates: Sequence[tuple[int, int]], *, seed: int = 1) -> Sequence[tuple[int, int]]:
-    """At most 300,000 of the candidate pairs."""
-    if len(candidates) <= SAMPLE_PAIRS:
-        return candidates
-    return random.Random(seed).sample(candidates, SAMPLE_PAIRS)  # noqa: S311  # a sample, nothing secret
+def sample(candidates: Sequence[tuple[int, int]], *, seed: int = 1) -> tuple[Positions, Positions]:
+    """At most 300,000 of the candidate pairs, as two arrays."""
+    first, second = pair_arrays(candidates)
+    if len(first) <= SAMPLE_PAIRS:
+        return first, second
+    chosen = np.sort(np.random.default_rng(seed).choice(len(first), SAMPLE_PAIRS, replace=False))
+    return first[chosen], second[chosen]
 
 
-def _vectors(records: Sequence[Features], pairs: Sequence[tuple[int, int]]) -> tuple[Ints, list[Values]]:
-    out = np.empty((len(pairs), len(lv.FIELDS)), dtype=np.int8)
-    values: list[Values] = []
-    for row, (a, b) in enumerate(pairs):
-        found, behind = compare(records[a], records[b])
-        out[row] = found
-        values.append(behind)
-    return out, values
-
-
-def _by_frequency(scorer: Scorer, vectors: Ints, values: Sequence[Values]) -> Floats:
-    """log2 u by the value's frequency where it has one, NaN elsewhere."""
-    out = np.full(vectors.shape, np.nan)
-    for row, behind in enumerate(values):
-        for index, pair in behind.items():
-            bits = scorer.frequency_bits(index, int(vectors[row, index]), *pair)
-            if bits is not None:
-                out[row, index] = bits
-    return out
+def pair_arrays(candidates: Sequence[tuple[int, int]]) -> tuple[Positions, Positions]:
+    """Pairs as two arrays; those that are kept as arrays (`first`, `second`) are taken as they are."""
+    first, second = getattr(candidates, "first", None), getattr(candidates, "second", None)
+    if first is None or second is None:
+        both = np.array(candidates, dtype=np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
+    return first, second
 
 
 def _shares(counts: Floats, prior: Sequence[float], weight: float) -> Floats:
@@ -171,21 +162,23 @@ def train(
     household class is learned from them.
     """
     base = base or default_model()
-    chosen = sample(candidates)
-    scale = len(candidates) / max(len(chosen), 1)
+    first, second = sample(candidates)
+    scale = len(candidates) / max(len(first), 1)
     all_pairs = max(len(records) * (len(records) - 1) / 2, 1.0)
     tables, floor = frequencies(records)
-    strangers, _ = _vectors(records, random_pairs(len(records)))
+    columns = setwise.Records(records)
+    strangers = setwise.compare(columns, *random_pairs(len(records))).levels
     stranger_counts = {name: _count(strangers[:, index], len(base.m[name])) for index, name in enumerate(lv.FIELDS)}
     stranger_scale = all_pairs / max(len(strangers), 1)
-    vectors, values = _vectors(records, chosen)
+    compared = setwise.compare(columns, first, second)
+    vectors = compared.levels
     household_on = (vectors[:, PHONE] >= 0) | (vectors[:, STREET] >= 0)
     state = _State(base)
     state.prior_m = min(0.5 * len(records) / all_pairs, 0.01)
     state.prior_h = state.prior_m / 2
     # The first u: what random pairs say, before any match is taken out.
     _estimate_u(state, base, stranger_counts, stranger_scale, {})
-    by_frequency = _by_frequency(Scorer(state.model(version, tables, floor)), vectors, values)
+    by_frequency = setwise.frequency_bits(Scorer(state.model(version, tables, floor)), compared)
     before, done = -1.0, 0
     match = np.zeros(len(vectors))
     for done in range(1, MAX_ITERATIONS + 1):  # noqa: B007  # read after the loop
@@ -206,7 +199,7 @@ def train(
         model=state.model(version, tables, floor),
         wrong_share=float((1.0 - match[probable]).mean()) if links else 0.0,
         links_per_record=links * scale / max(len(records), 1),
-        pairs=len(chosen),
+        pairs=len(first),
         iterations=done,
     )
 
@@ -227,12 +220,10 @@ def _estimate_u(
         left = counts[name] * scale
         if name in taken:
             left = np.maximum(left - taken[name], 0.0)
-        if name == "given":
-            # A swap is no evidence for strangers either way: else it links cousins.
-            shares = _shares(left[:7], base.u[name][:7], PRIOR_COUNT)
-            state.u[name] = np.append(shares, 1.0)
-        else:
-            state.u[name] = _shares(left, base.u[name], PRIOR_COUNT)
+        state.u[name] = _shares(left, base.u[name], PRIOR_COUNT)
+    # Families give the same names crosswise (Thomas James, James Thomas): a swap never counts as rarer than this.
+    given = state.u["given"]
+    given[lv.GIVEN_SWAPPED] = max(given[lv.GIVEN_SWAPPED], SWAP_FLOOR)
 
 
 def _log_likelihood(vectors: Ints, tables: Sequence[Floats]) -> Floats:

@@ -42,12 +42,11 @@ def _is_simple(value: Any) -> bool:
     """
     kind = type(value)
     if kind is str:
-        ascii_only: bool = value.isascii()
-        return ascii_only
+        return str.isascii(value)
     if value is None or kind is bool:
         return True
     if kind is int:
-        return -_SAFE_INTEGER <= value <= _SAFE_INTEGER
+        return bool(-_SAFE_INTEGER <= value <= _SAFE_INTEGER)
     if kind is dict:
         return all(type(key) is str and key.isascii() and _is_simple(item) for key, item in value.items())
     if kind is list or kind is tuple:

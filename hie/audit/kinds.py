@@ -37,10 +37,13 @@ class EventType(StrEnum):
     PATIENT_FEED = "ITI-104"
     PATIENT_FEED_V2 = "ITI-8"
     PATIENT_FEED_V3 = "ITI-44"
+    PATIENT_FEED_PMIR = "ITI-93"
     PATIENT_QUERY = "ITI-78"
+    PATIENT_QUERY_V2 = "ITI-21"
     PATIENT_QUERY_V3 = "ITI-47"
     PATIENT_MATCH = "ITI-119"
     CROSS_REFERENCE = "ITI-83"
+    CROSS_REFERENCE_V2 = "ITI-9"
     CROSS_REFERENCE_V3 = "ITI-45"
     CROSS_REFERENCE_UPDATE = "ITI-46"
     PATIENT_DISCOVERY = "ITI-55"
@@ -164,9 +167,11 @@ SHAPES: dict[EventType, Shape] = {
     ),
     _T.PATIENT_FEED_V2: Shape(_U, _P.FEED, "", "", "Patient Identity Feed"),
     _T.PATIENT_FEED_V3: Shape(_U, _P.FEED, "", "", "Patient Identity Feed HL7 V3"),
+    _T.PATIENT_FEED_PMIR: Shape(_U, _P.FEED, "operation", "", "Mobile Patient Identity Feed"),
     _T.PATIENT_QUERY: Shape(
         _E, _P.QUERY, "search-type", _PDQM + "IHE.PDQm.Query.Audit.Supplier", "Mobile Patient Demographics Query"
     ),
+    _T.PATIENT_QUERY_V2: Shape(_E, _P.QUERY, "", "", "Patient Demographics Query HL7 V2"),
     _T.PATIENT_QUERY_V3: Shape(_E, _P.QUERY, "", "", "Patient Demographics Query HL7 V3"),
     _T.PATIENT_MATCH: Shape(
         _E, _P.QUERY, "operation", _PDQM + "IHE.PDQm.Match.Audit.Supplier", "Patient Demographics Match"
@@ -178,6 +183,7 @@ SHAPES: dict[EventType, Shape] = {
         _PIXM + "IHE.PIXm.Query.Audit.Manager",
         "Mobile Patient Identifier Cross-reference Query",
     ),
+    _T.CROSS_REFERENCE_V2: Shape(_E, _P.QUERY, "", "", "PIX Query"),
     _T.CROSS_REFERENCE_V3: Shape(_E, _P.QUERY, "", "", "PIXV3 Query"),
     _T.CROSS_REFERENCE_UPDATE: Shape(_U, _P.EXPORT, "", "", "PIXV3 Update Notification"),
     _T.PATIENT_DISCOVERY: Shape(_E, _P.QUERY, "", "", "Cross Gateway Patient Discovery"),

@@ -430,6 +430,13 @@ def root_of(participant_id: str) -> str:
     return snapshot().root_of(participant_id)
 
 
+def same_organization(participant_id: str) -> tuple[str, ...]:
+    """All that have this one's root, itself included; ordered."""
+    directory = snapshot()
+    root = directory.root_of(participant_id)
+    return tuple(sorted({participant_id} | {one for one in directory.participants if directory.root_of(one) == root}))
+
+
 def endpoints(kind: str = "fhir", *, now: datetime | None = None) -> list[EndpointFacts]:
     """Every address of a kind that a query may ask: its participant active now. Ordered by participant, address."""
     directory = snapshot()

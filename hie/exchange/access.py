@@ -174,7 +174,7 @@ def gate(caller: Caller, operation: Operation) -> None:
     """
     at = now()
     # A grant is for one patient, but having none at all depends on the caller only: that is G7 here.
-    grant = break_glass.any_grant(caller.user_id, now=at) if caller.purpose == "BTG" else None
+    grant = break_glass.any_grant(caller.user_id, _house(caller), now=at) if caller.purpose == "BTG" else None
     decision = engine.gate(_request(caller, operation, grant, None), policies.current(), now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
@@ -529,9 +529,16 @@ def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
     return _Context(
         at=at,
         policy=policy,
-        emergency=break_glass.grants_for(caller.user_id, persons, now=at) if caller.purpose == "BTG" else {},
+        emergency=break_glass.grants_for(caller.user_id, _house(caller), persons, now=at)
+        if caller.purpose == "BTG"
+        else {},
         proxy=proxies.grants_for(caller.user_id, persons) if caller.role == "proxy" else {},
     )
+
+
+def _house(caller: Caller) -> tuple[str, ...]:
+    """The caller's organization with all that share its root: what a grant of the user's is made out to."""
+    return directory.same_organization(caller.organization_id)
 
 
 def _decide(

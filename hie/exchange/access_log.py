@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -393,11 +393,12 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
         asked = frozenset(query.person_ids) if query.person_ids is not None else None
         if asked is not None and not asked & view.subject.facts.ids:
             return AuditPage(events=())
-        page = audit.search(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))))
-        visible, withheld = _visible(view, page.events)
-        return replace(
-            page, events=tuple(_without_titles(visible[e.id], withheld) for e in page.events if e.id in visible)
-        )
+
+        def own_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
+            visible, withheld = _visible(view, events)
+            return (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+
+        return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
     if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
         return audit.search(_with_merged(query))
     access.gate(caller, Operation.QUERY)
@@ -408,12 +409,34 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
     wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
     if not wanted:
         return AuditPage(events=())
-    page = audit.search(replace(_with_merged(query), organizations=wanted))
-    shown = tuple(_for_participant(event) for event in page.events)
-    if query.person_ids is not None or query.patient_identifiers or query.entities:
+    about_somebody = query.person_ids is not None or query.patient_identifiers or query.entities
+
+    def participants_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
+        shown = (_for_participant(event) for event in events)
         # A search by patient must not find the looks that were told "no such patient".
-        shown = tuple(event for event in shown if event.person_id or event.disclosures)
-    return replace(page, events=shown)
+        return (event for event in shown if not about_somebody or event.person_id or event.disclosures)
+
+    return _filled(replace(_with_merged(query), organizations=wanted), participants_view)
+
+
+_BATCH = 100
+
+
+def _filled(query: AuditQuery, keep: Callable[[Sequence[EventRecord]], Iterable[EventRecord]]) -> AuditPage:
+    """A page of what `keep` leaves, read on until it is full.
+
+    Neither a short page nor a link behind it may tell of what was left out.
+    """
+    kept: list[EventRecord] = []
+    page = AuditPage(events=(), next=query.before)
+    while True:
+        page = audit.search(replace(query, before=page.next, limit=max(query.limit + 1, _BATCH)))
+        kept += keep(page.events)
+        if page.next is None or len(kept) > query.limit:
+            break
+    shown = tuple(kept[: query.limit])
+    more = len(kept) > len(shown) and bool(shown)
+    return AuditPage(events=shown, next=Cursor(at=shown[-1].at, id=shown[-1].id) if more else None)
 
 
 def _tree(held: directory.Directory, root: str) -> tuple[str, ...]:

@@ -221,14 +221,17 @@ _FED = {
     EventType.PATIENT_FEED,
     EventType.PATIENT_FEED_V2,
     EventType.PATIENT_FEED_V3,
+    EventType.PATIENT_FEED_PMIR,
     EventType.PATIENT_IMPORT,
     EventType.CROSS_REFERENCE_UPDATE,
 }
 _LOOKED_UP = {
     EventType.PATIENT_QUERY,
+    EventType.PATIENT_QUERY_V2,
     EventType.PATIENT_QUERY_V3,
     EventType.PATIENT_MATCH,
     EventType.CROSS_REFERENCE,
+    EventType.CROSS_REFERENCE_V2,
     EventType.CROSS_REFERENCE_V3,
     EventType.PATIENT_DISCOVERY,
 }

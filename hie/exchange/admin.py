@@ -17,6 +17,7 @@ from unfold.decorators import display
 
 from hie.exchange import inbox, query_words, queues
 from hie.exchange.access import Held
+from hie.exchange.errors import BadRequest
 from hie.exchange.models import InboundMessage, Query, QueryTarget, RemoteDocument
 from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, caller_of, roles_of
 from hie.standards.errors import HubError
@@ -207,6 +208,8 @@ class InboundMessageAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
         for one in ids:
             try:
                 status = inbox.replay(one, caller_of(request), reason).status
+            except BadRequest:
+                status = "left alone (a question)"
             except HubError:
                 status = "unreadable"
             outcomes[status] = outcomes.get(status, 0) + 1

@@ -115,8 +115,9 @@ def change(
         DirectiveRefused, DirectiveChanged: nothing was stored.
     """
     with recorder.recording(EventType.CONSENT_FILED, caller, action="U", query=raw) as event:
-        stored = _stored(consent_id)
+        # The patient first: with a stranger's, a consent that exists is refused like one that does not.
         person_id, _ = _own_patient(patient, caller)
+        stored = _stored(consent_id)
         if identifiers.person_of_pk(stored.identifier_pk) != person_id:
             raise NotFound("no such consent")
         about = access.subject(person_id)

@@ -19,7 +19,7 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import access
-from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, StaleVersion
+from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, NotFound, StaleVersion
 from hie.standards.demographics import Demographics, Identifier, authority_of, system_of
 from hie.standards.facts import Caller
 from patients import identifiers, linking
@@ -59,7 +59,42 @@ class Duplicate:
     element: str = "Patient.link"
 
 
-Change = Revision | Duplicate
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Renaming:
+    """The issuer gives the patient of its record `former` a new identifier: that of `revision` (ADT A47).
+
+    A new record takes over what the former one said and the person it belonged to; the former identifier goes on
+    leading there. Where the new identifier is known already, the two are duplicates.
+    """
+
+    revision: Revision
+    former: tuple[str, str]
+    element: str = "MRG-1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linking:
+    """The issuer says that its records `first` and `second` are one person, or with `apart` that they are not.
+
+    Both stay records of their own (ADT A24, A37, A43). Only the record `second` moves.
+    """
+
+    first: tuple[str, str]
+    second: tuple[str, str]
+    apart: bool = False
+    element: str = "PID-3"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Removal:
+    """The issuer withdraws its record: it is never again found or answered. Nothing happens when there is none."""
+
+    authority: str
+    value: str
+    element: str = "identifier"
+
+
+Change = Revision | Duplicate | Renaming | Linking | Removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,28 +132,31 @@ def apply(
 
     Raises:
         AuthorityNotOwned: an identifier of a domain the caller does not issue in.
-        InvalidFeed: a change contradicts itself. StaleVersion: `expected_version` is not the current one.
+        InvalidFeed: a change contradicts itself. NotFound: a record to be linked or parted is not known. StaleVersion: `expected_version` is not the current one.
         AccessRefused: the participant is not active.
     """
     with recorder.recording(kind, caller, query=raw) as event:
         prepared: list[tuple[Change, str]] = []
         with directory.one_reading():
             for change in changes:
-                if isinstance(change, Revision):
-                    prepared.append((change, _owner(change.authority, caller, change.element)))
-                else:
-                    owner = _owner(change.survivor[0], caller, change.element)
-                    _owner(change.subsumed[0], caller, change.element)
-                    prepared.append((change, owner))
-                access.may_submit(caller, prepared[-1][1])
+                owners = [_owner(authority, caller, change.element) for authority, _ in _named_by(change)]
+                prepared.append((change, owners[0]))
+                access.may_submit(caller, owners[0])
         with transaction.atomic():
             _lock(changes)
             done: list[Fed] = []
             for change, owner in prepared:
-                if isinstance(change, Revision):
-                    done.append(_revise(change, owner, caller, source, event))
-                else:
-                    done.append(_resolve(change, owner, caller, source, event))
+                match change:
+                    case Revision():
+                        done.append(_revise(change, owner, caller, source, event))
+                    case Duplicate():
+                        done.append(_resolve(change, owner, caller, source, event))
+                    case Renaming():
+                        done.append(_rename(change, owner, caller, source, event))
+                    case Linking():
+                        done.append(_link(change, owner, caller, source, event))
+                    case Removal():
+                        done.append(_remove(change, caller, event))
             event.commit()
     return done
 
@@ -129,19 +167,25 @@ def remove(authority: str, value: str, caller: Caller, *, raw: str | bytes | Non
     Raises:
         AuthorityNotOwned, AccessRefused: as for `apply`.
     """
-    authority = authority_of(authority)
-    with recorder.recording(EventType.PATIENT_REMOVED, caller, query=raw) as event:
-        access.may_submit(caller, _owner(authority, caller, "identifier"))
-        with transaction.atomic():
-            found = identifiers.resolve(authority, value)
-            record = index.source_record(authority, value) if found is not None else None
-            # A replaced record is removed too: its identifier would else go on leading to the survivor.
-            removed = record is not None and (record.active or record.replaced_by is not None)
-            if found is not None and removed:
-                linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
-                event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{value}")
-            event.commit()
-    return removed
+    removal = Removal(authority=authority, value=value)
+    return apply([removal], caller, raw=raw, kind=EventType.PATIENT_REMOVED)[0].outcome == "removed"
+
+
+def replaced(authority: str, value: str, caller: Caller) -> bool:
+    """Whether the caller's own record of this identifier was made a duplicate of another; False for any other's."""
+    record = index.source_record(authority_of(authority), value) if owned(authority, caller) else None
+    return record is not None and record.replaced_by is not None
+
+
+def own_record(person_id: str, caller: Caller) -> tuple[str, str] | None:
+    """Authority and value of the one active record that the caller feeds of a person; None when none or several."""
+    survivor = identifiers.survivor(person_id)
+    found = [
+        (record.authority, record.value)
+        for record in (index.source_records(survivor) if survivor is not None else ())
+        if record.active and owned(record.authority, caller)
+    ]
+    return found[0] if len(found) == 1 else None
 
 
 def owned(authority: str, caller: Caller) -> bool:
@@ -157,14 +201,26 @@ def _owner(authority: str, caller: Caller, element: str) -> str:
     return owner
 
 
+def _named_by(change: Change) -> list[tuple[str, str]]:
+    """The identifiers of the records that a change concerns."""
+    match change:
+        case Revision() | Removal():
+            return [(change.authority, change.value)]
+        case Duplicate():
+            return [change.survivor, change.subsumed]
+        case Renaming():
+            return [*_named_by(change.revision), change.former]
+        case Linking():
+            return [change.first, change.second]
+
+
 def _lock(changes: Sequence[Change]) -> None:
     """One message at a time for each record: what is kept of the former version must be the former version."""
-    names = set()
-    for change in changes:
-        pairs = (
-            [(change.authority, change.value)] if isinstance(change, Revision) else [change.survivor, change.subsumed]
-        )
-        names |= {f"exchange/record/{authority_of(authority)}|{value}" for authority, value in pairs}
+    names = {
+        f"exchange/record/{authority_of(authority)}|{value}"
+        for change in changes
+        for authority, value in _named_by(change)
+    }
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM"
@@ -217,17 +273,7 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
     if survivor == subsumed:
         raise InvalidFeed("a record cannot be a duplicate of itself", element=change.element)
     for authority, value in (survivor, subsumed):
-        if identifiers.resolve(authority, value) is None:
-            linking.feed(
-                RecordFeed(
-                    participant_id=directory.authority_owner(authority) or owner,
-                    authority=authority,
-                    value=value,
-                    demographics=_named(Demographics(), authority, value),
-                    actor=caller.user_id,
-                    source=source,
-                )
-            )
+        _take_note(authority, value, owner, caller, source)
     before = index.source_record(*subsumed)
     if before is None or before.replaced_by != survivor:
         surviving, duplicate = identifiers.resolve(*survivor), identifiers.resolve(*subsumed)
@@ -242,6 +288,90 @@ def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: 
             detail={"outcome": "replaced", "subsumed": f"{system_of(subsumed[0])}|{subsumed[1]}"},
         )
     return Fed(result=None, record=index.source_record(*survivor), outcome="replaced")
+
+
+def _take_note(authority: str, value: str, owner: str, caller: Caller, source: str) -> None:
+    """An identifier that was never fed, but is said to be the same patient's as another: a record that says nothing yet."""
+    if identifiers.resolve(authority, value) is None:
+        linking.feed(
+            RecordFeed(
+                participant_id=directory.authority_owner(authority) or owner,
+                authority=authority,
+                value=value,
+                demographics=_named(Demographics(), authority, value),
+                actor=caller.user_id,
+                source=source,
+            )
+        )
+
+
+def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+    new = (authority_of(change.revision.authority), change.revision.value)
+    former = (authority_of(change.former[0]), change.former[1])
+    if new == former:
+        return _revise(change.revision, owner, caller, source, event)
+    before = index.source_record(*former)
+    if before is not None and before.replaced_by == new:
+        return Fed(result=None, record=index.source_record(*new), outcome="unchanged")
+    if index.source_record(*new) is None:
+        revision = change.revision
+        if before is not None and before.active:
+            said = tuple(i for i in before.demographics.identifiers if (i.authority, i.value) != former)
+            kept = merged(replace(before.demographics, identifiers=()), revision.demographics, revision.deleted)
+            kept = replace(kept, identifiers=_each_once((*kept.identifiers, *said)))
+            revision = replace(revision, demographics=kept)
+        fed = _revise(revision, owner, caller, source, event)
+        held = identifiers.resolve(*former)
+        if fed.result is not None and held is not None and held.active and held.person_id != fed.result.person_id:
+            # The person stays the one it was, whatever a match of the new record alone would say.
+            linking.link(
+                fed.result.source_record_id, held.person_id, actor=caller.user_id, reason="renamed by its issuer"
+            )
+    return _resolve(Duplicate(survivor=new, subsumed=former, element=change.element), owner, caller, source, event)
+
+
+def _each_once(items: Sequence[Identifier]) -> tuple[Identifier, ...]:
+    return tuple({(item.authority, item.value): item for item in reversed(items)}.values())[::-1]
+
+
+def _remove(change: Removal, caller: Caller, event: recorder.Recording) -> Fed:
+    authority = authority_of(change.authority)
+    found = identifiers.resolve(authority, change.value)
+    record = index.source_record(authority, change.value) if found is not None else None
+    # A replaced record is removed too: its identifier would else go on leading to the survivor.
+    if found is None or record is None or not (record.active or record.replaced_by is not None):
+        return Fed(result=None, record=record, outcome="unchanged")
+    linking.remove(found, actor=caller.user_id, reason="removed by its issuer")
+    event.about(found.person_id, patient_identifier=f"{system_of(authority)}|{change.value}", action="D")
+    return Fed(result=None, record=None, outcome="removed")
+
+
+def _link(change: Linking, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+    if not change.apart:
+        _take_note(authority_of(change.second[0]), change.second[1], owner, caller, source)
+    first, second = (identifiers.resolve(authority_of(a), v) for a, v in (change.first, change.second))
+    if first is None or second is None:
+        raise NotFound("a record that is to be linked or parted is not known", element=change.element)
+    if first.source_record_id == second.source_record_id:
+        raise InvalidFeed("both identifiers name one record", element=change.element)
+    if not first.active or not second.active:
+        raise InvalidFeed("one of the records is itself replaced or removed", element=change.element)
+    together = first.person_id == second.person_id
+    outcome = "unchanged"
+    if change.apart and together:
+        linking.unlink(second.source_record_id, actor=caller.user_id, reason="parted by its issuer")
+        outcome = "unlinked"
+    elif not change.apart and not together:
+        linking.link(second.source_record_id, first.person_id, actor=caller.user_id, reason="linked by its issuer")
+        outcome = "linked"
+    now = identifiers.resolve(authority_of(change.second[0]), change.second[1])
+    for person in dict.fromkeys([first.person_id, second.person_id, now.person_id if now else first.person_id]):
+        event.about(
+            person,
+            patient_identifier=f"{system_of(authority_of(change.second[0]))}|{change.second[1]}",
+            detail={"outcome": outcome, "first": f"{system_of(authority_of(change.first[0]))}|{change.first[1]}"},
+        )
+    return Fed(result=None, record=index.source_record(*change.first), outcome=outcome)
 
 
 def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Demographics:

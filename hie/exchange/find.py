@@ -7,7 +7,7 @@ Source: spec/fhir.md 3.2, 3.3; spec/consent.md 6 "How a deny looks", 13.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -17,8 +17,8 @@ from uuid import UUID
 from django.db import connection
 
 from documents import queries as registry
-from documents.filters import ListFilter
-from documents.metadata import CX, Status
+from documents.filters import EntryFilter, ListFilter
+from documents.metadata import ADDING, CX, REPLACING, AssociationMetadata, Status
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
@@ -49,15 +49,14 @@ class PatientNamed:
 class DocumentSearch:
     """A search of entries or lists.
 
-    `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` is one of
-    ``""`` (newest first), ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``. `after` is the `key` of the
-    last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
+    `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` are keys with
+    whether they descend, the first counting most: ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``, or
+    ``""`` for newest first. `after` is the `key` of the last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
     """
 
     patients: tuple[tuple[PatientNamed, ...], ...] = ()
     asked: Asked = field(default_factory=Asked)
-    sort: str = ""
-    descending: bool = True
+    sort: tuple[tuple[str, bool], ...] = (("", True),)
     after: tuple[str, ...] | None = None
     count: int = 50
     raw: str = ""
@@ -104,7 +103,9 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
             rows = [row for row in rows if search.asked.admits(row)]
-            found.append(_Judged(subject, access.permitted(caller, subject, rows, Operation.QUERY)))
+            verdict = access.permitted(caller, subject, rows, Operation.QUERY)
+            verdict = of_status(caller, subject, verdict, search.asked.entries.statuses)
+            found.append(_Judged(subject, verdict))
         page, shown_rows = _page(found, search, _entry_key)
         for judged in found:
             part = _only(judged.verdict, shown_rows)
@@ -121,21 +122,75 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
 
 
 def telling_what_is_seen(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[EntryRow]:
-    """The rows, each without its relations to documents that this caller may not see.
+    """The rows as they would be if what this caller may not see did not exist.
 
-    No statement where nothing is related, a constant number otherwise.
+    Relations to hidden documents are left out, and a document that only hidden ones replaced is current
+    (spec/consent.md 19.7). No statement where nothing is related, a constant number otherwise.
     """
-    ends = {end for row in rows for item in row.associations for end in (item.source, item.target)}
-    others = ends - {row.entry_uuid for row in rows}
-    known = registry.entries_by_uuid(others) if others else {}
-    theirs = [row for row in known.values() if row.identifier_pk in set(subject.identifier_pks)]
+    known = {row.entry_uuid: row for row in rows}
+    _read_related(known, subject, rows)
+    # What was added to a replaced document stands and falls with it: whether that one is replaced lies a step further.
+    added = {item.target for row in rows if _is_deprecated(row) for item in row.associations if _adds(item, row)}
+    if added:
+        _read_related(known, subject, [known[key] for key in added if key in known])
     seen = {row.entry_uuid for row in rows}
+    theirs = [row for key, row in known.items() if key not in seen]
     if theirs:
         seen |= {row.entry_uuid for row in access.permitted(caller, subject, theirs, Operation.QUERY).rows()}
-    return [
-        replace(row, associations=tuple(item for item in row.associations if {item.source, item.target} <= seen))
-        for row in rows
-    ]
+    return [_as_seen(row, seen, known) for row in rows]
+
+
+def _read_related(known: dict[str, EntryRow], subject: Subject, rows: Sequence[EntryRow]) -> None:
+    ends = {end for row in rows for item in row.associations for end in (item.source, item.target)} - known.keys()
+    pks = set(subject.identifier_pks)
+    found = registry.entries_by_uuid(ends) if ends else {}
+    known |= {key: row for key, row in found.items() if row.identifier_pk in pks}
+
+
+def _as_seen(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow]) -> EntryRow:
+    associations = tuple(item for item in row.associations if {item.source, item.target} <= seen)
+    metadata = row.metadata
+    if _is_deprecated(row) and _is_current(row, seen, known, frozenset()):
+        metadata = replace(metadata, availability_status=Status.APPROVED)
+    return replace(row, associations=associations, metadata=metadata)
+
+
+def _is_current(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow], path: frozenset[str]) -> bool:
+    """Whether nothing that is seen deprecates the document; one deprecated by itself stays so."""
+    if not _is_deprecated(row) or row.entry_uuid in path:
+        return not _is_deprecated(row)
+    replacing = [item.source for item in row.associations if item.type in REPLACING and item.target == row.entry_uuid]
+    if replacing:
+        return seen.isdisjoint(replacing)
+    parents = [known.get(item.target) for item in row.associations if _adds(item, row)]
+    path = path | {row.entry_uuid}
+    return bool(parents) and all(parent is not None and _is_current(parent, seen, known, path) for parent in parents)
+
+
+def _is_deprecated(row: EntryRow) -> bool:
+    return row.metadata.availability_status is Status.DEPRECATED
+
+
+def _adds(item: AssociationMetadata, row: EntryRow) -> bool:
+    return item.type in ADDING and item.source == row.entry_uuid
+
+
+def of_status(caller: Caller, subject: Subject, verdict: Verdict[Any], statuses: Collection[Status]) -> Verdict[Any]:
+    """Of rows read with `superseded_too`, those whose status as the caller sees it is asked for; no status asks all."""
+    if not statuses:
+        return verdict
+    suspects = [row for row in verdict.rows() if isinstance(row, EntryRow) and _is_deprecated(row)]
+    told = dict(zip(map(id, suspects), telling_what_is_seen(caller, subject, suspects), strict=True))
+
+    def asked(row: Any) -> bool:
+        shown_row = told.get(id(row), row)
+        return not isinstance(shown_row, EntryRow) or shown_row.metadata.availability_status in statuses
+
+    return replace(
+        verdict,
+        permitted=tuple(item for item in verdict.permitted if asked(item[0])),
+        denied=tuple(item for item in verdict.denied if asked(item[0])),
+    )
 
 
 def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tuple[EntryRow, EntryRow]]:
@@ -143,14 +198,23 @@ def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tu
 
 
 def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]:
-    """This registry's entries of a subject that match, newest first; not yet decided.
+    """This registry's entries of a subject that match, newest first; not yet decided, nor chosen by `of_status`.
 
     For questions asked in one with other communities, which decide all answers together.
     """
     asked = document_filter.from_values(values)
     if asked.nothing:
         return []
-    return [row for row in registry.entries(subject.identifier_pks, asked.entries) if asked.admits(row)]
+    return [row for row in registry.entries(subject.identifier_pks, _candidates(asked)) if asked.admits(row)]
+
+
+def statuses_of(values: Mapping[str, Any]) -> tuple[Status, ...]:
+    """The statuses that the values of a question ask for."""
+    return document_filter.from_values(values).entries.statuses
+
+
+def _candidates(asked: Asked) -> EntryFilter:
+    return replace(asked.entries, superseded_too=Status.APPROVED in asked.entries.statuses)
 
 
 def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
@@ -417,12 +481,12 @@ def _entries_by_person(search: DocumentSearch, subjects: dict[UUID, Subject]) ->
         if asked.nothing:
             return {person: [] for person in persons}
         subjects |= access.subjects(persons)
-        return {person: registry.entries(subjects[person].identifier_pks, asked.entries) for person in persons}
+        return {person: registry.entries(subjects[person].identifier_pks, _candidates(asked)) for person in persons}
     if asked.nothing:
         return {}
     identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
     pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
-    return _by_person(registry.entries(pks, asked.entries)) if pks else {}
+    return _by_person(registry.entries(pks, _candidates(asked))) if pks else {}
 
 
 def _named_alone(identifiers_: Sequence[str]) -> Sequence[str]:
@@ -520,20 +584,35 @@ def _page(
 ) -> tuple[FoundPage, set[int]]:
     """The rows of this page in order, and the identities of the rows on it."""
     rows = [
-        Found(row=row, person_id=judged.subject.person_id, key=key(row, search.sort), decision=decision)
+        Found(row=row, person_id=judged.subject.person_id, key=_whole_key(row, search, key), decision=decision)
         for judged in found
         for row, decision in judged.verdict.permitted
     ]
     total = len(rows)
-    rows.sort(key=lambda item: item.key, reverse=search.descending)
+    # Ties go the way of the last key asked for.
+    descending = [*(down for _, down in search.sort), search.sort[-1][1]]
+    for place in reversed(range(len(descending))):
+        rows.sort(key=lambda item: item.key[place], reverse=descending[place])
     if search.after is not None:
         after = search.after
-        rows = [item for item in rows if (item.key < after if search.descending else item.key > after)]
+        rows = [item for item in rows if _behind(item.key, after, descending)]
     page = rows[: search.count]
     return (
         FoundPage(rows=tuple(page), total=total, more=len(rows) > len(page) > 0),
         {id(item.row) for item in page},
     )
+
+
+def _whole_key(row: Any, search: DocumentSearch, key: Callable[[Any, str], tuple[str, ...]]) -> tuple[str, ...]:
+    parts = [key(row, name) for name, _ in search.sort]
+    return (*(part[0] for part in parts), parts[-1][1])
+
+
+def _behind(key: tuple[str, ...], after: tuple[str, ...], descending: Sequence[bool]) -> bool:
+    for mine, seen, down in zip(key, after, descending, strict=True):
+        if mine != seen:
+            return mine < seen if down else mine > seen
+    return False
 
 
 def _only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:

@@ -43,8 +43,9 @@ class KnownPatient:
     """A person as this caller may see it.
 
     `demographics` is golden over the permitted records, with their identifiers and the hub's own.
-    `version` and `updated_at` speak of the permitted records only. A person merged into another has
-    `active` False, `replaced_by` and nothing else.
+    `version` and `updated_at` speak of the permitted records only; `sources` are these records' participants and
+    versions, which is what a feed is told. A person merged into another has `active` False, `replaced_by` and
+    nothing else.
     """
 
     person_id: UUID
@@ -53,6 +54,7 @@ class KnownPatient:
     updated_at: datetime
     active: bool = True
     replaced_by: UUID | None = None
+    sources: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +84,15 @@ class CrossReference:
     identifiers: tuple[Identifier, ...]
 
 
+def may_ask(caller: Caller) -> None:
+    """Refuse who may not ask at all, before anything of the question is looked up.
+
+    Raises:
+        AccessRefused: from what the caller is.
+    """
+    access.gate(caller, Operation.QUERY)
+
+
 def find_patients(
     query: PatientQuery,
     caller: Caller,
@@ -90,7 +101,7 @@ def find_patients(
     after: str = "",
     count: int = 50,
     keep: Callable[[KnownPatient], bool] | None = None,
-    raw_query: str = "",
+    raw_query: str | bytes = "",
     kind: EventType = EventType.PATIENT_QUERY,
 ) -> Found:
     """Patients that meet a query, by person id, those after `after` first, at most `count`.
@@ -121,8 +132,8 @@ def find_patients(
         page = following[:count]
         if not hits and query.identifiers:
             limits.guessing(caller, "patient-identifier")
-        for patient, person in page:
-            _disclose(event, caller, person, patient)
+        for _, person in page:
+            disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return Found(total=len(hits), patients=tuple(patient for patient, _ in page), more=len(following) > len(page))
@@ -141,7 +152,7 @@ def read_patient(person_id: str, caller: Caller) -> KnownPatient:
         patient = _known(person, directory.snapshot().authorities) if person else None
         if person is None or patient is None or survivor is None:
             raise NotFound("no such patient")
-        _disclose(event, caller, person, patient)
+        disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     if survivor != UUID(person_id):
@@ -191,15 +202,21 @@ def match(
         hits.sort(key=lambda hit: (-hit[0].score, str(hit[0].patient.person_id)))
         if count is not None:
             hits = hits[:count]
-        for found, person in hits:
-            _disclose(event, caller, person, found.patient)
+        for _, person in hits:
+            disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return [found for found, _ in hits]
 
 
 def cross_reference(
-    system: str, value: str, caller: Caller, *, targets: Sequence[str] = (), raw_query: str = ""
+    system: str,
+    value: str,
+    caller: Caller,
+    *,
+    targets: Sequence[str] = (),
+    raw_query: str | bytes = "",
+    kind: EventType = EventType.CROSS_REFERENCE,
 ) -> CrossReference:
     """The other identifiers of the patient behind one identifier, in the target domains (all when none are named).
 
@@ -211,7 +228,7 @@ def cross_reference(
         UnknownSourceIdentifier: not known, removed, or not to be known.
         AccessRefused: from what the caller is.
     """
-    with recorder.recording(EventType.CROSS_REFERENCE, caller, query=raw_query or None) as event:
+    with recorder.recording(kind, caller, query=raw_query or None) as event:
         access.gate(caller, Operation.QUERY)
         logical = system.rstrip("/") == f"{settings.BASE_URL}/fhir" and value.startswith("Patient/")
         if not logical and directory.authority_owner(system) is None:
@@ -233,7 +250,7 @@ def cross_reference(
             for item in restricted(patient, targets).demographics.identifiers
             if (item.authority, item.value) != source and item.authority in issued
         )
-        _disclose(event, caller, person, patient)
+        disclose(event, caller, person)
         with transaction.atomic():
             event.commit()
     return CrossReference(person_id=patient.person_id if found or not targets else None, identifiers=found)
@@ -259,6 +276,11 @@ def hub_identifier(person_id: UUID) -> Identifier:
     return Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=str(person_id), type="PI", use="usual")
 
 
+def known(person: access.PermittedPerson) -> KnownPatient | None:
+    """The person over its permitted, current records; None when no such record carries demographics."""
+    return _known(person, directory.snapshot().authorities)
+
+
 def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownPatient | None:
     """The person over its permitted, current records; None when no such record carries demographics."""
     records = [r for r in person.records if r.active and not _anchor(r)]
@@ -275,6 +297,7 @@ def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownP
         active=active,
         version=sum(r.version for r in records),
         updated_at=max(r.updated_at for r in records),
+        sources=tuple((r.participant_id, r.version) for r in records),
     )
 
 
@@ -399,7 +422,9 @@ def _may_name(person: access.PermittedPerson, authority: str, value: str) -> boo
     )
 
 
-def _disclose(event: recorder.Recording, caller: Caller, person: access.PermittedPerson, patient: KnownPatient) -> None:
+def disclose(
+    event: recorder.Recording, caller: Caller, person: access.PermittedPerson, operation: Operation = Operation.QUERY
+) -> None:
     """One event about the person: what was shown is the current records of participants, and nothing else."""
     verdict = person.verdict
     shown = replace(
@@ -416,8 +441,8 @@ def _disclose(event: recorder.Recording, caller: Caller, person: access.Permitte
         shown=lambda row: access.Shown(
             document_id=f"Patient/{person.person_id}#{row.record.source_record_id}", type_display="Demographics"
         ),
-        operation=Operation.QUERY,
-        patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{patient.person_id}",
+        operation=operation,
+        patient_identifier=f"{system_of(settings.HUB_ASSIGNING_AUTHORITY)}|{person.person_id}",
     )
 
 

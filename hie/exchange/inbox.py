@@ -31,7 +31,7 @@ from django.db.models import Count, Max, Min
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
-from hie.exchange.errors import NotFound, UnreadableMessage
+from hie.exchange.errors import BadRequest, NotFound, UnreadableMessage
 from hie.exchange.models import InboundMessage
 from hie.standards.facts import Caller
 
@@ -52,10 +52,14 @@ class Envelope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handled:
-    """What a handler did with a message: the reply's bytes and, for a refusal, the first error."""
+    """What a handler did with a message: the reply's bytes and, for a refusal, the first error.
+
+    `keep_reply` False: the reply holds what was let out then, and a repeat must be decided anew: it is not stored.
+    """
 
     accepted: bool
     reply: bytes
+    keep_reply: bool = True
     error_code: str = ""
     error_element: str = ""
     error_text: str = ""
@@ -92,6 +96,9 @@ class Handler(Protocol):
     def handle(self, raw: bytes, *, envelope: Envelope, message_id: UUID) -> Handled:
         """Do what the message asks, and say what to answer. Refusals are answered, not raised."""
 
+    def asks(self, kind: str) -> bool:
+        """Whether messages of this kind only ask: to replay one would answer nobody."""
+
     def failed(self, raw: bytes, *, incident: str) -> bytes:
         """The reply when `handle` crashed; `incident` is what the log has."""
 
@@ -124,10 +131,15 @@ def replay(message_id: UUID, actor: Caller, reason: str) -> Received:
 
     Raises:
         NotFound: no such message. UnreadableMessage: its bytes cannot be decrypted any more.
+        BadRequest: no reason, or the message only asked: there is nobody left to answer.
     """
+    if not reason.strip():
+        raise BadRequest("a reason is needed", element="reason")
     row = InboundMessage.objects.filter(pk=message_id).first()
     if row is None:
         raise NotFound("no such message")
+    if _handlers[row.protocol].asks(row.kind):
+        raise BadRequest("a question is not tried again: nobody waits for its answer", element="message")
     detail = {"message": str(message_id), "reason": reason}
     with recorder.recording(EventType.MESSAGE_REPLAYED, actor, action="E", query=None) as event, _alone(row.pk):
         row.refresh_from_db()
@@ -208,7 +220,7 @@ def _run(row: InboundMessage, raw: bytes, envelope: Envelope) -> Received:
     else:
         status = InboundMessage.Status.ACCEPTED if handled.accepted else InboundMessage.Status.REFUSED
     row.status = status
-    row.reply = handled.reply
+    row.reply = handled.reply if handled.keep_reply else None
     row.error_code = handled.error_code
     row.error_element = handled.error_element
     row.error_text = handled.error_text

@@ -195,3 +195,38 @@ class InboundMessage(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class Subscription(models.Model):
+    """Who wants to be told of changes of identities [ITI-94].
+
+    `caller` is who asked, as proven then; each notice is decided again for that caller before it leaves.
+    `resource` is the Subscription as sent, `criteria` and `endpoint` out of it.
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active"
+        ERROR = "error"
+        OFF = "off"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    participant_id = models.TextField()
+    client_id = models.TextField(db_index=True)
+    caller = models.JSONField()
+    criteria = models.TextField()
+    endpoint = models.TextField()
+    resource = models.JSONField()
+    status = models.TextField(choices=Status.choices, default=Status.ACTIVE)
+    error = models.TextField(blank=True)
+    ends_at = models.DateTimeField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1)
+    created_at = models.DateTimeField()
+    updated_at = models.DateTimeField()
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["id"], name="exchange_subscription_active", condition=models.Q(status="active"))
+        ]
+
+    def __str__(self) -> str:
+        return str(self.id)

@@ -63,6 +63,8 @@ def _string(match: StringMatch, value: str) -> bool:
         folded = fold(value)
         return any(fold(wanted) in folded for wanted in match.values)
     words = search_words(value)
+    if match.modifier == "equal":
+        return any(fold(wanted) in words for wanted in match.values)
     return any(word.startswith(fold(wanted)) for wanted in match.values for word in words)
 
 

@@ -485,6 +485,7 @@ def _look(query_id: UUID, caller: Caller) -> _Looked:
     subject = person.subject
     rows, keys, owner = _rows(query, subject, targets)
     verdict = access.permitted(caller, subject, rows, Operation.QUERY)
+    verdict = find.of_status(caller, subject, verdict, find.statuses_of(query.filter))
     shown = verdict.rows()
     found: dict[int, int] = {}
     for row in shown:

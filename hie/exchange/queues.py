@@ -220,13 +220,14 @@ def _expiring(at: datetime) -> Queue:
 
 def _stuck_notices(at: datetime) -> Queue:
     found = OutboxMessage.objects.filter(
-        delivered_at__isnull=True, attempts__gt=0, created_at__lt=at - timedelta(hours=1)
+        Q(failed_at__isnull=False) | Q(attempts__gt=0, created_at__lt=at - timedelta(hours=1)),
+        delivered_at__isnull=True,
     )
     counted = found.aggregate(n=Count("pk"), oldest=Min("created_at"))
     return Queue(
         key="notices",
         title="Notices that could not be delivered",
-        what="Tried, and still on their way after an hour" if counted["n"] else "All delivered",
+        what="Given up, or tried and still on their way after an hour" if counted["n"] else "All delivered",
         count=counted["n"],
         oldest_at=counted["oldest"],
         model="outbox.outboxmessage",

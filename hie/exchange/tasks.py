@@ -11,7 +11,7 @@ from uuid import UUID
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import imports, inbox, query
+from hie.exchange import imports, inbox, notices, query
 from hie.exchange.loop import running
 
 
@@ -25,6 +25,12 @@ def run_query(query_id: str) -> None:
 def expire_queries() -> int:
     """Mark queries past their day as expired."""
     return sum(1 for _ in query.expire(at=datetime.now(UTC)))
+
+
+@shared_task(name="exchange.deliver_notices")
+def deliver_notices() -> int:
+    """Tell receivers of changes of identities, as far as due."""
+    return notices.deliver_all()
 
 
 @shared_task(name="exchange.rewrap_messages")

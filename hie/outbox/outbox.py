@@ -30,6 +30,7 @@ class Topic(StrEnum):
     EMERGENCY = "emergency"
     ACCESS = "access"
     QUERIES = "queries"
+    IDENTITIES = "identities"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Notice:
     payload: dict[str, Any]
     attempts: int
     created_at: datetime
+    receiver: str = ""
 
 
 def add(topic: Topic, key: str, payload: Mapping[str, Any] | None = None, *, not_before: datetime | None = None) -> int:
@@ -66,23 +68,38 @@ def add_all(topic: Topic, items: Iterable[tuple[str, Mapping[str, Any]]]) -> int
 _CLAIM = """
 UPDATE outbox_outboxmessage SET attempts = attempts + 1, next_attempt_at = %s
 WHERE id IN (
-    SELECT id FROM outbox_outboxmessage
-    WHERE delivered_at IS NULL AND topic = %s AND next_attempt_at <= %s
-    ORDER BY next_attempt_at, id LIMIT %s FOR UPDATE SKIP LOCKED
+    SELECT o.id FROM outbox_outboxmessage o
+    WHERE o.delivered_at IS NULL AND o.failed_at IS NULL AND o.topic = %s AND o.next_attempt_at <= %s
+      AND (o.receiver = '' OR NOT EXISTS (
+        SELECT 1 FROM outbox_outboxmessage e
+        WHERE e.receiver = o.receiver AND e.key = o.key AND e.id < o.id AND e.receiver <> ''
+          AND e.delivered_at IS NULL AND e.failed_at IS NULL))
+    ORDER BY o.next_attempt_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
 )
-RETURNING id, topic, key, payload::text, attempts, created_at
+RETURNING id, topic, key, payload::text, attempts, created_at, receiver
 """
 
 
 def claim(topic: Topic, *, limit: int = 100, lease_s: int = 60, now: datetime | None = None) -> list[Notice]:
-    """Take up to `limit` due notices, oldest first; nobody else gets them until the lease ends."""
+    """Take up to `limit` due notices, oldest first; nobody else gets them until the lease ends.
+
+    Of one receiver's notices about one key only the first that is still open.
+    """
     at = now or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(_CLAIM, [at + timedelta(seconds=lease_s), topic.value, at, limit])
         rows = cursor.fetchall()
     return [
-        Notice(id=pk, topic=name, key=key, payload=json.loads(payload), attempts=attempts, created_at=created)
-        for pk, name, key, payload, attempts, created in sorted(rows)
+        Notice(
+            id=pk,
+            topic=name,
+            key=key,
+            payload=json.loads(payload),
+            attempts=attempts,
+            created_at=created,
+            receiver=receiver,
+        )
+        for pk, name, key, payload, attempts, created, receiver in sorted(rows)
     ]
 
 
@@ -99,6 +116,19 @@ def failed(notice: Notice, error: str, *, now: datetime | None = None) -> dateti
         next_attempt_at=due, last_error=error[:500]
     )
     return due
+
+
+def give_up(notice: Notice, error: str, *, now: datetime | None = None) -> None:
+    """End a notice that will not arrive: it is shown as given up, and what comes after it goes on."""
+    OutboxMessage.objects.filter(pk=notice.id, delivered_at__isnull=True).update(
+        failed_at=now or timezone.now(), last_error=error[:500]
+    )
+
+
+def try_again(ids: Iterable[int], *, now: datetime | None = None) -> int:
+    """Put notices that were given up back among the open ones, due at once; gives how many were."""
+    given_up = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=False)
+    return given_up.update(failed_at=None, attempts=0, next_attempt_at=now or timezone.now())
 
 
 def sweep(*, older_than: datetime, batch: int = 10_000) -> int:

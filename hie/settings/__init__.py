@@ -260,7 +260,7 @@ UNFOLD = unfold(HUB_NAME)
 
 REST_FRAMEWORK = {
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["hie.faces.rest.parsers.BoundedJsonParser"],
     # Every face names its own: a view that forgets is closed, not open.
     "DEFAULT_AUTHENTICATION_CLASSES": [],
     "DEFAULT_PERMISSION_CLASSES": ["hie.ops.permissions.Closed"],

@@ -69,7 +69,7 @@ class Address:
 class Telecom:
     """A phone number, e-mail address …; `system` is a FHIR contact-point-system."""
 
-    value: str
+    value: str = ""
     system: str = "phone"
     use: str = ""
     rank: int | None = None
@@ -130,9 +130,10 @@ class Demographics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StringMatch:
-    """One string parameter: any of `values`; `modifier` is "", ``exact`` or ``contains``.
+    """One string parameter: any of `values`; `modifier` is "", ``exact``, ``equal`` or ``contains``.
 
-    "" means: starts with, ignoring case, accents and punctuation.
+    "" means: starts with, ignoring case, accents and punctuation; ``equal``: is that text or has that word,
+    ignoring the same.
     """
 
     values: tuple[str, ...]

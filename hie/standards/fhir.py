@@ -187,6 +187,7 @@ def check(resource: Mapping[str, Any] | bytes, parsed: JsonObject | None = None)
             return problems
     value = parsed if parsed is not None else resource
     if isinstance(value, Mapping) and not problems:
+        problems.extend(_empty(value))
         problems.extend(_bad_codes(value))
     return problems[:MAX_ISSUES]
 
@@ -194,6 +195,19 @@ def check(resource: Mapping[str, Any] | bytes, parsed: JsonObject | None = None)
 def _quiet(message: str) -> str:
     """The checker's sentence without the submitted value: it may be a name or a birth date."""
     return re.sub(r'^".*" is not', "the value is not", message, flags=re.DOTALL)[:300]
+
+
+def _empty(resource: Mapping[str, Any]) -> Iterator[Problem]:
+    """Every object and list that says nothing: FHIR's JSON has no empty ones, and nothing could be kept of them."""
+    stack: list[tuple[str, Any]] = [(str(resource.get("resourceType")), resource)]
+    while stack:
+        path, node = stack.pop()
+        if not node:
+            yield Problem(expression=path, message="an empty object or list is not allowed; leave the element out")
+        elif isinstance(node, Mapping):
+            stack += [(f"{path}.{key}", child) for key, child in node.items() if isinstance(child, (dict, list))]
+        else:
+            stack += [(f"{path}[{n}]", child) for n, child in enumerate(node) if isinstance(child, (dict, list))]
 
 
 def _bad_codes(resource: Mapping[str, Any]) -> Iterator[Problem]:
@@ -278,14 +292,14 @@ def interval(text: str) -> Interval:
         offset = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
         if offset > timedelta(hours=14):
             raise ValueError("no such zone")
-        start = _shifted(start, -offset if zone[0] == "+" else offset)
-    return Interval(start=start, end=_shifted(start, step))
+        start = shifted(start, -offset if zone[0] == "+" else offset)
+    return Interval(start=start, end=shifted(start, step))
 
 
 _FIRST, _LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
 
 
-def _shifted(moment: datetime, by: timedelta) -> datetime:
+def shifted(moment: datetime, by: timedelta) -> datetime:
     """The moment moved, at most to the ends of the calendar: the year 9999 is what many say for "for ever"."""
     try:
         return moment + by

@@ -19,10 +19,12 @@ from hie.standards.errors import MalformedContent
 
 MOTHERS_MAIDEN_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 MARITAL_STATUS = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
 
 _DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?\Z")
+_MISTYPED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _DATE_TIME = re.compile(
     r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])"
     r"(T([01][0-9]|2[0-3]):[0-5][0-9]:([0-5][0-9]|60)(\.[0-9]+)?(Z|[+-](0[0-9]|1[0-4]):[0-5][0-9]))?)?)?\Z"
@@ -194,8 +196,11 @@ def identifier_from_fhir(data: Mapping[str, Any], element: str = "Patient.identi
     )
 
 
-def from_fhir(resource: Mapping[str, Any]) -> Demographics:
+def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> Demographics:
     """A Patient resource as demographics; `id` and `meta` are the server's own and left out.
+
+    With `typing_errors` a birth date of the right form that no calendar has (``1980-31-04``) is taken as it is:
+    where records are matched a typing error is evidence, and to refuse it would lose the record.
 
     Raises:
         MalformedContent: `element` names what does not fit the resource.
@@ -204,7 +209,7 @@ def from_fhir(resource: Mapping[str, Any]) -> Demographics:
     if data.get("resourceType") != "Patient":
         raise _bad("Patient.resourceType", "Patient")
     birth_date = _text(data, "birthDate", "Patient")
-    if birth_date and not _DATE.match(birth_date):
+    if birth_date and not _DATE.match(birth_date) and not (typing_errors and _MISTYPED.match(birth_date)):
         raise _bad("Patient.birthDate", "a FHIR date")
     deceased: bool | str | None = _boolean(data, "deceasedBoolean")
     if data.get("deceasedDateTime") is not None:
@@ -232,6 +237,7 @@ def from_fhir(resource: Mapping[str, Any]) -> Demographics:
         languages=_languages(data),
         marital_status=_marital_status(data),
         birth_place=birth_place,
+        occupation=_occupation(data),
         active=_boolean(data, "active"),
         extra=_rest(data, _PATIENT),
     )
@@ -254,6 +260,18 @@ def _extensions(data: Mapping[str, Any]) -> tuple[str, Address | None]:
                 _object(extension["valueAddress"], f"{element}.valueAddress"), f"{element}.valueAddress"
             )
     return maiden, birth_place
+
+
+def _occupation(data: Mapping[str, Any]) -> str:
+    """The text of an occupation extension; R4 has none of its own, so the last word of its address tells."""
+    for extension, element in _objects(data, "extension", "Patient"):
+        if str(extension.get("url")).lower().rsplit("/", 1)[-1].rsplit("-", 1)[-1] != "occupation":
+            continue
+        if extension.get("valueCodeableConcept") is not None:
+            concept = _object(extension["valueCodeableConcept"], f"{element}.valueCodeableConcept")
+            return _text(concept, "text", f"{element}.valueCodeableConcept")
+        return _text(extension, "valueString", element)
+    return ""
 
 
 def _languages(data: Mapping[str, Any]) -> tuple[str, ...]:
@@ -344,8 +362,11 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         name=[name_to_fhir(item) for item in value.names],
         telecom=[telecom_to_fhir(item) for item in value.telecoms],
         gender=value.gender,
-        birthDate=value.birth_date,
+        birthDate=value.birth_date if _DATE.match(value.birth_date) else "",
     )
+    if value.birth_date and not _DATE.match(value.birth_date) and "_birthDate" not in extra:
+        # What no calendar has is no FHIR date; that there is one in error is said.
+        out["_birthDate"] = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "error"}]}
     if value.deceased is not None:
         out["deceasedBoolean" if isinstance(value.deceased, bool) else "deceasedDateTime"] = value.deceased
     _put(out, address=[address_to_fhir(item) for item in value.addresses])

@@ -150,7 +150,7 @@ def root_name(head: bytes) -> str | None:
         parser.Parse(head.lstrip(b" \t\r\n"), False)
     except _Prolog:
         pass
-    except expat.ExpatError:
+    except (expat.ExpatError, LookupError, ValueError):  # the last two: an encoding nobody knows, or unfit for XML
         return None
     if not found:
         return None
@@ -196,6 +196,8 @@ def _check_prolog(head: bytes) -> None:
         return
     except expat.ExpatError as error:
         raise _refuse("not well-formed XML", line=error.lineno, column=error.offset + 1) from None
+    except (LookupError, ValueError):
+        raise _refuse("the encoding is unknown") from None
     # No element yet: short input is left to the real parser, a padded prolog is not.
     if b"<!DOCTYPE" in head.replace(b"\x00", b""):
         raise _refuse("DOCTYPE is not accepted")

@@ -18,7 +18,7 @@ SCOPES = [
     "system/AuditEvent.rs",
     "system/*.read",
     "system/*.write",
-    *(f"ITI-{number}" for number in (20, 65, 66, 67, 68, 78, 81, 83, 104, 105, 108, 119)),
+    *(f"ITI-{number}" for number in (65, 66, 67, 68, 78, 81, 83, 104, 105, 108, 119)),
 ]
 
 

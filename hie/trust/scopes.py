@@ -29,6 +29,8 @@ TRANSACTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "ITI-119": (("Patient", "s"),),
     "ITI-83": (("Patient", "s"),),
     "ITI-104": (("Patient", "u"),),
+    "ITI-93": (("Patient", "c"), ("Patient", "u"), ("Patient", "d")),
+    "ITI-94": (("Subscription", "c"),),
     "ITI-81": (("AuditEvent", "s"),),
     "ITI-20": (("AuditEvent", "c"),),
     "ITI-108": (("Consent", "c"),),
@@ -42,6 +44,7 @@ _OPENS: dict[str, tuple[str, str]] = {
     "ITI-68": ("Binary", "r"),
     "ITI-78": ("Patient", "rs"),
     "ITI-104": ("Patient", "cud"),
+    "ITI-94": ("Subscription", "cruds"),
     "ITI-81": ("AuditEvent", "rs"),
     "ITI-20": ("AuditEvent", "c"),
 }

@@ -362,3 +362,23 @@ def test_the_browser_policy_names_no_other_host_and_no_inline_script(as_role: As
         assert "http" not in policy
         assert "script-src 'self' 'unsafe-eval';" in policy
         assert "frame-ancestors 'none'" in policy
+
+
+def test_a_notice_that_was_given_up_is_tried_again_for_a_reason(db: None, as_role: AsRole) -> None:
+    from hie.audit.models import AuditEvent
+    from hie.outbox import outbox
+    from hie.outbox.models import OutboxMessage
+
+    outbox.add(outbox.Topic.IDENTITIES, "person-1")
+    (notice,) = outbox.claim(outbox.Topic.IDENTITIES)
+    outbox.give_up(notice, "the endpoint answered 503")
+    operator = as_role("operator")
+    url = "/admin/outbox/outboxmessage/"
+    assert b"the endpoint answered 503" in operator.get(url).content
+    form = {"action": "try_again", "_selected_action": [str(notice.id)]}
+    assert b"Your reason" in operator.post(url, form).content
+    assert OutboxMessage.objects.get().failed_at is not None
+    done = operator.post(url, {**form, "reason": "their server is back"}, follow=True)
+    assert b"Back among those to be told: 1." in done.content
+    assert OutboxMessage.objects.get().failed_at is None
+    assert AuditEvent.objects.filter(kind="message-replayed").count() == 1

@@ -294,10 +294,30 @@ def opened(pk: int, at: datetime = NOW, **more: str) -> Any:
 def test_an_open_emergency_grant_is_found_before_newer_closed_ones(pk: int) -> None:
     first, second = opened(pk), opened(pk, NOW + timedelta(minutes=1))
     break_glass.end_grant(second.id, status="revoked")
-    found = break_glass.grant_for("Practitioner/ivo", ADA, [pk], now=NOW + timedelta(hours=1))
+    found = break_glass.grant_for("Practitioner/ivo", ["hill"], ADA, [pk], now=NOW + timedelta(hours=1))
     assert found is not None
     assert (found.id, found.end - found.start) == (first.id, timedelta(hours=4))
-    assert break_glass.grant_for("Practitioner/una", ADA, [pk], now=NOW) is None
+    assert break_glass.grant_for("Practitioner/una", ["hill"], ADA, [pk], now=NOW) is None
+
+
+def test_an_emergency_grant_of_another_house_stands_before_none_of_the_own(pk: int) -> None:
+    own = opened(pk)
+    break_glass.open_grant(
+        identifier_pk=pk,
+        user_id="Practitioner/ivo",
+        organization="dale",
+        reason="LIFE-THREAT",
+        text="collapsed in the waiting room",
+        now=NOW + timedelta(minutes=1),
+    )
+    later = NOW + timedelta(hours=1)
+    for found in (
+        break_glass.grant_for("Practitioner/ivo", ["hill"], ADA, [pk], now=later),
+        break_glass.any_grant("Practitioner/ivo", ["hill"], now=later),
+    ):
+        assert found is not None
+        assert found.id == own.id
+    assert break_glass.any_grant("Practitioner/ivo", ["moor"], now=later) is None
 
 
 @pytest.mark.parametrize(

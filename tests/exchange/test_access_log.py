@@ -280,6 +280,20 @@ def test_a_participant_finds_its_own_events_without_a_word_on_what_was_hidden(al
     assert access_log.search_events(AuditQuery(**RANGE, organizations=("org-hospital",)), EVE).events == ()
 
 
+def test_a_page_of_events_tells_nothing_of_those_left_out(alice: str) -> None:
+    for minute in range(1, 6):
+        look(alice, minute, denied=(("hidden", "D3"),), rule="D3", kind=EventType.FIND_DOCUMENTS)
+    asked = AuditQuery(**RANGE, person_ids=(alice,), limit=2)
+    absent = access_log.search_events(replace(asked, person_ids=(str(uuid.uuid4()),)), EVE)
+    assert access_log.search_events(asked, EVE) == absent
+    for minute in (10, 20, 30):
+        look(alice, minute, disclosures=(document("Letter"),))
+    first = access_log.search_events(asked, EVE)
+    assert len(first.events) == 2
+    second = access_log.search_events(replace(asked, before=first.next), EVE)
+    assert [len(second.events), second.next] == [1, None]
+
+
 def test_a_patient_finds_own_events_only_and_staff_all(alice: str) -> None:
     look(alice, 1, disclosures=(document("Letter"),))
     look(str(uuid.uuid4()), 1, disclosures=(document("Letter"),))

@@ -16,6 +16,7 @@ FIRST = {
     "Consent": "patient={person}",
     "AuditEvent": "date=ge2020-01-01",
     "Patient": "family=Quarrel",
+    "Subscription": "",
 }
 
 
@@ -26,7 +27,7 @@ def test_the_statement_is_a_valid_resource_and_needs_no_token(hub_world):
     assert fhir.check(answer.content, statement) == []
     assert (statement["kind"], statement["fhirVersion"]) == ("instance", "4.0.1")
     types = {resource["type"] for resource in statement["rest"][0]["resource"]}
-    assert types == {"Patient", "DocumentReference", "List", "Binary", "Consent", "AuditEvent"}
+    assert types == {"Patient", "DocumentReference", "List", "Binary", "Consent", "AuditEvent", "Subscription"}
     smart = hub_world.nobody.get("/.well-known/smart-configuration")
     assert smart["Content-Type"].startswith("application/json")
     assert "token_endpoint" in smart.json()
@@ -38,7 +39,11 @@ def test_every_declared_interaction_parameter_and_operation_is_there(hub_world):
         path.split("/")[0]: path.split("/")[1]
         for path in (entry["response"]["location"] for entry in published["entry"])
     }
-    for resource in hub_world.nobody.get("/metadata").json()["rest"][0]["resource"]:
+    rest = hub_world.nobody.get("/metadata").json()["rest"][0]
+    for operation in rest["operation"]:
+        answer = hub_world.hospital.post(f"/${operation['name']}", {"resourceType": "Bundle", "type": "message"})
+        assert answer.status_code == 422, answer.content
+    for resource in rest["resource"]:
         kind = resource["type"]
         codes = {item["code"] for item in resource["interaction"]}
         if "read" in codes:

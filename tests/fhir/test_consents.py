@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import uuid
+
 import pytest
 
 from tests.fhir.conftest import JSON, provide_bundle
 
 pytestmark = pytest.mark.django_db
+
+AUDIT_REFUSED = (
+    "outcome=bad",
+    "_sort=date",
+    "agent=a&agent=b",
+    "agent=a&agent.identifier=b",
+    "address=1.2.3.4&address=::1",
+)
 
 
 def consent(person: str, *, decision: str = "deny", **changes):
@@ -80,6 +90,18 @@ def test_a_consent_for_somebody_elses_patient_or_without_sense_is_refused(hub_wo
     assert {"Consent.performer", "Consent.organization", "Consent.policy", "Consent.source"} <= told
 
 
+def test_changing_a_consent_of_a_stranger_tells_nothing_of_its_being_there(hub_world):
+    filed = hub_world.hospital.post("/Consent", consent(hub_world.person)).json()["id"]
+    unknown = str(uuid.uuid4())
+    told = []
+    for one in (filed, unknown):
+        body = consent(str(uuid.uuid4()), id=one)
+        answer = hub_world.clinic.call("PUT", f"/Consent/{one}", body)
+        told.append((answer.status_code, answer.content.decode().replace(one, "<asked>")))
+    assert told[0] == told[1]
+    assert told[0][0] == 404
+
+
 def test_each_look_is_in_the_log(hub_world):
     hub_world.hospital.post("", provide_bundle())
     found = hub_world.clinic.get(f"/DocumentReference?patient={hub_world.person}&status=current").json()
@@ -89,6 +111,11 @@ def test_each_look_is_in_the_log(hub_world):
     subtypes = {coding["code"] for entry in log.json()["entry"] for coding in entry["resource"].get("subtype", ())}
     assert {"ITI-67", "ITI-68"} <= subtypes
     assert hub_world.clinic.get("/AuditEvent").status_code == 400
+    ours = "/AuditEvent?date=ge2020-01-01"
+    assert [hub_world.clinic.get(f"{ours}&{more}").status_code for more in AUDIT_REFUSED] == [400] * len(AUDIT_REFUSED)
+    both = hub_world.clinic.get(f"{ours}&action=R&action=C").json()
+    assert "entry" not in both
+    assert len(hub_world.clinic.get(f"{ours}&action=R,C&_sort=-date").json()["entry"]) > 0
 
 
 def test_a_transfer_stops_when_consent_ends_under_it(hub_world):

@@ -168,6 +168,33 @@ def test_pages_are_stable_and_bound_to_the_caller(hub_world):
     assert find(hub_world, query.replace("_count=2", "_count=0")).get("entry") is None
 
 
+def test_several_keys_sort_each_in_its_own_direction_across_pages(hub_world):
+    for number, year in enumerate((2021, 2020, 2021, 2020, 2022)):
+        data = b"%d" % number
+        bundle = provide_bundle(data)
+        for entry in bundle["entry"]:
+            for content in entry["resource"].get("content", ()):
+                content["attachment"]["creation"] = f"{year}-03-01T10:00:00Z"
+        assert hub_world.hospital.post("", bundle).status_code == 200
+
+    def walk(sort: str) -> list[tuple[str, str]]:
+        bundle = find(hub_world, f"patient={hub_world.person}&status=current&_count=2&_sort={sort}")
+        rows: list[tuple[str, str]] = []
+        while True:
+            held = [entry["resource"] for entry in bundle["entry"]]
+            rows += [(one["content"][0]["attachment"]["creation"][:4], one["id"]) for one in held]
+            link = {item["relation"]: item["url"] for item in bundle["link"]}.get("next")
+            if link is None:
+                return rows
+            bundle = hub_world.clinic.get(link).json()
+
+    both = walk("-creation,_id")
+    assert [year for year, _ in both] == ["2022", "2021", "2021", "2020", "2020"]
+    assert both[1][1] < both[2][1]
+    assert both[3][1] < both[4][1]
+    assert walk("creation,-_id") == both[::-1]
+
+
 def test_a_search_costs_the_same_number_of_statements_whatever_it_finds(
     hub_world, django_assert_max_num_queries, django_assert_num_queries
 ):

@@ -65,8 +65,12 @@ HOSTILE = {
         b'{"resourceType":"DocumentReference","status":"current","description":"\\ud800","content":[{"attachment":{}}]}',
         400,
     ),
-    "valid-but-empty-of-rules": (
+    "an-empty-object": (
         b'{"resourceType":"DocumentReference","status":"current","content":[{"attachment":{}}]}',
+        400,
+    ),
+    "valid-but-empty-of-rules": (
+        b'{"resourceType":"DocumentReference","status":"current","content":[{"attachment":{"title":"Note"}}]}',
         422,
     ),
 }

@@ -123,6 +123,8 @@ def test_if_match_holds_the_feed_to_the_version_seen(clinic: Api, etag: str, sta
         pytest.param(f"?identifier={OID}{CLINIC}|c1", {"birthDate": "03.02.1970"}, 400, "value", id="bad-date"),
         pytest.param(f"?identifier={OID}{CLINIC}|c1", {"gender": "f"}, 400, "code-invalid", id="bad-code"),
         pytest.param(f"?identifier={OID}{CLINIC}|c1", {"implicitRules": "http://x"}, 422, "invariant", id="implicit-rules"),
+        pytest.param(f"?identifier={OID}{CLINIC}|c1", {"telecom": [{}]}, 400, "structure", id="empty-object"),
+        pytest.param(f"?identifier={OID}{CLINIC}|c1", {"address": []}, 400, "structure", id="empty-list"),
         pytest.param(f"?identifier={OID}{CLINIC}|c1", {"resourceType": "Person"}, 400, "structure", id="another-type"),
     ],
 )  # fmt: skip
@@ -138,6 +140,22 @@ def test_a_feed_that_breaks_one_rule_is_refused_by_name(
     assert code in {issue["code"] for issue in issues}, issues
     assert "Quimby" not in answer.content.decode()
     assert SourceRecord.objects.count() == 0
+
+
+def test_a_contact_point_without_a_value_is_kept_and_read_again(clinic: Api) -> None:
+    telecom = [{"system": "phone", "use": "home"}, {"system": "email", "value": "nora@example.org"}]
+    assert put(clinic, patient(telecom=telecom)).status_code == 201
+    again = put(clinic, patient(telecom=telecom, gender="other"))
+    assert again.status_code == 200, again.content
+    assert again.json()["telecom"] == telecom
+    (shown,) = found(clinic.get(f"/Patient?identifier={OID}{CLINIC}%7Cc1"))
+    assert {"system": "phone", "use": "home"} not in shown.get("telecom", []) or shown["telecom"] == telecom
+
+
+@pytest.mark.parametrize("given", ["ap9999-12-31", "ap0001-01-01", "ap9999-12-31T23:59:59Z"])
+def test_a_time_near_the_end_of_the_calendar_finds_nobody(clinic: Api, given: str) -> None:
+    put(clinic, patient())
+    assert found(clinic.get(f"/Patient?family=Quimby&_lastUpdated={given}")) == []
 
 
 def test_a_duplicate_is_resolved_into_its_survivor(clinic: Api) -> None:
@@ -337,6 +355,22 @@ def test_a_read_gives_the_person_and_304_for_the_version_held(clinic: Api) -> No
     assert fhir.check(answer.content, answer.json()) == []
     assert answer.json()["id"] == str(person)
     assert clinic.get(f"/Patient/{person}", **{"If-None-Match": answer["ETag"]}).status_code == 304
+
+
+def test_the_address_a_feed_was_told_can_be_read(clinic: Api) -> None:
+    for gender, version in (("female", "1"), ("other", "2")):
+        told = put(clinic, patient(gender=gender)).headers["Location"]
+        assert told.endswith(f"/_history/{version}")
+        answer = clinic.get(told)
+        assert answer.status_code == 200, answer.content
+        assert answer.json()["gender"] == gender
+    gone = clinic.get(told.replace("/_history/2", "/_history/1"))
+    assert gone.status_code == 404, gone.content
+
+
+def test_patients_come_in_the_one_order_offered_or_not_at_all(clinic: Api) -> None:
+    assert clinic.get("/Patient?family=Quimby&_sort=_id").status_code == 200
+    assert clinic.get("/Patient?family=Quimby&_sort=-_id").status_code == 400
 
 
 def test_hidden_and_absent_are_one_answer_to_the_byte(clinic: Api) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from hie.exchange import access, feed, find, identity
+from hie.exchange import access, feed, find, identity, loop, query
 from hie.exchange.document_filter import entry_filter
+from hie.exchange.remotes import Answer, Outcome
 from hie.standards.demographics import Address, HumanName, Identifier, PatientQuery, StringMatch
 from patients import identifiers
 from tests.exchange import world
@@ -92,3 +95,23 @@ def test_a_search_of_fifty_documents_costs_what_one_of_two_costs(hub_world: Any)
         counts.append(statements(lambda: find.find_documents(search, caller=world.caller())))
     assert counts[0] == counts[1]
     assert counts[1] <= 25
+
+
+def test_a_claim_and_a_list_cost_the_same_for_one_question_and_for_ten() -> None:
+    world.exchange(*(world.community_at(number, 1) for number in range(1, 11)))
+    person_id = UUID(world.feed_rosa())
+    request = query.QueryRequest(person_id=person_id, filter={}, deadline_s=5.0, raw=b"{}")
+
+    def asked(count: int) -> int:
+        for _ in range(count):
+            query.ask(request, caller=world.caller(), nudge=lambda _: None)
+        with CaptureQueriesContext(connection) as seen:
+            jobs = loop.claim()
+        assert len(jobs) == 10 * count
+        at = datetime.now(UTC)
+        with CaptureQueriesContext(connection) as stored:
+            loop.store([(job.target, Answer(outcome=Outcome.NOTHING), at) for job in jobs])
+        return len(seen) * 100 + len(stored)
+
+    asked(1)
+    assert asked(1) == asked(10)

@@ -239,6 +239,43 @@ def test_a_hub_with_denied_documents_answers_like_one_without(
             same(hub_world, path, invented, headers)
 
 
+def test_a_document_that_only_a_hidden_one_replaced_is_current_with_all_that_was_added_to_it(hub_world: World) -> None:
+    """spec/consent.md 19.7: as if what is hidden did not exist; who sees the replacement sees the old one superseded."""
+    person = fed("replaced-1", "Quillfeather")
+    subject = {"identifier": {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": "replaced-1"}}
+
+    def put(text: bytes, kind: str, **more: Any) -> str:
+        bundle = provide_bundle(text, subject=subject, type=concept(LOINC, kind), **more)
+        bundle["entry"][0]["resource"]["subject"] = subject
+        done = hub_world.hospital.post("", bundle)
+        assert done.status_code == 200, done.content
+        return str(done.json()["entry"][1]["response"]["location"].split("/_history")[0])
+
+    shown, secret = TYPES[0], TYPES[1]
+    old = put(b"old", shown)
+    note = put(b"addendum", shown, relatesTo=[{"code": "appends", "target": {"reference": old}}])
+    resource = consent(person, decision="permit")
+    resource["provision"] = {
+        "type": "permit",
+        "provision": [{"type": "deny", "code": [concept(LOINC, secret)]}],
+    }
+    assert hub_world.hospital.post("/Consent", resource).status_code == 201
+
+    def seen(caller: Any, query: str) -> list[tuple[str, str, Any]]:
+        bundle = caller.get(f"/DocumentReference?patient=Patient/{person}{query}").json()
+        found = [item["resource"] for item in bundle.get("entry", []) if item["search"]["mode"] == "match"]
+        assert bundle["total"] == len(found)
+        return [(f"DocumentReference/{r['id']}", r["status"], r.get("relatesTo")) for r in found]
+
+    before = {query: seen(hub_world.clinic, query) for query in ("", "&status=current", "&status=superseded")}
+    new = put(b"new", secret, relatesTo=[{"code": "replaces", "target": {"reference": old}}])
+    assert {query: seen(hub_world.clinic, query) for query in before} == before
+    assert {name for name, _, _ in before["&status=current"]} == {old, note}
+    assert [hub_world.clinic.get(f"/{name}").json()["status"] for name in (old, note)] == ["current", "current"]
+    assert {name for name, _, _ in seen(hub_world.hospital, "&status=current")} == {new}
+    assert {name for name, _, _ in seen(hub_world.hospital, "&status=superseded")} == {old, note}
+
+
 def followed(hub: World, path: str, names: dict[str, str]) -> list[Any]:
     """The answer and those of the pages that it leads to."""
     found = []

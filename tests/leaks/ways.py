@@ -14,8 +14,8 @@ from django.core.management import get_commands, load_command_class
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hie.celery import app
-from hie.faces.fhir.resources import resources, transaction_interaction
-from hie.faces.hl7v2 import adt
+from hie.faces.fhir.resources import resources, system_operations, transaction_interaction
+from hie.faces.hl7v2 import adt, qbp
 from hie.faces.hl7v2.handler import Hl7v2Handler
 
 _INTERACTIONS = (
@@ -70,6 +70,8 @@ def _patterns(patterns: list[Any], prefix: str = "") -> Iterator[tuple[str, Call
 def fhir() -> Iterator[Way]:
     """Every interaction and operation of every resource type, and the transaction."""
     yield Way("fhir", "transaction", transaction_interaction().handler)
+    for name, operation in sorted(system_operations().items()):
+        yield Way("fhir", f"${name}", operation.interaction.handler)
     for name, resource in sorted(resources().items()):
         for kind in _INTERACTIONS:
             interaction = getattr(resource, kind)
@@ -81,8 +83,11 @@ def fhir() -> Iterator[Way]:
 
 def hl7v2() -> Iterator[Way]:
     """Every event that the listener acts on."""
-    for event in sorted(adt.REGISTERING | adt.MERGING):
+    for event in sorted(adt.EVENTS):
         yield Way("hl7v2", f"ADT^{event}", Hl7v2Handler.handle)
+    for event in sorted(qbp.QUESTIONS):
+        yield Way("hl7v2", f"QBP^{event}", Hl7v2Handler.handle)
+    yield Way("hl7v2", qbp.CANCEL, Hl7v2Handler.handle)
 
 
 def tasks() -> Iterator[Way]:

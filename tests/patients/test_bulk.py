@@ -18,7 +18,6 @@ from patients import blocking, bulk, importing, linking, models_of_match, store
 from patients.demographics import RecordFeed
 from patients.errors import UnusableFile
 from patients.importing import carry_on, import_file, lines_of, start
-from patients.matching import Scorer, default_model
 from patients.models import BlockingKey, IdentityEvent, ImportLine, ImportRun, Link, Person, ReviewItem, SearchTerm
 from patients.normalise import Features, features
 from tests.patients.people import demographics
@@ -47,14 +46,6 @@ def test_pairs_in_arrays_are_those_of_plain_blocking(seed: int, count: int, crow
     assert in_arrays(records, len(records)) == plain
     asking = count // 2
     assert in_arrays(records, asking) == {(a, b) for a, b in plain if a < asking}
-
-
-def test_the_short_score_is_the_whole_ones() -> None:
-    records = [features(from_fhir(resource)) for resource in people(60, seed=5)]
-    scorer = Scorer(default_model())
-    for a in range(60):
-        for b in range(a + 1, 60):
-            assert scorer.bits_between(records[a], records[b]) == scorer.score(records[a], records[b]).score
 
 
 @pytest.fixture

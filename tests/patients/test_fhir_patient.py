@@ -106,3 +106,24 @@ def test_every_shared_patient_comes_back_as_it_was() -> None:
                 assert to_fhir(from_fhir(resource)) == expected
                 count += 1
     assert count == 60
+
+
+def test_a_mistyped_birth_date_is_evidence_in_bulk_and_never_sent_as_a_date() -> None:
+    mistyped = {"resourceType": "Patient", "birthDate": "1980-31-04"}
+    with pytest.raises(MalformedContent, match=r"Patient\.birthDate"):
+        from_fhir(mistyped)
+    found = from_fhir(mistyped, typing_errors=True)
+    assert found.birth_date == "1980-31-04"
+    sent = to_fhir(found)
+    assert "birthDate" not in sent
+    assert sent["_birthDate"]["extension"][0]["valueCode"] == "error"
+    with pytest.raises(MalformedContent, match=r"Patient\.birthDate"):
+        from_fhir({"resourceType": "Patient", "birthDate": "yesterday"}, typing_errors=True)
+
+
+def test_an_occupation_is_read_from_its_extension() -> None:
+    url = "http://example.org/fhir/StructureDefinition/patient-occupation"
+    for value in ({"valueString": "baker"}, {"valueCodeableConcept": {"text": "baker"}}):
+        found = from_fhir({"resourceType": "Patient", "extension": [{"url": url, **value}]})
+        assert found.occupation == "baker"
+        assert to_fhir(found)["extension"] == [{"url": url, **value}]

@@ -223,3 +223,12 @@ def test_the_score_is_the_same_both_ways(one: Demographics, other: Demographics)
 def test_features_survive_storage(one: Demographics) -> None:
     found = features(one, own=("2.999.1", "x-1"))
     assert Features.from_json(found.to_json()) == found
+
+
+def test_swapped_names_are_evidence_but_less_than_equal_ones() -> None:
+    elsewhere = {"phone": "", "line": "9 Oak Av", "city": "York", "postal_code": "10001"}
+    plain = score(MARIA, demographics(**elsewhere))
+    swapped = score(MARIA, demographics("Smithson", "Maria", **elsewhere))
+    other = score(MARIA, demographics("Helen", "Okafor", **elsewhere))
+    assert other.weights["given"] + other.weights["surname"] < 0 < swapped.weights["given"]
+    assert swapped.score < plain.score

@@ -140,3 +140,28 @@ def test_large_blocks_are_split_and_never_dropped() -> None:
     assert all((n, n + len(town)) in pairs for n in range(len(town)))
     assert len(pairs) < len(twice) * 20
     assert all(a < b for a, b in pairs)
+
+
+@pytest.mark.parametrize(
+    ("text", "given", "family", "found"),
+    [
+        ("Frank Hepburn Boutell", "Frank", "Boutell", (("frank", "frank hepburn"), ("boutell",))),
+        ("Robert Dundas, 2nd Viscount Melville", "Robert", "Dundas", (("robert",), ("dundas", "melville"))),
+        ("Sir Edward Smith, 1st Baronet", "Sir", "Baronet", (("edward",), ("smith",))),
+        ("Rich Boyle, Earl of Cork", "Rich", "Cork", (("rich",), ("cork", "boyle"))),
+        ("Smithson, Maria", "Maria", "Smithson", (("maria",), ("smithson",))),
+        ("Mary Ann O'Neil", "Mary", "", (("mary", "mary ann"), ("oneil",))),
+        ("Berg, Anna", "", "", (("anna",), ("berg",))),
+        ("Dr Anna Berg, MD", "", "", (("anna",), ("berg",))),
+        ("\u0415\u043b\u0435\u043d\u0430", "Helen", "Ivanova", (("helen",), ("ivanova",))),
+        ("", "Earl", "Major", (("earl",), ("major",))),
+        ("", "Sir", "Baronet", ((), ())),
+        ("", "John", "Watson 1847-1939", (("john",), ("watson",))),
+    ],
+)  # fmt: skip
+def test_the_whole_name_says_what_its_parts_leave_out(
+    text: str, given: str, family: str, found: tuple[tuple[str, ...], tuple[str, ...]]
+) -> None:
+    name = HumanName(text=text, given=(given,) if given else (), family=family)
+    cleaned = features(Demographics(names=(name,)))
+    assert (cleaned.given, cleaned.surname) == found

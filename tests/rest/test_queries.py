@@ -109,6 +109,9 @@ def test_anothers_and_an_unknown_query_are_one_404(others: Peers) -> None:
         pytest.param({"patient": {}}, "patient", id="patient-unnamed"),
         pytest.param({"deadline_s": 0}, "deadline_s", id="deadline-too-short"),
         pytest.param({"deadline_s": "soon"}, "deadline_s", id="deadline-no-number"),
+        pytest.param({"deadline_s": "nan"}, "deadline_s", id="deadline-not-a-number-in-words"),
+        pytest.param({"deadline_s": "5"}, "deadline_s", id="deadline-as-text"),
+        pytest.param({"deadline_s": True}, "deadline_s", id="deadline-as-truth"),
         pytest.param({"filter": {"shape": ["round"]}}, "filter.shape", id="unknown-filter"),
         pytest.param({"targets": ["urn:oid:2.999.404"]}, "targets", id="unknown-target"),
         pytest.param({"patient": {"reference": "Practitioner/1"}}, "patient.reference", id="wrong-reference"),
@@ -122,12 +125,33 @@ def test_what_is_wrong_is_named(others: Peers, change: dict[str, Any], field: st
     assert answer.json()["error"]["field"] == field
 
 
-@pytest.mark.parametrize("body", ["{", "[]", '"x"', b"\xff\xfe", "null", '{"patient": '], ids=repr)
+HOSTILE = {
+    "cut": "{",
+    "list": "[]",
+    "text": '"x"',
+    "not-utf-8": b"\xff\xfe",
+    "null": "null",
+    "cut-later": '{"patient": ',
+    "too-deep": "[" * 100_000,
+    "too-deep-object": '{"patient":' * 20_000 + "1" + "}" * 20_000,
+    "member-twice": '{"patient": {"reference": "Patient/1"}, "patient": {"reference": "Patient/2"}}',
+    "many-digits": '{"deadline_s": ' + "9" * 5000 + "}",
+    "nan": '{"deadline_s": NaN}',
+    "nul": '{"patient": {"reference": "Patient/\\u0000"}}',
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
 def test_a_body_that_is_no_json_object_is_refused_in_the_one_form(others: Peers, body: Any) -> None:
     exchange(community_at(1, others.port))
     answer = post(body)
     assert answer.status_code in (400, 422), answer.content
     assert set(answer.json()) == {"error"}
+
+
+def test_a_body_longer_than_any_question_is_refused(others: Peers) -> None:
+    exchange(community_at(1, others.port))
+    assert post('{"patient": {}}' + " " * (1 << 20)).status_code == 413
 
 
 def test_without_a_token_nothing_is_said(others: Peers) -> None:

@@ -125,3 +125,12 @@ def test_text_comes_back_as_it_was_written(text: str) -> None:
 )
 def test_the_root_is_seen_from_the_first_bytes(head: bytes, name: str | None) -> None:
     assert xml.root_name(head) == name
+
+
+@pytest.mark.parametrize("encoding", ["KLINGON", "utf-7", "idna", "rot13", "base64", "cp500", "hex", "x" * 300])
+def test_an_encoding_unfit_for_xml_is_refused_by_whatever_reads_the_bytes(encoding: str) -> None:
+    data = f'<?xml version="1.0" encoding="{encoding}"?><ClinicalDocument xmlns="urn:hl7-org:v3"/>'.encode()
+    assert xml.root_name(data) is None
+    for reading in (lambda: xml.parse(data), lambda: list(xml.elements([data]))):
+        with pytest.raises(MalformedContent):
+            reading()

@@ -56,6 +56,8 @@ PARAMS = (
 def find(request: FhirRequest) -> Answer:
     """Audit events the caller is entitled to, newest first; a date range or _id is needed."""
     query = request.query
+    if any(not key.descending for key in query.sort):
+        raise InvalidSearch("the log is read newest first: _sort=-date", element="_sort")
     page = bundle.page_of(query, request.caller, now=request.now)
     found = access_log.search_events(_audit_query(request, page), request.caller, raw=query.raw)
     entries = []
@@ -101,11 +103,11 @@ def _audit_query(request: FhirRequest, page: bundle.Page) -> AuditQuery:
         until=until,
         kinds=_kinds(query),
         actions=_codes(query, "action"),
-        outcomes=tuple(int(code) for code in _codes(query, "outcome") if code.isdigit()),
+        outcomes=tuple(map(_outcome, _codes(query, "outcome"))),
         agents=(*_references(query, "agent"), *_identifiers(query, "agent.identifier")),
         entities=(*_references(query, "entity"), *_identifiers(query, "entity.identifier")),
-        policies=tuple(str(v) for c in query.all("policy") for v in c.values),
-        addresses=tuple(str(v) for c in query.all("address") for v in c.values),
+        policies=tuple(str(v) for c in _once(query, "policy") for v in c.values),
+        addresses=tuple(str(v) for c in _once(query, "address") for v in c.values),
         before=before,
         limit=max(1, query.count),
     )
@@ -144,8 +146,36 @@ def _bounds(value: DateValue) -> tuple[datetime | None, datetime | None]:
             raise InvalidSearch("ne is not offered on date", element="date")
 
 
+_NO_CODE = "-"
+
+
 def _codes(query: search.Query, name: str) -> tuple[str, ...]:
-    return tuple(v.code for c in query.all(name) for v in c.values if isinstance(v, fhir.Token))
+    """The codes that all criteria of this name leave; none of them is a code no event has."""
+    left: set[str] | None = None
+    for criterion in query.all(name):
+        codes = {value.code for value in criterion.values if isinstance(value, fhir.Token)}
+        left = codes if left is None else left & codes
+    return () if left is None else tuple(sorted(left)) or (_NO_CODE,)
+
+
+def _outcome(code: str) -> int:
+    if code == _NO_CODE:
+        return -1
+    if code not in ("0", "4", "8", "12"):
+        raise InvalidSearch("outcome is one of 0, 4, 8, 12", element="outcome")
+    return int(code)
+
+
+def _once(query: search.Query, *names: str) -> list[search.Criterion]:
+    """The one criterion of these names, if any: the log holds one list of alternatives for them.
+
+    Raises:
+        InvalidSearch: several, which would all have to hold.
+    """
+    found = [criterion for name in names for criterion in query.all(name)]
+    if len(found) > 1:
+        raise InvalidSearch(f"one {names[0]} at a time; separate alternatives by a comma", element=names[0])
+    return found
 
 
 def _kinds(query: search.Query) -> tuple[str, ...]:
@@ -166,6 +196,7 @@ def _kinds_of(kinds_of: object, token: fhir.Token) -> Iterable[object]:
 
 def _references(query: search.Query, name: str) -> tuple[str, ...]:
     found: list[str] = []
+    _once(query, name, f"{name}.identifier")
     for criterion in query.all(name):
         for value in criterion.values:
             if isinstance(value, ReferenceValue):

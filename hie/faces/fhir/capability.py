@@ -10,7 +10,7 @@ from typing import Any
 
 from django.conf import settings
 
-from hie.faces.fhir.resources import Interaction, Resource, resources
+from hie.faces.fhir.resources import Interaction, Resource, resources, system_operations
 from hie.standards.fhir import JsonObject
 from hie.trust import discovery
 
@@ -50,6 +50,10 @@ def statement() -> JsonObject:
                 "security": _security(),
                 "resource": [_resource(resource) for resource in table.values()],
                 "interaction": [{"code": "transaction", "documentation": "Provide Document Bundle [ITI-65]"}],
+                "operation": [
+                    {"name": op.name, "definition": op.definition, "documentation": op.interaction.documentation}
+                    for op in system_operations().values()
+                ],
             }
         ],
     }

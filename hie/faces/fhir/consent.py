@@ -84,7 +84,7 @@ def read(request: FhirRequest) -> Answer:
 
 def vread(request: FhirRequest) -> Answer:
     """A consent as it was."""
-    if not request.version.isdigit() or len(request.version) > 9:
+    if not (request.version.isascii() and request.version.isdigit()) or len(request.version) > 9:
         raise NotFound("no such consent")
     return _shown(
         consents.read(request.id, caller=request.caller, version=int(request.version), raw=request.http.get_full_path())

@@ -91,14 +91,10 @@ def others(query: search.Query) -> list[document_filter.Parameter]:
 def search_of(request: FhirRequest, asked: document_filter.Asked, page: bundle.Page) -> DocumentSearch:
     """The search as the exchange takes it."""
     query = request.query
-    if len(query.sort) > 1:
-        raise InvalidSearch("one key of _sort is offered", element="_sort")
-    key = query.sort[0] if query.sort else None
     return DocumentSearch(
         patients=patients(query),
         asked=asked,
-        sort=key.name if key else "",
-        descending=key.descending if key else True,
+        sort=tuple((key.name, key.descending) for key in query.sort) or (("", True),),
         after=page.after,
         count=0 if query.summary == "count" else query.count,
         raw=query.raw,

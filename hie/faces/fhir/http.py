@@ -41,7 +41,14 @@ from hie.faces.fhir.errors import (
     UnsupportedBody,
 )
 from hie.faces.fhir.outcome import Issue
-from hie.faces.fhir.resources import Interaction, OperationDefinition, Resource, resources, transaction_interaction
+from hie.faces.fhir.resources import (
+    Interaction,
+    OperationDefinition,
+    Resource,
+    resources,
+    system_operations,
+    transaction_interaction,
+)
 from hie.standards import fhir
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
@@ -207,7 +214,22 @@ def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
     held.enter_context(limits.admit(caller))
     if path in ("", "/"):
         return _root(http, caller)
+    if path.strip("/").startswith("$"):
+        return _system(http, caller, path.strip("/")[1:])
     return _typed(http, caller, path.strip("/").split("/"))
+
+
+def _system(http: HttpRequest, caller: Caller, name: str) -> Answer:
+    operation = system_operations().get(name)
+    if operation is None:
+        raise NotFound("no such operation")
+    if http.method not in operation.methods:
+        raise MethodNotAllowed("the operation is not offered with this method", allow=operation.methods)
+    negotiate(http)
+    _need_scope(http, caller, "Bundle", operation.interaction)
+    request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
+    _read_body(request, operation.interaction, "Bundle")
+    return operation.interaction.handler(request)
 
 
 def _root(http: HttpRequest, caller: Caller) -> Answer:

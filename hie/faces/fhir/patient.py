@@ -14,7 +14,14 @@ from django.utils.http import http_date
 from hie.exchange import feed, identity
 from hie.exchange.errors import UnknownTargetDomain
 from hie.faces.fhir import bundle, match, outcome, pix
-from hie.faces.fhir.errors import FhirSyntax, InvalidSearch, MultipleMatches, ProfileViolation, VersionConflict
+from hie.faces.fhir.errors import (
+    FhirSyntax,
+    InvalidSearch,
+    MultipleMatches,
+    NotFound,
+    ProfileViolation,
+    VersionConflict,
+)
 from hie.faces.fhir.http import Answer, FhirRequest, stored
 from hie.faces.fhir.outcome import Issue
 from hie.faces.fhir.people_codec import demographics_from, patient_json, record_json
@@ -40,6 +47,8 @@ _ETAG = re.compile(r'(?:W/)?"([^"]+)"\Z')
 def search(request: FhirRequest) -> Answer:
     """Patient Demographics Query [ITI-78]."""
     query = request.query
+    if query.sort and (len(query.sort) > 1 or query.sort[0].descending):
+        raise InvalidSearch("patients are given in the order of their ids: _sort=_id", element="_sort")
     asked, domains = patient_query(query)
     page = bundle.page_of(query, request.caller, now=request.now)
     try:
@@ -66,9 +75,15 @@ def search(request: FhirRequest) -> Answer:
 
 
 def read(request: FhirRequest) -> Answer:
-    """One patient as the caller may see it; a merged one with its link to the survivor."""
+    """One patient as the caller may see it; a merged one with its link to the survivor.
+
+    By version: the current one, under its own number or the one that the caller's feed was told.
+    """
     patient = identity.read_patient(request.id, request.caller)
     version = str(patient.version)
+    own = {str(number) for source, number in patient.sources if source == request.caller.participant_id}
+    if request.version and request.version != version and request.version not in own:
+        raise NotFound("only the current version is kept")
     headers = {"ETag": f'W/"{version}"', "Last-Modified": http_date(patient.updated_at.timestamp())}
     if _version_named(request.http.headers.get("If-None-Match", "")) == version:
         return Answer(status=304, headers=headers)
@@ -323,7 +338,7 @@ def _expected(request: FhirRequest) -> int | None:
     if not header:
         return None
     named = _version_named(header)
-    if not named.isdigit():
+    if not (named.isascii() and named.isdigit()):
         raise VersionConflict("If-Match names no version of this record", element="If-Match")
     return int(named)
 
@@ -370,6 +385,7 @@ RESOURCE = Resource(
         "https://profiles.ihe.net/ITI/PIXm/CapabilityStatement/IHE.PIXm.Manager",
     ),
     read=Interaction(handler=read, verb="r", transactions=("ITI-78",)),
+    vread=Interaction(handler=read, verb="r", transactions=("ITI-78",), documentation="only the current version"),
     search=Interaction(handler=search, verb="s", transactions=("ITI-78",)),
     conditional_update=Interaction(handler=put, verb="u", transactions=("ITI-104",), body="json"),
     conditional_delete=Interaction(handler=delete, verb="d", transactions=("ITI-104",)),

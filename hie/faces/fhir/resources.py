@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Handler = Callable[[FhirRequest], Answer]
 
-MODULES = ("patient", "documents", "lists", "binary", "consent", "audit")
+MODULES = ("patient", "documents", "lists", "binary", "consent", "audit", "subscription")
 """Modules of this package that offer a `RESOURCE`; operations of other modules hang on their resource."""
 
 
@@ -135,6 +135,13 @@ def transaction_interaction() -> Interaction:
     """What a Bundle posted to the base is given to."""
     found: Interaction = import_module("hie.faces.fhir.transaction").INTERACTION
     return found
+
+
+@cache
+def system_operations() -> Mapping[str, OperationDefinition]:
+    """Operations of the whole server, by name: ``POST [base]/$name``."""
+    found: OperationDefinition = import_module("hie.faces.fhir.pmir").PROCESS_MESSAGE
+    return {found.name: found}
 
 
 ID_PARAM = Param(name="_id", type=ParamType.TOKEN, definition="http://hl7.org/fhir/SearchParameter/Resource-id")

@@ -332,9 +332,8 @@ def _compare(value: DateValue, low: object, high: object) -> bool:
             return last is not None and last <= asked.start
         case _:
             slack = max((asked.end - asked.start), timedelta(days=1))
-            return (
-                (first is None or first < asked.end + slack) and (last is None or last > asked.start - slack)
-            ) or overlaps
+            near_start, near_end = fhir.shifted(asked.start, -slack), fhir.shifted(asked.end, slack)
+            return ((first is None or first < near_end) and (last is None or last > near_start)) or overlaps
 
 
 def folded(text: str) -> str:

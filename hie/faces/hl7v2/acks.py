@@ -15,7 +15,8 @@ import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from hie.faces.hl7v2.er7 import Message, MessageRefused, Segment
+from hie.faces.hl7v2 import qbp
+from hie.faces.hl7v2.er7 import Message, MessageRefused, Segment, encode, escape
 from hie.standards.errors import HubError
 
 ERROR_TEXT = {  # HL7 table 0357
@@ -34,7 +35,6 @@ ERROR_TEXT = {  # HL7 table 0357
     "207": "Application internal error",
 }
 OUR_APPLICATION = "HIE"
-_ESCAPED = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"})
 _VERSION = re.compile(r"2\.\d(\.\d)?$")
 
 
@@ -71,11 +71,41 @@ def code_of(reply: bytes) -> str:
     return found[1].decode() if found else ""
 
 
-def _build(message: Message | None, code: str, problems: Sequence[HubError], *, severity: str = "E") -> bytes:
+def response(
+    message: Message,
+    *,
+    hits: int,
+    bodies: Sequence[str] = (),
+    remaining: int = 0,
+    pointer: str = "",
+) -> bytes:
+    """RSP of a query that was answered: AA with OK, or with NF when nothing was found.
+
+    `bodies` are the segments of the answer, `hits` how many there are in all; `pointer` is where the next part begins.
+    """
+    counts = f"|{hits}|{len(bodies)}|{remaining}" if message.event == qbp.DEMOGRAPHICS else ""
+    after = [f"DSC|{escape(pointer)}|I"] if pointer else []
+    return _build(message, "AA", (), qak=("OK" if hits else "NF", counts), tail=[*bodies, *after])
+
+
+def _build(
+    message: Message | None,
+    code: str,
+    problems: Sequence[HubError],
+    *,
+    severity: str = "E",
+    qak: tuple[str, str] | None = None,
+    tail: Sequence[str] = (),
+) -> bytes:
+    """MSH, MSA, ERR; of a query also QAK and QPD, and what was found. `qak`: status and counts; None: that of `code`."""
     version = message.version if message and _VERSION.match(message.version) else "2.5"
     header = message.header if message else None
     event = message.event if message else ""
     now = datetime.now(UTC).strftime("%Y%m%d%H%M%S+0000")
+    question = message is not None and message.type_code == "QBP" and event in qbp.QUESTIONS
+    kind = f"ACK^{escape(event)}^ACK" if event else "ACK"
+    if question:
+        kind = "RSP^K22^RSP_K21" if event == qbp.DEMOGRAPHICS else "RSP^K23^RSP_K23"
     msh = [
         "MSH",
         "^~\\&",
@@ -85,34 +115,42 @@ def _build(message: Message | None, code: str, problems: Sequence[HubError], *, 
         _echo(header, 4),
         now,
         "",
-        f"ACK^{_text(event)}^ACK" if event else "ACK",
+        kind,
         uuid.uuid4().hex[:20],
         _echo(header, 11) or "P",
         version,
     ]
-    control_id = _text(message.control_id) if message else ""
+    control_id = escape(message.control_id) if message else ""
     said = list(problems)
     msa = ["MSA", code, control_id]
     if said and severity == "E" and _older(version):
-        msa.append(_text(ERROR_TEXT[_code(said[0])]))
-    segments = ["|".join(msh), "|".join(msa), *(_err(p, version, severity) for p in said)]
-    text = "\r".join(segments) + "\r"
-    if not text.isascii():
+        msa.append(escape(ERROR_TEXT[_code(said[0])]))
+    segments = ["|".join(msa), *(_err(p, version, severity) for p in said)]
+    if question and message is not None:
+        status, counts = qak or (code, "")
+        asked = message.first("QPD")
+        name = encode(asked).split("|") if asked is not None else ["", ""]
+        title = name[1] if len(name) > 1 and counts else ""
+        segments.append(f"QAK|{escape(qbp.tag_of(message))}|{status}" + (f"|{title}{counts}" if counts else ""))
+        if asked is not None:
+            segments.append(encode(asked))
+    segments.extend(tail)
+    body = "\r".join(segments) + "\r"
+    if not body.isascii() or not "".join(msh).isascii():
         msh.extend(["", "", "", "", "", "UNICODE UTF-8"])
-        text = "\r".join(["|".join(msh), *segments[1:]]) + "\r"
-    return text.encode()
+    return ("|".join(msh) + "\r" + body).encode()
 
 
 def _err(problem: HubError, version: str, severity: str) -> str:
     location = problem.location if isinstance(problem, MessageRefused) else _location(problem.element)
     code = _code(problem)
-    place = "^".join(_text(str(p)) for p in location)
+    place = "^".join(escape(str(p)) for p in location)
     older = ""
     if _older(version):
-        parts = [_text(str(p)) for p in location[:3]] + [""] * (3 - len(location[:3]))
+        parts = [escape(str(p)) for p in location[:3]] + [""] * (3 - len(location[:3]))
         older = "^".join([*parts, f"{code}&{ERROR_TEXT[code]}&HL70357"])
     return "|".join(
-        ["ERR", older, place, f"{code}^{ERROR_TEXT[code]}^HL70357", severity, "", "", "", _text(str(problem))]
+        ["ERR", older, place, f"{code}^{ERROR_TEXT[code]}^HL70357", severity, "", "", "", escape(str(problem))]
     )
 
 
@@ -137,10 +175,5 @@ def _echo(header: Segment | None, number: int) -> str:
     reps = header.repetitions(number)
     if not reps:
         return ""
-    components = ["&".join(_text(sub.strip()) for sub in comp) for comp in reps[0]]
+    components = ["&".join(escape(sub.strip()) for sub in comp) for comp in reps[0]]
     return "^".join(components).rstrip("^&")
-
-
-def _text(value: str) -> str:
-    """Escape separators, and turn line ends and other control characters into blanks."""
-    return re.sub(r"[\x00-\x1f\x7f]", " ", value.translate(_ESCAPED))

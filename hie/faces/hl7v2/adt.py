@@ -20,6 +20,12 @@ Repetition = tuple[tuple[str, ...], ...]
 
 REGISTERING = frozenset({"A01", "A04", "A05", "A08", "A28", "A31"})
 MERGING = frozenset({"A40"})
+RENAMING = frozenset({"A47"})
+MOVING = frozenset({"A43"})
+LINKING = frozenset({"A24"})
+UNLINKING = frozenset({"A37"})
+EVENTS = REGISTERING | MERGING | RENAMING | MOVING | LINKING | UNLINKING
+"""Every ADT event that is acted on; any other is rejected and kept."""
 PERSONAL_TYPES = frozenset({"SS", "DL", "PPN", "NI", "NH", "NNUSA", "NIIP", "TAX", "MC", "MA", "BC"})
 """Types of table 0203 issued by states and payers: never a hospital's own number."""
 SSN = "http://hl7.org/fhir/sid/us-ssn"
@@ -84,12 +90,14 @@ class Patient:
     """One PID: its identifiers, what else it says, and which attributes it deletes.
 
     `demographics.identifiers` holds only what stands outside PID-3 (the social security number of PID-19).
+    `external` is PID-2, where old senders name the patient a record is moved to.
     """
 
     identifiers: tuple[Cx, ...]
     demographics: Demographics
     deleted: frozenset[str] = frozenset()
     sequence: int = 1
+    external: tuple[Cx, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +120,21 @@ def patient(message: Message) -> Patient:
     return _patient(found[0], message.first("PD1"), 1)
 
 
+def pair(message: Message) -> tuple[Patient, Patient]:
+    """The two patients of a link or unlink (A24, A37).
+
+    Raises:
+        MessageRefused: other than two PIDs, or an unusable field.
+    """
+    found = message.all("PID")
+    if len(found) != 2:
+        text = "two PID segments are needed" if len(found) < 2 else "more than two PID segments"
+        raise MessageRefused(text, code="100", location=("PID", min(len(found), 2) + 1), reject=False)
+    return _patient(found[0], None, 1), _patient(found[1], None, 2)
+
+
 def merges(message: Message) -> list[Merge]:
-    """The PID and MRG pairs of an A40, in order.
+    """The PID and MRG pairs of an A40, A43 or A47, in order.
 
     Raises:
         MessageRefused: a PID without its MRG, or the other way round, or an unusable field.
@@ -150,7 +171,7 @@ def _patient(pid: Segment, pd1: Segment | None, sequence: int) -> Patient:
     demographics = Demographics(
         names=_names(pid.repetitions(5)),
         birth_date=_date(pid.text(7), ("PID", sequence, 7)),
-        gender=_gender(pid.text(8)),
+        gender=gender_of(pid.text(8)),
         addresses=_addresses(pid.repetitions(11)),
         telecoms=_telecoms(pid),
         identifiers=(Identifier(system=SSN, value=ssn, type="SS"),) if ssn and ssn != NULL else (),
@@ -163,7 +184,13 @@ def _patient(pid: Segment, pd1: Segment | None, sequence: int) -> Patient:
         extra=_practice(pd1),
     )
     deleted = frozenset(name for number, name in _PID_FIELDS if pid.is_null(number))
-    return Patient(identifiers=identifiers, demographics=demographics, deleted=deleted, sequence=sequence)
+    return Patient(
+        identifiers=identifiers,
+        demographics=demographics,
+        deleted=deleted,
+        sequence=sequence,
+        external=_identifiers(pid, 2, sequence),
+    )
 
 
 def _identifiers(segment: Segment, number: int, sequence: int) -> tuple[Cx, ...]:
@@ -233,7 +260,7 @@ def _timestamp(text: str) -> str:
     return "-".join(p for p in found.groups() if p) if found else ""
 
 
-def _gender(text: str) -> str:
+def gender_of(text: str) -> str:
     """Administrative sex is a user-defined table: what is not in the suggested one is ``unknown``, not an error."""
     return "" if text in ("", NULL) else _GENDER.get(text.upper(), "unknown")
 
@@ -294,7 +321,7 @@ def _languages(text: str) -> tuple[str, ...]:
 
 def _multiple_birth(pid: Segment) -> bool | int | None:
     order = pid.text(25)
-    if order.isdigit() and 0 < int(order) < 20 and pid.text(24).upper() == "Y":
+    if order.isascii() and order.isdigit() and 0 < int(order) < 20 and pid.text(24).upper() == "Y":
         return int(order)
     return {"Y": True, "N": False}.get(pid.text(24).upper())
 

@@ -7,7 +7,9 @@ class Hl7v2Config(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from hie.exchange import inbox
+        from hie.exchange import inbox, notices
+        from hie.faces.hl7v2 import notify
         from hie.faces.hl7v2.handler import PROTOCOL, Hl7v2Handler
 
         inbox.register(PROTOCOL, Hl7v2Handler())
+        notices.register_channel("mllp", notify.Notifications())

@@ -295,6 +295,25 @@ def _checked(raw: bytes, codec: str) -> str:
     return text
 
 
+_ESCAPED = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "~": "\\R\\", "&": "\\T\\"})
+
+
+def escape(value: str) -> str:
+    """Text as the usual separators allow it; line ends and other control characters become blanks."""
+    return re.sub(r"[\x00-\x1f\x7f]", " ", value.translate(_ESCAPED))
+
+
+def encode(segment: Segment) -> str:
+    """A segment with the usual separators, whatever it came with; empty ends are left out."""
+    fields = [
+        "~".join(
+            "^".join("&".join(escape(sub) for sub in comp).rstrip("&") for comp in rep).rstrip("^") for rep in reps
+        )
+        for reps in segment.fields
+    ]
+    return "|".join(fields).rstrip("|")
+
+
 class _Escapes:
     """Escape sequences of one message. The library's own would log field content, so not used."""
 

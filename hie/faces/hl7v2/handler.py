@@ -14,7 +14,6 @@ At least one identifier must fall in a domain of the sender. Source: IHE ITI TF-
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
@@ -22,15 +21,15 @@ from uuid import UUID
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import feed, inbox
-from hie.exchange.errors import AccessRefused, AuthorityNotOwned
-from hie.faces.hl7v2 import acks, adt, er7
+from hie.exchange.devices import device
+from hie.exchange.errors import AccessRefused, AuthorityNotOwned, NotFound
+from hie.faces.hl7v2 import acks, adt, er7, qbp, questions
 from hie.faces.hl7v2.er7 import MessageRefused
 from hie.standards.demographics import Identifier, system_of
 from hie.standards.errors import HubError, MalformedContent
 from hie.standards.facts import Caller, ParticipantFacts
 
 PROTOCOL = "hl7v2"
-_OID = re.compile(r"[0-2](\.(0|[1-9]\d*))+\Z")
 
 
 class Hl7v2Handler:
@@ -45,10 +44,18 @@ class Hl7v2Handler:
         caller: Caller | None = None
         try:
             caller = sender(message, envelope)
+            _check_header(message)
+            if self.asks(message.kind):
+                reply = questions.answer(message, raw, caller)
+                return inbox.Handled(accepted=True, reply=reply, keep_reply=False, caller=caller)
             warnings = _act(message, raw, caller)
         except HubError as problem:
             return _refused(message, problem, caller)
         return inbox.Handled(accepted=True, reply=acks.accept(message, warnings), caller=caller)
+
+    def asks(self, kind: str) -> bool:
+        """Queries: what they were answered is decided anew for each, and none is replayed."""
+        return kind in {f"QBP^{event}" for event in qbp.QUESTIONS}
 
     def failed(self, raw: bytes, *, incident: str) -> bytes:
         """AE 207 with the incident number."""
@@ -83,17 +90,7 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
         raise MessageRefused(
             "MSH-3 and MSH-4 are not the sender that the certificate names", code="204", location=("MSH", 1, 3)
         )
-    return Caller(
-        participant_id=found.id,
-        organization_id=found.id,
-        organization_name=found.name,
-        organization_oid=found.organization_oid,
-        client_id=found.id,
-        user_id=f"Device/{found.id}",
-        network_address=envelope.network_address,
-        request_id=message.control_id[:255],
-        face=PROTOCOL,
-    )
+    return device(found, face=PROTOCOL, network_address=envelope.network_address, request_id=message.control_id[:255])
 
 
 def _registered(header: er7.Segment) -> ParticipantFacts | None:
@@ -111,34 +108,51 @@ def _spellings(header: er7.Segment, number: int) -> list[str]:
     return list(dict.fromkeys([header.text(number, 1), whole, header.text(number, 2)]))
 
 
-def _act(message: er7.Message, raw: bytes, caller: Caller) -> Sequence[HubError]:
+def _check_header(message: er7.Message) -> None:
     if not message.control_id.strip():
         raise MessageRefused("MSH-10 is empty", code="101", location=("MSH", 1, 10))
     if message.version and not message.version.startswith("2."):
         raise MessageRefused("MSH-12 is not a version 2", code="203", location=("MSH", 1, 12))
-    if message.type_code != "ADT":
+
+
+def _act(message: er7.Message, raw: bytes, caller: Caller) -> Sequence[HubError]:
+    if message.kind == qbp.CANCEL:
+        return []  # no answer is kept for its continuation: there is nothing to give up
+    if message.type_code not in ("ADT", "QBP", "QCN"):
         raise MessageRefused("the message type is not supported", code="200", location=("MSH", 1, 9, 1, 1))
-    if message.event in adt.REGISTERING:
-        changes: list[feed.Change] = [_revision(adt.patient(message), caller)]
-    elif message.event in adt.MERGING:
-        changes = [change for pair in adt.merges(message) for change in _duplicates(pair, caller)]
-    else:
+    if message.type_code != "ADT" or message.event not in adt.EVENTS:
         raise MessageRefused("the event is not supported", code="201", location=("MSH", 1, 9, 1, 2))
     try:
-        fed = feed.apply(changes, caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V2)
+        fed = feed.apply(_changes(message, caller), caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V2)
     except AuthorityNotOwned as problem:
         raise MessageRefused(str(problem), code="204", location=("PID", 1, 3)) from problem
     except AccessRefused as problem:
         raise MessageRefused(str(problem), code="204", location=("MSH", 1, 3)) from problem
+    except NotFound as problem:
+        segment, _, number = (problem.element or "PID-3").partition("-")
+        place = (segment, 1, int(number))
+        raise MessageRefused(str(problem), code="204", location=place, reject=False) from problem
     if any(one.outcome == "quarantined" for one in fed):
         note = "the patient of PID-3 looks like another person than before; kept aside until somebody has looked"
         return [MessageRefused(note, code="205", location=("PID", 1, 3))]
     return []
 
 
-def _revision(patient: adt.Patient, caller: Caller, *, only_new: bool = False) -> feed.Revision:
+def _changes(message: er7.Message, caller: Caller) -> list[feed.Change]:
+    if message.event in adt.REGISTERING:
+        return [_revision(adt.patient(message), caller)]
+    if message.event in adt.LINKING | adt.UNLINKING:
+        return _linked(*adt.pair(message), caller, apart=message.event in adt.UNLINKING)
+    act = _renamed if message.event in adt.RENAMING else _moved if message.event in adt.MOVING else _duplicates
+    return [change for pair in adt.merges(message) for change in act(pair, caller)]
+
+
+def _revision(
+    patient: adt.Patient, caller: Caller, *, only_new: bool = False, named: tuple[str, str] | None = None
+) -> feed.Revision:
+    """The record of the patient's first own identifier, or of `named`, as the PID says it."""
     own, others = domains(patient.identifiers, caller)
-    authority, value = own[0]
+    authority, value = named or own[0]
     identifiers = (
         *(Identifier(system=system_of(a), value=v, type=_type(patient, v)) for a, v in own),
         *others,
@@ -180,6 +194,43 @@ def _duplicates(pair: adt.Merge, caller: Caller) -> list[feed.Change]:
     return changes
 
 
+def _linked(first: adt.Patient, second: adt.Patient, caller: Caller, *, apart: bool) -> list[feed.Change]:
+    """A24 and A37: the two patients are one person, or are not. A link makes known whom the hub did not know."""
+    named = [domains(patient.identifiers, caller)[0][0] for patient in (first, second)]
+    made: list[feed.Change] = [] if apart else [_revision(one, caller, only_new=True) for one in (first, second)]
+    return [*made, feed.Linking(first=named[0], second=named[1], apart=apart)]
+
+
+def _moved(pair: adt.Merge, caller: Caller) -> list[feed.Change]:
+    """A43: the records of MRG-1 are the patient's of PID-3, or of PID-2 where PID-3 only repeats them."""
+    priors, _ = domains(pair.prior, caller)
+    named, _ = domains(pair.patient.identifiers, caller)
+    targets = [one for one in named if one not in priors]
+    if not targets and pair.patient.external:
+        targets = [one for one in domains(pair.patient.external, caller)[0] if one not in priors]
+    if not targets:
+        place = ("PID", pair.patient.sequence, 3)
+        raise MessageRefused("PID-3 names nobody but MRG-1", code="101", location=place, reject=False)
+    return [
+        _revision(pair.patient, caller, only_new=True, named=targets[0]),
+        *(feed.Linking(first=targets[0], second=prior, element="MRG-1") for prior in priors),
+    ]
+
+
+def _renamed(pair: adt.Merge, caller: Caller) -> list[feed.Change]:
+    """A47: each identifier of MRG-1 gives way to that of PID-3 in its own domain, or to the first."""
+    named, _ = domains(pair.patient.identifiers, caller)
+    priors, _ = domains(pair.prior, caller)
+    by_domain = dict(reversed(named))
+    changes: list[feed.Change] = []
+    for prior in priors:
+        new = (prior[0], by_domain[prior[0]]) if prior[0] in by_domain else named[0]
+        if new != prior:
+            revision = _revision(pair.patient, caller, only_new=True, named=new)
+            changes.append(feed.Renaming(revision=revision, former=prior))
+    return changes or [_revision(pair.patient, caller, only_new=True)]
+
+
 def domains(found: Sequence[adt.Cx], caller: Caller) -> tuple[list[tuple[str, str]], list[Identifier]]:
     """The identifiers in domains of the sender as (authority, value), and the others worth keeping.
 
@@ -190,7 +241,7 @@ def domains(found: Sequence[adt.Cx], caller: Caller) -> tuple[list[tuple[str, st
     local: list[adt.Cx] = []
     others: list[Identifier] = []
     for cx in found:
-        oid = cx.universal_id if _OID.match(cx.universal_id) else ""
+        oid = cx.universal_id if questions.OID.match(cx.universal_id) else ""
         owner = directory.authority_owner(oid) if oid else None
         if owner == directory.HUB:
             continue

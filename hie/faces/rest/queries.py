@@ -14,6 +14,7 @@ from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.permissions import IsAuthenticated
+from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
@@ -45,7 +46,7 @@ class CallerView(APIView):
 
     authentication_classes = (TokenAuthentication,)
     permission_classes = (IsAuthenticated,)
-    renderer_classes = (OrjsonRenderer,)
+    renderer_classes: tuple[type[BaseRenderer], ...] = (OrjsonRenderer,)
 
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Every answer about patients stays out of caches and names its request."""
@@ -192,7 +193,7 @@ def _seconds(value: str | None, *, element: str) -> float:
 def _event_id(value: str | None) -> int:
     if not value:
         return 0
-    if not value.isdigit() or len(value) > 18:
+    if not (value.isascii() and value.isdigit()) or len(value) > 18:
         raise BadRequest("Last-Event-ID is the id of an event of this stream", element="Last-Event-ID")
     return int(value)
 

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 from rest_framework import serializers
 
 FILTERS = ("status", "category", "type", "format", "event", "period", "creation")
+
+
+class SecondsField(serializers.FloatField):
+    """A number of seconds; text and truth values are none, and neither is "nan"."""
+
+    def to_internal_value(self, data: Any) -> float:
+        """The number."""
+        if isinstance(data, bool) or not isinstance(data, int | float | Decimal):
+            self.fail("invalid")
+        return float(super().to_internal_value(float(data)))
 
 
 class Strict(serializers.Serializer[Any]):
@@ -66,7 +77,7 @@ class QueryInput(Strict):
     patient = PatientInput()
     filter = FilterInput(required=False)
     targets = serializers.ListField(child=serializers.CharField(max_length=255), required=False, max_length=1000)
-    deadline_s = serializers.FloatField(required=False, default=10, min_value=1, max_value=60)
+    deadline_s = SecondsField(required=False, default=10, min_value=1, max_value=60)
 
 
 class TargetOutput(serializers.Serializer[Any]):

@@ -14,8 +14,9 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
-from hie.ops.bench import exchange, fanout, index_speed, pure
+from hie.ops.bench import exchange, fanout, index, index_speed, pure
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -69,6 +70,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--count", type=int, default=400, help="requests a benchmark")
     parser.add_argument("--records", type=int, default=index_speed.RECORDS, help="people of the index at its largest")
+    parser.add_argument(
+        "--data", type=Path, help="folder of the labelled sets; without it the index is measured for speed"
+    )
+    parser.add_argument("--sets", nargs="*", default=[], metavar="SET", help=", ".join(index.SETS))
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in known]
     if unknown:
@@ -98,7 +103,14 @@ def main(arguments: list[str]) -> int:
                 for row in fanout.run(place):
                     add(Row(**row))
             print(f"memory of the hub's tree (PSS): {place.pss_mb():.0f} MB")
-    if "index" in names:
+    if "index" in names and options.data:
+        print(index.HEAD, flush=True)
+        findings = []
+        for finding in index.run(options.data, options.sets):
+            findings.append(asdict(finding))
+            print(finding, flush=True)
+            (RESULTS / "index-accuracy.json").write_text(json.dumps(findings, indent=1))
+    elif "index" in names:
         # A hub of its own: nothing else lies in its tables.
         with running() as place:
             for row in index_speed.run(place, records=options.records, count=options.count):

@@ -9,6 +9,6 @@ WHERE claimed_until IS NULL AND NOT withheld AND status IN ('pending', 'late')
 
 
 class Migration(migrations.Migration):
-    dependencies = [("exchange", "0001_initial")]
+    dependencies = [("exchange", "0002_identity_notices")]
 
     operations = [migrations.RunSQL(OPEN, migrations.RunSQL.noop)]

@@ -1,0 +1,350 @@
+"""Telling others of changes of identities: PIX Update Notification [ITI-10] and the patient identity feed [ITI-93].
+
+Each identity event leaves one outbox row a receiver, written by the database in the transaction of the event
+(migration ``0002_identity_notices``), so no writer can forget it: whatever changes identities, a feed, a steward, an
+import or the nightly search. A receiver is a subscription, or an ``mllp`` endpoint of the directory.
+
+What is told is the person as the receiver may see it at that moment, decided by the door at each attempt; a change that
+only concerns records it may not see is not told at all. The look is recorded before the first byte leaves. A receiver
+that does not answer is tried again, later each time; after a day the notice is given up and waits for an operator.
+
+Source: IHE ITI TF-2 3.10; IHE PMIR 1.5.1, 2:3.93, 2:3.94; spec/mpi.md 3, 4; spec/consent.md 3 (notify).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+from urllib.parse import parse_qsl
+from uuid import UUID
+
+from django.db import transaction
+
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.directory import queries as directory
+from hie.exchange import access, identity, subscriptions
+from hie.exchange.devices import device
+from hie.exchange.errors import AccessRefused, BadRequest
+from hie.exchange.identity import KnownPatient
+from hie.exchange.models import Subscription
+from hie.outbox import outbox
+from hie.outbox.models import OutboxMessage
+from hie.outbox.outbox import Notice
+from hie.standards.demographics import authority_of
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller, Operation
+from hie.trust import scopes
+from patients import identifiers
+from patients.models import IdentityEvent
+
+log = logging.getLogger("hie.notices")
+
+GIVE_UP_AFTER = timedelta(hours=24)
+AT_ONCE = 50
+LEASE_S = 120
+_THREADS = 8
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangedPerson:
+    """One person after a change, as the receiver may see it.
+
+    `patient` None: none of its records is current any more. `replaced_by`: it was merged into that person.
+    """
+
+    person_id: UUID
+    patient: KnownPatient | None
+    new: bool = False
+    replaced_by: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentityChange:
+    """What one receiver is told of one event. `id` stays the same over all attempts."""
+
+    id: str
+    kind: str
+    at: datetime
+    persons: tuple[ChangedPerson, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """What came of one attempt; `final` False is worth another."""
+
+    arrived: bool
+    error: str = ""
+    final: bool = False
+
+
+class Channel(Protocol):
+    """How a face tells a receiver. Both are called outside transactions; `send` in a thread without a database."""
+
+    def encode(self, change: IdentityChange, *, endpoint: str) -> list[bytes]:
+        """The messages that tell it; none when this channel has nothing to say of it."""
+
+    def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
+        """Send each notice's messages in order; one result a notice. Never raises for what the receiver does."""
+
+
+_channels: dict[str, Channel] = {}
+
+
+def register_channel(kind: str, channel: Channel) -> None:
+    """Announce how receivers of a kind (``subscription``, ``mllp``) are told; called from `AppConfig.ready()`."""
+    _channels[kind] = channel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Receiver:
+    name: str
+    kind: str
+    endpoint: str
+    caller: Caller
+    criteria: str = "Patient"
+    subscription: Subscription | None = None
+
+
+def deliver(*, limit: int = AT_ONCE, now: datetime | None = None) -> int:
+    """One round: claim what is due, decide, record, send; gives how many notices were claimed. Safe to run twice."""
+    claimed = outbox.claim(outbox.Topic.IDENTITIES, limit=limit, lease_s=LEASE_S, now=now)
+    receivers = _receivers(claimed)
+    batches: dict[str, list[tuple[Notice, list[bytes]]]] = {}
+    for notice in claimed:
+        receiver = receivers.get(notice.receiver)
+        if receiver is None:
+            outbox.delivered([notice.id])
+            OutboxMessage.objects.filter(pk=notice.id).update(last_error="nobody to tell any more")
+            continue
+        try:
+            messages = _prepare(notice, receiver)
+        except Exception:  # one notice must not keep the others
+            log.exception("notice %s could not be prepared", notice.id)
+            _again(notice, receiver, "internal error", now=now)
+            continue
+        if messages:
+            batches.setdefault(notice.receiver, []).append((notice, messages))
+        else:
+            outbox.delivered([notice.id])
+    _send_all(batches, receivers, now=now)
+    return len(claimed)
+
+
+def deliver_all(*, rounds: int = 20) -> int:
+    """Rounds until nothing is due, at most `rounds`; gives how many notices were claimed."""
+    total = 0
+    for _ in range(rounds):
+        done = deliver()
+        total += done
+        if done == 0:
+            break
+    return total
+
+
+def try_again(notice_ids: Iterable[int], actor: Caller, reason: str) -> int:
+    """Put notices that were given up back among those to be told; recorded with who asked and why. Gives how many were.
+
+    Raises:
+        BadRequest: no reason.
+    """
+    if not reason.strip():
+        raise BadRequest("a reason is needed", element="reason")
+    ids = sorted(notice_ids)
+    with recorder.recording(EventType.MESSAGE_REPLAYED, actor, action="E") as event, transaction.atomic():
+        done = outbox.try_again(ids)
+        event.about(None, detail={"notices": ids, "reason": reason.strip(), "count": done})
+        event.commit()
+    return done
+
+
+def _send_all(
+    batches: Mapping[str, list[tuple[Notice, list[bytes]]]], receivers: Mapping[str, _Receiver], *, now: datetime | None
+) -> None:
+    if not batches:
+        return
+
+    def send(name: str) -> list[Sent]:
+        receiver = receivers[name]
+        batch = [(str(notice.id), messages) for notice, messages in batches[name]]
+        return _channels[receiver.kind].send(receiver.endpoint, batch)
+
+    # A receiver that hangs costs its own notices the wait, not those of the others.
+    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
+        results = dict(zip(batches, pool.map(_caught(send), batches), strict=True))
+    for name, batch in batches.items():
+        for (notice, _), sent in zip(batch, results[name], strict=False):
+            if sent.arrived:
+                outbox.delivered([notice.id])
+            elif sent.final:
+                _give_up(notice, receivers[name], sent.error)
+            else:
+                _again(notice, receivers[name], sent.error, now=now)
+
+
+def _caught(send: Callable[[str], list[Sent]]) -> Callable[[str], list[Sent]]:
+    def work(name: str) -> list[Sent]:
+        try:
+            return send(name)
+        except Exception:  # the lease brings the notices back
+            log.exception("a channel failed")
+            return []
+
+    return work
+
+
+def _again(notice: Notice, receiver: _Receiver, error: str, *, now: datetime | None) -> None:
+    if (now or datetime.now(UTC)) - notice.created_at > GIVE_UP_AFTER:
+        _give_up(notice, receiver, error)
+    else:
+        outbox.failed(notice, error, now=now)
+
+
+def _give_up(notice: Notice, receiver: _Receiver, error: str) -> None:
+    with transaction.atomic():
+        outbox.give_up(notice, error)
+        if receiver.subscription is not None:
+            Subscription.objects.filter(pk=receiver.subscription.pk, status=Subscription.Status.ACTIVE).update(
+                status=Subscription.Status.ERROR, error=error[:500], updated_at=datetime.now(UTC)
+            )
+
+
+def _prepare(notice: Notice, receiver: _Receiver) -> list[bytes]:
+    """The messages of a notice, recorded; none when the receiver may not be told."""
+    event = IdentityEvent.objects.filter(seq=int(notice.payload["seq"])).first()
+    if event is None:
+        return []
+    try:
+        known, change = change_for(event, receiver.caller, notice_id=str(notice.id), criteria=receiver.criteria)
+    except AccessRefused:
+        return []
+    if change is None:
+        return []
+    messages = _channels[receiver.kind].encode(change, endpoint=receiver.endpoint)
+    shown = sorted(record.source_record_id for person in known for record in person.records)
+    if messages and notice.payload.get("recorded") != shown:
+        # Before the first byte: what is tried again is not another look, unless it shows more.
+        with recorder.recording(EventType.NOTIFICATION_SENT, receiver.caller) as entry:
+            for person in known:
+                identity.disclose(entry, receiver.caller, person, Operation.NOTIFY)
+                entry.about(
+                    UUID(person.subject.person_id),
+                    correlation=f"notice/{notice.id}",
+                    detail={
+                        "recipient": receiver.caller.organization_id,
+                        "notice": notice.id,
+                        "channel": receiver.kind,
+                    },
+                )
+            with transaction.atomic():
+                entry.commit()
+                OutboxMessage.objects.filter(pk=notice.id).update(payload=notice.payload | {"recorded": shown})
+    return messages
+
+
+def change_for(
+    event: IdentityEvent, caller: Caller, *, notice_id: str, criteria: str = "Patient"
+) -> tuple[list[access.PermittedPerson], IdentityChange | None]:
+    """What this caller may be told of an event, with the persons as let through; None: nothing.
+
+    Nothing is told unless the event concerns a record that the caller may see, and the criteria fit what it sees.
+
+    Raises:
+        AccessRefused: from what the caller is.
+    """
+    access.gate(caller, Operation.NOTIFY)
+    named = [one for one in (event.person_id, event.other_person_id) if one is not None]
+    survivors = identifiers.survivors_of(named)
+    living = list(dict.fromkeys(survivors.values()))
+    known = access.demographics(caller, living, Operation.NOTIFY)
+    concerned = _records(event)
+    seen = {
+        record.source_record_id: record
+        for person in known.values()
+        for record in person.records
+        if record.participant_id != directory.HUB
+    }
+    touched = [record for pk, record in seen.items() if pk in concerned]
+    if not touched:
+        return [], None
+    shown = {person_id: identity.known(person) for person_id, person in known.items()}
+    if not _meets(criteria, named, {r.participant_id for r in touched}, [p for p in shown.values() if p is not None]):
+        return [], None
+    persons: list[ChangedPerson] = []
+    for person_id in living:
+        if person_id in known:
+            new = event.kind == IdentityEvent.Kind.CREATED and person_id == event.person_id
+            persons.append(ChangedPerson(person_id=person_id, patient=shown[person_id], new=new))
+    persons.extend(
+        ChangedPerson(person_id=one, patient=None, replaced_by=survivors[one])
+        for one in named
+        if one in survivors and survivors[one] != one and survivors[one] in known
+    )
+    change = IdentityChange(id=notice_id, kind=event.kind, at=event.at, persons=tuple(persons))
+    return [known[person_id] for person_id in living if person_id in known], change
+
+
+def _records(event: IdentityEvent) -> set[int]:
+    """The records that an event moved or changed."""
+    found = {event.source_record_id} if event.source_record_id is not None else set()
+    for name in ("moved", "undone"):
+        for item in event.detail.get(name, ()):
+            found.add(int(item["record"] if isinstance(item, Mapping) else item))
+    return found
+
+
+def _meets(criteria: str, named: Iterable[UUID], participants: set[str], patients: Sequence[KnownPatient]) -> bool:
+    """Whether a change fits ``Patient``, ``Patient?_id=``, ``?organization=`` or ``?identifier=``."""
+    _, _, query = criteria.partition("?")
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name == "_id":
+            wanted = value.removeprefix("Patient/")
+            fits = wanted in {str(one) for one in named} | {str(p.person_id) for p in patients}
+        elif name == "organization":
+            fits = value.removeprefix("Organization/") in participants
+        else:
+            system, bar, code = value.rpartition("|")
+            fits = any(
+                (not bar or not system or item.authority == authority_of(system)) and (not code or item.value == code)
+                for patient in patients
+                for item in patient.demographics.identifiers
+            )
+        if not fits:
+            return False
+    return True
+
+
+def _receivers(claimed: Iterable[Notice]) -> dict[str, _Receiver]:
+    """Who is to be told, by name; suspended, ended, off or without the scope: not there."""
+    names = sorted({notice.receiver for notice in claimed})
+    now = datetime.now(UTC)
+    found: dict[str, _Receiver] = {}
+    for name, row in subscriptions.receivers_named(names).items():
+        if row.status == Subscription.Status.OFF or (row.ends_at is not None and row.ends_at <= now):
+            continue
+        registered = directory.client(row.client_id)
+        if registered is None or not scopes.allows(registered.scopes, "Patient", "r"):
+            continue
+        try:
+            subscriptions.check_endpoint(row.endpoint, row.participant_id)
+        except HubError:
+            continue
+        found[name] = _Receiver(
+            name=name,
+            kind="subscription",
+            endpoint=row.endpoint,
+            caller=subscriptions.caller_of(row),
+            criteria=row.criteria,
+            subscription=row,
+        )
+    for endpoint in directory.endpoints("mllp"):
+        facts = directory.participant(endpoint.participant_id)
+        name = f"mllp/{endpoint.participant_id}/{endpoint.url}"
+        if name in names and facts is not None:
+            caller = device(facts, face="hl7v2")
+            found[name] = _Receiver(name=name, kind="mllp", endpoint=endpoint.url, caller=caller)
+    return found

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
@@ -19,9 +20,11 @@ from hie.standards.errors import MalformedContent
 
 MOTHERS_MAIDEN_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+ORIGINAL_TEXT = "http://hl7.org/fhir/StructureDefinition/originalText"
 V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 MARITAL_STATUS = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
 
+# What another protocol sent as a date may be none (31 February): kept as evidence, never written as a FHIR date.
 _DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?\Z")
 _DATE_TIME = re.compile(
     r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01])"
@@ -342,8 +345,11 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         name=[name_to_fhir(item) for item in value.names],
         telecom=[telecom_to_fhir(item) for item in value.telecoms],
         gender=value.gender,
-        birthDate=value.birth_date,
+        birthDate=value.birth_date if _is_day(value.birth_date) else "",
     )
+    if value.birth_date and "birthDate" not in out:
+        original = {"extension": [{"url": ORIGINAL_TEXT, "valueString": value.birth_date}]}
+        out.setdefault("_birthDate", original)
     if value.deceased is not None:
         out["deceasedBoolean" if isinstance(value.deceased, bool) else "deceasedDateTime"] = value.deceased
     _put(out, address=[address_to_fhir(item) for item in value.addresses])
@@ -358,3 +364,13 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         ]
     out.update(extra)
     return out
+
+
+def _is_day(text: str) -> bool:
+    """Whether a stored birth date is a date at all; of a full one also whether the calendar has that day."""
+    if not _DATE.match(text) or text.startswith("0000"):
+        return False
+    try:
+        return len(text) < 10 or bool(date.fromisoformat(text))
+    except ValueError:
+        return False

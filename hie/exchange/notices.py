@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -47,6 +47,11 @@ log = logging.getLogger("hie.notices")
 GIVE_UP_AFTER = timedelta(hours=24)
 AT_ONCE = 50
 LEASE_S = 120
+BUDGET_S = 40.0
+"""How long a channel goes on with one receiver in one round."""
+WAIT_S = 60.0
+KEPT = timedelta(days=30)
+"""How long a delivered notice stays to be seen."""
 _THREADS = 8
 
 
@@ -89,7 +94,10 @@ class Channel(Protocol):
         """The messages that tell it; none when this channel has nothing to say of it."""
 
     def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
-        """Send each notice's messages in order; one result a notice. Never raises for what the receiver does."""
+        """Send each notice's messages in order; one result a notice. Never raises for what the receiver does.
+
+        Stops after `BUDGET_S`; what has no result then is told in a later round.
+        """
 
 
 _channels: dict[str, Channel] = {}
@@ -146,6 +154,11 @@ def deliver_all(*, rounds: int = 20) -> int:
     return total
 
 
+def forget(*, now: datetime | None = None) -> int:
+    """Remove notices delivered long ago; gives how many went."""
+    return outbox.sweep(older_than=(now or datetime.now(UTC)) - KEPT)
+
+
 def try_again(notice_ids: Iterable[int], actor: Caller, reason: str) -> int:
     """Put notices that were given up back among those to be told; recorded with who asked and why. Gives how many were.
 
@@ -173,17 +186,34 @@ def _send_all(
         batch = [(str(notice.id), messages) for notice, messages in batches[name]]
         return _channels[receiver.kind].send(receiver.endpoint, batch)
 
-    # A receiver that hangs costs its own notices the wait, not those of the others.
-    with ThreadPoolExecutor(max_workers=_THREADS) as pool:
-        results = dict(zip(batches, pool.map(_caught(send), batches), strict=True))
-    for name, batch in batches.items():
-        for (notice, _), sent in zip(batch, results[name], strict=False):
-            if sent.arrived:
-                outbox.delivered([notice.id])
-            elif sent.final:
-                _give_up(notice, receivers[name], sent.error)
-            else:
-                _again(notice, receivers[name], sent.error, now=now)
+    # A receiver that hangs costs its own notices the wait, not those of the others: they are settled as they end.
+    pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="notices")
+    running = {pool.submit(_caught(send), name): name for name in batches}
+    hung = set(batches)
+    try:
+        for future in as_completed(running, timeout=WAIT_S):
+            name = running[future]
+            hung.discard(name)
+            _settle(batches[name], future.result(), receivers[name], now=now)
+    except TimeoutError:
+        log.warning("%d receivers did not answer in time", len(hung))
+    pool.shutdown(wait=False, cancel_futures=True)
+    for name in sorted(hung):
+        late = Sent(arrived=False, error="no answer in time")
+        _settle(batches[name], [late] * len(batches[name]), receivers[name], now=now)
+
+
+def _settle(
+    batch: Sequence[tuple[Notice, list[bytes]]], results: Sequence[Sent], receiver: _Receiver, *, now: datetime | None
+) -> None:
+    """What came of each; those without a result come back when their lease ends."""
+    for (notice, _), sent in zip(batch, results, strict=False):
+        if sent.arrived:
+            outbox.delivered([notice.id])
+        elif sent.final:
+            _give_up(notice, receiver, sent.error)
+        else:
+            _again(notice, receiver, sent.error, now=now)
 
 
 def _caught(send: Callable[[str], list[Sent]]) -> Callable[[str], list[Sent]]:

@@ -33,6 +33,12 @@ def deliver_notices() -> int:
     return notices.deliver_all()
 
 
+@shared_task(name="exchange.forget_notices")
+def forget_notices() -> int:
+    """Remove notices delivered a month ago."""
+    return notices.forget()
+
+
 @shared_task(name="exchange.rewrap_messages")
 def rewrap_messages() -> int:
     """Put kept messages under the current document key, after `rotate_keys`."""

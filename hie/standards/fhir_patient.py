@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from datetime import date
 from typing import Any
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
@@ -19,10 +20,11 @@ from hie.standards.errors import MalformedContent
 
 MOTHERS_MAIDEN_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
-DATA_ABSENT_REASON = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+ORIGINAL_TEXT = "http://hl7.org/fhir/StructureDefinition/originalText"
 V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 MARITAL_STATUS = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
 
+# What another protocol sent as a date may be none (31 February): kept as evidence, never written as a FHIR date.
 _DATE = re.compile(r"[0-9]{4}(-(0[1-9]|1[0-2])(-(0[1-9]|[12][0-9]|3[01]))?)?\Z")
 _MISTYPED = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}\Z")
 _DATE_TIME = re.compile(
@@ -362,11 +364,11 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         name=[name_to_fhir(item) for item in value.names],
         telecom=[telecom_to_fhir(item) for item in value.telecoms],
         gender=value.gender,
-        birthDate=value.birth_date if _DATE.match(value.birth_date) else "",
+        birthDate=value.birth_date if _is_day(value.birth_date) else "",
     )
-    if value.birth_date and not _DATE.match(value.birth_date) and "_birthDate" not in extra:
-        # What no calendar has is no FHIR date; that there is one in error is said.
-        out["_birthDate"] = {"extension": [{"url": DATA_ABSENT_REASON, "valueCode": "error"}]}
+    if value.birth_date and "birthDate" not in out:
+        original = {"extension": [{"url": ORIGINAL_TEXT, "valueString": value.birth_date}]}
+        out.setdefault("_birthDate", original)
     if value.deceased is not None:
         out["deceasedBoolean" if isinstance(value.deceased, bool) else "deceasedDateTime"] = value.deceased
     _put(out, address=[address_to_fhir(item) for item in value.addresses])
@@ -381,3 +383,13 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         ]
     out.update(extra)
     return out
+
+
+def _is_day(text: str) -> bool:
+    """Whether a stored birth date is a date at all; of a full one also whether the calendar has that day."""
+    if not _DATE.match(text) or text.startswith("0000"):
+        return False
+    try:
+        return len(text) < 10 or bool(date.fromisoformat(text))
+    except ValueError:
+        return False

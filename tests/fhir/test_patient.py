@@ -428,3 +428,27 @@ def test_all_sample_patients_feed_and_are_found_again(clinic: Api) -> None:
         assert ids(clinic.get(f"/Patient?identifier={OID}{CLINIC}|{number}")) == {back["id"]}
         people.add(back["id"])
     assert len(people) == 60
+
+
+def test_a_logical_id_of_this_server_names_the_callers_own_record(hub_world):
+    body = {
+        "resourceType": "Patient",
+        "identifier": [{"system": f"urn:oid:{HOSPITAL}", "value": "P1"}],
+        "name": [{"family": "Quarrel", "given": ["Rosamund"]}],
+    }
+    path = f"/Patient?identifier={BASE}|Patient/{hub_world.person}"
+    revised = hub_world.hospital.call("PUT", path, body)
+    assert (revised.status_code, revised.json()["id"]) == (200, hub_world.person)
+    other = {**body, "identifier": [{"system": f"urn:oid:{HOSPITAL}", "value": "P2"}]}
+    assert hub_world.hospital.call("PUT", path, other).status_code == 400
+    nobody = f"/Patient?identifier={BASE}|Patient/00000000-0000-4000-8000-000000000000"
+    assert hub_world.hospital.call("PUT", nobody, body).status_code == 404
+    assert hub_world.hospital.call("DELETE", nobody).status_code == 204
+
+
+def test_a_birth_date_that_the_calendar_lacks_is_not_written_as_one(hub_world):
+    person = fed(HOSPITAL, "odd", ivo(birth_date="1984-02-31"))
+    shown = hub_world.clinic.get(f"/Patient/{person}")
+    assert shown.status_code == 200
+    assert "birthDate" not in shown.json()
+    assert fhir.check(shown.content, shown.json()) == []

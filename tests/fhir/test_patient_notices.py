@@ -388,6 +388,30 @@ def test_an_endpoint_that_is_not_there_costs_only_its_own_notices(hub_world: Wor
     assert OutboxMessage.objects.filter(delivered_at__isnull=True).count() == 1
 
 
+def test_a_receiver_that_never_ends_its_answer_keeps_nobody_waiting(
+    hub_world: World, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "WAIT_S", 0.5)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hub_world.clinic.post("/Subscription", subscription(f"http://127.0.0.1:{silent.getsockname()[1]}/"))
+        hub_world.hospital.post("/Subscription", subscription(consumer.url))
+        revise(birth_date="1971-04-10")
+        notices.deliver()
+    assert len(consumer.received) == 1
+    row = OutboxMessage.objects.get(delivered_at__isnull=True)
+    assert (row.attempts, row.last_error) == (1, "no answer in time")
+
+
+def test_delivered_notices_are_forgotten_after_a_month_and_others_never(hub_world: World, consumer: Consumer) -> None:
+    hub_world.clinic.post("/Subscription", subscription(consumer.url))
+    hub_world.clinic.post("/Subscription", subscription("http://127.0.0.1:9/nobody"))
+    revise(birth_date="1971-04-10")
+    notices.deliver()
+    assert notices.forget() == 0
+    assert notices.forget(now=datetime.now(UTC) + timedelta(days=31)) == 1
+    assert OutboxMessage.objects.count() == 1
+
+
 # --- the feed by message ---------------------------------------------------------------------------------------------
 
 

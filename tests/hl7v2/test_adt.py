@@ -27,6 +27,8 @@ def _pid(**fields: str) -> adt.Patient:
         pytest.param({"f7": "198401"}, "birth_date", "1984-01", id="birth-month"),
         pytest.param({"f7": "1984012312301500000"}, "birth_date", "1984-01-23", id="nineteen-digits"),
         pytest.param({"f7": "19841345"}, "birth_date", "1984-13-45", id="impossible-day-is-kept"),
+        pytest.param({"f7": "19840000"}, "birth_date", "1984", id="zeros-are-not-known"),
+        pytest.param({"f7": "00000000"}, "birth_date", "", id="only-zeros"),
         pytest.param({"f8": "f"}, "gender", "female", id="sex"),
         pytest.param({"f8": "7"}, "gender", "unknown", id="local-sex-code"),
         pytest.param({"f8": '""'}, "gender", "", id="deleted-sex"),

@@ -132,6 +132,7 @@ HL7V2: Mapping[str, Entry] = {
 TASKS: Mapping[str, Entry] = {
     "exchange.run_query": Guarded("hie.exchange.access.questions"),
     "exchange.deliver_notices": Guarded("hie.exchange.notices.change_for"),
+    "exchange.forget_notices": Nothing("a count of notices removed"),
     "exchange.expire_queries": Nothing("a count"),
     "exchange.carry_on_imports": Nothing("takes files in; what became of their lines is told by hie.exchange.imports"),
     "trust.clear_sessions": Nothing("removes what has ended"),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import time
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from uuid import NAMESPACE_URL, uuid5
@@ -18,7 +19,7 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import jwt
 
-from hie.exchange.notices import ChangedPerson, IdentityChange, Sent
+from hie.exchange.notices import BUDGET_S, ChangedPerson, IdentityChange, Sent
 from hie.faces.fhir.http import base_url
 from hie.faces.fhir.people_codec import patient_json
 from hie.faces.fhir.pmir import DEFINITION, EVENT
@@ -45,8 +46,11 @@ class Notifications:
     def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
         """Over one client; after a failed connection the rest of the batch waits for the next round."""
         results: list[Sent] = []
+        until = time.monotonic() + BUDGET_S
         with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
             for notice, bodies in batch:
+                if time.monotonic() > until:
+                    break
                 results.append(_post(client, endpoint, notice, bodies))
                 if not results[-1].arrived and not results[-1].final:
                     waits = Sent(arrived=False, error=results[-1].error)

@@ -12,7 +12,7 @@ from typing import Any
 from django.utils.http import http_date
 
 from hie.exchange import feed, identity
-from hie.exchange.errors import UnknownTargetDomain
+from hie.exchange.errors import NotFound, UnknownTargetDomain
 from hie.faces.fhir import bundle, match, outcome, pix
 from hie.faces.fhir.errors import (
     FhirSyntax,
@@ -36,7 +36,15 @@ from hie.faces.fhir.resources import (
 )
 from hie.faces.fhir.search import Criterion, DateValue, Query, date_matches
 from hie.standards import fhir
-from hie.standards.demographics import DateMatch, Demographics, IdentifierMatch, PatientQuery, StringMatch, authority_of
+from hie.standards.demographics import (
+    DateMatch,
+    Demographics,
+    IdentifierMatch,
+    PatientQuery,
+    StringMatch,
+    authority_of,
+    system_of,
+)
 from hie.standards.fhir import Problem
 
 _SP = "http://hl7.org/fhir/SearchParameter/"
@@ -92,7 +100,7 @@ def read(request: FhirRequest) -> Answer:
 
 def put(request: FhirRequest) -> Answer:
     """Patient Identity Feed FHIR [ITI-104]: add, revise, resolve a duplicate."""
-    system, value = _criterion(request.query)
+    system, value = _criterion(request)
     resource = request.resource_body
     demographics = demographics_from(resource)
     _check_profile(resource, demographics, system, value)
@@ -141,7 +149,10 @@ def put(request: FhirRequest) -> Answer:
 
 def delete(request: FhirRequest) -> Answer:
     """Patient Identity Feed FHIR [ITI-104]: remove. The same answer when there was nothing to remove."""
-    system, value = _criterion(request.query)
+    try:
+        system, value = _criterion(request)
+    except NotFound:  # a logical id that leads to no record of the caller's
+        return Answer(status=204)
     feed.remove(authority_of(system), value, request.caller, raw=f"DELETE Patient?{request.query.raw}")
     return Answer(status=204)
 
@@ -250,12 +261,16 @@ def _updated(query: Query) -> Callable[[identity.KnownPatient], bool] | None:
     return keep
 
 
-def _criterion(query: Query) -> tuple[str, str]:
+def _criterion(request: FhirRequest) -> tuple[str, str]:
     """System and value of the one ``identifier=system|value`` that names the record.
+
+    ``identifier=[this server's base]|Patient/{id}`` is a logical id: the caller's own record of that person.
 
     Raises:
         InvalidSearch: there is none, or it is not of this form. MultipleMatches: it names several.
+        NotFound: a logical id of which the caller feeds no record, or several.
     """
+    query = request.query
     tokens = [t for c in query.all("identifier") for t in c.values if isinstance(t, fhir.Token)]
     if not tokens or any(c.name != "identifier" for c in query.criteria) or query.ignored:
         raise InvalidSearch("the feed names the record as identifier=system|value", element="identifier")
@@ -264,6 +279,11 @@ def _criterion(query: Query) -> tuple[str, str]:
     token = tokens[0]
     if not token.system or not token.code:
         raise InvalidSearch("identifier needs system and value", element="identifier")
+    if token.system.rstrip("/") == request.base and token.code.startswith("Patient/"):
+        own = feed.own_record(token.code.removeprefix("Patient/"), request.caller)
+        if own is None:
+            raise NotFound("no such patient among the records of the caller")
+        return system_of(own[0]), own[1]
     return token.system, token.code
 
 

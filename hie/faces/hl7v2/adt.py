@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from hie.faces.hl7v2.er7 import NULL, Message, MessageRefused, Segment, part
@@ -252,7 +253,10 @@ def _date(text: str, location: tuple[str | int, ...]) -> str:
     digits = re.match(r"(\d{4})-?(\d{2})?-?(\d{2})?", text)
     if digits is None:
         raise MessageRefused(f"{location[0]}-{location[2]} is not a date", code="102", location=location, reject=False)
-    return "-".join(p for p in digits.groups() if p)
+    year, *rest = (p for p in digits.groups() if p)
+    # Zeros stand for what is not known.
+    known = list(takewhile(lambda p: p != "00", rest))
+    return "" if year == "0000" else "-".join([year, *known])
 
 
 def _timestamp(text: str) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
+import time
 from collections.abc import Sequence
 from datetime import UTC
 from urllib.parse import urlsplit
@@ -19,7 +20,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from hie.directory import queries as directory
-from hie.exchange.notices import IdentityChange, Sent
+from hie.exchange.notices import BUDGET_S, IdentityChange, Sent
 from hie.faces.hl7v2 import pid
 from hie.faces.hl7v2.acks import OUR_APPLICATION
 from hie.faces.hl7v2.er7 import escape
@@ -56,9 +57,12 @@ class Notifications:
     def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
         """Over one connection, opened anew after a failure at the next round only."""
         results: list[Sent] = []
+        until = time.monotonic() + BUDGET_S
         try:
             with _connect(endpoint) as connection:
                 for _, messages in batch:
+                    if time.monotonic() > until:
+                        break
                     results.append(_tell(connection, messages))
         except (OSError, ValueError) as problem:
             gone = Sent(arrived=False, error=f"{type(problem).__name__} at the endpoint")
@@ -81,7 +85,10 @@ def _tell(connection: socket.socket, messages: Sequence[bytes]) -> Sent:
 
 def _reply(connection: socket.socket) -> bytes:
     received = b""
+    until = time.monotonic() + TIMEOUT_S
     while _END not in received:
+        if time.monotonic() > until:
+            raise TimeoutError("no acknowledgement in time")
         piece = connection.recv(65536)
         if not piece or len(received) > MAX_REPLY:
             raise ConnectionError("the acknowledgement broke off")

@@ -201,7 +201,7 @@ def _contact(name: str) -> Callable[[PatientQuery, str], PatientQuery | None]:
 
 
 def _birth(query: PatientQuery, value: str) -> PatientQuery | None:
-    found = re.match(r"(\d{4})(?:(\d{2})(\d{2})?)?(?:\d{2,6}(?:\.\d+)?)?(?:[+-]\d{4})?\Z", value)
+    found = re.match(r"(\d{4})(?:(\d{2})(\d{2})?)?\d*(?:\.\d+)?(?:[+-]\d{4})?\Z", value)
     if found is None:
         return None
     text = "-".join(piece for piece in found.groups() if piece)

@@ -15,7 +15,13 @@ SNOMED = "http://snomed.info/sct"
 SNOMED_OID = "2.16.840.1.113883.6.96"
 ICD10_OID = "2.16.840.1.113883.6.90"
 
-FEED = ["system/Patient.cruds", "system/Binary.cruds", "system/List.cruds", "system/DocumentReference.cruds"]
+FEED = [
+    "system/Patient.cruds",
+    "system/Subscription.cruds",
+    "system/Binary.cruds",
+    "system/List.cruds",
+    "system/DocumentReference.cruds",
+]
 READ = [
     "system/Patient.rs",
     "system/DocumentReference.rs",

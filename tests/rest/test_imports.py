@@ -87,6 +87,9 @@ def test_an_import_is_taken_followed_and_told_line_by_line() -> None:
     assert counts == {"status": "done", "read": 3, "new": 1, "linked": 1, "review": 0, "updated": 0, "refused": 1}
     assert done["finished_at"].endswith("Z")
 
+    path = done["links_url"].removeprefix("http://127.0.0.1:8000")
+    for accept in ("application/x-ndjson", "application/json", "*/*"):
+        assert Browser().get(path, HTTP_ACCEPT=accept, **bearer(caller())).status_code == 200  # type: ignore[arg-type]
     lines = told(done["links_url"])
     assert [line["outcome"] for line in lines] == ["linked", "refused", "new"]
     assert lines[0]["person"] == rosa

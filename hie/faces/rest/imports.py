@@ -21,6 +21,7 @@ from hie.exchange.errors import BadRequest
 from hie.exchange.imports import ImportView
 from hie.exchange.query import instant
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
+from hie.faces.rest.renderers import NdjsonRenderer, OrjsonRenderer
 from hie.faces.rest.serializers import ImportOutput
 from hie.trust import limits
 
@@ -79,6 +80,7 @@ class ImportLines(CallerView):
     """What became of the lines of one bulk import."""
 
     refused = False
+    renderer_classes = (OrjsonRenderer, NdjsonRenderer)
 
     @extend_schema(responses=LINES)
     def get(self, request: Request, import_id: UUID) -> StreamingHttpResponse:

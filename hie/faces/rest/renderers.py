@@ -16,3 +16,10 @@ class OrjsonRenderer(JSONRenderer):
         if data is None:
             return b""
         return orjson.dumps(data, default=str, option=orjson.OPT_UTC_Z)
+
+
+class NdjsonRenderer(OrjsonRenderer):
+    """For whoever asks for lines: the lines are streamed, and a refusal is a line too."""
+
+    media_type = "application/x-ndjson"
+    format = "ndjson"

@@ -73,7 +73,8 @@ def _load(place: Place, records: int, *, seed: int) -> Iterator[dict[str, Any]]:
     read_at = stored_at = 0.0
     most = 0.0
     while True:
-        state = client.call("GET", f"/api/patients/imports/{answer.json()['id']}").json()
+        path_of_it = f"/api/patients/imports/{answer.json()['id']}"
+        state = client.call("GET", path_of_it, headers={"Accept": "application/json"}).json()
         now = time.perf_counter()
         if not read_at and state["read"] >= records:
             read_at = now

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import sys
 import threading
 from typing import Any
 
@@ -23,7 +22,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """Behind everybody who waits for an answer, and gone when the worker is."""
         signal.signal(signal.SIGTERM, lambda *_: os._exit(1))  # what is committed stays, the rest is done again
-        if not sys.stdin.isatty():
+        if not os.isatty(0):
             threading.Thread(target=_end_with_parent, daemon=True).start()
         with contextlib.suppress(OSError):
             os.nice(10)
@@ -31,5 +30,7 @@ class Command(BaseCommand):
 
 
 def _end_with_parent() -> None:
-    sys.stdin.buffer.read()
+    # Not through sys.stdin: processes forked meanwhile would find its lock taken for good.
+    while os.read(0, 1024):
+        pass
     os._exit(1)

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
+from patients import levels as lv
 from patients.matching import (
     AUTOMATIC_BITS,
     POSSIBLE_BITS,
@@ -121,15 +122,20 @@ def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:
     missing or a placeholder before, nor anything under the same shared identifier.
     """
     levels = scorer.score(former, revised).levels
-    given, surname, birth, sex, _, _, _, _, ident, _ = levels
+    given, surname, birth, sex, street, _, phone, email, ident, _ = levels
     if ident == 2 and former.idents:
         return False
-    given_differs, birth_differs = 0 <= given <= 1, 0 <= birth <= 2
+    given_differs, surname_differs = 0 <= given <= 1, 0 <= surname <= 1
+    birth_differs = 0 <= birth <= lv.BIRTH_YEAR_JANUARY - 1
     if given_differs and birth_differs:
         return True
-    if given_differs and 0 <= surname <= 1 and (sex == 0 or birth < 0):
+    if given_differs and surname_differs and (sex == 0 or birth < 0):
         return True
-    return birth_differs and sex == 0 and (given_differs or 0 <= surname <= 1)
+    if birth_differs and sex == 0 and (given_differs or surname_differs):
+        return True
+    # A common given name, or a day and a month, agree by chance; then nothing else ties the two together.
+    tied = street >= lv.STREET_SAME or phone == 2 or email >= 2 or ident >= 1
+    return surname_differs and not tied and (birth_differs or (given_differs and birth < lv.BIRTH_EQUAL))
 
 
 __all__ = [

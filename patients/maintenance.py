@@ -6,16 +6,18 @@ apart, and a steward is shown them (spec/mpi.md section 3, Cluster and Guard).
 
 from __future__ import annotations
 
+from dataclasses import replace
 from uuid import UUID
 
 from django.db import connection, transaction
 
-from patients import blocking, bulk, clustering, models_of_match, store, training
-from patients.matching import PairScore
+from patients import blocking, bulk, calibration, clustering, models_of_match, store, training
+from patients.matching import PairScore, Scorer
 from patients.models import MatchModel, ReviewItem
 from patients.normalise import Features
 
 _SAMPLE = 100_000
+_REVIEWED = 5_000
 
 
 def _records(limit: int) -> list[tuple[int, UUID, Features]]:
@@ -32,11 +34,33 @@ def _records(limit: int) -> list[tuple[int, UUID, Features]]:
 
 
 def train(*, sample: int = _SAMPLE) -> MatchModel | None:
-    """Train on the index and keep the result; None where there are too few records."""
-    records = [features for _, _, features in _records(sample)]
+    """Train on the index, corrected by what reviewers decided, and keep the result; None where there are too few records."""
+    rows = _records(sample)
+    records = [features for _, _, features in rows]
     if len(records) < training.MIN_RECORDS:
         return None
-    return models_of_match.save(models_of_match.trained(records, bulk.pairs_of(records)))
+    result = models_of_match.trained(records, bulk.pairs_of(records))
+    scorer = Scorer(result.model)
+    bits = calibration.correction([(scorer.score(one, other).score, same) for one, other, same in _reviewed()])
+    return models_of_match.save(replace(result, model=replace(result.model, correction=bits)))
+
+
+def _reviewed() -> list[tuple[Features, Features, bool]]:
+    """Pairs of records that reviewers judged, as they are today, the newest first, and whether they are one person."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT a.normalised, b.normalised, d.verdict = 'same' FROM patients_matchdecision d"
+            " JOIN patients_sourcerecord x ON x.id = d.record_a_id"
+            " JOIN patients_sourcerecord y ON y.id = d.record_b_id"
+            " JOIN patients_sourcerecordversion a ON a.id = x.current_version_id"
+            " JOIN patients_sourcerecordversion b ON b.id = y.current_version_id"
+            " WHERE d.withdrawn_at IS NULL ORDER BY d.decided_at DESC, d.id LIMIT %s",
+            [_REVIEWED],
+        )
+        return [
+            (Features.from_json(store.as_json(one)), Features.from_json(store.as_json(other)), same)
+            for one, other, same in cursor.fetchall()
+        ]
 
 
 def recluster(*, sample: int = _SAMPLE) -> int:

@@ -58,7 +58,8 @@ class Model:
     """Weights: for each field the probability of each level among matches (m), strangers (u), households (h).
 
     `frequency` holds how often the more frequent values occur, `floor` what any other value counts as;
-    a field absent from it uses u alone. Priors are over all pairs of the population.
+    a field absent from it uses u alone. Priors are over all pairs of the population. `correction` are bits that
+    reviewers' verdicts add to every score (`calibration`).
     """
 
     version: str
@@ -69,13 +70,14 @@ class Model:
     prior_h: float
     frequency: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     floor: Mapping[str, float] = field(default_factory=dict)
+    correction: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """As JSON data for storage."""
         return {
             "version": self.version, "m": dict(self.m), "u": dict(self.u), "h": dict(self.h), "prior_m": self.prior_m,
             "prior_h": self.prior_h, "frequency": {k: dict(v) for k, v in self.frequency.items()},
-            "floor": dict(self.floor),
+            "floor": dict(self.floor), "correction": self.correction,
         }  # fmt: skip
 
     @classmethod
@@ -269,7 +271,7 @@ class Scorer:
         self._m = [[log2(p) for p in model.m[name]] for name in lv.FIELDS]
         self._u = [[log2(p) for p in model.u[name]] for name in lv.FIELDS]
         self._h = [[log2(p) for p in model.h.get(name, model.u[name])] for name in lv.FIELDS]
-        self.prior_m = log2(model.prior_m)
+        self.prior_m = log2(model.prior_m) + model.correction
         self.prior_h = log2(model.prior_h)
         self.prior_u = log2(max(1.0 - model.prior_m - model.prior_h, 0.5))
         self._frequency = {

@@ -15,6 +15,7 @@ from tests.patients.people import demographics
 
 SCORER = Scorer(default_model())
 MARIA = demographics()
+ELSEWHERE = {"phone": "555-777-8888", "line": "9 Oak Av", "city": "York", "postal_code": "10001"}
 JOHN = demographics("John", gender="male", birth_date="1950-03-14")
 
 
@@ -190,6 +191,12 @@ def test_a_local_identifier_is_evidence_only_where_the_other_names_it() -> None:
         pytest.param(demographics("Robert", "Okafor", "1955-07-30", "male"), True, id="another-person"),
         pytest.param(demographics("Robert", "Smithson", "1955-07-30", "male"), True, id="husband"),
         pytest.param(demographics("Robert", "Okafor", "1980-03-14", "male"), True, id="names-and-sex"),
+        pytest.param(
+            demographics("Maria", "Okafor", "1955-07-30"), False, id="marriage-and-a-corrected-birth-date-at-home"
+        ),
+        pytest.param(demographics("Maria", "Okafor", "1955-07-30", **ELSEWHERE), True, id="a-namesake-elsewhere"),
+        pytest.param(demographics("Helen", "Okafor", "1961-03-14", **ELSEWHERE), True, id="another-of-one-birthday"),
+        pytest.param(demographics("Maria", "Okafor", **ELSEWHERE), False, id="marriage-and-a-move"),
     ],
 )
 def test_an_overlay_differs_in_several_person_specific_fields(revised: Demographics, expected: bool) -> None:
@@ -226,9 +233,8 @@ def test_features_survive_storage(one: Demographics) -> None:
 
 
 def test_swapped_names_are_evidence_but_less_than_equal_ones() -> None:
-    elsewhere = {"phone": "", "line": "9 Oak Av", "city": "York", "postal_code": "10001"}
-    plain = score(MARIA, demographics(**elsewhere))
-    swapped = score(MARIA, demographics("Smithson", "Maria", **elsewhere))
-    other = score(MARIA, demographics("Helen", "Okafor", **elsewhere))
+    plain = score(MARIA, demographics(**ELSEWHERE))
+    swapped = score(MARIA, demographics("Smithson", "Maria", **ELSEWHERE))
+    other = score(MARIA, demographics("Helen", "Okafor", **ELSEWHERE))
     assert other.weights["given"] + other.weights["surname"] < 0 < swapped.weights["given"]
     assert swapped.score < plain.score

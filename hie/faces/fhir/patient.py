@@ -18,7 +18,6 @@ from hie.faces.fhir.errors import (
     FhirSyntax,
     InvalidSearch,
     MultipleMatches,
-    NotFound,
     ProfileViolation,
     VersionConflict,
 )

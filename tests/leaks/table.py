@@ -205,6 +205,7 @@ COMMANDS: Mapping[str, Entry] = {
     "import_patients": Nothing("takes a file in; gives back its own rows' numbers"),
     "jurisdictions": Nothing("policy"),
     "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),
+    "match_model": Nothing("names persons by their ids to the operator, never what is known of them"),
     "match_pairs": Nothing("scores on the rows of a file given; stores nothing"),
     "measure_match": Nothing("times; never who was found"),
     "mllp": _FEED,

@@ -116,7 +116,7 @@ def test_a_mistyped_birth_date_is_evidence_in_bulk_and_never_sent_as_a_date() ->
     assert found.birth_date == "1980-31-04"
     sent = to_fhir(found)
     assert "birthDate" not in sent
-    assert sent["_birthDate"]["extension"][0]["valueCode"] == "error"
+    assert sent["_birthDate"]["extension"][0]["valueString"] == "1980-31-04"
     with pytest.raises(MalformedContent, match=r"Patient\.birthDate"):
         from_fhir({"resourceType": "Patient", "birthDate": "yesterday"}, typing_errors=True)
 

@@ -279,6 +279,8 @@ def _denied(item: Any) -> list[str]:
 
 def _cut(value: object, length: int) -> str:
     """Text that fits its column: an over-long identifier must not cost the event."""
+    if type(value) is str and len(value) <= length and value.isascii() and "\x00" not in value:
+        return value
     return plain("" if value is None else str(value))[:length]  # type: ignore[no-any-return]  # plain of text is text
 
 

@@ -306,6 +306,51 @@ def questions(
     return answers
 
 
+TOLD_S = 5.0
+"""How long what was decided about a question stands while nothing it was decided from has changed."""
+
+
+def told(
+    caller: Caller, about: Subject, answers: Mapping[str, tuple[Verdict[DemographicsRow], Demographics | None]]
+) -> dict[str, Any] | None:
+    """What a question may say, where it may say the same to all: kept with it for `told_again`.
+
+    None where communities may hear different things, or the asker's right hangs on a grant.
+    """
+    said = {
+        tuple(row.record.source_record_id for row in verdict.rows())
+        for verdict, demographics_ in answers.values()
+        if demographics_ is not None
+    }
+    if len(said) != 1 or caller.purpose == "BTG" or caller.role == "proxy":
+        return None
+    return {
+        "policy": policies.current().epoch,
+        "consent": about.consent_epoch,
+        "records": _as_read(about),
+        "said": list(said.pop()),
+    }
+
+
+def _as_read(about: Subject) -> list[list[int]]:
+    return sorted([record.source_record_id, record.version] for record in about.records)
+
+
+def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float) -> Demographics | None:
+    """The demographics that were decided to be told, while policy, directives and records are those of then.
+
+    The release of a question is the commit of its audit row; asked seconds later, by another process, it needs no
+    second decision unless an epoch has moved (spec/consent.md 12). None: decide again.
+    """
+    if kept is None or not 0 <= since_s <= TOLD_S:
+        return None
+    was = (kept["policy"], kept["consent"], kept["records"])
+    if was != (policies.current().epoch, about.consent_epoch, _as_read(about)):
+        return None
+    said = set(kept["said"])
+    return index.golden([record for record in about.records if record.source_record_id in said])
+
+
 def disclosures(
     verdict: Verdict[R], *, what: str, shown: Callable[[R], Shown], recipient: str | None = None
 ) -> list[recorder.DisclosureDraft]:

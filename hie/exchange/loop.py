@@ -32,7 +32,8 @@ from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
 from hie.exchange.models import Query, QueryTarget
 from hie.exchange.remotes import Answer, Outcome, Question, RemoteEntry
-from hie.standards.facts import EndpointFacts, Operation
+from hie.standards.demographics import Demographics
+from hie.standards.facts import Caller, EndpointFacts, Operation
 from hie.standards.recordset import recordset
 
 log = structlog.get_logger(__name__)
@@ -65,7 +66,7 @@ SET attempts = t.attempts + 1,
         THEN %(until)s ELSE %(never)s END
 FROM due JOIN exchange_query q ON q.id = due.query_id
 WHERE t.id = due.id
-RETURNING t.id, t.query_id, t.target_id, t.participant_id, t.claimed_until < %(never)s
+RETURNING t.id, t.query_id, t.target_id, t.participant_id, t.attempts, t.claimed_until < %(never)s
 """
 _LOCK_QUERIES = """
 SELECT id FROM exchange_query
@@ -276,6 +277,7 @@ class _Claimed:
     query_id: uuid.UUID
     target_id: str
     participant_id: str
+    attempts: int
 
 
 def claim() -> list[Job]:
@@ -321,19 +323,20 @@ def _jobs(
     at: datetime,
 ) -> list[Job]:
     caller = query.caller_of(asked)
-    recipients = sorted({target.participant_id for target in targets})
+    said: dict[str, Demographics | None] = {}
     try:
         access.gate(caller, Operation.QUERY)
-        answers = access.questions(caller, about, recipients) if about is not None else {}
+        if about is not None:
+            said = _said(asked, about, caller, targets, at)
     except AccessRefused:
-        answers = {}
+        said = {}
     jobs: list[Job] = []
     withheld: list[int] = []
     # One question for all that may hear the same of the patient: a client encodes it once.
     questions: dict[int, Question] = {}
     remaining = (asked.deadline_at - at).total_seconds()
     for target in targets:
-        _, demographics = answers.get(target.participant_id, (None, None))
+        demographics = said.get(target.participant_id)
         endpoint = available.get(target.target_id)
         if demographics is None or endpoint is None:
             withheld.append(target.pk)
@@ -352,6 +355,19 @@ def _jobs(
     if withheld:
         QueryTarget.objects.filter(pk__in=withheld).update(withheld=True, answered_at=at, claimed_until=query.NEVER)
     return jobs
+
+
+def _said(
+    asked: Query, about: access.Subject, caller: Caller, targets: list[_Claimed], at: datetime
+) -> dict[str, Demographics | None]:
+    """What each participant may be told of the patient now; None: nothing."""
+    recipients = sorted({target.participant_id for target in targets})
+    if all(target.attempts == 1 for target in targets):
+        since_s = (at - asked.created_at).total_seconds()
+        again = access.told_again(about, asked.told, since_s=since_s)
+        if again is not None:
+            return dict.fromkeys(recipients, again)
+    return {key: demographics for key, (_, demographics) in access.questions(caller, about, recipients).items()}
 
 
 def renew(targets: Iterable[int]) -> None:

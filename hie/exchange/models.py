@@ -21,7 +21,8 @@ class FastJson(json.JSONDecoder):
 class Query(models.Model):
     """One cross-organization question. Rows are the truth; the broker only nudges (design.md).
 
-    `caller` is who asked, as proven then; each answer is decided again for that caller before it is shown.
+    `caller` is who asked, as proven then; each answer is decided again for that caller before it is shown. `told`
+    is what was decided that the question may say (`access.told`): numbers of records and epochs, no demographics.
     """
 
     class Status(models.TextChoices):
@@ -45,6 +46,7 @@ class Query(models.Model):
     expires_at = models.DateTimeField()
     idempotency_key = models.TextField(null=True, blank=True)
     request_digest = models.TextField(blank=True)
+    told = models.JSONField(null=True, blank=True)
 
     class Meta:
         verbose_name_plural = "queries"

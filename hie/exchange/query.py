@@ -28,6 +28,7 @@ from hie.exchange.access import Shown
 from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
 from hie.exchange.waiting import WATCH
+from hie.standards.demographics import Demographics
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation, ParticipantFacts
 from hie.standards.recordset import recordset
@@ -191,10 +192,13 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
         (person,) = known.values()
         chosen = {key: value for key, value in available.items() if not request.targets or key in request.targets}
         ask_local = not request.targets or local_target_id() in request.targets
+        recipients = sorted({item.participant_id for item in chosen.values()})
+        answers = access.questions(caller, person.subject, recipients)
+        told = access.told(caller, person.subject, answers)
         try:
             with transaction.atomic():
-                query = _create(request, caller, person.person_id, digest)
-                asked = _create_targets(query, caller, person.subject, chosen, local=ask_local)
+                query = _create(request, caller, person.person_id, digest, told)
+                asked = _create_targets(query, answers, chosen, local=ask_local)
                 event.note(correlation=str(query.id))
                 _record_question(event, caller, person.subject, asked)
                 event.commit()
@@ -246,7 +250,7 @@ def _earlier(caller: Caller, key: str | None, digest: str) -> Query | None:
     return earlier
 
 
-def _create(request: QueryRequest, caller: Caller, person_id: UUID, digest: str) -> Query:
+def _create(request: QueryRequest, caller: Caller, person_id: UUID, digest: str, told: dict[str, Any] | None) -> Query:
     created = datetime.now(UTC)
     return Query.objects.create(
         participant_id=caller.participant_id,
@@ -261,14 +265,18 @@ def _create(request: QueryRequest, caller: Caller, person_id: UUID, digest: str)
         expires_at=created + LIFE,
         idempotency_key=request.idempotency_key or None,
         request_digest=digest,
+        told=told,
     )
 
 
 def _create_targets(
-    query: Query, caller: Caller, about: access.Subject, chosen: Mapping[str, EndpointFacts], *, local: bool
+    query: Query,
+    answers: Mapping[str, tuple[access.Verdict[access.DemographicsRow], Demographics | None]],
+    chosen: Mapping[str, EndpointFacts],
+    *,
+    local: bool,
 ) -> list[tuple[access.Verdict[access.DemographicsRow], str]]:
     """Write the targets; those that consent keeps from being asked read ``nothing`` at an ordinary time."""
-    answers = access.questions(caller, about, sorted({item.participant_id for item in chosen.values()}))
     rows: list[tuple[Any, ...]] = []
     disclosed = []
     at = query.created_at

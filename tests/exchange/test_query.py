@@ -13,13 +13,23 @@ import pytest
 from django.utils import timezone
 
 from hie.directory import registration
-from hie.exchange import loop, query
+from hie.exchange import access, feed, loop, query
 from hie.exchange.errors import AccessRefused, BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.query import QueryRequest
 from hie.exchange.remotes import Answer, Outcome
 from hie.ops.sandbox import peer
-from tests.exchange.world import Peers, caller, community_at, exchange, feed_rosa, peers
+from tests.exchange.world import (
+    HOSPITAL_AUTHORITY,
+    Peers,
+    caller,
+    community_at,
+    exchange,
+    feed_rosa,
+    hospital_caller,
+    peers,
+    rosa,
+)
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -82,6 +92,35 @@ def test_every_target_is_named_with_what_came_of_it(others: Peers, fan_out: loop
     assert len(view.documents) == 1
     assert view.completed_at is not None
     assert view.completed_at <= view.deadline_at
+
+
+@pytest.mark.parametrize("changed", ["consent", "policy", "record", "time", "nothing"])
+def test_a_question_decided_a_moment_ago_is_decided_again_when_anything_has_changed(
+    others: Peers, monkeypatch: pytest.MonkeyPatch, changed: str
+) -> None:
+    from consent import directives
+    from patients import identifiers
+
+    exchange(community_at(1, others.port))
+    person_id = feed_rosa()
+    asked = ask(person_id)
+    decided: list[Any] = []
+    questions = access.questions
+    monkeypatch.setattr(access, "questions", lambda *given: decided.append(given) or questions(*given))
+    match changed:
+        case "consent":
+            pk = identifiers.identifier_pks(person_id)[0]
+            directives.import_unchecked(_deny_community(1), identifier_pk=pk, actor="test")
+        case "policy":
+            registration.apply({"participants": [community_at(2, others.port)]})
+        case "record":
+            changed_rosa = feed.Revision(authority=HOSPITAL_AUTHORITY, value="P1", demographics=rosa("P1", telecoms=()))
+            feed.feed(changed_rosa, hospital_caller())
+        case "time":
+            Query.objects.filter(pk=asked.pk).update(created_at=timezone.now() - timezone.timedelta(seconds=30))
+    jobs = loop.claim()
+    assert len(decided) == (0 if changed == "nothing" else 1)
+    assert len(jobs) == (0 if changed == "consent" else 1)
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ class Behaviour:
     delay_s: float = 5.0
     documents: int = 1
     asked: list[str] = field(default_factory=list)
+    held: dict[tuple[str, int], bytes] = field(default_factory=dict)
 
 
 BEHAVIOURS: web.AppKey[dict[int, Behaviour]] = web.AppKey("behaviours", dict)
@@ -187,15 +188,19 @@ async def documents(request: web.Request) -> web.Response:
     """Its documents about that one patient."""
     behaviour = _behaviour(request)
     base = f"{_base(request)}/fhir"
-    entries = [
-        {
-            "fullUrl": f"{base}/DocumentReference/{number}",
-            "resource": document_reference(base, behaviour.number, number),
-            "search": {"mode": "match"},
-        }
-        for number in range(1, behaviour.documents + 1)
-    ]
-    return _json({"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries})
+    held = behaviour.held.get((base, behaviour.documents))
+    if held is None:
+        entries = [
+            {
+                "fullUrl": f"{base}/DocumentReference/{number}",
+                "resource": document_reference(base, behaviour.number, number),
+                "search": {"mode": "match"},
+            }
+            for number in range(1, behaviour.documents + 1)
+        ]
+        bundle = {"resourceType": "Bundle", "type": "searchset", "total": len(entries), "entry": entries}
+        held = behaviour.held[(base, behaviour.documents)] = orjson.dumps(bundle)
+    return web.Response(body=held, content_type=FHIR_JSON)
 
 
 async def binary(request: web.Request) -> web.Response:

@@ -432,7 +432,7 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
             moved = True
             if event.kind == Kind.UNLINKED and put is not None and not _current_links(person_id=put):
                 _redirect(persons[put], back_to)
-        if event.kind == Kind.REPLACED:
+        if event.kind == Kind.REPLACED and _is_last_word(event):
             _reactivate(record)
         Link.objects.filter(pk=event.detail.get("rejected"), valid_to__isnull=True).update(valid_to=timezone.now())
         ReviewItem.objects.filter(pk=event.detail.get("review"), status="open").update(
@@ -460,6 +460,12 @@ def _locked(person_id: UUID | None) -> Person:
     return person
 
 
+def _is_last_word(event: IdentityEvent) -> bool:
+    """Whether nobody has replaced or removed the event's record since: that would stand."""
+    said = IdentityEvent.objects.filter(source_record=event.source_record_id, kind__in=[Kind.REPLACED, Kind.REMOVED])
+    return not said.filter(seq__gt=event.seq, undone_by__isnull=True).exists()
+
+
 def _reactivate(record_id: int) -> None:
     record = SourceRecord.objects.select_related("current_version").get(pk=record_id)
     SourceRecord.objects.filter(pk=record_id).update(status="active", replaced_by=None, updated_at=timezone.now())
@@ -474,6 +480,8 @@ def remove(identifier: ResolvedIdentifier, *, actor: str, reason: str = "") -> U
     A later feed of the same identifier brings it back. Removing twice changes nothing and gives the first event.
     """
     with transaction.atomic():
+        # The person before the record, as in every other change: two at once must not wait for one another crosswise.
+        lock_persons([link_of(identifier.source_record_id).person_id])
         record = SourceRecord.objects.select_for_update().get(pk=identifier.source_record_id)
         if record.status == "removed":
             last = IdentityEvent.objects.filter(source_record=record, kind=Kind.REMOVED).last()

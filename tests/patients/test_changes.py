@@ -9,7 +9,7 @@ from uuid import UUID
 
 import pytest
 
-from patients import identifiers, linking, queries
+from patients import changes, identifiers, linking, queries
 from patients.errors import AlreadyUndone, InvalidMerge, UnknownIdentityEvent, UnknownPatient
 from patients.models import Link, MatchDecision, Person, ReviewItem, SourceRecord
 from tests.patients.people import demographics, record
@@ -164,6 +164,18 @@ def test_a_resolved_duplicate_follows_the_surviving_record() -> None:
     assert back is not None
     assert (back.person_id, back.active) == (two.person_id, True)
     assert queries.candidates(STRANGERS[1])[0].person_id == two.person_id
+
+
+def test_undoing_a_resolved_duplicate_does_not_bring_back_a_record_removed_since() -> None:
+    linking.feed(record("A1"))
+    two = linking.feed(record("A2", STRANGERS[1]))
+    event = _resolve("A1", "A2")
+    subsumed = identifiers.resolve("2.999.1", "A2")
+    assert subsumed is not None
+    changes.remove(subsumed, actor="clinic")
+    linking.undo(event, actor="clinic")
+    assert SourceRecord.objects.get(pk=two.source_record_id).status == "removed"
+    assert queries.candidates(STRANGERS[1]) == []
 
 
 def test_a_resolved_duplicate_leaves_other_organizations_records_and_asks() -> None:

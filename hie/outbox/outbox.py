@@ -65,9 +65,10 @@ def add_all(topic: Topic, items: Iterable[tuple[str, Mapping[str, Any]]]) -> int
     return len(OutboxMessage.objects.bulk_create(rows))
 
 
+# Materialized, so that it is read once: as a plain sub-select a plan may read it for each row, and then takes more than
+# the limit, because the rows it has locked itself are not skipped.
 _CLAIM = """
-UPDATE outbox_outboxmessage SET attempts = attempts + 1, next_attempt_at = %s
-WHERE id IN (
+WITH due AS MATERIALIZED (
     SELECT o.id FROM outbox_outboxmessage o
     WHERE o.delivered_at IS NULL AND o.failed_at IS NULL AND o.topic = %s AND o.next_attempt_at <= %s
       AND (o.receiver = '' OR NOT EXISTS (
@@ -76,7 +77,9 @@ WHERE id IN (
           AND e.delivered_at IS NULL AND e.failed_at IS NULL))
     ORDER BY o.next_attempt_at, o.id LIMIT %s FOR UPDATE OF o SKIP LOCKED
 )
-RETURNING id, topic, key, payload::text, attempts, created_at, receiver
+UPDATE outbox_outboxmessage m SET attempts = m.attempts + 1, next_attempt_at = %s
+FROM due WHERE m.id = due.id
+RETURNING m.id, m.topic, m.key, m.payload::text, m.attempts, m.created_at, m.receiver
 """
 
 
@@ -87,7 +90,7 @@ def claim(topic: Topic, *, limit: int = 100, lease_s: int = 60, now: datetime | 
     """
     at = now or timezone.now()
     with connection.cursor() as cursor:
-        cursor.execute(_CLAIM, [at + timedelta(seconds=lease_s), topic.value, at, limit])
+        cursor.execute(_CLAIM, [topic.value, at, limit, at + timedelta(seconds=lease_s)])
         rows = cursor.fetchall()
     return [
         Notice(

@@ -1,15 +1,13 @@
 """Systems that state neither role nor purpose: who speaks when a message over HL7 v2 asks or is told.
 
-Role and purpose are those of the client's registration, never an emergency. Where it names none, a system of a
-participant asks for treatment; the door refuses it where the participant has no agreement for that.
+Role and purpose are those of the client's registration, never an emergency. Where it names none, nothing is invented:
+the door refuses every read, as it does with a token that states neither (design.md, "Token request").
 """
 
 from __future__ import annotations
 
 from hie.directory import queries as directory
 from hie.standards.facts import Caller, ParticipantFacts
-
-ROLE, PURPOSE = "system", "TREAT"
 
 
 def device(found: ParticipantFacts, *, face: str, network_address: str = "", request_id: str = "") -> Caller:
@@ -25,8 +23,8 @@ def device(found: ParticipantFacts, *, face: str, network_address: str = "", req
         organization_oid=found.organization_oid,
         client_id=client.client_id if client is not None else found.id,
         user_id=f"Device/{found.id}",
-        role=role or ROLE,
-        purpose=purpose if purpose and purpose != "BTG" else PURPOSE,
+        role=role,
+        purpose=purpose if purpose != "BTG" else None,
         network_address=network_address,
         request_id=request_id,
         face=face,

@@ -348,10 +348,20 @@ def test_a_subscription_that_cannot_be_kept_is_refused_by_name(
     assert Subscription.objects.count() == 0
 
 
+def pix_consumer(mllp: MllpConsumer) -> dict[str, Any]:
+    """The clinic as a system that is told over MLLP, for the purpose of its registration."""
+    return clinic(
+        scopes=["system/*.cruds"],
+        default_role="system",
+        default_purpose="TREAT",
+        endpoints=[{"kind": "mllp", "url": mllp.url}],
+    )
+
+
 def test_a_pix_consumer_is_told_over_mllp_which_identifiers_belong_together(
     hub_world: World, mllp: MllpConsumer
 ) -> None:
-    registration.apply(file(clinic(scopes=["system/*.cruds"], endpoints=[{"kind": "mllp", "url": mllp.url}])))
+    registration.apply(file(pix_consumer(mllp)))
     stranger("P9")
     loser = identifiers.resolve(world.HOSPITAL_AUTHORITY, "P9")
     assert loser is not None
@@ -371,7 +381,7 @@ def test_a_pix_consumer_is_told_over_mllp_which_identifiers_belong_together(
 def test_an_error_is_tried_again_and_a_rejection_is_not(
     hub_world: World, mllp: MllpConsumer, code: str, given_up: bool
 ) -> None:
-    registration.apply(file(clinic(scopes=["system/*.cruds"], endpoints=[{"kind": "mllp", "url": mllp.url}])))
+    registration.apply(file(pix_consumer(mllp)))
     mllp.code = code
     feed.remove(world.HOSPITAL_AUTHORITY, "P1", world.hospital_caller())
     notices.deliver()

@@ -12,7 +12,7 @@ CLINIC_OID = "2.999.32.1"
 
 
 def participant(identifier: str, oid: str, application: str, facility: str, **more: Any) -> dict[str, Any]:
-    """A participant that may send HL7 v2, and nothing else."""
+    """A participant that may send HL7 v2 and, with the role and purpose of its registration, ask over it."""
     return {
         "id": identifier,
         "name": identifier,
@@ -21,6 +21,8 @@ def participant(identifier: str, oid: str, application: str, facility: str, **mo
         "assigning_authority": oid,
         "scopes": [],
         "purposes": ["TREAT"],
+        "default_role": "system",
+        "default_purpose": "TREAT",
         "hl7v2": {"application": application, "facility": facility},
     } | more
 

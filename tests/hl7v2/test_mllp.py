@@ -26,7 +26,8 @@ from hie.directory import registration
 from hie.directory.models import AssigningAuthority
 from hie.exchange.models import InboundMessage
 from hie.faces.hl7v2 import adt, er7
-from hie.faces.hl7v2.mllp import Listener, Tls, is_loopback
+from hie.faces.hl7v2.mllp import Listener, Tls
+from hie.standards.hosts import is_loopback
 from patients import queries as index
 from tests.hl7v2 import messages
 from tests.hl7v2.messages import HOSPITAL_OID, msa, pid

@@ -38,6 +38,7 @@ def _participants(db: None, settings: Any) -> None:
             "participants": [
                 participant("org-north", HOSPITAL_OID, "EPIC", "NORTH"),
                 participant("org-clinic", CLINIC_OID, "CLIN", "SOUTH", type="primary-care"),
+                participant("org-silent", "2.999.34.1", "SILENT", "EAST", default_role=None, default_purpose=None),
                 participant("org-mute", "2.999.33.1", "MUTE", "WEST", type="payer", purposes=["HPAYMT"]),
             ]
         }
@@ -192,9 +193,13 @@ def test_a_question_that_cannot_be_asked_names_its_field(qpd: str, rcp: str, pla
     assert (msa(reply)[1], segments(reply, "QAK")[0][2], err(reply)[0][2]) == ("AE", "AE", place)
 
 
-def test_who_has_no_agreement_for_treatment_is_answered_nothing_of_anybody() -> None:
-    known = ask("Q23", f"QPD|IHE PIX Query|T|1^^^&{HOSPITAL_OID}&ISO", application="MUTE", facility="WEST")
-    unknown = ask("Q23", f"QPD|IHE PIX Query|T|404^^^&{HOSPITAL_OID}&ISO", application="MUTE", facility="WEST")
+@pytest.mark.parametrize(("application", "facility"), [("MUTE", "WEST"), ("SILENT", "EAST")])
+def test_who_has_no_agreement_for_treatment_or_states_no_purpose_is_answered_nothing_of_anybody(
+    application: str, facility: str
+) -> None:
+    sender = {"application": application, "facility": facility}
+    known = ask("Q23", f"QPD|IHE PIX Query|T|1^^^&{HOSPITAL_OID}&ISO", **sender)
+    unknown = ask("Q23", f"QPD|IHE PIX Query|T|404^^^&{HOSPITAL_OID}&ISO", **sender)
     assert (msa(known)[1], segments(known, "QAK")[0][2]) == ("AR", "AR")
     assert [line.split("|")[1:] for line in known.decode().split("\r")[1:3]] == [
         line.split("|")[1:] for line in unknown.decode().split("\r")[1:3]

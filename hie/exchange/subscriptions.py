@@ -8,7 +8,6 @@ Source: IHE PMIR 1.5.1, 2:3.94; spec/fhir.md 2.5, 9.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -27,6 +26,7 @@ from hie.exchange import access
 from hie.exchange.errors import BadRequest, NotFound, StaleVersion
 from hie.exchange.models import Subscription
 from hie.standards.facts import Caller, Operation
+from hie.standards.hosts import is_loopback
 
 MAX_SUBSCRIPTIONS = 100
 """Of one client; each costs a row with every change."""
@@ -167,7 +167,7 @@ def check_endpoint(url: str, participant_id: str) -> None:
         raise BadRequest("the endpoint is not a URL", element=element) from error
     if parts.username or parts.password or parts.fragment or any(c.isspace() or not c.isprintable() for c in url):
         raise BadRequest("the endpoint carries neither user nor fragment", element=element)
-    if settings.PROFILE == "sandbox" and parts.scheme in ("http", "https") and _loopback(host):
+    if settings.PROFILE == "sandbox" and parts.scheme in ("http", "https") and is_loopback(host):
         return
     if parts.scheme != "https" or not host:
         raise BadRequest("the endpoint is an https URL", element=element)
@@ -177,15 +177,6 @@ def check_endpoint(url: str, participant_id: str) -> None:
     }
     if (host, port or 443) not in known:
         raise BadRequest("the endpoint is at no host that the participant is registered with", element=element)
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _own(subscription_id: str, caller: Caller, *, lock: bool = False) -> Subscription:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import logging
 import ssl
 from collections.abc import Callable
@@ -28,6 +27,7 @@ from hie.faces.hl7v2 import acks, er7
 from hie.faces.hl7v2.er7 import MessageRefused
 from hie.faces.hl7v2.handler import envelope_of
 from hie.standards.errors import MalformedContent
+from hie.standards.hosts import is_loopback
 
 log = logging.getLogger("hie.hl7v2")
 
@@ -150,16 +150,6 @@ class Listener:
 
     def _reply(self, block: bytes, participant_id: str, address: str) -> bytes:
         return self._respond(block, participant_id=participant_id, network_address=address)
-
-
-def is_loopback(host: str) -> bool:
-    """Whether an address can only be reached from this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _on_thread(work: Callable[..., Any], *values: object) -> Any:

@@ -54,6 +54,7 @@ def main(arguments: list[str]) -> int:
             context = bring_up(supervisor, sandbox=sandbox)
             say(f"ready after {time.monotonic() - began:.1f} s")
             introduce(context)
+            supervisor.start(*further_workers(data_dir))
             if not options.check:
                 say("Ctrl-C stops the hub")
                 supervisor.watch()
@@ -118,12 +119,12 @@ def ports_free() -> None:
 
 def hub_children(data_dir: Path) -> list[Child]:
     """The hub's own processes, in the order of their start."""
-    metrics = data_dir / "run" / "metrics"
+    metrics = metrics_of(data_dir)
     shutil.rmtree(metrics, ignore_errors=True)
     metrics.mkdir(mode=0o700)
 
-    def child(name: str, argv: list[str], role: str = "", **how: object) -> Child:
-        env = {"HIE_ROLE": role or name, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    def child(name: str, argv: list[str], **how: object) -> Child:
+        env = {"HIE_ROLE": name, "PROMETHEUS_MULTIPROC_DIR": str(metrics)}
         return Child(name=name, argv=argv, env=env, **how)  # type: ignore[arg-type]  # passed through as given
 
     host = "127.0.0.1" if settings.BIND in {"0.0.0.0", ""} else settings.BIND  # noqa: S104  # compared, not bound
@@ -131,14 +132,24 @@ def hub_children(data_dir: Path) -> list[Child]:
     return [
         child("web", program("hie.ops.web"), ready=answers(f"http://{host}:{settings.PORT}/readyz")),
         child("worker", program("hie.ops.worker"), ready=worker_is_up(data_dir)),
-        *(
-            child(f"worker-{number}", program("hie.ops.worker", "-n", f"worker-{number}@%h"), role="worker")
-            for number in range(2, settings.WORKERS + 1)
-        ),
         child("beat", program("hie.ops.beat")),
         child("mllp", [sys.executable, MANAGE, "mllp"], ready=listens(mllp_host, settings.MLLP_PORT)),
         child("audit-sealer", [sys.executable, MANAGE, "audit_sealer"]),
     ]
+
+
+def further_workers(data_dir: Path) -> list[Child]:
+    """The workers beyond the first: they share bursts of questions, and nobody has to wait for their start."""
+    env = {"HIE_ROLE": "worker", "PROMETHEUS_MULTIPROC_DIR": str(metrics_of(data_dir))}
+    return [
+        Child(name=f"worker-{number}", argv=program("hie.ops.worker", "-n", f"worker-{number}@%h"), env=env)
+        for number in range(2, settings.WORKERS + 1)
+    ]
+
+
+def metrics_of(data_dir: Path) -> Path:
+    """Where this hub's processes keep the figures they sum up."""
+    return data_dir / "run" / "metrics"
 
 
 def worker_is_up(data_dir: Path) -> Callable[[], bool]:

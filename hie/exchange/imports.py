@@ -124,8 +124,9 @@ def _told(run: ImportRun, refused: bool) -> Iterator[dict[str, Any]]:
 
 
 def waiting() -> bool:
-    """Whether a run that came over HTTP waits to be carried on."""
-    return ImportRun.objects.filter(status=ImportRun.Status.RUNNING).exclude(upload="").exists()
+    """Whether a run that came over HTTP waits to be carried on, and nobody does: a process for it is dear to start."""
+    with importing.one_at_a_time(wait=False) as free:
+        return free and ImportRun.objects.filter(status=ImportRun.Status.RUNNING).exclude(upload="").exists()
 
 
 def carry_on() -> int:

@@ -284,7 +284,8 @@ def claim() -> list[Job]:
     """Take open targets under a lease and decide, now, what may be asked of each.
 
     Consent, agreement and suspension are read at this instant, before the question leaves: a target that may
-    no longer be asked is withheld.
+    no longer be asked is withheld. Where none of them has moved since the question was decided and recorded, a few
+    seconds ago at most, that decision stands (`access.told_again`).
     """
     at = datetime.now(UTC)
     with connection.cursor() as cursor:

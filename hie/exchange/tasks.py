@@ -6,13 +6,17 @@ import subprocess
 import sys
 import threading
 from datetime import UTC, datetime
+from typing import Any
 from uuid import UUID
 
+import structlog
 from celery import shared_task
 from django.conf import settings
 
 from hie.exchange import imports, inbox, notices, query
 from hie.exchange.loop import running
+
+log = structlog.get_logger(__name__)
 
 
 @shared_task(name="exchange.run_query")
@@ -78,20 +82,18 @@ def stop_imports() -> None:
 
 
 def nudge_imports() -> None:
-    """Nudge a worker. A dead broker costs a second (beat looks by itself), never the import."""
-    try:
-        carry_on_imports.apply_async(retry=False, ignore_result=True)
-    except Exception:
-        import structlog
-
-        structlog.get_logger(__name__).warning("import.nudge_failed")
+    """Nudge a worker; without a broker beat looks by itself."""
+    _nudge(carry_on_imports)
 
 
 def nudge(query_id: UUID) -> None:
-    """Nudge a worker. A dead broker costs a second (the loop also looks by itself), never the query."""
-    try:
-        run_query.apply_async((str(query_id),), retry=False, ignore_result=True)
-    except Exception:
-        import structlog
+    """Nudge a worker; without a broker the loops look by themselves."""
+    _nudge(run_query, str(query_id))
 
-        structlog.get_logger(__name__).warning("query.nudge_failed", query_id=str(query_id))
+
+def _nudge(task: Any, *arguments: str) -> None:
+    # A dead broker costs a second, never what the rows say must happen.
+    try:
+        task.apply_async(arguments, retry=False, ignore_result=True)
+    except Exception:
+        log.warning("tasks.nudge_failed", task=task.name, about=arguments)

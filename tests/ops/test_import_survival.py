@@ -21,6 +21,7 @@ import pytest
 from hie.ops.bench import place
 from hie.ops.bench.people import people
 from hie.ops.bench.place import Place
+from tests.ops.test_survival import pids
 
 pytestmark = [pytest.mark.slow, pytest.mark.survival]
 
@@ -71,15 +72,6 @@ def until(hub: Place, run: str, wanted: Any, *, within_s: float = 240) -> dict[s
         time.sleep(0.1)
 
 
-def importing(hub: Place, word: str) -> list[int]:
-    found = []
-    for pid in place.tree(hub.process.pid):
-        with contextlib.suppress(OSError):
-            if word in Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " "):
-                found.append(pid)
-    return found
-
-
 def persons(hub: Place, run: str) -> list[list[str]]:
     lines = [json.loads(line) for line in call(hub, "GET", f"/api/patients/imports/{run}/links").text.splitlines()]
     assert [line["identifier"].rpartition("-")[2] for line in lines] == [str(n + 1) for n in range(len(lines))]
@@ -94,8 +86,8 @@ def test_a_killed_import_goes_on_where_it_was_and_to_the_same_lines(hub: Place, 
     content = body(RECORDS, seed=len(victim))
     run = begin(hub, content)
     stored = until(hub, run, lambda now: now["new"] > 0)
-    orphans = importing(hub, "carry_on_imports")
-    for pid in importing(hub, victim):
+    orphans = pids(hub, "carry_on_imports")
+    for pid in pids(hub, victim):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
     if victim == "hie.ops.worker":

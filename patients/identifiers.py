@@ -16,7 +16,7 @@ from patients.normalise import storable
 HUB = "hub"
 """The participant id of anchors: records that only give a person an identifier of the hub's own."""
 
-_MAX_REDIRECTS = 64
+MAX_REDIRECTS = 64
 
 _RESOLVE = """
 SELECT i.id, i.authority, i.value, l.person_id, r.id, r.participant_id, r.status = 'active'
@@ -84,23 +84,14 @@ def of_person(person_id: UUID | str) -> list[ResolvedIdentifier]:
 
 def identifier_pks(person_id: UUID | str) -> list[int]:
     """Row ids of every identifier that leads to this person, inactive ones and anchors too. 1 query."""
-    wanted = _uuid(person_id)
-    return identifier_pks_of([wanted]).get(wanted, [])
-
-
-def identifier_pks_of(person_ids: Iterable[UUID]) -> dict[UUID, list[int]]:
-    """As `identifier_pks`, for several persons; those without any are absent. 1 query."""
-    found: dict[UUID, list[int]] = {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT l.person_id, i.id FROM patients_patientidentifier i"
+            "SELECT i.id FROM patients_patientidentifier i"
             " JOIN patients_link l ON l.source_record_id = i.source_record_id"
-            " AND l.valid_to IS NULL AND l.kind <> 'rejected' WHERE l.person_id = ANY(%s) ORDER BY i.id",
-            [list(person_ids)],
+            " AND l.valid_to IS NULL AND l.kind <> 'rejected' WHERE l.person_id = %s ORDER BY i.id",
+            [_uuid(person_id)],
         )
-        for person_id, pk in cursor.fetchall():
-            found.setdefault(person_id, []).append(pk)
-    return found
+        return [row[0] for row in cursor.fetchall()]
 
 
 def person_of_pk(pk: int) -> UUID:
@@ -136,6 +127,15 @@ def survivor(person_id: UUID | str) -> UUID | None:
     return survivors_of([wanted]).get(wanted)
 
 
+SURVIVORS = """
+chain(asked, id, merged_into_id, depth) AS (
+  SELECT id, id, merged_into_id, 0 FROM patients_person WHERE id = ANY(%(asked)s)
+  UNION ALL SELECT c.asked, p.id, p.merged_into_id, c.depth + 1
+    FROM patients_person p JOIN chain c ON p.id = c.merged_into_id WHERE c.depth < %(redirects)s),
+survivors AS (SELECT asked, id FROM chain WHERE merged_into_id IS NULL)
+"""
+
+
 def survivors_of(person_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """As `survivor`, for several persons; unknown ones are absent. 1 query."""
     wanted = list(person_ids)
@@ -143,12 +143,8 @@ def survivors_of(person_ids: Iterable[UUID]) -> dict[UUID, UUID]:
         return {}
     with connection.cursor() as cursor:
         cursor.execute(
-            "WITH RECURSIVE chain(start, id, merged_into_id, depth) AS ("
-            " SELECT id, id, merged_into_id, 0 FROM patients_person WHERE id = ANY(%s)"
-            " UNION ALL SELECT c.start, p.id, p.merged_into_id, c.depth + 1 FROM patients_person p"
-            " JOIN chain c ON p.id = c.merged_into_id WHERE c.depth < %s)"
-            " SELECT start, id FROM chain WHERE merged_into_id IS NULL",
-            [wanted, _MAX_REDIRECTS],
+            f"WITH RECURSIVE {SURVIVORS} SELECT asked, id FROM survivors",  # noqa: S608  # constants only
+            {"asked": wanted, "redirects": MAX_REDIRECTS},
         )
         return dict(cursor.fetchall())
 

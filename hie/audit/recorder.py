@@ -163,7 +163,10 @@ def _write_rows(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> li
         event_id = uuid.uuid4()
         at = draft.at or now
         events.append(_event_row(event_id, at, draft, keys[_text(draft.person_id) or HUB]))
-        disclosures.extend(_disclosure_row(event_id, at, n, draft, item) for n, item in enumerate(draft.disclosures))
+        said = _Said()
+        disclosures.extend(
+            _disclosure_row(event_id, at, n, draft, item, said) for n, item in enumerate(draft.disclosures)
+        )
         ids.append(event_id)
     with connection.cursor() as cursor:
         _insert(cursor, "audit_event", EVENT_COLUMNS, events)
@@ -256,12 +259,38 @@ def _words(draft: EventDraft, caller: Caller) -> dict[str, Any]:
     return words
 
 
-def _disclosure_row(event_id: UUID, at: datetime, n: int, draft: EventDraft, item: DisclosureDraft) -> tuple[Any, ...]:
+class _Said:
+    """The columns that many disclosures of one event share, written once: labels, basis, obligations."""
+
+    def __init__(self) -> None:
+        self._written: dict[Any, tuple[Any, Any, Any]] = {}
+
+    def of(self, item: DisclosureDraft) -> tuple[Any, Any, Any]:
+        key = (tuple(item.labels), tuple(item.basis), tuple(item.obligations))
+        try:
+            found = self._written.get(key)
+        except TypeError:  # a basis given as a dictionary has no hash
+            return self._write(item)
+        if found is None:
+            found = self._written[key] = self._write(item)
+        return found
+
+    def _write(self, item: DisclosureDraft) -> tuple[Any, Any, Any]:
+        return (
+            plain(sorted(item.labels)),
+            plain([_basis(basis) for basis in item.basis]),
+            plain(sorted(item.obligations)),
+        )
+
+
+def _disclosure_row(
+    event_id: UUID, at: datetime, n: int, draft: EventDraft, item: DisclosureDraft, said: _Said
+) -> tuple[Any, ...]:
+    labels, basis, obligations = said.of(item)
     return (
         uuid.uuid4(), event_id, at, n, _person(draft.person_id), _cut(item.document_id, 255), _cut(item.unique_id, 255),
-        _cut(item.custodian, 128), _cut(item.what, 16), plain(sorted(item.labels)),
-        _cut(item.confidentiality, 8), _cut(item.rule, 16), _cut(item.reason, 128),
-        plain([_basis(basis) for basis in item.basis]), plain(sorted(item.obligations)),
+        _cut(item.custodian, 128), _cut(item.what, 16), labels,
+        _cut(item.confidentiality, 8), _cut(item.rule, 16), _cut(item.reason, 128), basis, obligations,
         _cut(item.recipient, 128),
     )  # fmt: skip
 

@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 _DATE = re.compile(r"^(\d{4})(?:-(\d{2})(?:-(\d{2}))?)?$")
 _INSTANT = re.compile(r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(?::\d{2}(\.\d+)?)?(?:Z|[+-]\d{2}:\d{2})$")
 
 
+@lru_cache(maxsize=4096)
 def span(text: str, zone: ZoneInfo) -> tuple[datetime, datetime]:
     """The instants from which and before which `text` holds: ``[first, last)``, in UTC.
 

@@ -19,7 +19,6 @@ from uuid import UUID
 import orjson
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import Min
 
 from hie.audit import recorder
 from hie.directory import queries as directory
@@ -427,28 +426,33 @@ def is_finished(query_id: UUID) -> bool:
     return bool(settle(query, at=datetime.now(UTC)).status != Query.Status.RUNNING)
 
 
-def wait(query_id: UUID, *, until_s: float) -> None:
-    """Hold until the query is complete, or for `until_s` seconds; holds no transaction meanwhile.
+def wait(query: Query, *, until_s: float) -> None:
+    """Hold until the query, as just asked or read, is complete, or for `until_s` seconds; holds no transaction meanwhile.
 
     Whoever stores an answer also completes its query, so one reader for all who wait here looks at its status
     (`hie.exchange.waiting`); the clock's part (deadline, withheld targets) is settled when it is due.
     """
-    query = Query.objects.get(pk=query_id)
     end = time.monotonic() + until_s
-    while time.monotonic() < end:
+    while query.status == Query.Status.RUNNING and time.monotonic() < end:
         at = datetime.now(UTC)
-        if settle(query, at=at).status != Query.Status.RUNNING:
-            return
-        due = max(0.0, (_due(query, at) - datetime.now(UTC)).total_seconds())
-        if WATCH.wait(query_id, min(due, max(0.0, end - time.monotonic()))):
+        due_s = (_due(query) - at).total_seconds()
+        if due_s <= 0:
+            settle(query, at=at)
+        elif WATCH.wait(query.pk, min(due_s, end - time.monotonic())):
             return
 
 
-def _due(query: Query, at: datetime) -> datetime:
+_NEXT_WITHHELD = """
+SELECT min(answered_at) FROM exchange_querytarget WHERE query_id = %s AND status = 'pending' AND withheld
+"""
+
+
+def _due(query: Query) -> datetime:
     """When the clock next changes this query's rows: a withheld target seems to answer, or the deadline comes."""
-    withheld = query.targets.filter(status=QueryTarget.Status.PENDING, withheld=True, answered_at__gt=at)
-    first = withheld.aggregate(at=Min("answered_at"))["at"]
-    return min(query.deadline_at, first) if first is not None else query.deadline_at
+    with connection.cursor() as cursor:
+        cursor.execute(_NEXT_WITHHELD, [query.pk])
+        (withheld,) = cursor.fetchone()
+    return min(query.deadline_at, withheld) if withheld is not None else query.deadline_at
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

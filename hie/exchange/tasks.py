@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import time
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
@@ -86,9 +87,39 @@ def nudge_imports() -> None:
     _nudge(carry_on_imports)
 
 
+NUDGE_EVERY_S = 0.1
+"""A process tells of its questions at most this often: a nudge makes a loop look at all rows, whichever it names."""
+
+_nudging = threading.Lock()
+_nudged_at = float("-inf")
+_later: threading.Timer | None = None
+
+
 def nudge(query_id: UUID) -> None:
-    """Nudge a worker; without a broker the loops look by themselves."""
+    """Nudge a worker, now or with the next nudge in a moment; without a broker the loops look by themselves.
+
+    Twenty questions at once would else pay for twenty messages, sent and taken: more than deciding them costs.
+    """
+    global _nudged_at, _later
+    with _nudging:
+        if _later is not None:
+            return
+        wait_s = _nudged_at + NUDGE_EVERY_S - time.monotonic()
+        if wait_s > 0:
+            _later = threading.Timer(wait_s, _nudge_later, [str(query_id)])
+            _later.daemon = True
+            _later.start()
+            return
+        _nudged_at = time.monotonic()
     _nudge(run_query, str(query_id))
+
+
+def _nudge_later(query_id: str) -> None:
+    global _nudged_at, _later
+    with _nudging:
+        # From here on a question starts a nudge of its own: its rows may be younger than this one's look.
+        _later, _nudged_at = None, time.monotonic()
+    _nudge(run_query, query_id)
 
 
 def _nudge(task: Any, *arguments: str) -> None:

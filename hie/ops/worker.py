@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -16,6 +17,8 @@ def main(arguments: list[str]) -> int:
     from django.conf import settings
 
     refuse_if_wrong()
+    # Whoever waits at the hub's door goes first: what a worker asks of others takes its time with them anyway.
+    os.nice(5)
     worker_ready.connect(heap.settle, weak=False)
     options = ["worker", "--pool=threads", f"--concurrency={settings.WORKER_THREADS}", "--loglevel=INFO"]
     options += ["--without-gossip", "--without-mingle", "-Q", "hie", *arguments]

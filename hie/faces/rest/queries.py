@@ -84,7 +84,7 @@ class Queries(CallerView):
                 caller=caller,
                 nudge=tasks.nudge,
             )
-        query.wait(asked.id, until_s=_preferred_wait(request))
+        query.wait(asked, until_s=_preferred_wait(request))
         current = query.view(asked.id, caller=caller)
         response = Response(as_json(current), status=202 if current.status == "running" else 200)
         response["Location"] = f"{settings.BASE_URL}/api/queries/{asked.id}"
@@ -98,8 +98,7 @@ class OneQuery(CallerView):
     def get(self, request: Request, query_id: UUID) -> Response:
         """The list as it may be shown now."""
         caller = caller_of(request)
-        query.owned(query_id, caller)
-        query.wait(query_id, until_s=_seconds(request.query_params.get("wait"), element="wait"))
+        query.wait(query.owned(query_id, caller), until_s=_seconds(request.query_params.get("wait"), element="wait"))
         with limits.admit(caller):
             return Response(as_json(query.view(query_id, caller=caller)))
 

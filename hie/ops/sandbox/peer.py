@@ -13,6 +13,7 @@ import asyncio
 import base64
 import hashlib
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,27 +79,33 @@ def document_reference(base: str, community: int, number: int) -> dict[str, Any]
     }
 
 
-def _behaviour(request: web.Request) -> Behaviour:
-    behaviours = request.app[BEHAVIOURS]
-    number = int(request.match_info["community"])
-    return behaviours.setdefault(number, Behaviour(number))
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of one community: the request, and how the community behaves."""
 
+    request: web.Request
+    behaviour: Behaviour
 
-def _base(request: web.Request) -> str:
-    return f"{request.scheme}://{request.host}/c/{request.match_info['community']}"
+    @property
+    def base(self) -> str:
+        """The community's own address."""
+        return f"{self.request.scheme}://{self.request.host}/c/{self.behaviour.number}"
 
 
 def _json(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type=FHIR_JSON)
 
 
-@web.middleware
-async def misbehave(request: web.Request, handler: Any) -> web.StreamResponse:
-    """Everything but the control path goes wrong as the mode says."""
-    if "community" not in request.match_info or request.path.endswith("/control"):
-        response: web.StreamResponse = await handler(request)
-        return response
-    behaviour = _behaviour(request)
+async def serve(request: web.Request) -> web.StreamResponse:
+    """Whatever is asked of a community; everything but the control path goes wrong as its mode says."""
+    number = int(request.match_info["community"])
+    behaviour = request.app[BEHAVIOURS].setdefault(number, Behaviour(number))
+    asked, step = Asked(request, behaviour), request.match_info["step"]
+    if step == "control":
+        return await control(asked)
+    answer = ANSWERS.get((request.method, step.partition("fhir/Binary/")[1] or step))
+    if answer is None:
+        raise web.HTTPNotFound
     behaviour.asked.append(f"{request.method} {request.path}")
     if request.app[DELAY]:
         await asyncio.sleep(request.app[DELAY])
@@ -119,13 +126,12 @@ async def misbehave(request: web.Request, handler: Any) -> web.StreamResponse:
             await dripping.write(b" ")
             await asyncio.sleep(0.5)
         return dripping
-    response = await handler(request)
-    return response
+    return await answer(asked)
 
 
-async def control(request: web.Request) -> web.Response:
+async def control(asked: Asked) -> web.Response:
     """Set how a community behaves; answers what it does now."""
-    behaviour = _behaviour(request)
+    request, behaviour = asked.request, asked.behaviour
     if request.method == "PUT":
         try:
             wanted = orjson.loads(await request.read())
@@ -139,9 +145,9 @@ async def control(request: web.Request) -> web.Response:
     return _json({"mode": behaviour.mode, "delay_s": behaviour.delay_s, "asked": len(behaviour.asked)})
 
 
-async def smart_configuration(request: web.Request) -> web.Response:
+async def smart_configuration(asked: Asked) -> web.Response:
     """Where the token endpoint is."""
-    base = _base(request)
+    base = asked.base
     return _json(
         {
             "token_endpoint": f"{base}/token",
@@ -153,9 +159,9 @@ async def smart_configuration(request: web.Request) -> web.Response:
     )
 
 
-async def token(request: web.Request) -> web.Response:
+async def token(asked: Asked) -> web.Response:
     """A token for whoever asks: this peer trusts everyone."""
-    await request.read()
+    await asked.request.read()
     return _json(
         {
             "access_token": f"peer-{uuid.uuid4()}",
@@ -166,15 +172,15 @@ async def token(request: web.Request) -> web.Response:
     )
 
 
-async def match(request: web.Request) -> web.Response:
+async def match(asked: Asked) -> web.Response:
     """It knows everybody, under one id."""
-    base = _base(request)
-    await request.read()
+    base = asked.base
+    await asked.request.read()
     grade = {"url": "http://hl7.org/fhir/StructureDefinition/match-grade", "valueCode": "certain"}
     patient = {
         "resourceType": "Patient",
         "id": "p1",
-        "identifier": [{"system": f"urn:oid:2.999.7.9000.{request.match_info['community']}", "value": "1"}],
+        "identifier": [{"system": f"urn:oid:2.999.7.9000.{asked.behaviour.number}", "value": "1"}],
     }
     entry = {
         "fullUrl": f"{base}/fhir/Patient/p1",
@@ -184,10 +190,10 @@ async def match(request: web.Request) -> web.Response:
     return _json({"resourceType": "Bundle", "type": "searchset", "total": 1, "entry": [entry]})
 
 
-async def documents(request: web.Request) -> web.Response:
+async def documents(asked: Asked) -> web.Response:
     """Its documents about that one patient."""
-    behaviour = _behaviour(request)
-    base = f"{_base(request)}/fhir"
+    behaviour = asked.behaviour
+    base = f"{asked.base}/fhir"
     held = behaviour.held.get((base, behaviour.documents))
     if held is None:
         entries = [
@@ -203,29 +209,31 @@ async def documents(request: web.Request) -> web.Response:
     return web.Response(body=held, content_type=FHIR_JSON)
 
 
-async def binary(request: web.Request) -> web.Response:
+async def binary(asked: Asked) -> web.Response:
     """The bytes of one document."""
-    behaviour = _behaviour(request)
-    return web.Response(body=content_of(behaviour.number, int(request.match_info["number"])), content_type="text/plain")
+    number = asked.request.match_info["step"].rpartition("/")[2]
+    if not (number.isascii() and number.isdigit()):
+        raise web.HTTPNotFound
+    return web.Response(body=content_of(asked.behaviour.number, int(number)), content_type="text/plain")
+
+
+ANSWERS: dict[tuple[str, str], Callable[[Asked], Awaitable[web.Response]]] = {
+    ("GET", "fhir/.well-known/smart-configuration"): smart_configuration,
+    ("POST", "token"): token,
+    ("POST", "fhir/Patient/$match"): match,
+    ("GET", "fhir/DocumentReference"): documents,
+    ("GET", "fhir/Binary/"): binary,
+}
+"""By method and what follows ``/c/<n>/``. One route for all: a router that tries one pattern after another costs more
+than the answers, and these communities share a machine with the hub that is measured."""
 
 
 def application(delay_s: float = 0.0) -> web.Application:
     """The peers as an aiohttp application; each step of a good one takes `delay_s`."""
-    app = web.Application(middlewares=[misbehave])
+    app = web.Application()
     app[BEHAVIOURS] = {}
     app[DELAY] = delay_s
-    prefix = r"/c/{community:\d+}"
-    app.add_routes(
-        [
-            web.get("/healthz", _healthy),
-            web.route("*", f"{prefix}/control", control),
-            web.get(f"{prefix}/fhir/.well-known/smart-configuration", smart_configuration),
-            web.post(f"{prefix}/token", token),
-            web.post(prefix + "/fhir/Patient/$match", match),
-            web.get(f"{prefix}/fhir/DocumentReference", documents),
-            web.get(prefix + r"/fhir/Binary/{number:\d+}", binary),
-        ]
-    )
+    app.add_routes([web.route("*", r"/c/{community:\d+}/{step:.*}", serve), web.get("/healthz", _healthy)])
     return app
 
 

@@ -23,7 +23,7 @@ class Command(BaseCommand):
             self.stdout.write(f"sealed {seal.seal_now()}")
             return
         # Whoever waits for an answer goes first: a seal may be two seconds behind.
-        os.nice(5)
+        os.nice(10)
         stop = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stop.set())

@@ -81,21 +81,47 @@ class QueryView:
     documents: tuple[tuple[str, dict[str, Any]], ...]  # (key, DocumentReference)
 
 
+class NamedDocument(NamedTuple):
+    """A document that another community named in an answer, as it is decided and shown."""
+
+    id: UUID
+    community_id: str  # the participant that was asked
+    community_name: str
+    custodian: str
+    unique_id: str
+    resource: Mapping[str, Any]  # the DocumentReference as answered
+    received_at: datetime
+
+    @classmethod
+    def of(cls, document: RemoteDocument) -> NamedDocument:
+        """From its row, the target read with it."""
+        target = document.target
+        return cls(
+            document.id,
+            target.participant_id,
+            target.name,
+            document.custodian,
+            document.unique_id,
+            document.resource,
+            document.received_at,
+        )
+
+
 class DocumentRendering(Protocol):
     """How the FHIR face writes a document of this hub, and one of another community."""
 
     def local(self, row: Any, person_id: str) -> dict[str, Any]:
         """The DocumentReference of a registered entry."""
 
-    def remote(self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None) -> dict[str, Any]:
+    def remote(self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None) -> dict[str, Any]:
         """The DocumentReference of a remote document, its attachment under this hub."""
 
     def remote_facts(
-        self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
+        self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
     ) -> DocumentFacts:
         """What policy needs to know of a remote document; `known` are the labels this hub understands."""
 
-    def remote_shown(self, document: RemoteDocument) -> Shown:
+    def remote_shown(self, document: NamedDocument) -> Shown:
         """What the patient's log calls it."""
 
 
@@ -116,7 +142,7 @@ def rendering() -> DocumentRendering:
 class RemoteRow:
     """A remote document as the door sees it, with its community and the labels known, as they are now."""
 
-    document: RemoteDocument
+    document: NamedDocument
     community: ParticipantFacts | None
     known_labels: frozenset[str]
 
@@ -125,10 +151,10 @@ class RemoteRow:
         return rendering().remote_facts(self.document, person_id, community=self.community, known=self.known_labels)
 
 
-def remote_rows(documents: Iterable[RemoteDocument]) -> list[RemoteRow]:
+def remote_rows(documents: Iterable[NamedDocument]) -> list[RemoteRow]:
     """The rows of remote documents, with one reading of the directory and the code tables."""
     participants, known = directory.participants(), access.known_labels()
-    return [RemoteRow(item, participants.get(item.target.participant_id), known) for item in documents]
+    return [RemoteRow(item, participants.get(item.community_id), known) for item in documents]
 
 
 def local_target_id() -> str:
@@ -563,18 +589,32 @@ def _rows(
                 rows.append(entry)
                 keys[id(entry)] = str(entry.metadata.entry_uuid)
                 owner[id(entry)] = target.pk
-    by_pk = {
-        target.pk: QueryTarget(pk=target.pk, query_id=query.pk, participant_id=target.participant_id, name=target.name)
-        for target in targets
-        if target.status == QueryTarget.Status.ANSWERED and target.kind != "local"
-    }
-    remote = RemoteDocument.objects.filter(target__in=list(by_pk)).order_by("target_id", "-received_at", "pk")
-    for document in remote:
-        document.target = by_pk[document.target_id]
-    for row in remote_rows(remote):
+    asked = {target.pk: target for target in targets if target.status == QueryTarget.Status.ANSWERED}
+    named, from_target = [], {}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT target_id, id, custodian, unique_id, resource, received_at FROM exchange_remotedocument"
+            " WHERE target_id = ANY(%s) ORDER BY target_id, received_at DESC, id",
+            [list(asked)],
+        )
+        for target_id, document_id, custodian, unique_id, resource, received_at in cursor.fetchall():
+            target = asked[target_id]
+            named.append(
+                NamedDocument(
+                    document_id,
+                    target.participant_id,
+                    target.name,
+                    custodian,
+                    unique_id,
+                    orjson.loads(resource),
+                    received_at,
+                )
+            )
+            from_target[document_id] = target_id
+    for row in remote_rows(named):
         rows.append(row)
         keys[id(row)] = str(row.document.id)
-        owner[id(row)] = row.document.target_id
+        owner[id(row)] = from_target[row.document.id]
     return rows, keys, owner
 
 

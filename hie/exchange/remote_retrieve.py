@@ -19,7 +19,7 @@ from hie.audit.recorder import EventType
 from hie.exchange import access, query, remotes, retrieve
 from hie.exchange.errors import NotFound, RemoteUnavailable
 from hie.exchange.models import RemoteDocument
-from hie.exchange.query import RemoteRow
+from hie.exchange.query import NamedDocument, RemoteRow
 from hie.exchange.retrieve import Retrieved, Wanted
 from hie.standards.facts import Caller, EndpointFacts, Operation
 
@@ -39,10 +39,11 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
         return None
     with recorder.recording(EventType.REMOTE_RETRIEVE, caller, query=wanted.raw) as event:
         event.note(correlation=str(document.target.query_id))
-        (row,) = query.remote_rows([document])
-        _decide(event, caller, row, Operation.RETRIEVE, what="metadata", commit=False)
+        (row,) = query.remote_rows([NamedDocument.of(document)])
+        person_id = document.target.query.person_id
+        _decide(event, caller, row, person_id, what="metadata", commit=False)
         if wanted.head:
-            _decide(event, caller, row, Operation.RETRIEVE, what="metadata", commit=True)
+            _decide(event, caller, row, person_id, what="metadata", commit=True)
             return _head(wanted, document)
         endpoint = _endpoint(document)
         content = remotes.client_for(endpoint.kind).open(endpoint, document.source_url, caller)
@@ -50,11 +51,11 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
             _check(document, content)
             first, last = _range(wanted, content.size)
             # The wait may have been long: what is in force now decides, and is what the record says.
-            subject = _decide(event, caller, row, Operation.RETRIEVE, what="bytes", commit=True)
+            subject = _decide(event, caller, row, person_id, what="bytes", commit=True)
         except BaseException:
             content.file.close()
             raise
-    watch = retrieve.Watch(caller, row, subject, shown=query.rendering().remote_shown(document))
+    watch = retrieve.Watch(caller, row, subject, shown=query.rendering().remote_shown(row.document))
     return Retrieved(
         binary_id=wanted.binary_id,
         content_type=document.content_type or content.content_type,
@@ -77,11 +78,10 @@ def _named(binary_id: str, caller: Caller) -> RemoteDocument | None:
 
 
 def _decide(
-    event: recorder.Recording, caller: Caller, row: RemoteRow, operation: Operation, *, what: str, commit: bool
+    event: recorder.Recording, caller: Caller, row: RemoteRow, person_id: UUID, *, what: str, commit: bool
 ) -> access.Subject:
-    document = row.document
-    subject = access.subject(document.target.query.person_id)
-    verdict = access.permitted(caller, subject, [row], operation)
+    subject = access.subject(person_id)
+    verdict = access.permitted(caller, subject, [row], Operation.RETRIEVE)
     access.record(
         event,
         caller,
@@ -89,7 +89,7 @@ def _decide(
         verdict,
         what=what,
         shown=lambda shown: query.rendering().remote_shown(shown.document),
-        operation=operation,
+        operation=Operation.RETRIEVE,
     )
     if not verdict.permitted:
         raise NotFound("no such document")

@@ -8,7 +8,7 @@ from typing import Any
 from django.conf import settings
 
 from hie.exchange.access import Shown
-from hie.exchange.models import RemoteDocument
+from hie.exchange.query import NamedDocument
 from hie.standards.facts import DocumentFacts, ParticipantFacts
 
 MIME_CLASS = "urn:ietf:bcp:13"
@@ -40,7 +40,7 @@ KEPT = (
 """Elements shown as the community answered them; the rest names things this hub cannot resolve."""
 
 
-def document_reference(document: RemoteDocument, person_id: str, community: ParticipantFacts | None) -> dict[str, Any]:
+def document_reference(document: NamedDocument, person_id: str, community: ParticipantFacts | None) -> dict[str, Any]:
     """The resource under this hub's id, patient and Binary; the community named in the MHD extension."""
     source = document.resource
     shown: dict[str, Any] = {"resourceType": "DocumentReference", "id": str(document.id)}
@@ -50,7 +50,7 @@ def document_reference(document: RemoteDocument, person_id: str, community: Part
         shown["extension"] = [{"url": HOME_COMMUNITY, "valueOid": f"urn:oid:{oid}"}]
     shown |= {name: source[name] for name in KEPT if name in source}
     shown["subject"] = {"reference": f"Patient/{person_id}"}
-    shown["custodian"] = {"display": document.target.name}
+    shown["custodian"] = {"display": document.community_name}
     content = dict(source["content"][0])
     attachment = {key: value for key, value in content["attachment"].items() if key != "data"}
     attachment["url"] = f"{settings.BASE_URL}/fhir/Binary/{document.id}"
@@ -59,7 +59,7 @@ def document_reference(document: RemoteDocument, person_id: str, community: Part
 
 
 def facts(
-    document: RemoteDocument, person_id: str, community: ParticipantFacts | None, known: frozenset[str]
+    document: NamedDocument, person_id: str, community: ParticipantFacts | None, known: frozenset[str]
 ) -> DocumentFacts:
     """What the answered metadata says; unlabelled unless the agreement of its source vouches for labels.
 
@@ -100,7 +100,7 @@ def facts(
     )
 
 
-def shown(document: RemoteDocument) -> Shown:
+def shown(document: NamedDocument) -> Shown:
     """What the patient's log calls it."""
     source = document.resource
     attachment = source["content"][0]["attachment"]
@@ -122,31 +122,35 @@ class Rendering:
 
         return codec.render(row, person_id)
 
-    def remote(self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None) -> dict[str, Any]:
+    def remote(self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None) -> dict[str, Any]:
         """The DocumentReference of a remote document."""
         return document_reference(document, person_id, community)
 
     def remote_facts(
-        self, document: RemoteDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
+        self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
     ) -> DocumentFacts:
         """Facts of a remote document."""
         return facts(document, person_id, community, known)
 
-    def remote_shown(self, document: RemoteDocument) -> Shown:
+    def remote_shown(self, document: NamedDocument) -> Shown:
         """Its name in the log."""
         return shown(document)
 
 
-def _codings(value: Any) -> Iterable[tuple[str, str]]:
+def _codings(value: Any) -> list[tuple[str, str]]:
     """(system, code) of a Coding, a CodeableConcept, or a list of either."""
+    found: list[tuple[str, str]] = []
+    if value is None:
+        return found
     for item in value if isinstance(value, list) else (value,):
-        if isinstance(item, Mapping):
+        if isinstance(item, dict):
             codings = item.get("coding")
             for coding in codings if isinstance(codings, list) else (item,):
-                if isinstance(coding, Mapping):
+                if isinstance(coding, dict):
                     system, code = coding.get("system"), coding.get("code")
                     if isinstance(code, str) and isinstance(system, str):
-                        yield system, code
+                        found.append((system, code))
+    return found
 
 
 def _displays(value: Any) -> Iterable[str]:

@@ -76,7 +76,7 @@ class QueryTarget(models.Model):
         DOWN = "down"
         ERROR = "error"
 
-    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="targets")
+    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="targets", db_index=False)
     target_id = models.TextField()
     participant_id = models.TextField()
     name = models.TextField()
@@ -113,7 +113,8 @@ class RemoteDocument(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    target = models.ForeignKey(QueryTarget, on_delete=models.CASCADE, related_name="documents")
+    # No index of its own, here and below: the unique constraint begins with it.
+    target = models.ForeignKey(QueryTarget, on_delete=models.CASCADE, related_name="documents", db_index=False)
     remote_id = models.TextField()
     unique_id = models.TextField(blank=True)
     custodian = models.TextField()
@@ -134,7 +135,7 @@ class RemoteDocument(models.Model):
 class QueryEvent(models.Model):
     """What a query's asker has been shown, in order: resumes a stream and records each release once."""
 
-    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="events")
+    query = models.ForeignKey(Query, on_delete=models.CASCADE, related_name="events", db_index=False)
     kind = models.TextField()  # target | document | withdrawn | done
     key = models.TextField()
     at = models.DateTimeField()

@@ -277,7 +277,12 @@ class SearchTerm(models.Model):
 
 
 class ReviewItem(models.Model):
-    """Something a steward must decide: a possible match, or a suspected overlay."""
+    """Something a steward must decide: a possible match, or a suspected overlay.
+
+    `claimed_by` works on it until `claimed_until`. `proposed` is a verdict that waits for a second steward; while it
+    does, nothing has moved. A deferred item waits again from `deferred_until` on. `sampled`: a doubtful link that was
+    drawn at random, to learn how many links are wrong. What was done is in `ReviewAct`.
+    """
 
     class Kind(models.TextChoices):
         POSSIBLE_MATCH = "possible-match"
@@ -301,6 +306,11 @@ class ReviewItem(models.Model):
     weights = models.JSONField(default=dict)
     reason = models.TextField(blank=True)
     claimed_by = models.TextField(blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    deferred_until = models.DateTimeField(null=True, blank=True)
+    sampled = models.BooleanField(default=False)
+    proposed = models.TextField(blank=True)
+    proposed_by = models.TextField(blank=True)
     decided_by = models.TextField(blank=True)
     decision = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -311,13 +321,53 @@ class ReviewItem(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["source_record", "candidate"],
-                condition=Q(status="open", kind="possible-match"),
-                name="patients_review_one_open",
-            )
+                condition=Q(status__in=["open", "deferred"], kind="possible-match"),
+                name="patients_review_one_waiting",
+            ),
+            models.CheckConstraint(
+                condition=Q(proposed="", proposed_by="") | (~Q(proposed="") & ~Q(proposed_by="")),
+                name="patients_review_proposal",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} of record {self.source_record_id}"
+
+
+class ReviewAct(models.Model):
+    """One thing that a steward did with a review item, and why. Append-only: a trigger refuses change and deletion.
+
+    `event_id` is the identity event by which the act is undone, where it made one. `other_record` is the record that
+    the item's own was most like when both were said to be one person: what calibration learns from.
+    """
+
+    class Kind(models.TextChoices):
+        PROPOSED = "proposed"
+        CONFIRMED = "confirmed"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+        DECIDED = "decided"
+        DEFERRED = "deferred"
+        RESUMED = "resumed"
+        UNDONE = "undone"
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.PROTECT, related_name="acts")
+    kind = models.TextField(choices=Kind.choices)
+    verdict = models.TextField(blank=True)
+    actor = models.TextField()
+    reason = models.TextField()
+    event_id = models.UUIDField(null=True, blank=True)
+    other_record = models.ForeignKey(SourceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["at"], name="patients_reviewact_at"),
+            models.Index(fields=["actor", "-at"], name="patients_reviewact_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of item {self.item_id}"
 
 
 class ImportRun(models.Model):

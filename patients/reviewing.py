@@ -8,6 +8,8 @@ What *same* and *different* mean depends on the item:
 | doubtful-link | the record stays with its person for good | it becomes a person of its own |
 | overlay | the revision kept aside becomes the current version | the former version stays |
 
+*Link*, for the first kind, moves the item's record alone to the other person; its person keeps the others.
+
 Source: spec/mpi.md sections 3 (Overlay, Race) and 5.
 """
 
@@ -35,6 +37,7 @@ class Verdict(StrEnum):
     """What a steward says of a review item."""
 
     SAME = "same"
+    LINK = "link"
     DIFFERENT = "different"
     DEFER = "defer"
 
@@ -111,6 +114,8 @@ def _carry_out(
         case _:
             if candidate is None or candidate == person:
                 return None
+            if verdict is Verdict.LINK:
+                return changes.link(record, candidate, actor=actor, reason=reason)
             if same:
                 older, newer = Person.objects.filter(pk__in=[person, candidate]).order_by("created_at", "pk")
                 return changes.merge(older.pk, newer.pk, actor=actor, reason=reason)

@@ -54,7 +54,7 @@ def _reviewed() -> list[tuple[Features, Features, bool]]:
             " JOIN patients_sourcerecord y ON y.id = d.record_b_id"
             " JOIN patients_sourcerecordversion a ON a.id = x.current_version_id"
             " JOIN patients_sourcerecordversion b ON b.id = y.current_version_id"
-            " WHERE d.withdrawn_at IS NULL ORDER BY d.decided_at DESC, d.id LIMIT %s",
+            " WHERE d.withdrawn_at IS NULL AND d.verdict <> 'open' ORDER BY d.decided_at DESC, d.id LIMIT %s",
             [_REVIEWED],
         )
         return [

@@ -133,10 +133,16 @@ def test_who_may_not_or_gives_no_reason_decides_nothing() -> None:
     assert identity_events() == []
 
 
-def test_an_item_whose_persons_were_merged_meanwhile_closes_without_moving_anything() -> None:
+def test_an_item_whose_persons_are_merged_is_answered_and_asked_again_when_they_are_parted() -> None:
     item, one, two = possible()
-    stewardship.merge_persons(one, two, STEWARD, WHY)
-    stewardship.decide_review(item.pk, "same", STEWARD, WHY)
+    event = stewardship.merge_persons(one, two, STEWARD, WHY)
+    item.refresh_from_db()
+    assert (item.status, item.decision, item.decided_by) == ("decided", "same", "Staff/ida")
+    with pytest.raises(ReviewClosed):
+        stewardship.decide_review(item.pk, "same", STEWARD, WHY)
+    stewardship.unmerge(event, STEWARD, "It was the sister")
+    item.refresh_from_db()
+    assert (item.status, item.decision, item.decided_by, item.decided_at) == ("open", "", "", None)
 
 
 def test_the_records_stand_side_by_side_with_words_for_agreement() -> None:

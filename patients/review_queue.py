@@ -17,6 +17,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from patients import store
+from patients.changes import WAITS
 from patients.errors import NotClaimed, OwnProposal, ReviewClaimed, ReviewClosed, UnknownReview
 from patients.identifiers import survivor
 from patients.models import Link, ReviewAct, ReviewItem, SourceRecord
@@ -24,7 +25,6 @@ from patients.normalise import Features
 
 CLAIM_LASTS = timedelta(minutes=30)
 LONGEST_DEFERRAL = timedelta(days=180)
-WAITS = (ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED)
 Act = ReviewAct.Kind
 
 
@@ -80,7 +80,7 @@ def held(item_id: int, *, actor: str, now: datetime | None = None) -> ReviewItem
     """
     at = now or timezone.now()
     # The index before the item, as every change of identity takes them: two must not wait for one another crosswise.
-    store.lock_bulk()
+    store.lock_index()
     item = _waiting(ReviewItem.objects.select_for_update().filter(pk=item_id).first())
     if item.proposed_by == actor:
         raise OwnProposal
@@ -97,7 +97,7 @@ def locked(item_id: int) -> ReviewItem:
     Raises:
         UnknownReview: no such item.
     """
-    store.lock_bulk()
+    store.lock_index()
     item = ReviewItem.objects.select_for_update().filter(pk=item_id).first()
     if item is None:
         raise UnknownReview

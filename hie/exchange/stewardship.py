@@ -195,7 +195,7 @@ def unmerge(event_id: UUID | str, staff: Staff, reason: str) -> UUID:
 
 
 def _settle(item: ReviewItem, said: Verdict, act: str, caller: Caller, reason: str) -> Done:
-    other = review_queue.nearest(item) if said in (Verdict.SAME, Verdict.LINK) else None
+    other = review_queue.nearest(item) if said is Verdict.SAME else None
     settled = reviewing.settle(item.pk, said, actor=caller.user_id, reason=reason)
     review_queue.settled(
         item.pk, act, said.value, actor=caller.user_id, reason=reason, event_id=settled.event_id, other=other

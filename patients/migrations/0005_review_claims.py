@@ -23,7 +23,7 @@ FREELY = "DROP TRIGGER patients_reviewact_append_only ON patients_reviewact;"
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('patients', '0003_import_lines'),
+        ('patients', '0004_reversible_identity'),
     ]
 
     operations = [

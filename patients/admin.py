@@ -22,7 +22,7 @@ from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from hie.exchange import review_cases, review_list, review_stakes, stewardship
+from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship
 from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
@@ -381,7 +381,20 @@ class ReviewItemAdmin(AuditedAdmin, _CasePage):  # type: ignore[misc]  # unfold 
     def figures_view(self, request: HttpRequest) -> HttpResponse:
         """How the queue and the links are doing; a POST draws links at random for review."""
         self._let_in(request)
-        return self._page(request, "review_figures", "Figures of the review")
+        found, problem = review_figures.figures(), ""
+        if request.method == "POST":
+            try:
+                drawn = stewardship.draw_sample(staff_of(request), found.sample_waits)
+            except BadRequest:
+                problem = f"No link was drawn: {found.sample_waits} drawn links wait already. Review those first."
+            else:
+                return HttpResponseRedirect(f"{request.path}?drawn={drawn}#notice")
+        drawn_now = request.GET.get("drawn", "")
+        return self._page(
+            request, "review_figures", "Figures of the review", figures=found, problem=problem,
+            drawn=int(drawn_now) if drawn_now.isascii() and drawn_now.isdigit() and len(drawn_now) < 4 else None,
+            sample=stewardship.SAMPLE,
+        )  # fmt: skip
 
     def _let_in(self, request: HttpRequest) -> None:
         if not self.has_view_permission(request):

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.db import connection
 from django.db.models import Q
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ from patients import store
 from patients.changes import WAITS
 from patients.errors import NotClaimed, OwnProposal, ReviewClaimed, ReviewClosed, UnknownReview
 from patients.identifiers import survivor
+from patients.matching import probability
 from patients.models import Link, ReviewAct, ReviewItem, SourceRecord
 from patients.normalise import Features
 
@@ -170,6 +172,43 @@ def note(
         event_id=event_id,
         other_record_id=other,
     )
+
+
+def draw(number: int) -> list[int]:
+    """Put this many automatic links, drawn at random, before stewards; the items made, fewer where there are fewer.
+
+    Of records whose person has others, and of which no item waits. That share of them which is taken apart is what
+    share of all such links is wrong.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_DRAW, [number])
+        rows = cursor.fetchall()
+    items = [
+        ReviewItem(
+            kind=ReviewItem.Kind.DOUBTFUL_LINK,
+            source_record_id=record,
+            person_id=person,
+            score=score,
+            probability=probability(score),
+            weights=store.as_json(weights),
+            reason="drawn at random",
+            sampled=True,
+        )
+        for record, person, score, weights in rows
+    ]
+    return [item.pk for item in ReviewItem.objects.bulk_create(items)]
+
+
+_DRAW = """
+SELECT l.source_record_id, l.person_id, l.score, l.weights
+  FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
+ WHERE l.kind = 'auto' AND l.score IS NOT NULL AND l.valid_to IS NULL
+   AND EXISTS (SELECT 1 FROM patients_link o WHERE o.person_id = l.person_id AND o.id <> l.id AND o.valid_to IS NULL
+                  AND o.kind <> 'rejected')
+   AND NOT EXISTS (SELECT 1 FROM patients_reviewitem q WHERE q.source_record_id = l.source_record_id
+                      AND q.kind = 'doubtful-link' AND q.status IN ('open', 'deferred'))
+ ORDER BY random() LIMIT %s
+"""
 
 
 def nearest(item: ReviewItem) -> int | None:

@@ -9,10 +9,11 @@ Source: spec/mpi.md section 5.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import date, datetime
 from difflib import SequenceMatcher
 from uuid import UUID
 
@@ -181,7 +182,7 @@ def case(item: ReviewItem, *, me: str = "") -> Case:
         rows=tuple(_row(title, key, records, pairs, chosen) for title, key in _FIELDS if _given(key, title, records)),
         family=_family(pair),
         total="" if pair is None else signed(pair.score),
-        total_words="" if pair is None else _total_words(pair, records[chosen].letter),
+        total_words="" if pair is None else _total_words(pair, records[chosen].letter, item.kind),
         more=more,
         choices=choices if waits else (),
         effects=_effects(item, columns, there, more, hanging) if waits else (),
@@ -199,18 +200,16 @@ def signed(bits: float) -> str:
 
 def odds_words(bits: float) -> str:
     """A score as odds in plain words."""
-    times = 2.0 ** abs(min(bits, 40.0))
-    said = "about even" if times < 1.5 else f"about {_round(times)} to 1"
-    if said == "about even":
+    times = 2.0 ** min(abs(bits), 60.0)
+    if times < 1.5:
         return "about even"
-    return f"{said} for one person" if bits > 0 else f"{said} against one person"
+    said = "more than a thousand million" if times >= 1e9 else f"about {_round(times)}"
+    return f"{said} to 1 {'for' if bits > 0 else 'against'} one person"
 
 
 def _round(number: float) -> str:
     if number < 10:
         return f"{number:.0f}"
-    if number >= 1e9:
-        return "more than a thousand million"
     size = 10 ** (len(str(int(number))) - 2)
     return f"{round(number / size) * size:,.0f}"
 
@@ -242,8 +241,11 @@ def _records(
     first = _Record(letter="A", organization=names.get(own.participant_id, own.participant_id), view=own, person=1, demographics=own.demographics, version=f"{own.version}")  # fmt: skip
     if revised is not None:
         number = item.version.version if item.version is not None else 0
-        first = replace(first, version=f"{own.version}, {version}")
-        return [first, replace(first, letter="B", demographics=revised, version=f"{number}, kept aside")], 0
+        kept = replace(first, letter="B", demographics=revised, version=f"{number}, kept aside", organization=f"{first.organization}, new")  # fmt: skip
+        return [
+            replace(first, version=f"{own.version}, {version}", organization=f"{first.organization}, as it is"),
+            kept,
+        ], 0
     kin = [(1, view) for view in mine if view.active and view.source_record_id != own.source_record_id]
     others = [(2, view) for view in views.get(there, ()) if view.active and view.participant_id != HUB] if there else []
     room = MAX_RECORDS - 1
@@ -336,7 +338,7 @@ def _texts(demographics: Demographics, title: str, key: str) -> tuple[str, ...]:
     found: dict[str, Iterable[str]] = {
         "surname": (name.family or name.text for name in demographics.names),
         "given": (" ".join(name.given) for name in demographics.names),
-        "birth": (demographics.birth_date,),
+        "birth": (_day(demographics.birth_date),),
         "sex": (demographics.gender,),
         "street": (", ".join(one.lines) for one in demographics.addresses),
         "place": (" ".join(part for part in (one.postal_code, one.city) if part) for one in demographics.addresses),
@@ -349,6 +351,14 @@ def _texts(demographics: Demographics, title: str, key: str) -> tuple[str, ...]:
         else (demographics.mothers_maiden_name,),
     }
     return tuple(dict.fromkeys(value for value in found[key] if value))
+
+
+def _day(text: str) -> str:
+    """A full date in words; anything else as it was sent."""
+    try:
+        return f"{date.fromisoformat(text):%-d %B %Y}"
+    except ValueError:
+        return text
 
 
 def _birth_order(multiple: bool | int | None) -> str:
@@ -377,7 +387,10 @@ def _row(title: str, key: str, records: Sequence[_Record], pairs: Sequence[PairS
     bits = pairs[chosen - 1].weights.get(key) if pairs and chosen else None
     return Row(
         name=title,
-        cells=tuple(_marked(texts[0], text) if n else ((text or "not given", False),) for n, text in enumerate(texts)),
+        cells=tuple(
+            _marked(texts[0], text, near=found[n - 1][1].startswith("Nearly")) if n else ((text or "not given", False),)
+            for n, text in enumerate(texts)
+        ),
         compared=tuple(
             _signed_words(words if alone else f"{words} in A and {_and(letters)}") for words, letters in grouped.items()
         ),
@@ -420,20 +433,25 @@ def _and(letters: Sequence[str]) -> str:
     return letters[0] if len(letters) == 1 else f"{', '.join(letters[:-1])} and {letters[-1]}"
 
 
-def _marked(first: str, other: str) -> tuple[tuple[str, bool], ...]:
-    """The text with what differs from the first one's marked, where the two are near enough for that to help."""
+def _marked(first: str, other: str, *, near: bool) -> tuple[tuple[str, bool], ...]:
+    """The text with what differs from the first one's marked: parts of it where the two are `near`, else all of it."""
     if not other:
         return (("not given", False),)
-    matcher = SequenceMatcher(None, first.casefold(), other.casefold(), autojunk=False)
-    if not first or len(other.casefold()) != len(other) or matcher.ratio() in (0.0, 1.0):
+    if not first or first.casefold() == other.casefold():
         return ((other, False),)
-    if matcher.ratio() < 0.5:
+    if not near:
         return ((other, True),)
-    runs: list[tuple[str, bool]] = []
-    for tag, _, _, start, end in matcher.get_opcodes():
-        if end > start:
-            runs.append((other[start:end], tag != "equal"))
-    return tuple(runs)
+    letters = _runs(list(first), list(other))
+    if any(marked for _, marked in letters) and not other[:1].isdigit():
+        return letters
+    # Of a date, or where only something is left out, whole words say more.
+    return _runs(re.split(r"(?<=\s)", first), re.split(r"(?<=\s)", other))
+
+
+def _runs(first: list[str], other: list[str]) -> tuple[tuple[str, bool], ...]:
+    folded = [[part.casefold().strip() for part in parts] for parts in (first, other)]
+    codes = SequenceMatcher(None, folded[0], folded[1], autojunk=False).get_opcodes()
+    return tuple(("".join(other[start:end]), tag != "equal") for tag, _, _, start, end in codes if end > start)
 
 
 def _says(bits: float) -> str:
@@ -457,8 +475,11 @@ def _family(pair: PairScore | None) -> tuple[tuple[str, str, str], ...]:
     return tuple(out)
 
 
-def _total_words(pair: PairScore, letter: str) -> str:
-    return f"A with {letter}: {odds_words(pair.score)}, as the model sees it. From {AUTOMATIC_BITS:.0f} bits records are linked without a person, unless a rule forbids it."
+def _total_words(pair: PairScore, letter: str, kind: str) -> str:
+    said = f"A with {letter}: {odds_words(pair.score)}, as the model sees it."
+    if kind != Kind.POSSIBLE_MATCH:
+        return said
+    return f"{said} From {AUTOMATIC_BITS:.0f} bits records are linked without a person, unless a rule forbids it."
 
 
 # --- why it waits, and what a verdict does ---------------------------------------------------------------------------
@@ -539,7 +560,7 @@ def _effects(
     rest = f"{_things(folders, 'folder')}, {_things(choices, 'choice')} about sharing, {_things(helpers, 'helper')}."
     if item.kind == Kind.OVERLAY:
         moved = (
-            f"{_things(own.documents, 'document')} of this record would stand under the new name.",
+            _sentence(f"{_things(own.documents, 'document')} of this record would stand under the new name."),
             "No document leaves its record.",
         )
         return (Effect(heading="If you take the new version", sentences=moved),)
@@ -548,7 +569,9 @@ def _effects(
             Effect(
                 heading="If you take record A out",
                 sentences=(
-                    f"{_things(own.documents, 'document')} and {_things(own.choices, 'choice')} about sharing leave this person with record A.",
+                    _sentence(
+                        f"{_things(own.documents, 'document')} and {_things(own.choices, 'choice')} about sharing leave this person with record A."
+                    ),
                     "Everything else stays with this person.",
                 ),
             ),
@@ -565,7 +588,7 @@ def _effects(
         else "No choice about sharing is on file."
     )
     return (
-        Effect(heading="If you merge", sentences=(come, f"With them: {rest}", law)),
+        Effect(heading="If you merge", sentences=(_sentence(come), f"With them: {rest}", law)),
         Effect(
             heading="For the people",
             sentences=(
@@ -584,6 +607,10 @@ _FOR_THE_PEOPLE_APART = Effect(
 
 def _things(number: int, name: str) -> str:
     return f"{number or 'no'} {name}{'' if number == 1 else 's'}"
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _seen(people: Sequence[UUID], views: Mapping[UUID, Sequence[SourceRecordView]], item: ReviewItem) -> str:

@@ -86,6 +86,11 @@ RECORDS = f"""
     patients_link m WHERE {_CURRENT.format("m")} AND CASE WHEN q.kind IN ('overlay', 'doubtful-link')
       THEN m.source_record_id = q.source_record_id ELSE m.person_id IN (h.person_id, c.id) END
 """
+MEMBERS = f"""
+    patients_link m WHERE {_CURRENT.format("m")} AND CASE WHEN q.kind = 'overlay'
+      THEN m.source_record_id = q.source_record_id ELSE m.person_id IN (h.person_id, c.id) END
+"""
+"""The records that the item is about; `RECORDS` are those whose documents a verdict may move."""
 CHANCE = """
   CASE q.kind WHEN 'possible-match' THEN coalesce(q.probability, 0.5)
               WHEN 'doubtful-link' THEN 1 - coalesce(q.probability, 0.5) ELSE 1 END

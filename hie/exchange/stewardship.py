@@ -73,6 +73,24 @@ def claim_first(item_ids: Iterable[int], staff: Staff) -> int | None:
     return review_queue.claim_first(item_ids, actor=actor)
 
 
+SAMPLE = 20
+"""Links that are drawn at once."""
+MOST_WAITING = 200
+"""Drawn links that may wait at a time: a sample that nobody reviews says nothing."""
+
+
+def draw_sample(staff: Staff, waiting: int) -> int:
+    """Put links drawn at random before stewards, to learn how many are wrong; how many were drawn.
+
+    Raises:
+        AccessRefused: no role of theirs may. BadRequest: too many of them wait already.
+    """
+    _steward(staff)
+    if waiting + SAMPLE > MOST_WAITING:
+        raise BadRequest("too many drawn links wait already", element="sample")
+    return len(review_queue.draw(SAMPLE))
+
+
 def decide_review(
     item_id: int, verdict: Verdict | str, staff: Staff, reason: str, *, until: datetime | None = None
 ) -> Done:

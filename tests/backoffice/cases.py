@@ -68,7 +68,7 @@ def junior() -> ReviewItem:
     """Father and son of one name and home."""
     home = {"line": "3 Weir Lane", "phone": "+12025550144", "gender": "male"}
     fed(HOSPITAL_AUTHORITY, "J1", who("Bertrand", "Oxley", "1950-02-11", **home, number="55-1"))
-    done = fed(CLINIC_AUTHORITY, "J2", who("Bertrand", "Oxley", "1979-02-11", **home))
+    done = fed(CLINIC_AUTHORITY, "J2", who("Bertrand", "Oxley", "1979-06-23", **home))
     found = ReviewItem.objects.filter(source_record_id=done.source_record_id).first()
     if found is None:
         first = identifiers.resolve(HOSPITAL_AUTHORITY, "J1")
@@ -102,7 +102,8 @@ def duplicate_resolved() -> ReviewItem:
     fed(CLINIC_AUTHORITY, "R2", who("Gerta", "Holloway", "1931-01-17", **home))
     fed(HOSPITAL_AUTHORITY, "R3", who("Mabel", "Trask", "1944-11-30", line="8 Mill Road", phone="+12025550121"))
     kept, gone = (identifiers.resolve(HOSPITAL_AUTHORITY, value) for value in ("R3", "R1"))
-    assert kept is not None and gone is not None
+    assert kept is not None
+    assert gone is not None
     linking.resolve_duplicate(kept, gone, actor="x", reason="typed twice")
     return ReviewItem.objects.get(kind="duplicate-resolved")
 

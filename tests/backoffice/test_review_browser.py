@@ -16,6 +16,8 @@ from django.contrib.auth.models import User
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
+from hie.exchange import stewardship
+from hie.exchange.access import Staff
 from hie.trust.staff import ensure_roles
 from patients import identifiers
 from patients.models import ReviewItem
@@ -64,6 +66,7 @@ def signed_in(browser: Any, live_server: LiveServer, user: User, **options: Any)
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
     page = context.new_page()
+    page.set_default_timeout(90_000)
     page.said = []
     page.elsewhere = []
     page.on("console", lambda word: page.said.append(word.text) if word.type in {"error", "warning"} else None)
@@ -83,7 +86,15 @@ def look_at(page: Any, name: str, kind: str) -> list[str]:
         for node in rule["nodes"]
     ]
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    return [*wrong, *([f"{name} {kind}: {wide} px too wide"] if wide > 0 else [])]
+    over = page.evaluate(
+        "[...document.querySelectorAll('.table')].filter(t => t.scrollWidth > t.clientWidth"
+        " || t.getBoundingClientRect().right > t.parentElement.getBoundingClientRect().right + 1).length"
+    )
+    return [
+        *wrong,
+        *([f"{name} {kind}: {wide} px too wide"] if wide > 0 else []),
+        *([f"{name} {kind}: {over} tables wider than their place"] if over else []),
+    ]
 
 
 def case_url(item: ReviewItem) -> str:
@@ -107,6 +118,10 @@ def test_the_queue_and_each_kind_of_case_have_no_violation_and_fit(
     page = signed_in(browser, live_server, ada, **KINDS[kind])
     wrong: list[str] = []
     for name, item in every.items():
+        if "dark" in kind and name not in {"low-score", "overlay", "many-records"}:
+            # The same templates and signs as those.
+            stewardship.claim_review(item.pk, Staff(user_id="ada", roles=frozenset({"steward"})))
+            continue
         page.goto(live_server.url + case_url(item))
         if name in {"low-score", "overlay"}:
             wrong += look_at(page, f"case-{name}-free", kind)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 from django import template
 
 from hie.exchange.review_cases import Column
+from hie.exchange.review_figures import AGE_WORDS, FEWEST, Ages, Band, Day, Figures
 from hie.exchange.review_list import KIND_WORDS, Act, Listed, Waiting
 from hie.faces.backoffice.home import ago
 
@@ -72,7 +74,8 @@ def kind_of(act: Act) -> str:
 @register.filter
 def waited(since: datetime, now: datetime) -> str:
     """How long something waits: "5 days"."""
-    return ago(since, now)
+    words = ago(since, now)
+    return "less than a minute" if words == "just now" else words
 
 
 @register.filter
@@ -101,7 +104,7 @@ def queue_sentence(listed: Listed, now: datetime) -> str:
     waiting, mine, second = (listed.counts[state] for state in ("waiting", "mine", "second"))
     if not waiting:
         return "Nothing waits."
-    text = f"{_cases(waiting)}, the oldest for {ago(listed.oldest, now)}."
+    text = f"{_cases(waiting)}, the oldest for {waited(listed.oldest, now) if listed.oldest else 'less than a minute'}."
     parts = [f"{mine} {'is' if mine == 1 else 'are'} yours"] if mine else []
     parts += [f"{second} need{'s' if second == 1 else ''} a second steward"] if second else []
     return f"{text} {', '.join(parts).capitalize()}." if parts else text
@@ -196,6 +199,187 @@ def hangs(column: Column) -> str:
 
 
 @register.filter
+def permitted(navigation: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[Mapping[str, Any]]]]:
+    """The groups of the side bar with the places this reader may go to; groups without any are left out."""
+    groups = [(str(group["title"]), [one for one in group["items"] if one["has_permission"]]) for group in navigation]
+    return [(title, items) for title, items in groups if items]
+
+
+@register.filter
 def lower_first(words: str) -> str:
-    """The words as they stand inside a sentence."""
-    return words[:1].lower() + words[1:]
+    """The words as they stand inside a sentence or after a colon."""
+    return (words[:1].lower() + words[1:]).replace(":", ",")
+
+
+# --- figures ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plot:
+    """Lines over days, in a box of 100 by 50: (class, path) each; `top` is what the upper edge stands for."""
+
+    top: int
+    lines: tuple[tuple[str, str], ...]
+    first: date
+    last: date
+
+
+def _plot(days: Sequence[Day], **series: Sequence[int]) -> Plot:
+    top = max(1, *(max(values) for values in series.values()))
+    step = 100 / max(1, len(days) - 1)
+    lines = tuple(
+        (style, "M" + "L".join(f"{n * step:.2f} {49 - 48 * value / top:.2f}" for n, value in enumerate(values)))
+        for style, values in series.items()
+    )
+    return Plot(top=top, lines=lines, first=days[0].day, last=days[-1].day)
+
+
+@register.filter
+def case_plot(figures: Figures) -> Plot:
+    """Cases that came and were decided."""
+    return _plot(figures.days, l1=[one.decided for one in figures.days], l2=[one.came for one in figures.days])
+
+
+@register.filter
+def link_plot(figures: Figures) -> Plot:
+    """Links that the machine made."""
+    return _plot(figures.days, l1=[one.linked for one in figures.days])
+
+
+@register.filter
+def figures_sentence(figures: Figures) -> str:
+    """What waits, and what was done."""
+    waiting = sum(one.total for one in figures.ages)
+    done = sum(one.decided for one in figures.days)
+    return f"{_cases(waiting)}. {done:,} {'was' if done == 1 else 'were'} decided in the last 14 days."
+
+
+@register.filter
+def ages_sentence(figures: Figures) -> str:
+    """How many wait for long, for a second steward, and put off."""
+    old = sum(one.counts[-1] for one in figures.ages)
+    return (
+        f"{old} for more than 30 days, {figures.second} for a second steward. "
+        f"{figures.put_off} more {'is' if figures.put_off == 1 else 'are'} put off."
+    )
+
+
+@register.filter
+def age_words(figures: Figures) -> Sequence[str]:
+    """The heads of the columns."""
+    return AGE_WORDS
+
+
+@register.filter
+def by_age(row: Ages) -> list[tuple[str, int]]:
+    """The counts of a kind with their heads."""
+    return list(zip(AGE_WORDS, row.counts, strict=True))
+
+
+@register.filter
+def throughput_sentence(figures: Figures) -> str:
+    """Whether the queue grows, and how long a case takes."""
+    came, done = sum(one.came for one in figures.days), sum(one.decided for one in figures.days)
+    text = f"{came:,} came and {done:,} {'was' if done == 1 else 'were'} decided in 14 days."
+    return text if figures.median is None else f"{text} Half of those took less than {_long(figures.median)}."
+
+
+def _long(length: timedelta) -> str:
+    hours = length.total_seconds() / 3600
+    if hours < 1:
+        return "an hour"
+    if hours < 48:
+        return f"{-(-hours // 1):.0f} hours"
+    return f"{-(-hours // 24):.0f} days"
+
+
+@register.filter
+def links_sentence(figures: Figures) -> str:
+    """How many, in the period."""
+    number = sum(one.linked for one in figures.days)
+    return f"The machine linked {number:,} record{'' if number == 1 else 's'} to a known person in 14 days."
+
+
+@register.filter
+def link_bars(figures: Figures) -> list[tuple[str, str, str]]:
+    """Name, width and number of each source's links."""
+    top = max([1, *(one.linked for one in figures.sources)])
+    return [(one.name, f"{100 * one.linked / top:.2f}", f"{one.linked:,}") for one in figures.sources]
+
+
+@register.filter
+def duplicates_sentence(figures: Figures) -> str:
+    """What counts as a duplicate, and how many there are."""
+    number = sum(one.surplus for one in figures.sources)
+    return f"{number:,} record{' is' if number == 1 else 's are'} one too many: their organization has another record of the same person."
+
+
+@register.filter
+def duplicate_bars(figures: Figures) -> list[tuple[str, str, str]]:
+    """Name, width and number of each source's duplicates."""
+    return [
+        (one.name, f"{100 * one.surplus / max(1, one.records):.2f}", f"{one.surplus:,} of {one.records:,}")
+        for one in figures.sources
+    ]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
+
+
+@register.filter
+def model_false(figures: Figures) -> str:
+    """The model's own estimate."""
+    share = figures.false_by_model.share
+    if share is None:
+        return "Not known: there is no automatic link in force."
+    return f"{_percent(share)} of {figures.false_by_model.whole:,.0f} automatic links in force."
+
+
+@register.filter
+def sample_false(figures: Figures) -> str:
+    """What stewards found in the sample, with its interval."""
+    found = figures.false_by_sample
+    waits = f" {figures.sample_waits} more wait to be looked at." if figures.sample_waits else ""
+    if found.share is None or found.low is None or found.high is None:
+        return f"Not known: no drawn link has been decided yet.{waits}"
+    return (
+        f"{found.part:.0f} of {found.whole:.0f} were wrong, {_percent(found.share)}. The true share lies between "
+        f"{_percent(found.low)} and {_percent(found.high)}, 95 times in 100.{waits}"
+    )
+
+
+@register.filter
+def missed_words(figures: Figures) -> str:
+    """Links that are expected among the cases that wait."""
+    if figures.missed.share is None:
+        return "Not known: there is no link yet, and no case."
+    return f"About {figures.missed.part:.1f} links are expected among the cases that wait, {_percent(figures.missed.share)} of all links."
+
+
+@register.filter
+def band_words(band: Band) -> str:
+    """A band of chances: "20 to 50 in 100"."""
+    return f"{100 * band.low:.0f} to {100 * band.high:.0f} in 100"
+
+
+@register.filter
+def drift_rows(figures: Figures) -> list[tuple[str, int, int]]:
+    """Words and counts of each bucket."""
+    return list(zip(figures.drift.words, figures.drift.lately, figures.drift.before, strict=True))
+
+
+@register.filter
+def drift_sentence(figures: Figures) -> str:
+    """What the stability index says."""
+    index = figures.drift.index
+    if index is None:
+        return f"Too few links to tell: {FEWEST} are needed in each of the two periods."
+    found = (
+        "as before"
+        if index < 0.1
+        else "somewhat otherwise than before"
+        if index < 0.25
+        else "quite otherwise than before: look at what sources send, and train a model"
+    )
+    return f"Scores of automatic links spread {found} (population stability index {index:.2f}; 0.10 is some change, 0.25 much)."

@@ -392,7 +392,8 @@ def _row(title: str, key: str, records: Sequence[_Record], pairs: Sequence[PairS
             for n, text in enumerate(texts)
         ),
         compared=tuple(
-            _signed_words(words if alone else f"{words} in A and {_and(letters)}") for words, letters in grouped.items()
+            _signed_words(words if alone else f"{words} in {_and(['A', *letters])}")
+            for words, letters in grouped.items()
         ),
         bits=bits,
         says="" if bits is None else _says(bits),
@@ -451,7 +452,17 @@ def _marked(first: str, other: str, *, near: bool) -> tuple[tuple[str, bool], ..
 def _runs(first: list[str], other: list[str]) -> tuple[tuple[str, bool], ...]:
     folded = [[part.casefold().strip() for part in parts] for parts in (first, other)]
     codes = SequenceMatcher(None, folded[0], folded[1], autojunk=False).get_opcodes()
-    return tuple(("".join(other[start:end]), tag != "equal") for tag, _, _, start, end in codes if end > start)
+    runs: list[tuple[str, bool]] = []
+    for tag, _, _, start, end in codes:
+        text = "".join(other[start:end])
+        bare = text.strip()
+        if tag == "equal" or not bare:
+            runs.append((text, False))
+            continue
+        # A space is no difference to be seen.
+        before, after = text.split(bare, 1)
+        runs += [(before, False), (bare, True), (after, False)]
+    return tuple(run for run in runs if run[0])
 
 
 def _says(bits: float) -> str:

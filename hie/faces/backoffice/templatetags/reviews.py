@@ -324,6 +324,8 @@ def duplicate_bars(figures: Figures) -> list[tuple[str, str, str]]:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.0001:
+        return "below 0.01 %"
     return f"{100 * share:.2g} %" if 0 < share < 0.1 else f"{100 * share:.0f} %"
 
 

@@ -333,8 +333,9 @@ def _chosen(item: ReviewItem, records: Sequence[_Record], pairs: Sequence[PairSc
     return -max(ranked)[1] if ranked else 0
 
 
-def _texts(demographics: Demographics, title: str, key: str) -> tuple[str, ...]:
-    """The words of a field, every variant once."""
+def _texts(record: _Record, title: str, key: str) -> tuple[str, ...]:
+    """The words of a field, every variant once; without the record's own number, which names it elsewhere."""
+    demographics, own = record.demographics, (record.view.authority, record.view.value)
     found: dict[str, Iterable[str]] = {
         "surname": (name.family or name.text for name in demographics.names),
         "given": (" ".join(name.given) for name in demographics.names),
@@ -344,7 +345,7 @@ def _texts(demographics: Demographics, title: str, key: str) -> tuple[str, ...]:
         "place": (" ".join(part for part in (one.postal_code, one.city) if part) for one in demographics.addresses),
         "phone": (one.value for one in demographics.telecoms if one.system != "email"),
         "email": (one.value for one in demographics.telecoms if one.system == "email"),
-        "ident": (one.value for one in demographics.identifiers),
+        "ident": (one.value for one in demographics.identifiers if (one.authority, one.value) != own),
         "occupation": (demographics.occupation,),
         "": (_birth_order(demographics.multiple_birth),)
         if title.startswith("Born")
@@ -371,11 +372,11 @@ def _birth_order(multiple: bool | int | None) -> str:
 
 def _given(key: str, title: str, records: Sequence[_Record]) -> bool:
     """Whether any record says anything of this field: what nobody says is left out."""
-    return any(_texts(record.demographics, title, key) for record in records)
+    return any(_texts(record, title, key) for record in records)
 
 
 def _row(title: str, key: str, records: Sequence[_Record], pairs: Sequence[PairScore], chosen: int) -> Row:
-    texts = ["; ".join(_texts(record.demographics, title, key)) for record in records]
+    texts = ["; ".join(_texts(record, title, key)) for record in records]
     found: list[tuple[str, str]] = []
     for place, pair in enumerate(pairs, 1):
         level = pair.levels[lv.FIELDS.index(key)] if key else lv.MISSING
@@ -388,7 +389,9 @@ def _row(title: str, key: str, records: Sequence[_Record], pairs: Sequence[PairS
     return Row(
         name=title,
         cells=tuple(
-            _marked(texts[0], text, near=found[n - 1][1].startswith("Nearly")) if n else ((text or "not given", False),)
+            ((text or "not given", False),)
+            if n == 0 or found[n - 1][1] in ("The same", "Not compared")
+            else _marked(texts[0], text, near=found[n - 1][1].startswith("Nearly"))
             for n, text in enumerate(texts)
         ),
         compared=tuple(

@@ -78,6 +78,8 @@ URLS: Mapping[str, Entry] = {
     "admin/logout/": Nothing("the form"),
     "admin/password_change/": Nothing("the form"),
     "admin/password_change/done/": Nothing("a constant page"),
+    "admin/patients/reviewitem/done/": Nothing("numbers of cases, verdicts and stewards; nobody's name, no reason"),
+    "admin/patients/reviewitem/figures/": Nothing("counts of the whole hub"),
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),

@@ -111,6 +111,8 @@ def queue_sentence(listed: Listed, now: datetime) -> str:
 
 
 def _cases(number: int) -> str:
+    if not number:
+        return "No case waits"
     return f"{number:,} case{' waits' if number == 1 else 's wait'}"
 
 
@@ -251,17 +253,24 @@ def figures_sentence(figures: Figures) -> str:
     """What waits, and what was done."""
     waiting = sum(one.total for one in figures.ages)
     done = sum(one.decided for one in figures.days)
-    return f"{_cases(waiting)}. {done:,} {'was' if done == 1 else 'were'} decided in the last 14 days."
+    return f"{_cases(waiting)}. {_number(done)} {_was(done)} decided in the last 14 days."
 
 
 @register.filter
 def ages_sentence(figures: Figures) -> str:
     """How many wait for long, for a second steward, and put off."""
     old = sum(one.counts[-1] for one in figures.ages)
-    return (
-        f"{old} for more than 30 days, {figures.second} for a second steward. "
-        f"{figures.put_off} more {'is' if figures.put_off == 1 else 'are'} put off."
-    )
+    off = figures.put_off
+    text = f"{_number(old)} for more than 30 days, {_number(figures.second).lower()} for a second steward."
+    return f"{text} {off:,} more {'is' if off == 1 else 'are'} put off." if off else text
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count else "None"
+
+
+def _was(count: int) -> str:
+    return "was" if count < 2 else "were"
 
 
 @register.filter
@@ -280,7 +289,7 @@ def by_age(row: Ages) -> list[tuple[str, int]]:
 def throughput_sentence(figures: Figures) -> str:
     """Whether the queue grows, and how long a case takes."""
     came, done = sum(one.came for one in figures.days), sum(one.decided for one in figures.days)
-    text = f"{came:,} came and {done:,} {'was' if done == 1 else 'were'} decided in 14 days."
+    text = f"{_number(came)} came and {_number(done).lower()} {_was(done)} decided in 14 days."
     return text if figures.median is None else f"{text} Half of those took less than {_long(figures.median)}."
 
 
@@ -297,7 +306,8 @@ def _long(length: timedelta) -> str:
 def links_sentence(figures: Figures) -> str:
     """How many, in the period."""
     number = sum(one.linked for one in figures.days)
-    return f"The machine linked {number:,} record{'' if number == 1 else 's'} to a known person in 14 days."
+    records = f"{number:,} record{'' if number == 1 else 's'}" if number else "no record"
+    return f"The machine linked {records} to a known person in 14 days."
 
 
 @register.filter
@@ -311,6 +321,8 @@ def link_bars(figures: Figures) -> list[tuple[str, str, str]]:
 def duplicates_sentence(figures: Figures) -> str:
     """What counts as a duplicate, and how many there are."""
     number = sum(one.surplus for one in figures.sources)
+    if not number:
+        return "No record is one too many: no organization has two records of one person."
     return f"{number:,} record{' is' if number == 1 else 's are'} one too many: their organization has another record of the same person."
 
 

@@ -470,9 +470,9 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
             _check_again(root)
         records = standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set(root.detail.get("moved", ()))
         flipped = {event.seq for event in events}
-        lock_persons(_concerned(root, records, flipped))
-        # Again under the locks: an anchor may have come meanwhile.
-        records |= standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set()
+        lock_persons(_concerned(root, records))
+        if again and root.kind == Kind.MERGED:
+            records |= standing.ever_in(_other(root))  # under the lock: an anchor may have come meanwhile
         former = {link.source_record_id: standing.held(link) for link in current_links(source_record__in=records)}
         wanted = standing.links_of(records, flipped=flipped)
         changed = {record: link for record, link in wanted.items() if link != former[record]}
@@ -492,6 +492,8 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         if root.kind in (Kind.REPLACED, Kind.REVISED) and root.source_record_id is not None:
             standing.settle_record(root.source_record_id, event.at)
         persons = {one for one in (root.person_id, root.other_person_id) if one is not None}
+        # The record itself may have gone to somebody else since: what it says now is said of them.
+        persons |= {link.person_id for link in current_links(source_record=root.source_record_id)}
         persons |= {former[record].person_id for record in changed} | {link.person_id for link in changed.values()}
         standing.settle_persons(persons, event.at)
         standing.settle_verdicts(flipped, event.at)
@@ -511,10 +513,12 @@ def _other(root: IdentityEvent) -> UUID:
     return root.other_person_id
 
 
-def _concerned(root: IdentityEvent, records: Collection[int], flipped: Collection[int]) -> set[UUID]:
-    found = {root.person_id, *([root.other_person_id] if root.other_person_id else [])}
-    found |= {link.person_id for link in current_links(source_record__in=records)}
-    return found | {link.person_id for link in standing.links_of(records, flipped=flipped).values()}
+def _concerned(root: IdentityEvent, records: Collection[int]) -> set[UUID]:
+    """The persons whom these records ever belonged to, and those they have become."""
+    links = Link.objects.filter(source_record__in={*records, root.source_record_id}).exclude(kind=Link.Kind.REJECTED)
+    named = {root.person_id, *links.values_list("person_id", flat=True).distinct()}
+    named |= {root.other_person_id} if root.other_person_id else set()
+    return named | set(survivors_of(named).values())
 
 
 def _stay_apart(root: IdentityEvent, parted: Collection[int], event: IdentityEvent) -> None:

@@ -256,7 +256,9 @@ class _Feed:
         if known.version and known.status == "active" and is_overlay(self.scorer, known.features, self.features):
             return self._quarantine(known, lock_person(known.person_id), number)
         if known.status == "replaced":
+            person = lock_person(known.person_id)
             self._write_version(known.record_id, number, active=False)
+            store.refresh_golden([person.id])  # where nothing else says who this is, the replaced record still does
             return _result(known, outcome="updated", version=number, reason="the record is replaced by another")
         found = [] if known.link_kind == Link.Kind.MANUAL else self._elsewhere(known)
         person = self._lock(known, found)

@@ -19,7 +19,18 @@ from django.db.models import Q
 from django.utils import timezone
 
 from patients import blocking, store
-from patients.changes import link, lock_persons, merge, remove, resolve_duplicate, split, undo, unlink, unmerge
+from patients.changes import (
+    link,
+    lock_persons,
+    merge,
+    merge_of,
+    remove,
+    resolve_duplicate,
+    split,
+    undo,
+    unlink,
+    unmerge,
+)
 from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
 from patients.demographics import Demographics, FeedResult, RecordFeed, authority_of, to_json
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
@@ -42,6 +53,7 @@ __all__ = [
     "feed",
     "link",
     "merge",
+    "merge_of",
     "remove",
     "resolve_duplicate",
     "split",

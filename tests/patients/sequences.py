@@ -239,9 +239,11 @@ class Sequence:
         self._count("probes")
         after = state.dump()
         undone = linking.undo(event, actor=client.name)
-        assert state.dump() == before, f"{verb} undone"
+        now = state.dump()
+        assert now == before, f"{verb} undone: {state.differences(before, now)}"
         linking.undo(undone, actor=client.name)
-        assert state.dump() == after, f"{verb} brought back"
+        now = state.dump()
+        assert now == after, f"{verb} brought back: {state.differences(after, now)}"
 
     def _count(self, name: str) -> None:
         self.counts[name] = self.counts.get(name, 0) + 1

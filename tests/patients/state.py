@@ -70,3 +70,11 @@ def rows() -> dict[str, list[Any]]:
     for name, text in _read():
         found[name].append(json.loads(text))
     return {name: sorted(some, key=repr) for name, some in found.items()}
+
+
+def differences(one: str, other: str) -> str:
+    """The rows that two dumps do not share, those of the first before those of the second."""
+    first, second = set(one.splitlines()), set(other.splitlines())
+    return "\n".join(
+        ["", *(f"- {row}" for row in sorted(first - second)), *(f"+ {row}" for row in sorted(second - first))]
+    )

@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -83,11 +82,6 @@ def active_records(person_id: UUID) -> list[int]:
         .values_list("pk", flat=True)
         .distinct()
     )
-
-
-def _redirect(person: Person, into: Person, now: datetime) -> None:
-    person.merged_into = into
-    Person.objects.filter(pk=person.pk).update(merged_into=into, updated_at=now)
 
 
 def _pairs(some: Iterable[int], others: Iterable[int]) -> list[tuple[int, int]]:
@@ -182,11 +176,17 @@ def merge(survivor: UUID, subsumed: UUID, *, actor: str, reason: str = "", autom
             detail={"moved": moving, "automatic": automatic},
         )
         standing.put(dict.fromkeys(moving, standing.merged(event)), event.at)
-        _redirect(persons[subsumed], persons[survivor], event.at)
+        standing.settle_persons(moving, [subsumed], event.at)
         _decide(different, Verdict.OPEN, event)
         _close_answered(survivor, event)
         store.refresh_golden([survivor, subsumed])
     return event.id
+
+
+def merge_of(person_id: UUID) -> UUID | None:
+    """The event of the merge that stands by which this person became part of another; None: it is nobody's part."""
+    found = standing.merges_from([person_id]).get(person_id)
+    return found.id if found is not None else None
 
 
 def unmerge(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
@@ -218,7 +218,6 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
         if len(persons) < 2 or persons[person_id].merged_into_id is not None:
             raise InvalidMerge
         former = persons[current.person_id]
-        emptied = len(current_links(person_id=former.id)) == 1
         others = active_records(person_id)
         event = IdentityEvent.objects.create(
             kind=Kind.LINKED,
@@ -227,11 +226,10 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
             source_record_id=source_record_id,
             actor=actor,
             reason=reason,
-            detail={"moved": [source_record_id], "redirected": emptied},
+            detail={"moved": [source_record_id]},
         )
         standing.put(_by_hand(current, person_id, reason or "linked by hand", event), event.at)
-        if emptied:
-            _redirect(former, persons[person_id], event.at)
+        standing.settle_persons([source_record_id], [], event.at)
         _decide(_pairs([source_record_id], others), Verdict.SAME, event)
         _close_answered(person_id, event)
         store.refresh_golden([person_id, former.id])
@@ -351,6 +349,7 @@ def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason:
             for current in leaving
         ]
     )
+    standing.settle_persons(records, [], event.at)
     spoken = set(active)
     _decide(_pairs(records & spoken, spoken - records), Verdict.DIFFERENT, event)
     store.refresh_golden([former.id, person.id])
@@ -386,19 +385,17 @@ def resolve_duplicate(
             raise InvalidMerge
         former = persons[current.person_id]
         links: list[Link] = []
-        asks = emptied = False
+        asks = False
         if former.id != target:
             links = current_links(person_id=former.id)
             chain = _replaced_by(current.source_record_id, [item.source_record_id for item in links])
             left = [item.source_record_id for item in links if item.source_record_id not in chain]
             asks = SourceRecord.objects.filter(pk__in=left).exclude(participant_id=HUB).exists()
             links = [item for item in links if item.source_record_id in chain] if asks else links
-            emptied = not asks
         now = timezone.now()
         detail: dict[str, Any] = {
             "by": surviving.source_record_id,
             "moved": [item.source_record_id for item in links],
-            "redirected": emptied,
         }
         review = None
         if asks:
@@ -424,8 +421,7 @@ def resolve_duplicate(
             ReviewItem.objects.filter(pk=review.pk).update(event=event)
         for item in links:
             standing.put(_by_hand(item, target, "replaced by its organization", event), now)
-        if emptied:
-            _redirect(former, persons[target], now)
+        standing.settle_persons(detail["moved"], [], now)
         SourceRecord.objects.filter(pk=subsumed.source_record_id).update(
             status="replaced", replaced_by=surviving.source_record_id, updated_at=now
         )
@@ -470,9 +466,9 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
             _check_again(root)
         records = standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set(root.detail.get("moved", ()))
         flipped = {event.seq for event in events}
-        lock_persons(_concerned(root, records, flipped))
-        # Again under the locks: an anchor may have come meanwhile.
-        records |= standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set()
+        lock_persons(_concerned(root, records))
+        if again and root.kind == Kind.MERGED:
+            records |= standing.ever_in(_other(root))  # under the lock: an anchor may have come meanwhile
         former = {link.source_record_id: standing.held(link) for link in current_links(source_record__in=records)}
         wanted = standing.links_of(records, flipped=flipped)
         changed = {record: link for record, link in wanted.items() if link != former[record]}
@@ -492,8 +488,10 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         if root.kind in (Kind.REPLACED, Kind.REVISED) and root.source_record_id is not None:
             standing.settle_record(root.source_record_id, event.at)
         persons = {one for one in (root.person_id, root.other_person_id) if one is not None}
+        # The record itself may have gone to somebody else since: what it says now is said of them.
+        persons |= {link.person_id for link in current_links(source_record=root.source_record_id)}
         persons |= {former[record].person_id for record in changed} | {link.person_id for link in changed.values()}
-        standing.settle_persons(persons, event.at)
+        standing.settle_persons(changed, persons, event.at)
         standing.settle_verdicts(flipped, event.at)
         standing.settle_items([*events], actor, event.at)
         if root.detail.get("automatic") and len(events) == 1:
@@ -511,10 +509,12 @@ def _other(root: IdentityEvent) -> UUID:
     return root.other_person_id
 
 
-def _concerned(root: IdentityEvent, records: Collection[int], flipped: Collection[int]) -> set[UUID]:
-    found = {root.person_id, *([root.other_person_id] if root.other_person_id else [])}
-    found |= {link.person_id for link in current_links(source_record__in=records)}
-    return found | {link.person_id for link in standing.links_of(records, flipped=flipped).values()}
+def _concerned(root: IdentityEvent, records: Collection[int]) -> set[UUID]:
+    """The persons whom these records ever belonged to, and those they have become."""
+    links = Link.objects.filter(source_record__in={*records, root.source_record_id}).exclude(kind=Link.Kind.REJECTED)
+    named = {root.person_id, *links.values_list("person_id", flat=True).distinct()}
+    named |= {root.other_person_id} if root.other_person_id else set()
+    return named | set(survivors_of(named).values())
 
 
 def _stay_apart(root: IdentityEvent, parted: Collection[int], event: IdentityEvent) -> None:

@@ -19,7 +19,18 @@ from django.db.models import Q
 from django.utils import timezone
 
 from patients import blocking, store
-from patients.changes import link, lock_persons, merge, remove, resolve_duplicate, split, undo, unlink, unmerge
+from patients.changes import (
+    link,
+    lock_persons,
+    merge,
+    merge_of,
+    remove,
+    resolve_duplicate,
+    split,
+    undo,
+    unlink,
+    unmerge,
+)
 from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
 from patients.demographics import Demographics, FeedResult, RecordFeed, authority_of, to_json
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
@@ -42,6 +53,7 @@ __all__ = [
     "feed",
     "link",
     "merge",
+    "merge_of",
     "remove",
     "resolve_duplicate",
     "split",
@@ -256,7 +268,9 @@ class _Feed:
         if known.version and known.status == "active" and is_overlay(self.scorer, known.features, self.features):
             return self._quarantine(known, lock_person(known.person_id), number)
         if known.status == "replaced":
+            person = lock_person(known.person_id)
             self._write_version(known.record_id, number, active=False)
+            store.refresh_golden([person.id])  # where nothing else says who this is, the replaced record still does
             return _result(known, outcome="updated", version=number, reason="the record is replaced by another")
         found = [] if known.link_kind == Link.Kind.MANUAL else self._elsewhere(known)
         person = self._lock(known, found)

@@ -6,7 +6,7 @@ of the changes that stand, so the order in which changes are undone is free, and
 
 * a record's **seat** is where the last of its own moves that stands put it, else where its first feed put it;
 * its **link** is the seat's, or that of the last merge on the way from the seat's person along merges that stand;
-* a person without records is a redirect to where a merge, or the move of its last record, sent them;
+* a person without records is a redirect to where a merge sent them, else to the person of the record it was made for;
 * of a pair's verdicts, an item's closures and a record's replacements the last that stands counts.
 
 The functions here bring rows to that state. The caller holds the index (`store.lock_index`) and the persons.
@@ -225,32 +225,35 @@ def settle_rejected(root: IdentityEvent, now: datetime) -> None:
     )
 
 
-def settle_persons(persons: Collection[UUID], now: datetime) -> None:
-    """Redirects: where a merge that stands, or the move of the last record, sends a person without records."""
-    rows = list(
-        _CHANGES.filter(other_person__in=persons, kind__in=[Kind.MERGED, Kind.LINKED, Kind.REPLACED]).order_by("seq")
-    )
+_FOUNDERS = """
+SELECT f.person_id, l.person_id
+  FROM (SELECT DISTINCT ON (person_id) person_id, source_record_id FROM patients_link
+         WHERE person_id = ANY(%s) AND kind <> 'rejected' ORDER BY person_id, id) f
+  JOIN patients_link l ON l.source_record_id = f.source_record_id AND l.valid_to IS NULL AND l.kind <> 'rejected'
+"""
+
+
+def settle_persons(records: Collection[int], persons: Collection[UUID], now: datetime) -> None:
+    """Redirects of these persons, and of those who once had one of these records, which have just moved.
+
+    A person with records is none. One without leads where a merge that stands sends it, else to the person whom the
+    record now belongs to that the person was made for. 5 statements, and one a redirect that changes.
+    """
+    links = Link.objects.filter(source_record__in=records).exclude(kind=Link.Kind.REJECTED)
+    concerned = {*persons, *links.values_list("person_id", flat=True).distinct()}
+    rows = list(_CHANGES.filter(other_person__in=concerned, kind=Kind.MERGED).order_by("seq"))
     gone = struck(row.seq for row in rows)
-    standing = [row for row in rows if row.seq not in gone]
-    hard = {row.other_person_id: row.person_id for row in standing if row.kind == Kind.MERGED}
-    soft = {row.other_person_id: row.person_id for row in standing if row.detail.get("redirected")}
-    reasons = {row.other_person_id for row in rows if row.seq in gone}
-    links = Link.objects.filter(person__in=persons, valid_to__isnull=True).exclude(kind=Link.Kind.REJECTED)
-    inhabited = set(links.values_list("person_id", flat=True))
-    for person in Person.objects.filter(pk__in=persons).order_by("pk"):
-        into = hard.get(person.pk)
-        if into is None and person.pk not in inhabited:
-            kept = person.merged_into_id if person.pk not in reasons else None
-            into = soft.get(person.pk) or kept or _left_for(person.pk)
-        if into != person.merged_into_id:
-            Person.objects.filter(pk=person.pk).update(merged_into=into, updated_at=now)
-
-
-def _left_for(person_id: UUID) -> UUID | None:
-    """Where the last record that left this person is now."""
-    last = Link.objects.filter(person=person_id).exclude(kind=Link.Kind.REJECTED).order_by("valid_to", "pk").last()
-    here = current_links(source_record=last.source_record_id) if last is not None else []
-    return here[0].person_id if here else None
+    into = {row.other_person_id: row.person_id for row in rows if row.seq not in gone}
+    held = Link.objects.filter(person__in=concerned, valid_to__isnull=True).exclude(kind=Link.Kind.REJECTED)
+    inhabited = set(held.values_list("person_id", flat=True))
+    left = [person for person in concerned if person not in into and person not in inhabited]
+    if left:
+        with connection.cursor() as cursor:
+            cursor.execute(_FOUNDERS, [left])
+            into |= dict(cursor.fetchall())
+    for person in Person.objects.filter(pk__in=concerned).order_by("pk"):
+        if into.get(person.pk) != person.merged_into_id:
+            Person.objects.filter(pk=person.pk).update(merged_into=into.get(person.pk), updated_at=now)
 
 
 # --- verdicts and review items ---------------------------------------------------------------------------------------

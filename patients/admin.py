@@ -1,27 +1,42 @@
-"""The index for administrators: persons with their records, links and events, the review queue. Read-only.
+"""The index for administrators: persons with their records, links and events, read-only; and the review queue.
 
 Who a person is stands on that person's page only, and in a list narrowed by a search: both are looks the patient sees.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from hie.exchange import stewardship
+from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship
 from hie.exchange.access import Held
-from hie.exchange.staff_pages import REASON_FIELD, AuditedAdmin, staff_of
+from hie.exchange.errors import AccessRefused, BadRequest
+from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
 from hie.standards.errors import HubError
+from patients import review_queue
+from patients.errors import (
+    AlreadyUndone,
+    InvalidMerge,
+    NotClaimed,
+    OwnProposal,
+    ReviewClaimed,
+    ReviewClosed,
+    UnknownIdentityEvent,
+)
 from patients.models import (
     IdentityEvent,
     ImportRun,
@@ -170,59 +185,227 @@ class SourceRecordAdmin(_OfRecords, _ReadOnly, ModelAdmin):  # type: ignore[misc
     inlines = (IdentifierInline,)
 
 
-@admin.register(ReviewItem)
-class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    held = Held.IDENTITIES
-    person_fields = ("person_id", "candidate_id")
-    list_display = ("id", "kind", "status", "likelihood", "source_record", "person", "candidate", "created_at")
-    list_filter = ("status", "kind")
-    list_select_related = ("source_record", "person", "candidate")
-    ordering = ("status", "-probability", "pk")
-    fields = (
-        "kind", "status", "source_record", "version", "person", "candidate", "likelihood", "field_weights", "reason",
-        "claimed_by", "decided_by", "decision", "created_at", "decided_at",
-    )  # fmt: skip
-    readonly_fields = fields
-
-    change_form_before_template = "exchange/review_pair.html"
+class _CasePage(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """One case of the review queue: a GET shows it, a POST acts on it. The look is recorded by `AuditedAdmin`."""
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """The records side by side; a POST with a verdict decides the item."""
+        """The records side by side and the decision; what was posted is done, or told why it is not."""
         item: ReviewItem | None = self.get_object(request, unquote(object_id))
         if item is None or not self.has_view_permission(request, item):
             refused: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
             return refused
-        if request.method == "POST" and REASON_FIELD not in request.POST:
-            return self._decide(request, item)
-        # A decided item is no task: its records come after the reason was asked for.
-        context = {"pair": stewardship.pair(item), "may_decide": True} if request.method == "GET" else {}
-        shown: HttpResponse = super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
-        return shown
-
-    def _decide(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
-        verdict, reason = request.POST.get("verdict", ""), request.POST.get("reason", "")[:500]
+        if request.method != "POST":
+            return self._case(request, item)
         try:
-            settled = stewardship.decide_review(item.pk, verdict, staff_of(request), reason)
-        except HubError as error:
-            self.message_user(request, f"Not decided: {error}.", messages.ERROR)
-            return HttpResponseRedirect(request.get_full_path())
-        self.message_user(request, f"Item {item.pk}: {settled.verdict.value}.", messages.SUCCESS)
-        return HttpResponseRedirect(reverse("admin:patients_reviewitem_changelist") + "?status__exact=open")
+            return self._done(request, item)
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        except (HubError, _LookAgain) as error:
+            item.refresh_from_db()
+            return self._case(request, item, error)
+
+    def _done(self, request: HttpRequest, item: ReviewItem) -> HttpResponse:
+        staff, act, reason = staff_of(request), request.POST.get("act", ""), request.POST.get("reason", "")[:500]
+        match act:
+            case "claim":
+                stewardship.claim_review(item.pk, staff)
+                return self._to(request, item.pk, anchor="decision")
+            case "extend":
+                stewardship.claim_review(item.pk, staff)
+                item.refresh_from_db()
+                return self._case(request, item)
+            case "release":
+                stewardship.release_review(item.pk, staff)
+                return self._to(request)
+            case "skip":
+                stewardship.release_review(item.pk, staff)
+                return self._next(request, after=item.pk)
+            case "undo":
+                stewardship.undo_review(item.pk, staff, reason)
+                return self._to(request, item.pk, done=item.pk)
+            case "decide" | "confirm" | "reject":
+                if request.POST.get("seen", "") != review_cases.case(item).seen:
+                    raise _LookAgain
+                if act == "decide":
+                    until = _midnight(request.POST.get("until", ""))
+                    stewardship.decide_review(item.pk, request.POST.get("verdict", ""), staff, reason, until=until)
+                elif act == "confirm":
+                    stewardship.confirm_review(item.pk, staff, reason)
+                else:
+                    stewardship.reject_review(item.pk, staff, reason)
+                return self._next(request, after=item.pk, done=item.pk)
+        raise BadRequest("no such act", element="act")
+
+    def _case(self, request: HttpRequest, item: ReviewItem, error: Exception | None = None) -> HttpResponse:
+        me, now = f"Staff/{request.user.get_username()}", timezone.now()
+        found = review_cases.case(item, me=me)
+        if request.method == "POST":
+            self._look(
+                request, found.people, self.task(item) or "Review of a case decided before", {"row": str(item.pk)}
+            )
+        claimed = item.claimed_by and item.claimed_until is not None and item.claimed_until > now
+        claim = (
+            "closed" if not found.waits
+            else "own-proposal" if item.proposed_by == me
+            else "mine" if item.claimed_by == me
+            else "other" if claimed
+            else "free"
+        )  # fmt: skip
+        problem, field, status = _problem(error)
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": found.heading, "case": found,
+            "item": item, "claim": claim, "claim_live": claimed, "me": me, "now": now, "problem": problem,
+            "problem_field": field, "done": self._last_act(request), "narrowed": request.GET.urlencode(),
+            "queue_url": reverse("admin:patients_reviewitem_changelist"),
+            "typed": {name: request.POST.get(name, "") for name in ("verdict", "reason", "until", "act")},
+            "claimed_by": found.names.get(item.claimed_by, item.claimed_by),
+            "proposed_by": found.names.get(item.proposed_by, item.proposed_by),
+            "until_from": (now + timedelta(days=1)).date(), "until_at": (now + timedelta(days=7)).date(),
+            "until_to": (now + review_queue.LONGEST_DEFERRAL).date(),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "backoffice/review_case.html", context, status=status))
+
+    def _last_act(self, request: HttpRequest) -> review_list.Act | None:
+        done = request.GET.get("done", "")
+        me = f"Staff/{request.user.get_username()}"
+        found = (
+            review_list.acts(item_id=int(done), me=me, limit=1)
+            if done.isascii() and done.isdigit() and len(done) < 18
+            else []
+        )
+        return found[0] if found and found[0].actor == me else None
+
+    def _next(self, request: HttpRequest, *, after: int | None = None, done: int | None = None) -> HttpResponse:
+        """To the next case of the list that is free, taken; to the list when there is none."""
+        narrowed = review_list.Narrowed.of(request.GET)
+        ids = review_list.in_order(narrowed, actor=f"Staff/{request.user.get_username()}", after=after)
+        taken = stewardship.claim_first(ids, staff_of(request))
+        return self._to(request, taken, done=done)
+
+    def _to(
+        self, request: HttpRequest, item_id: int | None = None, *, done: int | None = None, anchor: str = ""
+    ) -> HttpResponse:
+        query = request.GET.copy()
+        query.pop("done", None)
+        if done is not None:
+            query["done"] = str(done)
+            anchor = "notice"
+        page = "admin:patients_reviewitem_change" if item_id is not None else "admin:patients_reviewitem_changelist"
+        url = reverse(page, args=[item_id] if item_id is not None else [])
+        asked = f"?{query.urlencode()}" if query else ""
+        return HttpResponseRedirect(f"{url}{asked}{'#' + anchor if anchor else ''}")
+
+
+class _LookAgain(Exception):
+    """The records have changed since the steward's page was made."""
+
+
+_REFUSALS: Mapping[type[Exception], str] = {
+    ReviewClaimed: "Another steward took this case before you. Nothing was decided.",
+    NotClaimed: "Take this case first, then decide. Nothing was decided; what you typed is kept.",
+    OwnProposal: "You proposed this verdict yourself. Another steward must confirm or reject it.",
+    ReviewClosed: "This case was decided before. What was done stands below.",
+    InvalidMerge: "The records were linked otherwise meanwhile, so this cannot be carried out. Look again.",
+    AlreadyUndone: "This was undone before.",
+    UnknownIdentityEvent: "This cannot be undone.",
+    _LookAgain: "A record changed while you looked. Nothing was decided: look again, then decide.",
+}
+_FIELDS_SAY: Mapping[str, tuple[str, str]] = {
+    "reason": ("Give a reason. One sentence is enough.", "why"),
+    "verdict": ("Choose what you decide.", "verdict-first"),
+    "until": (f"Choose a day from tomorrow on, within {review_queue.LONGEST_DEFERRAL.days} days.", "until"),
+    "act": ("There is nothing here to undo, confirm or reject now.", "decision"),
+}
+
+
+def _problem(error: Exception | None) -> tuple[str, str, int]:
+    """A refusal in words, the id of what it is about, and the status of the answer."""
+    if error is None:
+        return "", "", 200
+    if isinstance(error, BadRequest):
+        return *_FIELDS_SAY.get(error.element or "", (f"{error}.", "decision")), 422
+    return _REFUSALS.get(type(error), "This could not be done. Nothing was changed."), "decision", 409
+
+
+def _midnight(day: str) -> datetime | None:
+    """The beginning of a day written as 2026-03-01, UTC; None when it is none."""
+    try:
+        return datetime.strptime(day, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+@admin.register(ReviewItem)
+class ReviewItemAdmin(AuditedAdmin, _CasePage):  # type: ignore[misc]  # unfold ships no types
+    """The review queue: a list without names, one page a case, what was done, and figures."""
+
+    held = Held.IDENTITIES
+    list_filter = ("status", "kind")
+
+    def people(self, rows: Iterable[Any]) -> set[UUID]:
+        """Those whom the case is between today: the ones its page shows."""
+        return {person for row in rows for person in review_stakes.persons(row)}
 
     def task(self, row: ReviewItem) -> str:
         """Opening an item of the queue is the task, while it waits."""
         waits = row.status in {ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED}
         return f"Review of {row.kind.replace('-', ' ')}, item {row.pk}" if waits else ""
 
-    @display(description="probability", ordering="probability")  # type: ignore[untyped-decorator]  # unfold ships no types
-    def likelihood(self, item: ReviewItem) -> str:
-        return "" if item.probability is None else f"{item.probability:.1%}"
+    def get_urls(self) -> list[Any]:
+        """With the pages beside the list."""
+        pages = [("done/", self.done_view, "done"), ("figures/", self.figures_view, "figures")]
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"patients_reviewitem_{name}")
+            for route, view, name in pages
+        ]
+        return [*own, *super().get_urls()]
 
-    @display(description="weights (bits)")  # type: ignore[untyped-decorator]  # unfold ships no types
-    def field_weights(self, item: ReviewItem) -> str:
-        return _weights(item.weights)
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """What waits, most at stake first; a POST takes the next case."""
+        self._let_in(request)
+        if request.method == "POST":
+            return self._next(request)
+        me = f"Staff/{request.user.get_username()}"
+        listed = review_list.listed(review_list.Narrowed.of(request.GET), actor=me)
+        return self._page(request, "review_queue", "Review queue", listed=listed, me=me, done=self._last_act(request))
+
+    def done_view(self, request: HttpRequest) -> HttpResponse:
+        """What was done lately: by this steward, or by all; each can be undone here."""
+        self._let_in(request)
+        me, everybody = f"Staff/{request.user.get_username()}", request.GET.get("who") == "all"
+        acts = review_list.acts(actor="" if everybody else me, me=me)
+        return self._page(request, "review_done", "Cases done", acts=acts, everybody=everybody)
+
+    def figures_view(self, request: HttpRequest) -> HttpResponse:
+        """How the queue and the links are doing; a POST draws links at random for review."""
+        self._let_in(request)
+        found, problem = review_figures.figures(), ""
+        if request.method == "POST":
+            try:
+                drawn = stewardship.draw_sample(staff_of(request), found.sample_waits)
+            except BadRequest:
+                problem = f"No link was drawn: {found.sample_waits} drawn links wait already. Review those first."
+            else:
+                return HttpResponseRedirect(f"{request.path}?drawn={drawn}#notice")
+        drawn_now = request.GET.get("drawn", "")
+        return self._page(
+            request, "review_figures", "Figures of the review", figures=found, problem=problem,
+            drawn=int(drawn_now) if drawn_now.isascii() and drawn_now.isdigit() and len(drawn_now) < 4 else None,
+            sample=stewardship.SAMPLE,
+        )  # fmt: skip
+
+    def _let_in(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+
+    def _page(self, request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+        shown = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": title, "now": timezone.now(),
+            "queue_url": reverse("admin:patients_reviewitem_changelist"), **context,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, f"backoffice/{template}.html", shown))
 
 
 @admin.register(IdentityEvent)

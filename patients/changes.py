@@ -1,14 +1,21 @@
 """Changes of identity that somebody asks for, and their exact undoing (spec/mpi.md section 2).
 
-A change never deletes: links are closed and opened, a merged person becomes a redirect, and the event
-holds what its undoing needs. Undoing puts back exactly what the change moved and keeps what happened to
-those records in between. Each runs in a transaction of its own or in the caller's. Persons are locked in
-ascending order of id.
+A change never deletes: links are closed and opened, a merged person becomes a redirect, verdicts are withdrawn. Its
+event is what can be undone, and the undoing can be undone; `patients.standing` says what the index holds then.
+
+What a human decided binds the machine; undoing a human's decision withdraws it. So whoever takes apart what the
+machine had joined (unlink, split, or the undoing of an automatic merge) leaves a sticky ``different``, and whoever
+undoes a human's change leaves the index as if it had not been asked for.
+
+Each change runs in a transaction of its own or in the caller's, and holds the index (`store.lock_index`): changes wait for
+one another and for the feeds under way. Then persons are locked in ascending order of id, then records, then
+review items.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -16,18 +23,35 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from patients import store
-from patients.demographics import ResolvedIdentifier, from_json
+from patients import standing, store
+from patients.demographics import ResolvedIdentifier
 from patients.errors import AlreadyUndone, InvalidMerge, UnknownIdentityEvent, UnknownPatient
-from patients.identifiers import HUB
-from patients.identifiers import survivor as survivor_of
+from patients.identifiers import HUB, survivors_of
 from patients.models import IdentityEvent, Link, MatchDecision, Person, ReviewItem, SourceRecord
-from patients.normalise import Features
+from patients.standing import Held, current_links
 
 Kind = IdentityEvent.Kind
+Verdict = MatchDecision.Verdict
+WAITS = (ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED)
+
+_UNDOING = {
+    Kind.MERGED: Kind.UNMERGED,
+    Kind.LINKED: Kind.UNLINKED,
+    Kind.UNLINKED: Kind.LINKED,
+    Kind.SPLIT: Kind.LINKED,
+    Kind.REPLACED: Kind.SPLIT,
+    Kind.REVISED: Kind.REVISED,
+    Kind.DECIDED: Kind.DECIDED,
+}
+"""How the event is called that undoes one of a kind."""
 
 
 def lock_persons(ids: Iterable[UUID]) -> dict[UUID, Person]:
+    """These persons, locked in ascending order.
+
+    Raises:
+        UnknownPatient: one of them is not known.
+    """
     wanted = sorted(set(ids))
     found = {person.id: person for person in Person.objects.select_for_update().filter(pk__in=wanted).order_by("pk")}
     if len(found) != len(wanted):
@@ -35,102 +59,16 @@ def lock_persons(ids: Iterable[UUID]) -> dict[UUID, Person]:
     return found
 
 
-def _current_links(**where: Any) -> list[Link]:
-    return list(
-        Link.objects.filter(valid_to__isnull=True, **where)
-        .exclude(kind=Link.Kind.REJECTED)
-        .order_by("source_record_id")
-    )
+def link_of(source_record_id: int) -> Link:
+    """The link that holds now.
 
-
-def _as_was(link: Link) -> dict[str, Any]:
-    return {
-        "record": link.source_record_id,
-        "kind": link.kind,
-        "model_version": link.model_version,
-        "score": link.score,
-        "weights": link.weights,
-        "reason": link.reason,
-    }
-
-
-def _move(links: list[Link], person: Person, *, kind: str, reason: str) -> list[dict[str, Any]]:
-    """Close these links and open new ones to the person; gives what they were."""
-    now = timezone.now()
-    was = [_as_was(link) for link in links]
-    Link.objects.filter(pk__in=[link.pk for link in links]).update(valid_to=now)
-    Link.objects.bulk_create(
-        [Link(source_record_id=item["record"], person=person, kind=kind, reason=reason, valid_from=now) for item in was]
-    )
-    return was
-
-
-def _restore(was: list[dict[str, Any]], person: Person) -> None:
-    now = timezone.now()
-    Link.objects.filter(source_record_id__in=[item["record"] for item in was], valid_to__isnull=True).exclude(
-        kind=Link.Kind.REJECTED
-    ).update(valid_to=now)
-    Link.objects.bulk_create(
-        [
-            Link(
-                source_record_id=item["record"],
-                person=person,
-                kind=item["kind"],
-                model_version=item["model_version"],
-                score=item["score"],
-                weights=item["weights"],
-                reason=item["reason"],
-                valid_from=now,
-            )
-            for item in was
-        ]
-    )
-
-
-def _redirect(person: Person, into: Person | None) -> None:
-    person.merged_into = into
-    Person.objects.filter(pk=person.pk).update(merged_into=into, updated_at=timezone.now())
-
-
-def _between(first: Iterable[int], second: Iterable[int]) -> Q:
-    one, other = list(first), list(second)
-    return Q(record_a__in=one, record_b__in=other) | Q(record_a__in=other, record_b__in=one)
-
-
-def _withdraw(first: Iterable[int], second: Iterable[int]) -> list[int]:
-    """Withdraw the standing verdicts between two sets of records; gives their ids."""
-    rows = MatchDecision.objects.filter(_between(first, second), withdrawn_at__isnull=True)
-    ids = list(rows.order_by("pk").values_list("pk", flat=True))
-    MatchDecision.objects.filter(pk__in=ids).update(withdrawn_at=timezone.now())
-    return ids
-
-
-def decide(record: int, others: Iterable[int], verdict: str, *, actor: str, reason: str) -> dict[str, list[int]]:
-    others = [other for other in others if other != record]
-    withdrawn = _withdraw([record], others)
-    made = MatchDecision.objects.bulk_create(
-        [
-            MatchDecision(
-                record_a_id=min(record, other),
-                record_b_id=max(record, other),
-                verdict=verdict,
-                reviewer=actor,
-                reason=reason,
-            )
-            for other in others
-        ]
-    )
-    return {"decisions": [row.pk for row in made], "withdrawn": withdrawn}
-
-
-def _undecide(detail: dict[str, Any]) -> None:
-    MatchDecision.objects.filter(pk__in=detail.get("decisions", [])).update(withdrawn_at=timezone.now())
-    for row in MatchDecision.objects.filter(pk__in=detail.get("withdrawn", [])):
-        standing = MatchDecision.objects.filter(
-            record_a=row.record_a_id, record_b=row.record_b_id, withdrawn_at__isnull=True
-        )
-        if not standing.exists():  # a newer verdict on the pair stands
-            MatchDecision.objects.filter(pk=row.pk).update(withdrawn_at=None)
+    Raises:
+        UnknownPatient: no such record.
+    """
+    links = current_links(source_record=source_record_id)
+    if not links:
+        raise UnknownPatient
+    return links[0]
 
 
 def active_records(person_id: UUID) -> list[int]:
@@ -146,96 +84,122 @@ def active_records(person_id: UUID) -> list[int]:
     )
 
 
+def _pairs(some: Iterable[int], others: Iterable[int]) -> list[tuple[int, int]]:
+    second = list(others)
+    return sorted({(min(a, b), max(a, b)) for a in some for b in second if a != b})
+
+
+def _decide(pairs: Collection[tuple[int, int]], verdict: str, event: IdentityEvent) -> None:
+    """One verdict on each pair; what was said of it before is withdrawn while this stands."""
+    if not pairs:
+        return
+    a, b = {pair[0] for pair in pairs}, {pair[1] for pair in pairs}
+    said = MatchDecision.objects.filter(record_a__in=a, record_b__in=b, withdrawn_at__isnull=True)
+    wanted = set(pairs)
+    former = [row.pk for row in said if (row.record_a_id, row.record_b_id) in wanted]
+    MatchDecision.objects.filter(pk__in=former).update(withdrawn_at=event.at)
+    MatchDecision.objects.bulk_create(
+        [
+            MatchDecision(
+                record_a_id=one,
+                record_b_id=other,
+                verdict=verdict,
+                reviewer=event.actor,
+                reason=event.reason,
+                decided_at=event.at,
+                event=event,
+            )
+            for one, other in sorted(wanted)
+        ]
+    )
+
+
+def _said_different(some: Collection[int], others: Collection[int]) -> list[tuple[int, int]]:
+    rows = MatchDecision.objects.filter(verdict=Verdict.DIFFERENT, withdrawn_at__isnull=True).filter(
+        Q(record_a__in=some, record_b__in=others) | Q(record_a__in=others, record_b__in=some)
+    )
+    return list(rows.order_by("pk").values_list("record_a_id", "record_b_id"))
+
+
+def _by_hand(record: Link, person_id: UUID, reason: str, event: IdentityEvent) -> dict[int, Held]:
+    link = Held(
+        person_id=person_id,
+        kind=Link.Kind.MANUAL,
+        model_version="",
+        score=None,
+        weights={},
+        reason=reason,
+        valid_from=event.at,
+        event_id=event.seq,
+    )
+    return {record.source_record_id: link}
+
+
+def _close_answered(person_id: UUID, event: IdentityEvent) -> None:
+    """Close the items whose two sides are this one person now: nothing is left to decide."""
+    records = [link.source_record_id for link in current_links(person_id=person_id)]
+    waiting = list(
+        ReviewItem.objects.select_for_update()
+        .filter(status__in=WAITS, candidate__isnull=False, source_record__in=records)
+        .order_by("pk")
+    )
+    now = survivors_of({item.candidate_id for item in waiting if item.candidate_id})
+    answered = [item for item in waiting if item.candidate_id and now.get(item.candidate_id) == person_id]
+    standing.close(answered, "same", event)
+
+
 def merge(survivor: UUID, subsumed: UUID, *, actor: str, reason: str = "", automatic: bool = False) -> UUID:
     """Put two persons together: every record of `subsumed` is linked to `survivor`; `subsumed` becomes a redirect.
 
-    Returns the id of the event, by which `unmerge` undoes it. What hangs on identifiers moves nowhere.
+    A standing ``different`` between their records is withdrawn, and review items that ask whether they are one are closed.
+    Returns the id of the event, by which `unmerge` undoes it. What hangs on identifiers moves nowhere. `automatic`: the
+    machine does it, in a feed that holds the locks it needs.
 
     Raises:
         UnknownPatient: one of them is not known.
         InvalidMerge: they are one already, or one was merged away.
     """
     with transaction.atomic():
+        if not automatic:
+            store.lock_index()
         persons = lock_persons([survivor, subsumed])
         if len(persons) < 2 or any(person.merged_into_id is not None for person in persons.values()):
             raise InvalidMerge
-        links = _current_links(person_id=subsumed)
-        withdrawn = _withdraw(
-            [link.source_record_id for link in links],
-            [link.source_record_id for link in _current_links(person_id=survivor)],
-        )
-        kind = Link.Kind.AUTO if automatic else Link.Kind.MANUAL
-        moved = _move(links, persons[survivor], kind=kind, reason=reason or "persons merged")
-        _redirect(persons[subsumed], persons[survivor])
+        moving = [link.source_record_id for link in current_links(person_id=subsumed)]
+        different = _said_different(moving, [link.source_record_id for link in current_links(person_id=survivor)])
         event = IdentityEvent.objects.create(
             kind=Kind.MERGED,
             person=persons[survivor],
             other_person=persons[subsumed],
             actor=actor,
             reason=reason,
-            detail={"moved": moved, "withdrawn": withdrawn},
+            detail={"moved": moving, "automatic": automatic},
         )
+        standing.put(dict.fromkeys(moving, standing.merged(event)), event.at)
+        standing.settle_persons(moving, [subsumed], event.at)
+        _decide(different, Verdict.OPEN, event)
+        _close_answered(survivor, event)
         store.refresh_golden([survivor, subsumed])
     return event.id
 
 
-def _event(event_id: UUID | str, kinds: Iterable[str]) -> IdentityEvent:
-    event = IdentityEvent.objects.filter(id=event_id, kind__in=list(kinds)).first()
-    if event is None:
-        raise UnknownIdentityEvent
-    if IdentityEvent.objects.filter(undoes=event).exists():
-        raise AlreadyUndone
-    return event
-
-
-def _decided_since(records: Iterable[int], event: IdentityEvent) -> set[int]:
-    """Records that somebody moved on purpose after this event, and did not move back."""
-    rows = IdentityEvent.objects.filter(
-        source_record__in=list(records),
-        seq__gt=event.seq,
-        kind__in=[Kind.LINKED, Kind.UNLINKED, Kind.REPLACED],
-        undone_by__isnull=True,
-        undoes__isnull=True,
-    )
-    return {record for record in rows.values_list("source_record_id", flat=True) if record is not None}
+def merge_of(person_id: UUID) -> UUID | None:
+    """The event of the merge that stands by which this person became part of another; None: it is nobody's part."""
+    found = standing.merges_from([person_id]).get(person_id)
+    return found.id if found is not None else None
 
 
 def unmerge(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
-    """Undo a merge exactly: its records go back to the person they came from, with the links they had.
-
-    Records that were linked or unlinked by somebody since stay where they were put, and records that came
-    to the survivor since stay with it. Returns the id of the new event.
+    """Undo a merge exactly: as `undo`, for merges only.
 
     Raises:
         UnknownIdentityEvent: no such merge.
         AlreadyUndone: it was undone before.
     """
-    with transaction.atomic():
-        event = _event(event_id, [Kind.MERGED])
-        if event.other_person_id is None:
-            raise UnknownIdentityEvent
-        holder = survivor_of(event.person_id) or event.person_id
-        persons = lock_persons([holder, event.other_person_id])
-        _event(event_id, [Kind.MERGED])  # again under the lock: two may undo at once
-        loser = persons[event.other_person_id]
-        moved = event.detail["moved"]
-        here = {link.source_record_id for link in _current_links(person_id=holder)}
-        here -= _decided_since([item["record"] for item in moved], event)
-        back = [item for item in moved if item["record"] in here]
-        _restore(back, loser)
-        _redirect(loser, None)
-        _undecide(event.detail)
-        undo = IdentityEvent.objects.create(
-            kind=Kind.UNMERGED,
-            person_id=event.person_id,
-            other_person=loser,
-            undoes=event,
-            actor=actor,
-            reason=reason,
-            detail={"moved": [item["record"] for item in back]},
-        )
-        store.refresh_golden([holder, loser.id])
-    return undo.id
+    events, place = standing.chain(event_id)
+    if place != 0 or events[0].kind != Kind.MERGED:
+        raise UnknownIdentityEvent
+    return undo(event_id, actor=actor, reason=reason)
 
 
 def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = "") -> UUID:
@@ -248,17 +212,13 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
         InvalidMerge: the record belongs to this person already, or the person was merged away.
     """
     with transaction.atomic():
+        store.lock_index()
         current = link_of(source_record_id)
         persons = lock_persons([current.person_id, person_id])
-        current = link_of(source_record_id)
-        if current.person_id not in persons or len(persons) < 2 or persons[person_id].merged_into_id is not None:
+        if len(persons) < 2 or persons[person_id].merged_into_id is not None:
             raise InvalidMerge
         former = persons[current.person_id]
-        verdicts = decide(source_record_id, active_records(person_id), "same", actor=actor, reason=reason)
-        was = _move([current], persons[person_id], kind=Link.Kind.MANUAL, reason=reason or "linked by hand")
-        emptied = not _current_links(person_id=former.id)
-        if emptied:
-            _redirect(former, persons[person_id])
+        others = active_records(person_id)
         event = IdentityEvent.objects.create(
             kind=Kind.LINKED,
             person_id=person_id,
@@ -266,9 +226,64 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
             source_record_id=source_record_id,
             actor=actor,
             reason=reason,
-            detail={"moved": was, "redirected": emptied, **verdicts},
+            detail={"moved": [source_record_id]},
         )
+        standing.put(_by_hand(current, person_id, reason or "linked by hand", event), event.at)
+        standing.settle_persons([source_record_id], [], event.at)
+        _decide(_pairs([source_record_id], others), Verdict.SAME, event)
+        _close_answered(person_id, event)
         store.refresh_golden([person_id, former.id])
+    return event.id
+
+
+def confirm(source_record_id: int, *, actor: str, reason: str, detail: dict[str, Any]) -> UUID:
+    """Say that a record belongs where it is linked: sticky. Returns the event, by which `undo` undoes it.
+
+    Raises:
+        UnknownPatient: no such record.
+    """
+    with transaction.atomic():
+        store.lock_index()
+        current = link_of(source_record_id)
+        lock_persons([current.person_id])
+        others = active_records(current.person_id)
+        event = IdentityEvent.objects.create(
+            kind=Kind.DECIDED,
+            person_id=current.person_id,
+            source_record_id=source_record_id,
+            actor=actor,
+            reason=reason,
+            detail={**detail, "moved": [source_record_id]},
+        )
+        kept = replace(standing.held(current), kind=Link.Kind.MANUAL, valid_from=event.at, event_id=event.seq)
+        standing.put({source_record_id: kept}, event.at)
+        _decide(_pairs([source_record_id], others), Verdict.SAME, event)
+    return event.id
+
+
+def apart(source_record_id: int, candidate: UUID | None, *, actor: str, reason: str, detail: dict[str, Any]) -> UUID:
+    """Say that a record is none of a person's it is not linked to: sticky. Returns the event, by which `undo` undoes it.
+
+    Without a candidate the event only says that a steward looked, and what he said.
+
+    Raises:
+        UnknownPatient: no such record or person.
+    """
+    with transaction.atomic():
+        store.lock_index()
+        current = link_of(source_record_id)
+        lock_persons([current.person_id, *([candidate] if candidate else [])])
+        event = IdentityEvent.objects.create(
+            kind=Kind.DECIDED,
+            person_id=current.person_id,
+            other_person_id=candidate,
+            source_record_id=source_record_id,
+            actor=actor,
+            reason=reason,
+            detail={**detail, "moved": []},
+        )
+        if candidate is not None and candidate != current.person_id:
+            _decide(_pairs([source_record_id], active_records(candidate)), Verdict.DIFFERENT, event)
     return event.id
 
 
@@ -282,35 +297,63 @@ def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
         InvalidMerge: it is the only record of its person.
     """
     with transaction.atomic():
+        store.lock_index()
         current = link_of(source_record_id)
-        former = lock_persons([current.person_id])[current.person_id]
-        current = link_of(source_record_id)
-        if current.person_id != former.id or len(_current_links(person_id=former.id)) < 2:
-            raise InvalidMerge
-        person = Person.objects.create()
-        verdicts = decide(source_record_id, active_records(former.id), "different", actor=actor, reason=reason)
-        was = _move([current], person, kind=Link.Kind.MANUAL, reason=reason or "unlinked by hand")
-        rejected = Link.objects.create(
-            source_record_id=source_record_id, person=former, kind=Link.Kind.REJECTED, reason=reason
-        )
-        event = IdentityEvent.objects.create(
-            kind=Kind.UNLINKED,
-            person=former,
-            other_person=person,
-            source_record_id=source_record_id,
-            actor=actor,
-            reason=reason,
-            detail={"moved": was, "rejected": rejected.pk, **verdicts},
-        )
-        store.refresh_golden([former.id, person.id])
+        return _part(Kind.UNLINKED, current.person_id, {source_record_id}, actor=actor, reason=reason)
+
+
+def split(person_id: UUID, source_record_ids: Collection[int], *, actor: str, reason: str = "") -> UUID:
+    """Take several records away from their person: together they become a new person, and stay apart. Sticky.
+
+    Returns the id of the event, by which `undo` undoes it; the new person is the event's `other_person`.
+
+    Raises:
+        UnknownPatient: no such person.
+        InvalidMerge: not all of them are records of this person, or nothing would remain.
+    """
+    with transaction.atomic():
+        store.lock_index()
+        return _part(Kind.SPLIT, person_id, set(source_record_ids), actor=actor, reason=reason)
+
+
+def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason: str) -> UUID:
+    former = lock_persons([person_id])[person_id]
+    links = current_links(person_id=former.id)
+    leaving = [link for link in links if link.source_record_id in records]
+    if not leaving or len(leaving) != len(records) or len(links) == len(leaving):
+        raise InvalidMerge
+    active = active_records(former.id)
+    person = Person.objects.create()
+    event = IdentityEvent.objects.create(
+        kind=kind,
+        person=former,
+        other_person=person,
+        source_record_id=leaving[0].source_record_id if kind == Kind.UNLINKED else None,
+        actor=actor,
+        reason=reason,
+        detail={"moved": sorted(records)},
+    )
+    why = reason or ("unlinked by hand" if kind == Kind.UNLINKED else "split by hand")
+    for current in leaving:
+        standing.put(_by_hand(current, person.id, why, event), event.at)
+    Link.objects.bulk_create(
+        [
+            Link(
+                source_record_id=current.source_record_id,
+                person=former,
+                kind=Link.Kind.REJECTED,
+                reason=reason,
+                valid_from=event.at,
+                event=event,
+            )
+            for current in leaving
+        ]
+    )
+    standing.settle_persons(records, [], event.at)
+    spoken = set(active)
+    _decide(_pairs(records & spoken, spoken - records), Verdict.DIFFERENT, event)
+    store.refresh_golden([former.id, person.id])
     return event.id
-
-
-def link_of(source_record_id: int) -> Link:
-    links = _current_links(source_record_id=source_record_id)
-    if not links:
-        raise UnknownPatient
-    return links[0]
 
 
 def resolve_duplicate(
@@ -328,7 +371,10 @@ def resolve_duplicate(
         InvalidMerge: the two are one record, or one is not active.
     """
     with transaction.atomic():
-        persons = lock_persons([surviving.person_id, subsumed.person_id])
+        store.lock_index()
+        current = link_of(subsumed.source_record_id)
+        target = link_of(surviving.source_record_id).person_id
+        persons = lock_persons([current.person_id, target])
         rows = {
             row.pk: row
             for row in SourceRecord.objects.select_for_update()
@@ -337,42 +383,30 @@ def resolve_duplicate(
         }
         if len(rows) < 2 or any(row.status != "active" for row in rows.values()):
             raise InvalidMerge
-        current = link_of(subsumed.source_record_id)
-        target = link_of(surviving.source_record_id).person_id
-        persons = lock_persons([current.person_id, target])
-        SourceRecord.objects.filter(pk=subsumed.source_record_id).update(
-            status="replaced", replaced_by=surviving.source_record_id, updated_at=timezone.now()
-        )
-        store.drop_index(subsumed.source_record_id)
-        detail: dict[str, Any] = {"moved": [], "redirected": False}
         former = persons[current.person_id]
+        links: list[Link] = []
+        asks = False
         if former.id != target:
-            links = _current_links(person_id=former.id)
+            links = current_links(person_id=former.id)
             chain = _replaced_by(current.source_record_id, [item.source_record_id for item in links])
-            left = [item for item in links if item.source_record_id not in chain]
-            anchors_only = (
-                not SourceRecord.objects.filter(pk__in=[item.source_record_id for item in left])
-                .exclude(participant_id=HUB)
-                .exists()
+            left = [item.source_record_id for item in links if item.source_record_id not in chain]
+            asks = SourceRecord.objects.filter(pk__in=left).exclude(participant_id=HUB).exists()
+            links = [item for item in links if item.source_record_id in chain] if asks else links
+        now = timezone.now()
+        detail: dict[str, Any] = {
+            "by": surviving.source_record_id,
+            "moved": [item.source_record_id for item in links],
+        }
+        review = None
+        if asks:
+            review = ReviewItem.objects.create(
+                kind=ReviewItem.Kind.DUPLICATE_RESOLVED,
+                source_record_id=surviving.source_record_id,
+                person_id=target,
+                candidate=former,
+                reason="an organization merged two of its records that belonged to different persons",
             )
-            detail["moved"] = _move(
-                links if anchors_only else [item for item in links if item.source_record_id in chain],
-                persons[target],
-                kind=Link.Kind.MANUAL,
-                reason="replaced by its organization",
-            )
-            if anchors_only:
-                _redirect(former, persons[target])
-                detail["redirected"] = True
-            else:
-                review = ReviewItem.objects.create(
-                    kind=ReviewItem.Kind.DUPLICATE_RESOLVED,
-                    source_record_id=surviving.source_record_id,
-                    person_id=target,
-                    candidate=former,
-                    reason="an organization merged two of its records that belonged to different persons",
-                )
-                detail["review"] = review.pk
+            detail["review"] = review.pk
         event = IdentityEvent.objects.create(
             kind=Kind.REPLACED,
             person_id=target,
@@ -381,7 +415,18 @@ def resolve_duplicate(
             actor=actor,
             reason=reason,
             detail=detail,
+            at=now,
         )
+        if review is not None:
+            ReviewItem.objects.filter(pk=review.pk).update(event=event)
+        for item in links:
+            standing.put(_by_hand(item, target, "replaced by its organization", event), now)
+        standing.settle_persons(detail["moved"], [], now)
+        SourceRecord.objects.filter(pk=subsumed.source_record_id).update(
+            status="replaced", replaced_by=surviving.source_record_id, updated_at=now
+        )
+        store.drop_index(subsumed.source_record_id)
+        _close_answered(target, event)
         store.refresh_golden({target, former.id})
     return event.id
 
@@ -397,81 +442,102 @@ def _replaced_by(record_id: int, among: Iterable[int]) -> set[int]:
 
 
 def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
-    """Undo a merge, link, unlink or resolved duplicate exactly. Returns the id of the new event.
+    """Undo a change exactly, or bring back what an undo took away. Returns the id of the new event.
 
-    What has been moved on since by somebody stays where it was put.
+    Any merge, link, unlink, split, resolved duplicate and steward's verdict can be undone, in any order: the index
+    then holds what the feeds said and the changes that still stand. What somebody moved on since stays where it was put.
+    Undoing an automatic merge is a decision of its own: the records it had joined are ``different`` from then on.
 
     Raises:
         UnknownIdentityEvent: no such event, or not one that can be undone.
-        AlreadyUndone: it was undone before.
+        AlreadyUndone: it does not stand.
+        InvalidMerge: what is to be brought back contradicts what was done since.
     """
     with transaction.atomic():
-        event = _event(event_id, [Kind.MERGED, Kind.LINKED, Kind.UNLINKED, Kind.REPLACED])
-        if event.kind == Kind.MERGED:
-            return unmerge(event_id, actor=actor, reason=reason)
-        if event.source_record_id is None or "moved" not in event.detail:
-            raise UnknownIdentityEvent  # a link that a feed made: unlink it instead
-        record = event.source_record_id
-        here = link_of(record).person_id
-        # Where the event put it: the new person of an unlink, the target of a link.
-        put = event.other_person_id if event.kind == Kind.UNLINKED else event.person_id
-        origin = event.person_id if event.kind == Kind.UNLINKED else event.other_person_id
-        concerned = {here} | {item for item in (put, origin) if item is not None}
-        persons = lock_persons(concerned)
-        _event(event_id, [event.kind])
-        home = persons[origin] if origin is not None else None
-        moved = False
-        redirects_home = bool(event.detail.get("redirected"))
-        since = _decided_since([item["record"] for item in event.detail["moved"]], event)
-        if home is not None and event.detail["moved"] and record not in since:
-            if redirects_home:
-                _redirect(home, None)
-            # The former person may have been merged on since: then its survivor takes the record back.
-            back_to = home if home.merged_into_id is None else _locked(survivor_of(home.id))
-            _restore([item for item in event.detail["moved"] if item["record"] not in since], back_to)
-            moved = True
-            if event.kind == Kind.UNLINKED and put is not None and not _current_links(person_id=put):
-                _redirect(persons[put], back_to)
-        if event.kind == Kind.REPLACED and _is_last_word(event):
-            _reactivate(record)
-        Link.objects.filter(pk=event.detail.get("rejected"), valid_to__isnull=True).update(valid_to=timezone.now())
-        ReviewItem.objects.filter(pk=event.detail.get("review"), status="open").update(
-            status="decided", decision="undone", decided_by=actor, decided_at=timezone.now()
-        )
-        _undecide(event.detail)
-        undo_event = IdentityEvent.objects.create(
-            kind={"linked": Kind.UNLINKED, "unlinked": Kind.LINKED, "replaced": Kind.SPLIT}[event.kind],
-            person_id=origin or event.person_id,
-            other_person_id=put,
-            source_record_id=record,
-            undoes=event,
+        store.lock_index()
+        events, place = standing.chain(event_id)
+        root, last = events[0], events[-1]
+        if root.kind not in _UNDOING or not ("moved" in root.detail or "adopted" in root.detail):
+            raise UnknownIdentityEvent  # what a feed did: link or unlink instead
+        if (len(events) - 1 - place) % 2:
+            raise AlreadyUndone
+        again = len(events) % 2 == 0
+        if again:
+            _check_again(root)
+        records = standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set(root.detail.get("moved", ()))
+        flipped = {event.seq for event in events}
+        lock_persons(_concerned(root, records))
+        if again and root.kind == Kind.MERGED:
+            records |= standing.ever_in(_other(root))  # under the lock: an anchor may have come meanwhile
+        former = {link.source_record_id: standing.held(link) for link in current_links(source_record__in=records)}
+        wanted = standing.links_of(records, flipped=flipped)
+        changed = {record: link for record, link in wanted.items() if link != former[record]}
+        event = IdentityEvent.objects.create(
+            kind=root.kind if again else _UNDOING[Kind(root.kind)],
+            person_id=root.person_id,
+            other_person_id=root.other_person_id,
+            source_record_id=root.source_record_id,
+            undoes=last,
             actor=actor,
             reason=reason,
-            detail={"undone": [record] if moved else []},
+            detail={"moved": sorted(changed)},
         )
-        store.refresh_golden(concerned)
-    return undo_event.id
+        standing.put(changed, event.at, restored=True)
+        if root.kind in (Kind.UNLINKED, Kind.SPLIT):
+            standing.settle_rejected(root, event.at)
+        if root.kind in (Kind.REPLACED, Kind.REVISED) and root.source_record_id is not None:
+            standing.settle_record(root.source_record_id, event.at)
+        persons = {one for one in (root.person_id, root.other_person_id) if one is not None}
+        # The record itself may have gone to somebody else since: what it says now is said of them.
+        persons |= {link.person_id for link in current_links(source_record=root.source_record_id)}
+        persons |= {former[record].person_id for record in changed} | {link.person_id for link in changed.values()}
+        standing.settle_persons(changed, persons, event.at)
+        standing.settle_verdicts(flipped, event.at)
+        standing.settle_items([*events], actor, event.at)
+        if root.detail.get("automatic") and len(events) == 1:
+            _stay_apart(root, set(changed), event)
+        if again:
+            for person_id in sorted({link.person_id for link in changed.values()}):
+                _close_answered(person_id, event)
+        store.refresh_golden(persons)
+    return event.id
 
 
-def _locked(person_id: UUID | None) -> Person:
-    person = Person.objects.select_for_update().filter(pk=person_id).first() if person_id else None
-    if person is None:
-        raise UnknownPatient
-    return person
+def _other(root: IdentityEvent) -> UUID:
+    if root.other_person_id is None:
+        raise UnknownIdentityEvent
+    return root.other_person_id
 
 
-def _is_last_word(event: IdentityEvent) -> bool:
-    """Whether nobody has replaced or removed the event's record since: that would stand."""
-    said = IdentityEvent.objects.filter(source_record=event.source_record_id, kind__in=[Kind.REPLACED, Kind.REMOVED])
-    return not said.filter(seq__gt=event.seq, undone_by__isnull=True).exists()
+def _concerned(root: IdentityEvent, records: Collection[int]) -> set[UUID]:
+    """The persons whom these records ever belonged to, and those they have become."""
+    links = Link.objects.filter(source_record__in={*records, root.source_record_id}).exclude(kind=Link.Kind.REJECTED)
+    named = {root.person_id, *links.values_list("person_id", flat=True).distinct()}
+    named |= {root.other_person_id} if root.other_person_id else set()
+    return named | set(survivors_of(named).values())
 
 
-def _reactivate(record_id: int) -> None:
-    record = SourceRecord.objects.select_related("current_version").get(pk=record_id)
-    SourceRecord.objects.filter(pk=record_id).update(status="active", replaced_by=None, updated_at=timezone.now())
-    if record.current_version is not None:
-        store.write_keys(record_id, Features.from_json(record.current_version.normalised))
-        store.write_terms(record_id, from_json(record.current_version.raw))
+def _stay_apart(root: IdentityEvent, parted: Collection[int], event: IdentityEvent) -> None:
+    """Who undoes what the machine had joined has decided something: it is not to join them again."""
+    holder = survivors_of([root.person_id]).get(root.person_id, root.person_id)
+    others = set(active_records(holder)) - set(parted)
+    spoken = SourceRecord.objects.filter(pk__in=parted, status="active", current_version__isnull=False)
+    _decide(_pairs(spoken.values_list("pk", flat=True), others), Verdict.DIFFERENT, event)
+
+
+def _check_again(root: IdentityEvent) -> None:
+    """Refuse to bring back what would make a circle with what was done since."""
+    if root.kind == Kind.MERGED:
+        way = standing.merges_from([_other(root), root.person_id])
+        if _other(root) in way or any(event.person_id == root.other_person_id for event in way.values()):
+            raise InvalidMerge
+    if root.kind == Kind.REPLACED and root.source_record_id is not None:
+        by: int | None = root.detail["by"]
+        rows = SourceRecord.objects.filter(status="replaced")
+        while by is not None:
+            if by == root.source_record_id:
+                raise InvalidMerge
+            by = rows.filter(pk=by).values_list("replaced_by", flat=True).first()
 
 
 def remove(identifier: ResolvedIdentifier, *, actor: str, reason: str = "") -> UUID:
@@ -480,8 +546,9 @@ def remove(identifier: ResolvedIdentifier, *, actor: str, reason: str = "") -> U
     A later feed of the same identifier brings it back. Removing twice changes nothing and gives the first event.
     """
     with transaction.atomic():
-        # The person before the record, as in every other change: two at once must not wait for one another crosswise.
-        lock_persons([link_of(identifier.source_record_id).person_id])
+        store.lock_index()
+        current = link_of(identifier.source_record_id)
+        lock_persons([current.person_id])
         record = SourceRecord.objects.select_for_update().get(pk=identifier.source_record_id)
         if record.status == "removed":
             last = IdentityEvent.objects.filter(source_record=record, kind=Kind.REMOVED).last()
@@ -489,7 +556,6 @@ def remove(identifier: ResolvedIdentifier, *, actor: str, reason: str = "") -> U
                 return last.id
         SourceRecord.objects.filter(pk=record.pk).update(status="removed", replaced_by=None, updated_at=timezone.now())
         store.drop_index(record.pk)
-        current = link_of(record.pk)
         event = IdentityEvent.objects.create(
             kind=Kind.REMOVED, person_id=current.person_id, source_record=record, actor=actor, reason=reason
         )

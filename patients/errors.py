@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from hie.standards.errors import HubError
 
 
@@ -51,3 +53,20 @@ class UnknownReview(HubError):
 
 class ReviewClosed(HubError):
     """This review item was decided before."""
+
+
+class ReviewClaimed(HubError):
+    """Another steward is working on this review item."""
+
+    def __init__(self, claimed_by: str, until: datetime) -> None:
+        super().__init__("another steward is working on this review item")
+        self.claimed_by = claimed_by
+        self.until = until
+
+
+class NotClaimed(HubError):
+    """Whoever decides a review item must have taken it before."""
+
+
+class OwnProposal(HubError):
+    """A verdict that moves documents is confirmed by another steward than the one who proposed it."""

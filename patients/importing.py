@@ -588,7 +588,7 @@ class _Import:
         current.spool.flush()
         with transaction.atomic():
             # No feed is under way now: whatever comes after this number is looked at when the records are stored.
-            store.lock_bulk()
+            store.lock_index()
             self.late_after = _last_version()
         self.late = _Late()
         known = store.near_many(current.records) if self.late_after else []
@@ -622,7 +622,7 @@ class _Import:
 
     def _store_chunk(self, stage: _Stage, current: _Slice, groups: list[_Group], rows: _Rows, asked: _Asked) -> None:
         with transaction.atomic():
-            store.lock_bulk()
+            store.lock_index()
             if self._overtaken(stage, current, groups, rows.values):
                 rows = _rows(stage, groups)
             for table, names in _TABLES.items():
@@ -669,7 +669,7 @@ class _Import:
             rows: list[tuple[Any, ...]] = []
             counts: Counts = Counter()
             with transaction.atomic():
-                store.lock_bulk()
+                store.lock_index()
                 for place in range(start_at, min(start_at + _FED, len(current.again_spool))):
                     row = self._feed(current.again_spool.get(place))
                     counts[row[2]] += 1

@@ -2,8 +2,8 @@
 
 A feed costs a constant number of statements. Registrations that arrive at once are put in order by
 advisory locks on the record and on every strong key (identifiers, phone, e-mail, birth date, names),
-so that twenty registrations of one new person make one person. Locks are taken in one order:
-advisory locks ascending, then the person's row.
+so that twenty registrations of one new person make one person. Locks are taken in one order: the index (shared
+by feeds, whole for a change somebody asks for), advisory locks ascending, then persons ascending.
 
 Source: spec/mpi.md sections 2 and 3; IHE ITI-104; HL7 v2 ADT.
 """
@@ -11,7 +11,7 @@ Source: spec/mpi.md sections 2 and 3; IHE ITI-104; HL7 v2 ADT.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
@@ -19,7 +19,18 @@ from django.db.models import Q
 from django.utils import timezone
 
 from patients import blocking, store
-from patients.changes import link, merge, remove, resolve_duplicate, undo, unlink, unmerge
+from patients.changes import (
+    link,
+    lock_persons,
+    merge,
+    merge_of,
+    remove,
+    resolve_duplicate,
+    split,
+    undo,
+    unlink,
+    unmerge,
+)
 from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
 from patients.demographics import Demographics, FeedResult, RecordFeed, authority_of, to_json
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
@@ -42,8 +53,10 @@ __all__ = [
     "feed",
     "link",
     "merge",
+    "merge_of",
     "remove",
     "resolve_duplicate",
+    "split",
     "undo",
     "unlink",
     "unmerge",
@@ -111,7 +124,7 @@ def feed(record: RecordFeed, *, alone: bool = False) -> FeedResult:
     The same message again changes nothing (``unchanged``). A revision that describes somebody else is kept
     aside as a suspected overlay (``quarantined``): the former version and link stay, a review item opens.
     A removed record that is fed again is active again; one that its organization has replaced by another
-    keeps its new version but stays replaced. `alone`: the caller holds the whole index (`store.lock_bulk`), so
+    keeps its new version but stays replaced. `alone`: the caller holds the whole index (`store.lock_index`), so
     that nothing more is locked: the locks of a large file would not fit into the server's table.
 
     Raises:
@@ -251,14 +264,18 @@ class _Feed:
         )
 
     def revise(self, known: _Known) -> FeedResult:
-        person = lock_person(known.person_id)
         number = known.last_version + 1
         if known.version and known.status == "active" and is_overlay(self.scorer, known.features, self.features):
-            return self._quarantine(known, person, number)
-        self._write_version(known.record_id, number, active=known.status != "replaced")
+            return self._quarantine(known, lock_person(known.person_id), number)
         if known.status == "replaced":
+            person = lock_person(known.person_id)
+            self._write_version(known.record_id, number, active=False)
+            store.refresh_golden([person.id])  # where nothing else says who this is, the replaced record still does
             return _result(known, outcome="updated", version=number, reason="the record is replaced by another")
-        outcome, person_id, shown, reason = self._reconsider(known, person)
+        found = [] if known.link_kind == Link.Kind.MANUAL else self._elsewhere(known)
+        person = self._lock(known, found)
+        self._write_version(known.record_id, number)
+        outcome, person_id, shown, reason = self._reconsider(known, person, found)
         IdentityEvent.objects.create(
             kind=IdentityEvent.Kind.REVISED,
             person_id=person_id,
@@ -270,6 +287,22 @@ class _Feed:
         store.refresh_golden([person_id])
         score = shown.probability if shown else None
         return _result(known, outcome=outcome, version=number, person_id=person_id, score=score, reason=reason)
+
+    def _elsewhere(self, known: _Known) -> list[PersonScore]:
+        """Other persons that the revised record may belong to."""
+        near = store.near(self.features, record_id=known.record_id)
+        return self._scores([item for item in near if item.person_id != known.person_id], _different(known.record_id))
+
+    def _lock(self, known: _Known, found: list[PersonScore]) -> Person:
+        """The record's person, and whom it may join: at once and in one order, for two feeds may want each other's."""
+        first = found[0] if found and found[0].grade is Grade.CERTAIN else None
+        if first is None:
+            return lock_person(known.person_id)
+        persons = lock_persons([known.person_id, first.person_id])
+        if persons[first.person_id].merged_into_id is not None:
+            found[:] = self._elsewhere(known)  # another feed was quicker: what is certain now waits for a steward
+            found[:] = [replace(item, grade=Grade.PROBABLE) if item.grade is Grade.CERTAIN else item for item in found]
+        return persons[known.person_id]
 
     def _scores(self, near: list[store.CandidateRecord], different: Collection[int] = ()) -> list[PersonScore]:
         return person_scores(
@@ -331,14 +364,13 @@ class _Feed:
         )
         return _result(known, outcome="quarantined", reason=reason, score=pair.probability)
 
-    def _reconsider(self, known: _Known, person: Person) -> tuple[str, UUID, PersonScore | None, str]:
-        """Whether the revised record still belongs where it is, or now belongs to another person too."""
-        different = _different(known.record_id)
-        near = store.near(self.features, record_id=known.record_id)
-        members = _members(person.id, known.record_id)
-        others = [item for item in near if item.person_id != person.id]
+    def _reconsider(
+        self, known: _Known, person: Person, found: list[PersonScore]
+    ) -> tuple[str, UUID, PersonScore | None, str]:
+        """Whether the revised record still belongs where it is, or now belongs to another person too (`found`)."""
         if known.link_kind == Link.Kind.MANUAL:
             return "updated", person.id, None, "linked by hand: stays"
+        members = _members(person.id, known.record_id)
         if members:
             own = self._scores(members)
             if not own or own[0].mean < PROBABLE_MEAN:
@@ -353,7 +385,6 @@ class _Feed:
                     reason=reason,
                 )
                 return "updated", person.id, own[0] if own else None, reason
-        found = self._scores(others, different)
         if found and found[0].grade is Grade.CERTAIN and not members:
             # Alone so far: its whole person, with all that hangs on it, joins the other.
             merge(found[0].person_id, person.id, actor=self.record.actor, reason=why(found[0]), automatic=True)

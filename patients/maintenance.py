@@ -49,12 +49,18 @@ def _reviewed() -> list[tuple[Features, Features, bool]]:
     """Pairs of records that reviewers judged, as they are today, the newest first, and whether they are one person."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT a.normalised, b.normalised, d.verdict = 'same' FROM patients_matchdecision d"
-            " JOIN patients_sourcerecord x ON x.id = d.record_a_id"
-            " JOIN patients_sourcerecord y ON y.id = d.record_b_id"
+            "SELECT a.normalised, b.normalised, d.same FROM ("
+            # What was said of two records, and, where two persons were said to be one, of the records most alike.
+            " SELECT record_a_id AS one, record_b_id AS other, verdict = 'same' AS same, decided_at AS at"
+            " FROM patients_matchdecision WHERE withdrawn_at IS NULL AND verdict <> 'open'"
+            " UNION ALL SELECT * FROM (SELECT DISTINCT ON (t.item_id) i.source_record_id, t.other_record_id, true, t.at"
+            " FROM patients_reviewact t JOIN patients_reviewitem i ON i.id = t.item_id AND i.decision = 'same'"
+            " WHERE t.verdict = 'same' AND t.other_record_id IS NOT NULL ORDER BY t.item_id, t.at DESC, t.id DESC) s) d"
+            " JOIN patients_sourcerecord x ON x.id = d.one"
+            " JOIN patients_sourcerecord y ON y.id = d.other"
             " JOIN patients_sourcerecordversion a ON a.id = x.current_version_id"
             " JOIN patients_sourcerecordversion b ON b.id = y.current_version_id"
-            " WHERE d.withdrawn_at IS NULL ORDER BY d.decided_at DESC, d.id LIMIT %s",
+            " ORDER BY d.at DESC, d.one, d.other LIMIT %s",
             [_REVIEWED],
         )
         return [

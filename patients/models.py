@@ -76,7 +76,7 @@ class SourceRecord(models.Model):
 class SourceRecordVersion(models.Model):
     """What one message said: as sent (`raw`) and as matched (`normalised`). Never changed.
 
-    A quarantined version was kept aside as a suspected overlay and never became current.
+    A quarantined version was kept aside as a suspected overlay: only a steward's verdict makes it current.
     """
 
     source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="versions")
@@ -146,7 +146,9 @@ class Link(models.Model):
     """Which person a source record belongs to, from when until when, and why.
 
     One link of a record is current (`valid_to` empty and not rejected). A rejected link says
-    that a reviewer took the record away from that person.
+    that a reviewer took the record away from that person. `event` is the change of identity that made the link, empty
+    where the record's first feed did. `restored_at` is set where an undo put a former link back: `valid_from` is
+    then the former link's, and between its end and this instant the record was linked otherwise.
     """
 
     class Kind(models.TextChoices):
@@ -163,6 +165,11 @@ class Link(models.Model):
     reason = models.TextField(blank=True)
     valid_from = models.DateTimeField(default=timezone.now)
     valid_to = models.DateTimeField(null=True, blank=True)
+    restored_at = models.DateTimeField(null=True, blank=True)
+    # Found by record, never by event: an index would only slow the import of millions of links that have none.
+    event = models.ForeignKey(
+        "IdentityEvent", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
 
     class Meta:
         constraints = [
@@ -188,12 +195,14 @@ class Link(models.Model):
 class MatchDecision(models.Model):
     """A reviewer's verdict on two records; sticky, and the same both ways (`record_a` < `record_b`).
 
-    `withdrawn_at` is set when the change it came with was undone.
+    `event` is the change it came with. `withdrawn_at` is set while that change is undone, or while a later verdict on
+    the pair stands. ``open`` says that nobody says: a merge took back a former ``different``.
     """
 
     class Verdict(models.TextChoices):
         SAME = "same"
         DIFFERENT = "different"
+        OPEN = "open"
 
     record_a = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="+")
     record_b = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="+")
@@ -202,6 +211,7 @@ class MatchDecision(models.Model):
     reason = models.TextField(blank=True)
     decided_at = models.DateTimeField(default=timezone.now)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
+    event = models.ForeignKey("IdentityEvent", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
 
     class Meta:
         constraints = [
@@ -222,7 +232,8 @@ class MatchDecision(models.Model):
 class IdentityEvent(models.Model):
     """What happened to identities, in order. Append-only: a trigger refuses change and deletion.
 
-    `detail` holds what is needed to undo it exactly; `undoes` names the event that this one undid.
+    `detail` names the records it moved; `undoes` names the event that this one undid. An event stands while nothing
+    that stands undoes it. ``decided`` is a steward's verdict that moved nothing.
     """
 
     class Kind(models.TextChoices):
@@ -235,6 +246,7 @@ class IdentityEvent(models.Model):
         REPLACED = "replaced"
         REMOVED = "removed"
         REVISED = "revised"
+        DECIDED = "decided"
         OVERLAY_SUSPECTED = "overlay-suspected"
         SURVIVORSHIP_CHANGED = "survivorship-changed"
 
@@ -277,7 +289,14 @@ class SearchTerm(models.Model):
 
 
 class ReviewItem(models.Model):
-    """Something a steward must decide: a possible match, or a suspected overlay."""
+    """Something a steward must decide: a possible match, or a suspected overlay.
+
+    `claimed_by` works on it until `claimed_until`. `proposed` is a verdict that waits for a second steward; while it
+    does, nothing has moved. A deferred item waits again from `deferred_until` on. `sampled`: a doubtful link that was
+    drawn at random, to learn how many links are wrong. What was done is in `ReviewAct`.
+
+    `event` is the change of identity that opened it, empty where a feed did. What closed it is in `ReviewClosure`.
+    """
 
     class Kind(models.TextChoices):
         POSSIBLE_MATCH = "possible-match"
@@ -301,23 +320,91 @@ class ReviewItem(models.Model):
     weights = models.JSONField(default=dict)
     reason = models.TextField(blank=True)
     claimed_by = models.TextField(blank=True)
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    deferred_until = models.DateTimeField(null=True, blank=True)
+    sampled = models.BooleanField(default=False)
+    proposed = models.TextField(blank=True)
+    proposed_by = models.TextField(blank=True)
     decided_by = models.TextField(blank=True)
     decision = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     decided_at = models.DateTimeField(null=True, blank=True)
+    event = models.ForeignKey(
+        IdentityEvent, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
 
     class Meta:
         indexes = [models.Index(fields=["status", "-probability"], name="patients_review_queue")]
         constraints = [
             models.UniqueConstraint(
                 fields=["source_record", "candidate"],
-                condition=Q(status="open", kind="possible-match"),
-                name="patients_review_one_open",
-            )
+                condition=Q(status__in=["open", "deferred"], kind="possible-match"),
+                name="patients_review_one_waiting",
+            ),
+            models.CheckConstraint(
+                condition=Q(proposed="", proposed_by="") | (~Q(proposed="") & ~Q(proposed_by="")),
+                name="patients_review_proposal",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.kind} of record {self.source_record_id}"
+
+
+class ReviewAct(models.Model):
+    """One thing that a steward did with a review item, and why. Append-only: a trigger refuses change and deletion.
+
+    `event_id` is the identity event by which the act is undone, where it made one. `other_record` is the record that
+    the item's own was most like when both were said to be one person: what calibration learns from.
+    """
+
+    class Kind(models.TextChoices):
+        PROPOSED = "proposed"
+        CONFIRMED = "confirmed"
+        REJECTED = "rejected"
+        WITHDRAWN = "withdrawn"
+        DECIDED = "decided"
+        DEFERRED = "deferred"
+        RESUMED = "resumed"
+        UNDONE = "undone"
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.PROTECT, related_name="acts")
+    kind = models.TextField(choices=Kind.choices)
+    verdict = models.TextField(blank=True)
+    actor = models.TextField()
+    reason = models.TextField()
+    event_id = models.UUIDField(null=True, blank=True)
+    other_record = models.ForeignKey(SourceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["at"], name="patients_reviewact_at"),
+            models.Index(fields=["actor", "-at"], name="patients_reviewact_actor"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of item {self.item_id}"
+
+
+class ReviewClosure(models.Model):
+    """That a change of identity answered a review item, and how. The item is closed while one such change stands.
+
+    `was` is the status in which the item waited, and waits again when the change is undone.
+    """
+
+    item = models.ForeignKey(ReviewItem, on_delete=models.PROTECT, related_name="closures")
+    event = models.ForeignKey(IdentityEvent, on_delete=models.PROTECT, related_name="+")
+    was = models.TextField()
+    decision = models.TextField()
+    decided_by = models.TextField()
+    decided_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["item", "event"], name="patients_closure_once")]
+
+    def __str__(self) -> str:
+        return f"item {self.item_id} by event {self.event_id}"
 
 
 class ImportRun(models.Model):

@@ -25,8 +25,9 @@ from patients.demographics import (
     authority_of,
 )
 from patients.identifiers import HUB
+from patients.matching import PairScore
 from patients.models import IdentityEvent
-from patients.normalise import features, fold, phone_digits, storable
+from patients.normalise import Features, features, fold, phone_digits, storable
 
 _MAX_CANDIDATES = 50
 
@@ -78,6 +79,12 @@ def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> l
         )
         for item in found[:limit]
     ]
+
+
+def compared(one: Features, others: Iterable[Features]) -> list[PairScore]:
+    """How today's model compares a record with each of the others. 1 query, one more where the model has changed."""
+    scorer = store.scorer()
+    return [scorer.score(one, other) for other in others]
 
 
 def subject_facts(person_id: UUID | str) -> SubjectFacts | None:

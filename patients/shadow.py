@@ -29,7 +29,8 @@ MORE_LINKS = 1.25
 _FREE_LINKS = 20
 
 _RECORDS = f"""
-SELECT r.id, l.person_id, l.kind = 'manual', v.normalised
+SELECT r.id, l.person_id, l.kind = 'manual', v.normalised, v.digest,
+       (SELECT min(i.authority || '|' || i.value) FROM patients_patientidentifier i WHERE i.source_record_id = r.id)
   FROM patients_link l
   JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
   JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
@@ -112,9 +113,16 @@ def activate(version: str) -> None:
         MatchModel.objects.filter(pk=row.pk).update(status=MatchModel.Status.ACTIVE)
 
 
-def changes(scorer: Scorer, *, sample: int = SAMPLE) -> Changes:
-    """Who would be merged or split by this scorer."""
+def relinked(scorer: Scorer, *, sample: int = SAMPLE) -> list[list[int]]:
+    """The records of today put together anew: persons of two and more records, by record id, in order.
+
+    What stewards kept apart stays apart. The order in which records arrived plays no part.
+    """
     rows = _records(sample)
+    return sorted(sorted(rows[position][0] for position in members) for members in _clusters(rows, scorer))
+
+
+def _clusters(rows: list[tuple[int, UUID, bool, Features]], scorer: Scorer) -> list[list[int]]:
     features = [item for _, _, _, item in rows]
     place = {record_id: n for n, (record_id, _, _, _) in enumerate(rows)}
     with connection.cursor() as cursor:
@@ -127,13 +135,19 @@ def changes(scorer: Scorer, *, sample: int = SAMPLE) -> Changes:
     links = list(
         zip(found.first[chosen].tolist(), found.second[chosen].tolist(), found.score[chosen].tolist(), strict=True)
     )
-    clusters = clustering.cluster(
+    return clustering.cluster(
         len(rows),
         links,
         lambda a, b: scorer.score(features[a], features[b]).clustering,
         test=clustering.AUTOMATIC,
         apart=apart,
     )
+
+
+def changes(scorer: Scorer, *, sample: int = SAMPLE) -> Changes:
+    """Who would be merged or split by this scorer."""
+    rows = _records(sample)
+    clusters = _clusters(rows, scorer)
     group = list(range(len(rows)))
     for members in clusters:
         for position in members:
@@ -164,9 +178,11 @@ def changes(scorer: Scorer, *, sample: int = SAMPLE) -> Changes:
 
 
 def _records(sample: int) -> list[tuple[int, UUID, bool, Features]]:
+    """Ordered by what they say, not by when they came: ties between scores fall the same way whatever came first."""
     with connection.cursor() as cursor:
         cursor.execute(_RECORDS, [sample])
-        return [
-            (record_id, person, by_hand, Features.from_json(store.as_json(normalised)))
-            for record_id, person, by_hand, normalised in cursor.fetchall()
-        ]
+        rows = sorted(cursor.fetchall(), key=lambda row: (bytes(row[4]), row[5]))
+    return [
+        (record_id, person, by_hand, Features.from_json(store.as_json(normalised)))
+        for record_id, person, by_hand, normalised, _, _ in rows
+    ]

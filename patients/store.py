@@ -100,8 +100,12 @@ def digest(raw: Mapping[str, Any]) -> bytes:
 _BULK = int.from_bytes(b"patients", "big", signed=True)
 
 
-def lock_bulk() -> None:
-    """Hold the index for a bulk import until the transaction ends: single feeds wait, reads do not."""
+def lock_index() -> None:
+    """Hold the index until the transaction ends, for a bulk import or a change of identity: feeds wait, reads do not.
+
+    To be taken before any other lock of the index, and never after `lock`: two who hold a part and want the whole
+    would wait for one another.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BULK])
 
@@ -109,7 +113,7 @@ def lock_bulk() -> None:
 def lock(hashes: Iterable[int]) -> None:
     """Hold these until the transaction ends; always taken in ascending order, so that no two feeds wait crosswise.
 
-    A bulk import in progress is waited for. 2 statements.
+    Who holds the index is waited for. 2 statements.
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_BULK])

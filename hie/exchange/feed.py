@@ -22,7 +22,7 @@ from hie.exchange import access
 from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, NotFound, StaleVersion
 from hie.standards.demographics import Demographics, Identifier, authority_of, system_of
 from hie.standards.facts import Caller
-from patients import identifiers, linking
+from patients import identifiers, linking, store
 from patients import queries as index
 from patients.demographics import FeedResult, RecordFeed, SourceRecordView
 
@@ -215,7 +215,11 @@ def _named_by(change: Change) -> list[tuple[str, str]]:
 
 
 def _lock(changes: Sequence[Change]) -> None:
-    """One message at a time for each record: what is kept of the former version must be the former version."""
+    """One message at a time for each record: what is kept of the former version must be the former version.
+
+    Whatever is more than one record's own news holds the index from the beginning: a lock widened half-way would let
+    two messages wait for one another.
+    """
     names = {
         f"exchange/record/{authority_of(authority)}|{value}"
         for change in changes
@@ -227,6 +231,8 @@ def _lock(changes: Sequence[Change]) -> None:
             " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY k) AS o",
             [sorted(names)],
         )
+    if len(changes) != 1 or not isinstance(changes[0], Revision):
+        store.lock_index()
 
 
 def _revise(change: Revision, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:

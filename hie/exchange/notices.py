@@ -333,7 +333,9 @@ def _meets(criteria: str, named: Iterable[UUID], participants: set[str], patient
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name == "_id":
             wanted = value.removeprefix("Patient/")
-            fits = wanted in {str(one) for one in named} | {str(p.person_id) for p in patients}
+            # Who asked for a person that was merged since goes on hearing of the survivor.
+            asked = {wanted, str(identifiers.survivor(wanted))}
+            fits = bool(asked & ({str(one) for one in named} | {str(p.person_id) for p in patients}))
         elif name == "organization":
             fits = value.removeprefix("Organization/") in participants
         else:

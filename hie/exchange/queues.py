@@ -19,6 +19,7 @@ from hie.directory.models import Certificate, ClientKey, Participant, Standing
 from hie.exchange import inbox
 from hie.exchange.models import QueryTarget
 from hie.outbox.models import OutboxMessage
+from patients import review_queue
 from patients.models import ReviewItem
 
 SLOW_OR_DOWN = (QueryTarget.Status.LATE, QueryTarget.Status.DOWN, QueryTarget.Status.ERROR)
@@ -52,7 +53,7 @@ def waiting(now: datetime | None = None) -> list[Queue]:
     at = now or timezone.now()
     return [
         _emergencies(at),
-        _duplicates(),
+        _duplicates(at),
         _doubtful_documents(),
         _unreadable_consents(),
         _failed_messages(),
@@ -80,21 +81,23 @@ def _emergencies(at: datetime) -> Queue:
     )
 
 
-def _duplicates() -> Queue:
+def _duplicates(at: datetime) -> Queue:
     rows = list(
-        ReviewItem.objects.filter(status__in=[ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED])
+        ReviewItem.objects.filter(review_queue.waits(at))
         .values("kind")
-        .annotate(n=Count("pk"), oldest=Min("created_at"))
+        .annotate(n=Count("pk"), oldest=Min("created_at"), second=Count("pk", filter=~Q(proposed="")))
         .order_by("-n", "kind")
     )
+    second = sum(row["second"] for row in rows)
+    words = _listed((row["kind"].replace("-", " "), row["n"]) for row in rows)
     return Queue(
         key="duplicates",
         title="Possible duplicates",
-        what=_listed((row["kind"].replace("-", " "), row["n"]) for row in rows),
+        what=f"{words}; {second} for a second steward" if second else words,
         count=sum(row["n"] for row in rows),
         oldest_at=min((row["oldest"] for row in rows), default=None),
         model="patients.reviewitem",
-        narrowed="status__exact=open",
+        narrowed="state=waiting",
         owner="steward",
     )
 

@@ -1,36 +1,32 @@
 """Stewardship of identities: deciding what waits for review, merging persons, and undoing it.
 
 By the hub's own staff, with a reason; each act is one event in the log of every person concerned, shown there
-as the exchange's own staff.
+as the exchange's own staff. Where a verdict moves documents, the first steward's is a proposal, and nothing moves
+until another has confirmed it. What a steward looks at is in `review_cases`, the queue in `review_list`.
 
 Source: spec/mpi.md 5; spec/consent.md 13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
+from django.utils import timezone
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
-from hie.directory import queries as directory
-from hie.exchange import access
+from hie.exchange import access, review_stakes
 from hie.exchange.access import Held, Staff
 from hie.exchange.errors import BadRequest
-from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
-from patients import identifiers, linking, reviewing
-from patients import queries as index
-from patients.models import IdentityEvent, ReviewItem
-from patients.normalise import fold, phone_digits
-from patients.reviewing import Settled, Verdict
-
-MAX_RECORDS = 5
-"""Records shown side by side; more of a person are counted."""
+from patients import linking, review_queue, reviewing
+from patients.models import IdentityEvent, ReviewAct, ReviewItem
+from patients.reviewing import Verdict
 
 _EVENTS = {
     IdentityEvent.Kind.MERGED: EventType.IDENTITY_MERGE,
@@ -39,24 +35,154 @@ _EVENTS = {
 }
 
 
-def decide_review(item_id: int, verdict: Verdict | str, staff: Staff, reason: str) -> Settled:
-    """Decide one review item: *same*, *different*, or *defer*; see `patients.reviewing`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What a steward's act came to: `act` as in `ReviewAct`, and the identity event that undoes it, if one was made."""
+
+    act: str
+    verdict: str
+    event_id: UUID | None = None
+
+
+def claim_review(item_id: int, staff: Staff) -> datetime:
+    """Take an item to decide it, or keep it for longer; until when.
 
     Raises:
-        AccessRefused: no role of theirs may. BadRequest: no reason, or no such verdict.
-        UnknownReview, ReviewClosed, InvalidMerge: of the item.
+        AccessRefused: no role of theirs may.
+        UnknownReview, ReviewClosed, ReviewClaimed, OwnProposal: of the item.
+    """
+    return review_queue.claim(item_id, actor=_steward(staff).user_id)
+
+
+def release_review(item_id: int, staff: Staff) -> bool:
+    """Give an item back to the queue; whether it was theirs.
+
+    Raises:
+        AccessRefused: no role of theirs may.
+    """
+    return review_queue.release(item_id, actor=_steward(staff).user_id)
+
+
+def claim_first(item_ids: Iterable[int], staff: Staff) -> int | None:
+    """Take the first of these that is free; None when none is.
+
+    Raises:
+        AccessRefused: no role of theirs may.
+    """
+    actor = _steward(staff).user_id
+    return review_queue.claim_first(item_ids, actor=actor)
+
+
+SAMPLE = 20
+"""Links that are drawn at once."""
+MOST_WAITING = 200
+"""Drawn links that may wait at a time: a sample that nobody reviews says nothing."""
+
+
+def draw_sample(staff: Staff, waiting: int) -> int:
+    """Put links drawn at random before stewards, to learn how many are wrong; how many were drawn.
+
+    Raises:
+        AccessRefused: no role of theirs may. BadRequest: too many of them wait already.
+    """
+    _steward(staff)
+    if waiting + SAMPLE > MOST_WAITING:
+        raise BadRequest("too many drawn links wait already", element="sample")
+    return len(review_queue.draw(SAMPLE))
+
+
+def decide_review(
+    item_id: int, verdict: Verdict | str, staff: Staff, reason: str, *, until: datetime | None = None
+) -> Done:
+    """Decide one review item that this steward has taken: *same*, *link*, *different*, or *defer* (`until` when).
+
+    Where the verdict moves documents it is kept as a proposal for another steward.
+
+    Raises:
+        AccessRefused: no role of theirs may. BadRequest: no reason, no such verdict here, or no day to defer to.
+        UnknownReview, ReviewClosed, ReviewClaimed, NotClaimed, OwnProposal, InvalidMerge: of the item.
     """
     try:
         said = Verdict(verdict)
     except ValueError as error:
-        raise BadRequest(f"the verdict is one of {', '.join(Verdict)}", element="verdict") from error
+        raise BadRequest("choose what you decide", element="verdict") from error
+    caller, reason = _caller(staff, reason)
+    now = timezone.now()
+    if said is Verdict.DEFER:
+        until = _day_to_defer_to(until, now)
+    with transaction.atomic():
+        item = review_queue.held(item_id, actor=caller.user_id)
+        if item.proposed:
+            raise BadRequest("another steward's verdict waits: confirm or reject it", element="verdict")
+        if said not in review_stakes.verdicts(item.kind):
+            raise BadRequest("this verdict does not fit this case", element="verdict")
+        concerned = review_stakes.persons(item)
+        if until is not None and said is Verdict.DEFER:
+            review_queue.defer(item, until, actor=caller.user_id, reason=reason)
+            return _noted(caller, item, ReviewAct.Kind.DEFERRED, said, concerned, reason)
+        if review_stakes.documents_moved(item, said):
+            review_queue.propose(item, said.value, actor=caller.user_id, reason=reason)
+            return _noted(caller, item, ReviewAct.Kind.PROPOSED, said, concerned, reason)
+        return _settle(item, said, ReviewAct.Kind.DECIDED, caller, reason)
+
+
+def confirm_review(item_id: int, staff: Staff, reason: str) -> Done:
+    """Carry out the verdict that another steward proposed.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`; BadRequest as well where nothing is proposed.
+        UnknownReview, ReviewClosed, ReviewClaimed, NotClaimed, OwnProposal, InvalidMerge: of the item.
+    """
     caller, reason = _caller(staff, reason)
     with transaction.atomic():
-        settled = reviewing.settle(item_id, said, actor=caller.user_id, reason=reason)
-        kind = _EVENTS.get(IdentityEvent.Kind(settled.event_kind)) if settled.event_kind else None
-        detail = {"review": item_id, "verdict": said.value, "item": settled.kind, "event": settled.event_id}
-        _record(kind or EventType.IDENTITY_REVIEW, caller, settled.persons, reason, detail)
-    return settled
+        item = review_queue.held(item_id, actor=caller.user_id)
+        return _settle(item, Verdict(_proposed(item)), ReviewAct.Kind.CONFIRMED, caller, reason)
+
+
+def reject_review(item_id: int, staff: Staff, reason: str) -> Done:
+    """Turn down the verdict that another steward proposed: the item waits as before, nothing has moved.
+
+    Raises:
+        As `confirm_review`.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        item = review_queue.held(item_id, actor=caller.user_id)
+        return _drop(item, ReviewAct.Kind.REJECTED, caller, reason)
+
+
+def undo_review(item_id: int, staff: Staff, reason: str) -> Done:
+    """Undo the last thing decided about an item: a decision, a deferral, or the steward's own proposal.
+
+    A decision is undone exactly, as any change of identity, and the item waits again. It takes one steward: what is
+    restored was there before.
+
+    Raises:
+        AccessRefused: no role of theirs may. BadRequest: no reason, or nothing of this item is there to undo.
+        UnknownReview: no such item. AlreadyUndone: the change was undone before.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        item = review_queue.locked(item_id)
+        if item.proposed:
+            if item.proposed_by != caller.user_id:
+                raise BadRequest("another steward's proposal is rejected, not undone", element="act")
+            return _drop(item, ReviewAct.Kind.WITHDRAWN, caller, reason)
+        if item.status == ReviewItem.Status.DEFERRED:
+            review_queue.resume(item, actor=caller.user_id, reason=reason)
+            concerned = review_stakes.persons(item)
+            return _noted(caller, item, ReviewAct.Kind.RESUMED, Verdict.DEFER, concerned, reason)
+        decided = review_queue.last_decision(item.pk)
+        if item.status != ReviewItem.Status.DECIDED or decided is None or decided.event_id is None:
+            raise BadRequest("nothing decided here is there to undo", element="act")
+        undone_by = linking.undo(decided.event_id, actor=caller.user_id, reason=reason)
+        review_queue.note(
+            item.pk, ReviewAct.Kind.UNDONE, decided.verdict, actor=caller.user_id, reason=reason, event_id=undone_by
+        )
+        concerned = [*_persons_of(undone_by), *review_stakes.persons(item)]
+        detail = {"review": item.pk, "event": undone_by, "undoes": str(decided.event_id)}
+        _record(EventType.IDENTITY_UNMERGE, caller, concerned, reason, detail)
+    return Done(act=ReviewAct.Kind.UNDONE, verdict=decided.verdict, event_id=undone_by)
 
 
 def merge_persons(survivor: UUID, subsumed: UUID, staff: Staff, reason: str) -> UUID:
@@ -81,27 +207,78 @@ def unmerge(event_id: UUID | str, staff: Staff, reason: str) -> UUID:
     caller, reason = _caller(staff, reason)
     with transaction.atomic():
         undone_by = linking.undo(event_id, actor=caller.user_id, reason=reason)
-        row = IdentityEvent.objects.get(id=undone_by)
-        persons = [one for one in (row.person_id, row.other_person_id) if one is not None]
-        _record(EventType.IDENTITY_UNMERGE, caller, persons, reason, {"event": undone_by, "undoes": str(event_id)})
+        detail = {"event": undone_by, "undoes": str(event_id)}
+        _record(EventType.IDENTITY_UNMERGE, caller, _persons_of(undone_by), reason, detail)
     return undone_by
+
+
+def _settle(item: ReviewItem, said: Verdict, act: str, caller: Caller, reason: str) -> Done:
+    other = review_queue.nearest(item) if said is Verdict.SAME else None
+    settled = reviewing.settle(item.pk, said, actor=caller.user_id, reason=reason)
+    review_queue.settled(
+        item.pk, act, said.value, actor=caller.user_id, reason=reason, event_id=settled.event_id, other=other
+    )
+    kind = _EVENTS.get(IdentityEvent.Kind(settled.event_kind)) if settled.event_kind else None
+    detail = {"review": item.pk, "verdict": said.value, "item": settled.kind, "event": settled.event_id, "act": act}
+    _record(kind or EventType.IDENTITY_REVIEW, caller, settled.persons, reason, detail)
+    return Done(act=act, verdict=said.value, event_id=settled.event_id)
+
+
+def _drop(item: ReviewItem, act: str, caller: Caller, reason: str) -> Done:
+    said = Verdict(_proposed(item))
+    review_queue.drop_proposal(item, actor=caller.user_id, reason=reason)
+    return _noted(caller, item, act, said, review_stakes.persons(item), reason)
+
+
+def _proposed(item: ReviewItem) -> str:
+    if not item.proposed:
+        raise BadRequest("no verdict of another steward waits here", element="act")
+    return item.proposed
+
+
+def _noted(caller: Caller, item: ReviewItem, act: str, said: Verdict, persons: Iterable[UUID], reason: str) -> Done:
+    detail = {"review": item.pk, "verdict": said.value, "item": item.kind, "act": str(act)}
+    _record(EventType.IDENTITY_REVIEW, caller, persons, reason, detail)
+    return Done(act=act, verdict=said.value)
+
+
+def _day_to_defer_to(until: datetime | None, now: datetime) -> datetime:
+    latest = now + review_queue.LONGEST_DEFERRAL
+    if until is None or not now < until <= latest + timedelta(days=1):
+        days = review_queue.LONGEST_DEFERRAL.days
+        raise BadRequest(f"choose a day after today, and within {days} days", element="until")
+    return until
+
+
+def _persons_of(event_id: UUID) -> list[UUID]:
+    row = IdentityEvent.objects.get(id=event_id)
+    return [one for one in (row.person_id, row.other_person_id) if one is not None]
+
+
+def _steward(staff: Staff) -> Caller:
+    # With nobody named the door refuses by role and records no look: taking a case shows nothing of anybody.
+    view = access.administrative(staff, Held.IDENTITIES, [], reason="a task of the review queue", act=True)
+    return _caller_as(staff, view.role)
 
 
 def _caller(staff: Staff, reason: str) -> tuple[Caller, str]:
     # The door refuses by role and for want of a reason; with nobody named it records no look of its own.
     view = access.administrative(staff, Held.IDENTITIES, [], reason=reason, act=True)
-    caller = Caller(
+    return _caller_as(staff, view.role), reason.strip()
+
+
+def _caller_as(staff: Staff, role: str) -> Caller:
+    return Caller(
         participant_id=recorder.HUB,
         organization_id=recorder.HUB,
         client_id="backoffice",
         user_id=f"Staff/{staff.user_id}",
         user_name=staff.name,
-        role=view.role,
+        role=role,
         network_address=staff.network_address,
         request_id=staff.request_id,
         face="backoffice",
     )
-    return caller, reason.strip()
 
 
 def _record(kind: EventType, caller: Caller, persons: Iterable[UUID], reason: str, detail: Mapping[str, Any]) -> None:
@@ -112,114 +289,4 @@ def _record(kind: EventType, caller: Caller, persons: Iterable[UUID], reason: st
             )
             for person in sorted(set(persons))
         ]
-    )
-
-
-# --- what a steward looks at -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One field of all records: its values in the order of the columns, and in words how they compare."""
-
-    name: str
-    values: tuple[str, ...]
-    compared: str
-    sign: str
-    weight: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """A review item with its records side by side; `may_decide` while it waits. `choices` are (verdict, words, hint)."""
-
-    columns: tuple[str, ...]
-    rows: tuple[Row, ...]
-    more: int
-    may_decide: bool
-    choices: Sequence[tuple[str, str, str]] = field(default_factory=tuple)
-
-
-_CHOICES: Mapping[str, tuple[tuple[str, str, str], ...]] = {
-    ReviewItem.Kind.OVERLAY: (
-        ("same", "The same person: take the new data", "The revision becomes the record's current version."),
-        ("different", "Another person: keep the former data", "The number was used twice; tell its organization."),
-    ),
-    ReviewItem.Kind.DOUBTFUL_LINK: (
-        ("same", "One person: keep the link", "Remembered. The record stays where it is."),
-        ("different", "Not this person: take the record out", "It becomes a person of its own. Can be undone."),
-    ),
-}
-_MERGE = (
-    ("same", "One person: merge", "All records come together, and the patient sees one log. Can be undone."),
-    ("different", "Not the same person", "Remembered. We do not ask again for these records."),
-)
-_LATER = ("defer", "Not now", "The item stays in the queue as deferred.")
-
-_FIELDS = (("Family name", "surname"), ("Given name", "given"), ("Born", "birth"), ("Sex", "sex"), ("Address", "street"), ("Phone", "phone"), ("Identifiers", "ident"))  # fmt: skip
-
-
-def pair(item: ReviewItem) -> Pair:
-    """The records that a review item is about, the record itself first; a fixed number of statements."""
-    names = directory.participants()
-    columns: list[tuple[str, Demographics]] = []
-    record_id = item.source_record_id
-    person = item.person_id
-    candidate = identifiers.survivor(item.candidate_id) if item.candidate_id else None
-    here = identifiers.survivor(person) or person
-    by_person = index.source_records_of([one for one in (here, candidate) if one is not None])
-    views = [
-        view for one in (here, candidate) if one for view in by_person.get(one, []) if view.participant_id != "hub"
-    ]
-    own = [view for view in views if view.source_record_id == record_id]
-    others = [view for view in views if view.source_record_id != record_id and view.active]
-    for number, view in enumerate([*own, *others][:MAX_RECORDS]):
-        owner = names.get(view.participant_id)
-        columns.append((f"{chr(65 + number)} · {owner.name if owner else view.participant_id}", view.demographics))
-    revised = reviewing.revision_of(item)
-    if revised is not None:
-        columns = [*columns[:1], ("The revision kept aside", revised)]
-    values = [_values(demographics) for _, demographics in columns]
-    rows = tuple(_row(title, key, [value[key] for value in values], item.weights) for title, key in _FIELDS)
-    waits = item.status in {ReviewItem.Status.OPEN, ReviewItem.Status.DEFERRED}
-    return Pair(
-        columns=tuple(name for name, _ in columns),
-        rows=rows,
-        more=0 if revised is not None else max(0, len(own) + len(others) - MAX_RECORDS),
-        may_decide=waits,
-        choices=(*_CHOICES.get(item.kind, _MERGE), _LATER) if waits else (),
-    )
-
-
-def _values(of: Demographics) -> dict[str, tuple[str, ...]]:
-    """The words of each field, every variant once."""
-    addresses = (", ".join(part for part in (*one.lines, one.postal_code, one.city) if part) for one in of.addresses)
-    found: dict[str, Iterable[str]] = {
-        "surname": (name.family or name.text for name in of.names),
-        "given": (" ".join(name.given) for name in of.names),
-        "birth": (of.birth_date,),
-        "sex": (of.gender,),
-        "street": addresses,
-        "phone": (one.value for one in of.telecoms if one.system != "email"),
-        "ident": (f"{one.value} ({one.authority})" for one in of.identifiers),
-    }
-    return {key: tuple(dict.fromkeys(value for value in values if value)) for key, values in found.items()}
-
-
-def _row(title: str, key: str, values: Sequence[tuple[str, ...]], weights: Mapping[str, float]) -> Row:
-    plain = [{phone_digits(one) or one if key == "phone" else fold(one) for one in some} for some in values]
-    given = [some for some in plain if some]
-    if len(given) < 2:
-        compared, sign = "Not compared", "soft"
-    elif all(some & given[0] for some in given[1:]):
-        compared, sign = "The same", "t-good"
-    else:
-        compared, sign = "Different", "t-bad"
-    weight = weights.get(key)
-    return Row(
-        name=title,
-        values=tuple("; ".join(some) or "not given" for some in values),
-        compared=compared,
-        sign=sign,
-        weight="" if weight is None else f"{weight:+.1f}",
     )

@@ -230,6 +230,27 @@ def test_a_merge_tells_the_survivor_and_who_it_replaces(hub_world: World, consum
     }
 
 
+def test_a_subscription_to_a_person_follows_her_into_a_merge_and_back(hub_world: World, consumer: Consumer) -> None:
+    stranger("P9")
+    loser = identifiers.resolve(world.HOSPITAL_AUTHORITY, "P9")
+    assert loser is not None
+    hub_world.clinic.post("/Subscription", subscription(consumer.url, f"Patient?_id={loser.person_id}"))
+
+    def told_of(value: str, **changes: Any) -> list[str]:
+        consumer.received.clear()
+        revise(value, **changes)
+        notices.deliver_all()
+        return [entry["resource"]["id"] for entry in consumer.patients()]
+
+    assert told_of("P1", birth_date="1971-04-10") == []
+    event = linking.merge(UUID(hub_world.person), loser.person_id, actor="Staff/steward")
+    notices.deliver_all()
+    assert told_of("P1", birth_date="1971-04-09") == [hub_world.person]
+    linking.unmerge(event, actor="Staff/steward")
+    notices.deliver_all()
+    assert told_of("P1", birth_date="1971-04-10") == []
+
+
 def test_a_removed_record_that_was_all_there_was_is_told_as_deleted(hub_world: World, consumer: Consumer) -> None:
     stranger("P9")
     hub_world.clinic.post("/Subscription", subscription(consumer.url))

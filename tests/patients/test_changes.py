@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import random
-from typing import Any
 from uuid import UUID
 
 import pytest
 
 from patients import changes, identifiers, linking, queries
 from patients.errors import AlreadyUndone, InvalidMerge, UnknownIdentityEvent, UnknownPatient
-from patients.models import Link, MatchDecision, Person, ReviewItem, SourceRecord
+from patients.models import Link, Person, ReviewItem, SourceRecord
+from tests.patients import state
 from tests.patients.people import demographics, record
 
 pytestmark = pytest.mark.django_db
@@ -22,24 +21,6 @@ STRANGERS = [
     demographics("Ling", "Zhao", "1999-12-25", "female", "555-444-2222", "77 Hill Rd", "94110", "Oakland"),
     demographics("Pavel", "Novak", "1971-09-09", "male", "555-666-3333", "5 Elm Ct", "30301", "Atlanta"),
 ]
-
-
-def snapshot(persons: list[UUID]) -> str:
-    """All that must come back: membership with its links, redirects, golden records, verdicts, statuses."""
-    links = Link.objects.filter(valid_to__isnull=True).order_by("source_record_id", "kind", "person_id")
-    data: dict[str, Any] = {
-        "links": [[x.source_record_id, str(x.person_id), x.kind, x.score, x.weights, x.reason] for x in links],
-        "persons": [
-            [str(p.id), str(p.merged_into_id), p.golden] for p in Person.objects.filter(pk__in=persons).order_by("pk")
-        ],
-        "decisions": list(
-            MatchDecision.objects.filter(withdrawn_at__isnull=True)
-            .order_by("record_a", "record_b")
-            .values_list("record_a", "record_b", "verdict")
-        ),
-        "records": list(SourceRecord.objects.order_by("pk").values_list("pk", "status", "replaced_by")),
-    }
-    return json.dumps(data, sort_keys=True)
 
 
 def _people() -> tuple[list[int], list[UUID]]:
@@ -55,13 +36,13 @@ def _people() -> tuple[list[int], list[UUID]]:
 
 def test_merge_then_unmerge_restores_everything() -> None:
     _, persons = _people()
-    before = snapshot(persons)
+    before = state.dump()
     pks = {person: identifiers.identifier_pks(person) for person in persons}
     event = linking.merge(persons[0], persons[1], actor="steward", reason="same person")
     assert identifiers.survivor(persons[1]) == persons[0]
     assert sorted(identifiers.identifier_pks(persons[0])) == sorted(pks[persons[0]] + pks[persons[1]])
     linking.unmerge(event, actor="steward")
-    assert snapshot(persons) == before
+    assert state.dump() == before
     assert {person: identifiers.identifier_pks(person) for person in persons} == pks
     with pytest.raises(AlreadyUndone):
         linking.unmerge(event, actor="steward")
@@ -92,17 +73,17 @@ def test_unmerge_works_after_the_survivor_was_merged_on() -> None:
 
 def test_link_and_unlink_are_undone_exactly() -> None:
     records, persons = _people()
-    before = snapshot(persons)
+    before = state.dump()
     linked = linking.link(records[3], persons[0], actor="steward", reason="same")
     assert identifiers.survivor(persons[3]) == persons[0]
-    middle = snapshot(persons)
+    middle = state.dump()
     unlinked = linking.unlink(records[0], actor="steward", reason="different")
     assert _person_of(records[0]) not in persons
     assert Link.objects.filter(kind="rejected", source_record=records[0], person=persons[0]).exists()
     linking.undo(unlinked, actor="steward")
-    assert snapshot(persons) == middle
+    assert state.dump() == middle
     linking.undo(linked, actor="steward")
-    assert snapshot(persons) == before
+    assert state.dump() == before
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -112,7 +93,7 @@ def test_any_sequence_of_changes_is_undone_exactly(seed: int) -> None:
     known = list(persons)
     done: list[tuple[UUID, str]] = []
     for _ in range(7):
-        before = snapshot(persons)
+        before = state.dump()
         current = [p.id for p in Person.objects.filter(merged_into__isnull=True).order_by("created_at", "pk")]
         try:
             match draw.choice(["merge", "merge", "link", "unlink", "replace", "undo"]):
@@ -132,13 +113,13 @@ def test_any_sequence_of_changes_is_undone_exactly(seed: int) -> None:
                 case _ if done:
                     event, was = done.pop()
                     linking.undo(event, actor="s")
-                    assert snapshot(persons) == was
+                    assert state.dump() == was
         except (InvalidMerge, UnknownPatient, ValueError):
-            assert snapshot(persons) == before
+            assert state.dump() == before
     while done:
         event, was = done.pop()
         linking.undo(event, actor="s")
-        assert snapshot(persons) == was
+        assert state.dump() == was
     assert [_person_of(item) for item in records] == [*known, *known[:2]]
 
 
@@ -202,14 +183,14 @@ def test_a_chain_of_resolved_duplicates_ends_with_everybody_at_the_last_survivor
     identifiers.anchor(fed[1].person_id)
     records, persons = [item.source_record_id for item in fed], [item.person_id for item in fed]
     _resolve("A1", "A0")
-    before = snapshot(persons)
+    before = state.dump()
     last = _resolve("A2", "A1")
     assert [_person_of(item) for item in records] == [persons[2]] * 3
     assert [identifiers.survivor(item) for item in persons] == [persons[2]] * 3
     assert not identifiers.identifier_pks(persons[1])  # the anchor came along, with what hangs on it
     assert not ReviewItem.objects.exists()
     linking.undo(last, actor="clinic")
-    assert snapshot(persons) == before
+    assert state.dump() == before
 
 
 @pytest.mark.parametrize("kind", ["itself", "merged", "unknown"])

@@ -1,9 +1,11 @@
-"""Shapes of `/api/queries`; unknown members are refused by name (design.md)."""
+"""Shapes of `/api/`; unknown members are refused by name (design.md)."""
 
 from __future__ import annotations
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from rest_framework import serializers
 
@@ -78,6 +80,109 @@ class QueryInput(Strict):
     filter = FilterInput(required=False)
     targets = serializers.ListField(child=serializers.CharField(max_length=255), required=False, max_length=1000)
     deadline_s = SecondsField(required=False, default=10, min_value=1, max_value=60)
+
+
+class PersonField(serializers.Field[UUID, str, str, Any]):
+    """A person by this hub's reference, ``Patient/{id}``; gives the id."""
+
+    def to_internal_value(self, data: Any) -> UUID:
+        """The id."""
+        text = data if isinstance(data, str) else ""
+        try:
+            return UUID(text.removeprefix("Patient/") if text.startswith("Patient/") else "")
+        except ValueError:
+            raise serializers.ValidationError("a person is written Patient/{id}") from None
+
+
+class ReasonInput(Strict):
+    """Why: it stands in the log of every person concerned."""
+
+    reason = serializers.CharField(max_length=500)
+
+
+class MergeInput(ReasonInput):
+    """Who is to be one; `subsumed` becomes a redirect."""
+
+    survivor = PersonField()
+    subsumed = PersonField()
+
+
+class UnmergeInput(ReasonInput):
+    """The person that was merged away."""
+
+    person = PersonField()
+
+
+class LinkInput(ReasonInput):
+    """The record of an identifier, and whose it is to be."""
+
+    identifier = IdentifierInput()
+    person = PersonField()
+
+
+class UnlinkInput(ReasonInput):
+    """The record of an identifier that is to be a person of its own."""
+
+    identifier = IdentifierInput()
+
+
+class SplitInput(ReasonInput):
+    """The person, and the identifiers whose records are to be a new one."""
+
+    person = PersonField()
+    identifiers = serializers.ListField(child=IdentifierInput(), min_length=1, max_length=100)
+
+
+class InstantField(serializers.Field[datetime, str, str, Any]):
+    """An instant of RFC 3339: with an offset, for a day begins at another hour elsewhere."""
+
+    def to_internal_value(self, data: Any) -> datetime:
+        """The instant; a plus sign that nobody encoded comes as a space."""
+        try:
+            found = datetime.fromisoformat(str(data).replace(" ", "+"))
+        except ValueError:
+            found = None
+        if found is None or found.tzinfo is None:
+            raise serializers.ValidationError("an instant with its offset, such as 2026-03-01T12:00:00Z")
+        return found
+
+
+class HistoryInput(IdentifierInput):
+    """What is asked of the past."""
+
+    at = InstantField()
+
+
+class ChangeOutput(serializers.Serializer[Any]):
+    """A change of identity: `event` undoes it."""
+
+    event = serializers.UUIDField()
+    kind = serializers.CharField()
+    at = serializers.DateTimeField()
+    persons = serializers.ListField(child=serializers.DictField())
+    undoes = serializers.UUIDField(allow_null=True)
+
+
+class WhyOutput(serializers.Serializer[Any]):
+    """Why an identifier belonged to a person."""
+
+    kind = serializers.ChoiceField(choices=["auto", "manual"])
+    reason = serializers.CharField(allow_null=True)
+    event = serializers.UUIDField(allow_null=True)
+    event_kind = serializers.CharField(allow_null=True)
+
+
+class HistoryOutput(serializers.Serializer[Any]):
+    """Who an identifier was at an instant."""
+
+    identifier = serializers.DictField()
+    at = serializers.DateTimeField()
+    person = serializers.DictField(allow_null=True)
+    now = serializers.DictField()
+    identifiers = serializers.ListField(child=serializers.DictField())
+    since = serializers.DateTimeField()
+    until = serializers.DateTimeField(allow_null=True)
+    why = WhyOutput()
 
 
 class TargetOutput(serializers.Serializer[Any]):

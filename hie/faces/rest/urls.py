@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from hie.faces.rest import audit, imports, queries
+from hie.faces.rest import audit, identities, imports, queries
 
 urlpatterns = [
     path(
@@ -23,6 +23,13 @@ urlpatterns = [
         imports.ImportLines.as_view(refused=True),
         name="api-import-refused",
     ),
+    path("identities/merges", identities.Merges.as_view(), name="api-identity-merges"),
+    path("identities/unmerges", identities.Unmerges.as_view(), name="api-identity-unmerges"),
+    path("identities/links", identities.Links.as_view(), name="api-identity-links"),
+    path("identities/unlinks", identities.Unlinks.as_view(), name="api-identity-unlinks"),
+    path("identities/splits", identities.Splits.as_view(), name="api-identity-splits"),
+    path("identities/events/<uuid:event_id>/undo", identities.Undo.as_view(), name="api-identity-undo"),
+    path("identities/history", identities.History.as_view(), name="api-identity-history"),
     path("audit/<uuid:event_id>/proof", audit.Proof.as_view(), name="api-audit-proof"),
     re_path(r"^.*$", queries.unknown),
 ]

@@ -250,9 +250,9 @@ class Bench:
 
     authority = "2.999.8.41.1"
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, *, scopes: tuple[str, ...] = ()) -> None:
         self.place = place
-        place.register([place.participant("bench-source", "hospital", 41, ["TREAT"])])
+        place.register([place.participant("bench-source", "hospital", 41, ["TREAT"], scopes=scopes)])
         self.client = place.clients["bench-source"]
 
     def send(self, patients: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ client ran on it too. Compare ratios within one run.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 import sys
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hie.ops.bench import exchange, fanout, index, index_speed, pure
+from hie.ops.bench import exchange, fanout, index, index_identity, index_speed, pure
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -73,7 +74,9 @@ def main(arguments: list[str]) -> int:
     parser.add_argument(
         "--data", type=Path, help="folder of the labelled sets; without it the index is measured for speed"
     )
-    parser.add_argument("--sets", nargs="*", default=[], metavar="SET", help=", ".join(index.SETS))
+    parser.add_argument(
+        "--sets", nargs="*", default=[], metavar="SET", help=", ".join([*index.SETS, index_identity.NAME])
+    )
     options = parser.parse_args(arguments)
     unknown = [name for name in options.names if name not in known]
     if unknown:
@@ -106,7 +109,10 @@ def main(arguments: list[str]) -> int:
     if "index" in names and options.data:
         print(index.HEAD, flush=True)
         findings = []
-        for finding in index.run(options.data, options.sets):
+        lines = index.run(options.data, options.sets)
+        if not options.sets or index_identity.NAME in options.sets:
+            lines = itertools.chain(lines, index_identity.run())
+        for finding in lines:
             findings.append(asdict(finding))
             print(finding, flush=True)
             (RESULTS / "index-accuracy.json").write_text(json.dumps(findings, indent=1))

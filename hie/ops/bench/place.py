@@ -58,12 +58,14 @@ class Place:
         write_private(path, {"participants": entries})
         self.hub("participants", str(path))
 
-    def participant(self, participant_id: str, kind: str, number: int, purposes: list[str]) -> dict[str, Any]:
-        """A participant entry with a key of its own, and a client for it."""
+    def participant(
+        self, participant_id: str, kind: str, number: int, purposes: list[str], *, scopes: tuple[str, ...] = ()
+    ) -> dict[str, Any]:
+        """A participant entry with a key of its own, and a client for it; `scopes` besides feeding and reading."""
         key = self.folder / "keys" / f"{participant_id}.pem"
         if not key.exists():
             new_key(key)
-        scopes = (*FEED, *READ)
+        scopes = (*FEED, *READ, *scopes)
         self.clients[participant_id] = Client(
             base_url=self.base_url,
             client_id=participant_id,

@@ -128,6 +128,8 @@ def ensure(
     for key, wrong in world.OVERLAY.items():
         patient = next(item for item in world.PATIENTS if item.key == key)
         feed_overlay(clients[patient.records[0].organization], patient, wrong)
+    say("feeding what stewards must decide")
+    feed_doubts(clients, main)
     say("opening accounts")
     open_accounts(main, description)
     description["complete"] = True
@@ -254,8 +256,10 @@ def fhir_patient(patient: Patient, record: Record, authority: str) -> dict[str, 
         ],
         "gender": patient.gender,
         "birthDate": record.birth_date or patient.birth_date,
-        "telecom": [{"system": "phone", "value": patient.phone, "use": "home"}],
-        "address": [
+    }
+    if not record.moved:
+        resource["telecom"] = [{"system": "phone", "value": patient.phone, "use": "home"}]
+        resource["address"] = [
             {
                 "use": "home",
                 "line": [patient.street],
@@ -263,8 +267,7 @@ def fhir_patient(patient: Patient, record: Record, authority: str) -> dict[str, 
                 "postalCode": patient.postal_code,
                 "country": "US",
             }
-        ],
-    }
+        ]
     if patient.deceased:
         resource["deceasedDateTime"] = patient.deceased
     if patient.multiple_birth:
@@ -299,6 +302,33 @@ def feed_overlay(client: Client, patient: Patient, wrong: Mapping[str, Any]) -> 
         json=resource,
         expect=(200, 201, 202, 409, 422),
     )
+
+
+def feed_doubts(clients: Mapping[str, Client], place: HubPlace) -> None:
+    """Records that the hub must not decide on by itself, and what becomes of two of them."""
+    organizations = {item.id: item for item in world.ORGANIZATIONS}
+    for patient in world.DOUBTS:
+        for record in patient.records:
+            feed(clients[record.organization], place, patient, record)
+        for document in patient.documents:
+            publish(clients[document.custodian], patient, document)
+        revised = world.REVISED.get(patient.key)
+        if revised is not None:
+            feed(clients[revised.organization], place, patient, revised)
+    for key, (gone, kept) in world.REPLACED.items():
+        patient = next(item for item in world.DOUBTS if item.key == key)
+        record = next(item for item in patient.records if item.local_id == gone)
+        system = f"urn:oid:{organizations[record.organization].authority}"
+        resource = fhir_patient(patient, record, organizations[record.organization].authority)
+        resource["active"] = False
+        resource["link"] = [{"other": {"identifier": {"system": system, "value": kept}}, "type": "replaced-by"}]
+        clients[record.organization].call(
+            "PUT",
+            "/fhir/Patient",
+            params={"identifier": f"{system}|{gone}"},
+            json=resource,
+            expect=(200, 201, 409, 422),  # said before, by a start that was interrupted
+        )
 
 
 def adt_a04(organization: Organization, patient: Patient, record: Record, event: str = "A04") -> str:

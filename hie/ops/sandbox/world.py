@@ -103,6 +103,7 @@ class Record:
     given: tuple[str, ...] | None = None
     birth_date: str | None = None
     channel: str = "fhir"  # fhir | hl7v2
+    moved: bool = False  # neither address nor phone is known there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -526,6 +527,54 @@ PROXIES = {"jonas-everly": ("lena-everly",)}
 
 OVERLAY = {"felix-arden": {"family": "Okonjo", "given": ("Beatrice",), "birth_date": "1999-04-02", "gender": "female"}}
 """An update that is somebody else: it must be quarantined, not stored over the patient."""
+
+
+def _doubt(key: str, family: str, given: str, birth_date: str, street: str, *records: Record, **more: Any) -> Patient:
+    return Patient(
+        key=key,
+        story="ordinary",
+        family=family,
+        given=(given,),
+        birth_date=birth_date,
+        gender="female",
+        street=street,
+        city="Velmoor",
+        postal_code="40127",
+        phone=f"+1 202 555 02{len(key):02}",
+        records=records,
+        **more,
+    )
+
+
+DOUBTS: tuple[Patient, ...] = (
+    _doubt(
+        "rosalind-hartnell", "Hartnell", "Rosalind", "1969-02-14", "6 Weavers Yard",
+        Record(organization=HOSPITAL, local_id="VG-10300"),
+        Record(organization=CLINIC, local_id="RC-1010", birth_date="1969-02-24", moved=True),
+        documents=(_summary("hartnell-visit", HOSPITAL, "Visit summary", "Seen for a cough."),),
+    ),
+    _doubt(
+        "thea-merrowdale", "Merrowdale", "Thea", "1982-07-05", "14 Dyers Lane",
+        Record(organization=HOSPITAL, local_id="VG-10310"), Record(organization=CLINIC, local_id="RC-1020"),
+        Record(organization=RECOVERY, local_id="HR-31", birth_date="1982-07-15", moved=True),
+    ),
+    _doubt(
+        "greta-solbergsen", "Solbergsen", "Greta", "1957-10-21", "2 Glovers Court",
+        Record(organization=HOSPITAL, local_id="VG-10320"), Record(organization=CLINIC, local_id="RC-1030"),
+    ),
+    _doubt(
+        "edda-rowntree", "Rowntree", "Edda", "1940-03-30", "27 Salters Row",
+        Record(organization=HOSPITAL, local_id="VG-10330"), Record(organization=CLINIC, local_id="RC-1040"),
+    ),
+    _doubt("mabel-traskington", "Traskington", "Mabel", "1944-11-30", "8 Coopers Gate", Record(organization=HOSPITAL, local_id="VG-10331")),
+)  # fmt: skip
+"""People about whose records a steward must decide; beside the stories, so that no story meets them."""
+
+REVISED = {"greta-solbergsen": Record(organization=CLINIC, local_id="RC-1030", family="Wexcombe", birth_date="1957-10-27", moved=True)}  # fmt: skip
+"""A revision that no longer supports its record's link."""
+
+REPLACED = {"edda-rowntree": ("VG-10330", "VG-10331")}
+"""Two numbers of the hospital that it says are one patient, though they belong to different persons."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    dependencies = [("exchange", "0004_query_told")]
+    dependencies = [("exchange", "0005_verdicts_are_not_told")]
 
     operations = [
         migrations.AlterField(

@@ -48,7 +48,9 @@ MAX_ATTEMPTS = 5
 AGAIN_S = 3.0
 """A community that is down reads so, and is asked again after this long, then twice, three times as long: it may be back."""
 CLAIM = 400
-STARTED_AT_ONCE = 50
+UNDER_WAY = 200
+"""Questions a loop has on the wire at once, those not counted that have been waited for longer than `USUAL_S`."""
+USUAL_S = 0.25
 MAX_FILES = 65_536
 UNREADABLE = "The community's answer could not be read."
 
@@ -121,6 +123,7 @@ class FanOut:
         self._started = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._wake: asyncio.Event | None = None
+        self._turns = asyncio.Semaphore(UNDER_WAY)
         self._stopping = False
         self._active: dict[int, asyncio.Task[None]] = {}
         self._writing: asyncio.Task[None] | None = None
@@ -168,12 +171,11 @@ class FanOut:
             while not self._stopping:
                 self._wake.clear()
                 jobs = await self._off_loop(claim)
-                for started, job in enumerate(jobs or (), 1):
+                for job in jobs or ():
                     if job.target not in self._active:
-                        self._active[job.target] = asyncio.create_task(self._ask(job, session))
-                    if started % STARTED_AT_ONCE == 0:
                         # Those begun get on first: they answer sooner, and leave their connections to the next.
-                        await asyncio.sleep(FLOCK_S)
+                        await self._turns.acquire()
+                        self._active[job.target] = asyncio.create_task(self._ask(job, session))
                 if not jobs:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(self._wake.wait(), POLL_S)
@@ -205,6 +207,7 @@ class FanOut:
                 await self._off_loop(partial(renew, targets))
 
     async def _ask(self, job: Job, session: aiohttp.ClientSession) -> None:
+        turn = _Turn(self._turns)
         try:
             answer = await asyncio.wait_for(self._answer(job, session), job.time_limit_s)
         except TimeoutError:
@@ -212,6 +215,8 @@ class FanOut:
         except asyncio.CancelledError:
             self._active.pop(job.target, None)
             raise
+        finally:
+            turn.end()
         self._answers.put((job.target, answer, datetime.now(UTC)))
         if self._writing is None or self._writing.done():
             self._writing = asyncio.create_task(self._write_soon())
@@ -259,6 +264,25 @@ class FanOut:
                     self._answers.put(item)
                 raise
         return len(batch)
+
+
+class _Turn:
+    """A place among the questions under way, given up with the answer or after `USUAL_S`: who is slow keeps nobody waiting."""
+
+    def __init__(self, turns: asyncio.Semaphore) -> None:
+        self._turns = turns
+        self._timer = asyncio.get_running_loop().call_later(USUAL_S, self._give_up)
+        self._held = True
+
+    def end(self) -> None:
+        """Give it up, if it is still held."""
+        self._timer.cancel()
+        self._give_up()
+
+    def _give_up(self) -> None:
+        if self._held:
+            self._held = False
+            self._turns.release()
 
 
 def _allow_many_connections() -> None:

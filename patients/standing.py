@@ -292,6 +292,9 @@ def settle_items(events: Sequence[IdentityEvent], actor: str, now: datetime) -> 
             _said(item, ReviewItem.Status.DECIDED, "undone", actor, now)
         elif standing:
             last = standing[-1]
+            if item.status != ReviewItem.Status.DECIDED:
+                # Closed again: it may have been put off since it was first closed.
+                ReviewClosure.objects.filter(item=item).update(was=item.status)
             _said(item, ReviewItem.Status.DECIDED, last.decision, last.decided_by, last.decided_at)
         elif item.status == ReviewItem.Status.DECIDED:
             was = closures[-1].was if closures else ReviewItem.Status.OPEN

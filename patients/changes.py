@@ -460,6 +460,8 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         root, last = events[0], events[-1]
         if root.kind not in _UNDOING or not ("moved" in root.detail or "adopted" in root.detail):
             raise UnknownIdentityEvent  # what a feed did: link or unlink instead
+        if any(not isinstance(record, int) for record in root.detail.get("moved", ())):
+            raise UnknownIdentityEvent  # from before links named their change: nothing tells what they were
         if (len(events) - 1 - place) % 2:
             raise AlreadyUndone
         again = len(events) % 2 == 0

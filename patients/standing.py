@@ -323,12 +323,16 @@ def _said(item: ReviewItem, status: str, decision: str, by: str, at: datetime | 
 
 
 def close(items: Iterable[ReviewItem], decision: str, event: IdentityEvent) -> None:
-    """Close review items as answered by this event; `settle_items` opens them again when it is undone."""
+    """Close review items as answered by this event; `settle_items` opens them again when it is undone.
+
+    Where the machine merged, nobody is named as who decided.
+    """
+    by = "" if event.detail.get("automatic") else event.actor
     for item in items:
         ReviewClosure.objects.create(
-            item=item, event=event, was=item.status, decision=decision, decided_by=event.actor, decided_at=event.at
+            item=item, event=event, was=item.status, decision=decision, decided_by=by, decided_at=event.at
         )
-        _said(item, ReviewItem.Status.DECIDED, decision, event.actor, event.at)
+        _said(item, ReviewItem.Status.DECIDED, decision, by, event.at)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -353,8 +353,8 @@ def settle_record(record_id: int, now: datetime) -> None:
             status, by = SourceRecord.Status.REPLACED, event.detail["by"]
         elif event.kind == Kind.REMOVED:
             status, by = SourceRecord.Status.REMOVED, None
-        elif status == SourceRecord.Status.REMOVED:
-            status = SourceRecord.Status.ACTIVE  # fed again
+        elif "adopted" not in event.detail and status == SourceRecord.Status.REMOVED:
+            status = SourceRecord.Status.ACTIVE  # fed again; a steward's verdict takes no withdrawal back
         if "adopted" in event.detail:
             adopted.add(event.detail["adopted"])
     versions = SourceRecordVersion.objects.filter(source_record=record_id).filter(

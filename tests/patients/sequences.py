@@ -290,7 +290,8 @@ class Sequence:
         left = sorted((d.record_a_id, d.record_b_id) for d in parted if d.event_id and stands(d.event_id))
         assert sorted((row[0], row[1]) for row in held["verdicts"]) == sorted(set(left)), "verdicts"
         statuses = {row[0]: (row[2], row[3]) for row in held["records"]}
-        assert statuses == {pk: ("removed" if pk in self.removed else "active", None) for pk in self.first_links}
+        removed = {pk: ("removed" if pk in self.removed else "active", None) for pk in self.first_links}
+        assert statuses == removed, "statuses"
         items = dict(self.items)
         for seq in sorted(self.closed):
             if stands(seq):

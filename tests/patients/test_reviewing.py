@@ -10,7 +10,7 @@ import pytest
 
 from patients import identifiers, linking, reviewing
 from patients.errors import AlreadyUndone, InvalidMerge, UnknownIdentityEvent
-from patients.models import IdentityEvent, Link, MatchDecision, ReviewItem
+from patients.models import IdentityEvent, Link, MatchDecision, ReviewItem, SourceRecord
 from patients.reviewing import Verdict
 from tests.patients import state
 from tests.patients.people import demographics, record
@@ -119,6 +119,19 @@ def test_an_adoption_undone_after_a_later_revision_leaves_the_later_revision() -
     assert after["records"] == before["records"]
     assert after["terms"] == before["terms"]
     assert ReviewItem.objects.get().status == "open"
+
+
+def test_adopting_a_revision_does_not_bring_back_a_record_that_its_organization_withdrew() -> None:
+    item = overlay()
+    held = identifiers.resolve("2.999.1", "A1")
+    assert held is not None
+    linking.remove(held, actor="clinic")
+    event = settle(item, "same")
+    assert SourceRecord.objects.get(pk=item.source_record_id).status == "removed"
+    linking.undo(event, actor="Staff/ida")
+    assert SourceRecord.objects.get(pk=item.source_record_id).status == "removed"
+    assert linking.feed(record("A1", MARIA)).outcome == "updated"
+    assert SourceRecord.objects.get(pk=item.source_record_id).status == "active"
 
 
 def joined_by_the_machine() -> tuple[UUID, UUID, UUID]:

@@ -122,3 +122,15 @@ def person_of(value_id: int) -> UUID:
         return changes.link_of(row.source_record_id).person_id
     except UnknownPatient as error:
         raise UnknownValue from error
+
+
+def event_of(value_id: int) -> UUID:
+    """The event that a value came with, by which setting or withdrawing it is undone.
+
+    Raises:
+        UnknownValue: there is no such value.
+    """
+    row = ValueByHand.objects.filter(pk=value_id).select_related("event").first()
+    if row is None:
+        raise UnknownValue
+    return row.event.id

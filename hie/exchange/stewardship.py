@@ -214,7 +214,7 @@ def unmerge(event_id: UUID | str, staff: Staff, reason: str) -> UUID:
 
 
 def set_value(person_id: UUID, field: str, demographics: Demographics, staff: Staff, reason: str) -> UUID:
-    """Set one field of a person by hand, above what the records say; gives the event by which `unmerge` undoes it.
+    """Set one field of a person by hand, above what the records say; gives the event of it.
 
     It takes one steward: no document moves. Outside it is shown only to whoever may be shown every record that the
     person has now (`patients.queries.golden`).
@@ -230,7 +230,7 @@ def set_value(person_id: UUID, field: str, demographics: Demographics, staff: St
 
 
 def withdraw_value(value_id: int, staff: Staff, reason: str) -> UUID:
-    """Take a value set by hand back: the records say again what the field is. Gives the event that undoes this.
+    """Take a value set by hand back: the records say again what the field is. Gives the event of it.
 
     Raises:
         AccessRefused, BadRequest: as for `decide_review`. UnknownValue: it does not hold.
@@ -240,6 +240,20 @@ def withdraw_value(value_id: int, staff: Staff, reason: str) -> UUID:
         event_id = by_hand.withdraw(value_id, actor=caller.user_id, reason=reason)
         detail = {"event": event_id, "withdrawn": value_id}
         _record(EventType.IDENTITY_BY_HAND, caller, _persons_of(event_id), reason, detail)
+    return event_id
+
+
+def undo_value(value_id: int, staff: Staff, reason: str) -> UUID:
+    """Undo that a value was set by hand, or withdrawn: what held before holds again. Gives the new event.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownValue: no such value. AlreadyUndone: it does not stand.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        event_id = linking.undo(by_hand.event_of(value_id), actor=caller.user_id, reason=reason)
+        concerned = {by_hand.person_of(value_id), *_persons_of(event_id)}
+        _record(EventType.IDENTITY_BY_HAND, caller, concerned, reason, {"event": event_id, "undoes_value": value_id})
     return event_id
 
 

@@ -137,12 +137,13 @@ def _by_hand(record: Link, person_id: UUID, reason: str, event: IdentityEvent) -
 
 def _close_answered(person_id: UUID, event: IdentityEvent) -> None:
     """Close the items whose two sides are this one person now: nothing is left to decide."""
-    records = [link.source_record_id for link in current_links(person_id=person_id)]
     waiting = list(
         ReviewItem.objects.select_for_update()
-        .filter(status__in=WAITS, candidate__isnull=False, source_record__in=records)
+        .filter(status__in=WAITS, candidate__isnull=False, source_record__in=standing.records_of(person_id))
         .order_by("pk")
     )
+    if not waiting:
+        return
     now = survivors_of({item.candidate_id for item in waiting if item.candidate_id})
     answered = [item for item in waiting if item.candidate_id and now.get(item.candidate_id) == person_id]
     standing.close(answered, "same", event)
@@ -165,8 +166,8 @@ def merge(survivor: UUID, subsumed: UUID, *, actor: str, reason: str = "", autom
         persons = lock_persons([survivor, subsumed])
         if len(persons) < 2 or any(person.merged_into_id is not None for person in persons.values()):
             raise InvalidMerge
-        moving = [link.source_record_id for link in current_links(person_id=subsumed)]
-        different = _said_different(moving, [link.source_record_id for link in current_links(person_id=survivor)])
+        moving = standing.records_of(subsumed)
+        different = _said_different(moving, standing.records_of(survivor))
         event = IdentityEvent.objects.create(
             kind=Kind.MERGED,
             person=persons[survivor],
@@ -459,6 +460,8 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         root, last = events[0], events[-1]
         if root.kind not in _UNDOING or not ("moved" in root.detail or "adopted" in root.detail):
             raise UnknownIdentityEvent  # what a feed did: link or unlink instead
+        if any(not isinstance(record, int) for record in root.detail.get("moved", ())):
+            raise UnknownIdentityEvent  # from before links named their change: nothing tells what they were
         if (len(events) - 1 - place) % 2:
             raise AlreadyUndone
         again = len(events) % 2 == 0

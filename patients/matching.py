@@ -406,7 +406,8 @@ def is_junior(levels: Any, years: Any) -> Any:
     )
     named = (given >= lv.NAME_SIMILAR) & (surname >= lv.NAME_SIMILAR)
     together = (street >= lv.STREET_SAME) | (phone == 2) | (place >= lv.PLACE_CODE)
-    apart = (birth >= 0) & (birth < lv.BIRTH_YEAR_JANUARY) & (years >= JUNIOR_YEARS)
+    # However near the dates are otherwise: sons are born on their fathers' birthdays, and ten or thirty years are one digit.
+    apart = (birth >= 0) & (years >= JUNIOR_YEARS)
     return (levels[IDENT] != 2) & named & apart & together
 
 

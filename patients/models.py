@@ -450,7 +450,7 @@ class ReviewClosure(models.Model):
     event = models.ForeignKey(IdentityEvent, on_delete=models.PROTECT, related_name="+")
     was = models.TextField()
     decision = models.TextField()
-    decided_by = models.TextField()
+    decided_by = models.TextField(blank=True)
     decided_at = models.DateTimeField()
 
     class Meta:

@@ -82,6 +82,12 @@ def current_links(**where: Any) -> list[Link]:
     return list(rows.order_by("source_record_id"))
 
 
+def records_of(person_id: UUID) -> list[int]:
+    """Every record of a person now, in order. 1 query."""
+    rows = Link.objects.filter(person=person_id, valid_to__isnull=True).exclude(kind=Link.Kind.REJECTED)
+    return list(rows.order_by("source_record_id").values_list("source_record_id", flat=True))
+
+
 def chain(event_id: UUID | str) -> tuple[list[IdentityEvent], int]:
     """The change an event belongs to, with all that undid it and brought it back, in order; and the event's place.
 
@@ -293,6 +299,9 @@ def settle_items(events: Sequence[IdentityEvent], actor: str, now: datetime) -> 
             _said(item, ReviewItem.Status.DECIDED, "undone", actor, now)
         elif standing:
             last = standing[-1]
+            if item.status != ReviewItem.Status.DECIDED:
+                # Closed again: it may have been put off since it was first closed.
+                ReviewClosure.objects.filter(item=item).update(was=item.status)
             _said(item, ReviewItem.Status.DECIDED, last.decision, last.decided_by, last.decided_at)
         elif item.status == ReviewItem.Status.DECIDED:
             was = closures[-1].was if closures else ReviewItem.Status.OPEN
@@ -316,12 +325,16 @@ def _said(item: ReviewItem, status: str, decision: str, by: str, at: datetime | 
 
 
 def close(items: Iterable[ReviewItem], decision: str, event: IdentityEvent) -> None:
-    """Close review items as answered by this event; `settle_items` opens them again when it is undone."""
+    """Close review items as answered by this event; `settle_items` opens them again when it is undone.
+
+    Where the machine merged, nobody is named as who decided.
+    """
+    by = "" if event.detail.get("automatic") else event.actor
     for item in items:
         ReviewClosure.objects.create(
-            item=item, event=event, was=item.status, decision=decision, decided_by=event.actor, decided_at=event.at
+            item=item, event=event, was=item.status, decision=decision, decided_by=by, decided_at=event.at
         )
-        _said(item, ReviewItem.Status.DECIDED, decision, event.actor, event.at)
+        _said(item, ReviewItem.Status.DECIDED, decision, by, event.at)
 
 
 # --- values set by hand ----------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Changes of identity over the interfaces: merge, unmerge, link, unlink, split, undo; and who was who on a day.
 
 A change is for clients whom the exchange has entrusted its stewardship: their registration carries the scope
-``hie/stewardship``. They change only what they may know of: a person or record that the door does not let through is
+``hie:stewardship``. They change only what they may know of: a person or record that the door does not let through is
 answered like one that does not exist. Each change is one event in the log of every person concerned.
 
 The hub's own staff do the same by `hie.exchange.stewardship`; an organization says of its own records by its feed
@@ -33,7 +33,7 @@ from patients.demographics import ResolvedIdentifier
 from patients.errors import UnknownIdentityEvent, UnknownPatient
 from patients.models import IdentityEvent
 
-SCOPE = "hie/stewardship"
+SCOPE = "hie:stewardship"
 MAX_REASON = 500
 _NOT_THERE = "no such patient, identifier or event"
 

@@ -126,7 +126,7 @@ SELECT q.id, q.created_at, {review_stakes.CHANCE} AS chance, d.documents, count(
   FROM patients_reviewitem q {review_stakes.SIDES}
   CROSS JOIN LATERAL (SELECT count(*) AS documents FROM documents_documententry e
     JOIN patients_patientidentifier i ON i.id = e.patient_identifier_id
-   WHERE i.source_record_id IN (SELECT m.source_record_id FROM {review_stakes.RECORDS})) d
+   WHERE i.source_record_id IN ({review_stakes.RECORDS})) d
  WHERE {{where}}
  ORDER BY stake DESC, chance DESC, q.created_at, q.id LIMIT %(limit)s OFFSET %(offset)s
 """  # noqa: S608  # constants only
@@ -137,7 +137,7 @@ SELECT q.id, q.kind, q.created_at, s.chance, s.documents, s.stake, n.records, n.
   FROM s JOIN patients_reviewitem q ON q.id = s.id {review_stakes.SIDES}
   CROSS JOIN LATERAL (SELECT count(*) AS records, array_agg(DISTINCT r.participant_id) AS organizations
     FROM patients_sourcerecord r WHERE r.status = 'active' AND r.participant_id <> 'hub'
-     AND r.id IN (SELECT m.source_record_id FROM {review_stakes.MEMBERS})) n
+     AND r.id IN ({review_stakes.MEMBERS})) n
  ORDER BY s.stake DESC, s.chance DESC, q.created_at, q.id
 """  # noqa: S608  # constants only
 _ORDER = f"SELECT o.id FROM ({_STAKES}) o"  # noqa: S608  # constants only

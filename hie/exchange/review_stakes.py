@@ -82,15 +82,17 @@ SIDES = f"""
     SELECT up.id FROM up WHERE up.merged_into_id IS NULL) c ON true
 """  # noqa: S608  # constants only
 """Joins of a statement over review items `q`: `h.person_id` and `c.id` are what `sides` gives."""
+_OF_PERSONS = f"""SELECT m.source_record_id FROM patients_link m
+    WHERE {_CURRENT.format("m")} AND m.person_id IN (h.person_id, c.id)"""  # noqa: S608  # constants only
+# Two branches, not one condition: each finds its rows by an index.
 RECORDS = f"""
-    patients_link m WHERE {_CURRENT.format("m")} AND CASE WHEN q.kind IN ('overlay', 'doubtful-link')
-      THEN m.source_record_id = q.source_record_id ELSE m.person_id IN (h.person_id, c.id) END
+    {_OF_PERSONS} AND q.kind NOT IN ('overlay', 'doubtful-link')
+    UNION ALL SELECT q.source_record_id WHERE q.kind IN ('overlay', 'doubtful-link')
 """
 MEMBERS = f"""
-    patients_link m WHERE {_CURRENT.format("m")} AND CASE WHEN q.kind = 'overlay'
-      THEN m.source_record_id = q.source_record_id ELSE m.person_id IN (h.person_id, c.id) END
+    {_OF_PERSONS} AND q.kind <> 'overlay' UNION ALL SELECT q.source_record_id WHERE q.kind = 'overlay'
 """
-"""The records that the item is about; `RECORDS` are those whose documents a verdict may move."""
+"""Sub-selects of the records that the item is about (`MEMBERS`), and of those whose documents a verdict may move."""
 CHANCE = """
   CASE q.kind WHEN 'possible-match' THEN coalesce(q.probability, 0.5)
               WHEN 'doubtful-link' THEN 1 - coalesce(q.probability, 0.5) ELSE 1 END

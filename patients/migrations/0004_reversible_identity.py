@@ -47,7 +47,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('was', models.TextField()),
                 ('decision', models.TextField()),
-                ('decided_by', models.TextField()),
+                ('decided_by', models.TextField(blank=True)),
                 ('decided_at', models.DateTimeField()),
                 ('event', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='patients.identityevent')),
                 ('item', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='closures', to='patients.reviewitem')),

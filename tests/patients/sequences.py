@@ -285,17 +285,17 @@ class Sequence:
                 row = [record_id, str(person), "auto", None, "", {}, event.reason, max(row[7], event.at)]
             expected.append(row)
         links = [[*row[:7], datetime.fromisoformat(row[7])] for row in held["links"]]
-        assert sorted(links, key=repr) == sorted(expected, key=repr)
+        assert sorted(links, key=repr) == sorted(expected, key=repr), "links"
         parted = MatchDecision.objects.filter(event__undoes__isnull=False, event__undoes__detail__automatic=True)
         left = sorted((d.record_a_id, d.record_b_id) for d in parted if d.event_id and stands(d.event_id))
-        assert sorted((row[0], row[1]) for row in held["verdicts"]) == sorted(set(left))
+        assert sorted((row[0], row[1]) for row in held["verdicts"]) == sorted(set(left)), "verdicts"
         statuses = {row[0]: (row[2], row[3]) for row in held["records"]}
         assert statuses == {pk: ("removed" if pk in self.removed else "active", None) for pk in self.first_links}
         items = dict(self.items)
         for seq in sorted(self.closed):
             if stands(seq):
                 items |= self.closed[seq]
-        assert _asked_once(held["items"]) == _asked_once(list(items.values()))
+        assert _asked_once(held["items"]) == _asked_once(list(items.values())), "review items"
 
     def consistent(self) -> None:
         """What is derived is what it is derived from says, whatever was done."""

@@ -85,6 +85,14 @@ def test_one_person_is_linked_automatically(one: Demographics, other: Demographi
         pytest.param(
             JOHN, demographics("Jon", gender="male", birth_date="1980-06-21", phone=""), Rule.JUNIOR, id="junior-near-name",
         ),
+        pytest.param(
+            demographics("John", gender="male", birth_date="1950-02-11"),
+            demographics("John", gender="male", birth_date="1979-02-11"), Rule.JUNIOR, id="junior-on-the-same-birthday",
+        ),
+        pytest.param(
+            demographics("John", gender="male", birth_date="1950-02-11"),
+            demographics("John", gender="male", birth_date="1980-02-11"), Rule.JUNIOR, id="junior-by-one-digit",
+        ),
         pytest.param(MARIA, demographics(birth_date=""), Rule.EVIDENCE, id="no-birth-date"),
         pytest.param(MARIA, demographics(given="unknown"), Rule.EVIDENCE, id="no-given-name"),
     ],

@@ -89,6 +89,16 @@ def test_a_deferred_item_waits_as_deferred_again() -> None:
     assert (item.status, item.claimed_by) == ("deferred", "Staff/ida")
 
 
+def test_an_item_put_off_between_two_verdicts_waits_as_put_off() -> None:
+    item = possible()
+    undone = linking.undo(settle(item, "same"), actor="Staff/ida")
+    reviewing.settle(item.pk, Verdict.DEFER, actor="Staff/ida", reason="later")
+    before = state.dump()
+    again = linking.undo(undone, actor="Staff/ida")
+    linking.undo(again, actor="Staff/ida")
+    assert state.dump() == before
+
+
 def test_an_undone_adoption_of_an_overlay_recognises_the_repeated_message() -> None:
     item = overlay()
     linking.undo(settle(item, "same"), actor="Staff/ida")

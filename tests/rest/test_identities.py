@@ -23,7 +23,7 @@ from tests.patients import state
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
-SCOPES = frozenset({"system/*.cruds", "hie/stewardship"})
+SCOPES = frozenset({"system/*.cruds", "hie:stewardship"})
 WHY = "Same passport, asked by phone"
 
 

@@ -17,7 +17,7 @@ from hie.ops.bench.index import Bench, Finding
 from hie.ops.bench.place import USER, running
 
 NAME = "identity"
-SCOPE = "hie/stewardship"
+SCOPE = "hie:stewardship"
 RECORDS = 50
 ROUNDS = 20
 _PEOPLE = (("Quarrel", "Rosamund", "1971-04-09", "female"), ("Oddfellow", "Barnaby", "1933-11-30", "male"))

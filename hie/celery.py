@@ -22,6 +22,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("clear ended sessions", "trust.clear_sessions", 86_400),
     ("rewrap kept messages", "exchange.rewrap_messages", 600),
     ("train the match model", "patients.tasks.train_model", 86_400),
+    ("bring trust in sources to golden records", "patients.tasks.settle_trust", 60),
     ("look for persons to join or part", "patients.tasks.recluster", 86_400),
 ]
 

@@ -14,20 +14,20 @@ from django.contrib import admin
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Model, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship
+from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship, values_by_hand
 from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
 from hie.standards.errors import HubError
-from patients import review_queue
+from patients import by_hand, identifiers, review_queue
 from patients.errors import (
     AlreadyUndone,
     InvalidMerge,
@@ -36,6 +36,7 @@ from patients.errors import (
     ReviewClaimed,
     ReviewClosed,
     UnknownIdentityEvent,
+    UnknownValue,
 )
 from patients.models import (
     IdentityEvent,
@@ -129,8 +130,8 @@ class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
     search_help_text = "The exact id of a person, or an identifier as its organization writes it"
     list_select_related = ("merged_into",)
     ordering = ("-created_at", "pk")
-    fields = ("id", "name", "born", "gender", "address", "merged_into", "created_at", "updated_at")
-    readonly_fields = ("name", "born", "gender", "address")
+    fields = ("id", "name", "born", "gender", "address", "by_hand", "merged_into", "created_at", "updated_at")
+    readonly_fields = ("name", "born", "gender", "address", "by_hand")
     show_full_result_count = False
     list_per_page = 50
     inlines = (LinkInline, EventInline)
@@ -167,6 +168,91 @@ class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
         first = (_demographics(person).get("addresses") or [{}])[0]
         parts = [*(first.get("lines") or []), first.get("city"), first.get("postal_code")]
         return ", ".join(part for part in parts if part) or "not known"
+
+    @display(description="values by hand")  # type: ignore[untyped-decorator]
+    def by_hand(self, person: Person) -> str:
+        if person.merged_into_id:
+            return "at the person whom this one is part of"
+        url = reverse("admin:patients_person_by_hand", args=[person.pk])
+        return format_html('<a href="{}">See where each value comes from, set or withdraw one</a>', url)
+
+    def get_urls(self) -> list[Any]:
+        """With the page of values set by hand."""
+        view = self.admin_site.admin_view(self.by_hand_view)
+        return [path("<uuid:person_id>/by-hand/", view, name="patients_person_by_hand"), *super().get_urls()]
+
+    def by_hand_view(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        """Where each detail comes from; a POST sets one by hand, withdraws it, or undoes either."""
+        person: Person | None = self.get_object(request, str(person_id))
+        if not self.has_view_permission(request, person):
+            raise PermissionDenied
+        if person is None:
+            raise Http404
+        if person.merged_into_id:
+            survivor = identifiers.survivor(person.pk)
+            return HttpResponseRedirect(reverse("admin:patients_person_by_hand", args=[survivor]))
+        given = self._reason_given(request, [person.pk])
+        if isinstance(given, HttpResponse):
+            return given
+        error: Exception | None = None
+        if request.method == "POST":
+            try:
+                self._done_by_hand(request, person)
+                return HttpResponseRedirect(f"{request.path}?done=1#notice")
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except HubError as refused:
+                error = refused
+        if not given:
+            return self._ask_reason(request, person)
+        self._look(request, [person.pk], given, {"page": "by-hand", "row": str(person.pk)})
+        return self._by_hand_page(request, person, error)
+
+    def _done_by_hand(self, request: HttpRequest, person: Person) -> None:
+        staff, reason, form = staff_of(request), request.POST.get("reason", "")[:500], request.POST
+        act, number = form.get("act", ""), form.get("value_id", "")
+        if act == "set":
+            field = form.get("field", "")
+            value = values_by_hand.value_of(field, {name: str(form.get(name, "")) for name in form})
+            stewardship.set_value(person.pk, field, value, staff, reason)
+        elif act in ("withdraw", "undo") and number.isascii() and number.isdigit() and len(number) < 18:
+            if by_hand.person_of(int(number)) != person.pk:
+                raise UnknownValue
+            if act == "withdraw":
+                stewardship.withdraw_value(int(number), staff, reason)
+            else:
+                stewardship.undo_value(int(number), staff, reason)
+        else:
+            raise BadRequest("no such act", element="act")
+
+    def _by_hand_page(self, request: HttpRequest, person: Person, error: Exception | None) -> HttpResponse:
+        asked = request.POST if request.method == "POST" else request.GET
+        person.refresh_from_db()
+        setting = values_by_hand.FIELDS.get(asked.get("field", "") or asked.get("set", ""))
+        act = next((one for one in ("withdraw", "undo") if one in asked or asked.get("act") == one), "")
+        number = asked.get("value_id", "") or asked.get(act, "")
+        acting = {
+            "withdraw": ("Withdraw this value", "Withdraw it: the records say again what it is"),
+            "undo": ("Undo this change", "Undo it"),
+        }.get(act)
+        problem, where = "", "main"
+        if isinstance(error, BadRequest):
+            problem = (
+                "Give a reason. One sentence is enough." if error.element == "reason" else f"{error}.".capitalize()
+            )
+            where = "why" if error.element == "reason" else (error.element or "main")
+        elif error is not None:
+            problem = _REFUSALS.get(type(error), "This could not be done. Nothing was changed.")
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Values by hand",
+            "page": values_by_hand.page(person), "setting": setting, "longest": values_by_hand.LONGEST,
+            "inputs": [(part, asked.get(part.name, "")) for part in setting.parts] if setting else (),
+            "acting": {"act": act, "value_id": number, "heading": acting[0], "button": acting[1]} if acting else None,
+            "problem": problem, "problem_field": where, "typed_reason": asked.get("reason", ""),
+            "done": "done" in request.GET, "person_url": reverse("admin:patients_person_change", args=[person.pk]),
+        }  # fmt: skip
+        answer = TemplateResponse(request, "backoffice/by_hand.html", context, status=422 if error else 200)
+        return bare(answer)
 
     @display(description="state", label={"current": "success", "merged": "warning"})  # type: ignore[untyped-decorator]  # unfold ships no types
     def state(self, person: Person) -> str:
@@ -310,6 +396,7 @@ _REFUSALS: Mapping[type[Exception], str] = {
     InvalidMerge: "The records were linked otherwise meanwhile, so this cannot be carried out. Look again.",
     AlreadyUndone: "This was undone before.",
     UnknownIdentityEvent: "This cannot be undone.",
+    UnknownValue: "This value does not hold any more. Look again.",
     _LookAgain: "A record changed while you looked. Nothing was decided: look again, then decide.",
 }
 _FIELDS_SAY: Mapping[str, tuple[str, str]] = {

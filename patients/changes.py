@@ -496,6 +496,7 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
         persons |= {former[record].person_id for record in changed} | {link.person_id for link in changed.values()}
         standing.settle_persons(changed, persons, event.at)
         standing.settle_verdicts(flipped, event.at)
+        standing.settle_values(flipped)
         standing.settle_items([*events], actor, event.at)
         if root.detail.get("automatic") and len(events) == 1:
             _stay_apart(root, set(changed), event)

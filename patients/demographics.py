@@ -29,6 +29,7 @@ from hie.standards.demographics import (
 
 __all__ = [
     "Address",
+    "ByHand",
     "Candidate",
     "DateMatch",
     "Demographics",
@@ -99,12 +100,27 @@ class ResolvedIdentifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ByHand:
+    """What a steward set by hand for one field of a person: the hub's own statement, kept at an anchor.
+
+    `demographics` holds that field only. `rests_on` are the source records that the steward saw: whoever may not be
+    shown each of them is not shown the value either.
+    """
+
+    pk: int
+    field: str
+    demographics: Demographics
+    set_at: datetime
+    rests_on: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecordView:
     """One source record of a person, in its current version.
 
     `active` is False for a record that was removed or replaced by another of the same organization.
-    An anchor (`participant_id` "hub") carries no demographics. `replaced_by` is the authority and
-    value of the record it was merged into.
+    An anchor (`participant_id` "hub") carries no demographics, but the values set `by_hand` that hold. `replaced_by`
+    is the authority and value of the record it was merged into. `trust` is how its participant ranks as a source.
     """
 
     source_record_id: int
@@ -118,6 +134,8 @@ class SourceRecordView:
     created_at: datetime
     updated_at: datetime
     replaced_by: tuple[str, str] | None = None
+    trust: int = 0
+    by_hand: tuple[ByHand, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -70,3 +70,7 @@ class NotClaimed(HubError):
 
 class OwnProposal(HubError):
     """A verdict that moves documents is confirmed by another steward than the one who proposed it."""
+
+
+class UnknownValue(HubError):
+    """No such value was set by hand, or it holds no more."""

@@ -1,16 +1,17 @@
 """Survivorship: one demographics out of several records'. Pure; the order of input plays no part.
 
-Field by field the newest record that has the field wins, then the most frequent value, then the
-longest. Names, addresses, telecoms and identifiers are collected: the winner's first, then what
-the others add. Records removed or replaced by their organization count only where no active one is.
+Field by field: what a steward set by hand, what its sender verified, the source trusted most, the newest, the most
+frequent value, the longest. What its sender calls unreliable counts below everything that is not. Names, addresses,
+telecoms and identifiers are collected: the winner's first, then what the others add. Records removed or replaced by
+their organization count only where no active one is.
 
-Source: spec/mpi.md section 3, Survive.
+Source: spec/mpi.md section 3, Survive; what is verified or unreliable: `hie.standards.reliability`.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -24,18 +25,28 @@ from hie.standards.demographics import (
     system_of,
     to_json,
 )
+from hie.standards.reliability import Standing, standing
 from patients.demographics import SourceRecordView
 from patients.normalise import fold
 
 T = TypeVar("T")
 
 
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The source record of a value and the date it came with; `grade` is ``manual``, ``verified`` or ""."""
+
+    source_record_id: int
+    at: str
+    grade: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Golden:
-    """The surviving demographics; `sources` names for each field the source record and the date it came with."""
+    """The surviving demographics, and for each field where it comes from."""
 
     demographics: Demographics = field(default_factory=Demographics)
-    sources: dict[str, tuple[int, str]] = field(default_factory=dict)
+    sources: dict[str, Source] = field(default_factory=dict)
 
 
 def _name_key(name: HumanName) -> str:
@@ -54,92 +65,177 @@ def _identifier_key(identifier: Identifier) -> str:
     return f"{authority_of(identifier.system)}|{identifier.value}"
 
 
+_MANUAL = -1
+_Rank = tuple[int, int, float]
+
+
+@dataclass(frozen=True, slots=True)
+class _Said:
+    """What one record, or a steward, says of one field: the lowest `rank` wins; `tie` makes the order total."""
+
+    value: Any
+    rank: _Rank
+    tie: tuple[str, str, int]
+    source: Source
+
+
 def survive(records: Iterable[SourceRecordView]) -> Golden:
-    """The golden record of these records only; anchors say nothing."""
-    every = [record for record in records if record.demographics != Demographics()]
-    usable = [record for record in every if record.active] or every
-    ordered = sorted(usable, key=lambda item: (-item.updated_at.timestamp(), item.authority, item.value))
-    if not ordered:
+    """The golden record of these records only; an anchor says what was set by hand there and holds."""
+    every = list(records)
+    said = [record for record in every if record.demographics != Demographics()]
+    usable = [record for record in said if record.active] or said
+    by_hand = any(record.by_hand for record in every)
+    if not usable and not by_hand:
         return Golden()
-    sources: dict[str, tuple[int, str]] = {}
+    return _Survivorship(usable, every if by_hand else []).golden()
 
-    def note(name: str, record: SourceRecordView) -> None:
-        sources[name] = (record.source_record_id, record.updated_at.isoformat())
 
-    def one(name: str, empty: Any) -> Any:
-        values = [(record, getattr(record.demographics, name)) for record in ordered]
-        present = [(record, value) for record, value in values if value is not None and value != empty]
+class _Survivorship:
+    def __init__(self, usable: list[SourceRecordView], anchors: list[SourceRecordView]) -> None:
+        self.ordered = sorted(usable, key=lambda r: (-r.trust, -r.updated_at.timestamp(), r.authority, r.value))
+        self.dates = {record.source_record_id: record.updated_at.isoformat() for record in usable}
+        self.by_hand: dict[str, list[_Said]] = {}
+        for anchor in anchors:
+            for item in anchor.by_hand:
+                self.by_hand.setdefault(item.field, []).append(
+                    _Said(
+                        getattr(item.demographics, item.field),
+                        (_MANUAL, 0, -item.set_at.timestamp()),
+                        (anchor.authority, anchor.value, item.pk),
+                        Source(anchor.source_record_id, item.set_at.isoformat(), "manual"),
+                    )
+                )
+        self.sources: dict[str, Source] = {}
+
+    def golden(self) -> Golden:
+        demographics = Demographics(
+            names=self.collect("names", _name_key),
+            birth_date=self.one("birth_date", ""),
+            gender=self.one("gender", "", weak="unknown"),
+            addresses=self.collect("addresses", _address_key),
+            telecoms=self.collect("telecoms", _telecom_key),
+            identifiers=self.identifiers(),
+            mothers_maiden_name=self.one("mothers_maiden_name", ""),
+            multiple_birth=self.one("multiple_birth", None),
+            deceased=self.deceased(),
+            languages=self.one("languages", ()),
+            marital_status=self.one("marital_status", ""),
+            birth_place=self.one("birth_place", None),
+            occupation=self.one("occupation", ""),
+            active=any(record.active and record.demographics.active is not False for record in self.ordered)
+            if self.ordered
+            else None,
+            extra=self.extra(),
+        )
+        return Golden(demographics=demographics, sources=self.sources)
+
+    def said(self, name: str, empty: Any) -> list[_Said]:
+        """All that is said of a field, best first but for frequency and length."""
+        found: list[_Said] = []
+        for record in self.ordered:
+            value = getattr(record.demographics, name)
+            if value is None or value == empty:
+                continue
+            stands = standing(record.demographics.reliability, name)
+            found.append(
+                _Said(
+                    value,
+                    (stands, -record.trust, -record.updated_at.timestamp()),
+                    (record.authority, record.value, record.source_record_id),
+                    Source(
+                        record.source_record_id,
+                        self.dates[record.source_record_id],
+                        "verified" if stands is Standing.VERIFIED else "",
+                    ),
+                )
+            )
+        return found + self.by_hand.get(name, [])
+
+    def one(self, name: str, empty: Any, *, weak: Any = None) -> Any:
+        """The value of a field that a person has one of; `weak` is no statement where another record makes one."""
+        present = self.said(name, empty)
+        if weak is not None:
+            present = [item for item in present if item.value != weak or item.rank[0] == _MANUAL] or present
         if not present:
             return empty
-        if len(present) == 1:
-            note(name, present[0][0])
-            return present[0][1]
-        newest = present[0][0].updated_at
-        count = Counter(repr(value) for _, value in present)
-        among = [(record, value) for record, value in present if record.updated_at == newest]
-        record, value = min(
-            among, key=lambda pair: (-count[repr(pair[1])], -len(repr(pair[1])), pair[0].authority, pair[0].value)
-        )
-        note(name, record)
-        return value
+        best = min(item.rank for item in present)
+        among = [item for item in present if item.rank == best]
+        winner = among[0]
+        if len(among) > 1:
+            count = Counter(repr(item.value) for item in present)
+            winner = min(among, key=lambda item: (-count[repr(item.value)], -len(repr(item.value)), item.tie))
+        self.sources[name] = winner.source
+        return winner.value
 
-    def collect(name: str, key: Callable[[T], str]) -> tuple[T, ...]:
+    def collect(self, name: str, key: Callable[[T], str]) -> tuple[T, ...]:
+        """Every value of a field that a person has several of, each once, by the best that says it."""
+        present = self.said(name, ())
+        if not present:
+            return ()
+        if len(present) == 1:
+            items = [(key(value), value, present[0]) for value in present[0].value]
+        else:
+            count = Counter(one for item in present for one in {key(value) for value in item.value})
+            ranked = [
+                ((item.rank, place, -count[key(value)], -len(repr(value)), item.tie), key(value), value, item)
+                for item in present
+                for place, value in enumerate(item.value)
+            ]
+            ranked.sort(key=lambda entry: entry[0])
+            items = [entry[1:] for entry in ranked]
         seen: dict[str, T] = {}
-        for record in ordered:
-            for item in getattr(record.demographics, name):
-                if key(item) and key(item) not in seen:
-                    seen[key(item)] = item
-                    sources.setdefault(name, (record.source_record_id, record.updated_at.isoformat()))
+        for text, value, item in items:
+            if text and text not in seen:
+                if not seen:
+                    self.sources[name] = item.source
+                seen[text] = value
         return tuple(seen.values())
 
-    own = tuple(Identifier(system=system_of(record.authority), value=record.value) for record in ordered)
-    stated = {_identifier_key(item): item for record in reversed(ordered) for item in record.demographics.identifiers}
-    local = tuple(stated.get(_identifier_key(item), item) for item in own)
-    local_keys = {_identifier_key(item) for item in local}
-    # An identifier that another organization's record states under a local authority is that organization's to say.
-    others = tuple(item for item in collect("identifiers", _identifier_key) if _identifier_key(item) not in local_keys)
-    newest = ordered[0].demographics
-    return Golden(
-        demographics=Demographics(
-            names=collect("names", _name_key),
-            birth_date=one("birth_date", ""),
-            gender=_gender(ordered, one),
-            addresses=collect("addresses", _address_key),
-            telecoms=collect("telecoms", _telecom_key),
-            identifiers=local + others,
-            mothers_maiden_name=one("mothers_maiden_name", ""),
-            multiple_birth=one("multiple_birth", None),
-            deceased=_deceased(ordered, one),
-            languages=one("languages", ()),
-            marital_status=one("marital_status", ""),
-            birth_place=one("birth_place", None),
-            occupation=one("occupation", ""),
-            active=any(record.active and record.demographics.active is not False for record in ordered),
-            extra={key: value for key, value in newest.extra.items() if key in ("communication", "maritalStatus")},
-        ),
-        sources=sources,
-    )
+    def identifiers(self) -> tuple[Identifier, ...]:
+        """The records' own identifiers in order of the records, then what else they state."""
+        own = [Identifier(system=system_of(record.authority), value=record.value) for record in self.ordered]
+        stated = {
+            _identifier_key(item): item for record in reversed(self.ordered) for item in record.demographics.identifiers
+        }
+        local = tuple(stated.get(_identifier_key(item), item) for item in own)
+        keys = {_identifier_key(item) for item in local}
+        # An identifier that another organization's record states under a local authority is that organization's to say.
+        others = (item for item in self.collect("identifiers", _identifier_key) if _identifier_key(item) not in keys)
+        return local + tuple(others)
 
+    def deceased(self) -> bool | str | None:
+        """A date of death outlives a bare statement, and either outlives "not deceased" of an older record."""
+        found: bool | str | None = self.one("deceased", None)
+        if found is not True:
+            return found
+        dated = [item for item in self.said("deceased", None) if isinstance(item.value, str)]
+        if not dated:
+            return True
+        winner = min(dated, key=lambda item: (item.rank, item.tie))
+        self.sources["deceased"] = winner.source
+        return str(winner.value)
 
-def _gender(ordered: Sequence[SourceRecordView], one: Callable[[str, Any], Any]) -> str:
-    if any(record.demographics.gender not in ("", "unknown") for record in ordered):
-        # "unknown" is no statement where another record makes one.
-        stated = [record.demographics.gender for record in ordered if record.demographics.gender not in ("", "unknown")]
-        found = one("gender", "")
-        return found if found != "unknown" else stated[0]
-    return str(one("gender", ""))
-
-
-def _deceased(ordered: Sequence[SourceRecordView], one: Callable[[str, Any], Any]) -> bool | str | None:
-    """A date of death outlives a bare statement, and either outlives "not deceased" of an older record."""
-    dates = [record.demographics.deceased for record in ordered if isinstance(record.demographics.deceased, str)]
-    found: bool | str | None = one("deceased", None)
-    return dates[0] if found is True and dates else found
+    def extra(self) -> dict[str, Any]:
+        """Language and marital status in full, as the record wrote them whose code survives; without a code the best."""
+        kept = {}
+        for name, key in (("languages", "communication"), ("marital_status", "maritalStatus")):
+            won = self.sources.get(name)
+            found = [
+                record.demographics.extra[key]
+                for record in self.ordered
+                if key in record.demographics.extra and (won is None or won.source_record_id == record.source_record_id)
+            ]
+            if found:
+                kept[key] = found[0]
+        return kept
 
 
 def golden_json(golden: Golden) -> dict[str, Any]:
-    """The golden record as stored on the person."""
+    """The golden record as stored on the person: of each field's source its record, date, and grade where it has one."""
     return {
         "demographics": to_json(golden.demographics),
-        "sources": {name: list(source) for name, source in golden.sources.items()},
+        "sources": {
+            name: [source.source_record_id, source.at, *([source.grade] if source.grade else [])]
+            for name, source in golden.sources.items()
+        },
     }

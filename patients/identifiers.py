@@ -175,6 +175,29 @@ def anchor(person_id: UUID | str) -> ResolvedIdentifier:
         return _new_anchor(person)
 
 
+def own_anchor(person_id: UUID | str) -> ResolvedIdentifier:
+    """The anchor made for this very person: found, or made now. What is said of somebody by hand hangs on it.
+
+    Of a person who has taken in others `anchor` may give one of theirs, which leaves with them.
+
+    Raises:
+        UnknownPatient: there is no such person, or it was merged away.
+    """
+    wanted = _uuid(person_id)
+    with transaction.atomic():
+        person = Person.objects.select_for_update().filter(pk=wanted).first()
+        if person is None or person.merged_into_id is not None:
+            raise UnknownPatient
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _RESOLVE + "WHERE l.person_id = %s AND r.participant_id = %s AND r.status = 'active'"
+                " AND (i.value = %s OR i.value LIKE %s) ORDER BY i.id LIMIT 1",
+                [wanted, HUB, str(wanted), f"{wanted}.%"],
+            )
+            row = cursor.fetchone()
+        return _resolved(row) if row else _new_anchor(person)
+
+
 def _new_anchor(person: Person) -> ResolvedIdentifier:
     record = SourceRecord.objects.create(participant_id=HUB)
     taken = PatientIdentifier.objects.filter(authority=settings.HUB_ASSIGNING_AUTHORITY, value=str(person.id)).exists()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -269,6 +270,58 @@ class IdentityEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
+
+
+class ValueByHand(models.Model):
+    """A value that a steward set for one field of a person, or, without `value`, withdrew. Rows are only added.
+
+    It hangs on an anchor of the hub, so that links carry it and undo brings it back like any record. `event` is the
+    change it came with; of an anchor and field the last whose event stands `holds`. `value` is demographics of that
+    field only. `rests_on` are the source records of the person at that time: what the steward saw.
+    """
+
+    source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="values_by_hand")
+    field = models.TextField()
+    value = models.JSONField(null=True, blank=True)
+    rests_on: ArrayField[list[int], list[int]] = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    actor = models.TextField()
+    reason = models.TextField()
+    set_at = models.DateTimeField(default=timezone.now)
+    holds = models.BooleanField(default=False)
+    event = models.OneToOneField(IdentityEvent, on_delete=models.PROTECT, related_name="value_by_hand")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["source_record", "field"], condition=Q(holds=True), name="patients_byhand_one_holds"
+            ),
+            models.CheckConstraint(
+                condition=Q(holds=False) | Q(value__isnull=False), name="patients_byhand_withdrawn_says_nothing"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.field} at record {self.source_record_id}"
+
+
+class TrustSweep(models.Model):
+    """The one row that says by which trust in sources the golden records are made, and how far a change has got.
+
+    `applied` and `wanted` are rank by participant, 0 left out; `wanted` is empty when nothing is under way. `changed`
+    are the participants concerned; persons up to `after` are done.
+    """
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    applied = models.JSONField(default=dict)
+    wanted = models.JSONField(null=True, blank=True)
+    changed = models.JSONField(default=list)
+    after = models.UUIDField(null=True, blank=True)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(id=1), name="patients_trustsweep_one_row")]
+
+    def __str__(self) -> str:
+        return "under way" if self.wanted is not None else "done"
 
 
 class BlockingKey(models.Model):

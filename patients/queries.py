@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -49,9 +49,25 @@ def source_record(authority: str, value: str) -> SourceRecordView | None:
     return store.view(authority_of(authority), value) if storable(authority + value) else None
 
 
-def golden(records: Iterable[SourceRecordView]) -> Demographics:
-    """The surviving demographics of the given records only: what a caller who may see just these is shown. No query."""
-    return survivorship.survive(record for record in records if record.participant_id != HUB).demographics
+def golden(records: Iterable[SourceRecordView], *, about: Iterable[SourceRecordView] = ()) -> Demographics:
+    """The surviving demographics of the given records only: what a caller who may see just these is shown. No query.
+
+    `about` are all records of the person. Of what a steward set by hand there, that counts which rests on records that
+    are all among the given: what was set in sight of a hidden record is hidden with it.
+    """
+    shown = [record for record in records if record.participant_id != HUB]
+    return survivorship.survive([*shown, *borne_out(shown, about)]).demographics
+
+
+def borne_out(shown: Iterable[SourceRecordView], about: Iterable[SourceRecordView]) -> list[SourceRecordView]:
+    """The anchors among `about` that say something by hand, with what rests on records that are all `shown`. No query."""
+    seen = {record.source_record_id for record in shown}
+    anchors = (
+        replace(anchor, by_hand=tuple(item for item in anchor.by_hand if item.rests_on <= seen))
+        for anchor in about
+        if anchor.by_hand
+    )
+    return [anchor for anchor in anchors if anchor.by_hand]
 
 
 def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> list[Candidate]:
@@ -119,7 +135,7 @@ def known_persons(person_ids: Iterable[UUID]) -> dict[UUID, KnownPerson]:
         if person.id in known:
             continue
         fed = [record for record in person.records if record.participant_id != HUB]
-        shown = golden(fed)
+        shown = golden(fed, about=person.records)
         known[person.id] = KnownPerson(
             facts=SubjectFacts(
                 id=str(person.id),

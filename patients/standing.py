@@ -35,6 +35,7 @@ from patients.models import (
     ReviewItem,
     SourceRecord,
     SourceRecordVersion,
+    ValueByHand,
 )
 from patients.normalise import Features
 
@@ -334,6 +335,26 @@ def close(items: Iterable[ReviewItem], decision: str, event: IdentityEvent) -> N
             item=item, event=event, was=item.status, decision=decision, decided_by=by, decided_at=event.at
         )
         _said(item, ReviewItem.Status.DECIDED, decision, by, event.at)
+
+
+# --- values set by hand ----------------------------------------------------------------------------------------------
+
+
+def settle_values(events: Collection[int]) -> None:
+    """Of each anchor and field that these events set by hand, the last that stands holds; a withdrawal holds nothing."""
+    touched = set(ValueByHand.objects.filter(event__in=events).values_list("source_record_id", "field"))
+    if not touched:
+        return
+    rows = [
+        row
+        for row in ValueByHand.objects.filter(source_record__in={anchor for anchor, _ in touched}).order_by("pk")
+        if (row.source_record_id, row.field) in touched
+    ]
+    gone = struck(row.event_id for row in rows)
+    last = {(row.source_record_id, row.field): row for row in rows if row.event_id not in gone}
+    holds = {row.pk for row in last.values() if row.value is not None}
+    ValueByHand.objects.filter(pk__in=[row.pk for row in rows if row.holds and row.pk not in holds]).update(holds=False)
+    ValueByHand.objects.filter(pk__in=holds).update(holds=True)
 
 
 # --- records ---------------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from uuid import UUID
@@ -14,9 +15,10 @@ from uuid import UUID
 from django.db import connection
 from django.utils import timezone
 
+from hie.directory import queries as directory
 from hie.standards.demographics import Demographics, from_json
 from patients import blocking
-from patients.demographics import RecordFeed, SourceRecordView
+from patients.demographics import ByHand, RecordFeed, SourceRecordView
 from patients.errors import UnusableDemographics
 from patients.golden import golden_json, survive
 from patients.identifiers import MAX_REDIRECTS, SURVIVORS
@@ -48,7 +50,10 @@ SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
 
 _VIEW = f"""
 SELECT l.person_id, r.id, i.id, r.participant_id, i.authority, i.value, r.status = 'active', v.version, v.raw,
-       r.created_at, v.received_at, r.updated_at, j.authority, j.value
+       r.created_at, v.received_at, r.updated_at, j.authority, j.value, {directory.EPOCH},
+       CASE WHEN r.participant_id = 'hub' THEN (
+         SELECT json_agg(json_build_array(h.id, h.field, h.value, h.set_at, h.rests_on) ORDER BY h.id)
+           FROM patients_valuebyhand h WHERE h.source_record_id = r.id AND h.holds) END
   FROM patients_link l
   JOIN patients_sourcerecord r ON r.id = l.source_record_id
   JOIN LATERAL (SELECT * FROM patients_patientidentifier p WHERE p.source_record_id = r.id ORDER BY p.id LIMIT 1) i ON true
@@ -367,10 +372,12 @@ def as_read(person_ids: Iterable[UUID]) -> dict[UUID, PersonAsRead]:
     found: dict[UUID, PersonAsRead] = {}
     with connection.cursor() as cursor:
         cursor.execute(_KNOWN, {"asked": list(person_ids), "redirects": MAX_REDIRECTS})
-        for asked, person_id, linked, pks, *record in cursor.fetchall():
-            person = found.setdefault(asked, PersonAsRead(person_id, tuple(linked), tuple(pks), []))
-            if record[1] is not None:
-                person.records.append(_view(record))
+        rows = cursor.fetchall()
+    places = _places(row[4:] for row in rows)
+    for asked, person_id, linked, pks, *record in rows:
+        person = found.setdefault(asked, PersonAsRead(person_id, tuple(linked), tuple(pks), []))
+        if record[1] is not None and places is not None:
+            person.records.append(_view(record, places))
     return found
 
 
@@ -380,8 +387,9 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
         cursor.execute(_VIEWS, [list(person_ids)])
         rows = cursor.fetchall()
     out: dict[UUID, list[SourceRecordView]] = defaultdict(list)
-    for row in rows:
-        out[row[0]].append(_view(row))
+    if (places := _places(rows)) is not None:
+        for row in rows:
+            out[row[0]].append(_view(row, places))
     return dict(out)
 
 
@@ -390,11 +398,18 @@ def view(authority: str, value: str) -> SourceRecordView | None:
     with connection.cursor() as cursor:
         cursor.execute(_VIEW + _NAMED, [authority, value])
         row = cursor.fetchone()
-    found = _view(row) if row is not None else None
+    places = _places([row] if row is not None else [])
+    found = _view(row, places) if places is not None else None
     return found if found is not None and (found.authority, found.value) == (authority, value) else None
 
 
-def _view(row: Sequence[Any]) -> SourceRecordView:
+def _places(rows: Iterable[Sequence[Any]]) -> directory.Directory | None:
+    """The directory as it was for one statement's rows, by the epoch read with them; None where there is no record."""
+    epoch = next((row[14] for row in rows if row[1] is not None), None)
+    return directory.snapshot(at=epoch) if epoch is not None else None
+
+
+def _view(row: Sequence[Any], places: directory.Directory) -> SourceRecordView:
     return SourceRecordView(
         source_record_id=row[1],
         identifier_pk=row[2],
@@ -407,6 +422,17 @@ def _view(row: Sequence[Any]) -> SourceRecordView:
         created_at=row[9],
         updated_at=row[10] or row[11],
         replaced_by=(row[12], row[13]) if row[12] is not None else None,
+        trust=places.trust_of(row[3]),
+        by_hand=tuple(
+            ByHand(
+                pk=pk,
+                field=field,
+                demographics=from_json(value),
+                set_at=datetime.fromisoformat(set_at),
+                rests_on=frozenset(rests_on),
+            )
+            for pk, field, value, set_at, rests_on in as_json(row[15]) or ()
+        ),
     )
 
 
@@ -430,7 +456,8 @@ SELECT gen_random_uuid(), 'survivorship-changed', s.id, '', '', jsonb_build_obje
 def refresh_golden(person_ids: Iterable[UUID]) -> None:
     """Recompute the golden records of persons from their records; note which fields changed. 2 statements in all.
 
-    A person's first golden record is no change.
+    A person's first golden record is no change. The trust in sources is read with the records: who holds the persons
+    leaves nothing that an earlier change of trust had not reached.
     """
     wanted = sorted(set(person_ids))
     records = views(wanted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from celery import shared_task
 
-from patients import maintenance
+from patients import maintenance, trust
 
 
 @shared_task(ignore_result=True)
@@ -17,3 +17,9 @@ def train_model() -> None:
 def recluster() -> None:
     """List for review the persons whom the live model would join or split today."""
     maintenance.recluster()
+
+
+@shared_task(ignore_result=True)
+def settle_trust() -> None:
+    """Bring a change of the trust in sources to the golden records."""
+    trust.settle()

@@ -55,6 +55,7 @@ class EventType(StrEnum):
     IDENTITY_MERGE = "identity-merge"
     IDENTITY_UNMERGE = "identity-unmerge"
     IDENTITY_REVIEW = "identity-review"
+    IDENTITY_BY_HAND = "identity-by-hand"
     IDENTITY_HISTORY = "identity-history"
     # documents
     PROVIDE_DOCUMENT_BUNDLE = "ITI-65"
@@ -198,6 +199,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.IDENTITY_MERGE: Shape(_U, _P.OTHER, "", "", "Records merged"),
     _T.IDENTITY_UNMERGE: Shape(_U, _P.OTHER, "", "", "Merge undone"),
     _T.IDENTITY_REVIEW: Shape(_U, _P.OTHER, "", "", "Possible duplicate reviewed"),
+    _T.IDENTITY_BY_HAND: Shape(_U, _P.OTHER, "", "", "Personal details corrected by hand"),
     _T.IDENTITY_HISTORY: Shape(_E, _P.QUERY, "", "", "Identity on a day asked"),
     _T.PROVIDE_DOCUMENT_BUNDLE: Shape(
         _C, _P.IMPORT, "", _MHD + "IHE.MHD.ProvideBundle.Audit.Recipient", "Provide Document Bundle"

@@ -138,12 +138,13 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
     )
     actions = ("suspend", "reinstate")
     # Limits are the operator's; everything else is the registration.
-    _own = ("rate_per_s", "burst", "concurrency")
+    _own = ("rate_per_s", "burst", "concurrency", "source_trust")
     fieldsets = (
         (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction")}),
         ("Client", {"fields": ("client_id", "jwks_url", "scopes", "default_role", "default_purpose")}),
         ("Policy", {"fields": ("part2_program", "requires_relationship", "release_policy")}),
         ("Addresses", {"fields": ("home_community_id", "source_id", "hl7v2_application", "hl7v2_facility")}),
+        ("Trust in it as a source of personal details", {"fields": ("source_trust",)}),
         ("Limits", {"fields": ("rate_per_s", "burst", "concurrency", "registered_at")}),
     )
 
@@ -155,6 +156,11 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
 
     def has_delete_permission(self, request: HttpRequest, obj: Participant | None = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: Participant, form: Any, change: bool) -> None:
+        """Limits as they stand in the form; the trust with a line in the history."""
+        obj.save(update_fields=["rate_per_s", "burst", "concurrency"])
+        registration.trust(obj.pk, obj.source_trust, request.user.get_username())
 
     @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, participant: Participant) -> str:

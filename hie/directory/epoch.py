@@ -13,6 +13,8 @@ from contextvars import ContextVar
 from django.db import connection
 
 _READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
+EPOCH = f"coalesce(({_READ}), 0)"
+"""The policy epoch as an SQL expression: who reads rows by one statement reads the epoch with them, for nothing."""
 _held: ContextVar[int | None] = ContextVar("policy_epoch", default=None)
 
 

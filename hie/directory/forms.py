@@ -16,7 +16,7 @@ from zoneinfo import ZoneInfo
 
 from hie.directory import codes, keys, periods
 from hie.directory.errors import Fault
-from hie.directory.models import EndpointKind, ParticipantType, Standing
+from hie.directory.models import TRUST_LIMIT, EndpointKind, ParticipantType, Standing
 
 Form = dict[str, Any]
 _Check = Callable[[str, Any], Any]
@@ -173,6 +173,7 @@ def _participant(reader: Reader, path: str, value: Any) -> Form:
             "agreement": lambda where, given: _agreement(reader, where, given),
             "part2_program": read_flag,
             "requires_relationship": read_flag,
+            "source_trust": lambda where, given: _source_trust(reader, where, given),
             "home_community_id": reader.urn,
             "source_id": reader.oid,
             "hl7v2": lambda where, given: reader.members(
@@ -223,6 +224,13 @@ def _default_purpose(reader: Reader, path: str, value: Any) -> str:
     if value == "BTG":
         reader.fault(path, "breaking the glass is never a default")
     return str(reader.code(codes.PURPOSES)(path, value))
+
+
+def _source_trust(reader: Reader, path: str, value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or abs(value) > TRUST_LIMIT:
+        reader.fault(path, f"must be a whole number from -{TRUST_LIMIT} to {TRUST_LIMIT}")
+        return 0
+    return value
 
 
 def _jwks(reader: Reader, path: str, value: Any) -> Form:

@@ -49,6 +49,10 @@ class EndpointKind(models.TextChoices):
     MLLP = "mllp", "MLLP"
 
 
+TRUST_LIMIT = 100
+"""The trust in a source runs from minus this to this; 0 where nobody said anything."""
+
+
 def _texts() -> ArrayField[Any, Any]:
     return ArrayField(models.TextField(), default=list, blank=True)
 
@@ -77,6 +81,12 @@ class Participant(models.Model):
     hl7v2_application = models.TextField("HL7 v2 application (MSH-3)", blank=True, default="")
     hl7v2_facility = models.TextField("HL7 v2 facility (MSH-4)", blank=True, default="")
     release_policy = models.JSONField(default=list, blank=True)
+    source_trust = models.SmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="From -100 to 100: where sources of a patient differ, the higher one counts. "
+        "Empty: as the organization above it, in the end 0.",
+    )
     rate_per_s = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
     burst = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
     concurrency = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: the hub's own limit.")
@@ -106,6 +116,10 @@ class Participant(models.Model):
             models.CheckConstraint(name="directory_participant_type", condition=Q(type__in=ParticipantType.values)),
             models.CheckConstraint(name="directory_participant_status", condition=Q(status__in=Standing.values)),
             models.CheckConstraint(name="directory_participant_default_never_btg", condition=~Q(default_purpose="BTG")),
+            models.CheckConstraint(
+                name="directory_participant_source_trust",
+                condition=Q(source_trust=None) | Q(source_trust__gte=-TRUST_LIMIT, source_trust__lte=TRUST_LIMIT),
+            ),
         ]
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hie.directory import periods
-from hie.directory.epoch import bump_epoch, epoch, one_reading, read_epoch
+from hie.directory.epoch import EPOCH, bump_epoch, epoch, one_reading, read_epoch
 from hie.directory.models import (
     Agreement,
     AssigningAuthority,
@@ -36,6 +36,7 @@ from hie.directory.models import (
 from hie.standards.facts import AgreementFacts, EndpointFacts, ParticipantFacts, ReleaseRule
 
 __all__ = [
+    "EPOCH",
     "HUB",
     "ClientFacts",
     "Directory",
@@ -160,6 +161,15 @@ class Directory:
         found = (facts.jurisdiction for facts in self.lineage(participant_id) if facts.jurisdiction)
         return next(found, settings.HUB_JURISDICTION)
 
+    def trust_of(self, participant_id: str) -> int:
+        """How much it counts where sources differ: its own rank, the nearest ancestor's that states one, or 0."""
+        found = (facts.source_trust for facts in self.lineage(participant_id) if facts.source_trust is not None)
+        return next(found, 0)
+
+    def trusts(self) -> dict[str, int]:
+        """The rank of every participant that has one other than 0, by id."""
+        return {one: rank for one in sorted(self.participants) if (rank := self.trust_of(one))}
+
     def is_active(self, participant_id: str, now: datetime) -> bool:
         """Registration (its own and of all above it) and agreement active, and `now` in its period."""
         facts = self.participants.get(participant_id)
@@ -179,10 +189,13 @@ _cached: Directory | None = None
 _loading = threading.Lock()
 
 
-def snapshot() -> Directory:
-    """The directory now: one statement when nothing changed since this process last asked."""
+def snapshot(*, at: int | None = None) -> Directory:
+    """The directory now: one statement when nothing changed since this process last asked.
+
+    `at` is the epoch, where the caller has read it together with rows of its own (`EPOCH`): then none.
+    """
     global _cached
-    current = epoch()
+    current = epoch() if at is None else at
     held = _cached
     if held is not None and held.epoch == current:
         return held
@@ -284,6 +297,7 @@ def _facts(
         organization_oid=row.organization_oid,
         assigning_authority=authority,
         home_community_id=row.home_community_id or None,
+        source_trust=row.source_trust,
     )
 
 

@@ -17,6 +17,7 @@ from hie.directory import keys
 from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
 from hie.directory.forms import Form, read_documents
 from hie.directory.models import (
+    TRUST_LIMIT,
     Agreement,
     AssigningAuthority,
     Certificate,
@@ -51,9 +52,9 @@ _REGISTRATION_LOCK = 0x68696501
 def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[tuple[Result, str]]:
     """Create or update the participants of a file, all or none; those not named stay untouched.
 
-    A member that is left out says nothing is there, as in a fresh registration, with two
+    A member that is left out says nothing is there, as in a fresh registration, with three
     exceptions that a repeated file must not undo: the standing of a participant (a suspension
-    ends only by ``"status": "active"``) and its agreement's status and period.
+    ends only by ``"status": "active"``), its agreement's status and period, and the trust in it as a source.
 
     Returns one result a participant, in the order of the file. Applying a file twice gives
     ``unchanged``. Every change leaves a history row; agreements get a new version.
@@ -111,6 +112,32 @@ def reinstate(participant_id: str, reason: str, actor: str) -> None:
     _stand(participant_id, Standing.ACTIVE, DirectoryChange.Kind.REINSTATED, reason, actor)
 
 
+def trust(participant_id: str, rank: int | None, actor: str) -> None:
+    """Rank a participant as a source of demographics; None: as the organization above it.
+
+    Golden records follow within a minute (`patients.trust`).
+
+    Raises:
+        UnknownParticipant: no such participant. ValueError: the rank is out of bounds.
+    """
+    if rank is not None and abs(rank) > TRUST_LIMIT:
+        raise ValueError(rank)
+    with transaction.atomic():
+        row = Participant.objects.select_for_update().filter(pk=participant_id).first()
+        if row is None:
+            raise UnknownParticipant(participant_id)
+        if row.source_trust == rank:
+            return
+        before, row.source_trust = row.source_trust, rank
+        row.save(update_fields=["source_trust"])
+        DirectoryChange.objects.create(
+            actor=actor,
+            participant_id=participant_id,
+            kind=DirectoryChange.Kind.UPDATED,
+            changed={"source_trust": [before, rank]},
+        )
+
+
 def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, reason: str, actor: str) -> None:
     with transaction.atomic():
         row = Participant.objects.select_for_update().filter(pk=participant_id).first()
@@ -138,6 +165,8 @@ def _complete(form: Form, stored: Form | None) -> Form:
     whole.setdefault("status", stored["status"] if stored else Standing.ACTIVE.value)
     if "jurisdiction" not in whole and "part_of" not in whole:
         whole["jurisdiction"] = settings.HUB_JURISDICTION
+    if stored and "source_trust" in stored:
+        whole.setdefault("source_trust", stored["source_trust"])
     if whole.get("jwks") == {"keys": []}:
         del whole["jwks"]
     if "agreement" not in whole:
@@ -227,6 +256,7 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
         scopes=form["scopes"],
         part2_program=form.get("part2_program"),
         requires_relationship=form.get("requires_relationship"),
+        source_trust=form.get("source_trust"),
         hl7v2_application=sender.get("application", ""),
         hl7v2_facility=sender.get("facility", ""),
         release_policy=form.get("release_policy", []),
@@ -240,7 +270,7 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
             # Limits and the day of registration are not the file's to change.
             update_fields=[
                 *_ROW_TEXTS,
-                *("part_of", "scopes", "part2_program", "requires_relationship"),
+                *("part_of", "scopes", "part2_program", "requires_relationship", "source_trust"),
                 *("hl7v2_application", "hl7v2_facility", "release_policy"),
             ],
         )
@@ -352,7 +382,7 @@ def _form(row: Participant) -> Form:
             "decision_point": agreement.decision_point,
             "obligations": list(agreement.obligations),
         }
-    for flag in ("part2_program", "requires_relationship"):
+    for flag in ("part2_program", "requires_relationship", "source_trust"):
         if (value := getattr(row, flag)) is not None:
             form[flag] = value
     if row.hl7v2_application:

@@ -301,7 +301,7 @@ def questions(
         records = [row.record for row in verdict.rows()]
         key = tuple(item.source_record_id for item in records)
         if records and key not in golden:
-            golden[key] = index.golden(records)
+            golden[key] = index.golden(records, about=about.records)
         answers[recipient_id] = (verdict, golden.get(key))
     return answers
 
@@ -348,7 +348,7 @@ def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float
     if was != (policies.current().epoch, about.consent_epoch, _as_read(about)):
         return None
     said = set(kept["said"])
-    return index.golden([record for record in about.records if record.source_record_id in said])
+    return index.golden([record for record in about.records if record.source_record_id in said], about=about.records)
 
 
 def disclosures(

@@ -22,6 +22,7 @@ from hie.exchange import access
 from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, NotFound, StaleVersion
 from hie.standards.demographics import Demographics, Identifier, authority_of, system_of
 from hie.standards.facts import Caller
+from hie.standards.reliability import still_said
 from patients import identifiers, linking, store
 from patients import queries as index
 from patients.demographics import FeedResult, RecordFeed, SourceRecordView
@@ -381,7 +382,13 @@ def _link(change: Linking, owner: str, caller: Caller, source: str, event: recor
 
 
 def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Demographics:
-    """`new`, with what it leaves empty taken from `old` unless it is named in `deleted`."""
+    """`new`, with what it leaves empty taken from `old` unless it is named in `deleted`.
+
+    How far the sender vouches is said of what it says: of former words only those stay that speak of what is left out.
+    """
+    if not new.reliability and "reliability" not in deleted:
+        restated = {f.name for f in fields(Demographics) if not _empty(getattr(new, f.name))} | deleted
+        old = replace(old, reliability=still_said(old.reliability, restated))
     kept = {
         f.name: getattr(old, f.name)
         for f in fields(Demographics)

@@ -286,7 +286,9 @@ def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownP
     records = [r for r in person.records if r.active and not _anchor(r)]
     if not records:
         return None
-    golden = index.golden(records)
+    about = person.subject.records
+    by_hand = index.borne_out(person.records, about)
+    golden = index.golden(person.records, about=about)
     # In use while any source has it in use; an organization may say of its record that it is not (active=false).
     active = any(r.demographics.active is not False for r in records)
     return KnownPatient(
@@ -296,7 +298,9 @@ def _known(person: access.PermittedPerson, issuers: Mapping[str, str]) -> KnownP
         ),
         active=active,
         version=sum(r.version for r in records),
-        updated_at=max(r.updated_at for r in records),
+        updated_at=max(
+            [*(r.updated_at for r in records), *(item.set_at for anchor in by_hand for item in anchor.by_hand)]
+        ),
         sources=tuple((r.participant_id, r.version) for r in records),
     )
 

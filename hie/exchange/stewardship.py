@@ -23,8 +23,9 @@ from hie.audit.kinds import EventType
 from hie.exchange import access, review_stakes
 from hie.exchange.access import Held, Staff
 from hie.exchange.errors import BadRequest
+from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
-from patients import linking, review_queue, reviewing
+from patients import by_hand, linking, review_queue, reviewing
 from patients.models import IdentityEvent, ReviewAct, ReviewItem
 from patients.reviewing import Verdict
 
@@ -210,6 +211,50 @@ def unmerge(event_id: UUID | str, staff: Staff, reason: str) -> UUID:
         detail = {"event": undone_by, "undoes": str(event_id)}
         _record(EventType.IDENTITY_UNMERGE, caller, _persons_of(undone_by), reason, detail)
     return undone_by
+
+
+def set_value(person_id: UUID, field: str, demographics: Demographics, staff: Staff, reason: str) -> UUID:
+    """Set one field of a person by hand, above what the records say; gives the event of it.
+
+    It takes one steward: no document moves. Outside it is shown only to whoever may be shown every record that the
+    person has now (`patients.queries.golden`).
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownPatient, UnusableDemographics: of person and value.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        event_id = by_hand.set_value(person_id, field, demographics, actor=caller.user_id, reason=reason)
+        _record(EventType.IDENTITY_BY_HAND, caller, [person_id], reason, {"event": event_id, "field": field})
+    return event_id
+
+
+def withdraw_value(value_id: int, staff: Staff, reason: str) -> UUID:
+    """Take a value set by hand back: the records say again what the field is. Gives the event of it.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownValue: it does not hold.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        event_id = by_hand.withdraw(value_id, actor=caller.user_id, reason=reason)
+        detail = {"event": event_id, "withdrawn": value_id}
+        _record(EventType.IDENTITY_BY_HAND, caller, _persons_of(event_id), reason, detail)
+    return event_id
+
+
+def undo_value(value_id: int, staff: Staff, reason: str) -> UUID:
+    """Undo that a value was set by hand, or withdrawn: what held before holds again. Gives the new event.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownValue: no such value. AlreadyUndone: it does not stand.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        event_id = linking.undo(by_hand.event_of(value_id), actor=caller.user_id, reason=reason)
+        concerned = {by_hand.person_of(value_id), *_persons_of(event_id)}
+        _record(EventType.IDENTITY_BY_HAND, caller, concerned, reason, {"event": event_id, "undoes_value": value_id})
+    return event_id
 
 
 def _settle(item: ReviewItem, said: Verdict, act: str, caller: Caller, reason: str) -> Done:

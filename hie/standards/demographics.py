@@ -108,7 +108,8 @@ class Demographics:
 
     `deceased` is False, True, or the dateTime text; `multiple_birth` is False, True,
     or the birth order; None means not said. `languages` are BCP 47 codes, the
-    preferred one first. `marital_status` and `gender` are FHIR codes.
+    preferred one first. `marital_status` and `gender` are FHIR codes. `reliability` is how far the sender vouches for
+    it: codes as sent, see `hie.standards.reliability`.
     """
 
     names: tuple[HumanName, ...] = ()
@@ -125,6 +126,7 @@ class Demographics:
     birth_place: Address | None = None
     occupation: str = ""
     active: bool | None = None
+    reliability: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -114,6 +114,7 @@ class ParticipantFacts:
     organization_oid: str = ""
     assigning_authority: str | None = None
     home_community_id: str | None = None
+    source_trust: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

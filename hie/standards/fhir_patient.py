@@ -5,7 +5,7 @@ they stood in, and come back in `to_fhir`. Types and required codes are checked 
 profile rules are the face's.
 
 Source: HL7 FHIR R4 Patient, HumanName, Address, ContactPoint, Identifier;
-extensions patient-mothersMaidenName and patient-birthPlace.
+extensions patient-mothersMaidenName, patient-birthPlace and patient-unknownIdentity; FR Core fr-core-identity-reliability.
 """
 
 from __future__ import annotations
@@ -17,9 +17,14 @@ from typing import Any
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
 from hie.standards.errors import MalformedContent
+from hie.standards.reliability import IDENTITY_KNOWN, IDENTITY_UNKNOWN
 
 MOTHERS_MAIDEN_NAME = "http://hl7.org/fhir/StructureDefinition/patient-mothersMaidenName"
 BIRTH_PLACE = "http://hl7.org/fhir/StructureDefinition/patient-birthPlace"
+UNKNOWN_IDENTITY = "http://hl7.org/fhir/StructureDefinition/patient-unknownIdentity"
+UNKNOWN_IDENTITY_CODES = "http://hl7.org/fhir/patient-unknownIdentity"
+IDENTITY_RELIABILITY = "https://hl7.fr/ig/fhir/core/StructureDefinition/fr-core-identity-reliability"
+V2_0445 = "http://terminology.hl7.org/CodeSystem/v2-0445"
 ORIGINAL_TEXT = "http://hl7.org/fhir/StructureDefinition/originalText"
 V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 MARITAL_STATUS = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
@@ -241,6 +246,7 @@ def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> De
         birth_place=birth_place,
         occupation=_occupation(data),
         active=_boolean(data, "active"),
+        reliability=_reliability(data),
         extra=_rest(data, _PATIENT),
     )
 
@@ -262,6 +268,35 @@ def _extensions(data: Mapping[str, Any]) -> tuple[str, Address | None]:
                 _object(extension["valueAddress"], f"{element}.valueAddress"), f"{element}.valueAddress"
             )
     return maiden, birth_place
+
+
+def _reliability(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The codes of patient-unknownIdentity (a CodeableConcept) and of fr-core-identity-reliability (parts of it)."""
+    codings: list[tuple[Mapping[str, Any], str]] = []
+    for extension, element in _objects(data, "extension", "Patient"):
+        if extension.get("url") == UNKNOWN_IDENTITY and extension.get("valueCodeableConcept") is not None:
+            concept = _object(extension["valueCodeableConcept"], f"{element}.valueCodeableConcept")
+            codings += _objects(concept, "coding", f"{element}.valueCodeableConcept")
+        elif str(extension.get("url")).partition("://")[2] == IDENTITY_RELIABILITY.partition("://")[2]:
+            codings += [
+                (_object(part["valueCoding"], f"{where}.valueCoding"), f"{where}.valueCoding")
+                for part, where in _objects(extension, "extension", element)
+                if part.get("url") in ("identityStatus", "comment") and part.get("valueCoding") is not None
+            ]
+    return tuple(dict.fromkeys(code for coding, where in codings if (code := _text(coding, "code", where))))
+
+
+def _reliability_extensions(codes: Sequence[str]) -> list[dict[str, Any]]:
+    known = [code for code in codes if code in (IDENTITY_KNOWN, IDENTITY_UNKNOWN)]
+    rest = [code for code in codes if code not in known]
+    out: list[dict[str, Any]] = []
+    if known:
+        coding = [{"system": UNKNOWN_IDENTITY_CODES, "code": code} for code in known]
+        out.append({"url": UNKNOWN_IDENTITY, "valueCodeableConcept": {"coding": coding}})
+    if rest:
+        parts = [{"url": "identityStatus", "valueCoding": {"system": V2_0445, "code": code}} for code in rest]
+        out.append({"url": IDENTITY_RELIABILITY, "extension": parts})
+    return out
 
 
 def _occupation(data: Mapping[str, Any]) -> str:
@@ -356,6 +391,8 @@ def to_fhir(demographics: Demographics) -> dict[str, Any]:
         extensions.append({"url": MOTHERS_MAIDEN_NAME, "valueString": value.mothers_maiden_name})
     if value.birth_place is not None and BIRTH_PLACE not in urls:
         extensions.append({"url": BIRTH_PLACE, "valueAddress": address_to_fhir(value.birth_place)})
+    if value.reliability and _reliability({"extension": extensions}) != value.reliability:
+        extensions += _reliability_extensions(value.reliability)
     _put(
         out,
         extension=extensions,

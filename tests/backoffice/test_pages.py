@@ -13,13 +13,14 @@ from django.test import Client, RequestFactory
 from django.urls import reverse
 
 from hie.audit.models import AuditEvent
+from hie.directory.models import DirectoryChange, Participant
 from hie.exchange import access, access_log, accounts, queues
 from hie.exchange.access import Held
 from hie.exchange.models import InboundMessage, Query
 from hie.exchange.staff_pages import AuditedAdmin
 from hie.trust.staff import PAGES, ensure_roles
 from patients import queries as index
-from patients.models import Person, ReviewItem
+from patients.models import Person, ReviewItem, ValueByHand
 from tests.exchange.world import caller
 
 pytestmark = pytest.mark.django_db
@@ -388,3 +389,66 @@ def test_a_notice_that_was_given_up_is_tried_again_for_a_reason(db: None, as_rol
     assert b"Back among those to be told: 1." in done.content
     assert OutboxMessage.objects.get().failed_at is None
     assert AuditEvent.objects.filter(kind="message-replayed").count() == 1
+
+
+def test_a_steward_sets_withdraws_and_undoes_a_value_by_hand_without_script(world: UUID, as_role: AsRole) -> None:
+    steward = as_role("steward")
+    url = reverse("admin:patients_person_by_hand", args=[world])
+    assert b"Why do you look?" in steward.get(url).content
+    shown = open_page(steward, url).content.decode()
+    assert "9 April 1971" not in shown
+    assert "1971-04-09" in shown
+    assert "The Hospital" in shown
+    assert "script-src 'self'" in steward.get(url).headers["Content-Security-Policy"]
+    assert b'name="birth_date"' in steward.get(url, {"set": "birth_date"}).content
+    form = {"act": "set", "field": "birth_date", "birth_date": "1971-04-31", "reason": "Passport seen"}
+    wrong = steward.post(url, form)
+    assert wrong.status_code == 422
+    assert b'value="1971-04-31"' in wrong.content
+    assert b"Passport seen" in wrong.content
+    assert steward.post(url, {**form, "birth_date": "1971-04-19", "reason": ""}).status_code == 422
+    done = steward.post(url, {**form, "birth_date": "1971-04-19"}, follow=True).content.decode()
+    assert "1971-04-19" in done
+    assert "Set by hand" in done
+    assert "Passport seen" in done
+    assert b"1971-04-19" in open_page(steward, page_of(Person.objects.get(pk=world))).content
+    value = index.source_records(world)
+    (held,) = [item for record in value for item in record.by_hand]
+    assert b"Withdraw it" in steward.get(url, {"withdraw": held.pk}).content
+    steward.post(url, {"act": "withdraw", "value_id": held.pk, "reason": "Misread"})
+    assert b"1971-04-09" in steward.get(url).content
+    newest = ValueByHand.objects.latest("pk")
+    steward.post(url, {"act": "undo", "value_id": newest.pk, "reason": "It was right"})
+    assert b"Undone" in steward.get(url).content
+    assert index.golden(index.source_records(world), about=index.source_records(world)).birth_date == "1971-04-19"
+    for act, number in (("withdraw", "77"), ("undo", "x"), ("fly", "1")):
+        assert steward.post(url, {"act": act, "value_id": number, "reason": "x"}).status_code == 422
+    assert [event.person_id for event in AuditEvent.objects.filter(kind="identity-by-hand")] == [world] * 3
+    assert "It was right" in {line.quotation for line in own_log(world)}
+
+
+def test_values_by_hand_are_for_those_who_may_see_identities(world: UUID, as_role: AsRole) -> None:
+    url = reverse("admin:patients_person_by_hand", args=[world])
+    assert as_role("operator").get(url).status_code == 403
+    form = {"act": "set", "field": "gender", "gender": "male", "reason": "x"}
+    assert as_role("auditor").post(url, form).status_code == 403
+    assert as_role("steward").get(reverse("admin:patients_person_by_hand", args=[UUID(int=3)])).status_code == 404
+
+
+def test_an_administrator_ranks_a_source_and_the_history_tells(world: UUID, as_role: AsRole) -> None:
+    boss = as_role("administrator")
+    row = Participant.objects.get(pk="org-clinic")
+    page = page_of(row)
+    asked = boss.get(page)
+    form = {
+        name: value
+        for name, value in asked.context["adminform"].form.initial.items()
+        if name in ("rate_per_s", "burst", "concurrency") and value is not None
+    }
+    for formset in asked.context["inline_admin_formsets"]:
+        form |= {f"{formset.formset.prefix}-{name}": 0 for name in ("TOTAL_FORMS", "INITIAL_FORMS")}
+    assert boss.post(page, {**form, "source_trust": "101"}).status_code == 200
+    assert boss.post(page, {**form, "source_trust": "7"}).status_code == 302
+    row.refresh_from_db()
+    assert row.source_trust == 7
+    assert DirectoryChange.objects.latest("pk").changed == {"source_trust": [None, 7]}

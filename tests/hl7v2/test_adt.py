@@ -41,6 +41,10 @@ def _pid(**fields: str) -> adt.Patient:
         pytest.param({"f24": "Y", "f25": "2"}, "multiple_birth", 2, id="birth-order"),
         pytest.param({"f29": "20200101", "f30": "Y"}, "deceased", "2020-01-01", id="died-on"),
         pytest.param({"f30": "Y"}, "deceased", True, id="died"),
+        pytest.param({"f31": "Y"}, "reliability", ("unknown",), id="nobody-knows-who"),
+        pytest.param({"f31": "N", "f32": "ud~AL^Alias~UD"}, "reliability", ("known", "UD", "AL"), id="reliability"),
+        pytest.param({"f31": '""', "f32": "VALI"}, "reliability", ("VALI",), id="validated"),
+        pytest.param({"f32": '""'}, "reliability", (), id="deleted-reliability"),
     ],
 )  # fmt: skip
 def test_a_field_becomes_its_attribute(fields: dict[str, str], attribute: str, value: object) -> None:
@@ -50,6 +54,7 @@ def test_a_field_becomes_its_attribute(fields: dict[str, str], attribute: str, v
 def test_an_explicit_null_deletes_and_an_empty_field_says_nothing() -> None:
     patient = _pid(f5='""', f8='""', f11="")
     assert patient.deleted == {"names", "gender"}
+    assert _pid(f32='""').deleted == {"reliability"}
 
 
 def test_an_unusable_birth_date_names_its_field_and_not_its_value() -> None:

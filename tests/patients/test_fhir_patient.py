@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from hie.standards.demographics import from_json, to_json
+from hie.standards.demographics import Demographics, from_json, to_json
 from hie.standards.errors import MalformedContent
-from hie.standards.fhir_patient import MOTHERS_MAIDEN_NAME, from_fhir, to_fhir
+from hie.standards.fhir_patient import IDENTITY_RELIABILITY, MOTHERS_MAIDEN_NAME, UNKNOWN_IDENTITY, from_fhir, to_fhir
 
 SHARED = Path(os.environ.get("HIE_SHARED", "../shared"))
 FULL: dict[str, Any] = {
@@ -127,3 +127,43 @@ def test_an_occupation_is_read_from_its_extension() -> None:
         found = from_fhir({"resourceType": "Patient", "extension": [{"url": url, **value}]})
         assert found.occupation == "baker"
         assert to_fhir(found)["extension"] == [{"url": url, **value}]
+
+
+STATUS = "https://hl7.fr/ig/fhir/core/CodeSystem/fr-core-cs-v2-0445"
+
+
+def reliability(*codes: str, url: str = IDENTITY_RELIABILITY) -> dict[str, Any]:
+    parts: list[dict[str, Any]] = [
+        {"url": "identityStatus", "valueCoding": {"system": STATUS, "code": code}} for code in codes
+    ]
+    parts.append({"url": "validationMode", "valueCoding": {"code": "CN"}})
+    return {"url": url, "extension": parts}
+
+
+def test_how_far_the_sender_vouches_is_read_from_its_extensions_which_come_back_as_they_were() -> None:
+    unknown = {"url": UNKNOWN_IDENTITY, "valueCodeableConcept": {"coding": [{"code": "known"}], "text": "Known"}}
+    resource = {"resourceType": "Patient", "extension": [unknown, reliability("VALI", "DOUT")]}
+    found = from_fhir(resource)
+    assert found.reliability == ("known", "VALI", "DOUT")
+    assert to_fhir(found) == resource
+    assert from_fhir(
+        {**resource, "extension": [reliability("PROV", url=IDENTITY_RELIABILITY.replace("https", "http"))]}
+    ).reliability == ("PROV",)
+    from_pid = Demographics(reliability=("unknown", "UD"))
+    assert from_fhir(to_fhir(from_pid)).reliability == ("unknown", "UD")
+    assert from_json(json.loads(json.dumps(to_json(from_pid)))) == from_pid
+
+
+@pytest.mark.parametrize(
+    ("extension", "element"),
+    [
+        ({"url": UNKNOWN_IDENTITY, "valueCodeableConcept": "known"}, "Patient.extension[0].valueCodeableConcept"),
+        ({"url": UNKNOWN_IDENTITY, "valueCodeableConcept": {"coding": {}}}, "Patient.extension[0].valueCodeableConcept.coding"),
+        ({"url": IDENTITY_RELIABILITY, "extension": [{"url": "comment", "valueCoding": 1}]}, "Patient.extension[0].extension[0].valueCoding"),
+        ({"url": IDENTITY_RELIABILITY, "extension": [{"url": "identityStatus", "valueCoding": {"code": 5}}]}, "Patient.extension[0].extension[0].valueCoding.code"),
+    ],
+)  # fmt: skip
+def test_an_extension_that_is_none_is_refused_by_its_element(extension: dict[str, Any], element: str) -> None:
+    with pytest.raises(MalformedContent) as refused:
+        from_fhir({"resourceType": "Patient", "extension": [extension]})
+    assert refused.value.element == element

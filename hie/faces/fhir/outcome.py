@@ -95,6 +95,7 @@ OUTCOME: dict[str, Row] = {
     "UnknownPatient": _row(404, "not-found"),
     "UnknownIdentityEvent": _row(404, "not-found"),
     "AlreadyUndone": _row(409, "conflict"),
+    "UnknownValue": _row(404, "not-found"),
     "UnknownReview": _row(404, "not-found"),
     "ReviewClosed": _row(409, "conflict"),
     "ReviewClaimed": _row(409, "lock-error"),

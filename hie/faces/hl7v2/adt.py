@@ -16,6 +16,7 @@ from typing import Any
 
 from hie.faces.hl7v2.er7 import NULL, Message, MessageRefused, Segment, part
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
+from hie.standards.reliability import IDENTITY_KNOWN, IDENTITY_UNKNOWN
 
 Repetition = tuple[tuple[str, ...], ...]
 
@@ -71,6 +72,8 @@ _PID_FIELDS: tuple[tuple[int, str], ...] = (
     (24, "multiple_birth"),
     (29, "deceased"),
     (30, "deceased"),
+    (31, "reliability"),
+    (32, "reliability"),
 )
 
 
@@ -182,6 +185,7 @@ def _patient(pid: Segment, pd1: Segment | None, sequence: int) -> Patient:
         languages=_languages(pid.text(15)),
         marital_status=_MARITAL.get(pid.text(16).upper(), ""),
         birth_place=Address(text=pid.text(23)) if pid.text(23) not in ("", NULL) else None,
+        reliability=_reliability(pid),
         extra=_practice(pd1),
     )
     deleted = frozenset(name for number, name in _PID_FIELDS if pid.is_null(number))
@@ -336,6 +340,13 @@ def _deceased(pid: Segment, sequence: int) -> bool | str | None:
     if died and indicator != "N":
         return died
     return {"Y": True, "N": False}.get(indicator)
+
+
+def _reliability(pid: Segment) -> tuple[str, ...]:
+    """PID-31 (table 0136; the identity is unknown, or known) and PID-32 (table 0445), as sent."""
+    known = {"Y": IDENTITY_UNKNOWN, "N": IDENTITY_KNOWN}.get(pid.text(31).upper(), "")
+    codes = [part(rep, 1).upper() for rep in pid.repetitions(32)]
+    return tuple(dict.fromkeys(code for code in (known, *codes) if _said(code)))
 
 
 def _practice(pd1: Segment | None) -> Mapping[str, Any]:

@@ -10,6 +10,8 @@ Source: spec/mpi.md section 3, Block.
 from __future__ import annotations
 
 import hashlib
+import sys
+from array import array
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -30,9 +32,27 @@ def sound(name: str) -> str:
     return str(jellyfish.metaphone(first))[:6] if first else ""
 
 
+_BLANK = hashlib.blake2b(digest_size=8)
+
+
 def digest(text: str) -> int:
     """The signed 64-bit hash under which a key is stored."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+    return digests([text])[0]
+
+
+def digests(texts: Iterable[str]) -> array[int]:
+    """`digest` of several."""
+    # The hash of a text is less work than what surrounds it: a copy is quicker than a new one, and numbers are
+    # made of all of them together.
+    found: list[bytes] = []
+    for text in texts:
+        hashing = _BLANK.copy()
+        hashing.update(text.encode())
+        found.append(hashing.digest())
+    numbers = array("q", b"".join(found))
+    if sys.byteorder == "little":
+        numbers.byteswap()
+    return numbers
 
 
 def keys(record: Features) -> list[str]:
@@ -76,29 +96,30 @@ def _words(names: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(word for name in names for word in name.split(" ")))
 
 
+def _initials(record: Features) -> str:
+    # Sorted, so that swapped names stay in one part.
+    first = (record.given[0][:1] if record.given else "") + (record.surname[0][:1] if record.surname else "")
+    return "".join(sorted(first))
+
+
 def _refinements(record: Features) -> tuple[str, ...]:
     given = record.given[0] if record.given else ""
     surname = record.surname[0] if record.surname else ""
     place = record.places[0].split("|") if record.places else ["", ""]
     year = record.birth[0][:4] if record.birth else ""
-    # Sorted, so that swapped names stay in one part.
-    return ("".join(sorted(given[:1] + surname[:1])), given[:3], surname[:3], year, place[0], place[1])
+    return (_initials(record), given[:3], surname[:3], year, place[0], place[1])
 
 
 def hashes(record: Features) -> list[int]:
     """What is stored for a record: every key, and its finer form by initials and birth year."""
-    initials, _, _, year, _, _ = _refinements(record)
-    out: list[int] = []
-    for key in keys(record):
-        out.append(digest(key))
-        out.append(digest(f"{key}/{initials}{year}"))
-    return list(dict.fromkeys(out))
+    return list(dict.fromkeys(number for pair in lookups(record) for number in pair))
 
 
 def lookups(record: Features) -> list[tuple[int, int]]:
     """What is asked for a record: (key, its finer form); the finer one where the block of the key is large."""
-    initials, _, _, year, _, _ = _refinements(record)
-    return [(digest(key), digest(f"{key}/{initials}{year}")) for key in keys(record)]
+    coarse = keys(record)
+    finer = f"/{_initials(record)}{record.birth[0][:4] if record.birth else ''}"
+    return list(zip(digests(coarse), digests([key + finer for key in coarse]), strict=True))
 
 
 def strong_hashes(record: Features) -> list[int]:

@@ -90,8 +90,10 @@ class Workers:
 def _settle_in(parent: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    # What was there before the fork is never collected here: walking over it would copy all of it.
+    # What was there before the fork is never collected here: walking over it would copy all of it. What is made here
+    # goes with its last use; looking for cycles all the time cost a third of the reading.
     gc.freeze()
+    gc.set_threshold(500_000)
 
 
 def _end_with(parent: int) -> None:

@@ -25,8 +25,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import orjson
@@ -248,8 +249,7 @@ class _Reader:
         return ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Read:
+class _Read(NamedTuple):
     """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `_Kept`)."""
 
     number: int
@@ -276,8 +276,7 @@ def _read(reader: _Reader, line: Line) -> _Read:
         return _Read(number=line.number, value="", reason="the identifier is too long or no text")
     try:
         check_repeats(line.demographics)
-        raw = to_json(line.demographics)
-        digest = store.digest(raw)
+        raw = store.canonical(to_json(line.demographics))
     except UnusableDemographics as error:
         return _Read(number=line.number, value="", reason=str(error))
     reason = reader.stolen(line.demographics)
@@ -285,17 +284,17 @@ def _read(reader: _Reader, line: Line) -> _Read:
         return _Read(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
     keys = blocking.lookups(cleaned)
-    hashes = list(dict.fromkeys(key for pair in keys for key in pair))
+    hashes = list(dict.fromkeys(chain.from_iterable(keys)))
+    digest = store.digest_of(raw)
     kept: _Kept = (
-        line.number, line.value, digest, _dumped(raw), _dumped(cleaned.to_json()), hashes,
-        store.terms(line.demographics),
+        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), hashes, store.terms(line.demographics),
     )  # fmt: skip
     return _Read(
         number=line.number,
         value=line.value,
         digest=digest,
         features=cleaned,
-        keys=array("q", dict.fromkeys(coarse for coarse, _ in keys)).tobytes(),
+        keys=array("q", dict.fromkeys([coarse for coarse, _ in keys])).tobytes(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
 

@@ -14,12 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from itertools import islice
+from operator import attrgetter
 from typing import Any
 
 import phonenumbers
 from unidecode import unidecode
 
-from hie.standards.demographics import Address, Demographics, HumanName, Identifier
+from hie.standards.demographics import Address, Demographics, HumanName, Identifier, authority_of
 
 VERSION = "1"
 
@@ -64,6 +65,9 @@ _STREET_WORDS = {
 _UNIT = re.compile(
     r"\b(apartment|apt|unit|flat|suite|ste|room|rm|level|lvl|floor|fl|lot|villa|no)\b\.? *#? *[0-9]*[a-z]?\b"
 )
+_NO_NUMBER = re.compile(r"[^0-9A-Z]")
+_NORTH_AMERICA = re.compile(r"\+1([2-9][0-9]{9})\Z")
+_EXTENSION = re.compile(r"(?i)\s*(?:x|ext\.?|extension|#)\s*\d")
 _LOCAL_TYPES = frozenset({"VN", "AN", "ACSN", "PLAC", "FILL"})  # visits, accounts and orders identify no person
 
 
@@ -92,12 +96,20 @@ class Features:
     multiple: bool = False
     order: int = 0
 
+    # Each record of an import goes from one process to another: quicker than what dataclasses do of themselves.
+    def __getstate__(self) -> tuple[Any, ...]:
+        return _VALUES(self)
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        for name, value in zip(_FIELDS, state, strict=True):
+            object.__setattr__(self, name, value)
+
     def to_json(self) -> dict[str, Any]:
         """As JSON data, without the empty members."""
         return {
-            item.name: list(value) if isinstance(value, tuple) else value
-            for item in fields(self)
-            if (value := getattr(self, item.name))
+            name: list(value) if type(value) is tuple else value
+            for name, value in zip(_FIELDS, _VALUES(self), strict=True)
+            if value
         }
 
     @classmethod
@@ -108,6 +120,9 @@ class Features:
         }
         return cls(**values)
 
+
+_FIELDS = tuple(item.name for item in fields(Features))
+_VALUES = attrgetter(*_FIELDS)
 
 MAX_COMPARED = 128
 _MAX_VALUES, _MAX_ALIASES = 32, 8
@@ -141,8 +156,9 @@ def storable(text: str) -> bool:
 def search_words(text: str) -> list[str]:
     """The folded text and each of its words: what a starts-with search is asked against."""
     whole = fold(text)
-    words = whole.split()
-    return list(dict.fromkeys([whole, *words])) if whole else []
+    if " " not in whole:
+        return [whole] if whole else []
+    return list(dict.fromkeys([whole, *whole.split()]))
 
 
 def _is_name(word: str) -> bool:
@@ -177,7 +193,7 @@ def _names(names: Sequence[HumanName]) -> tuple[tuple[str, ...], tuple[str, ...]
     surname: list[str] = []
     # Former names after the current ones: the first variant is what a person is called today.
     for name in sorted(names, key=lambda item: item.use in ("old", "maiden", "nickname")):
-        first, last = " ".join(part for part in name.given if part), name.family
+        first, last = " ".join([part for part in name.given if part]), name.family
         if not first and not last and name.text:
             first, last = _parted(name.text)
             text = ""
@@ -230,7 +246,8 @@ def _short(text: str) -> str:
 
 
 def _distinct(values: Iterable[str]) -> tuple[str, ...]:
-    return tuple(islice(dict.fromkeys(_short(value) for value in values if value), _MAX_VALUES))
+    kept = [_short(value) for value in values if value]
+    return tuple(kept if len(kept) < 2 else islice(dict.fromkeys(kept), _MAX_VALUES))
 
 
 @lru_cache(maxsize=100_000)
@@ -264,11 +281,13 @@ def birth_digits(text: str) -> str:
 @lru_cache(maxsize=100_000)
 def phone_digits(text: str) -> str:
     """The national digits of a phone number, without extension; "" when missing or a placeholder."""
-    number = re.split(r"(?i)\s*(?:x|ext\.?|extension|#)\s*\d", text.strip())[0]
+    number = _EXTENSION.split(text.strip())[0]
     if number.startswith(("+", "00")):
         try:
-            parsed = phonenumbers.parse("+" + number.lstrip("+0"), None)
-            digits = str(parsed.national_number)
+            abroad = "+" + number.lstrip("+0")
+            # In North America what follows the 1 is the national number, and never begins with its trunk prefix.
+            plain = _NORTH_AMERICA.match(abroad)
+            digits = plain[1] if plain else str(phonenumbers.parse(abroad, None).national_number)
         except phonenumbers.NumberParseException:
             digits = re.sub(r"\D", "", number)
     else:
@@ -318,20 +337,23 @@ def place_text(postal_code: str, city: str) -> str:
 
 def identifier_text(identifier: Identifier) -> str:
     """``system|VALUE`` with letters and digits only; "" for placeholders and what identifies no person."""
-    value = re.sub(r"[^0-9A-Z]", "", identifier.value.upper())
+    return "" if identifier.type in _LOCAL_TYPES else _number_text(identifier.authority, identifier.value)
+
+
+@lru_cache(maxsize=4)  # a record's own number stands among its identifiers as well
+def _number_text(authority: str, number: str) -> str:
+    value = _NO_NUMBER.sub("", number.upper())
     plain = value.lstrip("0")
     if len(value) < 3 or len(set(value)) <= 1 or plain in ("", "123456789", "UNKNOWN", "NONE", "NULL"):
         return ""
-    if identifier.type in _LOCAL_TYPES:
-        return ""
-    return f"{identifier.authority}|{value}"
+    return f"{authority}|{value}"
 
 
 def _addresses(addresses: Sequence[Address]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     ordered = sorted(addresses, key=lambda item: item.use == "old")
-    lines = (item.lines or ((item.text,) if item.text else ()) for item in ordered)
-    streets = _distinct(street_text(tuple(map(_short, some[:_MAX_ALIASES]))) for some in lines)
-    return streets, _distinct(place_text(_short(item.postal_code), _short(item.city)) for item in ordered)
+    lines = [item.lines or ((item.text,) if item.text else ()) for item in ordered]
+    streets = _distinct([street_text(tuple(map(_short, some[:_MAX_ALIASES]))) for some in lines])
+    return streets, _distinct([place_text(_short(item.postal_code), _short(item.city)) for item in ordered])
 
 
 def features(demographics: Demographics, *, own: tuple[str, str] | None = None) -> Features:
@@ -343,10 +365,8 @@ def features(demographics: Demographics, *, own: tuple[str, str] | None = None) 
             [place_text(_short(demographics.birth_place.postal_code), _short(demographics.birth_place.city))]
         )
     birth = birth_digits(demographics.birth_date[:MAX_COMPARED])
-    own_key = ""
-    if own is not None:
-        own_key = _short(identifier_text(Identifier(system=own[0], value=own[1])))
-    idents = _distinct(identifier_text(item) for item in demographics.identifiers)
+    own_key = _short(_number_text(authority_of(own[0]), own[1])) if own is not None else ""
+    idents = _distinct(map(identifier_text, demographics.identifiers))
     return Features(
         given=given,
         surname=surname,
@@ -355,10 +375,10 @@ def features(demographics: Demographics, *, own: tuple[str, str] | None = None) 
         streets=streets,
         places=places,
         phones=_distinct(
-            phone_digits(_short(item.value)) for item in demographics.telecoms if item.system in ("phone", "sms", "")
+            [phone_digits(_short(item.value)) for item in demographics.telecoms if item.system in ("phone", "sms", "")]
         ),
-        emails=_distinct(email_text(_short(item.value)) for item in demographics.telecoms if item.system == "email"),
-        idents=tuple(item for item in idents if item != own_key),
+        emails=_distinct([email_text(_short(item.value)) for item in demographics.telecoms if item.system == "email"]),
+        idents=tuple([item for item in idents if item != own_key]),
         own=(own_key,) if own_key else (),
         occupation=fold(_short(demographics.occupation)),
         multiple=bool(demographics.multiple_birth),

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from operator import attrgetter
 from typing import Any
 
 
@@ -80,10 +81,13 @@ class Telecom:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:
-    """An identifier in the namespace of a system; `type` is a code of HL7 table 0203 (``MR``, ``SS``)."""
+    """An identifier in the namespace of a system; `type` is a code of HL7 table 0203 (``MR``, ``SS``).
 
-    system: str
-    value: str
+    Senders leave out either: a number of no system, or a system in which the patient has no number.
+    """
+
+    system: str = ""
+    value: str = ""
     type: str = ""
     use: str = ""
     assigner: str = ""
@@ -198,13 +202,13 @@ _NESTED: dict[str, type] = {
 _MEMBERS: dict[type, tuple[str, ...]] = {
     kind: tuple(item.name for item in fields(kind)) for kind in (Demographics, *_NESTED.values())
 }
+_CONTENTS = {kind: attrgetter(*names) for kind, names in _MEMBERS.items()}
 
 
 def _pack(value: Any) -> dict[str, Any]:
     # Each record that comes or is shown passes here: types are told apart by identity.
     out: dict[str, Any] = {}
-    for name in _MEMBERS[type(value)]:
-        content = getattr(value, name)
+    for name, content in zip(_MEMBERS[type(value)], _CONTENTS[type(value)](value), strict=True):
         kind = type(content)
         if kind is str:
             if content:

@@ -11,9 +11,10 @@ extensions patient-mothersMaidenName, patient-birthPlace and patient-unknownIden
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import Any, cast
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
 from hie.standards.errors import MalformedContent
@@ -50,16 +51,20 @@ def _bad(element: str, expected: str) -> MalformedContent:
 
 
 def _object(value: Any, element: str) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
+    if type(value) is not dict and not isinstance(value, Mapping):
         raise _bad(element, "an object")
-    return value
+    return cast("Mapping[str, Any]", value)
 
 
-def _objects(data: Mapping[str, Any], key: str, element: str) -> list[tuple[Mapping[str, Any], str]]:
-    items = data.get(key, [])
+def _objects(data: Mapping[str, Any], key: str, element: str) -> Iterator[tuple[Mapping[str, Any], str]]:
+    if key not in data:
+        return
+    items = data[key]
     if not isinstance(items, list):
         raise _bad(f"{element}.{key}", "a list")
-    return [(_object(item, f"{element}.{key}[{n}]"), f"{element}.{key}[{n}]") for n, item in enumerate(items)]
+    for n, item in enumerate(items):
+        where = f"{element}.{key}[{n}]"
+        yield _object(item, where), where
 
 
 def _is_text(value: str) -> bool:
@@ -69,8 +74,7 @@ def _is_text(value: str) -> bool:
     return not any(char == "\x00" or "\ud800" <= char <= "\udfff" for char in value)
 
 
-def _text(data: Mapping[str, Any], key: str, element: str, allowed: Sequence[str] = ()) -> str:
-    value = data.get(key)
+def _checked(value: Any, key: str, element: str, allowed: Sequence[str] = ()) -> str:
     if value is None:
         return ""
     if not isinstance(value, str):
@@ -82,43 +86,87 @@ def _text(data: Mapping[str, Any], key: str, element: str, allowed: Sequence[str
     return value
 
 
-def _texts(data: Mapping[str, Any], key: str, element: str) -> tuple[str, ...]:
-    values = data.get(key, [])
+def _text(data: Mapping[str, Any], key: str, element: str, allowed: Sequence[str] = ()) -> str:
+    return _checked(data.get(key), key, element, allowed)
+
+
+def _texts(values: Any, key: str, element: str) -> tuple[str, ...]:
     if not isinstance(values, list):
         raise _bad(f"{element}.{key}", "a list of text")
     for value in values:
         # null stands where the text is replaced by an extension (`_given`).
         if value is not None and (not isinstance(value, str) or not _is_text(value)):
             raise _bad(f"{element}.{key}", "a list of text")
-    return tuple(value or "" for value in values)
+    return tuple([value or "" for value in values])
 
 
-def _period(data: Mapping[str, Any], element: str) -> tuple[str, str]:
-    period = data.get("period")
-    if period is None:
-        return "", ""
+def _period(period: Any, element: str) -> dict[str, Any]:
+    """The bounds of a period as attributes, and what else it holds as `extra`."""
     checked = _object(period, f"{element}.period")
-    bounds = []
+    out: dict[str, Any] = {}
     for key in ("start", "end"):
         text = _text(checked, key, f"{element}.period")
         if text and not _DATE_TIME.match(text):
             raise _bad(f"{element}.period.{key}", "a FHIR dateTime")
-        bounds.append(text)
-    return bounds[0], bounds[1]
+        out[f"period_{key}"] = text
+    if set(checked) - {"start", "end"}:
+        out["extra"] = {"period": dict(checked)}
+    return out
 
 
-def _rest(data: Mapping[str, Any], known: frozenset[str]) -> dict[str, Any]:
-    rest = {key: value for key, value in data.items() if key not in known}
-    period = data.get("period")
-    if isinstance(period, Mapping) and set(period) - {"start", "end"}:
-        rest["period"] = dict(period)
-    return rest
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """An element that is text, one of the `allowed` codes where there are any; the attribute it becomes."""
+
+    name: str
+    allowed: Sequence[str] = ()
 
 
-_NAME = frozenset({"use", "text", "family", "given", "prefix", "suffix", "period"})
-_ADDRESS = frozenset({"use", "type", "text", "line", "city", "district", "state", "postalCode", "country", "period"})
-_TELECOM = frozenset({"system", "value", "use", "rank", "period"})
-_IDENTIFIER = frozenset({"system", "value", "use", "period"})
+@dataclass(frozen=True, slots=True)
+class _Texts:
+    """An element that is a list of text; the attribute it becomes."""
+
+    name: str
+
+
+_NAME: dict[str, _Text | _Texts] = {
+    "use": _Text("use", _NAME_USES), "text": _Text("text"), "family": _Text("family"), "given": _Texts("given"),
+    "prefix": _Texts("prefix"), "suffix": _Texts("suffix"),
+}  # fmt: skip
+_ADDRESS: dict[str, _Text | _Texts] = {
+    "use": _Text("use", _ADDRESS_USES), "type": _Text("type", _ADDRESS_TYPES), "text": _Text("text"),
+    "line": _Texts("lines"), "city": _Text("city"), "district": _Text("district"), "state": _Text("state"),
+    "postalCode": _Text("postal_code"), "country": _Text("country"),
+}  # fmt: skip
+_TELECOM = {"system": _Text("system", _TELECOM_SYSTEMS), "value": _Text("value"), "use": _Text("use", _TELECOM_USES)}
+_IDENTIFIER = {"system": _Text("system"), "value": _Text("value"), "use": _Text("use", _IDENTIFIER_USES)}
+
+
+def _attributes(data: Mapping[str, Any], element: str, known: Mapping[str, _Text | _Texts]) -> dict[str, Any]:
+    """The attributes of one complex value: what is `known`, its period, and the rest of it as `extra`."""
+    # Each of the millions of values of an import passes here: only what is there is looked at, once.
+    out: dict[str, Any] = {}
+    rest: dict[str, Any] = {}
+    period = None
+    for key, value in data.items():
+        wanted = known.get(key)
+        if wanted is None:
+            if key == "period":
+                period = value
+            else:
+                rest[key] = value
+        elif type(wanted) is _Text:
+            out[wanted.name] = _checked(value, key, element, wanted.allowed)
+        else:
+            out[wanted.name] = _texts(value, key, element)
+    if period is not None:
+        bounds = _period(period, element)
+        rest |= bounds.pop("extra", {})
+        out |= bounds
+    out["extra"] = rest
+    return out
+
+
 _PATIENT = frozenset(
     {
         "resourceType", "id", "meta", "active", "name", "telecom", "gender", "birthDate", "deceasedBoolean",
@@ -129,78 +177,37 @@ _PATIENT = frozenset(
 
 def name_from_fhir(data: Mapping[str, Any], element: str = "Patient.name") -> HumanName:
     """One HumanName."""
-    start, end = _period(data, element)
-    return HumanName(
-        family=_text(data, "family", element),
-        given=_texts(data, "given", element),
-        use=_text(data, "use", element, _NAME_USES),
-        text=_text(data, "text", element),
-        prefix=_texts(data, "prefix", element),
-        suffix=_texts(data, "suffix", element),
-        period_start=start,
-        period_end=end,
-        extra=_rest(data, _NAME),
-    )
+    return HumanName(**_attributes(data, element, _NAME))
 
 
 def address_from_fhir(data: Mapping[str, Any], element: str = "Patient.address") -> Address:
     """One Address."""
-    start, end = _period(data, element)
-    return Address(
-        lines=_texts(data, "line", element),
-        city=_text(data, "city", element),
-        district=_text(data, "district", element),
-        state=_text(data, "state", element),
-        postal_code=_text(data, "postalCode", element),
-        country=_text(data, "country", element),
-        use=_text(data, "use", element, _ADDRESS_USES),
-        type=_text(data, "type", element, _ADDRESS_TYPES),
-        text=_text(data, "text", element),
-        period_start=start,
-        period_end=end,
-        extra=_rest(data, _ADDRESS),
-    )
+    return Address(**_attributes(data, element, _ADDRESS))
 
 
 def telecom_from_fhir(data: Mapping[str, Any], element: str = "Patient.telecom") -> Telecom:
     """One ContactPoint."""
-    start, end = _period(data, element)
-    rank = data.get("rank")
+    found = {"system": "", **_attributes(data, element, _TELECOM)}
+    rank = found["extra"].pop("rank", None)
     if rank is not None and (not isinstance(rank, int) or isinstance(rank, bool) or rank < 1):
         raise _bad(f"{element}.rank", "a positive integer")
-    return Telecom(
-        value=_text(data, "value", element),
-        system=_text(data, "system", element, _TELECOM_SYSTEMS),
-        use=_text(data, "use", element, _TELECOM_USES),
-        rank=rank,
-        period_start=start,
-        period_end=end,
-        extra=_rest(data, _TELECOM),
-    )
+    return Telecom(rank=rank, **found)
 
 
 def identifier_from_fhir(data: Mapping[str, Any], element: str = "Patient.identifier") -> Identifier:
     """One Identifier; `type` is its code of HL7 table 0203, else the first code it carries."""
-    start, end = _period(data, element)
-    kind = ""
+    found = {"system": "", "value": "", **_attributes(data, element, _IDENTIFIER)}
+    found["value"] = found["value"].strip()
     if data.get("type") is not None:
         concept = _object(data["type"], f"{element}.type")
         codings = [coding for coding, _ in _objects(concept, "coding", f"{element}.type")]
+        kind = ""
         for coding in sorted(codings, key=lambda c: c.get("system") != V2_0203):
             kind = kind or _text(coding, "code", f"{element}.type.coding")
-    assigner = ""
+        found["type"] = kind
     if isinstance(data.get("assigner"), Mapping):
-        assigner = _text(data["assigner"], "display", f"{element}.assigner")
-    return Identifier(
-        system=_text(data, "system", element),
-        value=_text(data, "value", element).strip(),
-        type=kind,
-        use=_text(data, "use", element, _IDENTIFIER_USES),
-        assigner=assigner,
-        period_start=start,
-        period_end=end,
-        extra=_rest(data, _IDENTIFIER),
-    )
+        found["assigner"] = _text(data["assigner"], "display", f"{element}.assigner")
+    return Identifier(**found)
 
 
 def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> Demographics:
@@ -230,13 +237,13 @@ def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> De
             raise _bad("Patient.multipleBirthInteger", "an integer")
     maiden, birth_place = _extensions(data)
     return Demographics(
-        names=tuple(name_from_fhir(item, element) for item, element in _objects(data, "name", "Patient")),
+        names=tuple([name_from_fhir(item, element) for item, element in _objects(data, "name", "Patient")]),
         birth_date=birth_date,
         gender=_text(data, "gender", "Patient", _GENDERS),
-        addresses=tuple(address_from_fhir(item, element) for item, element in _objects(data, "address", "Patient")),
-        telecoms=tuple(telecom_from_fhir(item, element) for item, element in _objects(data, "telecom", "Patient")),
+        addresses=tuple([address_from_fhir(item, element) for item, element in _objects(data, "address", "Patient")]),
+        telecoms=tuple([telecom_from_fhir(item, element) for item, element in _objects(data, "telecom", "Patient")]),
         identifiers=tuple(
-            identifier_from_fhir(item, element) for item, element in _objects(data, "identifier", "Patient")
+            [identifier_from_fhir(item, element) for item, element in _objects(data, "identifier", "Patient")]
         ),
         mothers_maiden_name=maiden,
         multiple_birth=multiple,
@@ -247,7 +254,7 @@ def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> De
         occupation=_occupation(data),
         active=_boolean(data, "active"),
         reliability=_reliability(data),
-        extra=_rest(data, _PATIENT),
+        extra={key: value for key, value in data.items() if key not in _PATIENT},
     )
 
 
@@ -324,7 +331,7 @@ def _marital_status(data: Mapping[str, Any]) -> str:
     if data.get("maritalStatus") is None:
         return ""
     concept = _object(data["maritalStatus"], "Patient.maritalStatus")
-    codings = _objects(concept, "coding", "Patient.maritalStatus")
+    codings = list(_objects(concept, "coding", "Patient.maritalStatus"))
     return _text(codings[0][0], "code", codings[0][1]) if codings else ""
 
 

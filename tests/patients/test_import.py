@@ -87,6 +87,13 @@ def test_every_line_is_answered_in_order(clinic: str, tmp_path: Path) -> None:
     assert queries.candidates(demographics(family="Okafor"))[0].person_id == known.person_id
 
 
+def test_an_identifier_without_a_number_stops_no_import(clinic: str, tmp_path: Path) -> None:
+    resource = json.loads(patient("A1"))
+    resource["identifier"].append({"system": "urn:oid:2.999.5"})
+    found = run_import(tmp_path, json.dumps(resource) + "\n" + patient("A2", given="Ling", birth_date="1999-12-25"))
+    assert [item["outcome"] for item in found] == ["new", "new"]
+
+
 def test_an_import_again_changes_nothing_and_a_changed_line_revises(clinic: str, tmp_path: Path) -> None:
     first = run_import(
         tmp_path, patient("A1") + "\n" + patient("A2", given="Ling", birth_date="1999-12-25", phone="", line="")

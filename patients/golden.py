@@ -12,8 +12,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, TypeVar
 
 from hie.standards.demographics import (
     Address,
@@ -69,8 +69,7 @@ _MANUAL = -1
 _Rank = tuple[int, int, float]
 
 
-@dataclass(frozen=True, slots=True)
-class _Said:
+class _Said(NamedTuple):  # made for each field of each record of an import: a tuple costs half
     """What one record, or a steward, says of one field: the lowest `rank` wins; `tie` makes the order total."""
 
     value: Any
@@ -93,7 +92,15 @@ def survive(records: Iterable[SourceRecordView]) -> Golden:
 class _Survivorship:
     def __init__(self, usable: list[SourceRecordView], anchors: list[SourceRecordView]) -> None:
         self.ordered = sorted(usable, key=lambda r: (-r.trust, -r.updated_at.timestamp(), r.authority, r.value))
-        self.dates = {record.source_record_id: record.updated_at.isoformat() for record in usable}
+        self.spoken = [
+            (
+                record,
+                (int(Standing.SAID), -record.trust, -record.updated_at.timestamp()),
+                (record.authority, record.value, record.source_record_id),
+                Source(record.source_record_id, record.updated_at.isoformat()),
+            )
+            for record in self.ordered
+        ]
         self.by_hand: dict[str, list[_Said]] = {}
         for anchor in anchors:
             for item in anchor.by_hand:
@@ -130,26 +137,18 @@ class _Survivorship:
         return Golden(demographics=demographics, sources=self.sources)
 
     def said(self, name: str, empty: Any) -> list[_Said]:
-        """All that is said of a field, best first but for frequency and length."""
+        """All that is said of a field, by a record each, then by hand."""
         found: list[_Said] = []
-        for record in self.ordered:
-            value = getattr(record.demographics, name)
+        for record, rank, tie, source in self.spoken:
+            demographics = record.demographics
+            value = getattr(demographics, name)
             if value is None or value == empty:
                 continue
-            stands = standing(record.demographics.reliability, name)
-            found.append(
-                _Said(
-                    value,
-                    (stands, -record.trust, -record.updated_at.timestamp()),
-                    (record.authority, record.value, record.source_record_id),
-                    Source(
-                        record.source_record_id,
-                        self.dates[record.source_record_id],
-                        "verified" if stands is Standing.VERIFIED else "",
-                    ),
-                )
-            )
-        return found + self.by_hand.get(name, [])
+            if demographics.reliability and (stands := standing(demographics.reliability, name)) is not Standing.SAID:
+                rank = (stands, rank[1], rank[2])
+                source = replace(source, grade="verified") if stands is Standing.VERIFIED else source
+            found.append(_Said(value, rank, tie, source))
+        return found + self.by_hand[name] if name in self.by_hand else found
 
     def one(self, name: str, empty: Any, *, weak: Any = None) -> Any:
         """The value of a field that a person has one of; `weak` is no statement where another record makes one."""
@@ -158,10 +157,14 @@ class _Survivorship:
             present = [item for item in present if item.value != weak or item.rank[0] == _MANUAL] or present
         if not present:
             return empty
+        if len(present) == 1:
+            self.sources[name] = present[0].source
+            return present[0].value
         best = min(item.rank for item in present)
         among = [item for item in present if item.rank == best]
-        winner = among[0]
-        if len(among) > 1:
+        if all(item.value == among[0].value for item in among):
+            winner = min(among, key=lambda item: item.tie)
+        else:
             count = Counter(repr(item.value) for item in present)
             winner = min(among, key=lambda item: (-count[repr(item.value)], -len(repr(item.value)), item.tie))
         self.sources[name] = winner.source
@@ -172,19 +175,12 @@ class _Survivorship:
         present = self.said(name, ())
         if not present:
             return ()
-        if len(present) == 1:
-            items = [(key(value), value, present[0]) for value in present[0].value]
-        else:
-            count = Counter(one for item in present for one in {key(value) for value in item.value})
-            ranked = [
-                ((item.rank, place, -count[key(value)], -len(repr(value)), item.tie), key(value), value, item)
-                for item in present
-                for place, value in enumerate(item.value)
-            ]
-            ranked.sort(key=lambda entry: entry[0])
-            items = [entry[1:] for entry in ranked]
+        items = [(key(value), place, value, item) for item in present for place, value in enumerate(item.value)]
+        if len(present) > 1:
+            often = Counter(text for text, _ in {(text, item.tie) for text, _, _, item in items})
+            items.sort(key=lambda one: (one[3].rank, one[1], -often[one[0]], -len(one[0]), one[3].tie))
         seen: dict[str, T] = {}
-        for text, value, item in items:
+        for text, _, value, item in items:
             if text and text not in seen:
                 if not seen:
                     self.sources[name] = item.source

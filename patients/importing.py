@@ -1,10 +1,11 @@
 """Bulk import: a file of one participant's records into the index, in committed portions.
 
-Three steps for each slice of at most a million new records. **Read**: lines are parsed in worker processes;
-what is refused or unchanged is settled at once. **Match**: the new records are compared among themselves and
-with what the index holds, each pair once by the same scorer as a single feed, and put together by the same test
-(`patients.bulk`). **Store**: whole persons at a time, by COPY, a few thousand records a transaction, with what
-became of each line in the same transaction. Records that the index knows already then go through `feed`.
+Three steps for each slice of at most a million new records. **Read**: lines are made ready in worker processes
+(`patients.preparing`); what is refused or unchanged is settled at once. **Match**: the new records are compared
+among themselves and with what the index holds, each pair once by the same scorer as a single feed, and put
+together by the same test (`patients.bulk`). **Store**: whole persons at a time, by COPY (`patients.copying`), a
+few thousand records a transaction, with what became of each line in the same transaction. Records that the
+index knows already then go through `feed`.
 
 Nothing is visible before its person is settled. An import that breaks off leaves what was committed, and goes on
 from there when it is carried on or repeated: a line with an `ImportLine` is settled, a record that is known and the
@@ -24,13 +25,11 @@ from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from itertools import chain
+from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
-import orjson
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
@@ -39,19 +38,21 @@ from django.utils import timezone
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.standards.demographics import Demographics, from_json, to_json
+from hie.standards.demographics import from_json
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
-from patients import blocking, bulk, golden, models_of_match, store
+from patients import blocking, bulk, models_of_match, store
+from patients.copying import TABLES, Counts, Group, Rows, Stage, rows_of
 from patients.deciding import person_scores
-from patients.demographics import RecordFeed, SourceRecordView, authority_of, system_of
-from patients.errors import UnusableDemographics, UnusableFile
+from patients.demographics import RecordFeed, authority_of, system_of
+from patients.errors import UnusableFile
 from patients.identifiers import survivors_of
-from patients.linking import MAX_IDENTIFIER, check_repeats, feed
-from patients.matching import Grade, PairScore, Scorer
-from patients.models import IdentityEvent, ImportLine, ImportRun, ReviewItem
-from patients.normalise import Features, features, storable
-from patients.reading import Line, Opener, Portion, parse, portions
+from patients.linking import feed
+from patients.matching import Grade
+from patients.models import ImportLine, ImportRun, ReviewItem
+from patients.normalise import Features
+from patients.preparing import Kept, Prepared, Reader, prepare
+from patients.reading import Opener, Portion, portions
 
 SLICE = 1_000_000
 """New records matched together: what bounds the memory of an import."""
@@ -61,7 +62,6 @@ _FED = 100
 MAX_ATTEMPTS = 5
 
 Progress = Callable[[ImportRun], None]
-Counts = Counter[str]
 
 _ONE_IMPORT = int.from_bytes(b"imports!", "big", signed=True)
 _COUNTED = {
@@ -226,230 +226,6 @@ def write_links(run_id: uuid.UUID, out: IO[str]) -> None:
         out.write(json.dumps(item, ensure_ascii=False) + "\n")
 
 
-# --- reading, in worker processes ---------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Reader:
-    """What a worker needs to know to read lines; no database."""
-
-    authority: str
-    participant_id: str
-    places: directory.Directory
-
-    def stolen(self, demographics: Demographics) -> str:
-        """Why a line may not name an identifier that another participant issues: it would be evidence of being his."""
-        for item in demographics.identifiers:
-            issuer = self.places.authorities.get(item.authority) if item.system else None
-            if issuer is None or item.authority == self.authority:
-                continue
-            near = self.places.within(issuer, self.participant_id) or self.places.within(self.participant_id, issuer)
-            if not near:
-                return f"Patient.identifier: identifiers of {item.authority} may only be fed by who issues them"
-        return ""
-
-
-class _Read(NamedTuple):
-    """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `_Kept`)."""
-
-    number: int
-    value: str
-    reason: str = ""
-    digest: bytes = b""
-    features: Features | None = None
-    keys: bytes = b""
-    blob: bytes = b""
-
-
-# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, search terms.
-_Kept = tuple[int, str, bytes, bytes, bytes, list[int], list[tuple[str, str]]]
-
-
-def _read_some(reader: _Reader, portion: Portion) -> list[_Read]:
-    return [_read(reader, line) for line in parse(portion, authority=reader.authority)]
-
-
-def _read(reader: _Reader, line: Line) -> _Read:
-    if line.reason:
-        return _Read(number=line.number, value=line.value, reason=line.reason)
-    if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
-        return _Read(number=line.number, value="", reason="the identifier is too long or no text")
-    try:
-        check_repeats(line.demographics)
-        raw = store.canonical(to_json(line.demographics))
-    except UnusableDemographics as error:
-        return _Read(number=line.number, value="", reason=str(error))
-    reason = reader.stolen(line.demographics)
-    if reason:
-        return _Read(number=line.number, value="", reason=reason)
-    cleaned = features(line.demographics, own=(reader.authority, line.value))
-    keys = blocking.lookups(cleaned)
-    hashes = list(dict.fromkeys(chain.from_iterable(keys)))
-    digest = store.digest_of(raw)
-    kept: _Kept = (
-        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), hashes, store.terms(line.demographics),
-    )  # fmt: skip
-    return _Read(
-        number=line.number,
-        value=line.value,
-        digest=digest,
-        features=cleaned,
-        keys=array("q", dict.fromkeys([coarse for coarse, _ in keys])).tobytes(),
-        blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
-    )
-
-
-def _dumped(data: Any) -> bytes:
-    try:
-        return orjson.dumps(data)
-    except TypeError:  # a number of more than 64 bits
-        return json.dumps(data).encode()
-
-
-# --- the rows of a portion, in worker processes ---------------------------------------------------------------------------
-
-
-@dataclass(slots=True, kw_only=True)
-class _Group:
-    """Records of one person that are stored together: positions, their row ids, the person, whether it is new."""
-
-    positions: list[int]
-    ids: list[tuple[int, int, int]]  # record, identifier, version
-    person: uuid.UUID
-    created: bool
-
-
-@dataclass(slots=True, kw_only=True)
-class _Stage:
-    """What workers share while rows are made."""
-
-    run_id: uuid.UUID
-    participant_id: str
-    authority: str
-    actor: str
-    now: Any
-    scorer: Scorer
-    spool: bulk.Spool
-    records: Sequence[Features]
-    plan: bulk.Plan
-    overtaken: dict[int, PairScore] = field(default_factory=dict)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Rows:
-    """COPY text by table, what became of the records, counted, and their identifiers."""
-
-    text: dict[str, bytes]
-    outcomes: Counts
-    values: list[str]
-
-
-_TABLES: dict[str, str] = {
-    "patients_person": "id, golden, created_at, updated_at",
-    "patients_sourcerecord": "id, participant_id, status, current_version_id, created_at, updated_at",
-    "patients_sourcerecordversion": "id, source_record_id, version, raw, normalised, digest, quarantined, source, actor, received_at",
-    "patients_patientidentifier": "id, authority, value, source_record_id, created_at",
-    "patients_link": "source_record_id, person_id, kind, model_version, score, weights, reason, valid_from",
-    "patients_identityevent": "id, kind, person_id, source_record_id, actor, reason, detail, at",
-    "patients_blockingkey": "key, record_id",
-    "patients_searchterm": "field, term, record_id",
-    "patients_importline": "run_id, number, identifier, outcome, source_record_id, score, reason",
-}
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
-def _text(value: Any) -> str:
-    """One value of COPY's text format."""
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
-
-
-def _rows(stage: _Stage, groups: list[_Group]) -> _Rows:
-    lines: dict[str, list[str]] = {table: [] for table in _TABLES}
-    outcomes: Counts = Counter()
-    values: list[str] = []
-    now, actor, version = stage.now.isoformat(), _text(stage.actor), _text(stage.scorer.model.version)
-    authority, participant = _text(stage.authority), _text(stage.participant_id)
-    system = system_of(stage.authority)
-    for group in groups:
-        views: list[SourceRecordView] = []
-        for n, (position, (record_id, identifier_pk, version_pk)) in enumerate(
-            zip(group.positions, group.ids, strict=True)
-        ):
-            kept: _Kept = stage.spool.get(position)
-            number, value, digest, raw, normalised, keys, terms = kept
-            values.append(value)
-            outcome, score, weights, reason, told = _verdict(stage, position)
-            outcomes[outcome] += 1
-            first = group.created and n == 0
-            kind = IdentityEvent.Kind.CREATED if first else IdentityEvent.Kind.LINKED
-            lines["patients_sourcerecord"].append(f"{record_id}\t{participant}\tactive\t{version_pk}\t{now}\t{now}\n")
-            lines["patients_sourcerecordversion"].append(
-                f"{version_pk}\t{record_id}\t1\t{_text(raw.decode())}\t{_text(normalised.decode())}\t\\\\x{digest.hex()}"
-                f"\tf\timport\t{actor}\t{now}\n"
-            )
-            lines["patients_patientidentifier"].append(
-                f"{identifier_pk}\t{authority}\t{_text(value)}\t{record_id}\t{now}\n"
-            )
-            bits = repr(score) if score is not None else "\\N"
-            lines["patients_link"].append(
-                f"{record_id}\t{group.person}\tauto\t{version}\t{bits}\t{_text(weights)}\t{_text(reason)}\t{now}\n"
-            )
-            lines["patients_identityevent"].append(
-                f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{_text(reason)}\t{{}}\t{now}\n"
-            )
-            lines["patients_blockingkey"].append("".join([f"{key}\t{record_id}\n" for key in keys]))
-            lines["patients_searchterm"].append(
-                "".join([f"{name}\t{_text(term)}\t{record_id}\n" for name, term in terms])
-            )
-            chance, why = told
-            lines["patients_importline"].append(
-                f"{stage.run_id}\t{number}\t{_text(f'{system}|{value}')}\t{outcome}\t{record_id}\t{_text(chance)}\t{_text(why)}\n"
-            )
-            if group.created:
-                views.append(_view(stage, value, record_id, identifier_pk, raw))
-        if group.created:
-            shown = orjson.dumps(golden.golden_json(golden.survive(views))).decode()
-            lines["patients_person"].append(f"{group.person}\t{_text(shown)}\t{now}\t{now}\n")
-    return _Rows(
-        text={table: "".join(parts).encode() for table, parts in lines.items()}, outcomes=outcomes, values=values
-    )
-
-
-def _view(stage: _Stage, value: str, record_id: int, identifier_pk: int, raw: bytes) -> SourceRecordView:
-    return SourceRecordView(
-        source_record_id=record_id,
-        identifier_pk=identifier_pk,
-        participant_id=stage.participant_id,
-        authority=stage.authority,
-        value=value,
-        active=True,
-        version=1,
-        demographics=from_json(orjson.loads(raw)),
-        created_at=stage.now,
-        updated_at=stage.now,
-    )
-
-
-def _verdict(stage: _Stage, position: int) -> tuple[str, float | None, str, str, tuple[float | None, str]]:
-    """Outcome; the link's score, weights and reason; probability and reason for the link file."""
-    planned = stage.plan
-    if position in planned.linked:
-        other, pair = planned.best.get(position), stage.overtaken.get(position)
-        if other is None and pair is None:
-            reason = "linked with records that are linked to it"
-            return "linked", None, "{}", reason, (None, reason)
-        if pair is None and other is not None:
-            pair = stage.scorer.score(stage.records[position], stage.records[other])
-        assert pair is not None
-        reason = "; ".join(pair.reasons)
-        return "linked", pair.score, json.dumps(dict(pair.weights)), reason, (pair.probability, reason)
-    reviews = planned.reviews.get(position)
-    if reviews:
-        pair = stage.scorer.score(stage.records[position], stage.records[reviews[0].about])
-        return "review", None, "{}", "a new person", (bulk.shown_probability(reviews[0]), "; ".join(pair.reasons))
-    return "new", None, "{}", "a new person", (None, "")
-
-
 # --- one import -------------------------------------------------------------------------------------------------------
 
 
@@ -463,7 +239,7 @@ class _Slice:
         self._keys: list[bytes] = []
         self._owners: list[Any] = []
 
-    def add(self, lines: Sequence[_Read]) -> None:
+    def add(self, lines: Sequence[Prepared]) -> None:
         """Further new records."""
         start_at = len(self.records)
         self.records += [bulk.share_texts(line.features) for line in lines if line.features is not None]
@@ -500,7 +276,7 @@ class _Import:
         self.system = system_of(authority)
         self.progress = progress
         self.actor = str(run.actor.get("user_id") or run.participant_id)
-        self.reader = _Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
+        self.reader = Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
         self.late_after = 0
         self.late = _Late()
 
@@ -520,7 +296,7 @@ class _Import:
     def _slices(self, crew: bulk.Workers, some: Iterator[Portion]) -> None:
         current = _Slice()
         try:
-            for lines in crew.map(_read_some, some):
+            for lines in crew.map(prepare, some):
                 self._take(current, lines)
                 if len(current.records) >= SLICE:
                     self._store(current)
@@ -530,7 +306,7 @@ class _Import:
         finally:
             current.close()
 
-    def _take(self, current: _Slice, lines: list[_Read]) -> None:
+    def _take(self, current: _Slice, lines: list[Prepared]) -> None:
         """Settle what is refused or unchanged; keep the rest for its turn. One transaction."""
         numbers = [line.number for line in lines]
         settled = set(
@@ -541,7 +317,7 @@ class _Import:
         open_lines = [line for line in lines if line.number not in settled]
         known = self._known([line.value for line in open_lines if not line.reason])
         rows: list[tuple[Any, ...]] = []
-        new: list[_Read] = []
+        new: list[Prepared] = []
         counts: Counts = Counter()
         for line in open_lines:
             name = f"{self.system}|{line.value}" if line.value else ""
@@ -598,20 +374,20 @@ class _Import:
         found = bulk.scored(records, some, scorer)
         planned = bulk.plan(count, records, persons, found, scorer)
         del some, found
-        stage = _Stage(
+        stage = Stage(
             run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,
             now=timezone.now(), scorer=scorer, spool=current.spool, records=records, plan=planned,
         )  # fmt: skip
         asked = _Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
-        ahead: list[list[_Group]] = []
+        ahead: list[list[Group]] = []
 
-        def batches() -> Iterator[list[_Group]]:
+        def batches() -> Iterator[list[Group]]:
             for groups in _chunks(planned):
                 ahead.append(groups)
                 yield groups
 
         with bulk.workers(stage, wanted=count) as crew:
-            for n, rows in enumerate(crew.map(_rows, batches())):
+            for n, rows in enumerate(crew.map(rows_of, batches())):
                 self._store_chunk(stage, current, ahead.pop(0), rows, asked)
                 self._tell()
                 if n in (0, 9, 99):
@@ -619,18 +395,18 @@ class _Import:
                     _analyse()
         _analyse()
 
-    def _store_chunk(self, stage: _Stage, current: _Slice, groups: list[_Group], rows: _Rows, asked: _Asked) -> None:
+    def _store_chunk(self, stage: Stage, current: _Slice, groups: list[Group], rows: Rows, asked: _Asked) -> None:
         with transaction.atomic():
             store.lock_index()
             if self._overtaken(stage, current, groups, rows.values):
-                rows = _rows(stage, groups)
-            for table, names in _TABLES.items():
+                rows = rows_of(stage, groups)
+            for table, names in TABLES.items():
                 _copy(table, names, rows.text[table])
             asked.store(groups)
             store.refresh_golden([group.person for group in groups if not group.created])
             self._count(rows.outcomes)
 
-    def _overtaken(self, stage: _Stage, current: _Slice, groups: list[_Group], values: list[str]) -> bool:
+    def _overtaken(self, stage: Stage, current: _Slice, groups: list[Group], values: list[str]) -> bool:
         """Take account of what others did since the records were matched; whether that changed anything here."""
         changed = False
         joined = [group.person for group in groups if not group.created]
@@ -677,7 +453,7 @@ class _Import:
                 self._count(counts)
             self._tell()
 
-    def _feed(self, kept: _Kept) -> tuple[Any, ...]:
+    def _feed(self, kept: Kept) -> tuple[Any, ...]:
         number, value, _, raw, *_ = kept
         name = f"{self.system}|{value}"
         try:
@@ -776,10 +552,10 @@ class _Late:
             for key in blocking.hashes(item.features):
                 self.by_key.setdefault(key, set()).add(item.record_id)
 
-    def joins(self, stage: _Stage, group: _Group) -> bool:
+    def joins(self, stage: Stage, group: Group) -> bool:
         """Whether a group that was to be a new person is one of these by now; it is theirs then."""
         for position in group.positions:
-            kept: _Kept = stage.spool.get(position)
+            kept: Kept = stage.spool.get(position)
             near = sorted({record for key in kept[5] for record in self.by_key.get(key, ())})
             if not near:
                 continue
@@ -801,7 +577,7 @@ class _Late:
 class _Asked:
     """Review items of a slice: each is stored with the later of the two records it is between."""
 
-    def __init__(self, stage: _Stage, known: dict[int, tuple[int, uuid.UUID]]) -> None:
+    def __init__(self, stage: Stage, known: dict[int, tuple[int, uuid.UUID]]) -> None:
         self.stage = stage
         self.stored = known  # position: record, person; of the positions that matter here
         self.about: dict[int, list[tuple[int, bulk.Review]]] = {}
@@ -810,7 +586,7 @@ class _Asked:
             for review in reviews:
                 self.about.setdefault(review.about, []).append((asking, review))
 
-    def store(self, groups: list[_Group]) -> None:
+    def store(self, groups: list[Group]) -> None:
         """Store what can be asked now that these are. At most 1 statement a thousand items."""
         reviews = self.stage.plan.reviews
         fresh: list[int] = []
@@ -853,7 +629,7 @@ class _Asked:
         )
 
 
-def _chunks(planned: bulk.Plan) -> Iterator[list[_Group]]:
+def _chunks(planned: bulk.Plan) -> Iterator[list[Group]]:
     """The groups in chunks of about `CHUNK` records, with row ids and persons."""
     chunk: list[int] = []
     size = 0
@@ -865,7 +641,7 @@ def _chunks(planned: bulk.Plan) -> Iterator[list[_Group]]:
             chunk, size = [], 0
 
 
-def _groups(planned: bulk.Plan, chunk: list[int], size: int) -> list[_Group]:
+def _groups(planned: bulk.Plan, chunk: list[int], size: int) -> list[Group]:
     ids = zip(
         _next_ids("patients_sourcerecord", size),
         _next_ids("patients_patientidentifier", size),
@@ -873,7 +649,7 @@ def _groups(planned: bulk.Plan, chunk: list[int], size: int) -> list[_Group]:
         strict=True,
     )
     return [
-        _Group(
+        Group(
             positions=list(planned.groups[n]),
             ids=[next(ids) for _ in planned.groups[n]],
             person=planned.person_of.get(n) or uuid.uuid4(),

@@ -21,7 +21,9 @@ class Person(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    merged_into = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged_from")
+    merged_into = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="merged_from", db_index=False
+    )
     golden = models.JSONField(default=dict)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
@@ -31,6 +33,12 @@ class Person(models.Model):
             models.CheckConstraint(
                 condition=Q(merged_into__isnull=True) | ~Q(merged_into=models.F("id")),
                 name="patients_person_not_into_itself",
+            )
+        ]
+        # Hardly anybody is merged: the index holds who is, so that an import of millions writes nothing to it.
+        indexes = [
+            models.Index(
+                fields=["merged_into"], condition=Q(merged_into__isnull=False), name="patients_person_merged_into"
             )
         ]
 
@@ -51,12 +59,16 @@ class SourceRecord(models.Model):
         REPLACED = "replaced"
         REMOVED = "removed"
 
-    participant_id = models.TextField(db_index=True)
+    # Each index here is written for every record of an import. Nothing looks records up by participant alone or by
+    # version: a version names its record.
+    participant_id = models.TextField()
     status = models.TextField(choices=Status.choices, default=Status.ACTIVE)
     current_version = models.ForeignKey(
-        "SourceRecordVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+        "SourceRecordVersion", null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
-    replaced_by = models.ForeignKey("self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaces")
+    replaced_by = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaces", db_index=False
+    )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 
@@ -69,6 +81,11 @@ class SourceRecord(models.Model):
                 condition=Q(replaced_by__isnull=True) | Q(status="replaced"), name="patients_record_replaced"
             ),
         ]
+        indexes = [
+            models.Index(
+                fields=["replaced_by"], condition=Q(replaced_by__isnull=False), name="patients_record_replaced_by"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.participant_id} record {self.pk}"
@@ -80,7 +97,9 @@ class SourceRecordVersion(models.Model):
     A quarantined version was kept aside as a suspected overlay: only a steward's verdict makes it current.
     """
 
-    source_record = models.ForeignKey(SourceRecord, on_delete=models.PROTECT, related_name="versions")
+    source_record = models.ForeignKey(  # the unique constraint begins with it
+        SourceRecord, on_delete=models.PROTECT, related_name="versions", db_index=False
+    )
     version = models.PositiveIntegerField()
     raw = models.JSONField()
     normalised = models.JSONField()
@@ -255,7 +274,9 @@ class IdentityEvent(models.Model):
     id = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     kind = models.TextField(choices=Kind.choices)
     person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="events")
-    other_person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    other_person = models.ForeignKey(
+        Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     source_record = models.ForeignKey(
         SourceRecord, null=True, blank=True, on_delete=models.PROTECT, related_name="events"
     )
@@ -267,6 +288,11 @@ class IdentityEvent(models.Model):
 
     class Meta:
         ordering = ["seq"]
+        indexes = [
+            models.Index(
+                fields=["other_person"], condition=Q(other_person__isnull=False), name="patients_event_other_person"
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.kind} {self.id}"
@@ -446,7 +472,9 @@ class ReviewClosure(models.Model):
     `was` is the status in which the item waited, and waits again when the change is undone.
     """
 
-    item = models.ForeignKey(ReviewItem, on_delete=models.PROTECT, related_name="closures")
+    item = models.ForeignKey(  # the unique constraint begins with it
+        ReviewItem, on_delete=models.PROTECT, related_name="closures", db_index=False
+    )
     event = models.ForeignKey(IdentityEvent, on_delete=models.PROTECT, related_name="+")
     was = models.TextField()
     decision = models.TextField()

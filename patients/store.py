@@ -205,7 +205,7 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
 _FED = f"""
 SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
   FROM patients_sourcerecordversion v
-  JOIN patients_sourcerecord r ON r.current_version_id = v.id AND r.status = 'active'
+  JOIN patients_sourcerecord r ON r.id = v.source_record_id AND r.current_version_id = v.id AND r.status = 'active'
   JOIN patients_link l ON l.source_record_id = r.id AND {CURRENT}
  WHERE v.id > %s AND v.id <= %s AND v.source <> 'import' AND r.participant_id <> 'hub'
  ORDER BY r.id

@@ -1,0 +1,102 @@
+"""Lines of an import made ready, in worker processes: what a record is matched by, and what is to be stored of it.
+
+No database: what a line may say is told by a snapshot of the directory.
+
+Source: design.md, Formats, import_patients.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+from array import array
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any, NamedTuple
+
+import orjson
+
+from hie.directory import queries as directory
+from hie.standards.demographics import Demographics, to_json
+from patients import blocking, store
+from patients.errors import UnusableDemographics
+from patients.linking import MAX_IDENTIFIER, check_repeats
+from patients.normalise import Features, features, storable
+from patients.reading import Line, Portion, parse
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reader:
+    """What a worker needs to know to read lines; no database."""
+
+    authority: str
+    participant_id: str
+    places: directory.Directory
+
+    def stolen(self, demographics: Demographics) -> str:
+        """Why a line may not name an identifier that another participant issues: it would be evidence of being his."""
+        for item in demographics.identifiers:
+            issuer = self.places.authorities.get(item.authority) if item.system else None
+            if issuer is None or item.authority == self.authority:
+                continue
+            near = self.places.within(issuer, self.participant_id) or self.places.within(self.participant_id, issuer)
+            if not near:
+                return f"Patient.identifier: identifiers of {item.authority} may only be fed by who issues them"
+        return ""
+
+
+class Prepared(NamedTuple):
+    """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `Kept`)."""
+
+    number: int
+    value: str
+    reason: str = ""
+    digest: bytes = b""
+    features: Features | None = None
+    keys: bytes = b""
+    blob: bytes = b""
+
+
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, search terms.
+Kept = tuple[int, str, bytes, bytes, bytes, list[int], list[tuple[str, str]]]
+
+
+def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
+    return [_prepared(reader, line) for line in parse(portion, authority=reader.authority)]
+
+
+def _prepared(reader: Reader, line: Line) -> Prepared:
+    if line.reason:
+        return Prepared(number=line.number, value=line.value, reason=line.reason)
+    if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
+        return Prepared(number=line.number, value="", reason="the identifier is too long or no text")
+    try:
+        check_repeats(line.demographics)
+        raw = store.canonical(to_json(line.demographics))
+    except UnusableDemographics as error:
+        return Prepared(number=line.number, value="", reason=str(error))
+    reason = reader.stolen(line.demographics)
+    if reason:
+        return Prepared(number=line.number, value="", reason=reason)
+    cleaned = features(line.demographics, own=(reader.authority, line.value))
+    keys = blocking.lookups(cleaned)
+    hashes = list(dict.fromkeys(chain.from_iterable(keys)))
+    digest = store.digest_of(raw)
+    kept: Kept = (
+        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), hashes, store.terms(line.demographics),
+    )  # fmt: skip
+    return Prepared(
+        number=line.number,
+        value=line.value,
+        digest=digest,
+        features=cleaned,
+        keys=array("q", dict.fromkeys([coarse for coarse, _ in keys])).tobytes(),
+        blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
+    )
+
+
+def _dumped(data: Any) -> bytes:
+    try:
+        return orjson.dumps(data)
+    except TypeError:  # a number of more than 64 bits
+        return json.dumps(data).encode()

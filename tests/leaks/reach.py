@@ -97,6 +97,7 @@ def _names(function: FunctionType) -> tuple[tuple[str, ...], ...]:
 
 def _used(thing: Any) -> Iterator[Any]:
     thing = inspect.unwrap(getattr(thing, "__func__", thing))
+    thing = getattr(thing, "__func__", thing)  # what was wrapped may be a bound method
     if isinstance(thing, type):
         for base in thing.__mro__:
             if str(base.__module__).startswith(OURS):
@@ -115,8 +116,12 @@ def _used(thing: Any) -> Iterator[Any]:
         if callable(content):
             yield content
     local = _imported_inside(thing)
+    own = thing.__globals__.get(thing.__qualname__.partition(".")[0])
     for first, *rest in _names(thing):
         value: Any = local.get(first, thing.__globals__.get(first))
+        if first == "self" and isinstance(own, type) and rest:
+            # The method alone: the class would reach all that any of its methods does.
+            value = inspect.getattr_static(own, rest.pop(0), None)
         for part in rest:
             following = getattr(value, part, None) if isinstance(value, (ModuleType, type)) else None
             if following is None:

@@ -87,6 +87,7 @@ URLS: Mapping[str, Entry] = {
     "admin/password_change/done/": Nothing("a constant page"),
     "admin/patients/reviewitem/done/": Nothing("numbers of cases, verdicts and stewards; nobody's name, no reason"),
     "admin/patients/reviewitem/figures/": Nothing("counts of the whole hub"),
+    "admin/patients/person/<uuid:person_id>/by-hand/": _STAFF,
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),
@@ -150,6 +151,7 @@ TASKS: Mapping[str, Entry] = {
     "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),
     "patients.tasks.train_model": Nothing("weights of the scorer, from the whole index"),
     "patients.tasks.recluster": Nothing("links inside the index"),
+    "patients.tasks.settle_trust": Nothing("golden records inside the index"),
     "trust.forget_ended_assertions": Nothing("a count"),
 }
 

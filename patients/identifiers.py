@@ -157,22 +157,7 @@ def anchor(person_id: UUID | str) -> ResolvedIdentifier:
     Raises:
         UnknownPatient: there is no such person, or it was merged away.
     """
-    wanted = _uuid(person_id)
-    with transaction.atomic():
-        # Lock the person: two requests may ask for its first anchor at once, or a merge may run.
-        person = Person.objects.select_for_update().filter(pk=wanted).first()
-        if person is None or person.merged_into_id is not None:
-            raise UnknownPatient
-        with connection.cursor() as cursor:
-            cursor.execute(
-                _RESOLVE
-                + "WHERE l.person_id = %s AND r.participant_id = %s AND r.status = 'active' ORDER BY i.id LIMIT 1",
-                [wanted, HUB],
-            )
-            row = cursor.fetchone()
-        if row:
-            return _resolved(row)
-        return _new_anchor(person)
+    return _anchor(person_id, "", [])
 
 
 def own_anchor(person_id: UUID | str) -> ResolvedIdentifier:
@@ -183,16 +168,22 @@ def own_anchor(person_id: UUID | str) -> ResolvedIdentifier:
     Raises:
         UnknownPatient: there is no such person, or it was merged away.
     """
+    own = str(_uuid(person_id))
+    return _anchor(person_id, "AND (i.value = %s OR i.value LIKE %s) ", [own, f"{own}.%"])
+
+
+def _anchor(person_id: UUID | str, which: str, values: list[str]) -> ResolvedIdentifier:
     wanted = _uuid(person_id)
     with transaction.atomic():
+        # Lock the person: two requests may ask for its first anchor at once, or a merge may run.
         person = Person.objects.select_for_update().filter(pk=wanted).first()
         if person is None or person.merged_into_id is not None:
             raise UnknownPatient
         with connection.cursor() as cursor:
             cursor.execute(
-                _RESOLVE + "WHERE l.person_id = %s AND r.participant_id = %s AND r.status = 'active'"
-                " AND (i.value = %s OR i.value LIKE %s) ORDER BY i.id LIMIT 1",
-                [wanted, HUB, str(wanted), f"{wanted}.%"],
+                f"{_RESOLVE}WHERE l.person_id = %s AND r.participant_id = %s AND r.status = 'active'"
+                f" {which}ORDER BY i.id LIMIT 1",
+                [wanted, HUB, *values],
             )
             row = cursor.fetchone()
         return _resolved(row) if row else _new_anchor(person)

@@ -65,14 +65,14 @@ def keep_apart(one: int, other: int) -> None:
 
 
 def test_a_few_sequences_come_back_to_what_the_feeds_say() -> None:
-    counts = run(range(20), probes=0.1)
+    counts = run(range(10), probes=0.1)
     assert counts["probes"] > 10
     for verb in ("merge", "link", "unlink", "split", "replace", "verdict", "undo", "feed", "refused"):
         assert counts[verb] > 0, verb
 
 
 def test_records_that_arrive_in_another_order_are_the_same_persons_after_a_relink() -> None:
-    assert relinked(range(10)) > 5
+    assert relinked(range(5)) > 2
 
 
 @pytest.mark.slow

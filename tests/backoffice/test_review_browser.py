@@ -63,7 +63,8 @@ def signed_in(browser: Any, live_server: LiveServer, user: User, **options: Any)
 
     client = Client()
     client.force_login(user)
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, **options})
+    # Without motion, as the portal is looked at: a colour on its way from light to dark is no colour of the page.
+    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options})
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
     page = context.new_page()
     page.set_default_timeout(90_000)

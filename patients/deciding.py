@@ -6,8 +6,9 @@ Source: spec/mpi.md section 3, Decide and Cluster.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from uuid import UUID
 
 from patients import levels as lv
@@ -58,12 +59,13 @@ def person_scores(
     others: Iterable[tuple[int, UUID, Features]],
     *,
     different: Collection[int] = (),
-    by_hand: Collection[int] = (),
+    by_hand: Mapping[int, int] = MappingProxyType({}),
 ) -> list[PersonScore]:
     """Each person among `others` (record id, person, features), most likely first; certainly-not is left out.
 
-    Records that a steward linked by hand (`by_hand`) are one person with the others however different their
-    data: each of the two groups speaks for itself, and the better one counts.
+    Records that a steward linked by hand (`by_hand`: record id to the number of the change) are one person with the
+    others however different their data: what each change joined speaks for itself, as does what the machine did, and
+    the best counts.
 
     A person of whom a reviewer said of any record (`different`) that it is somebody else is left out too.
     """
@@ -81,11 +83,14 @@ def person_scores(
     return sorted(kept, key=lambda item: (order.index(item.grade), -item.mean, item.record_id))
 
 
-def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]], by_hand: Collection[int]) -> PersonScore:
-    parts = [part for hand in (False, True) if (part := [pair for pair in pairs if (pair[0] in by_hand) is hand])]
+def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]], by_hand: Mapping[int, int]) -> PersonScore:
+    parts: dict[int | None, list[tuple[int, PairScore]]] = defaultdict(list)
+    for pair in pairs:
+        parts[by_hand.get(pair[0])].append(pair)
     order = list(Grade)
     return min(
-        (_group_score(person_id, part) for part in parts), key=lambda item: (order.index(item.grade), -item.mean)
+        (_group_score(person_id, part) for part in parts.values()),
+        key=lambda item: (order.index(item.grade), -item.mean),
     )
 
 

@@ -564,7 +564,7 @@ class _Late:
                 stage.scorer,
                 stage.records[position],
                 [(item.record_id, item.person_id, item.features) for item in others],
-                by_hand={item.record_id for item in others if item.by_hand},
+                by_hand=store.by_hand(others),
             )
             if found and found[0].grade is Grade.CERTAIN:
                 group.person, group.created = survivors_of([found[0].person_id])[found[0].person_id], False

@@ -310,7 +310,7 @@ class _Feed:
             self.features,
             [(item.record_id, item.person_id, item.features) for item in near],
             different=different,
-            by_hand={item.record_id for item in near if item.by_hand},
+            by_hand=store.by_hand(near),
         )
 
     def _write_version(self, record_id: int, number: int, *, active: bool = True) -> None:
@@ -426,7 +426,7 @@ def _different(record_id: int) -> set[int]:
 def _members(person_id: UUID, without: int) -> list[store.CandidateRecord]:
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT r.id, v.normalised, l.kind = 'manual' FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608  # constants only
+            f"SELECT r.id, v.normalised, {store.HAND} FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608  # constants only
             f" AND r.status = 'active' JOIN patients_sourcerecordversion v ON v.id = r.current_version_id"
             f" WHERE l.person_id = %s AND {store.CURRENT} AND r.id <> %s ORDER BY r.id",
             [person_id, without],

@@ -82,7 +82,7 @@ def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> l
         store.scorer(),
         described,
         [(item.record_id, item.person_id, item.features) for item in near],
-        by_hand={item.record_id for item in near if item.by_hand},
+        by_hand=store.by_hand(near),
     )
     return [
         Candidate(

@@ -28,6 +28,8 @@ from patients.models import IdentityEvent, MatchModel
 from patients.normalise import Features, birth_digits, phone_digits, search_words
 
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
+HAND = "CASE WHEN l.kind = 'manual' THEN coalesce(l.event_id, 0) END"
+"""The change by hand that put a record where it is, by its number; NULL: the machine did."""
 _COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
 
 _CANDIDATES = f"""
@@ -41,7 +43,7 @@ hits AS (
 people AS (
   SELECT DISTINCT l.person_id FROM hits JOIN patients_link l ON l.source_record_id = hits.record_id AND {CURRENT}
    WHERE hits.record_id <> %(record)s)
-SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
+SELECT r.id, l.person_id, v.normalised, {HAND}
   FROM people JOIN patients_link l ON l.person_id = people.person_id AND {CURRENT}
   JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
   JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
@@ -79,12 +81,12 @@ _NAMED = "r.id = (SELECT source_record_id FROM patients_patientidentifier WHERE 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """A record near the one asked about, and its person."""
+    """A record near the one asked about, and its person; `by_hand` numbers the change by hand that put it there."""
 
     record_id: int
     person_id: UUID
     features: Features
-    by_hand: bool = False
+    by_hand: int | None = None
 
 
 def digest(raw: Mapping[str, Any]) -> bytes:
@@ -184,6 +186,11 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
     ]
 
 
+def by_hand(records: Iterable[CandidateRecord]) -> dict[int, int]:
+    """Of these, those that a change by hand put where they are, and its number: for `deciding.person_scores`."""
+    return {item.record_id: item.by_hand for item in records if item.by_hand is not None}
+
+
 def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
     """As `near`, for many records that are not stored yet; each found record once. 1 query a thousand records."""
     found: dict[int, CandidateRecord] = {}
@@ -203,7 +210,7 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
 
 
 _FED = f"""
-SELECT r.id, l.person_id, v.normalised, l.kind = 'manual'
+SELECT r.id, l.person_id, v.normalised, {HAND}
   FROM patients_sourcerecordversion v
   JOIN patients_sourcerecord r ON r.id = v.source_record_id AND r.current_version_id = v.id AND r.status = 'active'
   JOIN patients_link l ON l.source_record_id = r.id AND {CURRENT}

@@ -258,3 +258,21 @@ def test_more_names_or_identifiers_than_a_patient_has_are_refused() -> None:
             linking.feed(record("A1", Demographics(**held)))
         assert refused.value.element == f"Patient.{element}"
     assert not SourceRecord.objects.exists()
+
+
+def test_what_each_of_two_merges_by_hand_joined_speaks_for_itself() -> None:
+    maria = linking.feed(record("A1", demographics())).person_id
+    robert = linking.feed(
+        record(
+            "A2", demographics("Robert", "Okafor", "1955-07-30", "male", "555-111-7777", "9 Oak Av", "10001", "York")
+        )
+    ).person_id
+    ling = linking.feed(
+        record(
+            "A3", demographics("Ling", "Zhao", "1999-12-25", "female", "555-444-2222", "77 Hill Rd", "94110", "Oakland")
+        )
+    ).person_id
+    linking.merge(robert, maria, actor="Staff/ada")
+    linking.merge(robert, ling, actor="Staff/ada")
+    again = linking.feed(record("X1", demographics(), org="hospital"))
+    assert (again.outcome, again.person_id) == ("linked", robert), again.reason

@@ -13,7 +13,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from hie.directory import queries as directory
@@ -177,13 +177,14 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
             _CANDIDATES,
             {"coarse": [a for a, _ in wanted], "fine": [b for _, b in wanted], "record": record_id},
         )
-        rows = cursor.fetchall()
-    return [
-        CandidateRecord(
-            record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
-        )
-        for row in rows
-    ]
+        return [_candidate(row) for row in cursor.fetchall()]
+
+
+def _candidate(row: Sequence[Any]) -> CandidateRecord:
+    record_id, person_id, normalised, by_hand = row
+    return CandidateRecord(
+        record_id=record_id, person_id=person_id, features=Features.from_json(as_json(normalised)), by_hand=by_hand
+    )
 
 
 def by_hand(records: Iterable[CandidateRecord]) -> dict[int, int]:
@@ -191,8 +192,30 @@ def by_hand(records: Iterable[CandidateRecord]) -> dict[int, int]:
     return {item.record_id: item.by_hand for item in records if item.by_hand is not None}
 
 
+_ALL = f"""
+SELECT r.id, l.person_id, v.normalised, {HAND}
+  FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id AND r.status = 'active'
+  JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
+ WHERE {CURRENT}
+ ORDER BY r.id
+"""  # noqa: S608  # constants only
+
+
+_MORE_THAN = f"SELECT 1 FROM patients_link l WHERE {CURRENT} OFFSET %s LIMIT 1"  # noqa: S608  # constants only
+
+
 def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
-    """As `near`, for many records that are not stored yet; each found record once. 1 query a thousand records."""
+    """As `near`, for many records that are not stored yet; each found record once.
+
+    Many records come near almost everybody: where the index holds no more records than these, all of it is read, in
+    1 query; else 1 query a thousand records.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_MORE_THAN, [len(records)])
+        if cursor.fetchone() is None:
+            with transaction.atomic(), connection.chunked_cursor() as reading:
+                reading.execute(_ALL)
+                return [_candidate(row) for row in reading]
     found: dict[int, CandidateRecord] = {}
     for start in range(0, len(records), 1000):
         wanted = {pair for record in records[start : start + 1000] for pair in blocking.lookups(record)}
@@ -203,9 +226,7 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
             )
             for row in cursor.fetchall():
                 if row[0] not in found:
-                    found[row[0]] = CandidateRecord(
-                        record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
-                    )
+                    found[row[0]] = _candidate(row)
     return [found[record_id] for record_id in sorted(found)]
 
 
@@ -223,12 +244,7 @@ def fed_between(after: int, last: int) -> list[CandidateRecord]:
     """Active records whose current version has a number above `after` up to `last` and came by a single feed. 1 query."""
     with connection.cursor() as cursor:
         cursor.execute(_FED, [after, last])
-        return [
-            CandidateRecord(
-                record_id=row[0], person_id=row[1], features=Features.from_json(as_json(row[2])), by_hand=row[3]
-            )
-            for row in cursor.fetchall()
-        ]
+        return [_candidate(row) for row in cursor.fetchall()]
 
 
 def as_json(value: Any) -> Any:

@@ -121,6 +121,16 @@ def test_bulk_and_single_feed_give_one_verdict(clinic: str, tmp_path: Path) -> N
     assert link.model_version == bulk.model_version == "default-1"
 
 
+@pytest.mark.parametrize("others", [0, 12])
+def test_a_small_and_a_large_import_find_who_is_known(clinic: str, tmp_path: Path, others: int) -> None:
+    known = linking.feed(record("B1", demographics("Ines", family="Varga", birth_date="1961-07-19"), org="hospital"))
+    for n in range(5):
+        linking.feed(record(f"B{n + 2}", demographics(f"Otto{n}", birth_date=f"19{n}1-02-0{n + 2}"), org="hospital"))
+    lines = [patient("A1", given="Ines", family="Varga", birth_date="1961-07-19")]
+    lines += [patient(f"N{n}", given=f"Ulla{n}", birth_date=f"20{n + 10}-08-11", phone=None) for n in range(others)]
+    assert run_import(tmp_path, "\n".join(lines))[0]["person"] == str(known.person_id)
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

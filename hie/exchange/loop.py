@@ -22,7 +22,6 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 
-import aiohttp
 import structlog
 import uvloop
 from django.db import DataError, close_old_connections, connection, transaction
@@ -35,6 +34,7 @@ from hie.exchange.remotes import Answer, Outcome, Question, RemoteEntry
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller, EndpointFacts, Operation
 from hie.standards.recordset import recordset
+from hie.trust.peer_session import PeerSession, PeerUnreachable
 
 log = structlog.get_logger(__name__)
 
@@ -159,14 +159,7 @@ class FanOut:
         self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._started.set()
-        # No limit a host: many communities may stand behind one address, and a slow one must not starve the others.
-        connector = aiohttp.TCPConnector(
-            limit=0, limit_per_host=0, ttl_dns_cache=60, keepalive_timeout=30, happy_eyeballs_delay=None
-        )
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10)
-        async with aiohttp.ClientSession(
-            connector=connector, timeout=timeout, auto_decompress=True, cookie_jar=aiohttp.DummyCookieJar()
-        ) as session:
+        async with PeerSession() as session:
             renewing = asyncio.create_task(self._renew())
             while not self._stopping:
                 self._wake.clear()
@@ -206,7 +199,7 @@ class FanOut:
             if targets:
                 await self._off_loop(partial(renew, targets))
 
-    async def _ask(self, job: Job, session: aiohttp.ClientSession) -> None:
+    async def _ask(self, job: Job, session: PeerSession) -> None:
         turn = _Turn(self._turns)
         try:
             answer = await asyncio.wait_for(self._answer(job, session), job.time_limit_s)
@@ -232,13 +225,13 @@ class FanOut:
                 # The database is away; the answers are still in the queue.
                 await asyncio.sleep(POLL_S)
 
-    async def _answer(self, job: Job, session: aiohttp.ClientSession) -> Answer:
+    async def _answer(self, job: Job, session: PeerSession) -> Answer:
         client = remotes.client_for(job.endpoint.kind)
         try:
             return await client.ask(job.endpoint, job.question, session=session)
-        except aiohttp.ClientConnectorError:
+        except PeerUnreachable:
             return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
-        except (aiohttp.ClientConnectionError, OSError):
+        except ConnectionError:
             return Answer(outcome=Outcome.DOWN, message="The community broke off.", cause="broken-off")
         except (asyncio.CancelledError, TimeoutError):
             raise

@@ -12,11 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any, Protocol
 
-import aiohttp
-
 from hie.exchange.errors import NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller, EndpointFacts
+from hie.trust.peer_session import PeerSession
 
 
 class Outcome(StrEnum):
@@ -80,10 +79,10 @@ class RemoteContent:
 class RemoteCommunity(Protocol):
     """A client for one kind of endpoint."""
 
-    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: aiohttp.ClientSession) -> Answer:
+    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: PeerSession) -> Answer:
         """Find the patient there and list the documents; never raises for what the peer does wrong.
 
-        The caller sets the time limit and cancels. `aiohttp.ClientConnectionError` means down.
+        The caller sets the time limit and cancels. `ConnectionError` means down.
         """
 
     def open(self, endpoint: EndpointFacts, source_url: str, caller: Caller) -> RemoteContent:

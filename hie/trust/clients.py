@@ -17,10 +17,9 @@ import uuid
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from weakref import WeakKeyDictionary
 
-import aiohttp
 import httpx
 import jwt
 import orjson
@@ -30,6 +29,7 @@ from hie.standards.facts import Caller, EndpointFacts
 from hie.trust import hub_keys
 from hie.trust.assertions import ASSERTION_TYPE
 from hie.trust.errors import PeerRefused
+from hie.trust.peer_session import PeerGarbled, PeerSession
 
 TIMEOUT_S = 5.0
 MAX_BYTES = 64 * 1024
@@ -80,7 +80,7 @@ def token_for(endpoint: EndpointFacts, purpose: str, caller: Caller, *, timeout_
 
 
 async def token_for_async(
-    session: aiohttp.ClientSession,
+    session: PeerSession,
     endpoint: EndpointFacts,
     purpose: str,
     caller: Caller,
@@ -107,13 +107,13 @@ async def token_for_async(
         async with asyncio.timeout(timeout_s):
             # Who gives up waiting does not take the token from the others.
             status, body = await asyncio.shield(asking)
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (PeerGarbled, TimeoutError, OSError) as error:
         raise PeerRefused(endpoint.participant_id, type(error).__name__) from error
     return _remember(key, endpoint, status, body)
 
 
 _UnderWay = dict[tuple[Any, ...], tuple[asyncio.Future[tuple[int, bytes]], float]]
-_asking: WeakKeyDictionary[aiohttp.ClientSession, _UnderWay] = WeakKeyDictionary()
+_asking: WeakKeyDictionary[PeerSession, _UnderWay] = WeakKeyDictionary()
 
 
 def _settled(under_way: _UnderWay, key: tuple[Any, ...], done: asyncio.Future[tuple[int, bytes]]) -> None:
@@ -124,9 +124,7 @@ def _settled(under_way: _UnderWay, key: tuple[Any, ...], done: asyncio.Future[tu
         done.exception()
 
 
-async def _fetch(
-    session: aiohttp.ClientSession, endpoint: EndpointFacts, purpose: str, caller: Caller
-) -> tuple[int, bytes]:
+async def _fetch(session: PeerSession, endpoint: EndpointFacts, purpose: str, caller: Caller) -> tuple[int, bytes]:
     """What the peer's token endpoint answers; one that never does is given up after `_GIVEN_UP_S`."""
     async with asyncio.timeout(_GIVEN_UP_S):
         address = _known_token_endpoint(endpoint)
@@ -237,17 +235,12 @@ def _sync(session: httpx.Client, method: str, url: str, form: dict[str, str] | N
         return answer.status_code, bytes(body)
 
 
-async def _async(
-    session: aiohttp.ClientSession, method: str, url: str, form: dict[str, str] | None = None
-) -> tuple[int, bytes]:
+async def _async(session: PeerSession, method: str, url: str, form: dict[str, str] | None = None) -> tuple[int, bytes]:
     headers = {"Accept": "application/json"}
-    async with session.request(method, url, data=form, headers=headers, allow_redirects=False) as answer:
-        body = bytearray()
-        async for chunk in answer.content.iter_chunked(16 * 1024):
-            body += chunk
-            if len(body) > MAX_BYTES:
-                raise aiohttp.ClientPayloadError("answer too large")
-        return answer.status, bytes(body)
+    if form is None:
+        return await session.exchange(method, url, headers, at_most=MAX_BYTES)
+    headers["Content-Type"] = "application/x-www-form-urlencoded"
+    return await session.exchange(method, url, headers, urlencode(form).encode(), at_most=MAX_BYTES)
 
 
 def _remember(key: tuple[Any, ...], endpoint: EndpointFacts, status: int, body: bytes) -> str:

@@ -1,13 +1,12 @@
 """This hub as a FHIR client of another community: Patient $match [ITI-119], Find Document References [ITI-67],
 Retrieve Document [ITI-68].
 
-Speaks over the fan-out's `aiohttp` session. What a peer does wrong becomes an `Answer`, never an
+Speaks over the fan-out's `PeerSession`. What a peer does wrong becomes an `Answer`, never an
 exception of its own making; links are followed on the endpoint's own origin only.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 import hashlib
@@ -17,7 +16,6 @@ from collections.abc import Mapping
 from typing import IO, Any
 from urllib.parse import urlencode, urljoin, urlsplit
 
-import aiohttp
 import httpx
 import orjson
 
@@ -28,9 +26,9 @@ from hie.standards.facts import Caller, EndpointFacts
 from hie.standards.fhir_patient import to_fhir
 from hie.trust import clients
 from hie.trust.errors import PeerRefused
+from hie.trust.peer_session import PeerGarbled, PeerSession, PeerTooLarge
 
 MAX_BODY = 16 * 1024 * 1024
-LARGE = 256 * 1024
 MAX_PAGES = 20
 MAX_DOCUMENTS = 2000
 TOKEN_WAIT_S = 120.0
@@ -57,7 +55,7 @@ class PeerError(Exception):
 class FhirCommunity:
     """A community or organization that is asked over FHIR (MHD, PDQm)."""
 
-    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: aiohttp.ClientSession) -> Answer:
+    async def ask(self, endpoint: EndpointFacts, question: Question, *, session: PeerSession) -> Answer:
         """Find the patient there by demographics, then list the documents that fit the filter."""
         try:
             token = await clients.token_for_async(
@@ -74,7 +72,7 @@ class FhirCommunity:
         return Answer(outcome=Outcome.ANSWERED if documents else Outcome.NOTHING, documents=tuple(documents))
 
     async def _patient(
-        self, endpoint: EndpointFacts, question: Question, token: str, session: aiohttp.ClientSession
+        self, endpoint: EndpointFacts, question: Question, token: str, session: PeerSession
     ) -> str | None:
         """The peer's one certain patient, or None. A peer without $match is asked by PDQm search."""
         url = f"{endpoint.url.rstrip('/')}/Patient/$match"
@@ -101,7 +99,7 @@ class FhirCommunity:
         patient_id: str,
         question: Question,
         token: str,
-        session: aiohttp.ClientSession,
+        session: PeerSession,
     ) -> list[RemoteEntry]:
         base = endpoint.url.rstrip("/")
         patient = urlencode({"patient": f"Patient/{patient_id}"})
@@ -161,54 +159,34 @@ def _without_token(error: PeerRefused) -> Answer:
     cause = error.__cause__
     if isinstance(cause, TimeoutError):
         return Answer(outcome=Outcome.LATE, message="No answer by the deadline.", cause="timeout")
-    if isinstance(cause, aiohttp.ClientConnectionError | OSError):
+    if isinstance(cause, OSError):
         raise cause  # the loop tells a community that is away from one that broke off
     if " answered 4" in error.reason:
         return Answer(outcome=Outcome.REFUSED, message="The community refused to be asked.", cause="token-refused")
     return Answer(outcome=Outcome.ERROR, message="The community's answer could not be read.", cause="token-garbage")
 
 
-async def _call(
-    session: aiohttp.ClientSession, method: str, url: str, token: str, body: bytes | None = None
-) -> tuple[int, Any]:
+async def _call(session: PeerSession, method: str, url: str, token: str, body: bytes | None = None) -> tuple[int, Any]:
     """One bounded exchange; the body is read as JSON where there is one."""
     headers = {"Authorization": f"Bearer {token}", "Accept": "application/fhir+json"}
     if body is not None:
         headers["Content-Type"] = "application/fhir+json"
     try:
-        async with session.request(method, url, data=body, headers=headers, allow_redirects=False) as response:
-            if response.status in REFUSALS:
-                raise PeerError(Outcome.REFUSED, "The community refused to be asked.", f"http-{response.status}")
-            if response.status >= 500 and response.status != 501:
-                raise PeerError(Outcome.ERROR, "The community answered with a fault.", f"http-{response.status}")
-            raw = await _bounded(response)
-            if response.status >= 300:
-                return response.status, None
-            if b"\\u0000" in raw:
-                # No text of FHIR holds NUL, and PostgreSQL keeps none.
-                raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
-            return response.status, orjson.loads(raw)
-    except aiohttp.ClientPayloadError as error:
-        raise aiohttp.ServerDisconnectedError from error
-    except (orjson.JSONDecodeError, aiohttp.ContentTypeError) as error:
+        status, raw = await session.exchange(method, url, headers, body, at_most=MAX_BODY)
+        if status in REFUSALS:
+            raise PeerError(Outcome.REFUSED, "The community refused to be asked.", f"http-{status}")
+        if status >= 500 and status != 501:
+            raise PeerError(Outcome.ERROR, "The community answered with a fault.", f"http-{status}")
+        if status >= 300:
+            return status, None
+        if b"\\u0000" in raw:
+            # No text of FHIR holds NUL, and PostgreSQL keeps none.
+            raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage")
+        return status, orjson.loads(raw)
+    except PeerTooLarge as error:
+        raise PeerError(Outcome.ERROR, "The community's answer is too large.", "too-large") from error
+    except (PeerGarbled, orjson.JSONDecodeError) as error:
         raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
-    except aiohttp.ClientConnectionError:
-        raise
-    except aiohttp.ClientError as error:
-        raise PeerError(Outcome.ERROR, "The community's answer could not be read.", "garbage") from error
-
-
-async def _bounded(response: aiohttp.ClientResponse) -> bytes:
-    chunks: list[bytes] = []
-    total = 0
-    while chunk := await response.content.readany():
-        total += len(chunk)
-        if total > MAX_BODY:
-            raise PeerError(Outcome.ERROR, "The community's answer is too large.", "too-large")
-        chunks.append(chunk)
-        if total > LARGE:
-            await asyncio.sleep(0)  # a large answer leaves the others their turn
-    return b"".join(chunks)
 
 
 def _expect(status: int, body: Any) -> dict[str, Any]:

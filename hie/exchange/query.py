@@ -26,7 +26,7 @@ from hie.exchange import access, find, remotes
 from hie.exchange.access import Shown
 from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
-from hie.exchange.waiting import WATCH
+from hie.exchange.waiting import ROOM, WATCH
 from hie.standards.demographics import Demographics
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation, ParticipantFacts
@@ -49,6 +49,8 @@ class QueryRequest:
     deadline_s: float = 10.0
     idempotency_key: str | None = None
     raw: bytes = b""
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """When the question came: its deadline counts from here, also when it waits for its turn."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +87,7 @@ class NamedDocument(NamedTuple):
     """A document that another community named in an answer, as it is decided and shown."""
 
     id: UUID
+    target: int  # the row of the question to its community
     community_id: str  # the participant that was asked
     community_name: str
     custodian: str
@@ -98,6 +101,7 @@ class NamedDocument(NamedTuple):
         target = document.target
         return cls(
             document.id,
+            target.pk,
             target.participant_id,
             target.name,
             document.custodian,
@@ -140,15 +144,40 @@ def rendering() -> DocumentRendering:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRow:
-    """A remote document as the door sees it, with its community and the labels known, as they are now."""
+    """A remote document as the door sees it, with its community and the labels known, as they are now.
+
+    What is made of it is made once: nothing of that depends on who looks, or when.
+    """
 
     document: NamedDocument
     community: ParticipantFacts | None
     known_labels: frozenset[str]
+    _made: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
     def facts(self, person_id: str) -> DocumentFacts:
         """Facts from the answered metadata; the custodian is its organization, or the community."""
-        return rendering().remote_facts(self.document, person_id, community=self.community, known=self.known_labels)
+        found: DocumentFacts | None = self._made.get(("facts", person_id))
+        if found is None:
+            found = rendering().remote_facts(
+                self.document, person_id, community=self.community, known=self.known_labels
+            )
+            self._made["facts", person_id] = found
+        return found
+
+    def rendered(self, person_id: str) -> dict[str, Any]:
+        """Its DocumentReference, the attachment under this hub."""
+        found: dict[str, Any] | None = self._made.get(("rendered", person_id))
+        if found is None:
+            found = rendering().remote(self.document, person_id, community=self.community)
+            self._made["rendered", person_id] = found
+        return found
+
+    def shown(self) -> Shown:
+        """What the patient's log calls it."""
+        found: Shown | None = self._made.get(("shown", ""))
+        if found is None:
+            found = self._made["shown", ""] = rendering().remote_shown(self.document)
+        return found
 
 
 def remote_rows(documents: Iterable[NamedDocument]) -> list[RemoteRow]:
@@ -276,7 +305,7 @@ def _earlier(caller: Caller, key: str | None, digest: str) -> Query | None:
 
 
 def _create(request: QueryRequest, caller: Caller, person_id: UUID, digest: str, told: dict[str, Any] | None) -> Query:
-    created = datetime.now(UTC)
+    created = request.received_at
     return Query.objects.create(
         participant_id=caller.participant_id,
         client_id=caller.client_id,
@@ -452,20 +481,48 @@ def is_finished(query_id: UUID) -> bool:
     return bool(settle(query, at=datetime.now(UTC)).status != Query.Status.RUNNING)
 
 
-def wait(query: Query, *, until_s: float) -> None:
-    """Hold until the query, as just asked or read, is complete, or for `until_s` seconds; holds no transaction meanwhile.
+Ahead = Mapping[UUID, RemoteRow]
+"""Documents of others that were read before the list is decided, by their id here."""
+AHEAD_S = 0.4
+"""How long before the deadline what has come in is read, by those who wait: at the deadline all of them want it at once."""
 
+
+def wait(query: Query, *, until_s: float) -> Ahead:
+    """Hold until the query, as just asked or read, is complete, or for `until_s` seconds; documents read meanwhile.
+
+    The caller has a place in `waiting.ROOM`, which others use meanwhile; it holds no transaction and no connection.
     Whoever stores an answer also completes its query, so one reader for all who wait here looks at its status
     (`hie.exchange.waiting`); the clock's part (deadline, withheld targets) is settled when it is due.
     """
     end = time.monotonic() + until_s
+    ahead_at = query.deadline_at - timedelta(seconds=AHEAD_S)
+    ahead: Ahead | None = None
+    due = None
     while query.status == Query.Status.RUNNING and time.monotonic() < end:
+        due = due or _due(query)
         at = datetime.now(UTC)
-        due_s = (_due(query) - at).total_seconds()
-        if due_s <= 0:
+        if due <= at:
             settle(query, at=at)
-        elif WATCH.wait(query.pk, min(due_s, end - time.monotonic())):
-            return
+            due = None
+            continue
+        if ahead is None and ahead_at <= at:
+            ahead = _read_ahead(query)
+        until = due if ahead is not None else min(due, ahead_at)
+        with ROOM.left():
+            ended = WATCH.wait(query.pk, min((until - at).total_seconds(), end - time.monotonic()))
+        if ended:
+            break
+    return ahead or {}
+
+
+def _read_ahead(query: Query) -> Ahead:
+    """What has come in by now, with all that is made of it whoever looks; who may see it is decided when it is shown."""
+    person_id = str(query.person_id)
+    with directory.one_reading():
+        rows = _remote(_answered(_targets(query)), {})
+    for row in rows:
+        row.facts(person_id), row.rendered(person_id), row.shown()
+    return {row.document.id: row for row in rows}
 
 
 _NEXT_WITHHELD = """
@@ -492,8 +549,9 @@ class _Looked:
     keys: Mapping[int, str] = field(default_factory=dict)
 
 
-def view(query_id: UUID, *, caller: Caller) -> QueryView:
-    """The list as it may be shown now; what is shown for the first time is disclosed before it leaves.
+def view(query: UUID | Query, *, caller: Caller, ahead: Ahead | None = None) -> QueryView:
+    """The list as it may be shown now, of a query by its id or as just read; what is shown for the first time is
+    disclosed before it leaves. `ahead` spares reading again what `wait` has read.
 
     Each document is decided again at this instant (consent, suspension, agreement): what came in under
     another consent is not shown.
@@ -503,8 +561,8 @@ def view(query_id: UUID, *, caller: Caller) -> QueryView:
         NotFound: another's query, or an unknown one.
     """
     with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
-        looked = _look(query_id, caller)
-        event.note(correlation=str(query_id))
+        looked = _look(query, caller, ahead or {})
+        event.note(correlation=str(looked.query.id))
         with transaction.atomic():
             _disclose(event, looked, caller, _first_shown(looked.query, list(looked.keys.values())))
             event.commit()
@@ -537,16 +595,16 @@ def _targets(query: Query) -> list[_Asked]:
 
 
 @directory.one_reading()
-def _look(query_id: UUID, caller: Caller) -> _Looked:
+def _look(asked: UUID | Query, caller: Caller, ahead: Ahead) -> _Looked:
     access.gate(caller, Operation.QUERY)
-    query = settle(owned(query_id, caller), at=datetime.now(UTC))
+    query = settle(asked if isinstance(asked, Query) else owned(asked, caller), at=datetime.now(UTC))
     targets = _targets(query)
     known = access.demographics(caller, [query.person_id])
     if not known:
         return _Looked(query=query, view=_view(query, targets, {}, ()))
     (person,) = known.values()
     subject = person.subject
-    rows, keys, owner = _rows(query, subject, targets)
+    rows, keys, owner = _rows(query, subject, targets, ahead)
     verdict = access.permitted(caller, subject, rows, Operation.QUERY)
     verdict = find.of_status(caller, subject, verdict, find.statuses_of(query.filter))
     shown = verdict.rows()
@@ -577,7 +635,7 @@ def _disclose(event: recorder.Recording, looked: _Looked, caller: Caller, fresh:
 
 
 def _rows(
-    query: Query, subject: access.Subject, targets: Sequence[_Asked]
+    query: Query, subject: access.Subject, targets: Sequence[_Asked], ahead: Ahead
 ) -> tuple[list[Any], dict[int, str], dict[int, int]]:
     """Every row of the answer, its key in the list, and the pk of the target it came from."""
     rows: list[Any] = []
@@ -589,44 +647,60 @@ def _rows(
                 rows.append(entry)
                 keys[id(entry)] = str(entry.metadata.entry_uuid)
                 owner[id(entry)] = target.pk
-    asked = {target.pk: target for target in targets if target.status == QueryTarget.Status.ANSWERED}
-    named, from_target = [], {}
+    for row in _remote(_answered(targets), ahead):
+        rows.append(row)
+        keys[id(row)] = str(row.document.id)
+        owner[id(row)] = row.document.target
+    return rows, keys, owner
+
+
+def _answered(targets: Iterable[_Asked]) -> dict[int, _Asked]:
+    return {target.pk: target for target in targets if target.status == QueryTarget.Status.ANSWERED}
+
+
+def _remote(asked: Mapping[int, _Asked], ahead: Ahead) -> list[RemoteRow]:
+    """The documents of these targets, by target, newest first; those read `ahead` are not read again."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT target_id, id, custodian, unique_id, resource, received_at FROM exchange_remotedocument"
-            " WHERE target_id = ANY(%s) ORDER BY target_id, received_at DESC, id",
-            [list(asked)],
+            " WHERE target_id = ANY(%s) AND NOT id = ANY(%s)",
+            [list(asked), list(ahead)],
         )
-        for target_id, document_id, custodian, unique_id, resource, received_at in cursor.fetchall():
-            target = asked[target_id]
-            named.append(
-                NamedDocument(
-                    document_id,
-                    target.participant_id,
-                    target.name,
-                    custodian,
-                    unique_id,
-                    orjson.loads(resource),
-                    received_at,
-                )
+        named = [
+            NamedDocument(
+                id=document_id,
+                target=target_id,
+                community_id=asked[target_id].participant_id,
+                community_name=asked[target_id].name,
+                custodian=custodian,
+                unique_id=unique_id,
+                resource=orjson.loads(resource),
+                received_at=received_at,
             )
-            from_target[document_id] = target_id
-    for row in remote_rows(named):
-        rows.append(row)
-        keys[id(row)] = str(row.document.id)
-        owner[id(row)] = from_target[row.document.id]
-    return rows, keys, owner
+            for target_id, document_id, custodian, unique_id, resource, received_at in cursor.fetchall()
+        ]
+    participants, known = directory.participants(), access.known_labels()
+    rows = []
+    for row in ahead.values():
+        if row.document.target in asked:
+            as_then = row.community is participants.get(row.document.community_id) and row.known_labels == known
+            rows += [row] if as_then else remote_rows([row.document])
+    rows += remote_rows(named)
+    rows.sort(key=lambda row: row.document.id)
+    rows.sort(key=lambda row: row.document.received_at, reverse=True)
+    rows.sort(key=lambda row: row.document.target)
+    return rows
 
 
 def _render(row: Any, person_id: str) -> dict[str, Any]:
     if isinstance(row, RemoteRow):
-        return rendering().remote(row.document, person_id, community=row.community)
+        return row.rendered(person_id)
     return rendering().local(row, person_id)
 
 
 def _shown(row: Any) -> Shown:
     if isinstance(row, RemoteRow):
-        return rendering().remote_shown(row.document)
+        return row.shown()
     return find.shown(row)
 
 
@@ -703,7 +777,7 @@ def changes(query_id: UUID, *, caller: Caller, after: int) -> tuple[list[StreamE
     A document shown before that may no longer be is told as ``withdrawn``. Each call decides anew.
     """
     try:
-        looked = _look(query_id, caller)
+        looked = _look(query_id, caller, {})
     except HubError:
         # The refusal that ends a stream is recorded like any other.
         with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R"):

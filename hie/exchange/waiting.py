@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import structlog
@@ -71,3 +73,34 @@ def _ended(query_ids: list[UUID]) -> list[UUID]:
 
 
 WATCH = Watch()
+
+
+class Room:
+    """Room for a few who ask or read at once in this process, each with a database connection; the others wait outside.
+
+    More at once would only take turns at the interpreter, and twenty callers in one moment would open twenty
+    connections, each of which costs more than what it is opened for.
+    """
+
+    def __init__(self, places: int) -> None:
+        self._places = threading.BoundedSemaphore(places)
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """Take a place for the length of the block."""
+        with self._places:
+            yield
+
+    @contextmanager
+    def left(self) -> Iterator[None]:
+        """Give up the place taken with `entered`, and the connection, for the length of the block."""
+        if not connection.in_atomic_block:
+            connection.close()
+        self._places.release()
+        try:
+            yield
+        finally:
+            self._places.acquire()
+
+
+ROOM = Room(3)

@@ -41,13 +41,19 @@ def main(arguments: list[str]) -> int:
 
 
 def warm_up() -> None:
-    """Load before the fork what the first request would load in each worker: URLs and templates' engine."""
+    """Load before the fork what the first request would load in each worker: URLs, templates' engine, the queue's client."""
     from django.template import engines
     from django.urls import get_resolver
+
+    from hie.celery import app
 
     resolver: Any = get_resolver()
     _ = resolver.url_patterns
     engines.all()
+    # Nothing connects here; the first task to be sent would else load a tenth of a second of modules.
+    app.finalize()
+    _ = app.amqp.router, app.backend, app.events
+    app.connection_for_write().get_transport_cls()
 
 
 if __name__ == "__main__":

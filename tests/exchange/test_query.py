@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from hie.directory import registration
-from hie.exchange import access, feed, loop, query
+from hie.exchange import access, feed, loop, query, waiting
 from hie.exchange.errors import AccessRefused, BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.query import QueryRequest
@@ -505,6 +508,70 @@ def test_a_label_this_hub_does_not_know_leaves_a_remote_document_unlabelled(
     )
     document.save()
     assert query.view(asked.id, caller=caller()).documents == ()
+
+
+def test_what_was_read_ahead_is_decided_when_it_is_shown(others: Peers, fan_out: loop.FanOut) -> None:
+    from consent import directives
+    from patients import identifiers
+
+    exchange(community_at(1, others.port), community_at(2, others.port), community_at(3, others.port))
+    others[3].mode, others[3].delay_s = "slow", 1.0
+    person_id = feed_rosa()
+    asked = ask(person_id, fan_out)
+    until = time.monotonic() + 5
+    while len(ahead := query._read_ahead(asked)) < 2:
+        assert time.monotonic() < until, "the two quick ones did not answer"
+        time.sleep(0.02)
+    settled(asked)
+
+    def seen() -> dict[str, Any]:
+        plain = dict(query.view(asked.id, caller=caller()).documents)
+        assert dict(query.view(asked, caller=caller(), ahead=ahead).documents) == plain
+        return plain
+
+    assert len(seen()) == 3
+    # A community whose word on labels is not taken any more is another one than the one that was read.
+    agreement = {"status": "active", "period": {"start": "2020-01-01"}, "labels_documents": False}
+    exchange(community_at(1, others.port, agreement=agreement))
+    assert len(seen()) == 2
+    directives.import_unchecked(_deny_all(), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test")
+    assert seen() == {}
+
+
+def test_the_deadline_counts_from_when_the_question_came(others: Peers, fan_out: loop.FanOut) -> None:
+    exchange(community_at(1, others.port))
+    others[1].mode = "slow"
+    came = timezone.now() - timedelta(seconds=0.8)
+    asked = ask(feed_rosa(), fan_out, deadline_s=1.0, received_at=came)
+    began = time.monotonic()
+    with waiting.ROOM.entered():
+        query.wait(asked, until_s=5)
+    assert time.monotonic() - began < 0.8
+    view = query.view(asked.id, caller=caller())
+    assert (view.deadline_at - came).total_seconds() == 1.0
+    assert statuses(view)["Community 1"] == "late"
+
+
+def test_who_waits_for_answers_leaves_the_room_to_others() -> None:
+    room = waiting.Room(1)
+    inside, let_go = threading.Event(), threading.Event()
+
+    def waits() -> None:
+        with room.entered(), room.left():
+            inside.set()
+            let_go.wait(5)
+        connection.close()
+
+    thread = threading.Thread(target=waits)
+    thread.start()
+    assert inside.wait(5)
+    with room.entered():
+        assert not room._places.acquire(blocking=False)
+        let_go.set()
+        time.sleep(0.05)
+        assert thread.is_alive(), "it came back although there was no place"
+    thread.join(5)
+    assert not thread.is_alive()
 
 
 def test_a_community_that_breaks_off_reads_down_and_is_asked_again(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -22,6 +23,7 @@ from rest_framework.views import APIView
 from hie.exchange import find, query, tasks
 from hie.exchange.errors import BadRequest
 from hie.exchange.query import QueryRequest, QueryView, instant
+from hie.exchange.waiting import ROOM
 from hie.faces.rest.authentication import TokenAuthentication
 from hie.faces.rest.errors import error_body, word_for
 from hie.faces.rest.renderers import OrjsonRenderer
@@ -60,7 +62,17 @@ ERRORS = dict.fromkeys((400, 401, 403, 404, 422, 429), ErrorOutput)
 WAIT = OpenApiParameter("wait", float, description="Seconds to wait for completion, at most 30.")
 
 
-class Queries(CallerView):
+class QueryApi(CallerView):
+    """A view of queries: few at once in a process, whoever waits for answers apart."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+        """Take a place before the first look into the database, which is the one at the token."""
+        self.received_at = datetime.now(UTC)
+        with ROOM.entered():
+            return super().dispatch(request, *args, **kwargs)
+
+
+class Queries(QueryApi):
     """Start a cross-organization query."""
 
     @extend_schema(request=QueryInput, responses={200: QueryOutput, 202: QueryOutput, **ERRORS})
@@ -80,27 +92,29 @@ class Queries(CallerView):
                     deadline_s=data["deadline_s"],
                     idempotency_key=request.headers.get("Idempotency-Key"),
                     raw=raw,
+                    received_at=self.received_at,
                 ),
                 caller=caller,
                 nudge=tasks.nudge,
             )
-        query.wait(asked, until_s=_preferred_wait(request))
-        current = query.view(asked.id, caller=caller)
+        ahead = query.wait(asked, until_s=_preferred_wait(request))
+        current = query.view(asked, caller=caller, ahead=ahead)
         response = Response(as_json(current), status=202 if current.status == "running" else 200)
         response["Location"] = f"{settings.BASE_URL}/api/queries/{asked.id}"
         return response
 
 
-class OneQuery(CallerView):
+class OneQuery(QueryApi):
     """One query: read it, cancel it."""
 
     @extend_schema(parameters=[WAIT], responses={200: QueryOutput, **ERRORS})
     def get(self, request: Request, query_id: UUID) -> Response:
         """The list as it may be shown now."""
         caller = caller_of(request)
-        query.wait(query.owned(query_id, caller), until_s=_seconds(request.query_params.get("wait"), element="wait"))
+        asked = query.owned(query_id, caller)
+        ahead = query.wait(asked, until_s=_seconds(request.query_params.get("wait"), element="wait"))
         with limits.admit(caller):
-            return Response(as_json(query.view(query_id, caller=caller)))
+            return Response(as_json(query.view(asked, caller=caller, ahead=ahead)))
 
     @extend_schema(responses={204: None, **ERRORS})
     def delete(self, request: Request, query_id: UUID) -> Response:

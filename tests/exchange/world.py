@@ -8,11 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from aiohttp import web
-
 from hie.directory import registration
 from hie.exchange import feed
-from hie.ops.sandbox.peer import BEHAVIOURS, Behaviour, application
+from hie.ops.sandbox.peer import Behaviour, Communities
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
 from hie.standards.facts import Caller
 from tests.directory.forms import clinic, community, file, hospital
@@ -105,23 +103,17 @@ class Peers:
 
     def __init__(self) -> None:
         self.port = 0
-        self.app = application()
+        self.communities = Communities()
         self._loop = asyncio.new_event_loop()
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, daemon=True)
 
     def __getitem__(self, number: int) -> Behaviour:
-        return self.app[BEHAVIOURS].setdefault(number, Behaviour(number))
+        return self.communities[number]
 
     def _serve(self) -> None:
         asyncio.set_event_loop(self._loop)
-        runner = web.AppRunner(self.app, access_log=None, shutdown_timeout=0.1)
-        self._loop.run_until_complete(runner.setup())
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        self._loop.run_until_complete(site.start())
-        server = site._server
-        assert server is not None
-        self.port = server.sockets[0].getsockname()[1]  # type: ignore[attr-defined]  # asyncio's own server
+        runner, self.port = self._loop.run_until_complete(self.communities.listen(0))
         self._ready.set()
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())

@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import base64
 import hashlib
+import signal
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,12 +36,6 @@ class Behaviour:
     documents: int = 1
     asked: list[str] = field(default_factory=list)
     held: dict[tuple[str, int], bytes] = field(default_factory=dict)
-
-
-BEHAVIOURS: web.AppKey[dict[int, Behaviour]] = web.AppKey("behaviours", dict)
-
-
-DELAY: web.AppKey[float] = web.AppKey("delay", float)
 
 
 def content_of(community: int, number: int) -> bytes:
@@ -83,8 +78,9 @@ def document_reference(base: str, community: int, number: int) -> dict[str, Any]
 class Asked:
     """What is asked of one community: the request, and how the community behaves."""
 
-    request: web.Request
+    request: web.BaseRequest
     behaviour: Behaviour
+    step: str
 
     @property
     def base(self) -> str:
@@ -96,25 +92,53 @@ def _json(body: Any, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(body), status=status, content_type=FHIR_JSON)
 
 
-async def serve(request: web.Request) -> web.StreamResponse:
+class Communities:
+    """Any number of communities under one address, by number; each step of a good one takes `delay_s`."""
+
+    def __init__(self, delay_s: float = 0.0) -> None:
+        self.delay_s = delay_s
+        self._behaviours: dict[int, Behaviour] = {}
+
+    def __getitem__(self, number: int) -> Behaviour:
+        return self._behaviours.setdefault(number, Behaviour(number))
+
+    async def listen(self, port: int) -> tuple[web.ServerRunner, int]:
+        """Serve them on this port (0: any free one), on the running loop; what to clean up, and the port.
+
+        Without a router: one costs a fifth of what an answer does, and these communities share a machine with the hub
+        that is measured.
+        """
+        runner = web.ServerRunner(web.Server(self._serve, access_log=None), shutdown_timeout=0.1)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        return runner, runner.addresses[0][1]
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/healthz":
+            return web.Response(text="ok")
+        number, _, step = request.path.removeprefix("/c/").partition("/")
+        if request.path.startswith("/c/") and number.isascii() and number.isdigit():
+            return await serve(Asked(request, self[int(number)], step), self.delay_s)
+        return web.Response(status=404)
+
+
+async def serve(asked: Asked, delay_s: float) -> web.StreamResponse:
     """Whatever is asked of a community; everything but the control path goes wrong as its mode says."""
-    number = int(request.match_info["community"])
-    behaviour = request.app[BEHAVIOURS].setdefault(number, Behaviour(number))
-    asked, step = Asked(request, behaviour), request.match_info["step"]
+    request, behaviour, step = asked.request, asked.behaviour, asked.step
     if step == "control":
         return await control(asked)
     answer = ANSWERS.get((request.method, step.partition("fhir/Binary/")[1] or step))
     if answer is None:
-        raise web.HTTPNotFound
+        return web.Response(status=404)
     behaviour.asked.append(f"{request.method} {request.path}")
-    if request.app[DELAY]:
-        await asyncio.sleep(request.app[DELAY])
+    if delay_s:
+        await asyncio.sleep(delay_s)
     if behaviour.mode == "slow":
         await asyncio.sleep(behaviour.delay_s)
     if behaviour.mode == "down":
         if request.transport is not None:
             request.transport.abort()
-        raise web.HTTPServiceUnavailable
+        return web.Response(status=503)
     if behaviour.mode == "refuse":
         return _json({"error": "access_denied"}, 403)
     if behaviour.mode == "garbage":
@@ -211,9 +235,9 @@ async def documents(asked: Asked) -> web.Response:
 
 async def binary(asked: Asked) -> web.Response:
     """The bytes of one document."""
-    number = asked.request.match_info["step"].rpartition("/")[2]
+    number = asked.step.rpartition("/")[2]
     if not (number.isascii() and number.isdigit()):
-        raise web.HTTPNotFound
+        return web.Response(status=404)
     return web.Response(body=content_of(asked.behaviour.number, int(number)), content_type="text/plain")
 
 
@@ -224,21 +248,7 @@ ANSWERS: dict[tuple[str, str], Callable[[Asked], Awaitable[web.Response]]] = {
     ("GET", "fhir/DocumentReference"): documents,
     ("GET", "fhir/Binary/"): binary,
 }
-"""By method and what follows ``/c/<n>/``. One route for all: a router that tries one pattern after another costs more
-than the answers, and these communities share a machine with the hub that is measured."""
-
-
-def application(delay_s: float = 0.0) -> web.Application:
-    """The peers as an aiohttp application; each step of a good one takes `delay_s`."""
-    app = web.Application()
-    app[BEHAVIOURS] = {}
-    app[DELAY] = delay_s
-    app.add_routes([web.route("*", r"/c/{community:\d+}/{step:.*}", serve), web.get("/healthz", _healthy)])
-    return app
-
-
-async def _healthy(_request: web.Request) -> web.Response:
-    return web.Response(text="ok")
+"""By method and what follows ``/c/<n>/``."""
 
 
 def main() -> None:
@@ -247,8 +257,16 @@ def main() -> None:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--delay", type=float, default=0.0, help="seconds each step takes while all is well")
     options = parser.parse_args()
-    app = application(options.delay)
-    web.run_app(app, host="127.0.0.1", port=options.port, print=None, access_log=None, loop=uvloop.new_event_loop())
+    uvloop.run(_listen(Communities(options.delay), options.port))
+
+
+async def _listen(communities: Communities, port: int) -> None:
+    runner, _ = await communities.listen(port)
+    ended = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, ended.set)
+    await ended.wait()
+    await runner.cleanup()
 
 
 if __name__ == "__main__":

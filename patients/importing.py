@@ -372,7 +372,7 @@ class _Import:
         some = current.pairs(records)
         scorer = models_of_match.for_population(records, some)
         found = bulk.scored(records, some, scorer)
-        planned = bulk.plan(count, records, persons, found, scorer)
+        planned = bulk.plan(count, records, persons, found, scorer, by_hand=store.by_hand(known))
         del some, found
         stage = Stage(
             run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,

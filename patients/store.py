@@ -28,8 +28,8 @@ from patients.models import IdentityEvent, MatchModel
 from patients.normalise import Features, birth_digits, phone_digits, search_words
 
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
-HAND = "CASE WHEN l.kind = 'manual' THEN coalesce(l.event_id, 0) END"
-"""The change by hand that put a record where it is, by its number; NULL: the machine did."""
+HAND = "l.kind = 'manual'"
+"""Whether a change by hand put a record where it is."""
 _COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
 
 _CANDIDATES = f"""
@@ -81,12 +81,12 @@ _NAMED = "r.id = (SELECT source_record_id FROM patients_patientidentifier WHERE 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """A record near the one asked about, and its person; `by_hand` numbers the change by hand that put it there."""
+    """A record near the one asked about, and its person; `by_hand`: a change by hand put it there."""
 
     record_id: int
     person_id: UUID
     features: Features
-    by_hand: int | None = None
+    by_hand: bool = False
 
 
 def digest(raw: Mapping[str, Any]) -> bytes:
@@ -186,9 +186,9 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
     ]
 
 
-def by_hand(records: Iterable[CandidateRecord]) -> dict[int, int]:
-    """Of these, those that a change by hand put where they are, and its number: for `deciding.person_scores`."""
-    return {item.record_id: item.by_hand for item in records if item.by_hand is not None}
+def by_hand(records: Iterable[CandidateRecord]) -> set[UUID]:
+    """Of the persons of these records, those whom hands put together: for `deciding.person_scores`."""
+    return {item.person_id for item in records if item.by_hand}
 
 
 def near_many(records: Sequence[Features]) -> list[CandidateRecord]:

@@ -121,6 +121,38 @@ def test_bulk_and_single_feed_give_one_verdict(clinic: str, tmp_path: Path) -> N
     assert link.model_version == bulk.model_version == "default-1"
 
 
+def test_a_line_whom_one_record_of_a_person_fits_and_the_other_does_not_is_asked_about_as_in_a_single_feed(
+    clinic: str, tmp_path: Path
+) -> None:
+    numbered = linking.feed(record("H1", demographics(national_id="111-22-3333"), org="hospital"))
+    assert linking.feed(record("L1", demographics(), org="lab")).person_id == numbered.person_id
+    moved = {
+        "family": "Okafor", "phone": "555-888-0000", "line": "9 Oak Av", "postal_code": "10001", "city": "York",
+        "national_id": "111-22-3333",
+    }  # fmt: skip
+    assert [found.grade for found in queries.candidates(demographics(**moved))] == ["probable"]
+    (answer,) = run_import(tmp_path, patient("A1", **moved))
+    assert answer["outcome"] == "review"
+    item = ReviewItem.objects.get()
+    assert (str(item.person_id), item.candidate_id) == (answer["person"], numbered.person_id)
+
+
+def test_a_line_finds_the_person_whom_hands_put_together_as_a_single_feed_does(clinic: str, tmp_path: Path) -> None:
+    maria = {"given": "Maria"}
+    robert = {
+        "given": "Robert", "family": "Okafor", "birth_date": "1955-07-30", "gender": "male", "phone": "555-111-7777",
+        "line": "9 Oak Av", "postal_code": "10001", "city": "York",
+    }  # fmt: skip
+    one, other = (
+        linking.feed(record(f"H{n}", demographics(**who), org="hospital")).person_id
+        for n, who in enumerate((maria, robert))
+    )
+    linking.merge(other, one, actor="Staff/ada")
+    assert linking.feed(record("L1", demographics(**maria), org="lab")).person_id == other
+    answers = run_import(tmp_path, "\n".join([patient("A1", **robert), patient("A2", **maria)]))
+    assert [(line["person"], line["outcome"]) for line in answers] == [(str(other), "linked")] * 2
+
+
 @pytest.mark.parametrize(
     ("columns", "message"),
     [

@@ -31,7 +31,10 @@ RULE_LOW, PROBABLE_LOW = -20.0, -6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonScore:
-    """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record."""
+    """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record.
+
+    `needs_review`: at even odds or better beside one of her records; unless the record is linked to her, a steward is asked.
+    """
 
     person_id: UUID
     record_id: int
@@ -84,7 +87,7 @@ def person_scores(
         if person_id in by_hand and any(pair.score >= PROBABLE_BITS for _, pair, _ in rows):
             together = parts(scorer, [features for _, _, features in rows])
         scores = [_group_score(person_id, [rows[place][:2] for place in members]) for members in together]
-        out.append(min(scores, key=lambda item: (order.index(item.grade), -item.mean, item.record_id)))
+        out.append(min(scores, key=lambda item: (order.index(item.grade), not item.needs_review, -item.mean)))
     kept = [item for item in out if item.grade is not Grade.CERTAINLY_NOT]
     return sorted(kept, key=lambda item: (order.index(item.grade), -item.mean, item.record_id))
 
@@ -110,9 +113,9 @@ def _group_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonS
     scores = [pair.clustering for _, pair in pairs]
     automatic_mean = mean_score(scores, low=RULE_LOW)
     probable_mean = mean_score(scores, low=PROBABLE_LOW)
-    record_id, best = max(pairs, key=lambda item: (item[1].automatic, not item[1].vetoed, item[1].score, -item[0]))
+    record_id, best = max(pairs, key=lambda item: (item[1].automatic, _probable(item[1]), item[1].score, -item[0]))
     eligible = any(pair.automatic for _, pair in pairs)
-    probable = any(pair.score >= PROBABLE_BITS and not pair.vetoed for _, pair in pairs)
+    probable = any(_probable(pair) for _, pair in pairs)
     if eligible and automatic_mean >= AUTOMATIC_MEAN:
         grade = Grade.CERTAIN
     elif probable and probable_mean >= PROBABLE_MEAN:
@@ -127,9 +130,14 @@ def _group_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonS
         best=best,
         mean=automatic_mean,
         grade=grade,
-        # A person looks at what is probable, at twins and juniors, and at who would fit but for one bad record.
-        needs_review=grade is Grade.PROBABLE or (grade is Grade.POSSIBLE and best.score >= PROBABLE_BITS),
+        # A steward looks at what is probable, at twins and juniors, and at who would fit but for one bad record: at
+        # every pair that is as likely as not, as in bulk.
+        needs_review=best.score >= PROBABLE_BITS,
     )
+
+
+def _probable(pair: PairScore) -> bool:
+    return pair.score >= PROBABLE_BITS and not pair.vetoed
 
 
 def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:

@@ -231,6 +231,32 @@ def fed_between(after: int, last: int) -> list[CandidateRecord]:
         ]
 
 
+_ASKED_OR_APART = """
+SELECT w.a, w.b FROM unnest(%s::uuid[], %s::uuid[]) AS w(a, b)
+ WHERE EXISTS (
+   SELECT 1 FROM (VALUES (w.a, w.b), (w.b, w.a)) AS s(one, other)
+     JOIN patients_link h ON h.person_id = s.one AND h.valid_to IS NULL AND h.kind <> 'rejected'
+    WHERE EXISTS (
+            SELECT 1 FROM patients_reviewitem q JOIN patients_person c ON c.id = q.candidate_id
+             WHERE q.source_record_id = h.source_record_id AND q.kind = 'possible-match'
+               AND q.status IN ('open', 'deferred') AND s.other IN (c.id, c.merged_into_id))
+       OR EXISTS (
+            SELECT 1 FROM patients_matchdecision d
+              JOIN patients_link o ON o.source_record_id = d.record_b_id AND o.valid_to IS NULL AND o.kind <> 'rejected'
+             WHERE d.record_a_id = h.source_record_id AND o.person_id = s.other AND d.verdict = 'different'
+               AND d.withdrawn_at IS NULL))
+"""
+
+
+def asked_or_apart(pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    """Of these pairs of persons, those that a steward is asked about already, or has said of that they are two. 1 query."""
+    if not pairs:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_ASKED_OR_APART, [[one for one, _ in pairs], [other for _, other in pairs]])
+        return set(cursor.fetchall())
+
+
 def as_json(value: Any) -> Any:
     """A jsonb column of a raw cursor as data."""
     return json.loads(value) if isinstance(value, str) else value

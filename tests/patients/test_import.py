@@ -18,7 +18,7 @@ from django.db import connection
 from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.standards.fhir_patient import to_fhir
-from patients import linking, queries
+from patients import linking, queries, reviewing
 from patients.models import ImportRun, Link, MatchModel, Person, ReviewItem
 from tests.patients.conftest import participant
 from tests.patients.people import demographics, record
@@ -135,6 +135,27 @@ def test_a_line_whom_one_record_of_a_person_fits_and_the_other_does_not_is_asked
     assert answer["outcome"] == "review"
     item = ReviewItem.objects.get()
     assert (str(item.person_id), item.candidate_id) == (answer["person"], numbered.person_id)
+
+
+def test_a_linked_line_asks_about_the_father_once_and_never_after_a_steward_kept_the_two_apart(
+    clinic: str, tmp_path: Path
+) -> None:
+    john = {"given": "John", "gender": "male"}
+    home = {**john, "birth_date": "1980-06-21", "phone": "555-777-1234"}
+    away = {**home, "line": "9 Oak Av", "postal_code": "10001", "city": "York"}
+    father = linking.feed(record("F1", demographics(**john, birth_date="1950-03-14"), org="hospital"))
+    son = linking.feed(record("S1", demographics(**away), org="hospital"))
+    assert not ReviewItem.objects.exists()
+    (first,) = run_import(tmp_path, patient("A1", **home))
+    assert (first["outcome"], first["person"]) == ("linked", str(son.person_id))
+    item = ReviewItem.objects.get()
+    assert (item.person_id, item.candidate_id) == (son.person_id, father.person_id)
+    run_import(tmp_path, patient("A2", **home))
+    assert linking.feed(record("S2", demographics(**home), org="hospital")).outcome == "linked"
+    assert ReviewItem.objects.get() == item
+    reviewing.settle(item.pk, reviewing.Verdict.DIFFERENT, actor="Staff/ada", reason="father and son")
+    run_import(tmp_path, patient("A3", **home))
+    assert ReviewItem.objects.get().status == "decided"
 
 
 def test_a_line_finds_the_person_whom_hands_put_together_as_a_single_feed_does(clinic: str, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +12,11 @@ import pytest
 from django.db import connection, connections
 
 from hie.standards.demographics import Demographics, HumanName, Identifier
-from patients import identifiers, linking, queries
+from patients import identifiers, linking, queries, reviewing
 from patients.demographics import FeedResult, IdentifierMatch, PatientQuery, RecordFeed, StringMatch
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnusableDemographics
 from patients.models import BlockingKey, IdentityEvent, Link, Person, ReviewItem, SourceRecord, SourceRecordVersion
+from patients.reviewing import Verdict
 from tests.patients.people import demographics, record
 
 pytestmark = pytest.mark.django_db
@@ -334,3 +336,40 @@ def test_records_that_the_machine_put_together_still_speak_with_one_voice_after_
     assert [(found.person_id, found.grade) for found in queries.candidates(moved)] == [(ling, "probable")]
     asked = linking.feed(record("B3", moved, org="lab"))
     assert (asked.outcome, asked.person_id == ling) == ("review", False)
+
+
+FATHER = demographics("John", gender="male", birth_date="1950-03-14")
+SON_AWAY = demographics(
+    "John", gender="male", birth_date="1980-06-21", phone="555-777-1234", line="9 Oak Av", postal_code="10001",
+    city="York",
+)  # fmt: skip
+SON_AT_HOME = demographics("John", gender="male", birth_date="1980-06-21", phone="555-777-1234")
+
+
+def test_a_record_that_is_linked_asks_about_another_person_it_may_belong_to_and_once() -> None:
+    father = linking.feed(record("F1", FATHER)).person_id
+    away = linking.feed(record("S1", SON_AWAY))
+    assert (away.outcome, ReviewItem.objects.count()) == ("new", 0)
+    assert joins("S2", SON_AT_HOME) == away.person_id
+    item = ReviewItem.objects.get()
+    assert (item.person_id, item.candidate_id) == (away.person_id, father)
+    assert "rule: junior" in item.reason
+    assert joins("S3", SON_AT_HOME) == away.person_id
+    assert ReviewItem.objects.count() == 1
+
+
+def test_what_a_steward_kept_apart_is_not_asked_again_by_a_further_record_of_either() -> None:
+    linking.feed(record("F1", FATHER))
+    linking.feed(record("S1", SON_AT_HOME))
+    reviewing.settle(ReviewItem.objects.get().pk, Verdict.DIFFERENT, actor="Staff/ada", reason="father and son")
+    for value, who in (("S2", SON_AT_HOME), ("F2", FATHER)):
+        joins(value, who)
+    linking.feed(record("S2", replace(SON_AT_HOME, occupation="clerk"), org="hospital"))
+    assert not ReviewItem.objects.exclude(status="decided").exists()
+
+
+def test_a_junior_is_asked_about_though_another_record_of_the_father_names_no_home() -> None:
+    father = linking.feed(record("F1", FATHER)).person_id
+    assert joins("F2", demographics("John", gender="male", birth_date="1950-03-14", line="", postal_code="", city="")) == father  # fmt: skip
+    son = linking.feed(record("S1", SON_AT_HOME))
+    assert (son.outcome, "rule: junior" in son.reason) == ("review", True)

@@ -228,26 +228,25 @@ class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
     def _by_hand_page(self, request: HttpRequest, person: Person, error: Exception | None) -> HttpResponse:
         asked = request.POST if request.method == "POST" else request.GET
         person.refresh_from_db()
-        setting = values_by_hand.FIELDS.get(asked.get("field", "") or asked.get("set", ""))
+        shown = values_by_hand.page(person)
+        setting = shown.row(asked.get("field", "") or asked.get("set", ""))
+        starts = asked if request.method == "POST" or setting is None else setting.inputs
         act = next((one for one in ("withdraw", "undo") if one in asked or asked.get("act") == one), "")
-        number = asked.get("value_id", "") or asked.get(act, "")
-        acting = {
-            "withdraw": ("Withdraw this value", "Withdraw it: the records say again what it is"),
-            "undo": ("Undo this change", "Undo it"),
-        }.get(act)
         problem, where = "", "main"
         if isinstance(error, BadRequest):
-            problem = (
-                "Give a reason. One sentence is enough." if error.element == "reason" else f"{error}.".capitalize()
-            )
-            where = "why" if error.element == "reason" else (error.element or "main")
+            said, element = str(error), error.element or ""
+            problem = f"{said[:1].upper()}{said[1:]}."
+            if element == "reason":
+                problem, where = _FIELDS_SAY[element]
+            elif setting is not None and element in {part.name for part in setting.field.parts}:
+                where = element
         elif error is not None:
             problem = _REFUSALS.get(type(error), "This could not be done. Nothing was changed.")
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Values by hand",
-            "page": values_by_hand.page(person), "setting": setting, "longest": values_by_hand.LONGEST,
-            "inputs": [(part, asked.get(part.name, "")) for part in setting.parts] if setting else (),
-            "acting": {"act": act, "value_id": number, "heading": acting[0], "button": acting[1]} if acting else None,
+            "page": shown, "setting": setting.field if setting else None, "longest": values_by_hand.LONGEST,
+            "inputs": [(part, starts.get(part.name, "")) for part in setting.field.parts] if setting else (),
+            "act": act, "acting": shown.act(asked.get("value_id", "") or asked.get(act, "")) if act else None,
             "problem": problem, "problem_field": where, "typed_reason": asked.get("reason", ""),
             "done": "done" in request.GET, "person_url": reverse("admin:patients_person_change", args=[person.pk]),
         }  # fmt: skip

@@ -19,7 +19,7 @@ import threading
 import time
 from array import array
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -30,12 +30,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patients import blocking, clustering, setwise
+from patients.deciding import parts
 from patients.matching import PROBABLE_BITS, RULE_SCORE, Scorer, probability
 from patients.normalise import Features
 
 Ints = NDArray[np.int64]
 MAX_REVIEWS = 3
-TOGETHER = 12.0  # what records of one known person count among themselves, whatever their own score
+TOGETHER = clustering.TOGETHER  # what records of one known person count among themselves, whatever their own score
 _SCORED = 250_000  # pairs scored in one piece
 _FEW = 5_000  # lines, pairs or records that are not worth a process
 T = TypeVar("T")
@@ -290,15 +291,15 @@ def scored(records: Sequence[Features], some: Pairs, scorer: Scorer) -> Found:
 
 
 def _cluster_some(
-    shared: tuple[Sequence[Features], Sequence[UUID | None], Scorer], links: list[tuple[int, int, float]]
+    shared: tuple[Sequence[Features], Sequence[Hashable | None], Scorer], links: list[tuple[int, int, float]]
 ) -> list[list[int]]:
-    records, persons, scorer = shared
+    records, units, scorer = shared
     positions = sorted({position for a, b, _ in links for position in (a, b)})
     place = {position: n for n, position in enumerate(positions)}
 
     def score(a: int, b: int) -> float:
         one, other = positions[a], positions[b]
-        if persons[one] is not None and persons[one] == persons[other]:
+        if units[one] is not None and units[one] == units[other]:
             return TOGETHER
         return scorer.score(records[one], records[other]).clustering
 
@@ -308,26 +309,26 @@ def _cluster_some(
 
 
 def clusters(
-    records: Sequence[Features], persons: Sequence[UUID | None], found: Found, scorer: Scorer
+    records: Sequence[Features], units: Sequence[Hashable | None], found: Found, scorer: Scorer
 ) -> list[list[int]]:
     """Clusters of two and more positions by automatic links, ascending, in order of their first member.
 
-    `persons` says who is known already: what is one person stays one.
+    `units` says what is together already, and stays together.
     """
     chosen = found.automatic
     links = list(
         zip(found.first[chosen].tolist(), found.second[chosen].tolist(), found.score[chosen].tolist(), strict=True)
     )
-    first_of: dict[UUID, int] = {}
-    for position, person in enumerate(persons):
-        if person is not None and first_of.setdefault(person, position) != position:
-            links.append((first_of[person], position, TOGETHER))
+    first_of: dict[Hashable, int] = {}
+    for position, unit in enumerate(units):
+        if unit is not None and first_of.setdefault(unit, position) != position:
+            links.append((first_of[unit], position, TOGETHER))
     group_of: dict[int, int] = {}
     for n, members in enumerate(clustering.components(len(records), [(a, b) for a, b, _ in links])):
         group_of |= dict.fromkeys(members, n)
     links.sort(key=lambda link: group_of[link[0]])
     out: list[list[int]] = []
-    with workers((records, persons, scorer), wanted=len(links)) as crew:
+    with workers((records, units, scorer), wanted=len(links)) as crew:
         for part in crew.map(_cluster_some, _batches(links, group_of)):
             out += part
     return sorted(out)
@@ -369,12 +370,40 @@ class Plan:
     reviews: dict[int, list[Review]] = field(default_factory=dict)
 
 
-def plan(count: int, records: Sequence[Features], persons: Sequence[UUID | None], found: Found, scorer: Scorer) -> Plan:
-    """Put the first `count` records, which are new, with one another and with the known ones after them."""
+def units(
+    records: Sequence[Features], persons: Sequence[UUID | None], by_hand: Collection[UUID], scorer: Scorer
+) -> list[Hashable | None]:
+    """What is together already: the records of each known person, but of one whom hands put together (`by_hand`) each
+    part for itself, as when a single record is fed (`deciding.parts`)."""
+    out: list[Hashable | None] = list(persons)
+    held: dict[UUID, list[int]] = defaultdict(list)
+    for position, person in enumerate(persons):
+        if person is not None and person in by_hand:
+            held[person].append(position)
+    for person, positions in held.items():
+        for number, members in enumerate(parts(scorer, [records[position] for position in positions])):
+            for place in members:
+                out[positions[place]] = (person, number)
+    return out
+
+
+def plan(
+    count: int,
+    records: Sequence[Features],
+    persons: Sequence[UUID | None],
+    found: Found,
+    scorer: Scorer,
+    *,
+    by_hand: Collection[UUID] = (),
+) -> Plan:
+    """Put the first `count` records, which are new, with one another and with the known ones after them.
+
+    `persons` are those of the known ones, `by_hand` those of them whom hands put together.
+    """
     out = Plan()
     joined: list[tuple[list[int], UUID | None]] = []
     grouped: set[int] = set()
-    for members in clusters(records, persons, found, scorer):
+    for members in clusters(records, units(records, persons, by_hand, scorer), found, scorer):
         # Persons that the index keeps apart are not joined here: the one with most records near takes the new ones.
         standing = Counter(person for position in members if (person := persons[position]) is not None)
         person = min(standing, key=lambda known: (-standing[known], str(known))) if standing else None

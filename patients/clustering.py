@@ -9,9 +9,12 @@ import heapq
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from math import inf
 
 COMPONENT_LIMIT = 400
 RAISE_BITS = 2.0
+TOGETHER = inf
+"""The score of two that are together already: they are joined before any others, and never clipped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,8 @@ def cluster(
     """Clusters of two and more positions, ascending, in order of their first member.
 
     `links` are the eligible links (i < j, score); `score(i, j)` gives the clustering score of any pair, under a rule
-    -20; `apart` are pairs (i < j) that must never be together: sticky verdicts.
+    -20, and `TOGETHER` for two that are one already; `apart` are pairs (i < j) that must never be together: sticky
+    verdicts.
     """
     out: list[list[int]] = []
     pending = [list(links)]
@@ -75,11 +79,15 @@ def cluster(
         for item in subset:
             inside[group_of[item[0]]].append(item)
         for n, members in enumerate(groups):
+            weakest = min(strength for _, _, strength in inside[n])
+            if weakest == TOGETHER:
+                out.append(members)
+                continue
             if len(members) <= COMPONENT_LIMIT:
                 out += _linkage(members, inside[n], score, test, apart)
                 continue
             # Too large to be one person: weaker links go until it falls apart.
-            floor = min(strength for _, _, strength in inside[n]) + RAISE_BITS
+            floor = weakest + RAISE_BITS
             pending.append([item for item in inside[n] if item[2] >= floor])
     return sorted(out)
 
@@ -91,15 +99,18 @@ def _linkage(
     test: Test,
     apart: frozenset[tuple[int, int]],
 ) -> list[list[int]]:
+    def clipped(a: int, b: int) -> float:
+        strength = score(a, b)
+        return strength if strength == TOGETHER else min(test.high, max(test.low, strength))
+
     if len(members) == 2:
         a, b = members
-        clipped = min(test.high, max(test.low, score(a, b)))
-        return [members] if clipped >= test.mean and (a, b) not in apart else []
+        return [members] if clipped(a, b) >= test.mean and (a, b) not in apart else []
     sums: dict[tuple[int, int], float] = {}
     linked: set[tuple[int, int]] = {(a, b) for a, b, _ in links}
     for n, a in enumerate(members):
         for b in members[n + 1 :]:
-            sums[(a, b)] = float("-inf") if (a, b) in apart else min(test.high, max(test.low, score(a, b)))
+            sums[(a, b)] = -inf if (a, b) in apart else clipped(a, b)
     clusters = {position: [position] for position in members}
     # The best mean first; ties by position, so that the order of input plays no part.
     heap = [(-sums[pair], pair, 1, 1) for pair in linked]

@@ -6,11 +6,11 @@ Source: spec/mpi.md section 3, Decide and Cluster.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from uuid import UUID
 
+from patients import clustering
 from patients import levels as lv
 from patients.matching import (
     AUTOMATIC_BITS,
@@ -31,7 +31,10 @@ RULE_LOW, PROBABLE_LOW = -20.0, -6.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonScore:
-    """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record."""
+    """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record.
+
+    `needs_review`: at even odds or better beside one of her records; unless the record is linked to her, a steward is asked.
+    """
 
     person_id: UUID
     record_id: int
@@ -59,48 +62,60 @@ def person_scores(
     others: Iterable[tuple[int, UUID, Features]],
     *,
     different: Collection[int] = (),
-    by_hand: Mapping[int, int] = MappingProxyType({}),
+    by_hand: Collection[UUID] = (),
 ) -> list[PersonScore]:
     """Each person among `others` (record id, person, features), most likely first; certainly-not is left out.
 
-    Records that a steward linked by hand (`by_hand`: record id to the number of the change) are one person with the
-    others however different their data: what each change joined speaks for itself, as does what the machine did, and
-    the best counts.
+    The records of persons whom hands put together (`by_hand`) may differ in everything, and so may what the machine has
+    linked to them since: each of the `parts` of such a person speaks for itself, and the best counts.
 
     A person of whom a reviewer said of any record (`different`) that it is somebody else is left out too.
     """
-    by_person: dict[UUID, list[tuple[int, PairScore]]] = defaultdict(list)
+    by_person: dict[UUID, list[tuple[int, PairScore, Features]]] = defaultdict(list)
     refused: set[UUID] = set()
     for record_id, person_id, features in others:
         if record_id in different:
             refused.add(person_id)
-        by_person[person_id].append((record_id, scorer.score(record, features)))
-    out = [
-        _person_score(person_id, pairs, by_hand) for person_id, pairs in by_person.items() if person_id not in refused
-    ]
-    kept = [item for item in out if item.grade is not Grade.CERTAINLY_NOT]
+        by_person[person_id].append((record_id, scorer.score(record, features), features))
     order = list(Grade)
+    out: list[PersonScore] = []
+    for person_id, rows in by_person.items():
+        if person_id in refused:
+            continue
+        together = [list(range(len(rows)))]
+        # Below even odds no part could say more than all of them do.
+        if person_id in by_hand and any(pair.score >= PROBABLE_BITS for _, pair, _ in rows):
+            together = parts(scorer, [features for _, _, features in rows])
+        scores = [_group_score(person_id, [rows[place][:2] for place in members]) for members in together]
+        out.append(min(scores, key=lambda item: (order.index(item.grade), not item.needs_review, -item.mean)))
+    kept = [item for item in out if item.grade is not Grade.CERTAINLY_NOT]
     return sorted(kept, key=lambda item: (order.index(item.grade), -item.mean, item.record_id))
 
 
-def _person_score(person_id: UUID, pairs: list[tuple[int, PairScore]], by_hand: Mapping[int, int]) -> PersonScore:
-    parts: dict[int | None, list[tuple[int, PairScore]]] = defaultdict(list)
-    for pair in pairs:
-        parts[by_hand.get(pair[0])].append(pair)
-    order = list(Grade)
-    return min(
-        (_group_score(person_id, part) for part in parts.values()),
-        key=lambda item: (order.index(item.grade), -item.mean),
+def parts(scorer: Scorer, records: Sequence[Features]) -> list[list[int]]:
+    """The records of one person, by place, as the machine would put them together if no hand had: each in one part.
+
+    By what they say today, not by who moved them when: so it plays no part in which order persons were merged, what of
+    it was undone, or what came in between.
+    """
+    pairs = {(a, b): scorer.score(records[a], records[b]) for b in range(len(records)) for a in range(b)}
+    found = clustering.cluster(
+        len(records),
+        [(*places, pair.score) for places, pair in sorted(pairs.items()) if pair.automatic],
+        lambda a, b: pairs[(a, b)].clustering,
+        test=clustering.AUTOMATIC,
     )
+    joined = {place for members in found for place in members}
+    return sorted([*found, *([place] for place in range(len(records)) if place not in joined)])
 
 
 def _group_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonScore:
     scores = [pair.clustering for _, pair in pairs]
     automatic_mean = mean_score(scores, low=RULE_LOW)
     probable_mean = mean_score(scores, low=PROBABLE_LOW)
-    record_id, best = max(pairs, key=lambda item: (item[1].automatic, not item[1].vetoed, item[1].score, -item[0]))
+    record_id, best = max(pairs, key=lambda item: (item[1].automatic, _probable(item[1]), item[1].score, -item[0]))
     eligible = any(pair.automatic for _, pair in pairs)
-    probable = any(pair.score >= PROBABLE_BITS and not pair.vetoed for _, pair in pairs)
+    probable = any(_probable(pair) for _, pair in pairs)
     if eligible and automatic_mean >= AUTOMATIC_MEAN:
         grade = Grade.CERTAIN
     elif probable and probable_mean >= PROBABLE_MEAN:
@@ -115,9 +130,14 @@ def _group_score(person_id: UUID, pairs: list[tuple[int, PairScore]]) -> PersonS
         best=best,
         mean=automatic_mean,
         grade=grade,
-        # A person looks at what is probable, at twins and juniors, and at who would fit but for one bad record.
-        needs_review=grade is Grade.PROBABLE or (grade is Grade.POSSIBLE and best.score >= PROBABLE_BITS),
+        # A steward looks at what is probable, at twins and juniors, and at who would fit but for one bad record: at
+        # every pair that is as likely as not, as in bulk.
+        needs_review=best.score >= PROBABLE_BITS,
     )
+
+
+def _probable(pair: PairScore) -> bool:
+    return pair.score >= PROBABLE_BITS and not pair.vetoed
 
 
 def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:
@@ -149,5 +169,6 @@ __all__ = [
     "PROBABLE_MEAN",
     "PersonScore",
     "is_overlay",
+    "parts",
     "person_scores",
 ]

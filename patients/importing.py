@@ -372,7 +372,7 @@ class _Import:
         some = current.pairs(records)
         scorer = models_of_match.for_population(records, some)
         found = bulk.scored(records, some, scorer)
-        planned = bulk.plan(count, records, persons, found, scorer)
+        planned = bulk.plan(count, records, persons, found, scorer, by_hand=store.by_hand(known))
         del some, found
         stage = Stage(
             run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,
@@ -587,7 +587,8 @@ class _Asked:
                 self.about.setdefault(review.about, []).append((asking, review))
 
     def store(self, groups: list[Group]) -> None:
-        """Store what can be asked now that these are. At most 1 statement a thousand items."""
+        """Store what can be asked now that these are, and was neither asked nor answered before. 1 query, and 1 statement
+        a thousand items."""
         reviews = self.stage.plan.reviews
         fresh: list[int] = []
         for group in groups:
@@ -599,17 +600,25 @@ class _Asked:
         here = set(fresh)
         due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in here]
         due.sort(key=lambda item: item[0])
+        ready = [
+            (self.persons(asking, review), asking, review) for asking, review in due if self._ready(asking, review)
+        ]
+        done = store.asked_or_apart([persons for persons, _, _ in ready])
         ReviewItem.objects.bulk_create(
-            [self._item(asking, review) for asking, review in due if self._ready(asking, review)],
+            [self._item(asking, review) for persons, asking, review in ready if persons not in done],
             batch_size=1000,
             ignore_conflicts=True,
         )
+
+    def persons(self, asking: int, review: bulk.Review) -> tuple[uuid.UUID, uuid.UUID]:
+        """The persons that a review is between, both stored."""
+        return self.stored[asking][1], self.stored[review.about][1]
 
     def _ready(self, asking: int, review: bulk.Review) -> bool:
         if asking not in self.stored or review.about not in self.stored:
             return False
         # One item for two persons is enough, however many of their records are alike.
-        persons = frozenset((self.stored[asking][1], self.stored[review.about][1]))
+        persons = frozenset(self.persons(asking, review))
         due = len(persons) == 2 and persons not in self.pairs
         self.pairs.add(persons)
         return due

@@ -247,7 +247,7 @@ class _Feed:
                 reason=reason or "a new person",
             ),
         )
-        reviews = [] if certain else self._review(ids.record, person_id, found)
+        reviews = self._review(ids.record, person_id, found[1:] if certain else found, new=certain is None)
         if certain:
             store.refresh_golden([person_id])
         outcome = "linked" if certain else "review" if reviews else "new"
@@ -393,8 +393,14 @@ class _Feed:
         shown = reviews[0] if reviews else None
         return "updated", person.id, shown, "revised" + (f"; to review: {why(shown)}" if shown else "")
 
-    def _review(self, record_id: int, person_id: UUID, found: list[PersonScore]) -> list[PersonScore]:
-        wanted = [item for item in found if item.needs_review or item.grade is Grade.CERTAIN][:_MAX_REVIEWS]
+    def _review(
+        self, record_id: int, person_id: UUID, found: list[PersonScore], *, new: bool = False
+    ) -> list[PersonScore]:
+        """Ask about each of these persons, unless it was asked or answered already. At most 2 statements."""
+        wanted = [item for item in found if item.needs_review][:_MAX_REVIEWS]
+        if wanted and not new:
+            done = store.asked_or_apart([(person_id, item.person_id) for item in wanted])
+            wanted = [item for item in wanted if (person_id, item.person_id) not in done]
         if not wanted:
             return []
         ReviewItem.objects.bulk_create(

@@ -119,6 +119,7 @@ def _review(
             if key not in best or verdict.score > best[key][0].score:
                 # The item hangs on the record whose person is the first of the pair: one item whichever way.
                 best[key] = (verdict, a if first == key[0] else b)
+    done = store.asked_or_apart(list(best))
     items = [
         ReviewItem(
             kind=ReviewItem.Kind.POSSIBLE_MATCH,
@@ -131,6 +132,7 @@ def _review(
             reason="re-clustering: " + "; ".join(verdict.reasons),
         )
         for (first, second), (verdict, position) in best.items()
+        if (first, second) not in done
     ]
     ReviewItem.objects.bulk_create(items, ignore_conflicts=True)
     return len(items)

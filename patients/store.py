@@ -28,8 +28,8 @@ from patients.models import IdentityEvent, MatchModel
 from patients.normalise import Features, birth_digits, phone_digits, search_words
 
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
-HAND = "CASE WHEN l.kind = 'manual' THEN coalesce(l.event_id, 0) END"
-"""The change by hand that put a record where it is, by its number; NULL: the machine did."""
+HAND = "l.kind = 'manual'"
+"""Whether a change by hand put a record where it is."""
 _COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
 
 _CANDIDATES = f"""
@@ -81,12 +81,12 @@ _NAMED = "r.id = (SELECT source_record_id FROM patients_patientidentifier WHERE 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
-    """A record near the one asked about, and its person; `by_hand` numbers the change by hand that put it there."""
+    """A record near the one asked about, and its person; `by_hand`: a change by hand put it there."""
 
     record_id: int
     person_id: UUID
     features: Features
-    by_hand: int | None = None
+    by_hand: bool = False
 
 
 def digest(raw: Mapping[str, Any]) -> bytes:
@@ -187,9 +187,9 @@ def _candidate(row: Sequence[Any]) -> CandidateRecord:
     )
 
 
-def by_hand(records: Iterable[CandidateRecord]) -> dict[int, int]:
-    """Of these, those that a change by hand put where they are, and its number: for `deciding.person_scores`."""
-    return {item.record_id: item.by_hand for item in records if item.by_hand is not None}
+def by_hand(records: Iterable[CandidateRecord]) -> set[UUID]:
+    """Of the persons of these records, those whom hands put together: for `deciding.person_scores`."""
+    return {item.person_id for item in records if item.by_hand}
 
 
 _ALL = f"""
@@ -245,6 +245,32 @@ def fed_between(after: int, last: int) -> list[CandidateRecord]:
     with connection.cursor() as cursor:
         cursor.execute(_FED, [after, last])
         return [_candidate(row) for row in cursor.fetchall()]
+
+
+_ASKED_OR_APART = """
+SELECT w.a, w.b FROM unnest(%s::uuid[], %s::uuid[]) AS w(a, b)
+ WHERE EXISTS (
+   SELECT 1 FROM (VALUES (w.a, w.b), (w.b, w.a)) AS s(one, other)
+     JOIN patients_link h ON h.person_id = s.one AND h.valid_to IS NULL AND h.kind <> 'rejected'
+    WHERE EXISTS (
+            SELECT 1 FROM patients_reviewitem q JOIN patients_person c ON c.id = q.candidate_id
+             WHERE q.source_record_id = h.source_record_id AND q.kind = 'possible-match'
+               AND q.status IN ('open', 'deferred') AND s.other IN (c.id, c.merged_into_id))
+       OR EXISTS (
+            SELECT 1 FROM patients_matchdecision d
+              JOIN patients_link o ON o.source_record_id = d.record_b_id AND o.valid_to IS NULL AND o.kind <> 'rejected'
+             WHERE d.record_a_id = h.source_record_id AND o.person_id = s.other AND d.verdict = 'different'
+               AND d.withdrawn_at IS NULL))
+"""
+
+
+def asked_or_apart(pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]:
+    """Of these pairs of persons, those that a steward is asked about already, or has said of that they are two. 1 query."""
+    if not pairs:
+        return set()
+    with connection.cursor() as cursor:
+        cursor.execute(_ASKED_OR_APART, [[one for one, _ in pairs], [other for _, other in pairs]])
+        return set(cursor.fetchall())
 
 
 def as_json(value: Any) -> Any:

@@ -4,8 +4,9 @@ A change is for clients whom the exchange has entrusted its stewardship: their r
 ``hie:stewardship``. They change only what they may know of: a person or record that the door does not let through is
 answered like one that does not exist. Each change is one event in the log of every person concerned.
 
-The hub's own staff do the same by `hie.exchange.stewardship`; an organization says of its own records by its feed
-(`hie.exchange.feed`) what it wants linked, parted or replaced.
+The hub's own staff decide in the review queue (`hie.exchange.stewardship`), a second steward with them where documents move;
+here that look is the client's own, since an answer that depended on documents would betray hidden ones. An organization
+says of its own records by its feed (`hie.exchange.feed`) what it wants linked, parted or replaced.
 
 Source: spec/mpi.md 2; issue 3, point 5.
 """

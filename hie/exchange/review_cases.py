@@ -339,7 +339,7 @@ def _texts(record: _Record, title: str, key: str) -> tuple[str, ...]:
     found: dict[str, Iterable[str]] = {
         "surname": (name.family or name.text for name in demographics.names),
         "given": (" ".join(name.given) for name in demographics.names),
-        "birth": (_day(demographics.birth_date),),
+        "birth": (in_words(demographics.birth_date),),
         "sex": (demographics.gender,),
         "street": (", ".join(one.lines) for one in demographics.addresses),
         "place": (" ".join(part for part in (one.postal_code, one.city) if part) for one in demographics.addresses),
@@ -354,7 +354,7 @@ def _texts(record: _Record, title: str, key: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(value for value in found[key] if value))
 
 
-def _day(text: str) -> str:
+def in_words(text: str) -> str:
     """A full date in words; anything else as it was sent."""
     try:
         return f"{date.fromisoformat(text):%-d %B %Y}"

@@ -1,8 +1,8 @@
-"""Stewardship of identities: deciding what waits for review, merging persons, and undoing it.
+"""Stewardship of identities: deciding what waits for review, values by hand, and undoing either.
 
 By the hub's own staff, with a reason; each act is one event in the log of every person concerned, shown there
-as the exchange's own staff. Where a verdict moves documents, the first steward's is a proposal, and nothing moves
-until another has confirmed it. What a steward looks at is in `review_cases`, the queue in `review_list`.
+as the exchange's own staff. The queue is the staff's only way to put persons together or take them apart: where a
+verdict moves documents, the first steward's is a proposal, and nothing moves until another has confirmed it. What a steward looks at is in `review_cases`, the queue in `review_list`.
 
 Source: spec/mpi.md 5; spec/consent.md 13.
 """
@@ -184,33 +184,6 @@ def undo_review(item_id: int, staff: Staff, reason: str) -> Done:
         detail = {"review": item.pk, "event": undone_by, "undoes": str(decided.event_id)}
         _record(EventType.IDENTITY_UNMERGE, caller, concerned, reason, detail)
     return Done(act=ReviewAct.Kind.UNDONE, verdict=decided.verdict, event_id=undone_by)
-
-
-def merge_persons(survivor: UUID, subsumed: UUID, staff: Staff, reason: str) -> UUID:
-    """Put two persons together by hand; gives the event by which `unmerge` undoes it.
-
-    Raises:
-        AccessRefused, BadRequest: as for `decide_review`. UnknownPatient, InvalidMerge: of the persons.
-    """
-    caller, reason = _caller(staff, reason)
-    with transaction.atomic():
-        event_id = linking.merge(survivor, subsumed, actor=caller.user_id, reason=reason)
-        _record(EventType.IDENTITY_MERGE, caller, (survivor, subsumed), reason, {"event": event_id})
-    return event_id
-
-
-def unmerge(event_id: UUID | str, staff: Staff, reason: str) -> UUID:
-    """Undo a merge, link, unlink or resolved duplicate exactly; gives the new event.
-
-    Raises:
-        AccessRefused, BadRequest: as for `decide_review`. UnknownIdentityEvent, AlreadyUndone: of the event.
-    """
-    caller, reason = _caller(staff, reason)
-    with transaction.atomic():
-        undone_by = linking.undo(event_id, actor=caller.user_id, reason=reason)
-        detail = {"event": undone_by, "undoes": str(event_id)}
-        _record(EventType.IDENTITY_UNMERGE, caller, _persons_of(undone_by), reason, detail)
-    return undone_by
 
 
 def set_value(person_id: UUID, field: str, demographics: Demographics, staff: Staff, reason: str) -> UUID:

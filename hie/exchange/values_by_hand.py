@@ -15,7 +15,9 @@ from types import MappingProxyType
 from typing import Any
 
 from hie.directory import queries as directory
+from hie.exchange import review_list
 from hie.exchange.errors import BadRequest
+from hie.exchange.review_cases import in_words
 from hie.standards.demographics import Address, Demographics, HumanName, Telecom, from_json
 from hie.standards.errors import MalformedContent
 from hie.standards.fhir_patient import from_fhir, to_fhir
@@ -77,6 +79,7 @@ _FIELDS = (
         Part(name="marital_status", label="Marital status", choices=_MARRIED),)),
     Field(key="occupation", title="Occupation", parts=(Part(name="occupation", label="Occupation"),)),
 )  # fmt: skip
+_NO_DATE = "write a date that the calendar has and that has come, as 1980-03-14"
 FIELDS: Mapping[str, Field] = MappingProxyType({field.key: field for field in _FIELDS})
 
 
@@ -90,8 +93,10 @@ def value_of(field: str, given: Mapping[str, str]) -> Demographics:
         raise BadRequest("this detail cannot be set by hand", element="field")
     said = {part.name: " ".join(given.get(part.name, "").split()) for part in FIELDS[field].parts}
     for part in FIELDS[field].parts:
-        if len(said[part.name]) > LONGEST or not said[part.name].isprintable():
-            raise BadRequest(f"at most {LONGEST} letters", element=part.name)
+        if len(said[part.name]) > LONGEST:
+            raise BadRequest(f"write it in at most {LONGEST} letters", element=part.name)
+        if not said[part.name].isprintable():
+            raise BadRequest("take out the sign that cannot be shown", element=part.name)
         if part.choices and said[part.name] not in dict(part.choices):
             raise BadRequest("choose one of the list", element=part.name)
     made = _made(field, said)
@@ -101,11 +106,34 @@ def value_of(field: str, given: Mapping[str, str]) -> Demographics:
     try:
         kept = from_fhir(to_fhir(made))
     except MalformedContent as error:
-        raise BadRequest("no date that the calendar has", element=FIELDS[field].parts[-1].name) from error
+        raise BadRequest(_NO_DATE, element=FIELDS[field].parts[-1].name) from error
     dated = (made.birth_date, str(made.deceased) if isinstance(made.deceased, str) else "")
     if kept.birth_date != made.birth_date or any(date > datetime.now(UTC).date().isoformat() for date in dated):
-        raise BadRequest("no date that the calendar has, or one to come", element=FIELDS[field].parts[-1].name)
+        raise BadRequest(_NO_DATE, element=FIELDS[field].parts[-1].name)
     return made
+
+
+def inputs_of(field: str, shown: Demographics) -> dict[str, str]:
+    """What the form of a field starts with: the detail as it is shown now, the first where there are several.
+
+    `value_of` makes the same detail of it again; what is not known is "".
+    """
+    value = getattr(shown, field)
+    if isinstance(value, tuple):
+        value = value[0] if value else None
+    match value:
+        case HumanName():
+            return {"given": " ".join(value.given), "family": value.family}
+        case Address():
+            return {
+                "line": ", ".join(value.lines), "city": value.city, "state": value.state,
+                "postal_code": value.postal_code, "country": value.country,
+            }  # fmt: skip
+        case Telecom():
+            return {"system": value.system, "value": value.value}
+    if field == "deceased" and value is not None:
+        return {"deceased": "no" if value is False else "yes", "died": value if isinstance(value, str) else ""}
+    return {field: value or ""}
 
 
 def _made(field: str, said: Mapping[str, str]) -> Demographics:
@@ -131,20 +159,26 @@ def _made(field: str, said: Mapping[str, str]) -> Demographics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One detail as it is shown now: its words, where it comes from, and the value by hand behind it, if one holds."""
+    """One detail as it is shown now: its words, where it comes from, and the value by hand behind it, if one holds.
+
+    `inputs` are what its form starts with; `name` is who set the value by hand.
+    """
 
     field: Field
     words: str
     source: str
+    inputs: Mapping[str, str]
     by_hand: ValueByHand | None
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Act:
-    """One thing done by hand: set (`words`) or withdrawn (""); `stands` until it is undone."""
+    """One thing done by hand, by `name`: set (`words`) or withdrawn (""); `stands` until it is undone."""
 
     title: str
     words: str
+    name: str
     row: ValueByHand
     stands: bool
 
@@ -155,6 +189,14 @@ class Page:
 
     rows: tuple[Row, ...]
     acts: tuple[Act, ...]
+
+    def row(self, field: str) -> Row | None:
+        """The row of a field."""
+        return next((row for row in self.rows if row.field.key == field), None)
+
+    def act(self, value_id: str) -> Act | None:
+        """What was done, by the number of its value."""
+        return next((act for act in self.acts if str(act.row.pk) == value_id), None)
 
 
 def page(person: Person) -> Page:
@@ -180,15 +222,25 @@ def page(person: Person) -> Page:
         newest[row.field] = row
     done = list(ValueByHand.objects.filter(source_record__in=list(views)).select_related("event").order_by("-pk")[:50])
     gone = standing.struck(row.event_id for row in done)
+    staff = review_list.names_of({row.actor for row in (*done, *holding.values())})
     return Page(
         rows=tuple(
-            Row(field=field, words=words(field.key, golden), source=source(field.key), by_hand=newest.get(field.key))
+            Row(
+                field=field,
+                words=words(field.key, golden),
+                source=source(field.key),
+                inputs=inputs_of(field.key, golden),
+                by_hand=held,
+                name=staff.get(held.actor, held.actor) if held is not None else "",
+            )
             for field in _FIELDS
+            for held in [newest.get(field.key)]
         ),
         acts=tuple(
             Act(
                 title=FIELDS[row.field].title if row.field in FIELDS else row.field,
                 words=words(row.field, from_json(row.value)) if row.value is not None else "",
+                name=staff.get(row.actor, row.actor),
                 row=row,
                 stands=row.event_id not in gone,
             )
@@ -215,4 +267,6 @@ def words(field: str, demographics: Demographics) -> str:
             return ", ".join(part for part in shown if part) or value.text
         case Telecom():
             return value.value
+        case str() if field in ("birth_date", "deceased"):
+            return in_words(value)
     return choices.get(str(value), str(value))

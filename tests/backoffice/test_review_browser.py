@@ -1,113 +1,28 @@
 """The review queue in Chromium: no axe violation light and dark, no sideways scrolling at 320 px or with large text, by
 keyboard alone, without script.
-
-With HIE_SCREENSHOTS set to a folder, each page is also kept there as a picture.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
 from hie.exchange import stewardship
 from hie.exchange.access import Staff
-from hie.trust.staff import ensure_roles
 from patients import identifiers
 from patients.models import ReviewItem
 from tests.backoffice import cases
-from tests.backoffice.conftest import PASSWORD
-from tests.backoffice.test_browser import CHROMIUM, FLAGS, axe_playwright, sync_api
+from tests.backoffice.looking import IN_CHROMIUM, KINDS, Keys, look_at, signed_in, steward
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
+pytestmark = IN_CHROMIUM
 QUEUE = "/admin/patients/reviewitem/"
-
-
-@pytest.fixture(autouse=True)
-def _database_calls_beside_the_browsers_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-
-@pytest.fixture
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-
-
-def steward(username: str, first: str, last: str) -> User:
-    ensure_roles()
-    from django.contrib.auth.models import Group
-
-    user = User.objects.create_user(username, password=PASSWORD, is_staff=True, first_name=first, last_name=last)
-    user.groups.set(Group.objects.filter(name="steward"))
-    return user
-
-
-def signed_in(browser: Any, live_server: LiveServer, user: User, **options: Any) -> Any:
-    """A page of a browser in which this member of staff has signed in."""
-    from django.test import Client
-
-    client = Client()
-    client.force_login(user)
-    # Without motion, as the portal is looked at: a colour on its way from light to dark is no colour of the page.
-    context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options})
-    context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
-    page = context.new_page()
-    page.set_default_timeout(90_000)
-    page.said = []
-    page.elsewhere = []
-    page.on("console", lambda word: page.said.append(word.text) if word.type in {"error", "warning"} else None)
-    page.on("pageerror", lambda error: page.said.append(str(error)))
-    page.on("request", lambda sent: None if sent.url.startswith((live_server.url, "data:")) else page.elsewhere.append(sent.url))  # fmt: skip
-    return page
-
-
-def look_at(page: Any, name: str, kind: str) -> list[str]:
-    """What is wrong with the page, as "rule: place"; and a picture where one is wanted."""
-    folder = os.environ.get("HIE_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}-{kind}.png"), full_page=True)
-    wrong = [
-        f"{name} {kind} {rule['id']}: {node['html'][:160]}"
-        for rule in axe_playwright.Axe().run(page, options=WCAG).response["violations"]
-        for node in rule["nodes"]
-    ]
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    over = page.evaluate(
-        "[...document.querySelectorAll('.table')].filter(t => t.scrollWidth > t.clientWidth"
-        " || t.getBoundingClientRect().right > t.parentElement.getBoundingClientRect().right + 1).length"
-    )
-    return [
-        *wrong,
-        *([f"{name} {kind}: {wide} px too wide"] if wide > 0 else []),
-        *([f"{name} {kind}: {over} tables wider than their place"] if over else []),
-    ]
 
 
 def case_url(item: ReviewItem) -> str:
     return reverse("admin:patients_reviewitem_change", args=[item.pk])
-
-
-KINDS = {
-    "light": {},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": {"width": 320, "height": 700}},
-    "phone-dark": {"viewport": {"width": 320, "height": 700}, "color_scheme": "dark"},
-}
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -196,22 +111,11 @@ def test_a_whole_case_goes_by_keyboard_alone(browser: Any, live_server: LiveServ
     page = signed_in(browser, live_server, ada)
     page.goto(live_server.url + QUEUE)
 
-    def focused() -> str:
-        return str(page.evaluate("(document.activeElement.innerText || document.activeElement.value || '').trim()"))
-
-    def tab_to(words: str, *, key: str = "Tab") -> None:
-        for _ in range(120):
-            page.keyboard.press(key)
-            ring = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert ring != "none" or focused() == "", focused()
-            if words in focused():
-                return
-        raise AssertionError(f"{words} is not reached")
-
+    keys = Keys(page)
     page.keyboard.press("Tab")
-    assert focused() == "Skip to the main part"
+    assert keys.focused() == "Skip to the main part"
     page.keyboard.press("Enter")
-    tab_to("Take the next case")
+    keys.tab_to("Take the next case")
     page.keyboard.press("Enter")
     page.get_by_role("heading", name="Your decision").wait_for()
     number = int(page.url.split("/reviewitem/")[1].split("/")[0])
@@ -225,22 +129,19 @@ def test_a_whole_case_goes_by_keyboard_alone(browser: Any, live_server: LiveServ
             break
         page.keyboard.press("ArrowDown")
     page.keyboard.press(" ")
-    for _ in range(8):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == "why":
-            break
+    keys.tab_to_id("why")
     page.keyboard.type("Born at different places")
-    tab_to("Save, then next case")
+    keys.tab_to("Save, then next case")
     page.keyboard.press("Enter")
     page.locator("#notice").wait_for()
     assert page.evaluate("document.activeElement.id") == "notice"
     item = ReviewItem.objects.get(pk=number)
     assert (item.status, item.decision) == ("decided", "different")
-    tab_to("Undo")
+    keys.tab_to("Undo")
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.type("Too fast")
-    tab_to(f"Undo case {number}")
+    keys.tab_to(f"Undo case {number}")
     page.keyboard.press("Enter")
     page.get_by_text("the case waits again").first.wait_for()
     item.refresh_from_db()

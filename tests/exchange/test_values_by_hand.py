@@ -10,7 +10,7 @@ from hie.audit.models import AuditEvent
 from hie.exchange import access, identity, stewardship
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.values_by_hand import FIELDS, value_of
+from hie.exchange.values_by_hand import FIELDS, inputs_of, value_of
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
 from patients import by_hand, identifiers, linking
@@ -143,4 +143,14 @@ def test_what_a_detail_cannot_be_is_refused_by_its_input(field: str, given: dict
         value_of(field, given)
     assert refused.value.element == element
     if field in FIELDS:
-        assert value_of(field, good) != Demographics()
+        made = value_of(field, good)
+        assert made != Demographics()
+        assert value_of(field, inputs_of(field, made)) == made
+
+
+def test_nothing_is_chosen_for_a_steward_where_a_detail_is_not_known() -> None:
+    for field in FIELDS.values():
+        assert set(inputs_of(field.key, Demographics()).values()) <= {""}
+        if field.parts[0].choices:
+            with pytest.raises(BadRequest, match="choose one of the list"):
+                value_of(field.key, inputs_of(field.key, Demographics()))

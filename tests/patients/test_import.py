@@ -18,7 +18,7 @@ from django.db import connection
 from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.standards.fhir_patient import to_fhir
-from patients import linking, queries
+from patients import linking, queries, reviewing
 from patients.models import ImportRun, Link, MatchModel, Person, ReviewItem
 from tests.patients.conftest import participant
 from tests.patients.people import demographics, record
@@ -129,6 +129,59 @@ def test_a_small_and_a_large_import_find_who_is_known(clinic: str, tmp_path: Pat
     lines = [patient("A1", given="Ines", family="Varga", birth_date="1961-07-19")]
     lines += [patient(f"N{n}", given=f"Ulla{n}", birth_date=f"20{n + 10}-08-11", phone=None) for n in range(others)]
     assert run_import(tmp_path, "\n".join(lines))[0]["person"] == str(known.person_id)
+
+
+def test_a_line_whom_one_record_of_a_person_fits_and_the_other_does_not_is_asked_about_as_in_a_single_feed(
+    clinic: str, tmp_path: Path
+) -> None:
+    numbered = linking.feed(record("H1", demographics(national_id="111-22-3333"), org="hospital"))
+    assert linking.feed(record("L1", demographics(), org="lab")).person_id == numbered.person_id
+    moved = {
+        "family": "Okafor", "phone": "555-888-0000", "line": "9 Oak Av", "postal_code": "10001", "city": "York",
+        "national_id": "111-22-3333",
+    }  # fmt: skip
+    assert [found.grade for found in queries.candidates(demographics(**moved))] == ["probable"]
+    (answer,) = run_import(tmp_path, patient("A1", **moved))
+    assert answer["outcome"] == "review"
+    item = ReviewItem.objects.get()
+    assert (str(item.person_id), item.candidate_id) == (answer["person"], numbered.person_id)
+
+
+def test_a_linked_line_asks_about_the_father_once_and_never_after_a_steward_kept_the_two_apart(
+    clinic: str, tmp_path: Path
+) -> None:
+    john = {"given": "John", "gender": "male"}
+    home = {**john, "birth_date": "1980-06-21", "phone": "555-777-1234"}
+    away = {**home, "line": "9 Oak Av", "postal_code": "10001", "city": "York"}
+    father = linking.feed(record("F1", demographics(**john, birth_date="1950-03-14"), org="hospital"))
+    son = linking.feed(record("S1", demographics(**away), org="hospital"))
+    assert not ReviewItem.objects.exists()
+    (first,) = run_import(tmp_path, patient("A1", **home))
+    assert (first["outcome"], first["person"]) == ("linked", str(son.person_id))
+    item = ReviewItem.objects.get()
+    assert (item.person_id, item.candidate_id) == (son.person_id, father.person_id)
+    run_import(tmp_path, patient("A2", **home))
+    assert linking.feed(record("S2", demographics(**home), org="hospital")).outcome == "linked"
+    assert ReviewItem.objects.get() == item
+    reviewing.settle(item.pk, reviewing.Verdict.DIFFERENT, actor="Staff/ada", reason="father and son")
+    run_import(tmp_path, patient("A3", **home))
+    assert ReviewItem.objects.get().status == "decided"
+
+
+def test_a_line_finds_the_person_whom_hands_put_together_as_a_single_feed_does(clinic: str, tmp_path: Path) -> None:
+    maria = {"given": "Maria"}
+    robert = {
+        "given": "Robert", "family": "Okafor", "birth_date": "1955-07-30", "gender": "male", "phone": "555-111-7777",
+        "line": "9 Oak Av", "postal_code": "10001", "city": "York",
+    }  # fmt: skip
+    one, other = (
+        linking.feed(record(f"H{n}", demographics(**who), org="hospital")).person_id
+        for n, who in enumerate((maria, robert))
+    )
+    linking.merge(other, one, actor="Staff/ada")
+    assert linking.feed(record("L1", demographics(**maria), org="lab")).person_id == other
+    answers = run_import(tmp_path, "\n".join([patient("A1", **robert), patient("A2", **maria)]))
+    assert [(line["person"], line["outcome"]) for line in answers] == [(str(other), "linked")] * 2
 
 
 @pytest.mark.parametrize(

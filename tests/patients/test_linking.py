@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection, connections
 
 from hie.standards.demographics import Demographics, HumanName, Identifier
-from patients import identifiers, linking, queries
+from patients import identifiers, linking, queries, reviewing
 from patients.demographics import FeedResult, IdentifierMatch, PatientQuery, RecordFeed, StringMatch
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnusableDemographics
 from patients.models import BlockingKey, IdentityEvent, Link, Person, ReviewItem, SourceRecord, SourceRecordVersion
+from patients.reviewing import Verdict
 from tests.patients.people import demographics, record
 
 pytestmark = pytest.mark.django_db
@@ -260,19 +263,113 @@ def test_more_names_or_identifiers_than_a_patient_has_are_refused() -> None:
     assert not SourceRecord.objects.exists()
 
 
+MARIA = demographics()
+ROBERT = demographics("Robert", "Okafor", "1955-07-30", "male", "555-111-7777", "9 Oak Av", "10001", "York")
+LING = demographics("Ling", "Zhao", "1999-12-25", "female", "555-444-2222", "77 Hill Rd", "94110", "Oakland")
+
+
+def three() -> tuple[UUID, UUID, UUID]:
+    """Three persons whom only a steward would ever put together."""
+    maria, robert, ling = (
+        linking.feed(record(f"A{n}", who)).person_id for n, who in enumerate((MARIA, ROBERT, LING), 1)
+    )
+    return maria, robert, ling
+
+
+def joins(value: str, who: Demographics) -> UUID:
+    """The person that a further message, of another organization, is linked to."""
+    again = linking.feed(record(value, who, org="hospital"))
+    assert again.outcome == "linked", again.reason
+    return again.person_id
+
+
 def test_what_each_of_two_merges_by_hand_joined_speaks_for_itself() -> None:
-    maria = linking.feed(record("A1", demographics())).person_id
-    robert = linking.feed(
-        record(
-            "A2", demographics("Robert", "Okafor", "1955-07-30", "male", "555-111-7777", "9 Oak Av", "10001", "York")
-        )
-    ).person_id
-    ling = linking.feed(
-        record(
-            "A3", demographics("Ling", "Zhao", "1999-12-25", "female", "555-444-2222", "77 Hill Rd", "94110", "Oakland")
-        )
-    ).person_id
+    maria, robert, ling = three()
     linking.merge(robert, maria, actor="Staff/ada")
     linking.merge(robert, ling, actor="Staff/ada")
-    again = linking.feed(record("X1", demographics(), org="hospital"))
-    assert (again.outcome, again.person_id) == ("linked", robert), again.reason
+    assert [joins("X1", MARIA), joins("X2", ROBERT), joins("X3", LING)] == [robert] * 3
+
+
+def test_what_a_chain_of_merges_by_hand_joined_speaks_for_itself_while_each_of_them_stands() -> None:
+    maria, robert, ling = three()
+    inner = linking.merge(robert, maria, actor="Staff/ada")
+    outer = linking.merge(ling, robert, actor="Staff/ada")
+    assert [joins("X1", MARIA), joins("X2", ROBERT), joins("X3", LING)] == [ling] * 3
+    undone = linking.undo(inner, actor="Staff/ada")
+    # What came in between stays with the person that it was linked to, until a steward says otherwise.
+    assert [joins("Y2", ROBERT), joins("Y3", LING)] == [ling] * 2
+    assert identifiers.survivor(maria) == maria
+    linking.undo(undone, actor="Staff/ada")
+    assert [joins("Z1", MARIA), joins("Z2", ROBERT), joins("Z3", LING)] == [ling] * 3
+    linking.undo(outer, actor="Staff/ada")
+    assert joins("W2", ROBERT) == robert
+    assert Person.objects.count() == 3
+
+
+def test_a_further_message_of_each_finds_the_person_after_the_inner_merge_was_undone() -> None:
+    maria, robert, ling = three()
+    inner = linking.merge(robert, maria, actor="Staff/ada")
+    linking.merge(ling, robert, actor="Staff/ada")
+    linking.undo(inner, actor="Staff/ada")
+    assert [joins("X1", MARIA), joins("X2", ROBERT), joins("X3", LING)] == [maria, ling, ling]
+
+
+def test_messages_of_both_go_on_to_be_linked_after_a_merge_by_hand() -> None:
+    maria, robert, _ = three()
+    linking.merge(robert, maria, actor="Staff/ada")
+    said = [joins(f"X{n}", who) for n, who in enumerate((MARIA, MARIA, ROBERT, MARIA, ROBERT))]
+    assert said == [robert] * 5
+
+
+def test_records_that_the_machine_put_together_still_speak_with_one_voice_after_a_chain_of_merges() -> None:
+    numbered = linking.feed(record("B1", demographics(national_id="111-22-3333"))).person_id
+    assert joins("B2", MARIA) == numbered
+    # Her number, but nothing else of where she lives: certain beside the one record, not beside both.
+    moved = demographics(
+        "Maria", "Okafor", phone="555-888-0000", line="9 Oak Av", postal_code="10001", city="York",
+        national_id="111-22-3333",
+    )  # fmt: skip
+    assert [(found.person_id, found.grade) for found in queries.candidates(moved)] == [(numbered, "probable")]
+    robert, ling = (linking.feed(record(f"A{n}", who)).person_id for n, who in enumerate((ROBERT, LING)))
+    linking.merge(robert, numbered, actor="Staff/ada")
+    linking.merge(ling, robert, actor="Staff/ada")
+    assert [(found.person_id, found.grade) for found in queries.candidates(moved)] == [(ling, "probable")]
+    asked = linking.feed(record("B3", moved, org="lab"))
+    assert (asked.outcome, asked.person_id == ling) == ("review", False)
+
+
+FATHER = demographics("John", gender="male", birth_date="1950-03-14")
+SON_AWAY = demographics(
+    "John", gender="male", birth_date="1980-06-21", phone="555-777-1234", line="9 Oak Av", postal_code="10001",
+    city="York",
+)  # fmt: skip
+SON_AT_HOME = demographics("John", gender="male", birth_date="1980-06-21", phone="555-777-1234")
+
+
+def test_a_record_that_is_linked_asks_about_another_person_it_may_belong_to_and_once() -> None:
+    father = linking.feed(record("F1", FATHER)).person_id
+    away = linking.feed(record("S1", SON_AWAY))
+    assert (away.outcome, ReviewItem.objects.count()) == ("new", 0)
+    assert joins("S2", SON_AT_HOME) == away.person_id
+    item = ReviewItem.objects.get()
+    assert (item.person_id, item.candidate_id) == (away.person_id, father)
+    assert "rule: junior" in item.reason
+    assert joins("S3", SON_AT_HOME) == away.person_id
+    assert ReviewItem.objects.count() == 1
+
+
+def test_what_a_steward_kept_apart_is_not_asked_again_by_a_further_record_of_either() -> None:
+    linking.feed(record("F1", FATHER))
+    linking.feed(record("S1", SON_AT_HOME))
+    reviewing.settle(ReviewItem.objects.get().pk, Verdict.DIFFERENT, actor="Staff/ada", reason="father and son")
+    for value, who in (("S2", SON_AT_HOME), ("F2", FATHER)):
+        joins(value, who)
+    linking.feed(record("S2", replace(SON_AT_HOME, occupation="clerk"), org="hospital"))
+    assert not ReviewItem.objects.exclude(status="decided").exists()
+
+
+def test_a_junior_is_asked_about_though_another_record_of_the_father_names_no_home() -> None:
+    father = linking.feed(record("F1", FATHER)).person_id
+    assert joins("F2", demographics("John", gender="male", birth_date="1950-03-14", line="", postal_code="", city="")) == father  # fmt: skip
+    son = linking.feed(record("S1", SON_AT_HOME))
+    assert (son.outcome, "rule: junior" in son.reason) == ("review", True)

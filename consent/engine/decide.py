@@ -327,7 +327,6 @@ class _Question:
                 custodian=custodian,
                 actions=actions,
                 zone=law.zone,
-                known_labels=prepared.known_labels,
             )
             for directive, tree in live:
                 verdict, paths = root_verdict(tree, directive, subject)
@@ -698,7 +697,11 @@ RULES: Final = (
 
 
 def _names(path: Path, person: str, *, exactly: bool) -> bool:
-    """Whether some node of a path has this very person as recipient (spec/consent.md 6)."""
+    """Whether some node of a path has this very person as recipient (spec/consent.md 6).
+
+    `exactly`: surely this person, for what opens (P6). Otherwise perhaps, for what closes (C1, P7): a
+    reference with the address of a server, or in a role that is in doubt, may be exactly that person.
+    """
     if exactly:
         return any(person in node.named_exact for node in path.nodes)
     return any(person in node.named_broad for node in path.nodes)

@@ -92,6 +92,8 @@ class Subject:
     """A document with what matching needs to know about it, worked out once."""
 
     document: DocumentFacts
+    classes: frozenset[str]
+    codes: frozenset[str]
     rank: int
     carried: frozenset[str]
     custodian: Participant
@@ -253,9 +255,9 @@ def _is_author(actor: Actor, authors: tuple[str, ...], permit: bool) -> bool:
 
 def _content(node: Node, subject: Subject) -> bool:
     document = subject.document
-    if node.classes is not None and not _has_code(node.classes, node.loose_classes, document.classes):
+    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes):
         return False
-    if node.codes is not None and not _has_code(node.codes, node.loose_codes, document.codes):
+    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False

@@ -18,7 +18,7 @@ import copy
 import itertools
 import re
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 SAME_SYSTEM = {
@@ -164,6 +164,9 @@ def check_modifiers(value):
                 check_modifiers(inner)
 
 
+ZONES = available_timezones()
+
+
 class Case:
     def __init__(self, fixture, case):
         self.fx = merge(fixture, case.get("fixtureOverride") or {})
@@ -172,7 +175,7 @@ class Case:
         self.now = datetime.fromisoformat(case["now"])
         self.patient = self.fx["patients"][case["patient"]]
         self.ids = {case["patient"], *self.patient.get("linked", [])}
-        self.pj = self.fx["jurisdictions"].get(self.patient["jurisdiction"])
+        self.pj = self.jurisdiction(self.patient["jurisdiction"])
         self.zone = ZoneInfo(self.pj["timezone"]) if self.pj else None
         self.purpose = self.req.get("purpose")
 
@@ -200,7 +203,12 @@ class Case:
         return self.line(name)[-1]
 
     def law(self, name):
-        return self.fx["jurisdictions"].get(self.inherited(name, "jurisdiction"))
+        return self.jurisdiction(self.inherited(name, "jurisdiction"))
+
+    def jurisdiction(self, code):
+        """The law of a place; one whose clock cannot be read is unknown."""
+        law = self.fx["jurisdictions"].get(code)
+        return law if law and law["timezone"] in ZONES else None
 
     def active(self, name):
         if not self.line(name) or self.law(name) is None:
@@ -340,7 +348,7 @@ class Case:
             # Without a system it is no base decision, though it may contradict one.
             perhaps = sure | {opted[c] for c in loose(codings) if c in opted}
         provision = consent.get("provision", {})
-        require(isinstance(provision, dict))
+        require(isinstance(provision, dict) and provision.get("type", "permit") in ("permit", "deny"))
         stated = {provision["type"]} if "type" in provision else set()
         require(len(stated | perhaps) <= 1 and (stated or sure))
         self.check_node(provision)

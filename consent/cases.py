@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
@@ -152,6 +152,10 @@ class Fixture:
         return compiled.usable()
 
 
+_TABLES: Final = frozenset({"purposeParent", "labelParent", "labelFloor", "roles", "hub"})
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
 class _Compiled:
     """A fixture whose organizations and jurisdictions are read when first asked for.
 
@@ -159,20 +163,20 @@ class _Compiled:
     """
 
     def __init__(self, data: JSON, *, base: _Compiled | None = None, override: JSON | None = None) -> None:
+        override = override or {}
         self._data = data
-        self._base = base
-        self._changed = {
-            member: frozenset(part) for member, part in (override or {}).items() if isinstance(part, Mapping)
-        }
-        replaced = (override or {}).keys() - self._changed.keys()
-        self._tables_differ = bool(_TABLES & (override or {}).keys())
-        # A member that the override puts there as a whole shares nothing with the fixture.
-        self._shared = base is not None and not replaced & {"organizations", "jurisdictions"}
-        self._laws = _Lazily(self._law)
-        self._facts = _Lazily(self._organization)
-        self._participants = _Lazily(self._participant)
+        # The code tables of the fixture, where the override changes none of them.
+        self._tables_from = base if not _TABLES & override.keys() else None
         self._tables: engine.Tables | None = None
-        self._usable: tuple[engine.Policy, JSON] | None = None
+        laws, organizations = (_changed(override, member) for member in ("jurisdictions", "organizations"))
+        self._laws: _Laws = _Laws(data.get("jurisdictions"), base._laws if base is not None else None, laws)
+        self._organizations: _Organizations = _Organizations(
+            data.get("organizations"), base._organizations if base is not None else None, organizations
+        )
+        shared = base is not None and laws is not None and organizations is not None
+        self._participants: _Participants = _Participants(
+            self._organizations, self._laws, base._participants if base is not None and shared else None
+        )
 
     def overridden(self, override: JSON) -> _Compiled:
         """This fixture with an override merged in: objects merge, other values replace."""
@@ -184,17 +188,13 @@ class _Compiled:
         Raises:
             Unusable: the code tables, organizations, jurisdictions or patients are not objects.
         """
-        if self._usable is None:
-            *_, patients = (_object(self._data, member) for member in ("organizations", "jurisdictions", "patients"))
-            policy = engine.Policy(
-                participants=self._participants, jurisdictions=self._laws, tables=self._code_tables()
-            )
-            self._usable = policy, patients
-        return self._usable
+        *_, patients = (_object(self._data, member) for member in ("organizations", "jurisdictions", "patients"))
+        policy = engine.Policy(participants=self._participants, jurisdictions=self._laws, tables=self._code_tables())
+        return policy, patients
 
     def _code_tables(self) -> engine.Tables:
-        if self._base is not None and not self._tables_differ:
-            return self._base._code_tables()
+        if self._tables_from is not None:
+            return self._tables_from._code_tables()
         if self._tables is None:
             try:
                 self._tables = engine.Tables.from_json(self._data)
@@ -202,64 +202,101 @@ class _Compiled:
                 raise Unusable(str(problem)) from problem
         return self._tables
 
-    def _law(self, code: str) -> engine.Jurisdiction | None:
-        if self._base is not None and self._shared and code not in self._changed.get("jurisdictions", ()):
-            return self._base._laws.get(code)
+
+def _changed(override: JSON, member: str) -> frozenset[str] | None:
+    """The names within a member of the fixture that an override changes; None: it puts another member there."""
+    if member not in override:
+        return _NOTHING
+    part = override[member]
+    return frozenset(part) if isinstance(part, Mapping) else None
+
+
+class _Lazily(Mapping[str, Value]):
+    """Values made when first asked for; what cannot be made is not there."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Value] = {}
+
+    def _make(self, key: str) -> Value | None:
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> Value:
+        value = self._made.get(key)
+        if value is None:
+            value = self._make(key)
+            if value is None:
+                raise KeyError(key)
+            self._made[key] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+class _Laws(_Lazily[engine.Jurisdiction]):
+    """Jurisdictions by code."""
+
+    def __init__(self, data: object, base: _Laws | None, changed: frozenset[str] | None) -> None:
+        super().__init__()
+        self._data: JSON = data if isinstance(data, Mapping) else {}
+        self._base = base if changed is not None else None
+        self.changed = changed or _NOTHING
+
+    def _make(self, key: str) -> engine.Jurisdiction | None:
+        if self._base is not None and key not in self.changed:
+            return self._base.get(key)
         try:
-            return engine.compile_jurisdiction(code, _object(self._data, "jurisdictions").get(code))
+            return engine.compile_jurisdiction(key, self._data.get(key))
         except ValueError:
             return None
 
-    def _organization(self, identifier: str) -> ParticipantFacts | None:
-        if self._base is not None and self._shared and identifier not in self._changed.get("organizations", ()):
-            return self._base._facts.get(identifier)
+
+class _Organizations(_Lazily[ParticipantFacts]):
+    """Organizations by id, as registered."""
+
+    def __init__(self, data: object, base: _Organizations | None, changed: frozenset[str] | None) -> None:
+        super().__init__()
+        self._data: JSON = data if isinstance(data, Mapping) else {}
+        self._base = base if changed is not None else None
+        self.changed = changed or _NOTHING
+
+    def _make(self, key: str) -> ParticipantFacts | None:
+        if self._base is not None and key not in self.changed:
+            return self._base.get(key)
         try:
-            return participant_from(identifier, _object(self._data, "organizations").get(identifier))
+            return participant_from(key, self._data.get(key))
         except Unusable:
             return None
 
-    def _participant(self, identifier: str) -> engine.Participant | None:
-        if self._base is not None and self._shared and self._untouched(identifier):
-            return self._base._participants.get(identifier)
-        return engine.compile_participant(identifier, self._facts, self._laws)
+
+class _Participants(_Lazily[engine.Participant]):
+    """Organizations by id, with what they inherit and the law they are under."""
+
+    def __init__(self, organizations: _Organizations, laws: _Laws, base: _Participants | None) -> None:
+        super().__init__()
+        self._organizations = organizations
+        self._laws = laws
+        self._base = base
+
+    def _make(self, key: str) -> engine.Participant | None:
+        if self._base is not None and self._untouched(key):
+            return self._base.get(key)
+        return engine.compile_participant(key, self._organizations, self._laws)
 
     def _untouched(self, identifier: str) -> bool:
         """Whether the override changes neither an organization, nor one above it, nor their law."""
-        organizations, laws = (self._changed.get(one, frozenset()) for one in ("organizations", "jurisdictions"))
         seen: set[str] = set()
         current: str | None = identifier
         while current is not None and current not in seen:
             seen.add(current)
-            facts = self._facts.get(current)
-            if current in organizations or facts is None or facts.jurisdiction in laws:
+            facts = self._organizations.get(current)
+            if current in self._organizations.changed or facts is None or facts.jurisdiction in self._laws.changed:
                 return False
             current = facts.part_of
         return True
-
-
-_TABLES: Final = frozenset({"purposeParent", "labelParent", "labelFloor", "roles", "hub"})
-
-
-class _Lazily(Mapping[str, Value]):
-    """Values made when first asked for; None when made means that there is none."""
-
-    def __init__(self, make: Callable[[str], Value | None]) -> None:
-        self._make = make
-        self._made: dict[str, Value | None] = {}
-
-    def __getitem__(self, key: str) -> Value:
-        if key not in self._made:
-            self._made[key] = self._make(key)
-        value = self._made[key]
-        if value is None:
-            raise KeyError(key)
-        return value
-
-    def __iter__(self) -> Iterator[str]:
-        return (key for key, value in self._made.items() if value is not None)
-
-    def __len__(self) -> int:
-        return sum(value is not None for value in self._made.values())
 
 
 class _Merged(Mapping[str, Any]):

@@ -8,9 +8,11 @@ cannot be used is a deny G1; a part of a fixture that cannot be used is not ther
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final, TypeVar
 
 from consent import engine
 from consent.engine import time
@@ -27,18 +29,107 @@ from hie.standards.facts import (
 )
 
 JSON = Mapping[str, Any]
+Value = TypeVar("Value")
+
+KEPT_OVERRIDES: Final = 256
+_SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
 class Unusable(ValueError):
     """A part of a case or fixture has the wrong shape; the message names the member."""
 
 
+class CaseFile:
+    """The text of a case file, read through once; its cases are decoded one at a time, as they are asked for.
+
+    Raises:
+        Unusable: there is no object `fixture` or no list `cases`.
+        ValueError: the text is not JSON.
+        RecursionError: it is nested too deep to be read.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._decoder = json.JSONDecoder()
+        self._cases_at: int | None = None
+        fixture: object = None
+        for member, at in self._members():
+            if member == "fixture":
+                fixture = self._value(at)[0]
+            elif member == "cases":
+                self._cases_at = at if text.startswith("[", at) else None
+        if not isinstance(fixture, Mapping):
+            raise Unusable("no object `fixture`")
+        if self._cases_at is None:
+            raise Unusable("no list `cases`")
+        self.fixture = fixture
+
+    def cases(self) -> Iterator[object]:
+        """The cases, in order."""
+        if self._cases_at is not None:
+            for case, _ in self._elements(self._cases_at):
+                yield case
+
+    def _members(self) -> Iterator[tuple[object, int]]:
+        """Each member of the whole, with where its value begins; all of the text is checked on the way."""
+        at = self._skip(0)
+        if not self._text.startswith("{", at):
+            self._value(at)
+            raise Unusable("no object `fixture`")
+        at = self._after("{", at)
+        while not self._text.startswith("}", at):
+            member, at = self._value(at)
+            if not isinstance(member, str):
+                raise ValueError("a name is not text")
+            begin = at = self._after(":", at)
+            if member == "cases" and self._text.startswith("[", at):
+                ends = (end for _, end in self._elements(begin))
+                at = self._after("]", max(ends, default=self._after("[", begin)))
+            else:
+                _, at = self._value(at)
+            yield member, begin
+            if not self._text.startswith("}", at):
+                at = self._after(",", at)
+                if self._text.startswith("}", at):
+                    raise ValueError("a comma before the end of an object")
+        if self._after("}", at) != len(self._text):
+            raise ValueError("more after the end")
+
+    def _elements(self, at: int) -> Iterator[tuple[object, int]]:
+        """Each value of the list that begins here, with where reading goes on after it."""
+        at = self._after("[", at)
+        while not self._text.startswith("]", at):
+            value, at = self._value(at)
+            yield value, at
+            if not self._text.startswith("]", at):
+                at = self._after(",", at)
+                if self._text.startswith("]", at):
+                    raise ValueError("a comma before the end of a list")
+
+    def _value(self, at: int) -> tuple[object, int]:
+        value, end = self._decoder.raw_decode(self._text, at)
+        return value, self._skip(end)
+
+    def _after(self, mark: str, at: int) -> int:
+        if not self._text.startswith(mark, at):
+            raise ValueError(f"no {mark} at {at}")
+        return self._skip(at + 1)
+
+    def _skip(self, at: int) -> int:
+        space = _SPACE.match(self._text, at)
+        return space.end() if space else at
+
+
 class Fixture:
-    """A fixture, and the policies of its overrides, compiled once each."""
+    """A fixture and its overrides, each compiled where a case asks.
+
+    An override costs what it changes: everything else is shared with the fixture. The
+    last `KEPT_OVERRIDES` are kept, so cases by the hundred thousand need no more memory.
+    """
 
     def __init__(self, data: JSON) -> None:
-        self._data = data
-        self._compiled: dict[str, tuple[engine.Policy, JSON]] = {}
+        self._plain = _Compiled(data)
+        self._kept: OrderedDict[str, _Compiled] = OrderedDict()
 
     def policy(self, override: object) -> tuple[engine.Policy, JSON]:
         """(policy, patients) of the fixture with one case's override merged in.
@@ -48,41 +139,194 @@ class Fixture:
         """
         if override is not None and not isinstance(override, Mapping):
             raise Unusable("fixtureOverride")
-        key = json.dumps(override, sort_keys=True) if override else ""
-        if key not in self._compiled:
-            data = deep_merge(self._data, override) if override else self._data
-            self._compiled[key] = compile_fixture(data)
-        return self._compiled[key]
+        if not override:
+            return self._plain.usable()
+        key = json.dumps(override, sort_keys=True)
+        compiled = self._kept.get(key)
+        if compiled is None:
+            compiled = self._kept[key] = self._plain.overridden(override)
+            if len(self._kept) > KEPT_OVERRIDES:
+                self._kept.popitem(last=False)
+        else:
+            self._kept.move_to_end(key)
+        return compiled.usable()
 
 
-def deep_merge(base: JSON, override: JSON) -> dict[str, Any]:
-    """Objects merge, other values replace; neither argument is changed."""
-    merged = dict(base)
-    for key, value in override.items():
-        before = merged.get(key)
-        merged[key] = deep_merge(before, value) if isinstance(before, Mapping) and isinstance(value, Mapping) else value
-    return merged
+_TABLES: Final = frozenset({"purposeParent", "labelParent", "labelFloor", "roles", "hub"})
+_NOTHING: Final[frozenset[str]] = frozenset()
+
+
+class _Compiled:
+    """A fixture whose organizations and jurisdictions are read when first asked for.
+
+    `base` is the fixture it overrides, of which it uses all that the override leaves as it is.
+    """
+
+    def __init__(self, data: JSON, *, base: _Compiled | None = None, override: JSON | None = None) -> None:
+        override = override or {}
+        self._data = data
+        # The code tables of the fixture, where the override changes none of them.
+        self._tables_from = base if not _TABLES & override.keys() else None
+        self._tables: engine.Tables | None = None
+        laws, organizations = (_changed(override, member) for member in ("jurisdictions", "organizations"))
+        self._laws: _Laws = _Laws(data.get("jurisdictions"), base._laws if base is not None else None, laws)
+        self._organizations: _Organizations = _Organizations(
+            data.get("organizations"), base._organizations if base is not None else None, organizations
+        )
+        shared = base is not None and laws is not None and organizations is not None
+        self._participants: _Participants = _Participants(
+            self._organizations, self._laws, base._participants if base is not None and shared else None
+        )
+
+    def overridden(self, override: JSON) -> _Compiled:
+        """This fixture with an override merged in: objects merge, other values replace."""
+        return _Compiled(_Merged(self._data, override), base=self, override=override)
+
+    def usable(self) -> tuple[engine.Policy, JSON]:
+        """(policy, patients); an organization or jurisdiction that cannot be read is unknown.
+
+        Raises:
+            Unusable: the code tables, organizations, jurisdictions or patients are not objects.
+        """
+        *_, patients = (_object(self._data, member) for member in ("organizations", "jurisdictions", "patients"))
+        policy = engine.Policy(participants=self._participants, jurisdictions=self._laws, tables=self._code_tables())
+        return policy, patients
+
+    def _code_tables(self) -> engine.Tables:
+        if self._tables_from is not None:
+            return self._tables_from._code_tables()
+        if self._tables is None:
+            try:
+                self._tables = engine.Tables.from_json(self._data)
+            except ValueError as problem:
+                raise Unusable(str(problem)) from problem
+        return self._tables
+
+
+def _changed(override: JSON, member: str) -> frozenset[str] | None:
+    """The names within a member of the fixture that an override changes; None: it puts another member there."""
+    if member not in override:
+        return _NOTHING
+    part = override[member]
+    return frozenset(part) if isinstance(part, Mapping) else None
+
+
+class _Lazily(Mapping[str, Value]):
+    """Values made when first asked for; what cannot be made is not there."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Value] = {}
+
+    def _make(self, key: str) -> Value | None:
+        raise NotImplementedError
+
+    def __getitem__(self, key: str) -> Value:
+        value = self._made.get(key)
+        if value is None:
+            value = self._make(key)
+            if value is None:
+                raise KeyError(key)
+            self._made[key] = value
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._made)
+
+    def __len__(self) -> int:
+        return len(self._made)
+
+
+class _Laws(_Lazily[engine.Jurisdiction]):
+    """Jurisdictions by code."""
+
+    def __init__(self, data: object, base: _Laws | None, changed: frozenset[str] | None) -> None:
+        super().__init__()
+        self._data: JSON = data if isinstance(data, Mapping) else {}
+        self._base = base if changed is not None else None
+        self.changed = changed or _NOTHING
+
+    def _make(self, key: str) -> engine.Jurisdiction | None:
+        if self._base is not None and key not in self.changed:
+            return self._base.get(key)
+        try:
+            return engine.compile_jurisdiction(key, self._data.get(key))
+        except ValueError:
+            return None
+
+
+class _Organizations(_Lazily[ParticipantFacts]):
+    """Organizations by id, as registered."""
+
+    def __init__(self, data: object, base: _Organizations | None, changed: frozenset[str] | None) -> None:
+        super().__init__()
+        self._data: JSON = data if isinstance(data, Mapping) else {}
+        self._base = base if changed is not None else None
+        self.changed = changed or _NOTHING
+
+    def _make(self, key: str) -> ParticipantFacts | None:
+        if self._base is not None and key not in self.changed:
+            return self._base.get(key)
+        try:
+            return participant_from(key, self._data.get(key))
+        except Unusable:
+            return None
+
+
+class _Participants(_Lazily[engine.Participant]):
+    """Organizations by id, with what they inherit and the law they are under."""
+
+    def __init__(self, organizations: _Organizations, laws: _Laws, base: _Participants | None) -> None:
+        super().__init__()
+        self._organizations = organizations
+        self._laws = laws
+        self._base = base
+
+    def _make(self, key: str) -> engine.Participant | None:
+        if self._base is not None and self._untouched(key):
+            return self._base.get(key)
+        return engine.compile_participant(key, self._organizations, self._laws)
+
+    def _untouched(self, identifier: str) -> bool:
+        """Whether the override changes neither an organization, nor one above it, nor their law."""
+        seen: set[str] = set()
+        current: str | None = identifier
+        while current is not None and current not in seen:
+            seen.add(current)
+            facts = self._organizations.get(current)
+            if current in self._organizations.changed or facts is None or facts.jurisdiction in self._laws.changed:
+                return False
+            current = facts.part_of
+        return True
+
+
+class _Merged(Mapping[str, Any]):
+    """An object with an override over it, merged member by member as it is read; both stay as they are."""
+
+    def __init__(self, base: JSON, override: JSON) -> None:
+        self._base = base
+        self._override = override
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._override:
+            return self._base[key]
+        value, before = self._override[key], self._base.get(key)
+        return _Merged(before, value) if isinstance(value, Mapping) and isinstance(before, Mapping) else value
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._base
+        yield from (key for key in self._override if key not in self._base)
+
+    def __len__(self) -> int:
+        return len(self._base.keys() | self._override.keys())
 
 
 def compile_fixture(data: JSON) -> tuple[engine.Policy, JSON]:
-    """(policy, patients) of a fixture; an organization that cannot be read is unknown.
+    """(policy, patients) of a fixture.
 
     Raises:
         Unusable: the code tables, organizations, jurisdictions or patients are not objects.
     """
-    organizations, jurisdictions, patients = (
-        _object(data, member) for member in ("organizations", "jurisdictions", "patients")
-    )
-    participants: dict[str, ParticipantFacts] = {}
-    for identifier, organization in organizations.items():
-        try:
-            participants[identifier] = participant_from(identifier, organization)
-        except Unusable:
-            continue
-    try:
-        return engine.compile_policy(participants, jurisdictions, data), patients
-    except ValueError as problem:
-        raise Unusable(str(problem)) from problem
+    return Fixture(data).policy(None)
 
 
 def decide_case(case: object, fixture: Fixture) -> dict[str, Any]:
@@ -90,15 +334,18 @@ def decide_case(case: object, fixture: Fixture) -> dict[str, Any]:
     identifier = case.get("id") if isinstance(case, Mapping) else None
     if not isinstance(case, Mapping):
         return {"id": identifier, **_answer(_UNUSABLE)}
-    documents = case.get("documents")
+    try:
+        prepared = prepare(case, fixture)
+    except (Unusable, RecursionError):
+        prepared = None
     if "documents" not in case:
-        return {"id": identifier, **_answer(_decide_document(case, fixture, case.get("document")))}
-    listed = documents if isinstance(documents, list) else []
+        return {"id": identifier, **_answer(_decide_document(prepared, case.get("document")))}
+    documents = case["documents"]
     answers: dict[str, Any] = {}
-    for index, document in enumerate(listed):
+    for index, document in enumerate(documents if isinstance(documents, list) else []):
         name = document.get("id") if isinstance(document, Mapping) else None
         name = name if isinstance(name, str) else f"documents[{index}]"
-        answers[name] = _answer(_decide_document(case, fixture, document))
+        answers[name] = _answer(_decide_document(prepared, document))
     outcomes = {one["decision"] for one in answers.values()}
     together = "partial" if len(outcomes) > 1 else next(iter(outcomes), "deny")
     return {"id": identifier, "decision": together, "documents": answers}
@@ -116,10 +363,9 @@ def _answer(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _decide_document(case: JSON, fixture: Fixture, document: object) -> Decision:
+def _decide_document(prepared: engine.Prepared | None, document: object) -> Decision:
     try:
-        prepared = prepare(case, fixture)
-        return prepared.decide(document_from(document))
+        return prepared.decide(document_from(document)) if prepared is not None else _UNUSABLE
     except (Unusable, RecursionError):
         return _UNUSABLE
 

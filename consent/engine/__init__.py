@@ -17,12 +17,21 @@ from consent.engine.decide import (
     gate,
 )
 from consent.engine.directive import Directive, Problem, compile_directive
-from consent.engine.policy import Policy, compile_jurisdiction, compile_policy
+from consent.engine.policy import (
+    Jurisdiction,
+    Participant,
+    Policy,
+    compile_jurisdiction,
+    compile_participant,
+    compile_policy,
+)
 
 __all__ = [
     "LETTERS",
     "RANK",
     "Directive",
+    "Jurisdiction",
+    "Participant",
     "PatientPolicy",
     "Policy",
     "Prepared",
@@ -32,6 +41,7 @@ __all__ = [
     "Trace",
     "compile_directive",
     "compile_jurisdiction",
+    "compile_participant",
     "compile_patient",
     "compile_policy",
     "decide",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from hie.standards.facts import Operation
@@ -64,6 +65,17 @@ OPERATION_ACTIONS: Final[Mapping[str, frozenset[str]]] = {
 def canonical_system(system: str) -> str:
     """The present name of a code system; a system that is not the hub's own stays as it is."""
     return _ALIASES.get(system, system)
+
+
+@lru_cache(maxsize=4096)
+def canonical_codings(codings: frozenset[str]) -> frozenset[str]:
+    """Codings ``system|code`` with the present name of each system: older spellings are the same system."""
+    return frozenset(_canonical_coding(one) for one in codings)
+
+
+def _canonical_coding(coding: str) -> str:
+    system, bar, code = coding.rpartition("|")
+    return f"{_ALIASES.get(system, system)}{bar}{code}"
 
 
 def _family(parents: Mapping[str, str | None], code: str) -> frozenset[str]:

@@ -24,6 +24,7 @@ from consent.engine.codes import (
     RANK_N,
     RANK_R,
     RANK_V,
+    canonical_codings,
 )
 from consent.engine.directive import Directive
 from consent.engine.matching import Asker, Live, Path, Subject, Verdict, in_force, live_tree, root_verdict
@@ -269,7 +270,19 @@ class Prepared:
 class _Question:
     """One document of a prepared request, with what several rules ask about it."""
 
-    __slots__ = ("_verdict", "carried", "custodian", "depth", "document", "law", "own", "prepared", "rank")
+    __slots__ = (
+        "_verdict",
+        "carried",
+        "classes",
+        "codes",
+        "custodian",
+        "depth",
+        "document",
+        "law",
+        "own",
+        "prepared",
+        "rank",
+    )
 
     def __init__(self, prepared: Prepared, document: DocumentFacts, depth: int) -> None:
         self.prepared = prepared
@@ -282,6 +295,8 @@ class _Question:
         if carried is None:
             carried = prepared.carried_cache[labels] = tables.carried(labels)
         self.carried = carried
+        self.classes = canonical_codings(document.classes)
+        self.codes = canonical_codings(document.codes)
         stated = RANK_R if document.confidentiality is None else RANK.get(document.confidentiality, RANK_V)
         self.rank = max(stated, 0 if document.labelled else RANK_R, tables.floor(carried))
         self.law: Jurisdiction | None = self.custodian.jurisdiction if self.custodian is not None else None
@@ -322,12 +337,13 @@ class _Question:
                 actions = actions | _DISCLOSE
             subject = Subject(
                 document=self.document,
+                classes=self.classes,
+                codes=self.codes,
                 rank=self.rank,
                 carried=self.carried,
                 custodian=custodian,
                 actions=actions,
                 zone=law.zone,
-                known_labels=prepared.known_labels,
             )
             for directive, tree in live:
                 verdict, paths = root_verdict(tree, directive, subject)
@@ -554,8 +570,8 @@ def _rule_matches(rule: Rule, q: _Question) -> bool:
         families=q.prepared.families,
         requester=requester,
         carried=q.carried,
-        classes=q.document.classes,
-        codes=q.document.codes,
+        classes=q.classes,
+        codes=q.codes,
         rank=q.rank,
     )
 
@@ -698,7 +714,11 @@ RULES: Final = (
 
 
 def _names(path: Path, person: str, *, exactly: bool) -> bool:
-    """Whether some node of a path has this very person as recipient (spec/consent.md 6)."""
+    """Whether some node of a path has this very person as recipient (spec/consent.md 6).
+
+    `exactly`: surely this person, for what opens (P6). Otherwise perhaps, for what closes (C1, P7): a
+    reference with the address of a server, or in a role that is in doubt, may be exactly that person.
+    """
     if exactly:
         return any(person in node.named_exact for node in path.nodes)
     return any(person in node.named_broad for node in path.nodes)

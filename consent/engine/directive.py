@@ -8,6 +8,9 @@ Where a criterion is uncertain, a permit node reaches only what surely matches
 and a deny node whatever may match; so some criteria are read twice, once
 exactly and once broadly.
 
+Where the specification leaves a shape of input open, the comment at the rule says
+how it is settled; `tests/consent/slow_evaluator.py` settles the same on its own.
+
 Source: spec/consent.md section 5; HL7 FHIR R4 Consent.
 """
 
@@ -15,6 +18,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import product
+from math import prod
 from typing import Any, Final
 
 from consent.engine import time
@@ -34,6 +39,9 @@ from consent.engine.codes import (
 )
 
 MAX_DEPTH: Final = 64  # far beyond what filing allows (6); deeper is not read at all
+MAX_READINGS: Final = 64  # of actors whose role is in doubt, in one provision
+_KINDS: Final = ("recipient", "custodian", "author", "other")
+_SCOPES: Final = frozenset({"patient-privacy", "research", "treatment", "adr"})
 _STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
 
 
@@ -69,11 +77,24 @@ class Period:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Parties:
+    """The actors of a provision by kind; None = no actor of that kind, that is, no limit."""
+
+    recipients: tuple[Actor, ...] | None = None
+    custodians: tuple[Actor, ...] | None = None
+    authors: tuple[Actor, ...] | None = None
+    other_actor: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
     """One provision. None = criterion absent, that is, no limit.
 
-    `listed_purposes` and `listed_labels` are the codes it lists by name; `purposes`
-    and the label sets are what matches (in a deny node also codes without a system).
+    `listed_purposes`, `listed_labels` and `listed_letters` are the codes it lists by
+    name. `purposes` is what matches (in a deny node also codes without a system).
+    `letters_given`: some code is of the confidentiality system, `ranks` the known ones of
+    these; `loose_ranks` and `loose_labels` come from label codes without a system.
+    `or_else`: the other readings of the actors, where the role of one is in doubt.
     """
 
     path: str
@@ -86,13 +107,17 @@ class Node:
     custodians: tuple[Actor, ...] | None = None
     authors: tuple[Actor, ...] | None = None
     other_actor: bool = False
+    or_else: tuple[Parties, ...] = ()
     classes: frozenset[str] | None = None
     loose_classes: frozenset[str] = frozenset()
     codes: frozenset[str] | None = None
     loose_codes: frozenset[str] = frozenset()
     labels_given: bool = False
+    letters_given: bool = False
+    unknown_letter: bool = False
     ranks: frozenset[int] = frozenset()
-    sensitivities: frozenset[str] = frozenset()
+    loose_ranks: frozenset[int] = frozenset()
+    loose_labels: frozenset[str] = frozenset()
     listed_labels: frozenset[str] = frozenset()
     listed_letters: frozenset[str] = frozenset()
     data: tuple[tuple[str, str], ...] | None = None  # (meaning or "", reference or "")
@@ -169,10 +194,10 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
         reading.problem("Consent.resourceType", "is not Consent")
     counts = _status_counts(resource, reading) and _about(resource, patient_ids, reading)
     privacy, research = _scope(resource, reading)
-    _refuse_modifiers(resource, reading)
+    _modifiers(resource, reading)
+    _dates(resource, reading)
     since = _date(resource, "dateTime", "Consent.dateTime", reading)
-    _other_dates(resource, reading)
-    base, policy_codes = _policy_rule(resource, reading)
+    base, perhaps, policy_codes = _policy_rule(resource, reading)
     period: Period | None = None
     root: Node | None = None
     provision = resource.get("provision", {} if "provision" not in resource else None)
@@ -182,7 +207,7 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
         stated = provision.get("type")
         if "type" in provision and stated not in ("permit", "deny"):
             reading.problem("Consent.provision.type", "is neither permit nor deny")
-        elif stated is not None and base is not None and stated != base:
+        elif stated is not None and perhaps - {stated}:
             reading.problem("Consent.provision.type", "contradicts Consent.policyRule")
         decided = stated if stated in ("permit", "deny") else base
         if decided is None and not reading.problems:
@@ -207,7 +232,7 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
         period=period,
         policy_codes=policy_codes,
         root=None if reading.problems else root,
-        problems=tuple(reading.problems),
+        problems=tuple(dict.fromkeys(reading.problems)),
         unknown_codes=tuple(reading.unknown),
         depth=reading.depth,
         size=reading.size,
@@ -239,15 +264,31 @@ def _about(resource: Mapping[str, Any], patient_ids: frozenset[str] | None, read
 
 
 def _scope(resource: Mapping[str, Any], reading: _Reading) -> tuple[bool, bool]:
-    scope = resource.get("scope")
+    """(counts for every purpose, counts for research)."""
     try:
-        codes = {code for system, code in _codings_of_concept(scope, "Consent.scope", reading) if system == SCOPE}
+        codings = _codings_of_concept(resource.get("scope"), "Consent.scope", reading)
     except _WrongShape:
         return True, True
-    return "patient-privacy" in codes, "research" in codes
+    # A code without a system, or one that the system does not have, may mean privacy: a denial must not
+    # fall out of force by it, nor a permit come into force. A code of another system means nothing (section 2).
+    sure = {code for system, code in codings if system == SCOPE}
+    perhaps = {code for system, code in codings if system in (SCOPE, None)}
+    unknown = bool(perhaps - _SCOPES)
+    if "patient-privacy" in sure:
+        return True, "research" in sure
+    privacy, research = "patient-privacy" in perhaps or unknown, "research" in perhaps or unknown
+    if privacy or research != ("research" in sure):
+        reading.problem("Consent.scope", f"has a code that is none of the system {SCOPE}")
+    return privacy, research
 
 
-def _refuse_modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
+def _modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
+    """Note every modifier that this hub does not implement, on the Consent and all of its parts.
+
+    A part of a provision (an actor, a data reference) counts as the provision. What is contained,
+    and what an extension holds, is not the Consent: there a modifier modifies nothing that is read.
+    """
+    # Not in the list of 5.3, but rules that nobody here knows are unknown input (section 1, fail closed).
     if "implicitRules" in resource:
         reading.problem("Consent.implicitRules", "rules that this hub does not know")
     stack: list[tuple[str, object]] = [("Consent", resource)]
@@ -256,43 +297,72 @@ def _refuse_modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
         if isinstance(value, Mapping):
             if "modifierExtension" in value:
                 reading.problem(f"{path}.modifierExtension", "a modifier that this hub does not implement")
-            stack.extend((f"{path}.{key}", item) for key, item in value.items())
+            stack.extend(
+                (f"{path}.{key}", item)
+                for key, item in value.items()
+                if isinstance(item, Mapping | list) and key not in ("contained", "extension", "modifierExtension")
+            )
         elif isinstance(value, list):
             stack.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
 
 
-def _other_dates(resource: Mapping[str, Any], reading: _Reading) -> None:
-    for index, item in enumerate(_list(resource, "verification", "Consent.verification", reading)):
-        if isinstance(item, Mapping):
-            element = f"Consent.verification[{index}].verificationDate"
-            _date(item, "verificationDate", element, reading)
-    attachment = resource.get("sourceAttachment")
-    if isinstance(attachment, Mapping):
-        _date(attachment, "creation", "Consent.sourceAttachment.creation", reading)
+_DATE_NAMES: Final = frozenset({"date", "dateTime", "lastUpdated", "creation", "created", "recorded", "issued"})
+_DATE_ENDINGS: Final = ("Date", "DateTime", "Instant")
 
 
-def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | None, frozenset[str]]:
-    """(base decision that policyRule gives, its ActCode codes)."""
+def _dates(resource: Mapping[str, Any], reading: _Reading) -> None:
+    """Note every date anywhere in the resource that cannot be read, in extensions and contained resources too.
+
+    A date is what has the name of one in FHIR: `dateTime`, `…Date`, `…DateTime`, `…Instant`, the start and
+    end of a `period` or `…Period`. One that is there as an extension only has no value to read.
+    """
+    stack: list[tuple[str, str, object]] = [("Consent", "", resource)]
+    while stack:
+        path, name, value = stack.pop()
+        if isinstance(value, list):
+            stack.extend((f"{path}[{index}]", name, item) for index, item in enumerate(value))
+        if not isinstance(value, Mapping):
+            continue
+        sides = ("start", "end") if name == "period" or name.endswith("Period") else ()
+        for key, item in value.items():
+            named = key.removeprefix("_")
+            if named in sides or named in _DATE_NAMES or named.endswith(_DATE_ENDINGS):
+                if key == named:
+                    _date(value, key, f"{path}.{key}", reading)
+                elif named not in value:
+                    reading.problem(f"{path}.{named}", "has no value")
+            if isinstance(item, Mapping | list):
+                stack.append((f"{path}.{key}", key, item))
+
+
+def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | None, frozenset[str], frozenset[str]]:
+    """(base decision that policyRule gives, those it may mean, its ActCode codes)."""
     if "policyRule" not in resource:
-        return None, frozenset()
+        return None, frozenset(), frozenset()
     rule = resource["policyRule"]
     if not isinstance(rule, Mapping):
         reading.problem("Consent.policyRule", "is not an object")
-        return None, frozenset()
+        return None, frozenset(), frozenset()
     if "coding" not in rule:
-        return None, frozenset()  # text only: says nothing to a machine
+        return None, frozenset(), frozenset()  # text only: says nothing to a machine
     try:
         codings = _codings_of_concept(rule, "Consent.policyRule", reading)
     except _WrongShape:
-        return None, frozenset()
+        return None, frozenset(), frozenset()
     codes = frozenset(code for system, code in codings if system == ACT_CODE)
-    opted_in = not codes.isdisjoint(OPT_IN)
-    # Without a system an opt-out is uncertain, and a deny reaches whatever may match.
-    opted_out = any(code in OPT_OUT for system, code in codings if system in (ACT_CODE, None))
-    if opted_in and opted_out:
+    sure = _opted(codes)
+    # A code without a system gives no base decision (5.2 with section 2), or exceptions would open below a
+    # denial that nobody stated; but what it may mean can contradict one that is stated.
+    perhaps = sure | _opted(code for system, code in codings if system is None)
+    if len(perhaps) > 1:
         reading.problem("Consent.policyRule", "says both opt in and opt out")
-        return None, codes
-    return ("permit" if opted_in else "deny" if opted_out else None), codes
+        return None, perhaps, codes
+    return next(iter(sure), None), perhaps, codes
+
+
+def _opted(codes: Iterable[str]) -> frozenset[str]:
+    """The base decisions that these codes mean."""
+    return frozenset("permit" if code in OPT_IN else "deny" for code in codes if code in OPT_IN | OPT_OUT)
 
 
 # --- one provision
@@ -310,7 +380,7 @@ def _node(
     _read_purposes(provision, element, permit, reading, fields)
     _read_actions(provision, element, permit, reading, fields)
     _read_actors(provision, element, reading, fields)
-    _read_labels(provision, element, permit, reading, fields)
+    _read_labels(provision, element, reading, fields)
     fields["classes"], fields["loose_classes"] = _content_codes(_codings(provision, "class", element, reading), permit)
     fields["codes"], fields["loose_codes"] = _content_codes(_concepts(provision, "code", element, reading), permit)
     fields["data"] = _data(provision, element, reading)
@@ -361,19 +431,19 @@ def _read_actions(
             reading.unknown.append(Problem(f"{element}.action", f"{code} is not a consent action"))
 
 
-def _read_labels(
-    provision: Mapping[str, Any], element: str, permit: bool, reading: _Reading, fields: dict[str, Any]
-) -> None:
+def _read_labels(provision: Mapping[str, Any], element: str, reading: _Reading, fields: dict[str, Any]) -> None:
     codings = _codings(provision, "securityLabel", element, reading)
     if codings is None:
         return
-    letters = frozenset(code for system, code in codings if system == CONFIDENTIALITY and code in RANK)
-    labels = frozenset(code for system, code in codings if system == ACT_CODE)
+    letters = frozenset(code for system, code in codings if system == CONFIDENTIALITY)
     loose = frozenset(code for system, code in codings if system is None)
-    fields["labels_given"] = True
-    fields["listed_letters"], fields["listed_labels"] = letters, labels
-    fields["ranks"] = frozenset(RANK[one] for one in letters | (frozenset() if permit else loose & RANK.keys()))
-    fields["sensitivities"] = labels if permit else labels | (loose - RANK.keys())
+    fields["labels_given"], fields["letters_given"] = True, bool(letters)
+    fields["listed_letters"] = letters & RANK.keys()
+    fields["listed_labels"] = frozenset(code for system, code in codings if system == ACT_CODE)
+    fields["ranks"] = frozenset(RANK[one] for one in letters & RANK.keys())
+    fields["unknown_letter"] = not letters <= RANK.keys()
+    fields["loose_ranks"] = frozenset(RANK[one] for one in loose & RANK.keys())
+    fields["loose_labels"] = loose - RANK.keys()
     for system, code in codings:
         if not ((system == CONFIDENTIALITY and code in RANK) or system == ACT_CODE):
             reading.unknown.append(Problem(f"{element}.securityLabel", f"{code} is not a known label"))
@@ -382,7 +452,7 @@ def _read_labels(
 def _read_actors(provision: Mapping[str, Any], element: str, reading: _Reading, fields: dict[str, Any]) -> None:
     if "actor" not in provision:
         return
-    kinds: dict[str, list[Actor]] = {}
+    actors: list[tuple[tuple[str, ...], Actor]] = []
     named_exact: set[str] = set()
     named_broad: set[str] = set()
     for index, item in enumerate(_list(provision, "actor", f"{element}.actor", reading, empty_ok=False)):
@@ -390,43 +460,66 @@ def _read_actors(provision: Mapping[str, Any], element: str, reading: _Reading, 
         if not isinstance(item, Mapping):
             reading.problem(where, "is not an object")
             continue
-        kind = _actor_kind(item, where, reading)
+        kinds = _actor_kinds(item, where, reading)
         actor = _actor(item.get("reference"), f"{where}.reference", "reference" in item, reading)
-        if kind == "recipient":
+        if kinds == ("recipient",):
             named_exact |= actor.exact
+        if "recipient" in kinds:
             named_broad |= actor.broad
-        kinds.setdefault(kind, []).append(actor)
-    fields["recipients"] = tuple(kinds["recipient"]) if "recipient" in kinds else None
-    fields["custodians"] = tuple(kinds["custodian"]) if "custodian" in kinds else None
-    fields["authors"] = tuple(kinds["author"]) if "author" in kinds else None
-    fields["other_actor"] = "other" in kinds
+        actors.append((kinds, actor))
+    first, *others = _readings(actors)
+    fields["recipients"], fields["custodians"], fields["authors"] = first.recipients, first.custodians, first.authors
+    fields["other_actor"], fields["or_else"] = first.other_actor, tuple(others)
     fields["named_exact"], fields["named_broad"] = frozenset(named_exact), frozenset(named_broad)
 
 
-def _actor_kind(item: Mapping[str, Any], where: str, reading: _Reading) -> str:
+def _readings(actors: list[tuple[tuple[str, ...], Actor]]) -> list[Parties]:
+    """Every way to tell the actors' kinds apart; one, unless a role is in doubt.
+
+    A permit matches when all readings do, a deny when one does.
+    """
+    if prod(len(kinds) for kinds, _ in actors) > MAX_READINGS:
+        return [Parties(other_actor=True)]  # too many to try: a permit never matches, a deny always
+    found: dict[Parties, None] = {}
+    for chosen in product(*(kinds for kinds, _ in actors)):
+        by_kind: dict[str, list[Actor]] = {}
+        for kind, (_, actor) in zip(chosen, actors, strict=True):
+            by_kind.setdefault(kind, []).append(actor)
+        parties = Parties(
+            recipients=tuple(by_kind["recipient"]) if "recipient" in by_kind else None,
+            custodians=tuple(by_kind["custodian"]) if "custodian" in by_kind else None,
+            authors=tuple(by_kind["author"]) if "author" in by_kind else None,
+            other_actor="other" in by_kind,
+        )
+        found[parties] = None
+    return list(found) or [Parties()]
+
+
+def _actor_kinds(item: Mapping[str, Any], where: str, reading: _Reading) -> tuple[str, ...]:
+    """The kinds an actor may be of; several where its role does not tell.
+
+    A role with codes of several kinds may mean any of them; one without a code, any kind at all. A code
+    without a system may be of the right one or of another. Beside a code that names a kind, codes that
+    name none are translations. A code of another system is another role (section 2).
+    """
     role = item.get("role")
-    codes: set[str] = set()
-    if role is None and "role" not in item:
-        reading.unknown.append(Problem(f"{where}.role", "is missing"))
-        return "other"
-    if isinstance(role, Mapping) and "coding" not in role:
-        reading.unknown.append(Problem(f"{where}.role", "has no code"))
-        return "other"
+    if "role" not in item or (isinstance(role, Mapping) and "coding" not in role):
+        reading.unknown.append(Problem(f"{where}.role", "is missing or has no code"))
+        return _KINDS
     try:
-        codes = {
-            code for system, code in _codings_of_concept(role, f"{where}.role", reading) if system == PARTICIPATION
-        }
+        codings = _codings_of_concept(role, f"{where}.role", reading)
     except _WrongShape:
-        return "other"
-    kinds = {
-        "recipient" if code in RECIPIENT_ROLES else "custodian" if code == "CST" else "author"
-        for code in codes
-        if code in RECIPIENT_ROLES or code in ("CST", "AUT")
-    }
-    if len(kinds) == 1:
-        return kinds.pop()
-    reading.unknown.append(Problem(f"{where}.role", "is not recipient, custodian or author"))
-    return "other"
+        return ("other",)
+    sure = {_kind(code) for system, code in codings if system == PARTICIPATION} - {"other"}
+    perhaps = sure | {_kind(code) for system, code in codings if system is None}
+    kinds = perhaps - {"other"} if sure else perhaps | {"other"}
+    if kinds != sure or len(kinds) != 1:
+        reading.unknown.append(Problem(f"{where}.role", "is not recipient, custodian or author"))
+    return tuple(kind for kind in _KINDS if kind in kinds)
+
+
+def _kind(code: str) -> str:
+    return "recipient" if code in RECIPIENT_ROLES else {"CST": "custodian", "AUT": "author"}.get(code, "other")
 
 
 def _actor(reference: object, element: str, given: bool, reading: _Reading) -> Actor:

@@ -9,6 +9,7 @@ Source: spec/consent.md sections 5.4, 5.5 and 5.6.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -16,7 +17,7 @@ from typing import Final
 
 from consent.engine import time
 from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM
-from consent.engine.directive import Actor, Directive, Node, Period
+from consent.engine.directive import Actor, Directive, Node, Parties, Period
 from consent.engine.policy import Participant
 from hie.standards.facts import DocumentFacts, RequestFacts
 
@@ -76,10 +77,14 @@ class Asker:
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """A node whose request-only criteria hold, with its children of the same kind."""
+    """A node whose request-only criteria hold, with its children of the same kind.
+
+    `readings`: those of its actors that the request leaves possible (see `Node.or_else`).
+    """
 
     node: Node
     children: tuple[Live, ...]
+    readings: tuple[Node | Parties, ...]
 
 
 @dataclass(slots=True)
@@ -87,12 +92,13 @@ class Subject:
     """A document with what matching needs to know about it, worked out once."""
 
     document: DocumentFacts
+    classes: frozenset[str]
+    codes: frozenset[str]
     rank: int
     carried: frozenset[str]
     custodian: Participant
     actions: frozenset[str]
     zone: str
-    known_labels: frozenset[str]
     _span: tuple[datetime, datetime] | None = None
     _span_known: bool | None = None
 
@@ -124,12 +130,19 @@ def live_tree(node: Node, *, now: datetime, families: frozenset[str], asker: Ask
         return None
     if node.purposes is not None and node.purposes.isdisjoint(families):
         return None
-    if node.other_actor and node.permit:
-        return None
-    if node.recipients is not None and not any(_is_recipient(one, asker, node.permit) for one in node.recipients):
+    readings: tuple[Node | Parties, ...] = (node, *node.or_else) if node.or_else else (node,)
+    possible = tuple(one for one in readings if _may_receive(one, asker, node.permit))
+    if len(possible) < (len(readings) if node.permit else 1):
         return None
     children = (live_tree(c, now=now, families=families, asker=asker, zone=zone) for c in node.children)
-    return Live(node, tuple(child for child in children if child is not None))
+    return Live(node, tuple(child for child in children if child is not None), possible)
+
+
+def _may_receive(parties: Node | Parties, asker: Asker, permit: bool) -> bool:
+    """What the request settles about the actors: other kinds (never in a permit) and recipients."""
+    if parties.other_actor and permit:
+        return False
+    return parties.recipients is None or any(_is_recipient(one, asker, permit) for one in parties.recipients)
 
 
 def _inside(period: Period, now: datetime, zone: str) -> bool:
@@ -138,10 +151,23 @@ def _inside(period: Period, now: datetime, zone: str) -> bool:
 
 
 def _is_recipient(actor: Actor, asker: Asker, permit: bool) -> bool:
-    if not actor.exact.isdisjoint(asker.exact) or not actor.identifiers.isdisjoint(asker.identifiers):
-        return True
-    return not permit and (
-        actor.uncertain or not actor.broad.isdisjoint(asker.broad) or not actor.loose_values.isdisjoint(asker.values)
+    if permit:
+        return _surely(actor, asker.exact, asker.identifiers)
+    return (
+        actor.uncertain
+        or not actor.exact.isdisjoint(asker.exact)
+        or not actor.identifiers.isdisjoint(asker.identifiers)
+        or not actor.broad.isdisjoint(asker.broad)
+        or not actor.loose_values.isdisjoint(asker.values)
+    )
+
+
+def _surely(actor: Actor, references: Collection[str], identifiers: Collection[str]) -> bool:
+    """Whether an actor of a permit is meant: reference and identifier, where both are given, must both match."""
+    return (
+        bool(actor.exact or actor.identifiers)
+        and (not actor.exact or not actor.exact.isdisjoint(references))
+        and (not actor.identifiers or not actor.identifiers.isdisjoint(identifiers))
     )
 
 
@@ -151,7 +177,7 @@ def _is_recipient(actor: Actor, asker: Asker, permit: bool) -> bool:
 def outcome(live: Live, subject: Subject) -> tuple[bool, list[tuple[Node, ...]]] | None:
     """The outcome of a nested node (permit?, paths below and including it); None when it does not match."""
     node = live.node
-    if not _applies(node, subject) or not _content(node, subject):
+    if not _applies(live, subject) or not _content(node, subject):
         return None
     return _of_children(live, subject) or (node.permit, [(node,)])
 
@@ -159,7 +185,7 @@ def outcome(live: Live, subject: Subject) -> tuple[bool, list[tuple[Node, ...]]]
 def root_verdict(live: Live, directive: Directive, subject: Subject) -> tuple[Verdict, list[Path]]:
     """What one directive says about a document; its root's content limits only the root's own verdict."""
     node = live.node
-    if not _applies(node, subject):
+    if not _applies(live, subject):
         return Verdict.NOTHING, []
     decided = _of_children(live, subject)
     if decided is not None:
@@ -183,41 +209,55 @@ def _of_children(live: Live, subject: Subject) -> tuple[bool, list[tuple[Node, .
     return (True, permits) if permits else None
 
 
-def _applies(node: Node, subject: Subject) -> bool:
+def _applies(live: Live, subject: Subject) -> bool:
     """The part of applicability that depends on the document: action, custodian, author."""
+    node = live.node
     if node.actions is not None and node.actions.isdisjoint(subject.actions):
         return False
-    if node.custodians is not None and not any(_is_custodian(a, subject, node.permit) for a in node.custodians):
+    # A permit matches when every reading of its actors does, a deny when any does.
+    every = all if node.permit else any
+    return every(_concerns(parties, subject, node.permit) for parties in live.readings)
+
+
+def _concerns(parties: Node | Parties, subject: Subject, permit: bool) -> bool:
+    if parties.custodians is not None and not any(_is_custodian(a, subject, permit) for a in parties.custodians):
         return False
-    return node.authors is None or any(_is_author(a, subject.document.authors, node.permit) for a in node.authors)
+    return parties.authors is None or any(_is_author(a, subject.document.authors, permit) for a in parties.authors)
 
 
 def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
     custodian = subject.custodian
     identifiers = custodian.identifiers
-    if not actor.exact.isdisjoint(custodian.references) or not actor.identifiers.isdisjoint(identifiers):
-        return True
-    if custodian.type is not None and f"{ORG_TYPE_SYSTEM}|{custodian.type}" in actor.identifiers:
-        return True
+    if custodian.type is not None:
+        identifiers = identifiers | {f"{ORG_TYPE_SYSTEM}|{custodian.type}"}
     if permit:
-        return False
-    values = {one.rpartition("|")[2] for one in identifiers} | {custodian.type}
+        return _surely(actor, custodian.references, identifiers)
     return (
-        actor.uncertain or not actor.broad.isdisjoint(custodian.references) or not values.isdisjoint(actor.loose_values)
+        actor.uncertain
+        or not actor.exact.isdisjoint(custodian.references)
+        or not actor.identifiers.isdisjoint(identifiers)
+        or not actor.broad.isdisjoint(custodian.references)
+        or any(one.rpartition("|")[2] in actor.loose_values for one in identifiers)
     )
 
 
 def _is_author(actor: Actor, authors: tuple[str, ...], permit: bool) -> bool:
-    if not actor.exact.isdisjoint(authors) or not actor.identifiers.isdisjoint(authors):
-        return True
-    return not permit and (actor.uncertain or not actor.broad.isdisjoint(authors))
+    if permit:
+        return _surely(actor, authors, authors)
+    return (
+        actor.uncertain
+        or not actor.exact.isdisjoint(authors)
+        or not actor.identifiers.isdisjoint(authors)
+        or not actor.broad.isdisjoint(authors)
+        or any(one.rpartition("|")[2] in actor.loose_values for one in authors)
+    )
 
 
 def _content(node: Node, subject: Subject) -> bool:
     document = subject.document
-    if node.classes is not None and not _has_code(node.classes, node.loose_classes, document.classes):
+    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes):
         return False
-    if node.codes is not None and not _has_code(node.codes, node.loose_codes, document.codes):
+    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False
@@ -233,22 +273,43 @@ def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[s
 
 
 def _permit_label(node: Node, subject: Subject) -> bool:
-    """A letter covers itself and lower; both kinds given, both must match; unknown codes match nothing."""
-    known = node.sensitivities & subject.known_labels
-    if not node.ranks and not known:
+    """A letter covers itself and lower; both kinds given, both must match; unknown codes match nothing.
+
+    A code of the confidentiality system that is no letter, and one of ActCode that is no known label, are
+    still of their kind: [N, unknown label] reaches nothing, else what cannot be read would widen N with a
+    label to all of N. With a code without a system the node must match whether or not it is one.
+    """
+    if not _both_kinds(subject, node.letters_given, node.ranks, node.listed_labels):
         return False
-    if node.ranks and subject.rank > max(node.ranks):
+    if not node.loose_ranks and not node.loose_labels:
+        return True
+    return _both_kinds(
+        subject,
+        node.letters_given or bool(node.loose_ranks),
+        node.ranks | node.loose_ranks,
+        node.listed_labels | node.loose_labels,
+    )
+
+
+def _both_kinds(subject: Subject, letters_given: bool, ranks: frozenset[int], labels: frozenset[str]) -> bool:
+    if not letters_given and not labels:
         return False
-    return not known or not known.isdisjoint(subject.carried)
+    if letters_given and not (ranks and subject.rank <= max(ranks)):
+        return False
+    return not labels or not labels.isdisjoint(subject.carried)
 
 
 def _deny_label(node: Node, subject: Subject) -> bool:
-    """A letter covers itself and higher; any code suffices; an unlabelled document may carry anything."""
-    if node.ranks and subject.rank >= min(node.ranks):
+    """A letter covers itself and higher; any code suffices; an unlabelled document may carry anything.
+
+    A letter nobody knows may be any, so every document may be at or above it. A label nobody knows may
+    be on a document that was not labelled yet, never on one that was: it would have been refused.
+    """
+    ranks = node.ranks | node.loose_ranks if node.loose_ranks else node.ranks
+    if node.unknown_letter or (ranks and subject.rank >= min(ranks)):
         return True
-    if node.sensitivities and not subject.document.labelled:
-        return True
-    return not node.sensitivities.isdisjoint(subject.carried)
+    labels = node.listed_labels | node.loose_labels if node.loose_labels else node.listed_labels
+    return bool(labels) and (not subject.document.labelled or not labels.isdisjoint(subject.carried))
 
 
 def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from consent.engine import time
-from consent.engine.codes import RANK, Tables
+from consent.engine.codes import RANK, Tables, canonical_codings
 from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule
 
 _RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
@@ -144,7 +144,7 @@ def compile_policy(
             continue  # unknown: everything that needs it is refused
     compiled: dict[str, Participant] = {}
     for identifier in participants:
-        participant = _compile_participant(identifier, participants, laws, home_jurisdiction)
+        participant = compile_participant(identifier, participants, laws, home_jurisdiction)
         if participant is not None:
             compiled[identifier] = participant
     return Policy(
@@ -229,13 +229,17 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
         recipients=lists["recipients"],
         except_recipients=lists["exceptRecipients"],
         labels=lists["labels"],
-        classes=lists["classes"],
-        codes=lists["codes"],
+        classes=_codings(lists["classes"]),
+        codes=_codings(lists["codes"]),
         min_rank=min_rank,
     )
 
 
 LETTER_SET: Final = frozenset(RANK)
+
+
+def _codings(given: frozenset[str] | None) -> frozenset[str] | None:
+    return canonical_codings(given) if given else None
 
 
 def _release_rule(rule: ReleaseRule) -> Rule:
@@ -248,18 +252,19 @@ def _release_rule(rule: ReleaseRule) -> Rule:
         recipients=frozenset(rule.recipients) or None,
         except_recipients=frozenset(rule.except_recipients) or None,
         labels=frozenset(rule.labels) or None,
-        classes=frozenset(rule.classes) or None,
-        codes=frozenset(rule.codes) or None,
+        classes=_codings(frozenset(rule.classes)),
+        codes=_codings(frozenset(rule.codes)),
         min_rank=RANK.get(letter, 0) if letter is not None else 0,
     )
 
 
-def _compile_participant(
+def compile_participant(
     identifier: str,
     participants: Mapping[str, ParticipantFacts],
     laws: Mapping[str, Jurisdiction],
-    home: str | None,
+    home: str | None = None,
 ) -> Participant | None:
+    """One organization with what it inherits; None when its place cannot be told, so that it is unknown."""
     line: list[ParticipantFacts] = []
     current: str | None = identifier
     while current is not None:
@@ -357,7 +362,10 @@ def matches(
     codes: frozenset[str],
     rank: int,
 ) -> bool:
-    """Whether all given criteria of a law or release rule hold (`families`: the purpose and its ancestors)."""
+    """Whether all given criteria of a law or release rule hold.
+
+    `families`: the purpose and its ancestors; `classes` and `codes`: in the present spelling of their systems.
+    """
     return (
         not rule.never
         and (rule.purposes is None or not rule.purposes.isdisjoint(families))

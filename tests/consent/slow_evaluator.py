@@ -1,19 +1,24 @@
 """A second evaluator, slow and plain, written from the text of the specification.
 
 It imports nothing of the engine and works on the JSON of a case directly, so that
-a slip in the engine's compiling, caching or ordering shows as a difference. It is
-strict about well-formed input and does not try to survive wild shapes.
+a slip in the engine's compiling, caching or ordering shows as a difference. A Consent
+may have any shape; the rest of a case must have the form of section 20, though dates,
+letters and labels in it may be wrong.
 
-Source: spec/consent.md sections 2 to 6.
+What the text leaves open is read by its own first section: what is uncertain closes. A
+permit must match under every reading, a deny under one; the comments say of what.
+
+Source: spec/consent.md sections 1 to 6.
 """
 
 # ruff: noqa: SIM102 - nested as the text of the rules is nested
 from __future__ import annotations
 
 import copy
+import itertools
 import re
 from datetime import UTC, date, datetime, timedelta
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 HL7 = "http://terminology.hl7.org/CodeSystem/"
 SAME_SYSTEM = {
@@ -41,28 +46,73 @@ def merge(base, over):
     return out
 
 
+def require(condition):
+    if not condition:
+        raise Unintelligible
+
+
+def listed(value):
+    """A list of FHIR, which is never empty."""
+    require(isinstance(value, list) and value)
+    return value
+
+
+def coding(item):
+    """(system or None, code)."""
+    require(isinstance(item, dict))
+    require(isinstance(item.get("code"), str) and item["code"])
+    if "system" not in item:
+        return None, item["code"]
+    require(isinstance(item["system"], str) and item["system"])
+    return SAME_SYSTEM.get(item["system"], item["system"]), item["code"]
+
+
+def concept(item):
+    require(isinstance(item, dict))
+    return [coding(c) for c in listed(item.get("coding"))]
+
+
 def codes(codings, system):
-    return [c["code"] for c in codings if SAME_SYSTEM.get(c["system"], c["system"]) == HL7 + system]
+    return [c for s, c in codings if s == HL7 + system]
 
 
-def concept_codes(concepts, system):
-    return [code for concept in concepts for code in codes(concept.get("coding", []), system)]
+def loose(codings):
+    return [c for s, c in codings if s is None]
+
+
+def same_spelling(text):
+    system, bar, code = text.rpartition("|")
+    return SAME_SYSTEM.get(system, system) + bar + code
+
+
+def midnight(y, mo, d, zone):
+    return datetime(y, mo, d, tzinfo=zone) if y < 10000 else LAST
 
 
 def unit(text, zone):
     """First instant, and first instant after, of a FHIR date."""
-    if m := re.fullmatch(r"(\d{4})", text):
+    require(isinstance(text, str))
+    try:
+        return read_unit(text, zone)
+    except (ValueError, OverflowError) as problem:
+        raise Unintelligible(text) from problem
+
+
+def read_unit(text, zone):
+    if m := re.fullmatch(r"([0-9]{4})", text):
         y = int(m[1])
-        a, b = datetime(y, 1, 1, tzinfo=zone), datetime(y + 1, 1, 1, tzinfo=zone)
-    elif m := re.fullmatch(r"(\d{4})-(\d\d)", text):
+        a, b = midnight(y, 1, 1, zone), midnight(y + 1, 1, 1, zone)
+    elif m := re.fullmatch(r"([0-9]{4})-([0-9]{2})", text):
         y, mo = int(m[1]), int(m[2])
-        a = datetime(y, mo, 1, tzinfo=zone)
-        b = datetime(y + mo // 12, mo % 12 + 1, 1, tzinfo=zone)
-    elif m := re.fullmatch(r"(\d{4})-(\d\d)-(\d\d)", text):
+        a = midnight(y, mo, 1, zone)
+        b = midnight(y + mo // 12, mo % 12 + 1, 1, zone)
+    elif m := re.fullmatch(r"([0-9]{4})-([0-9]{2})-([0-9]{2})", text):
         d = date(int(m[1]), int(m[2]), int(m[3]))
         n = d + timedelta(days=1)
-        a, b = datetime(d.year, d.month, d.day, tzinfo=zone), datetime(n.year, n.month, n.day, tzinfo=zone)
-    elif m := re.fullmatch(r"(.{10}T\d\d:\d\d)(:\d\d)?(\.\d{3})?(Z|[+-]\d\d:\d\d)", text):
+        a, b = midnight(d.year, d.month, d.day, zone), midnight(n.year, n.month, n.day, zone)
+    elif m := re.fullmatch(
+        r"([0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2})(:[0-9]{2})?(\.[0-9]{3})?(Z|[+-][0-9]{2}:[0-9]{2})", text
+    ):
         seconds = m[2] or ":00"
         offset = "+00:00" if m[4] == "Z" else m[4]
         a = datetime.fromisoformat(m[1] + seconds + (m[3] or "") + offset)
@@ -74,9 +124,47 @@ def unit(text, zone):
 
 
 def span(period, zone):
+    require(isinstance(period, dict))
     start = unit(period["start"], zone)[0] if "start" in period else FIRST
     end = unit(period["end"], zone)[1] if "end" in period else LAST
     return start, end
+
+
+def check_dates(value, name=""):
+    """5.3: an unreadable date anywhere. A date is told by its name in FHIR."""
+    if isinstance(value, list):
+        for one in value:
+            check_dates(one, name)
+    if not isinstance(value, dict):
+        return
+    in_period = name == "period" or name.endswith("Period")
+    for key, inner in value.items():
+        plain = key[1:] if key.startswith("_") else key
+        if (
+            plain in ("date", "dateTime", "lastUpdated", "creation", "created", "recorded", "issued")
+            or plain.endswith(("Date", "DateTime", "Instant"))
+            or (in_period and plain in ("start", "end"))
+        ):
+            # "_end" alone is a date that says of itself that it has no value.
+            require(plain in value)
+            if key == plain:
+                unit(inner, UTC)
+        check_dates(inner, key)
+
+
+def check_modifiers(value):
+    """5.3: on Consent or provision, with their parts; what is contained or in an extension is something else."""
+    if isinstance(value, list):
+        for one in value:
+            check_modifiers(one)
+    if isinstance(value, dict):
+        require("modifierExtension" not in value)
+        for key, inner in value.items():
+            if key not in ("contained", "extension"):
+                check_modifiers(inner)
+
+
+ZONES = available_timezones()
 
 
 class Case:
@@ -87,8 +175,8 @@ class Case:
         self.now = datetime.fromisoformat(case["now"])
         self.patient = self.fx["patients"][case["patient"]]
         self.ids = {case["patient"], *self.patient.get("linked", [])}
-        self.pj = self.fx["jurisdictions"][self.patient["jurisdiction"]]
-        self.zone = ZoneInfo(self.pj["timezone"])
+        self.pj = self.jurisdiction(self.patient["jurisdiction"])
+        self.zone = ZoneInfo(self.pj["timezone"]) if self.pj else None
         self.purpose = self.req.get("purpose")
 
     # organizations
@@ -96,8 +184,11 @@ class Case:
         return self.fx["organizations"].get(name)
 
     def line(self, name):
+        """An organization and all above it; none when that cannot be told."""
         found = []
         while name is not None:
+            if self.org(name) is None or name in found:
+                return []
             found.append(name)
             name = self.org(name).get("partOf")
         return found
@@ -112,15 +203,25 @@ class Case:
         return self.line(name)[-1]
 
     def law(self, name):
-        return self.fx["jurisdictions"][self.inherited(name, "jurisdiction")]
+        return self.jurisdiction(self.inherited(name, "jurisdiction"))
+
+    def jurisdiction(self, code):
+        """The law of a place; one whose clock cannot be read is unknown."""
+        law = self.fx["jurisdictions"].get(code)
+        return law if law and law["timezone"] in ZONES else None
 
     def active(self, name):
-        if self.org(name) is None:
+        if not self.line(name) or self.law(name) is None:
+            return False
+        if any((self.org(one).get("status") or "active") != "active" for one in self.line(name)):
             return False
         agreement = self.inherited(name, "agreement")
-        if agreement is None or agreement["status"] != "active":
+        if agreement is None or agreement.get("status") != "active":
             return False
-        start, end = span(agreement.get("period", {}), ZoneInfo(self.law(name)["timezone"]))
+        try:
+            start, end = span(agreement.get("period") or {}, ZoneInfo(self.law(name)["timezone"]))
+        except Unintelligible:
+            return False
         return start <= self.now < end
 
     # codes
@@ -128,7 +229,7 @@ class Case:
         out = []
         while code is not None:
             out.append(code)
-            code = self.fx[table][code]
+            code = self.fx[table].get(code)
         return out
 
     def family(self):
@@ -159,79 +260,159 @@ class Case:
     def own(self, doc):
         return self.root(self.req["org"]) == self.root(doc["custodian"])
 
-    def age_reached(self, years):
-        y, m, d = (int(x) for x in self.patient["birthDate"].split("-"))
+    def age_reached(self, years, surely):
+        """Of a birth date that leaves the day open, surely is by its last day, perhaps by its first."""
+        born = self.patient.get("birthDate")
         try:
-            day = date(y + years, m, d)
+            first, after = unit(born, UTC)
+            require("T" not in born)
+        except Unintelligible:
+            return not surely
+        day = (after - timedelta(days=1)).date() if surely else first.date()
+        try:
+            day = date(day.year + years, day.month, day.day)
         except ValueError:
-            day = date(y + years, 3, 1)
+            day = date(day.year + years, 3, 1)
         return self.now >= datetime(day.year, day.month, day.day, tzinfo=self.zone).astimezone(UTC)
 
     # directives
     def in_force(self, consent):
-        if consent["status"] != "active" or consent["patient"]["reference"] not in {f"Patient/{i}" for i in self.ids}:
+        """5.1; what cannot be read of it leaves it in force, and `check` makes it deny."""
+        if not isinstance(consent, dict):
+            return True
+        if consent.get("status") in ("draft", "proposed", "rejected", "inactive", "entered-in-error"):
             return False
-        scopes = codes(consent["scope"]["coding"], "consentscope")
-        if "patient-privacy" not in scopes and not ("research" in scopes and "HRESCH" in self.family()):
+        try:
+            if self.about(consent) not in self.ids:
+                return False
+        except Unintelligible:
+            pass
+        if not self.scope(consent)[0]:
             return False
         try:
             if "dateTime" in consent and self.now < unit(consent["dateTime"], self.zone)[0]:
                 return False
-        except (Unintelligible, ValueError):
+        except Unintelligible:
             pass
         provision = consent.get("provision")
         if isinstance(provision, dict) and "period" in provision:
             try:
                 start, end = span(provision["period"], self.zone)
-            except (Unintelligible, ValueError):
+            except Unintelligible:
                 return True
             return start <= self.now < end
         return True
 
+    def about(self, consent):
+        patient = consent.get("patient")
+        require(isinstance(patient, dict) and isinstance(patient.get("reference"), str))
+        m = re.fullmatch(r"Patient/([^/]+)(/_history/.*)?", patient["reference"])
+        require(m)
+        return m[1]
+
+    def scope(self, consent):
+        """(may it be in force by its scope, is that certain)."""
+        try:
+            codings = concept(consent.get("scope"))
+        except Unintelligible:
+            return True, False
+        research = "HRESCH" in self.family()
+        sure = codes(codings, "consentscope")
+        if "patient-privacy" in sure:
+            return True, True
+        # A code without a system may be one of the system, one the system does not have may be anything.
+        unsure = loose(codings)
+        unknown = any(c not in ("patient-privacy", "research", "treatment", "adr") for c in sure + unsure)
+        if "patient-privacy" in unsure or unknown:
+            return True, False
+        if "research" in sure:
+            return research, True
+        return "research" in unsure and research, "research" not in unsure
+
     def check(self, consent):
         """Raise Unintelligible, else give the base decision."""
-        rule = codes(consent.get("policyRule", {}).get("coding", []), "v3-ActCode")
-        opted = {"permit" for c in rule if c in ("OPTIN", "OPTINR")} | {
-            "deny" for c in rule if c in ("OPTOUT", "OPTOUTE")
-        }
-        if len(opted) > 1 or "modifierExtension" in consent:
-            raise Unintelligible
+        require(isinstance(consent, dict) and consent.get("resourceType", "Consent") == "Consent")
+        require(consent.get("status") == "active")  # missing or unknown: not known to be out of force
+        require("implicitRules" not in consent)  # rules that nobody here knows
+        self.about(consent)
+        require(self.scope(consent)[1])
+        check_modifiers(consent)
+        check_dates(consent)
+        sure, perhaps = set(), set()
+        if "policyRule" in consent:
+            rule = consent["policyRule"]
+            require(isinstance(rule, dict))
+            codings = concept(rule) if "coding" in rule else []
+            opted = {"OPTIN": "permit", "OPTINR": "permit", "OPTOUT": "deny", "OPTOUTE": "deny"}
+            sure = {opted[c] for c in codes(codings, "v3-ActCode") if c in opted}
+            # Without a system it is no base decision, though it may contradict one.
+            perhaps = sure | {opted[c] for c in loose(codings) if c in opted}
         provision = consent.get("provision", {})
-        if not isinstance(provision, dict):
-            raise Unintelligible
-        base = provision.get("type")
-        if base is not None and opted and base not in opted:
-            raise Unintelligible
-        if base is None and not opted:
-            raise Unintelligible
-        try:
-            if "dateTime" in consent:
-                unit(consent["dateTime"], self.zone)
-            self.check_node(provision)
-        except ValueError as problem:
-            raise Unintelligible from problem
-        return base or opted.pop()
+        require(isinstance(provision, dict) and provision.get("type", "permit") in ("permit", "deny"))
+        stated = {provision["type"]} if "type" in provision else set()
+        require(len(stated | perhaps) <= 1 and (stated or sure))
+        self.check_node(provision)
+        return (stated or sure).pop()
 
     def check_node(self, node):
-        if (
-            not isinstance(node, dict)
-            or "modifierExtension" in node
-            or node.get("type", "permit") not in ("permit", "deny")
-        ):
-            raise Unintelligible
+        require(isinstance(node, dict))
+        require(node.get("type", "permit") in ("permit", "deny"))
+        for member in ("purpose", "class", "securityLabel"):
+            if member in node:
+                [coding(c) for c in listed(node[member])]
+        for member in ("action", "code"):
+            if member in node:
+                [concept(c) for c in listed(node[member])]
         for member in ("period", "dataPeriod"):
-            span(node.get(member, {}), self.zone)
-        for child in node.get("provision", []):
-            if "type" not in child:
-                raise Unintelligible
+            if member in node:
+                span(node[member], self.zone)
+        for actor in listed(node["actor"]) if "actor" in node else []:
+            require(isinstance(actor, dict))
+            if "role" in actor:
+                require(isinstance(actor["role"], dict))
+                if "coding" in actor["role"]:
+                    concept(actor["role"])
+            if "reference" in actor:
+                self.check_reference(actor["reference"])
+        for data in listed(node["data"]) if "data" in node else []:
+            require(isinstance(data, dict))
+            require(data.get("meaning") is None or isinstance(data["meaning"], str))
+            if data.get("reference") is not None:
+                require(isinstance(data["reference"], dict))
+                text = data["reference"].get("reference")
+                require(text is None or isinstance(text, str))
+        children = node.get("provision", [])
+        require(isinstance(children, list))  # an empty list of exceptions is no exception
+        for child in children:
+            require(isinstance(child, dict) and "type" in child)
             self.check_node(child)
+
+    def check_reference(self, ref):
+        require(isinstance(ref, dict))
+        if "reference" in ref:
+            require(isinstance(ref["reference"], str) and ref["reference"])
+        if "identifier" in ref:
+            require(isinstance(ref["identifier"], dict))
+            for part in ("system", "value"):
+                require(ref["identifier"].get(part) is None or isinstance(ref["identifier"][part], str))
+
+    def kinds(self, actor):
+        """The kinds an actor may be of."""
+        role = actor.get("role", {})
+        if "coding" not in role:
+            return ["recipient", "custodian", "author", "other"]
+        known = {"IRCP": "recipient", "PRCP": "recipient", "CST": "custodian", "AUT": "author"}
+        codings = concept(role)
+        sure = {known[c] for c in codes(codings, "v3-ParticipationType") if c in known}
+        unsure = {known[c] for c in loose(codings) if c in known}
+        return sorted(sure | unsure) if sure else [*sorted(unsure), "other"]
 
     def applies(self, node, kind, doc, is_root):
         if not is_root and "period" in node:
             start, end = span(node["period"], self.zone)
             if not start <= self.now < end:
                 return False
-        if "purpose" in node and not any(p in self.family() for p in codes(node["purpose"], "v3-ActReason")):
+        if "purpose" in node and not any(p in self.family() for p in self.lists(node, kind)):
             return False
         if "action" in node:
             acts = {"bulk": ["access", "use"], "register": ["collect"], "update": ["correct"]}.get(
@@ -239,95 +420,160 @@ class Case:
             )
             if "access" in acts and not self.own(doc):
                 acts = [*acts, "disclose"]
-            if not any(a in acts for a in concept_codes(node["action"], "consentaction")):
+            codings = [c for one in node["action"] for c in concept(one)]
+            named = codes(codings, "consentaction") + (loose(codings) if kind == "deny" else [])
+            if not any(a in acts for a in named):
                 return False
+        actors = node.get("actor", [])
+        readings = itertools.product(*(self.kinds(actor) for actor in actors))
+        results = [self.actors_match(zip(reading, actors, strict=True), kind, doc) for reading in readings]
+        return all(results) if kind == "permit" else any(results)
+
+    def actors_match(self, reading, kind, doc):
         kinds = {}
-        for actor in node.get("actor", []):
-            role = concept_codes([actor["role"]], "v3-ParticipationType")
-            name = {"IRCP": "recipient", "PRCP": "recipient", "CST": "custodian", "AUT": "author"}.get(
-                role[0] if role else "", "other"
-            )
-            kinds.setdefault(name, []).append(actor["reference"])
+        for name, actor in reading:
+            kinds.setdefault(name, []).append(actor.get("reference"))
         for name, references in kinds.items():
             if name == "other":
                 matched = kind == "deny"
             else:
-                matched = any(getattr(self, name)(ref, doc) for ref in references)
+                matched = any(self.is_meant(ref, kind, *getattr(self, name)(doc)) for ref in references)
             if not matched:
                 return False
         return True
 
-    def recipient(self, ref, doc):
-        line = self.line(self.req["org"])
-        if ref.get("reference") in [f"Organization/{o}" for o in line]:
+    def is_meant(self, ref, kind, exact, broad, identifiers):
+        """Whether a Reference means who goes by these references and (system, value) pairs."""
+        ref = ref or {}
+        text = ref.get("reference", "").split("/_history/")[0]
+        if text.startswith("#"):
+            text = ""
+        identifier = ref.get("identifier", {})
+        system, value = identifier.get("system"), identifier.get("value")
+        by_reference = text in exact
+        by_identifier = bool(system and value) and (system, value) in identifiers
+        if kind == "permit":
+            # With both, both must mean the one who asks.
+            return (
+                (by_reference or by_identifier)
+                and (by_reference or not text)
+                and (by_identifier or not (system and value))
+            )
+        if by_reference or by_identifier:
             return True
-        if ref.get("reference") == self.req["user"] or ref.get("reference") in self.req.get("careTeams", []):
+        if "identifier" in ref and not value:
             return True
-        if "identifier" in ref:
-            ident = (ref["identifier"]["system"], ref["identifier"]["value"])
-            known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
-            known.append(("urn:hie:role", self.req["role"]))
-            known.append(("urn:hie:org-type", self.inherited(self.req["org"], "type")))
-            return ident in known
-        return False
+        if not text and "identifier" not in ref:
+            return True
+        if ref.get("reference", "").startswith("#"):
+            return True
+        if text and (text in broad or "/".join(text.split("/")[-2:]) in broad):
+            return True
+        return bool(value and not system) and value in [v for _, v in identifiers]
 
-    def custodian(self, ref, doc):
+    def recipient(self, doc):
+        line, user = self.line(self.req["org"]), self.req["user"]
+        teams = [t if "/" in t else f"CareTeam/{t}" for t in self.req.get("careTeams", [])]
+        exact = {f"Organization/{o}" for o in line} | {t for t in teams if t.startswith("CareTeam/")}
+        if user.split("/")[0] in ("Practitioner", "RelatedPerson", "Patient", "Device"):
+            exact.add(user)
+        known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
+        known.append(("urn:hie:role", self.req["role"]))
+        known.append(("urn:hie:org-type", self.inherited(self.req["org"], "type")))
+        return exact, exact | {user, *teams}, known
+
+    def custodian(self, doc):
         line = self.line(doc["custodian"])
-        if ref.get("reference") in [f"Organization/{o}" for o in line]:
-            return True
-        if "identifier" in ref:
-            ident = (ref["identifier"]["system"], ref["identifier"]["value"])
-            known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
-            return ident in [*known, ("urn:hie:org-type", self.inherited(doc["custodian"], "type"))]
-        return False
+        exact = {f"Organization/{o}" for o in line}
+        known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
+        return exact, exact, [*known, ("urn:hie:org-type", self.inherited(doc["custodian"], "type"))]
 
-    def author(self, ref, doc):
-        return ref.get("reference") in doc.get("authors", [])
+    def author(self, doc):
+        authors = doc.get("authors", [])
+        return authors, authors, [tuple(a.split("|", 1)) if "|" in a else ("", a) for a in authors]
 
     def content(self, node, kind, doc):
-        if "class" in node and not any(f"{c['system']}|{c['code']}" in doc.get("class", []) for c in node["class"]):
+        if "class" in node and not self.has_code([coding(c) for c in node["class"]], kind, doc.get("class", [])):
             return False
         if "code" in node:
-            wanted = [f"{c['system']}|{c['code']}" for cc in node["code"] for c in cc["coding"]]
-            if not any(w in doc.get("codes", []) for w in wanted):
+            if not self.has_code([c for cc in node["code"] for c in concept(cc)], kind, doc.get("codes", [])):
                 return False
         if "securityLabel" in node:
-            letters = [LETTERS.index(c) for c in codes(node["securityLabel"], "v3-Confidentiality") if c in LETTERS]
-            sens = [c for c in codes(node["securityLabel"], "v3-ActCode") if c in self.fx["labelParent"]]
-            by_letter = [self.level(doc) <= x if kind == "permit" else self.level(doc) >= x for x in letters]
-            by_label = [self.carries(doc, s) for s in sens]
+            codings = [coding(c) for c in node["securityLabel"]]
+            letters, sens = codes(codings, "v3-Confidentiality"), codes(codings, "v3-ActCode")
+            more_letters = [c for c in loose(codings) if c in LETTERS]
+            more_sens = [c for c in loose(codings) if c not in LETTERS]
             if kind == "permit":
-                if not letters and not sens:
+                # Whether or not the codes without a system are of these two.
+                if not self.reaches(letters, sens, doc):
                     return False
-                if (letters and not any(by_letter)) or (sens and not any(by_label)):
+                if not self.reaches(letters + more_letters, sens + more_sens, doc):
                     return False
-            elif not (any(by_letter) or any(by_label) or (sens and not doc.get("labelled", True))):
+            elif not self.may_reach(letters + more_letters, sens + more_sens, doc):
                 return False
-        if "data" in node and not any(self.is_data(d, doc) for d in node["data"]):
+        if "data" in node and not any(self.is_data(d, kind, doc) for d in node["data"]):
             return False
         if "dataPeriod" in node:
             start, end = span(node["dataPeriod"], self.zone)
-            if "serviceStart" in doc:
-                a, b = unit(doc["serviceStart"], self.zone)
-                if "serviceStop" in doc:
-                    b = unit(doc["serviceStop"], self.zone)[1]
-            elif "created" in doc:
-                a, b = unit(doc["created"], self.zone)
-            else:
-                return kind == "deny"
+            try:
+                a, b = self.service_time(doc)
+            except Unintelligible:
+                return kind == "deny"  # no time known
             return (start <= a and b <= end) if kind == "permit" else (a < end and start < b)
         return True
 
-    def is_data(self, data, doc):
-        ref, meaning = data["reference"]["reference"], data["meaning"]
+    def has_code(self, wanted, kind, codings):
+        codings = [same_spelling(c) for c in codings]
+        if any(f"{s}|{c}" in codings for s, c in wanted if s is not None):
+            return True
+        return kind == "deny" and any(c in [one.rpartition("|")[2] for one in codings] for c in loose(wanted))
+
+    def reaches(self, letters, sens, doc):
+        """A permit's labels: each kind that is given must match, by a code that is known."""
+        if not letters and not sens:
+            return False
+        if letters and not any(c in LETTERS and self.level(doc) <= LETTERS.index(c) for c in letters):
+            return False
+        return not sens or any(self.carries(doc, c) for c in sens)
+
+    def may_reach(self, letters, sens, doc):
+        """A deny's labels: any suffices; at or above an unknown letter may be everything."""
+        if any(c not in LETTERS or self.level(doc) >= LETTERS.index(c) for c in letters):
+            return True
+        return any(self.carries(doc, c) or not doc.get("labelled", True) for c in sens)
+
+    def service_time(self, doc):
+        start, stop = doc.get("serviceStart"), doc.get("serviceStop")
+        if start is None:
+            require(stop is None)
+            return unit(doc.get("created"), self.zone)
+        a, b = unit(start, self.zone)
+        if stop is not None:
+            b = unit(stop, self.zone)[1]
+        require(a < b)
+        return a, b
+
+    def is_data(self, data, kind, doc):
+        ref = (data.get("reference") or {}).get("reference")
+        meaning = data.get("meaning")
+        if not ref or meaning not in ("instance", "related", "dependents", "authoredby"):
+            return kind == "deny"  # nobody can say what is meant
+        ref = ref.split("/_history/")[0]
         if meaning == "authoredby":
-            return ref in doc.get("authors", [])
-        things = [f"DocumentReference/{doc['id']}"]
+            authors = doc.get("authors", [])
+            return ref in authors or (kind == "deny" and "/".join(ref.split("/")[-2:]) in authors)
+        things = [("DocumentReference", doc["id"])]
         if meaning == "related":
-            things += [doc.get("encounter"), *doc.get("related", [])]
+            things += [("Encounter", e) for e in [doc.get("encounter")] if e is not None]
+            things += [("DocumentReference", r) for r in doc.get("related", [])]
         if meaning == "dependents":
-            things += doc.get("dependsOn", [])
-        return ref in things
+            things += [("DocumentReference", r) for r in doc.get("dependsOn", [])]
+        for type_, thing in things:
+            if ref in (thing, f"{type_}/{thing}" if "/" not in thing and ":" not in thing else thing):
+                return True
+            if kind == "deny" and ref.split("/")[-1] == thing.split("/")[-1]:
+                return True
+        return False
 
     def nested(self, node, doc, path):
         """(outcome, paths) of a node that matches, else None."""
@@ -352,6 +598,7 @@ class Case:
             try:
                 base = self.check(consent)
             except Unintelligible:
+                # Names nobody, lists no purpose.
                 found.setdefault("deny", []).append((consent, []))
                 continue
             root = {**consent.get("provision", {}), "type": base}
@@ -371,16 +618,22 @@ class Case:
                 return kind, found[kind]
         return None, []
 
-    def names(self, path, person):
-        return any(
-            a["reference"].get("reference") == person
-            for node in path
-            for a in node.get("actor", [])
-            if set(concept_codes([a["role"]], "v3-ParticipationType")) & {"IRCP", "PRCP"}
-        )
+    def names(self, path, person, surely):
+        """Whether an actor of a path is this very person: surely for what opens, perhaps for what closes."""
+        for node in path:
+            for actor in node.get("actor", []):
+                kinds = self.kinds(actor)
+                text = (actor.get("reference") or {}).get("reference", "").split("/_history/")[0]
+                if kinds == ["recipient"] and text == person:
+                    return True
+                if not surely and "recipient" in kinds and person in (text, "/".join(text.split("/")[-2:])):
+                    return True
+        return False
 
-    def lists(self, node):
-        return codes(node.get("purpose", []), "v3-ActReason")
+    def lists(self, node, kind="permit"):
+        """The purposes a node lists; a deny perhaps also by codes without a system."""
+        codings = [coding(c) for c in node.get("purpose", [])]
+        return codes(codings, "v3-ActReason") + (loose(codings) if kind == "deny" else [])
 
     def rule_matches(self, rule, doc):
         line = self.line(self.req["org"])
@@ -390,11 +643,14 @@ class Case:
             "recipients" not in rule or any(o in rule["recipients"] for o in line),
             "exceptRecipients" not in rule or not any(o in rule["exceptRecipients"] for o in line),
             "labels" not in rule or any(self.carries(doc, x) for x in rule["labels"]),
-            "classes" not in rule or any(c in doc.get("class", []) for c in rule["classes"]),
-            "codes" not in rule or any(c in doc.get("codes", []) for c in rule["codes"]),
+            "classes" not in rule or self.one_of(rule["classes"], doc.get("class", [])),
+            "codes" not in rule or self.one_of(rule["codes"], doc.get("codes", [])),
             "minConfidentiality" not in rule or self.level(doc) >= LETTERS.index(rule["minConfidentiality"]),
         ]
         return all(tests)
+
+    def one_of(self, wanted, codings):
+        return any(same_spelling(c) in [same_spelling(w) for w in wanted] for c in codings)
 
     # the procedure
     def decide(self, doc):
@@ -407,7 +663,12 @@ class Case:
             return deny("G1", "invalid-request")
         if req.get("operation") not in ("query", "retrieve", "notify", "bulk", "register", "update"):
             return deny("G1", "invalid-request")
-        if doc["patient"] not in self.ids:
+        if doc["patient"] not in self.ids or self.pj is None:
+            return deny("G1", "invalid-request")
+        # Section 3: refused at registration, so no document of this hub has them.
+        if (doc.get("confidentiality") or "R") not in LETTERS or not set(doc.get("labels", [])) <= set(
+            fx["labelParent"]
+        ):
             return deny("G1", "invalid-request")
         if not self.active(req["org"]):
             return deny("G2", "participant-not-active")
@@ -437,7 +698,7 @@ class Case:
         level = self.level(doc)
         own_purpose = any(p in family for p in ("TREAT", "HPAYMT", "HOPERAT"))
         if self.own(doc) and own_purpose:
-            if not (kind == "deny" and any(self.names(path, req["user"]) for _, path in winners)):
+            if not (kind == "deny" and any(self.names(path, req["user"], False) for _, path in winners)):
                 return permit("C1", "own-organization")
         for p in law.get("prohibitions", []):
             if self.rule_matches(p, doc) and not (emergency and p.get("emergencyOverride")):
@@ -451,7 +712,7 @@ class Case:
                     return deny("O1", "release-policy")
         part2 = self.carries(doc, "42CFRPart2")
         if emergency and kind == "deny" and law.get("breakGlassRefusal"):
-            if any("BTG" in self.lists(n) and n["type"] == "deny" for _, path in winners for n in path):
+            if any(n["type"] == "deny" and "BTG" in self.lists(n, "deny") for _, path in winners for n in path):
                 return deny("D1", "patient-refused-emergency")
         opened = ["NOTIFY-PATIENT", "REVIEW", "NOREUSE"]
         if emergency and level <= LETTERS.index("R"):
@@ -463,7 +724,7 @@ class Case:
             if not any(self.covers(consent, path, c) for consent, path in paths):
                 return deny("D4", "explicit-consent-required")
         if level == LETTERS.index("V"):
-            if not any("V" in codes(n.get("securityLabel", []), "v3-Confidentiality") for _, p in paths for n in p):
+            if not any("V" in self.labels_of(n, "v3-Confidentiality") for _, p in paths for n in p):
                 return deny("D5", "very-restricted")
         extra = []
         if "HPAYMT" in family or "HOPERAT" in family:
@@ -480,32 +741,41 @@ class Case:
         if kind == "weak":
             return deny("D7", "outside-consent-scope")
         default = law["default"]
-        if default["model"] == "opt-in":
+        if default["model"] != "opt-out":
             return deny("F3", "no-consent")
         if (
             any(p in default["purposes"] for p in family)
             and level <= LETTERS.index(default["ceiling"])
             and doc.get("labelled", True)
-            and not any(self.carries(doc, x) for x in default["excludeLabels"])
+            and not any(self.carries(doc, x) for x in default.get("excludeLabels", []))
         ):
             return permit("F1", "default-opt-out", extra)
         return deny("F2", "default-not-covered")
 
+    def labels_of(self, node, system):
+        return codes([coding(c) for c in node.get("securityLabel", [])], system)
+
     def covers(self, consent, path, needed):
-        named = any(c in needed["coveredBy"] for n in path for c in codes(n.get("securityLabel", []), "v3-ActCode"))
-        rule = codes(consent.get("policyRule", {}).get("coding", []), "v3-ActCode")
-        by_rule = any(c in needed.get("policyCodes", []) for c in rule)
+        named = any(c in needed["coveredBy"] for n in path for c in self.labels_of(n, "v3-ActCode"))
+        rule = consent.get("policyRule", {})
+        by_rule = "coding" in rule and any(
+            c in needed.get("policyCodes", []) for c in codes(concept(rule), "v3-ActCode")
+        )
         return (named or by_rule) and any(self.lists(n) for n in path)
 
     def grant_valid(self):
         g = self.req.get("breakGlass")
         if not g or g.get("status") != "active" or not g.get("reason", "").strip() or not g.get("text", "").strip():
             return False
-        if g["user"] != self.req["user"] or g["patient"] not in self.ids or self.org(g["org"]) is None:
+        if g["user"] != self.req["user"] or g["patient"] not in self.ids or not self.line(g["org"]):
             return False
         if self.root(g["org"]) != self.root(self.req["org"]):
             return False
-        start, end = datetime.fromisoformat(g["start"]), datetime.fromisoformat(g["end"])
+        try:
+            require("T" in g["start"] and "T" in g["end"])
+            start, end = unit(g["start"], UTC)[0], unit(g["end"], UTC)[0]
+        except Unintelligible:
+            return False
         return start <= self.now < min(end, start + timedelta(hours=self.fx["hub"]["breakGlassMaxHours"]))
 
     def patient_rules(self, doc, kind, winners):
@@ -514,29 +784,34 @@ class Case:
         if user in {f"Patient/{i}" for i in self.ids}:
             if withheld:
                 return "deny", "P1", "withheld-from-patient", []
-            if not self.age_reached(pj["confidentialAge"]):
+            if not self.age_reached(pj["confidentialAge"], True):
                 return "deny", "P2", "minor-too-young", []
             return "permit", "P3", "self-access", []
         g = self.req.get("proxyGrant")
         good = g and g.get("status") == "active" and g["patient"] in self.ids and g["person"] == user
+        good = good and g["kind"] in ("parent", "guardian-of-minor", "guardian", "attorney", "nominated")
         if good:
-            start, end = span(g.get("period", {}), self.zone)
-            good = start <= self.now < end
+            try:
+                start, end = span(g.get("period", {}), self.zone)
+                good = start <= self.now < end
+            except Unintelligible:
+                good = False
         if not good:
             return "deny", "P4", "proxy-not-authorized", []
-        major = self.age_reached(pj["majorityAge"])
-        if g["kind"] in ("parent", "guardian-of-minor") and major:
+        if g["kind"] in ("parent", "guardian-of-minor") and self.age_reached(pj["majorityAge"], False):
             return "deny", "P5", "proxy-ended-majority", []
         if withheld:
             return "deny", "P1", "withheld-from-patient", []
-        named = any(self.names(path, user) for _, path in winners)
-        if not major and self.age_reached(pj["confidentialAge"]):
-            if any(self.carries(doc, x) for x in pj["confidentialLabels"]) and not (kind == "permit" and named):
+        if not self.age_reached(pj["majorityAge"], True) and self.age_reached(pj["confidentialAge"], False):
+            named = kind == "permit" and any(self.names(path, user, True) for _, path in winners)
+            if any(self.carries(doc, x) for x in pj["confidentialLabels"]) and not named:
                 return "deny", "P6", "minor-confidential", []
         if kind == "deny":
-            if named or any(p in self.family() for _, path in winners for n in path for p in self.lists(n)):
+            named = any(self.names(path, user, False) for _, path in winners)
+            if named or any(p in self.family() for _, path in winners for n in path for p in self.lists(n, n["type"])):
                 return "deny", "P7", "proxy-denied-by-patient", []
-        if self.level(doc) > LETTERS.index(g.get("maxConfidentiality", "N")):
+        letter = g.get("maxConfidentiality") or "N"
+        if letter not in LETTERS or self.level(doc) > LETTERS.index(letter):
             return "deny", "P8", "proxy-scope", []
         return "permit", "P9", "proxy-access", []
 

@@ -27,7 +27,7 @@ def agree(case: dict[str, Any]) -> dict[str, Any]:
 
 
 @FAST
-@given(cases())
+@given(cases(wild=True))
 def test_engine_and_slow_evaluator_agree(case: dict[str, Any]) -> None:
     agree(case)
 
@@ -37,7 +37,7 @@ def test_engine_and_slow_evaluator_agree_on_many_cases_that_reach_every_rule() -
     seen: Counter[str] = Counter()
 
     @SLOW
-    @given(cases())
+    @given(cases(wild=True))
     def many(case: dict[str, Any]) -> None:
         seen[agree(case)["rule"]] += 1
 

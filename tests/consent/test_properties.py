@@ -5,23 +5,47 @@ from __future__ import annotations
 import copy
 import os
 import random
-from datetime import UTC, datetime, timedelta
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
-from hypothesis import HealthCheck, given, settings
+import pytest
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from consent.cases import Fixture, decide_case, prepare
+from consent import engine
+from consent.cases import Fixture, decide_case, document_from, participant_from, prepare, request_from
 from consent.engine import compile_directive
 from consent.engine.decide import RULES, RuleTrace
 from tests.consent import fixture as fx
-from tests.consent.strategies import LABELS, ORGS, cases, consents, provisions
+from tests.consent import slow_evaluator
+from tests.consent.strategies import LABELS, ORGS, cases, consents, documents, places, provisions, requests
 
 FIXTURE = Fixture(fx.FIXTURE)
-# HIE_EXAMPLES=2000 for a long run; the differential test has its own in the slow lane.
-QUICK = settings(
-    max_examples=int(os.environ.get("HIE_EXAMPLES", "25")), deadline=None, suppress_health_check=list(HealthCheck)
-)
+EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "25"))
+
+
+def generated(
+    *strategies: Any, quick: int = EXAMPLES, slow: int = 20_000
+) -> Callable[[Callable[..., None]], Callable[[int], None]]:
+    """A property held against drawn values: `quick` times (HIE_EXAMPLES), and `slow` times in the slow lane."""
+
+    def of(holds: Callable[..., None]) -> Callable[[int], None]:
+        @pytest.mark.parametrize(
+            "examples", [pytest.param(quick, id="quick"), pytest.param(slow, marks=pytest.mark.slow, id=str(slow))]
+        )
+        def test(examples: int) -> None:
+            several = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
+            several(given(*strategies)(holds))()
+
+        test.__name__, test.__doc__, test.__module__ = holds.__name__, holds.__doc__, holds.__module__
+        return test
+
+    return of
+
+
 PERMITTING = {"P3", "P9", "C1", "L2", "D2", "D6", "F1"}
 
 JSON = st.recursive(
@@ -49,8 +73,7 @@ def shuffled(node: dict[str, Any], seed: random.Random) -> dict[str, Any]:
     return node
 
 
-@QUICK
-@given(cases(), st.integers())
+@generated(cases(), st.integers())
 def test_order_of_consents_provisions_and_values_changes_nothing(case: dict[str, Any], seed: int) -> None:
     other = copy.deepcopy(case)
     rng = random.Random(seed)
@@ -60,8 +83,7 @@ def test_order_of_consents_provisions_and_values_changes_nothing(case: dict[str,
     assert answer(case) == answer(other)
 
 
-@QUICK
-@given(cases(), provisions(depth=1), st.integers(0, 3))
+@generated(cases(), provisions(depth=1), st.integers(0, 3))
 def test_adding_a_deny_provision_never_turns_deny_into_permit(
     case: dict[str, Any], extra: dict[str, Any], where: int
 ) -> None:
@@ -75,8 +97,7 @@ def test_adding_a_deny_provision_never_turns_deny_into_permit(
     assert not permitted(case)
 
 
-@QUICK
-@given(cases(), consents())
+@generated(cases(), consents())
 def test_adding_a_consent_with_base_deny_and_no_exceptions_never_turns_deny_into_permit(
     case: dict[str, Any], extra: dict[str, Any]
 ) -> None:
@@ -87,19 +108,50 @@ def test_adding_a_consent_with_base_deny_and_no_exceptions_never_turns_deny_into
     assert not permitted(case)
 
 
-def label_free(node: dict[str, Any]) -> bool:
-    return "securityLabel" not in node and all(label_free(child) for child in node.get("provision", []))
+def without_nested_permits(node: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The node with one nested permit left out, for each that has no denials below it."""
+    children = node.get("provision", [])
+    for index, child in enumerate(children):
+        rest = [*children[:index], *children[index + 1 :]]
+        if child["type"] == "permit" and not denies_below(child):
+            yield node | {"provision": rest}
+        for less in without_nested_permits(child):
+            yield node | {"provision": [*children[:index], less, *children[index + 1 :]]}
 
 
-@QUICK
-@given(cases(), st.sampled_from(LABELS))
+def denies_below(node: dict[str, Any]) -> bool:
+    return any(child["type"] == "deny" or denies_below(child) for child in node.get("provision", []))
+
+
+@generated(cases())
+def test_removing_a_nested_permit_without_denials_below_never_turns_deny_into_permit(case: dict[str, Any]) -> None:
+    if permitted(case):
+        return
+    for index, one in enumerate(case["consents"]):
+        for less in without_nested_permits(one["provision"]):
+            changed = [*case["consents"][:index], one | {"provision": less}, *case["consents"][index + 1 :]]
+            assert not permitted(case | {"consents": changed})
+
+
+def opens_by_label(node: dict[str, Any], *, root: bool = True, above: bool = False) -> bool:
+    """The named exception: a permit that lists a label, or stands below a nested node that lists one."""
+    lists = "securityLabel" in node
+    if (node.get("type") != "deny" and lists) or (node.get("type") == "permit" and above):
+        return True
+    return any(
+        opens_by_label(child, root=False, above=above or (lists and not root)) for child in node.get("provision", [])
+    )
+
+
+@generated(cases(), st.sampled_from(LABELS))
 def test_raising_confidentiality_adding_a_label_or_taking_labelled_away_never_opens(
     case: dict[str, Any], label: str
 ) -> None:
-    if not (not permitted(case) and all(label_free(one["provision"]) for one in case["consents"])):
+    if not (not permitted(case) and not any(opens_by_label(one["provision"]) for one in case["consents"])):
         return
     document = case["document"]
     letters = "ULMNRV"
+    assume(document.get("confidentiality") != "X")
     raised = letters[letters.index(document.get("confidentiality") or "R") :]
     for letter in raised:
         assert not permitted(case | {"document": document | {"confidentiality": letter}})
@@ -107,26 +159,40 @@ def test_raising_confidentiality_adding_a_label_or_taking_labelled_away_never_op
     assert not permitted(case | {"document": document | {"labelled": False}})
 
 
-@QUICK
-@given(cases(), st.booleans())
+@generated(cases(wild=True), st.booleans())
 def test_suspending_an_organization_involved_denies(case: dict[str, Any], the_custodian: bool) -> None:
     organization = case["document"]["custodian"] if the_custodian else case["request"]["org"]
-    override = case["fixtureOverride"]
-    suspended = {organization: {"agreement": {"status": "suspended"}}}
-    case["fixtureOverride"] = override | {"organizations": override.get("organizations", {}) | suspended}
+    changed = case["fixtureOverride"].setdefault("organizations", {})
+    changed[organization] = {"agreement": {"status": "suspended"}}
     assert answer(case)["rule"] in ("G1", "G2", "G3")
 
 
-@QUICK
-@given(cases(), st.sampled_from(["suspended", "terminated", "", "Active"]))
+@generated(cases(), st.sampled_from(["suspended", "terminated", "", "Active"]))
 def test_suspending_the_registration_of_a_parent_denies_its_departments(case: dict[str, Any], status: str) -> None:
     case["request"]["org"] = "lake-mind"
     case["fixtureOverride"]["organizations"] = {"lake": {"status": status or "gone"}}
     assert answer(case)["rule"] in ("G1", "G2")
 
 
-@QUICK
-@given(cases(), st.lists(st.sampled_from(ORGS), max_size=3))
+@generated(documents(), requests(), cases(), cases(wild=True))
+def test_without_consents_only_agreement_role_grants_law_release_policy_and_default_count(
+    other: dict[str, Any], asked: dict[str, Any], case: dict[str, Any], elsewhere: dict[str, Any]
+) -> None:
+    case["consents"] = []
+    expected = answer(case)
+    # What only a directive asks about: which document it is, by whom, on what occasion and when; who is in the
+    # asker's team; what is done with it. And directives of somebody else.
+    told = ("id", "authors", "encounter", "related", "dependsOn", "serviceStart", "serviceStop", "created")
+    document = {k: v for k, v in case["document"].items() if k not in told}
+    document |= {k: v for k, v in other.items() if k in told}
+    request = case["request"] | {"operation": asked["operation"], "careTeams": asked.get("careTeams", [])}
+    if "PATRQT" not in slow_evaluator.Case(fx.FIXTURE, case).family() and "breakGlass" not in request:
+        request["user"] = asked["user"]
+    foreign = [one | {"patient": {"reference": "Patient/bea"}} for one in elsewhere["consents"]]
+    assert answer(case | {"document": document, "request": request, "consents": foreign}) == expected
+
+
+@generated(cases(), st.lists(st.sampled_from(ORGS), max_size=3))
 def test_a_set_is_decided_one_by_one(case: dict[str, Any], custodians: list[str]) -> None:
     alone = answer(case)
     others = [case["document"] | {"id": f"o{n}", "custodian": org} for n, org in enumerate(custodians)]
@@ -134,15 +200,12 @@ def test_a_set_is_decided_one_by_one(case: dict[str, Any], custodians: list[str]
     assert together["documents"]["d"] == {k: v for k, v in alone.items() if k != "id"}
 
 
-@QUICK
-@given(cases())
+@generated(cases())
 def test_only_the_permitting_rules_permit_and_the_trace_ends_with_the_rule_that_decided(case: dict[str, Any]) -> None:
     found = answer(case)
     assert found["decision"] == "deny" or found["rule"] in PERMITTING
     assert found["decision"] == "permit" or not found["obligations"]
     assert {rule.rule for rule in RULES if rule.permits} == PERMITTING
-    from consent.cases import document_from
-
     trace: list[RuleTrace] = []
     decision = prepare(case, FIXTURE).decide(document_from(case["document"]), trace=trace)
     assert [one.fired for one in trace] == [False] * (len(trace) - 1) + [True]
@@ -155,12 +218,16 @@ def lists_emergency(node: dict[str, Any]) -> bool:
     return bool(codes & {"ETREAT", "BTG"}) or any(lists_emergency(c) for c in node.get("provision", []))
 
 
-@QUICK
-@given(cases())
+@generated(cases())
 def test_emergency_access_reaches_at_least_what_treatment_does(case: dict[str, Any]) -> None:
     if any(lists_emergency(one["provision"]) for one in case["consents"]):
         return
     base = {k: v for k, v in case["request"].items() if k not in ("breakGlass", "proxyGrant")}
+    # The premise: agreement and role list BTG, and the grant is in its window.
+    case["fixtureOverride"].pop("hub", None)
+    told = slow_evaluator.Case(fx.FIXTURE, case)
+    assume("BTG" in (told.inherited("hill", "agreement") or {}).get("purposes", ()))
+    assume("BTG" in told.fx["roles"]["physician"])
     ordinary = case | {"now": fx.NOW, "request": base | {"purpose": "TREAT", "role": "physician", "org": "hill"}}
     if not (permitted(ordinary)):
         return
@@ -168,17 +235,105 @@ def test_emergency_access_reaches_at_least_what_treatment_does(case: dict[str, A
     assert permitted(ordinary | {"request": ordinary["request"] | {"purpose": "BTG", "breakGlass": grant}})
 
 
-@QUICK
-@given(cases(), st.integers(1, 59))
-def test_between_boundaries_the_instant_does_not_matter(case: dict[str, Any], seconds: int) -> None:
-    # Every boundary the strategies draw lies on a whole minute or a millisecond before one.
-    start = datetime(2026, 6, 15, 12, 20, tzinfo=UTC)
-    moved = (start + timedelta(seconds=seconds)).isoformat().replace("+00:00", "Z")
-    assert answer(case | {"now": "2026-06-15T12:20:00Z"}) == answer(case | {"now": moved})
+def boundaries(case: dict[str, Any]) -> list[datetime]:
+    """Every instant at which something in a case, its fixture included, may begin or end, in order."""
+    told = slow_evaluator.Case(fx.FIXTURE, case)
+    laws = [law for law in told.fx["jurisdictions"].values() if law["timezone"] in slow_evaluator.ZONES]
+    zones = [ZoneInfo(law["timezone"]) for law in laws]
+    found: set[datetime] = set()
+    for whole in (case["consents"], case["request"], told.fx["organizations"]):
+        for place in places(whole):
+            value = whole
+            for key in place:
+                value = value[key]
+            for zone in zones:
+                try:
+                    found.update(slow_evaluator.unit(value, zone))
+                except slow_evaluator.Unintelligible:
+                    continue
+    grant = case["request"].get("breakGlass")
+    if grant:
+        start = slow_evaluator.unit(grant["start"], UTC)[0]
+        found.add(start + timedelta(hours=told.fx["hub"]["breakGlassMaxHours"]))
+    ages = {law[member] for law in laws for member in ("majorityAge", "confidentialAge")}
+    born = str(told.patient.get("birthDate"))
+    for text in {born, f"{born}-01", f"{born}-12-31", f"{born}-30"}:  # a birth date of less precision, too
+        try:
+            day = date.fromisoformat(text if len(text) == 10 else f"{text}-01")
+        except ValueError:
+            continue
+        for zone in zones:
+            for year in {day.year + age for age in ages}:
+                leap = (day.month, day.day) == (2, 29)
+                found.add(
+                    datetime(year, 3, 1, tzinfo=zone) if leap else datetime(year, day.month, day.day, tzinfo=zone)
+                )
+    return sorted(one.astimezone(UTC) for one in found)
 
 
-@QUICK
-@given(JSON)
+@generated(cases(), st.floats(0, 1, exclude_max=True), st.booleans())
+def test_inside_an_interval_without_a_boundary_the_instant_does_not_matter(
+    case: dict[str, Any], part: float, its_start: bool
+) -> None:
+    limits = [datetime(1900, 1, 1, tzinfo=UTC), *boundaries(case), datetime(2100, 1, 1, tzinfo=UTC)]
+    now = slow_evaluator.unit(case["now"], UTC)[0]
+    before = bisect_right(limits, now) - 1
+    since, until = limits[before], limits[before + 1]
+    moved = since if its_start else since + (until - since) * part
+    moved = moved.replace(microsecond=moved.microsecond // 1000 * 1000)
+    assume(since <= moved < until)
+    text = moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    assert answer(case | {"now": text}) == answer(case)
+
+
+def plainly(case: dict[str, Any], *, fresh: bool) -> list[engine.Decision]:
+    """The decisions of a case by the engine's own functions, over its fixture compiled as a whole."""
+    whole = slow_evaluator.merge(fx.FIXTURE, case["fixtureOverride"])
+    facts = {k: participant_from(k, v) for k, v in whole["organizations"].items() if v is not None}
+    policy = engine.compile_policy(facts, whole["jurisdictions"], whole)
+    told = prepare(case, FIXTURE)
+    assert told.patient is not None
+    directives = [
+        compile_directive(one, directive_id=str(n), patient_ids=told.patient.subject.ids)
+        for n, one in enumerate(case["consents"])
+    ]
+    patient = engine.compile_patient(told.patient.subject, directives)
+    request = request_from(case["request"])
+    prepared = engine.Prepared(request, patient, policy, now=told.now)
+    return [
+        engine.decide(request, document_from(one), patient, policy, now=told.now)
+        if fresh
+        else prepared.decide(document_from(one))
+        for one in case["documents"]
+    ]
+
+
+# 500 answers an example: 2,000 examples are the million of a release.
+@generated(
+    st.lists(cases(wild=True), min_size=5, max_size=5),
+    st.lists(documents(), min_size=10, max_size=10),
+    quick=max(2, EXAMPLES // 10),
+    slow=2_000,
+)
+def test_compiled_cached_and_plain_evaluation_agree(several: list[dict[str, Any]], about: list[dict[str, Any]]) -> None:
+    about = [one | {"id": f"d{n}"} for n, one in enumerate(about)]
+    for asked in several:
+        for filed in several:
+            for changed in several[:2]:
+                case = asked | {"consents": filed["consents"], "documents": about}
+                case["fixtureOverride"] = changed["fixtureOverride"]
+                case.pop("document")
+                expected = slow_evaluator.evaluate(fx.FIXTURE, case)
+                assert decide_case(case, FIXTURE) == expected  # the override as kept from before
+                assert decide_case(case, Fixture(fx.FIXTURE)) == expected
+                for fresh in (False, True):
+                    found = [(one.outcome, one.rule, list(one.obligations)) for one in plainly(case, fresh=fresh)]
+                    assert found == [
+                        (d["decision"], d["rule"], d["obligations"]) for d in expected["documents"].values()
+                    ]
+
+
+@generated(JSON)
 def test_any_json_in_place_of_a_consent_is_read_and_never_permits(junk: Any) -> None:
     assert compile_directive(junk, directive_id="x", patient_ids=frozenset({"ada"})) is not None
     assert answer(fx.case(junk))["rule"] == "D3"
@@ -200,13 +355,7 @@ CONSENT = fx.consent(
 )
 
 
-def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    return [path, *(place for key, child in inner for place in places(child, (*path, key)))]
-
-
-@QUICK
-@given(st.sampled_from([p for p in places(CONSENT) if p]), JSON)
+@generated(st.sampled_from([p for p in places(CONSENT) if p]), JSON)
 def test_junk_anywhere_in_a_consent_never_raises_and_never_opens_what_was_closed(
     place: tuple[Any, ...], junk: Any
 ) -> None:
@@ -226,8 +375,7 @@ def test_junk_anywhere_in_a_consent_never_raises_and_never_opens_what_was_closed
     assert answer(silent)["rule"] in ("F3", "D3", "D6", "D7")
 
 
-@QUICK
-@given(
+@generated(
     st.dictionaries(
         st.sampled_from(["id", "now", "patient", "consents", "request", "document", "fixtureOverride"]), JSON
     )
@@ -236,8 +384,7 @@ def test_any_json_in_place_of_parts_of_a_case_is_answered(parts: dict[str, Any])
     assert answer(fx.case(**parts))["decision"] in ("permit", "deny")
 
 
-@QUICK
-@given(
+@generated(
     st.sampled_from(["organizations", "jurisdictions", "patients", "roles", "labelParent", "labelFloor", "hub"]), JSON
 )
 def test_any_json_in_place_of_a_part_of_the_fixture_is_answered(member: str, junk: Any) -> None:

@@ -6,12 +6,14 @@ import io
 import json
 import os
 import time
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import call_command
 
+from consent.cases import Fixture, decide_case
 from tests.consent import fixture as fx
 
 
@@ -50,13 +52,95 @@ def test_own_cases_of_the_repository_give_the_stated_decision() -> None:
     assert run(path) == [{"id": case["id"], **case["expected"]} for case in data["cases"]]
 
 
-def test_ten_thousand_cases_take_less_than_ten_seconds(tmp_path: Path) -> None:
+def own_override(n: int) -> dict[str, Any]:
+    """An override that no other case has, of one part of the fixture or another."""
+    return [
+        {"patients": {"ada": {"birthDate": f"{1900 + n % 100}-01-01", "note": n}}},
+        {"organizations": {"hill": {"agreement": {"note": n}}, f"new-{n}": {"partOf": "lake"}}},
+        {"jurisdictions": {"JA": {"note": n}}},
+        {"roles": {f"role-{n}": ["TREAT"]}},
+    ][n % 4]
+
+
+def test_ten_thousand_cases_each_with_its_own_override_take_less_than_ten_seconds(tmp_path: Path) -> None:
     path = tmp_path / "many.json"
     consent = fx.consent(fx.node("permit", fx.node("deny", securityLabel=fx.labels("PSY"))))
-    path.write_text(json.dumps({"fixture": fx.FIXTURE, "cases": [fx.case(consent, id=str(n)) for n in range(10_000)]}))
+    cases = [fx.case(consent, id=str(n), fixtureOverride=own_override(n)) for n in range(10_000)]
+    path.write_text(json.dumps({"fixture": fx.FIXTURE, "cases": cases}))
     start = time.process_time()
-    assert len(run(path)) == 10_000
+    assert {one["rule"] for one in run(path)} == {"D6"}
     assert time.process_time() - start < 10
+
+
+def test_cases_with_an_override_each_need_the_memory_of_a_few(tmp_path: Path) -> None:
+    fixture = Fixture(fx.FIXTURE)
+    decided = 0
+    tracemalloc.start()
+    try:
+        for n in range(1_500):
+            decided += decide_case(fx.case(fixtureOverride=own_override(n)), fixture)["rule"] == "F1"
+            if n == 300:
+                early = tracemalloc.get_traced_memory()[0]
+        late = tracemalloc.get_traced_memory()[0]
+    finally:
+        tracemalloc.stop()
+    assert decided == 1_500
+    assert late < early * 1.5  # four times as many overrides, and what is kept of them is kept full
+
+
+def test_an_override_changes_what_inherits_from_it_and_nothing_for_the_next_case() -> None:
+    fixture = Fixture(fx.FIXTURE)
+    of_department = fx.case(request=fx.request(org="lake-eye"), document=fx.document(custodian="hill"))
+    suspended = {"organizations": {"lake": {"agreement": {"status": "suspended"}}}}
+    lawless = {"jurisdictions": {"JA": {"timezone": "Nowhere/Land"}}}
+    elsewhere = {"organizations": {"lake-eye": {"partOf": "coin"}}}
+    gone = {"organizations": {"lake": None}}
+    for override, rule in [(None, "F1"), (suspended, "G2"), (None, "F1"), (lawless, "G1"), (elsewhere, "G4"), (gone, "G2"),
+                           ({}, "F1"), ({"roles": {"physician": []}}, "G5"), (suspended, "G2"), (None, "F1")]:  # fmt: skip
+        assert decide_case(of_department | {"fixtureOverride": override}, fixture)["rule"] == rule
+
+
+def test_an_override_mends_a_part_of_the_fixture_that_cannot_be_used() -> None:
+    for member in ("organizations", "jurisdictions", "patients", "roles", "purposeParent"):
+        broken = Fixture(fx.FIXTURE | {member: 3})
+        assert decide_case(fx.case(), broken)["rule"] == "G1"
+        assert decide_case(fx.case(fixtureOverride={member: fx.FIXTURE[member]}), broken)["rule"] == "F1"
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [
+        pytest.param('{{"fixture": {fixture}, "cases": [{case}, {case}]}}', id="fixture-first"),
+        pytest.param('{{"cases": [{case}, {case}], "fixture": {fixture}}}', id="fixture-last"),
+        pytest.param('\n{{ "spec" : [ {{ }} ] ,"cases":\t[ {case}\r\n,{case} ] , "fixture" : {fixture} }} \n', id="spaces"),
+        pytest.param('\ufeff{{"fixture": {fixture}, "cases": [{case}, {case}]}}', id="byte-order-mark"),
+        pytest.param('{{"cases": 3, "fixture": 4, "fixture": {fixture}, "cases": [{case}, {case}]}}', id="last-member-counts"),
+    ],
+)  # fmt: skip
+def test_members_of_a_file_come_in_any_order_and_layout(tmp_path: Path, layout: str) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text(layout.format(fixture=json.dumps(fx.FIXTURE), case=json.dumps(fx.case())), encoding="utf-8")
+    assert [one["rule"] for one in run(path)] == ["F1", "F1"]
+
+
+@pytest.mark.parametrize("tail", ["", "]", "] }x", ",]}", "] ,}", "]}{}"])
+def test_a_file_that_breaks_off_after_good_cases_prints_none_of_them(tmp_path: Path, tail: str) -> None:
+    path = tmp_path / "cases.json"
+    path.write_text('{"fixture": ' + json.dumps(fx.FIXTURE) + ', "cases": [' + json.dumps(fx.case()) + tail)
+    out = io.StringIO()
+    with pytest.raises(SystemExit) as ended:
+        call_command("decide", str(path), stdout=out)
+    assert (ended.value.code, out.getvalue()) == (2, "")
+
+
+def test_an_id_of_any_characters_comes_back_as_it_was(tmp_path: Path) -> None:
+    path = tmp_path / "cases.json"
+    names = ["d\u00e9", "\ud800", "\u2028", 7, None]
+    path.write_text(json.dumps({"fixture": fx.FIXTURE, "cases": [fx.case(id=name) for name in names]}))
+    out = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+    call_command("decide", str(path), stdout=out)
+    out.seek(0)
+    assert [json.loads(line)["id"] for line in out] == names
 
 
 @pytest.mark.parametrize(

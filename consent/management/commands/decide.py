@@ -10,11 +10,11 @@ import json
 import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
 
-from consent.cases import Fixture, decide_case
+from consent.cases import CaseFile, Fixture, Unusable, decide_case
 
 
 class Command(BaseCommand):
@@ -33,19 +33,19 @@ class Command(BaseCommand):
         name = options["file"]
         try:
             raw = sys.stdin.buffer.read() if name == "-" else Path(name).read_bytes()
-            data = json.loads(raw)
+            file = CaseFile(raw.decode("utf-8-sig"))
+            del raw
         except OSError as problem:
             self._unusable(f"{name}: {problem.strerror}")
+        except Unusable as problem:
+            self._unusable(f"{name}: {problem}")
         except (ValueError, RecursionError):
             self._unusable(f"{name}: not JSON in UTF-8")
-        if not isinstance(data, dict) or not isinstance(data.get("fixture"), dict):
-            self._unusable(f"{name}: has no object `fixture`")
-        if not isinstance(data.get("cases"), list):
-            self._unusable(f"{name}: has no list `cases`")
-        fixture = Fixture(data["fixture"])
-        for case in data["cases"]:
-            self.stdout.write(json.dumps(decide_case(case, fixture), ensure_ascii=False))
+        fixture = Fixture(file.fixture)
+        for case in file.cases():
+            # Escaped, so that no character of an id fails on its way out.
+            self.stdout.write(json.dumps(decide_case(case, fixture)))
 
-    def _unusable(self, message: str) -> None:
+    def _unusable(self, message: str) -> NoReturn:
         self.stderr.write(f"decide: {message}")
         raise SystemExit(2)

@@ -13,12 +13,16 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
+from consent.owners import Capacity
+
 
 class Consent(models.Model):
     """A patient's directive: the current version of a FHIR Consent.
 
     `status` is the resource's own; `in_force_from` and `in_force_until` are the widest
     instants it can count in any time zone (for lists and sweeps; the engine decides).
+    `capacity` and `filed_by` (a participant's id) say who stands behind the current version,
+    and so who may change it (`consent/owners.py`).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -35,6 +39,8 @@ class Consent(models.Model):
     revoked_by = models.TextField(blank=True)
     revoked_reason = models.TextField(blank=True)
     evidence = models.TextField(blank=True)
+    capacity = models.TextField(choices=[(one.value, one.value) for one in Capacity], default=Capacity.IMPORT)
+    filed_by = models.TextField(blank=True)
 
     class Meta:
         verbose_name = "directive"
@@ -53,7 +59,9 @@ class ConsentVersion(models.Model):
     resource = models.JSONField()
     action = models.TextField()  # file | update | revoke | import
     actor = models.TextField()
+    capacity = models.TextField(blank=True)
     reason = models.TextField(blank=True)
+    evidence = models.TextField(blank=True)
     recorded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.db.utils import IntegrityError
 
 from consent import break_glass, directives, engine, jurisdictions, policies, proxies, tables
+from consent.directives import Beside, Filer
 from consent.errors import (
     DirectiveChanged,
     DirectiveRefused,
@@ -23,6 +24,7 @@ from consent.errors import (
     UnknownDirective,
 )
 from consent.models import ConsentVersion, Jurisdiction
+from consent.owners import Capacity
 from hie.directory import queries as directory
 from hie.standards.facts import SubjectFacts
 from patients.models import PatientIdentifier, SourceRecord
@@ -31,6 +33,8 @@ from tests.consent.fixture import consent, labels, node, purposes
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+PATIENT = Filer(actor="portal|Patient/ada", capacity=Capacity.PATIENT)
+CLINIC = Filer(actor="clinic|Practitioner/ivo", capacity=Capacity.PARTICIPANT, organization="clinic")
 ADA = SubjectFacts(id="ada", birth_date="1970-04-01", jurisdiction="JA")
 
 
@@ -46,7 +50,7 @@ def pk() -> int:
 
 
 def test_a_directive_is_filed_as_version_one_and_read_back(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada", subject=ADA)
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT, subject=ADA)
     assert (stored.version, stored.status, stored.resource["meta"]["versionId"]) == (1, "active", "1")
     assert stored.resource["id"] == str(stored.id)
     assert directives.in_store([pk]) == [directives.read(stored.id)]
@@ -70,7 +74,7 @@ def test_a_directive_is_filed_as_version_one_and_read_back(pk: int) -> None:
 )  # fmt: skip
 def test_filing_refuses_by_element_and_stores_nothing(pk: int, resource: dict[str, Any], element: str) -> None:
     with pytest.raises(DirectiveRefused) as refused:
-        directives.file(resource, identifier_pk=pk, actor="Patient/ada", subject=ADA)
+        directives.file(resource, identifier_pk=pk, filer=PATIENT, subject=ADA)
     assert element in [problem.element for problem in refused.value.problems]
     assert directives.in_store([pk]) == []
 
@@ -84,22 +88,23 @@ def test_filing_refuses_by_element_and_stores_nothing(pk: int, resource: dict[st
     ],
 )
 def test_filing_warns_and_stores(pk: int, resource: dict[str, Any], words: str) -> None:
-    stored = directives.file(resource, identifier_pk=pk, actor="Patient/ada")
+    stored = directives.file(resource, identifier_pk=pk, filer=PATIENT)
     assert any(words in warning.message for warning in stored.warnings)
 
 
 def test_a_permit_under_an_active_denial_of_everything_is_warned_about(pk: int) -> None:
-    directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
-    assert directives.file(consent(node("permit")), identifier_pk=pk, actor="x").warnings
+    directives.file(consent(node("deny")), identifier_pk=pk, filer=PATIENT)
+    beside = Beside(others=tuple(directives.in_store([pk])))
+    assert directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT, beside=beside).warnings
 
 
 def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada")
-    directives.update(stored.id, consent(node("deny")), actor="Patient/ada", if_version=1)
-    revoked = directives.revoke(stored.id, actor="Patient/ada", reason="changed my mind")
-    assert (revoked.version, revoked.status, revoked.revoked_by) == (3, "inactive", "Patient/ada")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
+    directives.update(stored.id, consent(node("deny")), filer=PATIENT, if_version=1)
+    revoked = directives.revoke(stored.id, filer=PATIENT, reason="changed my mind")
+    assert (revoked.version, revoked.status, revoked.revoked_by) == (3, "inactive", PATIENT.actor)
     assert revoked.revoked_at is not None
-    assert directives.revoke(stored.id, actor="x", reason="again").version == 3
+    assert directives.revoke(stored.id, filer=PATIENT, reason="again").version == 3
     assert [directives.read(stored.id, n).resource["provision"]["type"] for n in (1, 2, 3)] == [
         "permit",
         "deny",
@@ -113,15 +118,15 @@ def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:
 
 
 def test_a_change_of_an_old_version_is_refused(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     with pytest.raises(DirectiveChanged):
-        directives.update(stored.id, consent(node("deny")), actor="x", if_version=2)
+        directives.update(stored.id, consent(node("deny")), filer=PATIENT, if_version=2)
     with pytest.raises(UnknownDirective):
         directives.read(stored.id, 2)
 
 
 def test_a_version_can_be_neither_changed_nor_removed(pk: int) -> None:
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     for change in ("UPDATE consent_consentversion SET actor = 'y'", "DELETE FROM consent_consentversion"):
         with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(change)
@@ -130,9 +135,9 @@ def test_a_version_can_be_neither_changed_nor_removed(pk: int) -> None:
 def test_the_epoch_rises_with_every_change_and_only_for_its_identifier(pk: int) -> None:
     other = identifier("2")
     seen = [directives.consent_epoch([pk])]
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     seen.append(directives.consent_epoch([pk]))
-    directives.revoke(stored.id, actor="x", reason="r")
+    directives.revoke(stored.id, filer=PATIENT, reason="r")
     seen.append(directives.consent_epoch([pk]))
     proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
     seen.append(directives.consent_epoch([pk]))
@@ -143,12 +148,12 @@ def test_the_epoch_rises_with_every_change_and_only_for_its_identifier(pk: int) 
 
 def test_an_epoch_given_in_a_transaction_that_rolled_back_is_not_given_again(pk: int) -> None:
     with transaction.atomic():
-        directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
+        directives.file(consent(node("deny")), identifier_pk=pk, filer=PATIENT)
         lost = directives.consent_epoch([pk])
         assert len(directives.for_subject(ADA, [pk]).directives) == 1
         transaction.set_rollback(True)
     assert directives.for_subject(ADA, [pk]).directives == ()
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     assert directives.consent_epoch([pk]) > lost
     (directive,) = directives.for_subject(ADA, [pk]).directives
     assert directive.root is not None
@@ -156,7 +161,7 @@ def test_an_epoch_given_in_a_transaction_that_rolled_back_is_not_given_again(pk:
 
 
 def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_assert_num_queries: Any) -> None:
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     with django_assert_num_queries(2):
         first = directives.for_subject(ADA, [pk])
     with django_assert_num_queries(1):
@@ -164,7 +169,7 @@ def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_a
 
 
 def test_directives_follow_their_identifier_whatever_person_their_reference_names(pk: int) -> None:
-    directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, actor="x")
+    directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, filer=PATIENT)
     asked = fx.request()
     policy, _ = _fixture_policy()
     decided = engine.decide(_request(asked), _document(), directives.for_subject(ADA, [pk]), policy, now=NOW)

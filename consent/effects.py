@@ -18,6 +18,9 @@ from consent.engine.policy import Jurisdiction
 Span = tuple[str | None, str | None]
 """When the service of a document took place, start and end as FHIR date text; None: not known."""
 
+_COMPARED = 50_000
+"""So many permits are held against denials of other directives, a fraction of a second; of the rest nothing is said."""
+
 
 def walk(node: Node) -> Iterator[Node]:
     """The node and everything below it."""
@@ -54,6 +57,7 @@ def closed_elsewhere(directive: Directive, others: Sequence[Directive], tables: 
     if directive.root is None:
         return
     denials = [(other, chain) for other in others if other.counts for chain in _denials(other)]
+    denials = denials[: _COMPARED // max(directive.size, 1)]
     for chain in _chains(directive.root, ()):
         node = chain[-1]
         if node.permit and any(_closes(other, denial, directive, chain, tables, zone) for other, denial in denials):

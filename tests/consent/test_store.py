@@ -26,10 +26,12 @@ from consent.errors import (
 from consent.models import ConsentVersion, Jurisdiction
 from consent.owners import Capacity
 from hie.directory import queries as directory
+from hie.directory import registration
 from hie.standards.facts import SubjectFacts
 from patients.models import PatientIdentifier, SourceRecord
 from tests.consent import fixture as fx
 from tests.consent.fixture import consent, labels, node, purposes
+from tests.directory.forms import clinic, file
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
@@ -79,23 +81,158 @@ def test_filing_refuses_by_element_and_stores_nothing(pk: int, resource: dict[st
     assert directives.in_store([pk]) == []
 
 
+IRCP = [fx.actor("IRCP", reference="Organization/hill")]
+EVE = [fx.actor("IRCP", reference="Practitioner/eve")]
+LOINC = {"system": "http://loinc.org", "code": "11488-4"}
+
+
+def about(code: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"coding": [code]}]
+
+
 @pytest.mark.parametrize(
-    ("resource", "words"),
+    ("provision", "element", "words"),
     [
-        (consent(node("permit", securityLabel=labels("N", "PSY"))), "always above N"),
-        (consent(node("permit", node("deny", purpose=purposes("BTG")))), "emergency"),
-        (consent(node("permit", node("deny"))), "no effect"),
+        (node("permit", securityLabel=labels("N", "PSY")), ".securityLabel", "always above N"),
+        (node("permit", securityLabel=labels("R", "PSY")), "", None),
+        (node("permit", node("deny", purpose=purposes("BTG"))), ".provision[0].purpose", "emergency"),
+        (node("permit", node("deny")), "", "no effect"),
+        (node("permit", node("deny", purpose=purposes("TREAT"))), "", None),
+        (node("permit", node("deny", purpose=purposes("TREAT")), purpose=purposes("COC")), "", "no effect"),
+        (node("permit", node("deny", purpose=purposes("COC")), purpose=purposes("TREAT")), "", None),
+        (node("deny", node("permit", actor=IRCP), node("deny", actor=IRCP)), ".provision[0]", "no effect"),
+        (node("deny", node("permit", actor=IRCP), node("deny", actor=EVE)), ".provision[0]", None),
+        (node("deny", node("permit", actor=IRCP), node("deny", node("permit"), actor=IRCP)), ".provision[0]", None),
+        (node("deny", node("permit", securityLabel=labels("PSY")), node("deny", securityLabel=labels("R"))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", securityLabel=labels("PSY")), node("deny", securityLabel=labels("BH"))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", securityLabel=labels("BH")), node("deny", securityLabel=labels("PSY"))), ".provision[0]", None),
+        (node("deny", node("permit", code=about(LOINC)), node("deny", code=about({"system": "urn:oid:2.16.840.1.113883.6.1", "code": "11488-4"}))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", dataPeriod={"start": "2025-03", "end": "2025-03"}), node("deny", dataPeriod={"start": "2025", "end": "2025"})), ".provision[0]", "no effect"),
+        (node("deny", node("permit", dataPeriod={"start": "2025"}), node("deny", dataPeriod={"start": "2025", "end": "2025"})), ".provision[0]", None),
+        (node("permit", period={"start": "2019", "end": "2020"}), ".period", "over already"),
+        (node("permit", node("deny", period={"end": "2020"})), ".provision[0].period", "over already"),
+        (node("permit", period={"end": "2199"}), ".period", None),
+    ],
+)  # fmt: skip
+def test_filing_warns_of_what_has_no_effect_and_stores_it(
+    pk: int, provision: dict[str, Any], element: str, words: str | None
+) -> None:
+    stored = directives.file(consent(provision), identifier_pk=pk, filer=PATIENT, subject=ADA)
+    said = [warning.message for warning in stored.warnings if warning.element == f"Consent.provision{element}"]
+    assert any(words in one for one in said) if words else said == []
+    assert directives.in_store([pk]) != []
+
+
+@pytest.mark.parametrize(
+    ("other", "provision", "warned"),
+    [
+        (consent(node("deny")), node("permit"), True),
+        (consent(node("deny"), dateTime="2199"), node("permit"), False),
+        (consent(node("deny"), status="inactive"), node("permit"), False),
+        (consent(node("deny", period={"end": "2199"})), node("permit"), False),
+        (consent(node("deny", period={"end": "2199"})), node("permit", period={"end": "2198"}), True),
+        (consent(node("deny", purpose=purposes("HPAYMT"))), node("permit"), False),
+        (consent(node("deny", purpose=purposes("HPAYMT"))), node("permit", purpose=purposes("CLMATTCH")), True),
+        (consent(node("permit", node("deny", actor=IRCP))), node("deny", node("permit", actor=IRCP)), True),
+        (consent(node("permit", node("deny", node("permit"), actor=IRCP))), node("deny", node("permit", actor=IRCP)), False),
+        (consent(node("permit", node("deny", actor=IRCP), purpose=purposes("HPAYMT"))), node("deny", node("permit", actor=IRCP)), False),
+        (consent(node("deny"), scope={"coding": [fx.coding("consentscope", "research")]}), node("permit"), False),
+        (consent(node("deny"), scope={"coding": [fx.coding("consentscope", "research")]}), node("permit", purpose=purposes("CLINTRCH")), True),
+    ],
+)  # fmt: skip
+def test_a_permit_that_another_choice_closes_is_warned_about(
+    pk: int, other: dict[str, Any], provision: dict[str, Any], warned: bool
+) -> None:
+    directives.file(other, identifier_pk=pk, filer=PATIENT)
+    beside = Beside(others=tuple(directives.in_store([pk])))
+    stored = directives.file(consent(provision), identifier_pk=pk, filer=PATIENT, subject=ADA, beside=beside)
+    assert any("another choice" in warning.message for warning in stored.warnings) is warned
+    alone = directives.check(consent(provision), subject=ADA)
+    assert not any("another choice" in warning.message for warning in alone.warnings)
+
+
+@pytest.mark.parametrize(
+    ("provision", "warned"),
+    [
+        (node("deny", purpose=purposes("HRESCH")), True),
+        (node("deny", purpose=purposes("CLINTRCH", "HMARKT")), True),
+        (node("deny", purpose=purposes("HRESCH", "TREAT")), False),
+        (node("deny", purpose=purposes("COC")), False),
+        (node("deny", purpose=purposes("FAMRQT")), False),
+        (node("deny", securityLabel=labels("SDV")), True),
+        (node("deny", securityLabel=labels("V")), True),
+        (node("deny", securityLabel=labels("R")), False),
+        (node("deny", securityLabel=labels("MH")), False),
+        (node("deny", purpose=purposes("HRESCH", "BTG")), False),
+        (node("deny", actor=EVE, purpose=purposes("HRESCH")), False),
+        (node("deny"), False),
+        (node("permit", purpose=purposes("TREAT")), False),
     ],
 )
-def test_filing_warns_and_stores(pk: int, resource: dict[str, Any], words: str) -> None:
-    stored = directives.file(resource, identifier_pk=pk, filer=PATIENT)
-    assert any(words in warning.message for warning in stored.warnings)
+def test_a_denial_of_what_the_general_rule_denies_anyway_is_warned_about(
+    pk: int, provision: dict[str, Any], warned: bool
+) -> None:
+    registration.apply(file(clinic(id="lake", jurisdiction="JA")))
+    stored = directives.check(consent(provision), subject=ADA, beside=Beside(holders=("lake",)))
+    assert any("general rule" in warning.message for warning in stored.warnings) is warned
+    permit = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
+    with_a_permit = directives.check(
+        consent(provision), subject=ADA, beside=Beside(holders=("lake",), others=(permit,))
+    )
+    assert not any("general rule" in warning.message for warning in with_a_permit.warnings)
 
 
-def test_a_permit_under_an_active_denial_of_everything_is_warned_about(pk: int) -> None:
-    directives.file(consent(node("deny")), identifier_pk=pk, filer=PATIENT)
-    beside = Beside(others=tuple(directives.in_store([pk])))
-    assert directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT, beside=beside).warnings
+@pytest.mark.parametrize(
+    ("on_file", "warned"),
+    [
+        ([("2024-01-01", None)], True),
+        ([("2024-01-01", None), ("2024-12-31", "2025-01-01")], False),
+        ([("2024-12-31T23:30:00-05:00", None)], True),
+        ([("2025-01-01T04:30:00Z", None)], True),
+        ([("2025-01-01T05:30:00Z", None)], False),
+        ([(None, None)], False),
+        ([], False),
+    ],
+)
+def test_a_time_from_which_nothing_is_on_file_is_warned_about(
+    on_file: list[tuple[str | None, str | None]], warned: bool
+) -> None:
+    resource = consent(node("permit", node("deny", dataPeriod={"start": "2025", "end": "2025"})))
+    checked = directives.check(resource, subject=ADA, beside=Beside(on_file=tuple(on_file)))
+    assert any("on file" in warning.message for warning in checked.warnings) is warned
+
+
+def test_periods_are_compared_in_the_patients_time_zone() -> None:
+    # 10 March in New York lasts until 04:00Z of the 11th.
+    resource = consent(node("permit", period={"start": "2026-03-11T03:00:00Z", "end": "2026-03-10"}))
+    assert directives.check(resource, subject=ADA).problems == ()
+    with pytest.raises(DirectiveRefused):
+        directives.check(resource)
+
+
+@pytest.mark.parametrize(
+    ("provision", "refused"),
+    [
+        (node("deny", securityLabel=labels("SEX")), False),
+        (node("deny", securityLabel=labels("PREGNANT", "PSY")), False),
+        (node("deny", securityLabel=labels("BH")), True),
+        (node("deny", securityLabel=labels("SEX", "GDIS")), True),
+        (node("deny", securityLabel=labels("SEX", "R")), True),
+        (node("permit", securityLabel=labels("SEX", "R")), False),
+        (node("deny"), True),
+        (node("deny", node("permit", actor=EVE), securityLabel=labels("SEX")), True),
+        (node("deny", node("permit", actor=EVE, securityLabel=labels("STD")), securityLabel=labels("SEX")), False),
+    ],
+)
+def test_a_minors_own_choice_is_about_confidential_care_only(provision: dict[str, Any], refused: bool) -> None:
+    only = frozenset({"SEX", "STD", "HIV", "MH", "SUD"})
+    assert directives.check(consent(provision), subject=ADA).problems == ()
+    if not refused:
+        assert directives.check(consent(provision), subject=ADA, only_labels=only).problems == ()
+        return
+    with pytest.raises(DirectiveRefused) as refusal:
+        directives.check(consent(provision), subject=ADA, only_labels=only)
+    assert {problem.element.rpartition(".")[2] for problem in refusal.value.problems} == {"securityLabel"}
 
 
 def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:

@@ -366,6 +366,77 @@ def test_only_the_privacy_officer_ends_the_choice_of_others_with_reason_and_evid
     assert put(at_portal(people), held).status_code == 200
 
 
+# --- warnings ---------------------------------------------------------------------------------------------------------
+
+
+def warned(answer_: Any) -> list[str]:
+    return [issue["diagnostics"] for issue in answer_.json()["issue"] if issue["severity"] == "warning"]
+
+
+def test_warnings_come_as_issues_where_an_outcome_is_preferred_and_else_in_a_header(people: World) -> None:
+    refusal = names("purpose", {"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": "BTG"})
+    resource = consent(people.person, decision="permit", provision=refusal)
+    done = people.hospital.post("/Consent", resource, Prefer="return=OperationOutcome")
+    (issue,) = [one for one in done.json()["issue"] if one["severity"] == "warning"]
+    assert (done.status_code, issue["expression"]) == (201, ["Consent.provision.provision[0].purpose"])
+    assert "emergency" in issue["diagnostics"]
+    assert [one["severity"] for one in done.json()["issue"]] == ["warning", "information"]
+    plain = people.hospital.post("/Consent", resource)
+    assert (plain.json()["resourceType"], plain["Warning"].startswith('299 - "')) == ("Consent", True)
+    assert "emergency" in plain["Warning"]
+    assert "Warning" not in people.hospital.post("/Consent", consent(people.person, decision="permit"))
+
+
+def test_a_choice_is_checked_before_it_is_filed_and_nothing_is_stored(people: World) -> None:
+    filed(people.hospital, consent(people.person))
+    draft = consent(people.person, decision="permit")
+    for body in (draft, {"resourceType": "Parameters", "parameter": [{"name": "resource", "resource": draft}]}):
+        checked = people.hospital.post("/Consent/$validate", body)
+        assert checked.status_code == 200, checked.content
+        assert [text for text in warned(checked) if "another choice" in text]
+    assert people.hospital.get(f"/Consent?patient={people.person}").json()["total"] == 1
+    vague = {k: v for k, v in draft.items() if k not in ("policyRule", "provision")}
+    assert people.hospital.post("/Consent/$validate", vague).status_code == 422
+    assert (
+        people.hospital.post("/Consent/$validate", draft | {"patient": {"reference": "Patient/x"}}).status_code == 404
+    )
+    for odd in (
+        {"resourceType": "Patient"},
+        {"resourceType": "Parameters"},
+        {"resourceType": "Parameters", "parameter": 3},
+    ):
+        assert people.hospital.post("/Consent/$validate", odd).status_code == 400
+    feed = Api(trust.token("org-hospital", extensions={}))
+    assert feed.post("/Consent/$validate", draft).status_code == 403
+
+
+def test_no_warning_tells_of_a_choice_or_document_that_is_hidden_from_the_filer(people: World) -> None:
+    """spec/consent.md 1.4: as if what is hidden did not exist."""
+    dated = consent(people.person, decision="permit")
+    dated["provision"] = {
+        "type": "permit",
+        "provision": [{"type": "deny", "dataPeriod": {"start": "2011", "end": "2011"}}],
+    }
+    assert people.hospital.post("", provide_bundle()).status_code == 200
+    told = []
+    for hide in (False, True):
+        if hide:
+            filed(people.hospital, consent(people.person))
+        told.append([warned(api.post("/Consent/$validate", dated)) for api in (people.clinic, people.hospital)])
+    (clinic_before, hospital_before), (clinic_after, hospital_after) = told
+    assert any("on file" in text for text in clinic_before)
+    assert any("on file" in text for text in hospital_before)
+    assert clinic_after == []
+    assert any("on file" in text for text in hospital_after)
+    assert any("another choice" in text for text in hospital_after)
+
+
+def test_a_choice_does_not_stand_in_its_own_way(people: World) -> None:
+    choice = filed(people.hospital, consent(people.person))
+    turned = put(people.hospital, rewritten(choice), Prefer="return=OperationOutcome")
+    assert (turned.status_code, warned(turned)) == (200, [])
+
+
 # --- versions ---------------------------------------------------------------------------------------------------------
 
 

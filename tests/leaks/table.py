@@ -88,6 +88,7 @@ URLS: Mapping[str, Entry] = {
     "admin/patients/reviewitem/done/": Nothing("numbers of cases, verdicts and stewards; nobody's name, no reason"),
     "admin/patients/reviewitem/figures/": Nothing("counts of the whole hub"),
     "admin/patients/person/<uuid:person_id>/by-hand/": _STAFF,
+    "admin/consent/consent/<uuid:consent_id>/end/": Guarded("hie.exchange.consents.end"),
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from consent.errors import (
     ProxyGrantRefused,
     UnknownDirective,
 )
-from consent.models import ConsentVersion, Jurisdiction
+from consent.models import Consent, ConsentVersion, Jurisdiction
 from consent.owners import Capacity
 from hie.directory import queries as directory
 from hie.directory import registration
@@ -477,3 +478,24 @@ def test_the_fourth_emergency_of_a_day_needs_a_supervisor(pk: int) -> None:
     with pytest.raises(EmergencyGrantRefused):
         opened(pk, NOW + timedelta(hours=5))
     opened(pk, NOW + timedelta(days=1, minutes=5))
+
+
+def test_directives_filed_before_it_was_noted_get_the_one_who_filed_their_version(pk: int) -> None:
+    cases = {
+        "clinic|Practitioner/ivo": ("file", "clinic", "participant"),
+        "portal|Patient/ada": ("update", "", "patient"),
+        "portal|RelatedPerson/max": ("revoke", "", "proxy"),
+        "clinic|Device/x": ("import", "", "import"),
+        "import": ("file", "", "import"),
+    }
+    made = {}
+    for actor, (action, _, _) in cases.items():
+        row = Consent.objects.create(identifier_id=pk, resource={}, version=2)
+        ConsentVersion.objects.create(consent=row, version=1, resource={}, action="file", actor="other|Device/y")
+        ConsentVersion.objects.create(consent=row, version=2, resource={}, action=action, actor=actor)
+        made[actor] = row
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("consent.migrations.0003_whose_directive").FILL)
+    for actor, (_, organization, capacity) in cases.items():
+        made[actor].refresh_from_db()
+        assert (made[actor].filed_by, made[actor].capacity) == (organization, capacity), actor

@@ -14,6 +14,7 @@ from django.db import models
 from django.utils import timezone
 
 from consent.owners import Capacity
+from hie.standards import fhir
 
 
 class Consent(models.Model):
@@ -29,7 +30,7 @@ class Consent(models.Model):
     identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="consents")
     version = models.PositiveIntegerField(default=1)
     status = models.TextField(blank=True)
-    resource = models.JSONField()
+    resource = models.JSONField(encoder=fhir.Encoder, decoder=fhir.Decoder)
     unintelligible = models.BooleanField(default=False)
     in_force_from = models.DateTimeField(null=True, blank=True)
     in_force_until = models.DateTimeField(null=True, blank=True)
@@ -56,7 +57,7 @@ class ConsentVersion(models.Model):
     consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
     status = models.TextField(blank=True)
-    resource = models.JSONField()
+    resource = models.JSONField(encoder=fhir.Encoder, decoder=fhir.Decoder)
     action = models.TextField()  # file | update | revoke | import
     actor = models.TextField()
     capacity = models.TextField(blank=True)

@@ -2,6 +2,8 @@
 
 from django.db import migrations, models
 
+from hie.standards import fhir
+
 FILL = """
 UPDATE consent_consent c SET
     filed_by = CASE WHEN v.action <> 'import' AND position('|' in v.actor) > 0
@@ -27,6 +29,10 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             "consentversion", "evidence", models.TextField(blank=True, default=""), preserve_default=False
+        ),
+        *(
+            migrations.AlterField(model, "resource", models.JSONField(encoder=fhir.Encoder, decoder=fhir.Decoder))
+            for model in ("consent", "consentversion")
         ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
     ]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 from typing import Any
 from urllib.parse import urlencode
 
@@ -47,6 +48,7 @@ _PRIVACY = ("http://terminology.hl7.org/CodeSystem/consentscope", "patient-priva
 REVOCATION = "urn:hie:fhir:revocation"
 _LONGEST_REASON = 1000
 _MAX_HISTORY = 500
+_LARGEST_EXPONENT = 100
 _ETAG = re.compile(r'^(?:W/)?"(\d{1,9})"$', re.ASCII)
 
 PARAMS = (
@@ -120,7 +122,11 @@ def _to_validate(request: FhirRequest) -> JsonObject:
         body = found[0] if len(found) == 1 and isinstance(found[0], dict) else {}
     if body.get("resourceType") != "Consent":
         raise FhirSyntax("a Consent is expected here, or Parameters with one as resource", element="resourceType")
-    problems = fhir.check(fhir.dumps(body), body)
+    try:
+        raw = fhir.dumps(body)
+    except TypeError as error:  # half of a surrogate pair is JSON, and no text
+        raise FhirSyntax("a text in the Consent is not Unicode", element="Consent") from error
+    problems = fhir.check(raw, body)
     if problems:
         raise InvalidResource(problems)
     return body
@@ -306,11 +312,24 @@ def _revocation(resource: JsonObject) -> tuple[str, str]:
 
 
 def _bare(resource: JsonObject) -> JsonObject:
-    """The resource without what the hub sets itself."""
+    """The resource without what the hub sets itself.
+
+    Raises:
+        FhirSyntax: a number that the database would write out into many times the characters it came in.
+    """
+    if _has_vast_number(resource):
+        raise FhirSyntax(f"a number has an exponent beyond {_LARGEST_EXPONENT}", element="Consent")
     meta = {k: v for k, v in (resource.get("meta") or {}).items() if k not in ("versionId", "lastUpdated")}
     rest = {k: v for k, v in resource.items() if k not in ("id", "meta")}
     kept: JsonObject = fhir.loads(fhir.dumps({**rest, "meta": meta} if meta else rest))
     return kept
+
+
+def _has_vast_number(value: Any) -> bool:
+    if isinstance(value, Decimal):
+        return abs(value.adjusted()) > _LARGEST_EXPONENT
+    held = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return any(_has_vast_number(item) for item in held)
 
 
 def _if_match(request: FhirRequest) -> int | None:

@@ -29,6 +29,14 @@ def walk(node: Node) -> Iterator[Node]:
         yield from walk(child)
 
 
+def chains(node: Node, above: tuple[Node, ...] = ()) -> Iterator[tuple[Node, ...]]:
+    """Each node at or below this one, with those above it, the outermost first."""
+    chain = (*above, node)
+    yield chain
+    for child in node.children:
+        yield from chains(child, chain)
+
+
 def element_of(node: Node) -> str:
     """The FHIR element of a node."""
     return "Consent.provision" if node.path in ("provision", "policyRule") else f"Consent.provision.{node.path}"
@@ -58,7 +66,7 @@ def closed_elsewhere(directive: Directive, others: Sequence[Directive], tables: 
         return
     denials = [(other, chain) for other in others if other.counts for chain in _denials(other)]
     denials = denials[: _COMPARED // max(directive.size, 1)]
-    for chain in _chains(directive.root, ()):
+    for chain in chains(directive.root):
         node = chain[-1]
         if node.permit and any(_closes(other, denial, directive, chain, tables, zone) for other, denial in denials):
             yield node
@@ -69,7 +77,7 @@ def _denials(other: Directive) -> Iterator[tuple[Node, ...]]:
     if other.root is None:
         yield ()
         return
-    for chain in _chains(other.root, ()):
+    for chain in chains(other.root):
         if not chain[-1].permit and not _has_permits(chain[-1]):
             yield chain
 
@@ -149,13 +157,6 @@ def _denied_by_default(node: Node, law: Jurisdiction, tables: Tables) -> bool:
 
 
 # --- covering: whatever meets the chain of a permit surely meets the denial
-
-
-def _chains(node: Node, above: tuple[Node, ...]) -> Iterator[tuple[Node, ...]]:
-    chain = (*above, node)
-    yield chain
-    for child in node.children:
-        yield from _chains(child, chain)
 
 
 def _denies(node: Node, chain: Sequence[Node], tables: Tables, zone: str) -> bool:

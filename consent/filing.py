@@ -9,13 +9,14 @@ Source: spec/consent.md section 5.7.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from consent import effects
 from consent.engine import time
-from consent.engine.codes import RANK, Tables
+from consent.engine.codes import PART2, RANK, Tables
 from consent.engine.directive import Directive, Node, Period, Problem, compile_directive
 from consent.engine.policy import Jurisdiction
 
@@ -80,8 +81,11 @@ def check(
         for node in effects.walk(directive.root):
             problems.extend(_node_problems(node, tables, zone, only_labels))
     # Of what is refused anyway nothing else need be said, and a tree of any size need not be walked again.
-    warnings = () if problems else tuple(dict.fromkeys(_warnings(directive, tables, zone, known or Known(), now)))
-    return Checked(directive, tuple(dict.fromkeys(problems)), warnings)
+    warnings: list[Problem] = []
+    if not problems and isinstance(resource, dict) and directive.counts:
+        warnings += _warnings(directive, tables, zone, known or Known(), now)
+        warnings += _part2_warnings(resource, directive, tables)
+    return Checked(directive, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(warnings)))
 
 
 def in_force_bounds(directive: Directive) -> tuple[str | None, str | None]:
@@ -110,7 +114,7 @@ def _node_problems(node: Node, tables: Tables, zone: str, only_labels: frozenset
 
 
 def _warnings(directive: Directive, tables: Tables, zone: str, known: Known, now: datetime) -> Iterator[Problem]:
-    if directive.root is None or not directive.counts:
+    if directive.root is None:
         return
     for node in effects.walk(directive.root):
         yield from _node_warnings(node, tables)
@@ -142,6 +146,41 @@ def _node_warnings(node: Node, tables: Tables) -> Iterator[Problem]:
             )
     if not node.permit and "BTG" in node.listed_purposes:
         yield Problem(f"{element}.purpose", "refuses emergency access: in an emergency this is not shown either")
+
+
+_SIGNED = ("performer", "dateTime")
+_TPO = frozenset({"TREAT", "HPAYMT", "HOPERAT"})
+
+
+def _part2_warnings(resource: Mapping[str, Any], directive: Directive, tables: Tables) -> Iterator[Problem]:
+    """What a permit that names records of a substance-use program lacks as a written consent.
+
+    A consent to treatment, payment and operations need not name its recipients; no end means none was set.
+
+    Source: spec/consent.md section 18; 42 CFR 2.31.
+    """
+    permits = [
+        chain
+        for chain in (effects.chains(directive.root) if directive.root is not None else ())
+        if chain[-1].permit and PART2 in chain[-1].listed_labels
+    ]
+    lacks = "a written consent to share records of a substance-use program lacks"
+    for chain in permits:
+        element = effects.element_of(chain[-1])
+        purposes = {code for node in chain for code in node.listed_purposes}
+        if not purposes:
+            yield Problem(f"{element}.purpose", f"{lacks} a purpose")
+        known = purposes and all(tables.families.get(code, frozenset()) & _TPO for code in purposes)
+        if not known and not any(node.recipients for node in chain):
+            yield Problem(f"{element}.actor", f"{lacks} a recipient")
+        if not resource.get("organization") and not any(node.custodians for node in chain):
+            yield Problem("Consent.organization", f"{lacks} who discloses")
+    if permits:
+        for member in _SIGNED:
+            if not resource.get(member):
+                yield Problem(f"Consent.{member}", f"{lacks} a signature with its date")
+        if not (resource.get("sourceAttachment") or resource.get("sourceReference")):
+            yield Problem("Consent.source", f"{lacks} the text that was signed")
 
 
 def _backwards(period: Period, zone: str) -> bool:

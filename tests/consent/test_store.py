@@ -183,6 +183,38 @@ def test_a_denial_of_what_the_general_rule_denies_anyway_is_warned_about(
     assert not any("general rule" in warning.message for warning in with_a_permit.warnings)
 
 
+WRITTEN = {
+    "performer": [{"reference": "Patient/ada"}],
+    "organization": [{"reference": "Organization/lake"}],
+    "sourceReference": {"reference": "DocumentReference/form"},
+}
+TPO = purposes("TREAT", "HPAYMT", "HOPERAT")
+
+
+@pytest.mark.parametrize(
+    ("changes", "provision", "lacking"),
+    [
+        ({}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), set()),
+        ({}, node("permit", purpose=TPO, securityLabel=labels("R")), set()),
+        ({}, node("deny", purpose=TPO, securityLabel=labels("42CFRPart2")), set()),
+        ({}, node("permit", securityLabel=labels("42CFRPart2")), {"Consent.provision.purpose", "Consent.provision.actor"}),
+        ({}, node("permit", purpose=purposes("HLEGAL"), securityLabel=labels("42CFRPart2")), {"Consent.provision.actor"}),
+        ({}, node("deny", node("permit", actor=IRCP, purpose=purposes("HLEGAL"), securityLabel=labels("42CFRPart2"))), set()),
+        ({"performer": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.performer"}),
+        ({"dateTime": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.dateTime"}),
+        ({"sourceReference": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.source"}),
+        ({"organization": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.organization"}),
+        ({"organization": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2"), actor=[fx.actor("CST", reference="Organization/lake")]), set()),
+    ],
+)  # fmt: skip
+def test_a_consent_to_share_part_2_records_is_told_what_it_lacks_as_a_written_one(
+    changes: dict[str, Any], provision: dict[str, Any], lacking: set[str]
+) -> None:
+    resource = {k: v for k, v in (consent(provision) | WRITTEN | changes).items() if v is not None}
+    checked = directives.check(resource, subject=ADA)
+    assert {one.element for one in checked.warnings if "substance-use" in one.message} == lacking
+
+
 @pytest.mark.parametrize(
     ("on_file", "warned"),
     [

@@ -1,16 +1,26 @@
-"""Directives, law and grants as administrators see them: read only."""
+"""Directives, law and grants as administrators see them: read only, but that the privacy officer may end a directive."""
 
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
+from unfold.decorators import display
 
 from consent import models
-from hie.exchange.access import Held
-from hie.exchange.staff_pages import AuditedAdmin
+from hie.exchange import consents
+from hie.exchange.access import PRIVACY_OFFICER, Held
+from hie.exchange.errors import AccessRefused, BadRequest
+from hie.exchange.staff_pages import AuditedAdmin, bare, roles_of, staff_of
+
+_LONGEST = 500
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -37,11 +47,52 @@ class ConsentAdmin(AuditedAdmin, ReadOnlyAdmin):
 
     held = Held.CONSENTS
     identifier_fields = ("identifier_id",)
-    list_display = ("id", "status", "version", "unintelligible", "updated_at")
-    list_filter = ("status", "unintelligible")
+    list_display = ("id", "status", "version", "capacity", "filed_by", "unintelligible", "updated_at")
+    list_filter = ("status", "capacity", "unintelligible")
     list_select_related = ("identifier",)
     search_fields = ("id", "identifier__value")
     ordering = ("-updated_at", "pk")
+    readonly_fields = ("ending",)
+
+    @display(description="end it")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def ending(self, row: models.Consent) -> str:
+        """The way to the page that ends it, for the privacy officer."""
+        if row.status != "active":
+            return "it is not in force"
+        url = reverse("admin:consent_consent_end", args=[row.pk])
+        return format_html('<a href="{}">End it, with reason and evidence (privacy officer)</a>', url)
+
+    def get_urls(self) -> list[Any]:
+        """With the page that ends a directive."""
+        view = self.admin_site.admin_view(self.end_view)
+        return [path("<uuid:consent_id>/end/", view, name="consent_consent_end"), *super().get_urls()]
+
+    def end_view(self, request: HttpRequest, consent_id: UUID) -> HttpResponse:
+        """A form that asks for reason and evidence; a POST with both ends the directive."""
+        row: models.Consent | None = self.get_object(request, str(consent_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        row_url = reverse("admin:consent_consent_change", args=[row.pk])
+        typed = {name: request.POST.get(name, "")[:_LONGEST] for name in ("reason", "evidence")}
+        problem = field = ""
+        if request.method == "POST":
+            try:
+                consents.end(row.pk, staff_of(request), reason=typed["reason"], evidence=typed["evidence"])
+                return HttpResponseRedirect(row_url)
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except BadRequest as refusal:
+                field = refusal.element or "reason"
+                problem = f"Give the {field}. One sentence is enough."
+        elif PRIVACY_OFFICER not in roles_of(request.user):
+            raise PermissionDenied
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "End a patient's choice", "row": row,
+            "row_url": row_url, "typed": typed, "problem": problem, "problem_field": field, "longest": _LONGEST,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "consent/end.html", context, status=422 if problem else 200))
 
 
 @admin.register(models.ConsentVersion)

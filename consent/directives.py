@@ -9,7 +9,7 @@ Source: spec/consent.md sections 5.7 and 12.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -19,20 +19,27 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from consent import epochs, filing, tables
+from consent import epochs, filing, policies
+from consent.effects import Span
 from consent.engine import Directive, PatientPolicy, compile_directive, compile_patient, time
-from consent.engine.directive import Problem
+from consent.engine.directive import MAX_DEPTH, Problem
 from consent.errors import DirectiveChanged, DirectiveRefused, UnknownDirective
 from consent.models import Consent, ConsentVersion
+from consent.owners import Capacity
+from hie.standards import oids
 from hie.standards.facts import SubjectFacts
 
-_OUT_OF_FORCE = ("draft", "proposed", "rejected", "inactive", "entered-in-error")
+_ENDED = ("rejected", "inactive", "entered-in-error")
+_OUT_OF_FORCE = ("draft", "proposed", *_ENDED)
 _CACHE_SIZE = 20_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredConsent:
-    """A directive as stored; `warnings` only right after filing."""
+    """A directive as stored; `warnings` only right after filing.
+
+    `capacity` and `organization` (a participant's id) say who stands behind this version.
+    """
 
     id: UUID
     identifier_pk: int
@@ -40,37 +47,103 @@ class StoredConsent:
     status: str
     resource: dict[str, Any]
     recorded_at: datetime
+    capacity: str = Capacity.IMPORT
+    organization: str = ""
     unintelligible: bool = False
     revoked_at: datetime | None = None
     revoked_by: str = ""
     revoked_reason: str = ""
+    evidence: str = ""
     warnings: tuple[Problem, ...] = ()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filer:
+    """Who files, changes or ends a directive, and as what; `actor` is kept in the version."""
+
+    actor: str
+    capacity: Capacity
+    organization: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Beside:
+    """What a directive is held against for warnings: only what its filer may know of (spec/consent.md 1.4).
+
+    `others`: directives of the patient; `on_file`: start and end of the services of the documents on file; `holders`:
+    the participants that hold records of the patient.
+    """
+
+    others: tuple[StoredConsent, ...] = ()
+    on_file: tuple[Span, ...] = ()
+    holders: tuple[str, ...] = ()
+
+
 def file(
-    resource: dict[str, Any], *, identifier_pk: int, actor: str, subject: SubjectFacts | None = None, zone: str = "UTC"
+    resource: dict[str, Any],
+    *,
+    identifier_pk: int,
+    filer: Filer,
+    subject: SubjectFacts | None = None,
+    beside: Beside | None = None,
+    only_labels: frozenset[str] | None = None,
 ) -> StoredConsent:
     """File a patient's FHIR Consent as version 1; own transaction or the caller's.
 
-    `subject`: whose it must be (its reference is held against the person's ids). The
-    hub sets `id` and `meta.versionId`; warnings come back with the stored directive.
+    `subject`: whose it must be (its reference is held against the person's ids, dates are read in its zone). The
+    hub sets `id` and `meta.versionId`; warnings come back with the stored directive. `only_labels`: as `filing.check`.
 
     Raises:
         DirectiveRefused: every problem found, by element; nothing stored.
     """
-    checked = _checked(resource, identifier_pk, subject, zone)
+    checked = check(resource, subject=subject, beside=beside, only_labels=only_labels)
     with transaction.atomic():
         row = Consent(identifier_id=identifier_pk)
-        _save(row, resource, checked.directive, version=1, actor=actor, action="file", reason="")
+        _save(row, resource, checked.directive, version=1, filer=filer, action="file")
     return _stored(row, checked.warnings)
+
+
+def check(
+    resource: dict[str, Any],
+    *,
+    subject: SubjectFacts | None = None,
+    beside: Beside | None = None,
+    only_labels: frozenset[str] | None = None,
+) -> filing.Checked:
+    """What filing would say of a Consent; nothing is stored.
+
+    Raises:
+        DirectiveRefused: every problem found, by element.
+    """
+    beside = beside or Beside()
+    policy = policies.current()
+    law = policy.jurisdiction_of(subject.jurisdiction) if subject is not None else None
+    holders = [policy.participants.get(one) for one in beside.holders]
+    laws = {holder.jurisdiction.code: holder.jurisdiction for holder in holders if holder and holder.jurisdiction}
+    others = [_compiled(one.resource, one.id) for one in beside.others if one.status not in _OUT_OF_FORCE]
+    checked = filing.check(
+        spelt(resource),
+        tables=policy.tables,
+        patient_ids=subject.ids if subject is not None else None,
+        zone=law.zone if law is not None else "UTC",
+        known=filing.Known(
+            others=tuple(others), on_file=beside.on_file, laws=tuple(laws[code] for code in sorted(laws))
+        ),
+        only_labels=only_labels,
+        now=timezone.now(),
+    )
+    if checked.problems:
+        raise DirectiveRefused(checked.problems)
+    return checked
 
 
 def import_unchecked(resource: dict[str, Any], *, identifier_pk: int, actor: str) -> StoredConsent:
     """Take over a directive from another system as it is: unintelligible ones deny everything while in force."""
-    directive = compile_directive(resource, directive_id="import")
+    directive = compile_directive(spelt(resource), directive_id="import")
     with transaction.atomic():
         row = Consent(identifier_id=identifier_pk)
-        _save(row, resource, directive, version=1, actor=actor, action="import", reason="")
+        filer = Filer(actor=actor, capacity=Capacity.IMPORT)
+        _save(row, resource, directive, version=1, filer=filer, action="import")
     return _stored(row, directive.problems)
 
 
@@ -78,13 +151,18 @@ def update(
     consent_id: UUID,
     resource: dict[str, Any],
     *,
-    actor: str,
+    filer: Filer,
     reason: str = "",
+    evidence: str = "",
     if_version: int | None = None,
     subject: SubjectFacts | None = None,
-    zone: str = "UTC",
+    beside: Beside | None = None,
+    only_labels: frozenset[str] | None = None,
 ) -> StoredConsent:
     """Store a new version of a directive; the old one stays readable.
+
+    A version that takes it out of force ends it: time, actor, reason and evidence are kept, whatever else changes
+    with it. To end one as it stands it need not be one that could be filed.
 
     Raises:
         UnknownDirective: no such directive.
@@ -95,12 +173,31 @@ def update(
         row = _locked(consent_id)
         if if_version is not None and if_version != row.version:
             raise DirectiveChanged(f"directive {consent_id} is at version {row.version}", element="meta.versionId")
-        checked = _checked(resource, row.identifier_id, subject, zone)
-        _save(row, resource, checked.directive, version=row.version + 1, actor=actor, action="update", reason=reason)
+        if ends(row.status, resource) and _same(resource, row.resource):
+            checked = filing.Checked(_compiled(resource, row.id), (), ())
+        else:
+            checked = check(resource, subject=subject, beside=beside, only_labels=only_labels)
+        if ends(row.status, resource):
+            action = "revoke"
+            _end(row, filer.actor, reason, evidence)
+        else:
+            action = "update"
+            if resource.get("status") not in _OUT_OF_FORCE:
+                row.revoked_at, row.revoked_by, row.revoked_reason, row.evidence = None, "", "", ""
+        _save(
+            row,
+            resource,
+            checked.directive,
+            version=row.version + 1,
+            filer=filer,
+            action=action,
+            reason=reason,
+            evidence=evidence,
+        )
     return _stored(row, checked.warnings)
 
 
-def revoke(consent_id: UUID, *, actor: str, reason: str, evidence: str = "") -> StoredConsent:
+def revoke(consent_id: UUID, *, filer: Filer, reason: str, evidence: str = "") -> StoredConsent:
     """Set a directive inactive, with time, actor, reason and evidence; repeating it changes nothing.
 
     Raises:
@@ -108,14 +205,27 @@ def revoke(consent_id: UUID, *, actor: str, reason: str, evidence: str = "") -> 
     """
     with transaction.atomic():
         row = _locked(consent_id)
-        if row.status == "inactive":
+        if row.status in _ENDED:
             return _stored(row)
-        row.revoked_at, row.revoked_by = timezone.now(), actor
-        row.revoked_reason, row.evidence = reason, evidence
         resource = {**row.resource, "status": "inactive"}
-        directive = compile_directive(resource, directive_id=str(row.id))
-        _save(row, resource, directive, version=row.version + 1, actor=actor, action="revoke", reason=reason)
+        _end(row, filer.actor, reason, evidence)
+        directive = _compiled(resource, row.id)
+        _save(
+            row,
+            resource,
+            directive,
+            version=row.version + 1,
+            filer=filer,
+            action="revoke",
+            reason=reason,
+            evidence=evidence,
+        )
     return _stored(row)
+
+
+def ends(status: str, resource: Mapping[str, Any]) -> bool:
+    """Whether storing this over a directive of this status takes it out of force."""
+    return status not in _OUT_OF_FORCE and resource.get("status") in _OUT_OF_FORCE
 
 
 def read(consent_id: UUID, version: int | None = None) -> StoredConsent:
@@ -132,14 +242,20 @@ def read(consent_id: UUID, version: int | None = None) -> StoredConsent:
     old = ConsentVersion.objects.filter(consent_id=consent_id, version=version).first()
     if old is None:
         raise UnknownDirective(f"no version {version} of directive {consent_id}")
-    return StoredConsent(
-        id=row.id,
-        identifier_pk=row.identifier_id,
-        version=old.version,
-        status=old.status,
-        resource=old.resource,
-        recorded_at=old.recorded_at,
-    )
+    return _stored_version(row, old)
+
+
+def history(consent_id: UUID) -> list[StoredConsent]:
+    """Every version of a directive, newest first; two statements.
+
+    Raises:
+        UnknownDirective: no such directive.
+    """
+    row = Consent.objects.filter(pk=consent_id).first()
+    if row is None:
+        raise UnknownDirective(f"no directive {consent_id}")
+    versions = ConsentVersion.objects.filter(consent_id=consent_id, version__lte=row.version).order_by("-version")
+    return [_stored(row) if old.version == row.version else _stored_version(row, old) for old in versions]
 
 
 def in_store(identifier_pks: Iterable[int]) -> list[StoredConsent]:
@@ -181,7 +297,7 @@ def for_subjects(subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict
     rows: dict[int, list[Directive]] = {}
     if wanted:
         for row in Consent.objects.filter(identifier_id__in=wanted).exclude(status__in=_OUT_OF_FORCE):
-            compiled = compile_directive(row.resource, directive_id=str(row.id), version=str(row.version))
+            compiled = _compiled(row.resource, row.id, str(row.version))
             rows.setdefault(row.identifier_id, []).append(compiled)
     found: dict[str, Directed] = {}
     for (subject, pks), key in zip(asked, keys, strict=True):
@@ -223,19 +339,59 @@ class _Cache:
 _cache = _Cache(_CACHE_SIZE)
 
 
-def _checked(resource: dict[str, Any], identifier_pk: int, subject: SubjectFacts | None, zone: str) -> filing.Checked:
-    active = Consent.objects.filter(identifier_id=identifier_pk).exclude(status__in=_OUT_OF_FORCE)
-    others = [compile_directive(row.resource, directive_id=str(row.id)) for row in active]
-    checked = filing.check(
-        resource,
-        tables=tables.codes(),
-        patient_ids=subject.ids if subject is not None else None,
-        zone=zone,
-        others=others,
-    )
-    if checked.problems:
-        raise DirectiveRefused(checked.problems)
-    return checked
+def spelt(resource: object) -> object:
+    """The resource with each `class` and `code` of its provisions in every spelling of its coding scheme.
+
+    A document's codes are stored by one face as a URI, by another as an OID: a denial must meet both. What is
+    stored stays as it was filed; a shape that cannot be read is left for the engine to refuse.
+    """
+    if not isinstance(resource, dict) or "provision" not in resource:
+        return resource
+    return {**resource, "provision": _spelt_provision(resource["provision"], 0)}
+
+
+def _spelt_provision(provision: object, depth: int) -> object:
+    if not isinstance(provision, dict) or depth > MAX_DEPTH:
+        return provision
+    made = dict(provision)
+    if isinstance(made.get("class"), list):
+        made["class"] = _spelt_codings(made["class"])
+    if isinstance(made.get("code"), list):
+        made["code"] = [
+            {**concept, "coding": _spelt_codings(concept["coding"])}
+            if isinstance(concept, dict) and isinstance(concept.get("coding"), list)
+            else concept
+            for concept in made["code"]
+        ]
+    if isinstance(made.get("provision"), list):
+        made["provision"] = [_spelt_provision(child, depth + 1) for child in made["provision"]]
+    return made
+
+
+def _spelt_codings(codings: list[object]) -> list[object]:
+    added = [
+        {"system": system, "code": coding.get("code")}
+        for coding in codings
+        if isinstance(coding, dict) and isinstance(coding.get("system"), str) and coding["system"]
+        for system in oids.spellings(coding["system"])
+        if system != coding["system"]
+    ]
+    return [*codings, *added]
+
+
+def _compiled(resource: object, directive_id: UUID, version: str = "") -> Directive:
+    return compile_directive(spelt(resource), directive_id=str(directive_id), version=version)
+
+
+def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether two resources say the same but for status, subject (held elsewhere) and what is noted about them."""
+    ignored = {"id", "meta", "status", "text", "patient", "extension"}
+    return {k: v for k, v in one.items() if k not in ignored} == {k: v for k, v in other.items() if k not in ignored}
+
+
+def _end(row: Consent, actor: str, reason: str, evidence: str) -> None:
+    row.revoked_at, row.revoked_by = timezone.now(), actor
+    row.revoked_reason, row.evidence = reason, evidence
 
 
 def _locked(consent_id: UUID) -> Consent:
@@ -251,9 +407,10 @@ def _save(
     directive: Directive,
     *,
     version: int,
-    actor: str,
+    filer: Filer,
     action: str,
-    reason: str,
+    reason: str = "",
+    evidence: str = "",
 ) -> None:
     at = timezone.now()
     given = resource.get("meta")
@@ -263,6 +420,7 @@ def _save(
     status = resource.get("status")
     row.status = status if isinstance(status, str) else ""
     row.version, row.updated_at = version, at
+    row.capacity, row.filed_by = filer.capacity, filer.organization
     row.unintelligible = bool(directive.problems)
     start, end = filing.in_force_bounds(directive)
     row.in_force_from = time.interval(start, "Pacific/Kiritimati")[0] if start else None
@@ -274,8 +432,10 @@ def _save(
         status=row.status,
         resource=row.resource,
         action=action,
-        actor=actor,
+        actor=filer.actor,
+        capacity=filer.capacity,
         reason=reason,
+        evidence=evidence,
         recorded_at=at,
     )
     epochs.bump(row.identifier_id)
@@ -289,9 +449,24 @@ def _stored(row: Consent, warnings: tuple[Problem, ...] = ()) -> StoredConsent:
         status=row.status,
         resource=row.resource,
         recorded_at=row.updated_at,
+        capacity=row.capacity,
+        organization=row.filed_by,
         unintelligible=row.unintelligible,
         revoked_at=row.revoked_at,
         revoked_by=row.revoked_by,
         revoked_reason=row.revoked_reason,
+        evidence=row.evidence,
         warnings=warnings,
+    )
+
+
+def _stored_version(row: Consent, old: ConsentVersion) -> StoredConsent:
+    return StoredConsent(
+        id=row.id,
+        identifier_pk=row.identifier_id,
+        version=old.version,
+        status=old.status,
+        resource=old.resource,
+        recorded_at=old.recorded_at,
+        capacity=old.capacity,
     )

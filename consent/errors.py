@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from consent.engine.directive import Problem
 from hie.standards.errors import HubError
@@ -18,6 +19,23 @@ class DirectiveRefused(HubError):
         self.problems = tuple(problems)
         first = self.problems[0] if self.problems else Problem("Consent", "cannot be filed")
         super().__init__(f"{first.element} {first.message}", element=first.element)
+
+    @classmethod
+    def at(cls, element: str, message: str) -> Self:
+        """The refusal of one element."""
+        return cls([Problem(element, message)])
+
+
+class DirectiveOfAnother(HubError):
+    """A directive that the caller may read but not change: somebody else stands behind it; nothing was stored.
+
+    Source: spec/consent.md 10, 12.
+    """
+
+    reason = "directive-of-another"
+
+    def __init__(self) -> None:
+        super().__init__("only who filed this choice, or the patient, may change it")
 
 
 class UnknownDirective(HubError):

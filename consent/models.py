@@ -13,19 +13,24 @@ import uuid
 from django.db import models
 from django.utils import timezone
 
+from consent.owners import Capacity
+from hie.standards import fhir
+
 
 class Consent(models.Model):
     """A patient's directive: the current version of a FHIR Consent.
 
     `status` is the resource's own; `in_force_from` and `in_force_until` are the widest
     instants it can count in any time zone (for lists and sweeps; the engine decides).
+    `capacity` and `filed_by` (a participant's id) say who stands behind the current version,
+    and so who may change it (`consent/owners.py`).
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="consents")
     version = models.PositiveIntegerField(default=1)
     status = models.TextField(blank=True)
-    resource = models.JSONField()
+    resource = models.JSONField(encoder=fhir.Encoder, decoder=fhir.Decoder)
     unintelligible = models.BooleanField(default=False)
     in_force_from = models.DateTimeField(null=True, blank=True)
     in_force_until = models.DateTimeField(null=True, blank=True)
@@ -35,6 +40,8 @@ class Consent(models.Model):
     revoked_by = models.TextField(blank=True)
     revoked_reason = models.TextField(blank=True)
     evidence = models.TextField(blank=True)
+    capacity = models.TextField(choices=[(one.value, one.value) for one in Capacity], default=Capacity.IMPORT)
+    filed_by = models.TextField(blank=True)
 
     class Meta:
         verbose_name = "directive"
@@ -50,10 +57,12 @@ class ConsentVersion(models.Model):
     consent = models.ForeignKey(Consent, on_delete=models.PROTECT, related_name="versions")
     version = models.PositiveIntegerField()
     status = models.TextField(blank=True)
-    resource = models.JSONField()
+    resource = models.JSONField(encoder=fhir.Encoder, decoder=fhir.Decoder)
     action = models.TextField()  # file | update | revoke | import
     actor = models.TextField()
+    capacity = models.TextField(blank=True)
     reason = models.TextField(blank=True)
+    evidence = models.TextField(blank=True)
     recorded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:

@@ -1,41 +1,52 @@
-"""Consents as resources: file, change, read and search, through the door and with a trace [ITI-108].
+"""Consents as resources: file, change, end, read and search, through the door and with a trace [ITI-108].
 
-A participant files for its own patients (those it feeds a record of), a patient for himself. A consent is
-read as a document of the participant under whose identifier it was filed, labelled with the
-sensitivities it names; one that may not be seen is not there.
+A participant files for its own patients (those it feeds a record of), a patient for himself, a proxy where the
+grant says so; who may change what is filed stands in `consent/owners.py`. A consent is read as a document of the
+participant under whose identifier it was filed, labelled with the sensitivities it names; one that may not be seen
+is not there, and what may be seen but not changed is refused.
 
-Source: spec/fhir.md 5; spec/consent.md 12.
+Source: spec/fhir.md 5; spec/consent.md 5.7, 9 to 12.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
 
-from consent import directives
-from consent.directives import StoredConsent
-from consent.errors import UnknownDirective
+from consent import directives, labelling, owners, policies, proxies, tables
+from consent.directives import Beside, Filer, StoredConsent
+from consent.errors import DirectiveChanged, DirectiveOfAnother, DirectiveRefused, UnknownDirective
+from consent.filing import Checked
+from consent.owners import Capacity
+from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.exchange import access
-from hie.exchange.access import Shown, Subject, Verdict
-from hie.exchange.errors import NotFound
+from hie.exchange.access import PRIVACY_OFFICER, Held, Shown, Staff, Subject, Verdict
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, count_guesses, persons_named
-from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
+from hie.standards import oids
+from hie.standards.facts import Caller, CodedContent, Decision, DocumentFacts, Operation
 from hie.trust import limits
 from patients import identifiers
-from patients import queries as index
 
-__all__ = ["ShownConsent", "StoredConsent", "change", "file", "read", "search"]
+__all__ = ["Checked", "ShownConsent", "StoredConsent", "change", "check", "end", "file", "history", "read", "search"]
 
 CONSENT_CLASS = "http://hl7.org/fhir/resource-types|Consent"
 _ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
-_SELF_PURPOSES = frozenset({"PATRQT", "PWATRNY", "FAMRQT", "SUPNWK"})
+_DESK = frozenset({"TREAT", "HPAYMT", "HOPERAT"})
+"""Families of the purposes in which an organization does its own work: in these it takes down patients' choices.
+
+The specification names roles by the purposes they may use; it leaves open who files. Emergency access (BTG) opens a
+record, it changes nothing of it; research files consents to research alone.
+"""
+_MANY = 500
+_PERSONS = ("Patient/", "RelatedPerson/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,89 +63,213 @@ class _ConsentRow:
 
     stored: StoredConsent
     custodian: str
+    confidentiality: str
+    labels: frozenset[str]
 
     def facts(self, person_id: str) -> DocumentFacts:
-        """Class Consent; N, or R with the sensitivities the consent names."""
-        labels = frozenset(_labels(self.stored.resource))
+        """Class Consent, as secret as what it names."""
         return DocumentFacts(
             id=str(self.stored.id),
             patient=person_id,
             custodian=self.custodian,
             classes=frozenset({CONSENT_CLASS}),
-            confidentiality="R" if labels else "N",
-            labels=labels,
+            confidentiality=self.confidentiality,
+            labels=self.labels,
         )
 
 
-def _labels(node: Any) -> Iterator[str]:
-    """Sensitivity codes anywhere in a consent."""
-    if isinstance(node, Mapping):
-        for coding in node.get("securityLabel", ()) if isinstance(node.get("securityLabel"), list) else ():
-            if isinstance(coding, Mapping) and coding.get("system") == _ACT_CODE:
-                yield str(coding.get("code", ""))
-        for value in node.values():
-            yield from _labels(value)
-    elif isinstance(node, list):
-        for item in node:
-            yield from _labels(item)
+def _secrecy(
+    resource: Mapping[str, Any], known: frozenset[str], label_tables: Callable[[], labelling.LabelTables]
+) -> tuple[str, frozenset[str]]:
+    """Letter and labels of a consent read as a document: N, or more where it says that there is something to hide.
+
+    That says a sensitivity label, in whatever spelling of its system, a clinical code, and the consent's own
+    security label; classes and codes are labelled by the rules that label documents. `known` are the hub's labels.
+    """
+    labels, codes, letter = set(), set(), "N"
+    for criterion, coding in _secrets(resource):
+        system, code = coding.get("system"), coding.get("code")
+        if not isinstance(code, str) or not code:
+            continue
+        uri = oids.scheme_uri(system) if isinstance(system, str) else ""
+        # A code without a system may be meant as a label, and is matched as one by a denial.
+        if criterion in ("label", "policy") and (code in known or (criterion == "label" and uri == _ACT_CODE)):
+            labels.add(code)
+        elif criterion == "code":
+            codes.add(f"{uri}|{code}")
+            letter = "R"
+        elif criterion in ("class", "own"):
+            codes.add(f"{uri}|{code}")
+    if not (labels or codes):
+        return letter, frozenset()
+    found = labelling.labels_for(
+        CodedContent(),
+        codes=frozenset(codes),
+        confidentiality="R" if labels else letter,
+        labels=frozenset(labels),
+        tables=label_tables(),
+    )
+    return found.confidentiality or "R", found.labels | labels
 
 
-def file(resource: dict[str, Any], patient: PatientNamed, *, caller: Caller, raw: str = "") -> ShownConsent:
-    """File a new consent; in force from the moment this returns.
+def _secrets(resource: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The codings of a consent that may say what it is about, each with what it stands for, whatever their shape."""
+    meta, rule = resource.get("meta"), resource.get("policyRule")
+    yield from (("own", one) for one in _codings(meta.get("security") if isinstance(meta, Mapping) else None))
+    yield from (("policy", one) for one in _codings([rule]))
+    yield from _criteria(resource.get("provision"))
+
+
+def _criteria(node: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    if not isinstance(node, Mapping):
+        return
+    for member, criterion in (("securityLabel", "label"), ("class", "class"), ("code", "code")):
+        yield from ((criterion, one) for one in _codings(node.get(member)))
+    for child in _items(node.get("provision")):
+        yield from _criteria(child)
+
+
+def _codings(items: Any) -> Iterator[Mapping[str, Any]]:
+    """Codings, and those of CodeableConcepts."""
+    for item in _items(items):
+        if isinstance(item, Mapping):
+            yield item
+            yield from (one for one in _items(item.get("coding")) if isinstance(one, Mapping))
+
+
+def _items(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+# --- filing -----------------------------------------------------------------------------------------------------------
+
+
+def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> ShownConsent:
+    """File a new consent; in force from the moment this returns. `patient`: every name it gives, all of one person.
 
     Raises:
+        AccessRefused: the caller's role and purpose may not file.
         NotFound: no such patient for this caller.
         DirectiveRefused: every problem found in it.
     """
     with recorder.recording(EventType.CONSENT_FILED, caller, action="C", query=raw) as event:
-        person_id, pk = _own_patient(patient, caller)
-        event.about(person_id)
-        about = access.subject(person_id)
+        capacity = _may_file(caller, Operation.REGISTER, resource)
+        about, pk, only_labels = _own_patient(patient, caller, capacity)
+        event.about(UUID(about.person_id))
+        wanted = _about(resource, about.person_id)
         with transaction.atomic():
             stored = directives.file(
-                _about(resource, about.person_id), identifier_pk=pk, actor=_actor(caller), subject=about.facts
+                wanted,
+                identifier_pk=pk,
+                filer=_filer(caller, capacity),
+                subject=about.facts,
+                beside=_beside(caller, about, wanted),
+                only_labels=only_labels,
             )
-            event.about(person_id, detail=_detail(stored))
+            event.about(UUID(about.person_id), detail=_detail(stored))
             event.commit()
     return ShownConsent(stored=stored, person_id=about.person_id)
+
+
+def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> Checked:
+    """What filing this consent would say: its warnings. Nothing is stored but the trace.
+
+    Raises:
+        As `file`.
+    """
+    with recorder.recording(EventType.CONSENT_ACCESS, caller, query=raw) as event:
+        capacity = _may_file(caller, Operation.REGISTER, resource)
+        about, _, only_labels = _own_patient(patient, caller, capacity)
+        event.about(UUID(about.person_id))
+        wanted = _about(resource, about.person_id)
+        checked = directives.check(
+            wanted, subject=about.facts, beside=_beside(caller, about, wanted), only_labels=only_labels
+        )
+        event.commit()
+    return checked
 
 
 def change(
     consent_id: str,
     resource: dict[str, Any],
-    patient: PatientNamed,
+    patient: Sequence[PatientNamed],
     *,
     caller: Caller,
     if_version: int | None = None,
+    reason: str = "",
+    evidence: str = "",
     raw: str = "",
 ) -> ShownConsent:
-    """Store a new version; status inactive revokes. Nothing that it forbids leaves once this has returned.
+    """Store a new version; one that is not active ends it. Nothing that it forbids leaves once this has returned.
+
+    `reason` and `evidence` are kept with the version, and with the consent when it ends.
 
     Raises:
+        AccessRefused: the caller's role and purpose may not file.
         NotFound: no such consent for this caller.
+        DirectiveOfAnother: the caller may see it, and not change it.
         DirectiveRefused, DirectiveChanged: nothing was stored.
     """
     with recorder.recording(EventType.CONSENT_FILED, caller, action="U", query=raw) as event:
-        # The patient first: with a stranger's, a consent that exists is refused like one that does not.
-        person_id, _ = _own_patient(patient, caller)
+        capacity = _may_file(caller, Operation.UPDATE, resource)
         stored = _stored(consent_id)
-        if identifiers.person_of_pk(stored.identifier_pk) != person_id:
-            raise NotFound("no such consent")
-        about = access.subject(person_id)
-        event.about(person_id)
+        about = access.subject(identifiers.person_of_pk(stored.identifier_pk))
+        person_id = UUID(about.person_id)
+        event.about(person_id, detail={"consent": str(stored.id)})
+        if not _may_change(caller, capacity, stored, about):
+            if not _visible(caller, about, [stored], event):
+                raise NotFound("no such consent")
+            raise DirectiveOfAnother
+        if persons_named([[name] for name in patient]) != {person_id}:
+            raise DirectiveRefused.at("Consent.patient", "is another patient")
+        if if_version is not None and if_version != stored.version:
+            raise DirectiveChanged(f"directive {stored.id} is at version {stored.version}", element="meta.versionId")
         wanted = _about(resource, about.person_id)
-        only_ended = wanted.get("status") == "inactive" and stored.status == "active" and _same(wanted, stored.resource)
+        if directives.ends(stored.status, wanted):
+            event.note(kind=EventType.CONSENT_REVOKED)
         with transaction.atomic():
-            if only_ended and (if_version is None or if_version == stored.version):
-                event.note(kind=EventType.CONSENT_REVOKED)
-                changed = directives.revoke(stored.id, actor=_actor(caller), reason="set inactive over FHIR")
-            else:
-                changed = directives.update(
-                    stored.id, wanted, actor=_actor(caller), if_version=if_version, subject=about.facts
-                )
+            changed = directives.update(
+                stored.id,
+                wanted,
+                filer=_filer(caller, capacity),
+                reason=reason,
+                evidence=evidence,
+                # Whose it is was looked up at this version: a change in between may have made it another's.
+                if_version=stored.version,
+                subject=about.facts,
+                beside=_beside(caller, about, wanted, but=stored.id),
+                only_labels=_only_labels(about, capacity),
+            )
             event.about(person_id, detail=_detail(changed))
             event.commit()
     return ShownConsent(stored=changed, person_id=about.person_id)
+
+
+def end(consent_id: UUID, staff: Staff, *, reason: str, evidence: str) -> StoredConsent:
+    """End a consent that nobody else may or will: the privacy officer, with reason and evidence, shown to the patient.
+
+    Raises:
+        NotFound: no such consent.
+        BadRequest: reason or evidence is missing; `element` names it.
+        AccessRefused: not a privacy officer; the attempt stands in the patient's log.
+    """
+    stored = _stored(str(consent_id))
+    person_id = identifiers.person_of_pk(stored.identifier_pk)
+    officer = replace(staff, roles=staff.roles & {PRIVACY_OFFICER})
+    detail = {"consent": str(stored.id), "version": stored.version, "ended": True}
+    if not officer.roles:
+        # The refusal is written apart, so before a transaction is begun.
+        access.administrative(officer, Held.CONSENTS, [person_id], reason=reason, act=True, detail=detail)
+    for element, given in (("reason", reason), ("evidence", evidence)):
+        if not given.strip():
+            raise BadRequest(f"{element} is needed", element=element)
+    with transaction.atomic():
+        access.administrative(officer, Held.CONSENTS, [person_id], reason=reason, act=True, detail=detail)
+        filer = Filer(actor=f"Staff/{staff.user_id}", capacity=Capacity.STAFF)
+        return directives.revoke(stored.id, filer=filer, reason=reason.strip(), evidence=evidence.strip())
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
 
 
 def read(consent_id: str, *, caller: Caller, version: int | None = None, raw: str = "") -> ShownConsent:
@@ -152,6 +287,26 @@ def read(consent_id: str, *, caller: Caller, version: int | None = None, raw: st
             raise NotFound("no such consent")
         event.commit()
     return ShownConsent(stored=stored, person_id=about.person_id)
+
+
+def history(consent_id: str, *, caller: Caller, raw: str = "") -> list[ShownConsent]:
+    """The versions of a consent that this caller may see, newest first; each is decided by itself.
+
+    Raises:
+        NotFound: absent, or none to be seen by this caller.
+    """
+    with recorder.recording(EventType.CONSENT_READ, caller, query=raw) as event:
+        access.gate(caller, Operation.QUERY)
+        try:
+            versions = directives.history(UUID(consent_id))
+        except (UnknownDirective, ValueError) as error:
+            raise NotFound("no such consent") from error
+        about = access.subject(identifiers.person_of_pk(versions[0].identifier_pk))
+        seen = _visible(caller, about, versions, event)
+        if not seen:
+            raise NotFound("no such consent")
+        event.commit()
+    return [ShownConsent(stored=stored, person_id=about.person_id) for stored in seen]
 
 
 def search(
@@ -204,79 +359,178 @@ def _visible(
     caller: Caller, about: Subject, held: Sequence[StoredConsent], event: recorder.Recording
 ) -> list[StoredConsent]:
     """Those that may be shown, recorded."""
-    owners = identifiers.by_pk({item.identifier_pk for item in held}) if held else {}
-    sources = sorted({record.participant_id for record in index.source_records(about.person_id)})
+    seen, verdict = _judged(caller, about, held)
+    access.record(event, caller, about, verdict, what="metadata", shown=_shown, operation=Operation.QUERY)
+    return seen
+
+
+def _judged(
+    caller: Caller, about: Subject, held: Sequence[StoredConsent]
+) -> tuple[list[StoredConsent], Verdict[_ConsentRow]]:
+    """Those that may be shown, and the verdict with one row for each."""
+    owners_ = identifiers.by_pk({item.identifier_pk for item in held}) if held else {}
+    sources = sorted({record.participant_id for record in about.records})
+    participants = directory.participants() if held else {}
+    known = access.known_labels() if held else frozenset()
+    read: list[labelling.LabelTables] = []
+
+    def label_tables() -> labelling.LabelTables:
+        if not read:
+            read.append(tables.label_tables())
+        return read[0]
+
+    rows: dict[int, list[_ConsentRow]] = {}
+    for n, item in enumerate(held):
+        owner = owners_[item.identifier_pk].participant_id if item.identifier_pk in owners_ else ""
+        letter, labels = _secrecy(item.resource, known, label_tables)
+        rows[n] = [_ConsentRow(item, one, letter, labels) for one in ([owner] if owner in participants else sources)]
+    every = access.permitted(caller, about, [row for some in rows.values() for row in some], Operation.QUERY)
+    allowed = {id(row): decision for row, decision in every.permitted}
+    refused = {id(row): decision for row, decision in every.denied}
     seen: list[StoredConsent] = []
     permitted: list[tuple[_ConsentRow, Decision]] = []
     denied: list[tuple[_ConsentRow, Decision]] = []
-    facts: dict[int, DocumentFacts] = {}
-    epoch = 0
-    for item in held:
-        owner = owners[item.identifier_pk].participant_id if item.identifier_pk in owners else ""
-        known = directory.participant(owner) is not None
-        rows = [_ConsentRow(item, custodian) for custodian in ([owner] if known else sources)]
-        verdict = access.permitted(caller, about, rows, Operation.QUERY)
-        facts |= verdict.facts
-        epoch = verdict.policy_epoch
-        if verdict.permitted:
-            permitted.append(verdict.permitted[0])
+    for n, item in enumerate(held):
+        first = next((row for row in rows[n] if id(row) in allowed), None)
+        if first is not None:
+            permitted.append((first, allowed[id(first)]))
             seen.append(item)
-        elif verdict.denied:
-            denied.append(verdict.denied[0])
-    whole: Verdict[_ConsentRow] = Verdict(
-        permitted=tuple(permitted), denied=tuple(denied), facts=facts, policy_epoch=epoch
-    )
-    access.record(event, caller, about, whole, what="metadata", shown=_shown, operation=Operation.QUERY)
-    # The rows are only compared by identity until here.
-    return seen
+        elif rows[n]:
+            denied.append((rows[n][0], refused[id(rows[n][0])]))
+    return seen, replace(every, permitted=tuple(permitted), denied=tuple(denied))
 
 
 def _shown(row: _ConsentRow) -> Shown:
     return Shown(document_id=str(row.stored.id), title="Consent", type_display="Consent")
 
 
-def _own_patient(name: PatientNamed, caller: Caller) -> tuple[UUID, int]:
-    """The person and the identifier to hang the consent on, when the caller may choose for this person.
+# --- who may ----------------------------------------------------------------------------------------------------------
+
+
+def _may_file(caller: Caller, operation: Operation, resource: Mapping[str, Any]) -> Capacity:
+    """As what the caller files, when it may file anything at all; equal for existing and invented consents.
 
     Raises:
-        AccessRefused: the participant may not act at all. NotFound: no such patient of this caller.
+        AccessRefused: the gate's rules, and a purpose in which nobody files.
     """
-    access.may_submit(caller, caller.organization_id)
-    found = _own(persons_named([[name]]), caller)
-    if found is None:
-        # Counted whether the patient is unknown or another's: the limit must not tell which.
-        limits.guessing(caller, "patient")
-        raise NotFound("no such patient")
-    return found
+    access.gate(caller, operation)
+    capacity = {"patient": Capacity.PATIENT, "proxy": Capacity.PROXY}.get(caller.role or "", Capacity.PARTICIPANT)
+    if capacity is not Capacity.PARTICIPANT:
+        return capacity
+    if caller.user_id.startswith(_PERSONS):
+        raise AccessRefused("G5", "role-not-permitted")
+    families = policies.current().tables.families.get(caller.purpose or "", frozenset())
+    if caller.purpose == "BTG" or not families & (_DESK | ({"HRESCH"} if _is_research(resource) else frozenset())):
+        raise AccessRefused("G4", "purpose-not-permitted")
+    return capacity
 
 
-def _own(named: Iterable[UUID], caller: Caller) -> tuple[UUID, int] | None:
-    person_id = next(iter(named), None)
-    if person_id is None:
-        return None
-    if caller.role == "patient" or caller.user_id.startswith("Patient/"):
-        facts = index.subject_facts(person_id)
-        own = facts is not None and caller.user_id.removeprefix("Patient/") in facts.ids
-        if own and caller.purpose in _SELF_PURPOSES:
-            return person_id, identifiers.anchor(person_id).pk
-        return None
-    for identifier in identifiers.of_person(person_id):
+def _is_research(resource: Mapping[str, Any]) -> bool:
+    """Whether a consent is to research and to nothing else."""
+    scope = resource.get("scope")
+    codings = _items(scope.get("coding")) if isinstance(scope, Mapping) else ()
+    return bool(codings) and all(isinstance(one, Mapping) and one.get("code") == "research" for one in codings)
+
+
+def _own_patient(
+    names: Sequence[PatientNamed], caller: Caller, capacity: Capacity
+) -> tuple[Subject, int, frozenset[str] | None]:
+    """The person, the identifier to hang the consent on, and what a minor is limited to, when it is the caller's.
+
+    Raises:
+        NotFound: no such patient of this caller.
+    """
+    found = persons_named([[name] for name in names])
+    for person_id in sorted(found)[:1]:
+        about = access.subject(person_id)
+        pk = _own(about, caller, capacity)
+        if pk is not None:
+            return about, pk, _only_labels(about, capacity)
+    # Counted whether the patient is unknown or another's: the limit must not tell which.
+    limits.guessing(caller, "patient")
+    raise NotFound("no such patient")
+
+
+def _own(about: Subject, caller: Caller, capacity: Capacity) -> int | None:
+    if capacity is not Capacity.PARTICIPANT:
+        stands = _is_self(caller, about) if capacity is Capacity.PATIENT else _is_consenting_proxy(caller, about)
+        return identifiers.anchor(about.person_id).pk if stands else None
+    for identifier in identifiers.of_person(about.person_id):
         if identifier.active and directory.within(identifier.participant_id, caller.participant_id):
-            return person_id, identifier.pk
+            return identifier.pk
     return None
+
+
+def _may_change(caller: Caller, capacity: Capacity, stored: StoredConsent, about: Subject) -> bool:
+    """Whether the consent is the caller's to change (`consent/owners.py`)."""
+    if capacity is Capacity.PATIENT:
+        # A minor's own are about confidential care; what a parent or an organization chose for him stays theirs.
+        own = stored.capacity == Capacity.PATIENT or _only_labels(about, capacity) is None
+        return own and _is_self(caller, about)
+    if capacity is Capacity.PROXY:
+        # A helper changes only what he may know of: a teenager's own choice about confidential care he may not.
+        return _is_consenting_proxy(caller, about) and bool(_judged(caller, about, [stored])[0])
+    families = policies.current().tables.families.get(caller.purpose or "", frozenset())
+    if not families & _DESK and not _is_research(stored.resource):
+        return False
+    return stored.capacity == Capacity.PARTICIPANT and stored.organization in directory.same_organization(
+        caller.organization_id
+    )
+
+
+def _is_self(caller: Caller, about: Subject) -> bool:
+    kind, _, number = caller.user_id.partition("/")
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    return (
+        kind == "Patient" and number in about.facts.ids and owners.patient_may_file(about.facts, law, now=access.now())
+    )
+
+
+def _is_consenting_proxy(caller: Caller, about: Subject) -> bool:
+    patient = (caller.on_behalf_of or "").removeprefix("Patient/")
+    if patient and patient not in about.facts.ids:
+        return False
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    grants = proxies.grants_of(about.identifier_pks)
+    return owners.consenting_grant(grants, caller.user_id, about.facts, law, now=access.now()) is not None
+
+
+def _only_labels(about: Subject, capacity: Capacity) -> frozenset[str] | None:
+    if capacity is not Capacity.PATIENT:
+        return None
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    return owners.only_confidential_care(about.facts, law, now=access.now())
+
+
+def _beside(caller: Caller, about: Subject, wanted: Mapping[str, Any], *, but: UUID | None = None) -> Beside:
+    """What the consent may be held against for this caller: a warning must not tell of what is hidden from it."""
+    others = [item for item in directives.in_store(about.identifier_pks) if item.id != but]
+    on_file: tuple[tuple[str | None, str | None], ...] = ()
+    if _limits_time(wanted.get("provision")):
+        rows = registry.entries(about.identifier_pks, limit=_MANY)
+        # Of a longer record the rest is not looked at: nothing is said then.
+        if len(rows) < _MANY:
+            seen = access.permitted(caller, about, rows, Operation.QUERY)
+            facts = [seen.facts[id(row)] for row in seen.rows()]
+            on_file = tuple((one.service_start or one.created, one.service_stop) for one in facts)
+    known = access.permitted(caller, about, map(access.DemographicsRow, about.records), Operation.QUERY)
+    holders = sorted({row.record.participant_id for row in known.rows()})
+    return Beside(others=tuple(_judged(caller, about, others)[0]), on_file=on_file, holders=tuple(holders))
+
+
+def _limits_time(node: Any) -> bool:
+    if not isinstance(node, Mapping):
+        return False
+    return "dataPeriod" in node or any(_limits_time(child) for child in _items(node.get("provision")))
+
+
+def _filer(caller: Caller, capacity: Capacity) -> Filer:
+    organization = caller.organization_id if capacity is Capacity.PARTICIPANT else ""
+    return Filer(actor=f"{caller.organization_id}|{caller.user_id}", capacity=capacity, organization=organization)
 
 
 def _about(resource: dict[str, Any], person_id: str) -> dict[str, Any]:
     return {**resource, "patient": {"reference": f"Patient/{person_id}"}}
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    ignored = {"id", "meta", "status", "text"}
-    return {k: v for k, v in one.items() if k not in ignored} == {k: v for k, v in other.items() if k not in ignored}
-
-
-def _actor(caller: Caller) -> str:
-    return f"{caller.organization_id}|{caller.user_id}"
 
 
 def _detail(stored: StoredConsent) -> dict[str, Any]:

@@ -127,6 +127,22 @@ def _plain(value: Any) -> Any:
     raise TypeError(type(value).__name__)
 
 
+class Encoder(json.JSONEncoder):
+    """For `JSONField(encoder=)`: writes a resource as `dumps` does."""
+
+    def encode(self, o: Any) -> str:
+        """The resource as JSON text."""
+        return dumps(o).decode()
+
+
+class Decoder(json.JSONDecoder):
+    """For `JSONField(decoder=)`: reads what `Encoder` wrote, decimals with their digits."""
+
+    def decode(self, s: str, *_: Any) -> Any:
+        """The value of a JSON text."""
+        return json.loads(s, parse_float=Decimal, parse_int=_whole)
+
+
 # --- structure --------------------------------------------------------------------------------------------------------
 
 _STATUS_DOCUMENT = {"current", "superseded", "entered-in-error"}

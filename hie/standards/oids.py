@@ -103,6 +103,21 @@ def scheme_uri(system: str) -> str:
     return f"{_THO}v3-{older.group(1)}" if older else text
 
 
+def spellings(system: str) -> tuple[str, ...]:
+    """Every way a coding scheme is written: as given, its URI, its OIDs with and without ``urn:oid:``, the older URI.
+
+    For comparing with what was stored as it came; the one spelling to store is `scheme_uri`.
+    """
+    uri = scheme_uri(system)
+    found = [system, uri]
+    for oid in sorted(oid for oid, known in URI_OF_OID.items() if known == uri) or [bare(uri)]:
+        if is_oid(oid):
+            found += [f"urn:oid:{oid}", oid]
+    if uri.startswith(f"{_THO}v3-"):
+        found.append(f"http://hl7.org/fhir/v3/{uri.removeprefix(f'{_THO}v3-')}")
+    return tuple(dict.fromkeys(found))
+
+
 def scheme_oid(uri: str) -> str:
     """The bare OID of a coding scheme where it has one, else the URI itself."""
     return OID_OF_URI.get(uri) or bare(uri)

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
 from django.urls import reverse
 
+from consent import directives
 from hie.audit.models import AuditEvent
 from hie.directory.models import DirectoryChange, Participant
 from hie.exchange import access, access_log, accounts, queues
@@ -19,6 +20,7 @@ from hie.exchange.access import Held
 from hie.exchange.models import InboundMessage, Query
 from hie.exchange.staff_pages import AuditedAdmin
 from hie.trust.staff import PAGES, ensure_roles
+from patients import identifiers
 from patients import queries as index
 from patients.models import Person, ReviewItem, ValueByHand
 from tests.exchange.world import caller
@@ -453,3 +455,23 @@ def test_an_administrator_ranks_a_source_and_the_history_tells(world: UUID, as_r
     row.refresh_from_db()
     assert row.source_trust == 7
     assert DirectoryChange.objects.latest("pk").changed == {"source_trust": [None, 7]}
+
+
+def test_the_privacy_officer_ends_a_choice_on_its_page_and_the_patient_reads_it(world: UUID, as_role: AsRole) -> None:
+    choice = directives.import_unchecked({"status": "active"}, identifier_pk=identifiers.anchor(world).pk, actor="x")
+    url = reverse("admin:consent_consent_end", args=[choice.id])
+    for role in ("auditor", "steward", "administrator"):
+        client = as_role(role)
+        assert client.get(url).status_code == 403
+        assert client.post(url, {"reason": "curious", "evidence": "none"}).status_code == 403
+    officer = as_role("privacy-officer")
+    assert officer.get(url).status_code == 200
+    missing = officer.post(url, {"reason": "Filed for another patient", "evidence": " "})
+    assert (missing.status_code, b"Give the evidence" in missing.content) == (422, True)
+    assert b"Filed for another patient" in missing.content
+    assert directives.read(choice.id).status == "active"
+    assert officer.post(url, {"reason": "Filed for another patient", "evidence": "Folder 7"}).status_code == 302
+    ended = directives.read(choice.id)
+    assert (ended.status, ended.revoked_by, ended.evidence) == ("inactive", "Staff/privacy-officer", "Folder 7")
+    assert "Filed for another patient" in {line.quotation for line in own_log(world)}
+    assert officer.get(reverse("admin:consent_consent_end", args=[world])).status_code == 404

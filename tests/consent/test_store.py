@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.db import connection, transaction
 from django.db.utils import IntegrityError
 
 from consent import break_glass, directives, engine, jurisdictions, policies, proxies, tables
+from consent.directives import Beside, Filer
 from consent.errors import (
     DirectiveChanged,
     DirectiveRefused,
@@ -22,15 +24,20 @@ from consent.errors import (
     ProxyGrantRefused,
     UnknownDirective,
 )
-from consent.models import ConsentVersion, Jurisdiction
+from consent.models import Consent, ConsentVersion, Jurisdiction
+from consent.owners import Capacity
 from hie.directory import queries as directory
+from hie.directory import registration
 from hie.standards.facts import SubjectFacts
 from patients.models import PatientIdentifier, SourceRecord
 from tests.consent import fixture as fx
 from tests.consent.fixture import consent, labels, node, purposes
+from tests.directory.forms import clinic, file
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
+PATIENT = Filer(actor="portal|Patient/ada", capacity=Capacity.PATIENT)
+CLINIC = Filer(actor="clinic|Practitioner/ivo", capacity=Capacity.PARTICIPANT, organization="clinic")
 ADA = SubjectFacts(id="ada", birth_date="1970-04-01", jurisdiction="JA")
 
 
@@ -46,7 +53,7 @@ def pk() -> int:
 
 
 def test_a_directive_is_filed_as_version_one_and_read_back(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada", subject=ADA)
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT, subject=ADA)
     assert (stored.version, stored.status, stored.resource["meta"]["versionId"]) == (1, "active", "1")
     assert stored.resource["id"] == str(stored.id)
     assert directives.in_store([pk]) == [directives.read(stored.id)]
@@ -70,36 +77,204 @@ def test_a_directive_is_filed_as_version_one_and_read_back(pk: int) -> None:
 )  # fmt: skip
 def test_filing_refuses_by_element_and_stores_nothing(pk: int, resource: dict[str, Any], element: str) -> None:
     with pytest.raises(DirectiveRefused) as refused:
-        directives.file(resource, identifier_pk=pk, actor="Patient/ada", subject=ADA)
+        directives.file(resource, identifier_pk=pk, filer=PATIENT, subject=ADA)
     assert element in [problem.element for problem in refused.value.problems]
     assert directives.in_store([pk]) == []
 
 
+IRCP = [fx.actor("IRCP", reference="Organization/hill")]
+EVE = [fx.actor("IRCP", reference="Practitioner/eve")]
+LOINC = {"system": "http://loinc.org", "code": "11488-4"}
+
+
+def about(code: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"coding": [code]}]
+
+
 @pytest.mark.parametrize(
-    ("resource", "words"),
+    ("provision", "element", "words"),
     [
-        (consent(node("permit", securityLabel=labels("N", "PSY"))), "always above N"),
-        (consent(node("permit", node("deny", purpose=purposes("BTG")))), "emergency"),
-        (consent(node("permit", node("deny"))), "no effect"),
+        (node("permit", securityLabel=labels("N", "PSY")), ".securityLabel", "always above N"),
+        (node("permit", securityLabel=labels("R", "PSY")), "", None),
+        (node("permit", node("deny", purpose=purposes("BTG"))), ".provision[0].purpose", "emergency"),
+        (node("permit", node("deny")), "", "no effect"),
+        (node("permit", node("deny", purpose=purposes("TREAT"))), "", None),
+        (node("permit", node("deny", purpose=purposes("TREAT")), purpose=purposes("COC")), "", "no effect"),
+        (node("permit", node("deny", purpose=purposes("COC")), purpose=purposes("TREAT")), "", None),
+        (node("deny", node("permit", actor=IRCP), node("deny", actor=IRCP)), ".provision[0]", "no effect"),
+        (node("deny", node("permit", actor=IRCP), node("deny", actor=EVE)), ".provision[0]", None),
+        (node("deny", node("permit", actor=IRCP), node("deny", node("permit"), actor=IRCP)), ".provision[0]", None),
+        (node("deny", node("permit", securityLabel=labels("PSY")), node("deny", securityLabel=labels("R"))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", securityLabel=labels("PSY")), node("deny", securityLabel=labels("BH"))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", securityLabel=labels("BH")), node("deny", securityLabel=labels("PSY"))), ".provision[0]", None),
+        (node("deny", node("permit", code=about(LOINC)), node("deny", code=about({"system": "urn:oid:2.16.840.1.113883.6.1", "code": "11488-4"}))), ".provision[0]", "no effect"),
+        (node("deny", node("permit", dataPeriod={"start": "2025-03", "end": "2025-03"}), node("deny", dataPeriod={"start": "2025", "end": "2025"})), ".provision[0]", "no effect"),
+        (node("deny", node("permit", dataPeriod={"start": "2025"}), node("deny", dataPeriod={"start": "2025", "end": "2025"})), ".provision[0]", None),
+        (node("permit", period={"start": "2019", "end": "2020"}), ".period", "over already"),
+        (node("permit", node("deny", period={"end": "2020"})), ".provision[0].period", "over already"),
+        (node("permit", period={"end": "2199"}), ".period", None),
+    ],
+)  # fmt: skip
+def test_filing_warns_of_what_has_no_effect_and_stores_it(
+    pk: int, provision: dict[str, Any], element: str, words: str | None
+) -> None:
+    stored = directives.file(consent(provision), identifier_pk=pk, filer=PATIENT, subject=ADA)
+    said = [warning.message for warning in stored.warnings if warning.element == f"Consent.provision{element}"]
+    assert any(words in one for one in said) if words else said == []
+    assert directives.in_store([pk]) != []
+
+
+@pytest.mark.parametrize(
+    ("other", "provision", "warned"),
+    [
+        (consent(node("deny")), node("permit"), True),
+        (consent(node("deny"), dateTime="2199"), node("permit"), False),
+        (consent(node("deny"), status="inactive"), node("permit"), False),
+        (consent(node("deny", period={"end": "2199"})), node("permit"), False),
+        (consent(node("deny", period={"end": "2199"})), node("permit", period={"end": "2198"}), True),
+        (consent(node("deny", purpose=purposes("HPAYMT"))), node("permit"), False),
+        (consent(node("deny", purpose=purposes("HPAYMT"))), node("permit", purpose=purposes("CLMATTCH")), True),
+        (consent(node("permit", node("deny", actor=IRCP))), node("deny", node("permit", actor=IRCP)), True),
+        (consent(node("permit", node("deny", node("permit"), actor=IRCP))), node("deny", node("permit", actor=IRCP)), False),
+        (consent(node("permit", node("deny", actor=IRCP), purpose=purposes("HPAYMT"))), node("deny", node("permit", actor=IRCP)), False),
+        (consent(node("deny"), scope={"coding": [fx.coding("consentscope", "research")]}), node("permit"), False),
+        (consent(node("deny"), scope={"coding": [fx.coding("consentscope", "research")]}), node("permit", purpose=purposes("CLINTRCH")), True),
+    ],
+)  # fmt: skip
+def test_a_permit_that_another_choice_closes_is_warned_about(
+    pk: int, other: dict[str, Any], provision: dict[str, Any], warned: bool
+) -> None:
+    directives.file(other, identifier_pk=pk, filer=PATIENT)
+    beside = Beside(others=tuple(directives.in_store([pk])))
+    stored = directives.file(consent(provision), identifier_pk=pk, filer=PATIENT, subject=ADA, beside=beside)
+    assert any("another choice" in warning.message for warning in stored.warnings) is warned
+    alone = directives.check(consent(provision), subject=ADA)
+    assert not any("another choice" in warning.message for warning in alone.warnings)
+
+
+@pytest.mark.parametrize(
+    ("provision", "warned"),
+    [
+        (node("deny", purpose=purposes("HRESCH")), True),
+        (node("deny", purpose=purposes("CLINTRCH", "HMARKT")), True),
+        (node("deny", purpose=purposes("HRESCH", "TREAT")), False),
+        (node("deny", purpose=purposes("COC")), False),
+        (node("deny", purpose=purposes("FAMRQT")), False),
+        (node("deny", securityLabel=labels("SDV")), True),
+        (node("deny", securityLabel=labels("V")), True),
+        (node("deny", securityLabel=labels("R")), False),
+        (node("deny", securityLabel=labels("MH")), False),
+        (node("deny", purpose=purposes("HRESCH", "BTG")), False),
+        (node("deny", actor=EVE, purpose=purposes("HRESCH")), False),
+        (node("deny"), False),
+        (node("permit", purpose=purposes("TREAT")), False),
     ],
 )
-def test_filing_warns_and_stores(pk: int, resource: dict[str, Any], words: str) -> None:
-    stored = directives.file(resource, identifier_pk=pk, actor="Patient/ada")
-    assert any(words in warning.message for warning in stored.warnings)
+def test_a_denial_of_what_the_general_rule_denies_anyway_is_warned_about(
+    pk: int, provision: dict[str, Any], warned: bool
+) -> None:
+    registration.apply(file(clinic(id="lake", jurisdiction="JA")))
+    stored = directives.check(consent(provision), subject=ADA, beside=Beside(holders=("lake",)))
+    assert any("general rule" in warning.message for warning in stored.warnings) is warned
+    permit = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
+    with_a_permit = directives.check(
+        consent(provision), subject=ADA, beside=Beside(holders=("lake",), others=(permit,))
+    )
+    assert not any("general rule" in warning.message for warning in with_a_permit.warnings)
 
 
-def test_a_permit_under_an_active_denial_of_everything_is_warned_about(pk: int) -> None:
-    directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
-    assert directives.file(consent(node("permit")), identifier_pk=pk, actor="x").warnings
+WRITTEN = {
+    "performer": [{"reference": "Patient/ada"}],
+    "organization": [{"reference": "Organization/lake"}],
+    "sourceReference": {"reference": "DocumentReference/form"},
+}
+TPO = purposes("TREAT", "HPAYMT", "HOPERAT")
+
+
+@pytest.mark.parametrize(
+    ("changes", "provision", "lacking"),
+    [
+        ({}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), set()),
+        ({}, node("permit", purpose=TPO, securityLabel=labels("R")), set()),
+        ({}, node("deny", purpose=TPO, securityLabel=labels("42CFRPart2")), set()),
+        ({}, node("permit", securityLabel=labels("42CFRPart2")), {"Consent.provision.purpose", "Consent.provision.actor"}),
+        ({}, node("permit", purpose=purposes("HLEGAL"), securityLabel=labels("42CFRPart2")), {"Consent.provision.actor"}),
+        ({}, node("deny", node("permit", actor=IRCP, purpose=purposes("HLEGAL"), securityLabel=labels("42CFRPart2"))), set()),
+        ({"performer": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.performer"}),
+        ({"dateTime": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.dateTime"}),
+        ({"sourceReference": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.source"}),
+        ({"organization": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2")), {"Consent.organization"}),
+        ({"organization": None}, node("permit", purpose=TPO, securityLabel=labels("42CFRPart2"), actor=[fx.actor("CST", reference="Organization/lake")]), set()),
+    ],
+)  # fmt: skip
+def test_a_consent_to_share_part_2_records_is_told_what_it_lacks_as_a_written_one(
+    changes: dict[str, Any], provision: dict[str, Any], lacking: set[str]
+) -> None:
+    resource = {k: v for k, v in (consent(provision) | WRITTEN | changes).items() if v is not None}
+    checked = directives.check(resource, subject=ADA)
+    assert {one.element for one in checked.warnings if "substance-use" in one.message} == lacking
+
+
+@pytest.mark.parametrize(
+    ("on_file", "warned"),
+    [
+        ([("2024-01-01", None)], True),
+        ([("2024-01-01", None), ("2024-12-31", "2025-01-01")], False),
+        ([("2024-12-31T23:30:00-05:00", None)], True),
+        ([("2025-01-01T04:30:00Z", None)], True),
+        ([("2025-01-01T05:30:00Z", None)], False),
+        ([(None, None)], False),
+        ([], False),
+    ],
+)
+def test_a_time_from_which_nothing_is_on_file_is_warned_about(
+    on_file: list[tuple[str | None, str | None]], warned: bool
+) -> None:
+    resource = consent(node("permit", node("deny", dataPeriod={"start": "2025", "end": "2025"})))
+    checked = directives.check(resource, subject=ADA, beside=Beside(on_file=tuple(on_file)))
+    assert any("on file" in warning.message for warning in checked.warnings) is warned
+
+
+def test_periods_are_compared_in_the_patients_time_zone() -> None:
+    # 10 March in New York lasts until 04:00Z of the 11th.
+    resource = consent(node("permit", period={"start": "2026-03-11T03:00:00Z", "end": "2026-03-10"}))
+    assert directives.check(resource, subject=ADA).problems == ()
+    with pytest.raises(DirectiveRefused):
+        directives.check(resource)
+
+
+@pytest.mark.parametrize(
+    ("provision", "refused"),
+    [
+        (node("deny", securityLabel=labels("SEX")), False),
+        (node("deny", securityLabel=labels("PREGNANT", "PSY")), False),
+        (node("deny", securityLabel=labels("BH")), True),
+        (node("deny", securityLabel=labels("SEX", "GDIS")), True),
+        (node("deny", securityLabel=labels("SEX", "R")), True),
+        (node("permit", securityLabel=labels("SEX", "R")), False),
+        (node("deny"), True),
+        (node("deny", node("permit", actor=EVE), securityLabel=labels("SEX")), True),
+        (node("deny", node("permit", actor=EVE, securityLabel=labels("STD")), securityLabel=labels("SEX")), False),
+    ],
+)
+def test_a_minors_own_choice_is_about_confidential_care_only(provision: dict[str, Any], refused: bool) -> None:
+    only = frozenset({"SEX", "STD", "HIV", "MH", "SUD"})
+    assert directives.check(consent(provision), subject=ADA).problems == ()
+    if not refused:
+        assert directives.check(consent(provision), subject=ADA, only_labels=only).problems == ()
+        return
+    with pytest.raises(DirectiveRefused) as refusal:
+        directives.check(consent(provision), subject=ADA, only_labels=only)
+    assert {problem.element.rpartition(".")[2] for problem in refusal.value.problems} == {"securityLabel"}
 
 
 def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="Patient/ada")
-    directives.update(stored.id, consent(node("deny")), actor="Patient/ada", if_version=1)
-    revoked = directives.revoke(stored.id, actor="Patient/ada", reason="changed my mind")
-    assert (revoked.version, revoked.status, revoked.revoked_by) == (3, "inactive", "Patient/ada")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
+    directives.update(stored.id, consent(node("deny")), filer=PATIENT, if_version=1)
+    revoked = directives.revoke(stored.id, filer=PATIENT, reason="changed my mind")
+    assert (revoked.version, revoked.status, revoked.revoked_by) == (3, "inactive", PATIENT.actor)
     assert revoked.revoked_at is not None
-    assert directives.revoke(stored.id, actor="x", reason="again").version == 3
+    assert directives.revoke(stored.id, filer=PATIENT, reason="again").version == 3
     assert [directives.read(stored.id, n).resource["provision"]["type"] for n in (1, 2, 3)] == [
         "permit",
         "deny",
@@ -113,15 +288,15 @@ def test_every_change_is_a_new_version_and_old_ones_stay(pk: int) -> None:
 
 
 def test_a_change_of_an_old_version_is_refused(pk: int) -> None:
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     with pytest.raises(DirectiveChanged):
-        directives.update(stored.id, consent(node("deny")), actor="x", if_version=2)
+        directives.update(stored.id, consent(node("deny")), filer=PATIENT, if_version=2)
     with pytest.raises(UnknownDirective):
         directives.read(stored.id, 2)
 
 
 def test_a_version_can_be_neither_changed_nor_removed(pk: int) -> None:
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     for change in ("UPDATE consent_consentversion SET actor = 'y'", "DELETE FROM consent_consentversion"):
         with pytest.raises(IntegrityError), transaction.atomic(), connection.cursor() as cursor:
             cursor.execute(change)
@@ -130,9 +305,9 @@ def test_a_version_can_be_neither_changed_nor_removed(pk: int) -> None:
 def test_the_epoch_rises_with_every_change_and_only_for_its_identifier(pk: int) -> None:
     other = identifier("2")
     seen = [directives.consent_epoch([pk])]
-    stored = directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    stored = directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     seen.append(directives.consent_epoch([pk]))
-    directives.revoke(stored.id, actor="x", reason="r")
+    directives.revoke(stored.id, filer=PATIENT, reason="r")
     seen.append(directives.consent_epoch([pk]))
     proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
     seen.append(directives.consent_epoch([pk]))
@@ -143,12 +318,12 @@ def test_the_epoch_rises_with_every_change_and_only_for_its_identifier(pk: int) 
 
 def test_an_epoch_given_in_a_transaction_that_rolled_back_is_not_given_again(pk: int) -> None:
     with transaction.atomic():
-        directives.file(consent(node("deny")), identifier_pk=pk, actor="x")
+        directives.file(consent(node("deny")), identifier_pk=pk, filer=PATIENT)
         lost = directives.consent_epoch([pk])
         assert len(directives.for_subject(ADA, [pk]).directives) == 1
         transaction.set_rollback(True)
     assert directives.for_subject(ADA, [pk]).directives == ()
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     assert directives.consent_epoch([pk]) > lost
     (directive,) = directives.for_subject(ADA, [pk]).directives
     assert directive.root is not None
@@ -156,7 +331,7 @@ def test_an_epoch_given_in_a_transaction_that_rolled_back_is_not_given_again(pk:
 
 
 def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_assert_num_queries: Any) -> None:
-    directives.file(consent(node("permit")), identifier_pk=pk, actor="x")
+    directives.file(consent(node("permit")), identifier_pk=pk, filer=PATIENT)
     with django_assert_num_queries(2):
         first = directives.for_subject(ADA, [pk])
     with django_assert_num_queries(1):
@@ -164,7 +339,7 @@ def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_a
 
 
 def test_directives_follow_their_identifier_whatever_person_their_reference_names(pk: int) -> None:
-    directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, actor="x")
+    directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, filer=PATIENT)
     asked = fx.request()
     policy, _ = _fixture_policy()
     decided = engine.decide(_request(asked), _document(), directives.for_subject(ADA, [pk]), policy, now=NOW)
@@ -335,3 +510,24 @@ def test_the_fourth_emergency_of_a_day_needs_a_supervisor(pk: int) -> None:
     with pytest.raises(EmergencyGrantRefused):
         opened(pk, NOW + timedelta(hours=5))
     opened(pk, NOW + timedelta(days=1, minutes=5))
+
+
+def test_directives_filed_before_it_was_noted_get_the_one_who_filed_their_version(pk: int) -> None:
+    cases = {
+        "clinic|Practitioner/ivo": ("file", "clinic", "participant"),
+        "portal|Patient/ada": ("update", "", "patient"),
+        "portal|RelatedPerson/max": ("revoke", "", "proxy"),
+        "clinic|Device/x": ("import", "", "import"),
+        "import": ("file", "", "import"),
+    }
+    made = {}
+    for actor, (action, _, _) in cases.items():
+        row = Consent.objects.create(identifier_id=pk, resource={}, version=2)
+        ConsentVersion.objects.create(consent=row, version=1, resource={}, action="file", actor="other|Device/y")
+        ConsentVersion.objects.create(consent=row, version=2, resource={}, action=action, actor=actor)
+        made[actor] = row
+    with connection.cursor() as cursor:
+        cursor.execute(import_module("consent.migrations.0003_whose_directive").FILL)
+    for actor, (_, organization, capacity) in cases.items():
+        made[actor].refresh_from_db()
+        assert (made[actor].filed_by, made[actor].capacity) == (organization, capacity), actor

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import uuid
+from decimal import Decimal
 
 import pytest
 
@@ -100,6 +102,25 @@ def test_changing_a_consent_of_a_stranger_tells_nothing_of_its_being_there(hub_w
         told.append((answer.status_code, answer.content.decode().replace(one, "<asked>")))
     assert told[0] == told[1]
     assert told[0][0] == 404
+
+
+@pytest.mark.parametrize(
+    ("number", "read"),
+    [("1.10", "1.10"), ("-0.0", "-0.0"), ("12345678901234567890123", "12345678901234567890123"), ("1e-7", "1E-7")],
+)
+def test_a_number_in_a_consent_keeps_its_value_and_digits(hub_world, number, read):
+    body = json.dumps(consent(hub_world.person, extension=[{"url": "urn:x", "valueDecimal": "<n>"}]))
+    filed = hub_world.hospital.post("/Consent", body.replace('"<n>"', number))
+    assert filed.status_code == 201, filed.content
+    held = hub_world.hospital.get(f"/Consent/{filed.json()['id']}")
+    found = json.loads(held.content, parse_float=Decimal, parse_int=Decimal)["extension"][0]["valueDecimal"]
+    assert (found, len(found.as_tuple().digits)) == (Decimal(read), len(Decimal(read).as_tuple().digits))
+
+
+@pytest.mark.parametrize("number", ["1e101", "1e999999999", "-1e-300"])
+def test_a_number_that_would_grow_when_written_out_is_refused(hub_world, number):
+    body = json.dumps(consent(hub_world.person, extension=[{"url": "urn:x", "valueDecimal": "<n>"}]))
+    assert hub_world.hospital.post("/Consent", body.replace('"<n>"', number)).status_code == 400
 
 
 def test_each_look_is_in_the_log(hub_world):

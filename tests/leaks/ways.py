@@ -21,6 +21,7 @@ from hie.faces.hl7v2.handler import Hl7v2Handler
 _INTERACTIONS = (
     "read",
     "vread",
+    "history",
     "search",
     "create",
     "update",

@@ -91,6 +91,7 @@ def _resource(resource: Resource) -> JsonObject:
     names: list[tuple[str, Interaction | None]] = [
         ("read", resource.read),
         ("vread", resource.vread),
+        ("history-instance", resource.history),
         ("update", resource.update),
         ("delete", resource.delete),
         ("search-type", resource.search),

@@ -10,7 +10,7 @@ import gzip
 import logging
 import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -141,20 +141,28 @@ def stored(
     location: str,
     version: str = "1",
     last_updated: datetime | None = None,
+    issues: Sequence[Issue] = (),
 ) -> Answer:
     """The answer to a create or update: headers always, the body as `Prefer` asks.
 
-    `location` is relative (``Type/id``).
+    `location` is relative (``Type/id``). `issues` are warnings: in the OperationOutcome where one is preferred, else in
+    the header ``Warning``, for the resource has no place for them.
     """
     headers = {"Location": f"{request.base}/{location}/_history/{version}", "ETag": f'W/"{version}"'}
     if last_updated is not None:
         headers["Last-Modified"] = http_date(last_updated.timestamp())
-    if request.prefer.returns == "minimal":
-        return Answer(status=status, headers=headers)
     if request.prefer.returns == "OperationOutcome":
-        done = outcome.outcome([Issue(severity="information", code="informational", diagnostics="stored")])
+        done = outcome.outcome([*issues, Issue(severity="information", code="informational", diagnostics="stored")])
         return Answer(status=status, resource=done, headers=headers)
-    return Answer(status=status, resource=resource, headers=headers)
+    if issues:
+        headers["Warning"] = ", ".join(f'299 - "{_quotable(issue)}"' for issue in issues)
+    return Answer(status=status, resource=None if request.prefer.returns == "minimal" else resource, headers=headers)
+
+
+def _quotable(issue: Issue) -> str:
+    """An issue as the text of a Warning header: printable ASCII without what ends a quoted string."""
+    text = f"{issue.expression}: {issue.diagnostics}" if issue.expression else issue.diagnostics
+    return "".join(c if " " <= c <= "~" and c not in '"\\' else "?" for c in text)[:500]
 
 
 # --- the view ---------------------------------------------------------------------------------------------------------
@@ -334,6 +342,8 @@ def _route(http: HttpRequest, resource: Resource, parts: list[str], request: Fhi
         return _pick(offered, method), False
     if len(parts) == 2 and parts[1].startswith("$"):
         return _operation(resource, parts[1][1:], method, on_instance=True), False
+    if parts[1:] == ["_history"] and resource.history is not None:
+        return _pick({"GET": resource.history, "HEAD": resource.history}, method), False
     if len(parts) == 3 and parts[1] == "_history" and resource.vread is not None:
         request.version = parts[2]
         return _pick({"GET": resource.vread, "HEAD": resource.vread}, method), False

@@ -108,6 +108,7 @@ OUTCOME: dict[str, Row] = {
     "ModelRefused": _row(422, "business-rule"),
     # consent and the directory
     "DirectiveRefused": _row(422, "value"),
+    "DirectiveOfAnother": _row(403, "forbidden"),
     "UnknownDirective": _row(404, "not-found"),
     "DirectiveChanged": _row(412, "conflict"),
     "JurisdictionRefused": _row(422, "value"),

@@ -103,6 +103,7 @@ class Resource:
     instantiates: tuple[str, ...] = ()
     read: Interaction | None = None
     vread: Interaction | None = None
+    history: Interaction | None = None
     search: Interaction | None = None
     create: Interaction | None = None
     update: Interaction | None = None

@@ -149,11 +149,21 @@ def _denied_by_default(node: Node, law: Jurisdiction, tables: Tables) -> bool:
         for one in node.purposes
     ):
         return True
-    if not node.labels_given or not (node.sensitivities or node.ranks):
+    labels, ranks = _labels(node), _ranks(node)
+    if not node.labels_given or not (labels or ranks):
         return False
-    return min(node.ranks, default=len(RANK)) > law.default_ceiling and all(
-        _is_below(label, law.default_excluded, tables.label_families) for label in node.sensitivities
+    return min(ranks, default=len(RANK)) > law.default_ceiling and all(
+        _is_below(label, law.default_excluded, tables.label_families) for label in labels
     )
+
+
+def _labels(node: Node) -> frozenset[str]:
+    """The labels it surely reaches: in a denial also those without a system."""
+    return node.listed_labels if node.permit else node.listed_labels | node.loose_labels
+
+
+def _ranks(node: Node) -> frozenset[int]:
+    return node.ranks if node.permit else node.ranks | node.loose_ranks
 
 
 # --- covering: whatever meets the chain of a permit surely meets the denial
@@ -214,10 +224,10 @@ def _holds_wherever(denial: Node, chain: Sequence[Node], tables: Tables, zone: s
 
 def _labels_held(denial: Node, node: Node, tables: Tables) -> bool:
     """Whether every document with one of the permit's labels carries one of the denial's, or stands as high."""
-    named = node.sensitivities & tables.label_families.keys()
-    lowest = min(denial.ranks, default=len(RANK))
+    named = _labels(node) & tables.label_families.keys()
+    lowest = min(_ranks(denial), default=len(RANK))
     return bool(named) and all(
-        _is_below(label, denial.sensitivities, tables.label_families) or tables.floor(tables.carried({label})) >= lowest
+        _is_below(label, _labels(denial), tables.label_families) or tables.floor(tables.carried({label})) >= lowest
         for label in named
     )
 

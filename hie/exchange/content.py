@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
@@ -24,6 +24,8 @@ from hie.standards.facts import CodedContent
 MAX_JSON = 64 << 20
 EMPTY_SHA1 = "da39a3ee5e6b4b0d3255bfef95601890afd80709"
 _V3 = "{urn:hl7-org:v3}"
+_FHIR = "{http://hl7.org/fhir}"
+_LEVELS = "ULMNRV"
 _CDA_FORMATS = (
     "urn:ihe:pcc:",
     "urn:ihe:lab:xd-lab",
@@ -138,13 +140,19 @@ def _cda(whole: Iterable[bytes], head: bytes, where: str, claim: str) -> Inspect
 
 
 def _xml(whole: Iterable[bytes], head: bytes, where: str) -> Inspected:
-    """Any XML: acceptable to its end, and no fragment of a CDA."""
+    """Any XML: acceptable to its end, and no fragment of a CDA; FHIR is read for its codes as in JSON."""
     root: str | None = None
+    found = _Found()
+    path: list[_Element] = []
     try:
         for event, element in xml.elements(whole, limits=cda.LIMITS):
             if event == "start":
                 root = root or str(element.tag)
+                if root.startswith(_FHIR):
+                    _begin(path, str(element.tag).removeprefix(_FHIR), element.get("value"), found)
             else:
+                if path:
+                    _end(path, found)
                 element.clear()
                 while element.getprevious() is not None:
                     del element.getparent()[0]
@@ -154,7 +162,71 @@ def _xml(whole: Iterable[bytes], head: bytes, where: str) -> Inspected:
     local = root.rpartition("}")[2]
     if (root.startswith(_V3) or "}" not in root) and (local in _CDA_PARTS or local == "ClinicalDocument"):
         raise ContentMismatch("the root element is not a ClinicalDocument", element=f"{where}.content")
-    return Inspected(content=CodedContent())
+    return Inspected(content=found.coded()) if root.startswith(_FHIR) else Inspected(content=CodedContent())
+
+
+@dataclass(slots=True)
+class _Element:
+    """An element of FHIR XML under way: its name, and the system and code that it holds."""
+
+    name: str
+    system: str | None = None
+    code: str | None = None
+
+
+def _begin(path: list[_Element], name: str, value: str | None, found: _Found) -> None:
+    if path and value is not None:
+        if name == "system":
+            path[-1].system = value
+        elif name == "code":
+            path[-1].code = value
+        elif name == "confidentiality" and path[-1].name == "Composition":
+            found.level(value)
+    path.append(_Element(name))
+
+
+def _end(path: list[_Element], found: _Found) -> None:
+    ended = path.pop()
+    if ended.code is None:
+        return
+    if ended.system is not None:
+        found.coding(ended.name, ended.system, ended.code)
+    if ended.name == "coding" and [one.name for one in path[-2:]] == ["section", "code"]:
+        found.sections.add(ended.code)
+
+
+@dataclass(slots=True)
+class _Found:
+    """Codes found in a FHIR document, in JSON or XML."""
+
+    codes: set[str] = field(default_factory=set)
+    security: set[str] = field(default_factory=set)
+    letters: set[str] = field(default_factory=set)
+    sections: set[str] = field(default_factory=set)
+
+    def coding(self, name: str, system: str, code: str) -> None:
+        """A code with its system, in an element of this name."""
+        uri = oids.scheme_uri(system)
+        if uri == cda.CONFIDENTIALITY:
+            self.level(code)
+        elif name == "security":
+            self.security.add(code)
+        else:
+            self.codes.add(f"{uri}|{code}")
+
+    def level(self, code: str) -> None:
+        """A confidentiality code. Older tables had sensitivities and letters of their own among the levels."""
+        (self.letters if code in _LEVELS else self.security).add(code)
+
+    def coded(self) -> CodedContent:
+        """All of it, as the labelling rules take it."""
+        return CodedContent(
+            codes=frozenset(self.codes),
+            sections=frozenset(self.sections),
+            confidentiality=max(self.letters, key=_LEVELS.index) if self.letters else None,
+            security_labels=frozenset(self.security),
+            read=True,
+        )
 
 
 def _json(whole: Iterable[bytes], where: str) -> Inspected:
@@ -169,24 +241,12 @@ def _json(whole: Iterable[bytes], where: str) -> Inspected:
         line = getattr(error, "lineno", None)
         at = f" at line {line}" if line else ""
         raise MalformedContent(f"not JSON{at}", element=f"{where}.content") from None
-    codes: set[str] = set()
-    security: set[str] = set()
-    letters: set[str] = set()
-    sections: set[str] = set()
-    _walk(value, codes, security, letters, sections)
-    rank = "ULMNRV"
-    return Inspected(
-        content=CodedContent(
-            codes=frozenset(codes),
-            sections=frozenset(sections),
-            confidentiality=max(letters, key=rank.index) if letters else None,
-            security_labels=frozenset(security),
-            read=True,
-        )
-    )
+    found = _Found()
+    _walk(value, found)
+    return Inspected(content=found.coded())
 
 
-def _walk(root: Any, codes: set[str], security: set[str], letters: set[str], sections: set[str]) -> None:
+def _walk(root: Any, found: _Found) -> None:
     """Collect codings of a FHIR document; iterative, since depth is the sender's choice."""
     todo: list[tuple[str, Any]] = [("", root)]
     while todo:
@@ -196,21 +256,15 @@ def _walk(root: Any, codes: set[str], security: set[str], letters: set[str], sec
         elif isinstance(value, dict):
             system, code = value.get("system"), value.get("code")
             if isinstance(system, str) and isinstance(code, str):
-                uri = oids.scheme_uri(system)
-                if uri == cda.CONFIDENTIALITY:
-                    letters.update({code} & set("ULMNRV"))
-                elif name == "security":
-                    security.add(code)
-                else:
-                    codes.add(f"{uri}|{code}")
+                found.coding(name, system, code)
             confidentiality = value.get("confidentiality")
             if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
-                letters.update({confidentiality} & set("ULMNRV"))
+                found.level(confidentiality)
             if name == "section":
                 coding = value.get("code")
                 for item in coding.get("coding", ()) if isinstance(coding, dict) else ():
                     if isinstance(item, dict) and isinstance(item.get("code"), str):
-                        sections.add(item["code"])
+                        found.sections.add(item["code"])
             todo.extend((str(key), item) for key, item in value.items())
 
 

@@ -216,8 +216,8 @@ class _Reader:
         code = _code(element)
         if code is not None:
             if code.system == CONFIDENTIALITY:
-                if code.code in _LEVELS:
-                    self.levels.add(code.code)
+                # Older tables had sensitivities (HIV, PSY) and letters of their own (S, T, C) among the levels.
+                (self.levels if code.code in _LEVELS else self.labels).add(code.code)
             else:
                 self.codes.add(f"{code.system}|{code.code}")
                 parent = element.getparent()

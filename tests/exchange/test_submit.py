@@ -501,12 +501,40 @@ def test_a_minimal_submission_takes_its_letter_from_the_document() -> None:
     assert minimal(b"hello", unique_id="2.999.7.8", mime_type="text/plain").confidentiality == "R"
 
 
-def test_a_fhir_document_is_labelled_from_its_codings() -> None:
-    body = (
-        b'{"resourceType":"Bundle","type":"document","entry":[{"resource":{"resourceType":"Condition","code":'
-        b'{"coding":[{"system":"http://snomed.info/sct","code":"86406008"}]}}}]}'
-    )
-    assert "HIV" in publish(body, mime_type="application/fhir+json").labels
+_BUNDLE_JSON = (
+    b'{"resourceType":"Bundle","type":"document","entry":[{"resource":{"resourceType":"Composition","confidentiality":"L",'
+    b'"section":[{"code":{"coding":[{"system":"http://loinc.org","code":"10160-0"}]}}]}},{"resource":{"resourceType":'
+    b'"Condition","meta":{"security":[{"system":"http://terminology.hl7.org/CodeSystem/v3-Confidentiality","code":"%b"}]},'
+    b'"code":{"coding":[{"system":"http://snomed.info/sct","code":"%b"}]}}}]}'
+)
+_BUNDLE_XML = (
+    b'<Bundle xmlns="http://hl7.org/fhir"><type value="document"/><entry><resource><Composition><confidentiality value="L"/>'
+    b'<section><code><coding><system value="http://loinc.org"/><code value="10160-0"/></coding></code><text>'
+    b'<div xmlns="http://www.w3.org/1999/xhtml"><p>None.</p></div></text></section></Composition></resource></entry><entry>'
+    b"<resource><Condition><meta><security>"
+    b'<system value="http://terminology.hl7.org/CodeSystem/v3-Confidentiality"/><code value="%b"/></security></meta><code>'
+    b'<coding><system value="http://snomed.info/sct"/><code value="%b"/></coding></code></Condition></resource></entry></Bundle>'
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "mime_type"), [(_BUNDLE_JSON, "application/fhir+json"), (_BUNDLE_XML, "application/fhir+xml")]
+)
+@pytest.mark.parametrize(
+    ("level", "code", "letter", "labels"),
+    [
+        (b"N", b"38341003", "N", set()),
+        (b"N", b"86406008", "R", {"HIV"}),
+        (b"V", b"38341003", "V", set()),
+        (b"PSY", b"38341003", "R", {"PSY"}),  # a level of the older table
+        (b"T", b"38341003", "R", set()),
+    ],
+)
+def test_a_fhir_document_is_labelled_from_its_codings(
+    body: bytes, mime_type: str, level: bytes, code: bytes, letter: str, labels: set[str]
+) -> None:
+    row = publish(body % (level, code), mime_type=mime_type)
+    assert (row.confidentiality, set(row.labels) & {"HIV", "PSY"}) == (letter, labels)
 
 
 def test_base64_is_no_document_type_of_its_own() -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.test import Client as Browser
+from django.test import RequestFactory
 
-from hie.exchange import loop, tasks
+from hie.exchange import loop, tasks, waiting
+from hie.faces.rest import queries
 from hie.trust import token_service
 from tests.exchange.world import HOSPITAL_AUTHORITY, Peers, caller, community_at, exchange, feed_rosa, peers
 
@@ -43,6 +46,23 @@ def post(body: Any, **headers: str) -> Any:
 
 def rosa() -> dict[str, Any]:
     return {"patient": {"identifier": {"system": f"urn:oid:{HOSPITAL_AUTHORITY}", "value": "P1"}}, "deadline_s": 5}
+
+
+def test_whoever_sends_a_question_slowly_keeps_nobody_from_asking(others: Peers) -> None:
+    exchange()
+    free: list[int] = []
+
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            free.append(waiting.ROOM._places._value)  # how many places are left
+            return super().read(size)
+
+    body = json.dumps(rosa()).encode()
+    request = RequestFactory().post("/api/queries", data=body, content_type="application/json", **bearer())
+    request._stream = Slow(body)
+    assert queries.Queries.as_view()(request).status_code == 404
+    assert free
+    assert min(free) == 3
 
 
 def test_a_query_waited_for_answers_200_with_every_target_and_document(others: Peers) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from uuid import UUID
 
 import orjson
 from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
 from django.db import close_old_connections
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from drf_spectacular.utils import OpenApiParameter, extend_schema
@@ -68,6 +70,10 @@ class QueryApi(CallerView):
     def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Take a place before the first look into the database, which is the one at the token."""
         self.received_at = datetime.now(UTC)
+        # Whoever sends slowly waits outside: three of them would else keep everybody from asking. One that is too large
+        # is refused where all input is.
+        with contextlib.suppress(RequestDataTooBig):
+            _ = request.body
         with ROOM.entered():
             return super().dispatch(request, *args, **kwargs)
 

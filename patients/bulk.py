@@ -213,7 +213,7 @@ def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int)
 
 def pairs_of(records: Sequence[Features]) -> Pairs:
     """`blocking.pairs` of these records, in arrays."""
-    held = [array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))) for record in records]
+    held = [array("q", blocking.hashes(record)) for record in records]
     keys = np.frombuffer(b"".join([some.tobytes() for some in held]), dtype=np.int64)
     owners = np.repeat(np.arange(len(records), dtype=np.int64), [len(some) for some in held])
     return pairs(keys, owners, records, asking=len(records))

@@ -68,7 +68,7 @@ TABLES: dict[str, str] = {
     "patients_patientidentifier": "id, authority, value, source_record_id, created_at",
     "patients_link": "source_record_id, person_id, kind, model_version, score, weights, reason, valid_from",
     "patients_identityevent": "id, kind, person_id, source_record_id, actor, reason, detail, at",
-    "patients_blockingkey": "key, record_id",
+    "patients_blockingkey": "key, finer, record_id",
     "patients_searchterm": "field, term, record_id",
     "patients_importline": "run_id, number, identifier, outcome, source_record_id, score, reason",
 }
@@ -93,7 +93,7 @@ def rows_of(stage: Stage, groups: list[Group]) -> Rows:
             zip(group.positions, group.ids, strict=True)
         ):
             kept: Kept = stage.spool.get(position)
-            number, value, digest, raw, normalised, keys, terms = kept
+            number, value, digest, raw, normalised, keys, finer, terms = kept
             values.append(value)
             outcome, score, weights, reason, told = _verdict(stage, position)
             outcomes[outcome] += 1
@@ -114,7 +114,7 @@ def rows_of(stage: Stage, groups: list[Group]) -> Rows:
             lines["patients_identityevent"].append(
                 f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{_text(reason)}\t{{}}\t{now}\n"
             )
-            lines["patients_blockingkey"].append("".join([f"{key}\t{record_id}\n" for key in keys]))
+            lines["patients_blockingkey"].append("".join([f"{key}\t{finer}\t{record_id}\n" for key in keys]))
             lines["patients_searchterm"].append(
                 "".join([f"{name}\t{_text(term)}\t{record_id}\n" for name, term in terms])
             )

@@ -264,7 +264,7 @@ class _Slice:
 
 def _keys(record: Features) -> bytes:
     """The hashed blocking keys of a record, 8 bytes each."""
-    return array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))).tobytes()
+    return array("q", blocking.hashes(record)).tobytes()
 
 
 class _Import:

@@ -351,10 +351,14 @@ class TrustSweep(models.Model):
 
 
 class BlockingKey(models.Model):
-    """64-bit hash of a blocking key of a record's current version; the primary key is the covering index."""
+    """64-bit hash of a blocking key of a record's current version; the primary key is the covering index.
 
-    pk = models.CompositePrimaryKey("key", "record_id")
+    `finer`: the record's refining fields, by which a large block is split (`blocking.refinement`).
+    """
+
+    pk = models.CompositePrimaryKey("key", "finer", "record_id")
     key = models.BigIntegerField()
+    finer = models.BigIntegerField()
     record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+", db_constraint=False)
 
 

@@ -11,7 +11,6 @@ import json
 import pickle
 from array import array
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -57,8 +56,8 @@ class Prepared(NamedTuple):
     blob: bytes = b""
 
 
-# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, search terms.
-Kept = tuple[int, str, bytes, bytes, bytes, list[int], list[tuple[str, str]]]
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, refinement, search terms.
+Kept = tuple[int, str, bytes, bytes, bytes, list[int], int, list[tuple[str, str]]]
 
 
 def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
@@ -79,18 +78,18 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
     if reason:
         return Prepared(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
-    keys = blocking.lookups(cleaned)
-    hashes = list(dict.fromkeys(chain.from_iterable(keys)))
+    keys = blocking.hashes(cleaned)
     digest = store.digest_of(raw)
     kept: Kept = (
-        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), hashes, store.terms(line.demographics),
+        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), keys, blocking.refinement(cleaned),
+        store.terms(line.demographics),
     )  # fmt: skip
     return Prepared(
         number=line.number,
         value=line.value,
         digest=digest,
         features=cleaned,
-        keys=array("q", dict.fromkeys([coarse for coarse, _ in keys])).tobytes(),
+        keys=array("q", keys).tobytes(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
 

@@ -48,6 +48,37 @@ def test_pairs_in_arrays_are_those_of_plain_blocking(seed: int, count: int, crow
     assert in_arrays(records, asking) == {(a, b) for a, b in plain if a < asking}
 
 
+@pytest.mark.django_db
+@pytest.mark.parametrize(("seed", "crowd"), [(1, 1), (2, 3), (3, 90)])
+def test_one_record_is_compared_with_all_whom_bulk_compares_it_with(seed: int, crowd: int, clinic: str) -> None:
+    some = people(300, seed=seed)
+    for resource in some:
+        # Few places and births: blocks of a hundred and more, which only the finest level takes apart.
+        place, born = resource["address"][0], resource["birthDate"]
+        place["postalCode"], place["city"] = f"{int(place['postalCode']) % crowd}1111", "Crowded"
+        resource["birthDate"] = f"{1950 + int(born[:4]) % 4}{born[4:]}"
+    records = [features(from_fhir(resource)) for resource in some]
+    for resource in some:
+        value = resource["identifier"][0]["value"]
+        linking.feed(
+            RecordFeed(participant_id=clinic, authority="2.999.1", value=value, demographics=from_fhir(resource))
+        )
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT value, source_record_id FROM patients_patientidentifier")
+        ids = dict(cursor.fetchall())
+    known = [ids[resource["identifier"][0]["value"]] for resource in some]
+    partners: dict[int, set[int]] = defaultdict(set)
+    for a, b in blocking.pairs(records):
+        partners[a].add(known[b])
+        partners[b].add(known[a])
+    found = 0
+    for position, record in enumerate(records):
+        near = {item.record_id for item in store.near(record, record_id=known[position])}
+        assert partners[position] <= near
+        found += len(near)
+    assert found < 300 * 150, "and not with everybody"
+
+
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch, clinic: str) -> None:
     """Chunks so small that an import has many."""

@@ -14,6 +14,7 @@ import queue
 import resource
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -51,6 +52,8 @@ CLAIM = 400
 UNDER_WAY = 200
 """Questions a loop has on the wire at once, those not counted that have been waited for longer than `USUAL_S`."""
 USUAL_S = 0.25
+STANDS_S = 1.0
+"""How long a question waits for its turn on what was decided when it was claimed; then it is decided again."""
 MAX_FILES = 65_536
 UNREADABLE = "The community's answer could not be read."
 
@@ -163,11 +166,16 @@ class FanOut:
             renewing = asyncio.create_task(self._renew())
             while not self._stopping:
                 self._wake.clear()
+                decided_at = time.monotonic()
                 jobs = await self._off_loop(claim)
-                for job in jobs or ():
+                for n, job in enumerate(jobs or ()):
                     if job.target not in self._active:
                         # Those begun get on first: they answer sooner, and leave their connections to the next.
                         await self._turns.acquire()
+                        if time.monotonic() - decided_at > STANDS_S:
+                            self._turns.release()
+                            await self._off_loop(partial(give_back, [late.target for late in jobs[n:]]))
+                            break
                         self._active[job.target] = asyncio.create_task(self._ask(job, session))
                 if not jobs:
                     with contextlib.suppress(TimeoutError):
@@ -403,6 +411,16 @@ def release(targets: Iterable[int]) -> None:
     QueryTarget.objects.filter(pk__in=list(targets), claimed_until__lt=query.NEVER).update(
         claimed_until=datetime.now(UTC)
     )
+
+
+def give_back(targets: Iterable[int]) -> None:
+    """Give back leases of questions that were not sent, to be decided again; it counts as no attempt."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE exchange_querytarget SET claimed_until = %s, attempts = greatest(attempts - 1, 0)"
+            " WHERE id = ANY(%s) AND claimed_until < %s",
+            [datetime.now(UTC), list(targets), query.NEVER],
+        )
 
 
 def store_readable(batch: list[tuple[int, Answer, datetime]]) -> None:

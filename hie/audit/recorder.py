@@ -376,6 +376,13 @@ class Recording:
         self._written = False
         self._outer: Token[Recording | None] | None = None
         self.event_ids: list[UUID] = []
+        self.persons: list[str] = []
+        """The patients whose events are written."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Whose act it is."""
+        return self._base.caller
 
     def about(self, person_id: str | UUID | None, **values: Any) -> Self:
         """Add or update the draft of one patient (None: the event about nobody); fields as in `EventDraft`."""
@@ -405,6 +412,7 @@ class Recording:
                 self.condition.hold()
                 written = write(drafts)
         self.event_ids += written
+        self.persons += [key for key in self._drafts if key]
         self._drafts.clear()
         self._written = True
         return written

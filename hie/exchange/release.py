@@ -25,14 +25,17 @@ Source: spec/consent.md 1.5, 12.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
 from django.db import OperationalError, connection
 
 from hie.audit import recorder
-from hie.audit.recorder import Outdated
+from hie.audit.recorder import EventType, Outcome, Outdated
 from hie.directory import queries as directory
 from hie.exchange.errors import Unsettled
 
@@ -112,6 +115,10 @@ class Basis:
             raise
         if not as_then:
             raise Outdated("changed since it was decided")
+        held = _noted.get()
+        event = recorder.current()
+        if held is not None and event is not None:
+            held.append(Released(self, event))
 
     def stands(self) -> bool:
         """Whether it is still what it was, without holding it; one statement."""
@@ -140,6 +147,44 @@ def rests_on(identifier_pks: Iterable[int] = ()) -> None:
     if not isinstance(event.condition, Basis) or event.condition.reading is not reading:
         event.condition = Basis(reading)
     event.condition.identifier_pks.update(identifier_pks)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was released, for whom: its basis and its recording."""
+
+    basis: Basis
+    event: recorder.Recording
+
+
+_noted: ContextVar[list[Released] | None] = ContextVar("released", default=None)
+
+
+@contextmanager
+def noted() -> Iterator[list[Released]]:
+    """Note what is released in a block: for answers that are sent after it."""
+    released: list[Released] = []
+    token = _noted.set(released)
+    try:
+        yield released
+    finally:
+        _noted.reset(token)
+
+
+def broke_off(released: Iterable[Released], *, sent: int, of: int) -> None:
+    """Record that an answer was not sent whole, once for each patient whom it was about."""
+    recorder.write_apart(
+        recorder.EventDraft(
+            kind=EventType.TRANSFER_BROKEN,
+            caller=one.event.caller,
+            outcome=Outcome.REFUSED,
+            person_id=person_id,
+            reason="no-longer-permitted" if not one.basis.stands() else "broken-off",
+            detail={"sent": sent, "of": of},
+        )
+        for one in released
+        for person_id in one.event.persons
+    )
 
 
 def basis_of(event: recorder.Recording) -> Basis:

@@ -286,6 +286,36 @@ def test_a_transfer_under_way_goes_on_when_what_changed_does_not_concern_it(told
     assert not AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).exists()
 
 
+def _searched(at: Setting) -> Any:
+    from django.test import Client
+
+    from tests.trust import conftest as trust
+
+    headers = {"Authorization": f"Bearer {trust.token('org-clinic')}"}
+    return Client().get(f"/fhir/DocumentReference?patient=Patient/{at.person}&status=current", headers=headers)
+
+
+def test_a_long_page_stops_under_way_and_says_so(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hie.faces import long_answers
+
+    whole = _searched(at)
+    assert not whole.streaming
+    monkeypatch.setattr(long_answers, "ASK_BYTES", 300)
+    monkeypatch.setattr(long_answers, "PIECE", 100)
+    again = _searched(at)
+    assert len(again.getvalue()) == len(whole.content) == int(again["Content-Length"])
+    assert not AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).exists()
+    begun = _searched(at)
+    pieces = iter(begun.streaming_content)
+    assert len(next(pieces)) == 100
+    denied(at)
+    assert sum(map(len, pieces)) == 200
+    assert int(begun["Content-Length"]) == len(whole.content)
+    broken = AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).get()
+    assert (str(broken.person_id), broken.reason) == (at.person, "no-longer-permitted")
+    assert broken.detail == {"sent": 300, "of": len(whole.content)}
+
+
 def test_a_notice_that_waited_is_not_sent_when_its_patient_closed_it_meanwhile(
     at: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -407,6 +407,10 @@ class Recording:
             drafts = [self._base]
         if self.condition is None:
             written = write(drafts)
+        elif connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            # No savepoint: whoever opened the transaction ends it when this raises.
+            self.condition.hold()
+            written = write(drafts)
         else:
             with transaction.atomic():
                 self.condition.hold()

@@ -13,6 +13,8 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from hie.database import prepared
+
 
 def bump(identifier_pk: int) -> None:
     """Give an identifier's directives and grants a new epoch, in the caller's transaction.
@@ -28,9 +30,10 @@ def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:
     pks = sorted(set(identifier_pks))
     if not pks:
         return ()
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
-            "SELECT identifier_id, value FROM consent_consentepoch WHERE identifier_id = ANY(%s) AND value > 0 ORDER BY 1",
+            "SELECT identifier_id, value FROM consent_consentepoch"
+            " WHERE identifier_id = ANY(%s::bigint[]) AND value > 0 ORDER BY 1",
             [pks],
         )
         return tuple((int(pk), int(value)) for pk, value in cursor.fetchall())

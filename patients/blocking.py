@@ -1,8 +1,9 @@
 """Blocking: which records are worth comparing. Pure.
 
 Sixteen keys, each missing where a part is missing; former values and aliases make keys of
-their own. A key is stored as a signed 64-bit hash. A block that is too large is split by the
-next refining field, in the end by a window in name order; it is never dropped.
+their own. A key is stored as a signed 64-bit hash, beside a number that holds the record's refining
+fields (`refinement`). A block that is too large is split by the next refining field, in the end by a
+window in name order; it is never dropped.
 
 Source: spec/mpi.md section 3, Block.
 """
@@ -110,16 +111,28 @@ def _refinements(record: Features) -> tuple[str, ...]:
     return (_initials(record), given[:3], surname[:3], year, place[0], place[1])
 
 
+# How many bits of `refinement` each refining field has, the first one highest; place is the last that counts.
+_BITS = (12, 14, 14, 12, 11)
+MASKS = tuple((1 << 63) - (1 << (63 - sum(_BITS[:depth]))) for depth in range(len(_BITS) + 1))
+"""Which bits of a refinement two records of one block share at each depth, the whole block first."""
+
+
+def refinement(record: Features) -> int:
+    """The refining fields as one number of 63 bits: each its share of bits, so that a part of a block is a range."""
+    out = 0
+    for bits, text in zip(_BITS, _refinements(record), strict=False):
+        out = (out << bits) | (_hashed(text) & ((1 << bits) - 1))
+    return out
+
+
+@lru_cache(maxsize=200_000)
+def _hashed(text: str) -> int:
+    return digest(text) if text else 0
+
+
 def hashes(record: Features) -> list[int]:
-    """What is stored for a record: every key, and its finer form by initials and birth year."""
-    return list(dict.fromkeys(number for pair in lookups(record) for number in pair))
-
-
-def lookups(record: Features) -> list[tuple[int, int]]:
-    """What is asked for a record: (key, its finer form); the finer one where the block of the key is large."""
-    coarse = keys(record)
-    finer = f"/{_initials(record)}{record.birth[0][:4] if record.birth else ''}"
-    return list(zip(digests(coarse), digests([key + finer for key in coarse]), strict=True))
+    """The record's keys as they are stored and asked for, without repeats."""
+    return list(dict.fromkeys(digests(keys(record))))
 
 
 def strong_hashes(record: Features) -> list[int]:

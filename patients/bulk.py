@@ -139,10 +139,14 @@ class Spool:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
+    def read(self, number: int) -> bytes:
+        """The value of this number."""
+        start, end = self._ends[number], self._ends[number + 1]
+        return os.pread(self._file.fileno(), end - start, start)
+
     def get(self, number: int) -> Any:
         """The value of this number, unpickled: only this process and its parents wrote it."""
-        start, end = self._ends[number], self._ends[number + 1]
-        return pickle.loads(os.pread(self._file.fileno(), end - start, start))  # noqa: S301
+        return pickle.loads(self.read(number))  # noqa: S301
 
     def close(self) -> None:
         """Let go of it."""
@@ -213,7 +217,7 @@ def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int)
 
 def pairs_of(records: Sequence[Features]) -> Pairs:
     """`blocking.pairs` of these records, in arrays."""
-    held = [array("q", dict.fromkeys(map(blocking.digest, blocking.keys(record)))) for record in records]
+    held = [array("q", blocking.hashes(record)) for record in records]
     keys = np.frombuffer(b"".join([some.tobytes() for some in held]), dtype=np.int64)
     owners = np.repeat(np.arange(len(records), dtype=np.int64), [len(some) for some in held])
     return pairs(keys, owners, records, asking=len(records))

@@ -19,6 +19,7 @@ from patients.matching import (
     Grade,
     PairScore,
     Scorer,
+    compare,
     mean_score,
     probability,
 )
@@ -71,17 +72,25 @@ def person_scores(
 
     A person of whom a reviewer said of any record (`different`) that it is somebody else is left out too.
     """
-    by_person: dict[UUID, list[tuple[int, PairScore, Features]]] = defaultdict(list)
+    by_person: dict[UUID, list[tuple[int, Features]]] = defaultdict(list)
     refused: set[UUID] = set()
     for record_id, person_id, features in others:
         if record_id in different:
             refused.add(person_id)
-        by_person[person_id].append((record_id, scorer.score(record, features), features))
+        by_person[person_id].append((record_id, features))
     order = list(Grade)
     out: list[PersonScore] = []
-    for person_id, rows in by_person.items():
+    for person_id, records in by_person.items():
         if person_id in refused:
             continue
+        compared = [compare(record, features) for _, features in records]
+        # Most of those who are found are nobody near: their verdicts need not be written out.
+        if all(scorer.at_most(*both) < POSSIBLE_BITS for both in compared):
+            continue
+        rows = [
+            (record_id, scorer.verdict(record, features, *both), features)
+            for (record_id, features), both in zip(records, compared, strict=True)
+        ]
         together = [list(range(len(rows)))]
         # Below even odds no part could say more than all of them do.
         if person_id in by_hand and any(pair.score >= PROBABLE_BITS for _, pair, _ in rows):

@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from hie.database import prepared
 from patients import blocking, store
 from patients.changes import (
     link,
@@ -98,7 +99,7 @@ SELECT r.id, r.participant_id, r.status, i.id, l.person_id, l.kind, v.version, l
 
 
 def _known(authority: str, value: str) -> _Known | None:
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_KNOWN, [authority, value])
         row = cursor.fetchone()
     if row is None:
@@ -113,7 +114,7 @@ def _known(authority: str, value: str) -> _Known | None:
         version=row[6] or 0,
         last_version=row[7] or 0,
         digest=bytes(row[8] or b""),
-        features=Features.from_json(store.as_json(row[9]) or {}),
+        features=Features.read(row[9]) if row[9] is not None else Features(),
         quarantined_digest=bytes(row[10]) if row[10] is not None else None,
     )
 
@@ -441,7 +442,7 @@ def _members(person_id: UUID, without: int) -> list[store.CandidateRecord]:
             store.CandidateRecord(
                 record_id=row[0],
                 person_id=person_id,
-                features=Features.from_json(store.as_json(row[1])),
+                features=Features.read(row[1]),
                 by_hand=row[2],
             )
             for row in cursor.fetchall()

@@ -30,7 +30,7 @@ def _records(limit: int) -> list[tuple[int, UUID, Features]]:
             " WHERE r.status = 'active' ORDER BY hashint8(r.id), r.id LIMIT %s",
             [limit],
         )
-        return sorted((row[0], row[1], Features.from_json(store.as_json(row[2]))) for row in cursor.fetchall())
+        return sorted((row[0], row[1], Features.read(row[2])) for row in cursor.fetchall())
 
 
 def train(*, sample: int = _SAMPLE) -> MatchModel | None:
@@ -63,10 +63,7 @@ def _reviewed() -> list[tuple[Features, Features, bool]]:
             " ORDER BY d.at DESC, d.one, d.other LIMIT %s",
             [_REVIEWED],
         )
-        return [
-            (Features.from_json(store.as_json(one)), Features.from_json(store.as_json(other)), same)
-            for one, other, same in cursor.fetchall()
-        ]
+        return [(Features.read(one), Features.read(other), same) for one, other, same in cursor.fetchall()]
 
 
 def recluster(*, sample: int = _SAMPLE) -> int:

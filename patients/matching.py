@@ -29,6 +29,7 @@ POSSIBLE_BITS = -7.0
 PERSON_BITS = 4.0
 JUNIOR_YEARS = 15
 RULE_SCORE = -20.0
+_ROUNDING = 1e-6  # sums of the same weights in another order differ by less
 
 GIVEN, SURNAME, BIRTH, SEX, STREET, PLACE, PHONE, EMAIL, IDENT, OCCUPATION = range(10)
 PERSON_FIELDS = (GIVEN, BIRTH, SEX)  # in a household these are as among strangers
@@ -274,6 +275,7 @@ class Scorer:
         self.prior_m = log2(model.prior_m) + model.correction
         self.prior_h = log2(model.prior_h)
         self.prior_u = log2(max(1.0 - model.prior_m - model.prior_h, 0.5))
+        self._weights = [[m - u for m, u in zip(*both, strict=True)] for both in zip(self._m, self._u, strict=True)]
         self._frequency = {
             table: {value: log2(share) for value, share in shares.items()} for table, shares in model.frequency.items()
         }
@@ -344,9 +346,24 @@ class Scorer:
             household += u if index in PERSON_FIELDS else self._h[index][level]
         return m_bits, u_bits, household, levels[PHONE] >= 0 or levels[STREET] >= 0
 
+    def at_most(self, levels: Sequence[int], values: Values) -> float:
+        """What the score of a pair so compared cannot exceed, in bits: its score were there no households."""
+        total = self.prior_m - self.prior_u + _ROUNDING
+        for index, level in enumerate(levels):
+            if level >= 0:
+                total += self._weights[index][level]
+        for index, pair in values.items():
+            by_frequency = self.frequency_bits(index, levels[index], *pair)
+            if by_frequency is not None:
+                total += self._u[index][levels[index]] - by_frequency
+        return total
+
     def score(self, one: Features, other: Features) -> PairScore:
         """The verdict on two records. Symmetric."""
-        levels, values = compare(one, other)
+        return self.verdict(one, other, *compare(one, other))
+
+    def verdict(self, one: Features, other: Features, levels: tuple[int, ...], values: Values) -> PairScore:
+        """`score` of two records whose comparison (`compare`) is at hand."""
         m_bits, u_bits, household, household_on = self.bits(levels, values)
         weights = {name: m_bits[index] - u_bits[index] for index, name in enumerate(lv.FIELDS) if levels[index] >= 0}
         unrelated = sum(u_bits) + self.prior_u

@@ -351,10 +351,14 @@ class TrustSweep(models.Model):
 
 
 class BlockingKey(models.Model):
-    """64-bit hash of a blocking key of a record's current version; the primary key is the covering index."""
+    """64-bit hash of a blocking key of a record's current version; the primary key is the covering index.
 
-    pk = models.CompositePrimaryKey("key", "record_id")
+    `finer`: the record's refining fields, by which a large block is split (`blocking.refinement`).
+    """
+
+    pk = models.CompositePrimaryKey("key", "finer", "record_id")
     key = models.BigIntegerField()
+    finer = models.BigIntegerField()
     record = models.ForeignKey(SourceRecord, on_delete=models.CASCADE, related_name="+", db_constraint=False)
 
 
@@ -493,7 +497,8 @@ class ImportRun(models.Model):
 
     `upload` names the bytes kept of an import that came over HTTP, which any worker can go on with; a run without one
     was started by a command and ends with it. `actor` is who asked, as the log calls him. `attempts` counts starts
-    since anything was last committed.
+    since anything was last committed. Records numbered `ahead_first` to `ahead_last` have keys and terms already, though
+    they may never be stored (`ahead`).
     """
 
     class Status(models.TextChoices):
@@ -515,6 +520,8 @@ class ImportRun(models.Model):
     columns = models.JSONField(null=True, blank=True)
     actor = models.JSONField(default=dict)
     attempts = models.PositiveIntegerField(default=0)
+    ahead_first = models.BigIntegerField(null=True)
+    ahead_last = models.BigIntegerField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -8,6 +8,7 @@ Source: spec/mpi.md section 3, Normalise.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,6 +18,7 @@ from itertools import islice
 from operator import attrgetter
 from typing import Any
 
+import orjson
 import phonenumbers
 from unidecode import unidecode
 
@@ -115,10 +117,20 @@ class Features:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Features:
         """Features from what `to_json` gave."""
-        values: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in data.items()
-        }
+        values: dict[str, Any] = {key: tuple(value) if type(value) is list else value for key, value in data.items()}
         return cls(**values)
+
+    @classmethod
+    def read(cls, text: str) -> Features:
+        """Features from the JSON text of what `to_json` gave."""
+        try:
+            data = orjson.loads(text)
+        except orjson.JSONDecodeError:
+            data = None
+        # orjson makes fractions of whole numbers beyond 64 bits; Python's json keeps them.
+        if data is None or type(data.get("order", 0)) is not int:
+            data = json.loads(text)
+        return cls.from_json(data)
 
 
 _FIELDS = tuple(item.name for item in fields(Features))

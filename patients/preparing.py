@@ -11,7 +11,6 @@ import json
 import pickle
 from array import array
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any, NamedTuple
 
 import orjson
@@ -46,7 +45,11 @@ class Reader:
 
 
 class Prepared(NamedTuple):
-    """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `Kept`)."""
+    """A line read: refused for a `reason`, or its features and what is to be stored of it.
+
+    `keys` are blocking keys, 8 bytes each, `finer` their refinement; `terms` search terms as COPY text that lacks the
+    record; `blob` is the rest, a pickled `Kept`.
+    """
 
     number: int
     value: str
@@ -54,11 +57,21 @@ class Prepared(NamedTuple):
     digest: bytes = b""
     features: Features | None = None
     keys: bytes = b""
+    finer: int = 0
+    terms: bytes = b""
     blob: bytes = b""
 
 
-# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, search terms.
-Kept = tuple[int, str, bytes, bytes, bytes, list[int], list[tuple[str, str]]]
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON).
+Kept = tuple[int, str, bytes, bytes, bytes]
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def copy_text(value: Any) -> str:
+    """One value of COPY's text format."""
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
 
 
 def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
@@ -79,18 +92,17 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
     if reason:
         return Prepared(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
-    keys = blocking.lookups(cleaned)
-    hashes = list(dict.fromkeys(chain.from_iterable(keys)))
     digest = store.digest_of(raw)
-    kept: Kept = (
-        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), hashes, store.terms(line.demographics),
-    )  # fmt: skip
+    kept: Kept = (line.number, line.value, digest, raw, _dumped(cleaned.to_json()))
+    terms = [f"{field}\t{copy_text(term)}\n" for field, term in store.terms(line.demographics)]
     return Prepared(
         number=line.number,
         value=line.value,
         digest=digest,
         features=cleaned,
-        keys=array("q", dict.fromkeys([coarse for coarse, _ in keys])).tobytes(),
+        keys=array("q", blocking.hashes(cleaned)).tobytes(),
+        finer=blocking.refinement(cleaned),
+        terms="".join(terms).encode(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
 

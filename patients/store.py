@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
+from hie.database import prepared
 from hie.directory import queries as directory
 from hie.standards.demographics import Demographics, from_json
 from patients import blocking
@@ -30,16 +31,32 @@ from patients.normalise import Features, birth_digits, phone_digits, search_word
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
 HAND = "l.kind = 'manual'"
 """Whether a change by hand put a record where it is."""
-_COARSE_LIMIT = 60  # records of one block looked at in real time before its finer form is taken
+_WINDOW = 60  # records of the finest part of a block that are looked at in real time
+
+
+def _block() -> str:
+    """SQL that finds a key's block (w.key, w.finer) at the finest level it needs, as an array `members`.
+
+    As in bulk: whole where it is no larger than `blocking.BLOCK_LIMIT`, else the part that shares the next refining
+    field with the record that asks.
+    """
+    few = blocking.BLOCK_LIMIT
+    part = "SELECT b.record_id FROM patients_blockingkey b WHERE b.key = w.key"
+    # OFFSET 0 keeps each level apart: put into one another they would be worked out twice as often a level.
+    sql = f"CROSS JOIN LATERAL (SELECT ARRAY({part} LIMIT {few + 1}) AS members OFFSET 0) d0"
+    for depth, mask in enumerate(blocking.MASKS[1:], 1):
+        limit = few + 1 if depth < len(blocking.MASKS) - 1 else _WINDOW
+        share = f"b.finer BETWEEN w.finer & {mask} AND w.finer | {(1 << 63) - 1 - mask}"
+        sql += (
+            f" CROSS JOIN LATERAL (SELECT CASE WHEN cardinality(d{depth - 1}.members) <= {few} THEN d{depth - 1}.members"
+            f" ELSE ARRAY({part} AND {share} LIMIT {limit}) END AS members OFFSET 0) d{depth}"
+        )
+    return f"{sql} CROSS JOIN LATERAL unnest(d{len(blocking.MASKS) - 1}.members) AS h(record_id)"
+
 
 _CANDIDATES = f"""
-WITH wanted AS (SELECT * FROM unnest(%(coarse)s::bigint[], %(fine)s::bigint[]) AS w(coarse, fine)),
-chosen AS (
-  SELECT CASE WHEN (SELECT count(*) FROM (SELECT 1 FROM patients_blockingkey b WHERE b.key = w.coarse
-                    LIMIT {_COARSE_LIMIT + 1}) c) <= {_COARSE_LIMIT} THEN w.coarse ELSE w.fine END AS key FROM wanted w),
-hits AS (
-  SELECT DISTINCT h.record_id FROM chosen c CROSS JOIN LATERAL (
-    SELECT b.record_id FROM patients_blockingkey b WHERE b.key = c.key ORDER BY b.record_id LIMIT {_COARSE_LIMIT}) h),
+WITH hits AS (
+  SELECT DISTINCT h.record_id FROM unnest(%(keys)s::bigint[], %(finer)s::bigint[]) AS w(key, finer) {_block()}),
 people AS (
   SELECT DISTINCT l.person_id FROM hits JOIN patients_link l ON l.source_record_id = hits.record_id AND {CURRENT}
    WHERE hits.record_id <> %(record)s)
@@ -150,7 +167,7 @@ def lock_index() -> None:
     To be taken before any other lock of the index, and never after `lock`: two who hold a part and want the whole
     would wait for one another.
     """
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BULK])
 
 
@@ -159,7 +176,7 @@ def lock(hashes: Iterable[int]) -> None:
 
     Who holds the index is waited for. 2 statements.
     """
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_BULK])
         cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) o",
@@ -169,21 +186,19 @@ def lock(hashes: Iterable[int]) -> None:
 
 def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
     """Every active record of the persons who share a blocking key with this one. 1 query."""
-    wanted = blocking.lookups(record)
+    wanted = blocking.hashes(record)
     if not wanted:
         return []
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _CANDIDATES,
-            {"coarse": [a for a, _ in wanted], "fine": [b for _, b in wanted], "record": record_id},
-        )
+    finer = [blocking.refinement(record)] * len(wanted)
+    with prepared() as cursor:
+        cursor.execute(_CANDIDATES, {"keys": wanted, "finer": finer, "record": record_id})
         return [_candidate(row) for row in cursor.fetchall()]
 
 
 def _candidate(row: Sequence[Any]) -> CandidateRecord:
     record_id, person_id, normalised, by_hand = row
     return CandidateRecord(
-        record_id=record_id, person_id=person_id, features=Features.from_json(as_json(normalised)), by_hand=by_hand
+        record_id=record_id, person_id=person_id, features=Features.read(normalised), by_hand=by_hand
     )
 
 
@@ -218,11 +233,17 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
                 return [_candidate(row) for row in reading]
     found: dict[int, CandidateRecord] = {}
     for start in range(0, len(records), 1000):
-        wanted = {pair for record in records[start : start + 1000] for pair in blocking.lookups(record)}
+        wanted = {
+            (key, finer)
+            for record in records[start : start + 1000]
+            for finer in [blocking.refinement(record)]
+            for key in blocking.hashes(record)
+        }
         ordered = sorted(wanted)
         with connection.cursor() as cursor:
             cursor.execute(
-                _CANDIDATES, {"coarse": [a for a, _ in ordered], "fine": [b for _, b in ordered], "record": 0}
+                _CANDIDATES,
+                {"keys": [key for key, _ in ordered], "finer": [finer for _, finer in ordered], "record": 0},
             )
             for row in cursor.fetchall():
                 if row[0] not in found:
@@ -268,7 +289,7 @@ def asked_or_apart(pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]
     """Of these pairs of persons, those that a steward is asked about already, or has said of that they are two. 1 query."""
     if not pairs:
         return set()
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_ASKED_OR_APART, [[one for one, _ in pairs], [other for _, other in pairs]])
         return set(cursor.fetchall())
 
@@ -280,11 +301,12 @@ def as_json(value: Any) -> Any:
 
 def write_keys(record_id: int, record: Features) -> None:
     """Replace a record's blocking keys. 2 statements."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
         cursor.execute(
-            "INSERT INTO patients_blockingkey (key, record_id) SELECT DISTINCT k, %s::bigint FROM unnest(%s::bigint[]) k",
-            [record_id, blocking.hashes(record)],
+            "INSERT INTO patients_blockingkey (key, finer, record_id)"
+            " SELECT k, %s::bigint, %s::bigint FROM unnest(%s::bigint[]) k",
+            [blocking.refinement(record), record_id, blocking.hashes(record)],
         )
 
 
@@ -325,7 +347,7 @@ def terms(demographics: Demographics) -> list[tuple[str, str]]:
 def write_terms(record_id: int, demographics: Demographics) -> None:
     """Replace a record's search terms. 2 statements."""
     found = terms(demographics)
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
         cursor.execute(
             "INSERT INTO patients_searchterm (field, term, record_id)"
@@ -363,7 +385,7 @@ class NewRecord:
 
 def next_ids() -> NewIds:
     """Row ids for one record. 1 statement."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
             "SELECT nextval('patients_sourcerecord_id_seq'), nextval('patients_sourcerecordversion_id_seq'),"
             " nextval('patients_patientidentifier_id_seq')"
@@ -395,7 +417,8 @@ event AS (
   INSERT INTO patients_identityevent (id, kind, person_id, source_record_id, actor, reason, detail, at)
   VALUES (gen_random_uuid(), %(kind)s, %(person)s, %(record)s, %(actor)s, %(reason)s, '{}', %(now)s)),
 keys AS (
-  INSERT INTO patients_blockingkey (key, record_id) SELECT k, %(record)s FROM unnest(%(keys)s::bigint[]) AS k)
+  INSERT INTO patients_blockingkey (key, finer, record_id)
+  SELECT k, %(finer)s, %(record)s FROM unnest(%(keys)s::bigint[]) AS k)
 INSERT INTO patients_searchterm (field, term, record_id)
 SELECT f, t, %(record)s FROM unnest(%(fields)s::text[], %(terms)s::text[]) AS w(f, t)
 """
@@ -430,16 +453,16 @@ def add_record(ids: NewIds, new: NewRecord) -> None:
         "source": new.record.source, "actor": new.record.actor, "authority": new.authority, "value": new.value,
         "model": new.model_version, "score": new.score, "weights": json.dumps(dict(new.weights)), "reason": new.reason,
         "kind": str(IdentityEvent.Kind.CREATED if new.created else IdentityEvent.Kind.LINKED),
-        "keys": blocking.hashes(new.features), "fields": [field for field, _ in found],
+        "keys": blocking.hashes(new.features), "finer": blocking.refinement(new.features), "fields": [field for field, _ in found],
         "terms": [text for _, text in found],
     }  # fmt: skip
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_ADD, values)
 
 
 def drop_index(record_id: int) -> None:
     """Take a record out of candidate search and search. 2 statements."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
         cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
 
@@ -460,7 +483,7 @@ def as_read(person_ids: Iterable[UUID]) -> dict[UUID, PersonAsRead]:
     The records are those of `views`, in its order.
     """
     found: dict[UUID, PersonAsRead] = {}
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_KNOWN, {"asked": list(person_ids), "redirects": MAX_REDIRECTS})
         rows = cursor.fetchall()
     places = _places(row[4:] for row in rows)
@@ -473,7 +496,7 @@ def as_read(person_ids: Iterable[UUID]) -> dict[UUID, PersonAsRead]:
 
 def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
     """The records of persons in their current version, anchors and inactive ones too. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_VIEWS, [list(person_ids)])
         rows = cursor.fetchall()
     out: dict[UUID, list[SourceRecordView]] = defaultdict(list)
@@ -485,7 +508,7 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
 
 def view(authority: str, value: str) -> SourceRecordView | None:
     """The record that an identifier names, in its current version, or None. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_VIEW + _NAMED, [authority, value])
         row = cursor.fetchone()
     places = _places([row] if row is not None else [])
@@ -552,7 +575,7 @@ def refresh_golden(person_ids: Iterable[UUID]) -> None:
     wanted = sorted(set(person_ids))
     records = views(wanted)
     golden = [json.dumps(golden_json(survive(records.get(person_id, [])))) for person_id in wanted]
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_REFRESH, {"ids": wanted, "golden": golden, "now": timezone.now()})
 
 
@@ -564,7 +587,7 @@ def _scorer(version: str) -> Scorer:
 
 def scorer() -> Scorer:
     """The scorer of the active model, the built-in one when none is active. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT version FROM patients_matchmodel WHERE status = 'active'")
         row = cursor.fetchone()
     return _scorer(row[0] if row else "")

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 from django.db import connection
 
+from hie.database import prepared
+
 _READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
 EPOCH = f"coalesce(({_READ}), 0)"
 """The policy epoch as an SQL expression: who reads rows by one statement reads the epoch with them, for nothing."""
@@ -65,7 +67,7 @@ def read_epoch() -> int:
 
 
 def _read() -> Reading:
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(f"SELECT {EPOCH}, pg_current_snapshot()::text")
         epoch_now, snapshot = cursor.fetchone()
     return Reading(int(epoch_now), snapshot)

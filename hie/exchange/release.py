@@ -32,10 +32,11 @@ from dataclasses import dataclass
 from functools import wraps
 from typing import ParamSpec, TypeVar
 
-from django.db import OperationalError, connection
+from django.db import OperationalError
 
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome, Outdated
+from hie.database import prepared
 from hie.directory import queries as directory
 from hie.exchange.errors import Unsettled
 
@@ -106,8 +107,11 @@ class Basis:
 
     def _hold(self, *, alone: bool) -> None:
         try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT exchange_hold(%s::pg_snapshot, %s, %s::bigint[], %s)", (*self._values(), alone))
+            with prepared() as cursor:
+                cursor.execute(
+                    "SELECT exchange_hold(%s::text::pg_snapshot, %s::bigint, %s::bigint[], %s::boolean)",
+                    (*self._values(), alone),
+                )
                 (as_then,) = cursor.fetchone()
         except OperationalError as error:
             if contended(error):
@@ -122,8 +126,8 @@ class Basis:
 
     def stands(self) -> bool:
         """Whether it is still what it was, without holding it; one statement."""
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT exchange_unmoved(%s::pg_snapshot, %s, %s::bigint[])", self._values())
+        with prepared() as cursor:
+            cursor.execute("SELECT exchange_unmoved(%s::text::pg_snapshot, %s::bigint, %s::bigint[])", self._values())
             return bool(cursor.fetchone()[0])
 
     def _values(self) -> tuple[str, int, list[int]]:

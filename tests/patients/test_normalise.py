@@ -142,6 +142,21 @@ def test_large_blocks_are_split_and_never_dropped() -> None:
     assert all(a < b for a, b in pairs)
 
 
+def test_a_refinement_is_a_number_whose_leading_bits_are_the_leading_fields() -> None:
+    one = demographics("Maria", "Smithson", "1980-03-14", postal_code="62701")
+    others = {  # by how many refining fields they share with one: initials, given name, surname, year, post code
+        0: demographics("Olga", "Peters"), 1: demographics("Mona", "Smithson"), 2: demographics("Maria", "Sander"),
+        3: demographics(birth_date="1981-03-14"), 4: demographics(postal_code="62702"), 5: demographics(phone=""),
+    }  # fmt: skip
+    first = blocking.refinement(features(one))
+    assert blocking.MASKS[0] == 0
+    for shared, other in others.items():
+        second = blocking.refinement(features(other))
+        assert 0 <= second < 1 << 63
+        depths = [depth for depth, mask in enumerate(blocking.MASKS) if first & mask == second & mask]
+        assert depths == list(range(shared + 1))
+
+
 @pytest.mark.parametrize(
     ("text", "given", "family", "found"),
     [

@@ -41,6 +41,12 @@ def current() -> Policy:
     return policy
 
 
+def next_change() -> datetime | None:
+    """When the policy in force changes by itself: a jurisdiction or table comes into effect. No statement when current."""
+    current()
+    return _cached[1] if _cached is not None else None
+
+
 def forget() -> None:
     """Drop what this process remembers (tests that roll policy data back)."""
     global _cached

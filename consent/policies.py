@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from consent import jurisdictions, tables
 from consent.engine import Policy, compile_policy
+from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction
 from hie.directory import queries as directory
 
 _lock = Lock()
 _cached: tuple[int, datetime | None, Policy] | None = None
+_rules: tuple[Policy, LabelTables] | None = None
 
 
 def current() -> Policy:
@@ -39,6 +41,19 @@ def current() -> Policy:
     with _lock:
         _cached = (epoch, _next_change(now), policy)
     return policy
+
+
+def labelling() -> LabelTables:
+    """The labelling rules now, compiled: the same object, and no statement beyond those of `current`, until they change."""
+    global _rules
+    policy = current()
+    held = _rules
+    if held is not None and held[0] is policy:
+        return held[1]
+    compiled = LabelTables.from_json(tables.in_effect("labels"), policy.tables)
+    with _lock:
+        _rules = (policy, compiled)
+    return compiled
 
 
 def forget() -> None:

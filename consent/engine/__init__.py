@@ -16,6 +16,7 @@ from consent.engine.decide import (
     explain,
     gate,
 )
+from consent.engine.derived import completed
 from consent.engine.directive import Directive, Problem, compile_directive
 from consent.engine.policy import (
     Jurisdiction,
@@ -44,6 +45,7 @@ __all__ = [
     "compile_participant",
     "compile_patient",
     "compile_policy",
+    "completed",
     "decide",
     "explain",
     "gate",

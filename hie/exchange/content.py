@@ -189,8 +189,7 @@ def _end(path: list[_Element], found: _Found) -> None:
     ended = path.pop()
     if ended.code is None:
         return
-    if ended.system is not None:
-        found.coding(ended.name, ended.system, ended.code)
+    found.coding(ended.name, ended.system or "", ended.code, within=path[-1].name if path else "")
     if ended.name == "coding" and [one.name for one in path[-2:]] == ["section", "code"]:
         found.sections.add(ended.code)
 
@@ -204,13 +203,14 @@ class _Found:
     letters: set[str] = field(default_factory=set)
     sections: set[str] = field(default_factory=set)
 
-    def coding(self, name: str, system: str, code: str) -> None:
-        """A code with its system, in an element of this name."""
-        uri = oids.scheme_uri(system)
+    def coding(self, name: str, system: str, code: str, *, within: str = "") -> None:
+        """A code with its system ("" when none is given), in an element of this name inside another."""
+        uri = oids.compared_scheme(system)
         if uri == cda.CONFIDENTIALITY:
             self.level(code)
-        elif name == "security":
-            self.security.add(code)
+        elif name == "security" or "securityLabel" in (name, within):
+            # A letter of another system, or of none, is still meant as one.
+            self.level(code)
         else:
             self.codes.add(f"{uri}|{code}")
 
@@ -248,15 +248,15 @@ def _json(whole: Iterable[bytes], where: str) -> Inspected:
 
 def _walk(root: Any, found: _Found) -> None:
     """Collect codings of a FHIR document; iterative, since depth is the sender's choice."""
-    todo: list[tuple[str, Any]] = [("", root)]
+    todo: list[tuple[str, str, Any]] = [("", "", root)]
     while todo:
-        name, value = todo.pop()
+        within, name, value = todo.pop()
         if isinstance(value, list):
-            todo.extend((name, item) for item in value)
+            todo.extend((within, name, item) for item in value)
         elif isinstance(value, dict):
             system, code = value.get("system"), value.get("code")
-            if isinstance(system, str) and isinstance(code, str):
-                found.coding(name, system, code)
+            if isinstance(code, str) and code:
+                found.coding(name, system if isinstance(system, str) else "", code, within=within)
             confidentiality = value.get("confidentiality")
             if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
                 found.level(confidentiality)
@@ -265,7 +265,7 @@ def _walk(root: Any, found: _Found) -> None:
                 for item in coding.get("coding", ()) if isinstance(coding, dict) else ():
                     if isinstance(item, dict) and isinstance(item.get("code"), str):
                         found.sections.add(item["code"])
-            todo.extend((str(key), item) for key, item in value.items())
+            todo.extend((name, str(key), item) for key, item in value.items())
 
 
 def same_unique_id(stated: str, header: cda.CdaHeader) -> bool | None:

@@ -438,16 +438,16 @@ def test_a_row_overrides_a_member_of_a_code_table() -> None:
 # --- grants
 
 
-def test_the_active_grant_of_a_proxy_is_found_before_others(pk: int) -> None:
+def test_every_grant_of_a_proxy_is_found_the_active_ones_first(pk: int) -> None:
     kept = proxies.grant(
         identifier_pk=pk, person="RelatedPerson/max", kind="attorney", max_confidentiality="R", start="2026"
     )
     ended = proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
     proxies.set_status(ended.id, "ended", evidence="court order 7")
-    found = proxies.grant_for("RelatedPerson/max", ADA, [pk])
-    assert found is not None
-    assert (found.id, found.patient, found.max_confidentiality) == (str(kept.id), "ada", "R")
-    assert proxies.grant_for("RelatedPerson/other", ADA, [pk]) is None
+    found = proxies.grants_for("RelatedPerson/max", [(ADA, [pk])])["ada"]
+    assert [one.id for one in found] == [str(kept.id), str(ended.id)]
+    assert (found[0].patient, found[0].max_confidentiality) == ("ada", "R")
+    assert proxies.grants_for("RelatedPerson/other", [(ADA, [pk])]) == {}
     assert proxies.patients_of("RelatedPerson/max") == [pk]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -531,3 +532,27 @@ def test_directives_filed_before_it_was_noted_get_the_one_who_filed_their_versio
     for actor, (_, organization, capacity) in cases.items():
         made[actor].refresh_from_db()
         assert (made[actor].filed_by, made[actor].capacity) == (organization, capacity), actor
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_emergencies_at_once_the_fourth_of_a_day_is_refused() -> None:
+    pk = identifier()
+    outcomes: list[bool] = []
+    together = threading.Barrier(8)
+
+    def press(n: int) -> None:
+        try:
+            together.wait(10)
+            opened(pk, NOW + timedelta(seconds=n))
+            outcomes.append(True)
+        except EmergencyGrantRefused:
+            outcomes.append(False)
+        finally:
+            connection.close()
+
+    pressing = [threading.Thread(target=press, args=(n,)) for n in range(8)]
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join(30)
+    assert sorted(outcomes) == [False] * 5 + [True] * 3

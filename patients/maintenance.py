@@ -63,10 +63,7 @@ def _reviewed() -> list[tuple[Features, Features, bool]]:
             " ORDER BY d.at DESC, d.one, d.other LIMIT %s",
             [_REVIEWED],
         )
-        return [
-            (Features.read(one), Features.read(other), same)
-            for one, other, same in cursor.fetchall()
-        ]
+        return [(Features.read(one), Features.read(other), same) for one, other, same in cursor.fetchall()]
 
 
 def recluster(*, sample: int = _SAMPLE) -> int:

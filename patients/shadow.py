@@ -183,6 +183,5 @@ def _records(sample: int) -> list[tuple[int, UUID, bool, Features]]:
         cursor.execute(_RECORDS, [sample])
         rows = sorted(cursor.fetchall(), key=lambda row: (bytes(row[4]), row[5]))
     return [
-        (record_id, person, by_hand, Features.read(normalised))
-        for record_id, person, by_hand, normalised, _, _ in rows
+        (record_id, person, by_hand, Features.read(normalised)) for record_id, person, by_hand, normalised, _, _ in rows
     ]

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 from django.db import connection
 
+from hie.database import prepared
+
 _BUMP = """
 INSERT INTO consent_consentepoch AS e (identifier_id, value) VALUES (%s, nextval('consent_epoch_seq'))
 ON CONFLICT (identifier_id) DO UPDATE SET value = GREATEST(e.value + 1, nextval('consent_epoch_seq'))
@@ -29,8 +31,9 @@ def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:
     pks = sorted(set(identifier_pks))
     if not pks:
         return ()
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
-            "SELECT identifier_id, value FROM consent_consentepoch WHERE identifier_id = ANY(%s) ORDER BY 1", [pks]
+            "SELECT identifier_id, value FROM consent_consentepoch WHERE identifier_id = ANY(%s::bigint[]) ORDER BY 1",
+            [pks],
         )
         return tuple((int(pk), int(value)) for pk, value in cursor.fetchall())

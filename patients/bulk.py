@@ -139,10 +139,14 @@ class Spool:
     def __len__(self) -> int:
         return len(self._ends) - 1
 
+    def read(self, number: int) -> bytes:
+        """The value of this number."""
+        start, end = self._ends[number], self._ends[number + 1]
+        return os.pread(self._file.fileno(), end - start, start)
+
     def get(self, number: int) -> Any:
         """The value of this number, unpickled: only this process and its parents wrote it."""
-        start, end = self._ends[number], self._ends[number + 1]
-        return pickle.loads(os.pread(self._file.fileno(), end - start, start))  # noqa: S301
+        return pickle.loads(self.read(number))  # noqa: S301
 
     def close(self) -> None:
         """Let go of it."""

@@ -11,7 +11,6 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 import orjson
 
@@ -21,7 +20,7 @@ from patients.demographics import SourceRecordView, system_of
 from patients.matching import PairScore, Scorer
 from patients.models import IdentityEvent
 from patients.normalise import Features
-from patients.preparing import Kept
+from patients.preparing import Kept, copy_text
 
 Counts = Counter[str]
 
@@ -68,24 +67,16 @@ TABLES: dict[str, str] = {
     "patients_patientidentifier": "id, authority, value, source_record_id, created_at",
     "patients_link": "source_record_id, person_id, kind, model_version, score, weights, reason, valid_from",
     "patients_identityevent": "id, kind, person_id, source_record_id, actor, reason, detail, at",
-    "patients_blockingkey": "key, finer, record_id",
-    "patients_searchterm": "field, term, record_id",
     "patients_importline": "run_id, number, identifier, outcome, source_record_id, score, reason",
 }
-_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
-
-
-def _text(value: Any) -> str:
-    """One value of COPY's text format."""
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
 
 
 def rows_of(stage: Stage, groups: list[Group]) -> Rows:
     lines: dict[str, list[str]] = {table: [] for table in TABLES}
     outcomes: Counts = Counter()
     values: list[str] = []
-    now, actor, version = stage.now.isoformat(), _text(stage.actor), _text(stage.scorer.model.version)
-    authority, participant = _text(stage.authority), _text(stage.participant_id)
+    now, actor, version = stage.now.isoformat(), copy_text(stage.actor), copy_text(stage.scorer.model.version)
+    authority, participant = copy_text(stage.authority), copy_text(stage.participant_id)
     system = system_of(stage.authority)
     for group in groups:
         views: list[SourceRecordView] = []
@@ -93,7 +84,7 @@ def rows_of(stage: Stage, groups: list[Group]) -> Rows:
             zip(group.positions, group.ids, strict=True)
         ):
             kept: Kept = stage.spool.get(position)
-            number, value, digest, raw, normalised, keys, finer, terms = kept
+            number, value, digest, raw, normalised = kept
             values.append(value)
             outcome, score, weights, reason, told = _verdict(stage, position)
             outcomes[outcome] += 1
@@ -101,32 +92,28 @@ def rows_of(stage: Stage, groups: list[Group]) -> Rows:
             kind = IdentityEvent.Kind.CREATED if first else IdentityEvent.Kind.LINKED
             lines["patients_sourcerecord"].append(f"{record_id}\t{participant}\tactive\t{version_pk}\t{now}\t{now}\n")
             lines["patients_sourcerecordversion"].append(
-                f"{version_pk}\t{record_id}\t1\t{_text(raw.decode())}\t{_text(normalised.decode())}\t\\\\x{digest.hex()}"
+                f"{version_pk}\t{record_id}\t1\t{copy_text(raw.decode())}\t{copy_text(normalised.decode())}\t\\\\x{digest.hex()}"
                 f"\tf\timport\t{actor}\t{now}\n"
             )
             lines["patients_patientidentifier"].append(
-                f"{identifier_pk}\t{authority}\t{_text(value)}\t{record_id}\t{now}\n"
+                f"{identifier_pk}\t{authority}\t{copy_text(value)}\t{record_id}\t{now}\n"
             )
             bits = repr(score) if score is not None else "\\N"
             lines["patients_link"].append(
-                f"{record_id}\t{group.person}\tauto\t{version}\t{bits}\t{_text(weights)}\t{_text(reason)}\t{now}\n"
+                f"{record_id}\t{group.person}\tauto\t{version}\t{bits}\t{copy_text(weights)}\t{copy_text(reason)}\t{now}\n"
             )
             lines["patients_identityevent"].append(
-                f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{_text(reason)}\t{{}}\t{now}\n"
-            )
-            lines["patients_blockingkey"].append("".join([f"{key}\t{finer}\t{record_id}\n" for key in keys]))
-            lines["patients_searchterm"].append(
-                "".join([f"{name}\t{_text(term)}\t{record_id}\n" for name, term in terms])
+                f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{copy_text(reason)}\t{{}}\t{now}\n"
             )
             chance, why = told
             lines["patients_importline"].append(
-                f"{stage.run_id}\t{number}\t{_text(f'{system}|{value}')}\t{outcome}\t{record_id}\t{_text(chance)}\t{_text(why)}\n"
+                f"{stage.run_id}\t{number}\t{copy_text(f'{system}|{value}')}\t{outcome}\t{record_id}\t{copy_text(chance)}\t{copy_text(why)}\n"
             )
             if group.created:
                 views.append(_view(stage, value, record_id, identifier_pk, raw))
         if group.created:
             shown = orjson.dumps(golden.golden_json(golden.survive(views))).decode()
-            lines["patients_person"].append(f"{group.person}\t{_text(shown)}\t{now}\t{now}\n")
+            lines["patients_person"].append(f"{group.person}\t{copy_text(shown)}\t{now}\t{now}\n")
     return Rows(
         text={table: "".join(parts).encode() for table, parts in lines.items()}, outcomes=outcomes, values=values
     )

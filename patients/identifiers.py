@@ -213,5 +213,13 @@ def _new_anchor(person: Person) -> ResolvedIdentifier:
     )
 
 
+def person_uuid(value: UUID | str) -> UUID | None:
+    """A person's id, None where the text is none."""
+    try:
+        return _uuid(value)
+    except ValueError:
+        return None
+
+
 def _uuid(value: UUID | str) -> UUID:
     return value if isinstance(value, UUID) else UUID(value)

@@ -42,6 +42,8 @@ from hie.standards.demographics import from_json
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from patients import blocking, bulk, models_of_match, store
+from patients.ahead import RECORDS as AHEAD
+from patients.ahead import Ahead, settle, take_back
 from patients.copying import TABLES, Counts, Group, Rows, Stage, rows_of
 from patients.deciding import person_scores
 from patients.demographics import RecordFeed, authority_of, system_of
@@ -180,10 +182,12 @@ def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None
         if run.attempts >= MAX_ATTEMPTS:
             raise UnusableFile(f"broke off {run.attempts} times at the same place")
         ImportRun.objects.filter(pk=run.pk).update(attempts=F("attempts") + 1)
+        take_back(run)
         _Import(run, authority_for(run.participant_id), progress).settle(opener)
     except (OperationalError, InterfaceError):
         raise
     except BaseException as error:
+        take_back(run)
         message = str(error) if isinstance(error, UnusableFile) else error.__class__.__name__
         ImportRun.objects.filter(pk=run.pk).update(
             status=ImportRun.Status.FAILED, message=message, finished_at=timezone.now()
@@ -234,37 +238,32 @@ class _Slice:
 
     def __init__(self) -> None:
         self.spool, self.again_spool = bulk.Spool(), bulk.Spool()
+        self.ahead = Ahead()
         self.records: list[Features] = []
         self.seen: set[str] = set()
-        self._keys: list[bytes] = []
-        self._owners: list[Any] = []
 
     def add(self, lines: Sequence[Prepared]) -> None:
         """Further new records."""
-        start_at = len(self.records)
         self.records += [bulk.share_texts(line.features) for line in lines if line.features is not None]
         self.spool.put(line.blob for line in lines)
-        self._keys.append(b"".join([line.keys for line in lines]))
-        positions = np.arange(start_at, len(self.records), dtype=np.int64)
-        self._owners.append(np.repeat(positions, [len(line.keys) // 8 for line in lines]))
+        self.ahead.add(lines)
 
     def pairs(self, records: Sequence[Features]) -> bulk.Pairs:
         """Pairs to compare: of new records, and of new ones with the known ones that follow them in `records`."""
         count = len(self.records)
-        known = [_keys(record) for record in records[count:]]
-        keys = np.frombuffer(b"".join([*self._keys, *known]), dtype=np.int64)
-        others = np.repeat(np.arange(count, len(records), dtype=np.int64), [len(some) // 8 for some in known])
-        return bulk.pairs(keys, np.concatenate([*self._owners, others]), records, asking=count)
+        keys, owners = self.ahead.keys()
+        known = [array("q", blocking.hashes(record)) for record in records[count:]]
+        if known:
+            others = np.repeat(np.arange(count, len(records), dtype=np.int64), list(map(len, known)))
+            keys = np.concatenate([keys, *(np.frombuffer(some, dtype=np.int64) for some in known)])
+            owners = np.concatenate([owners, others])
+        return bulk.pairs(keys, owners, records, asking=count)
 
     def close(self) -> None:
         """Let go of the files."""
         self.spool.close()
         self.again_spool.close()
-
-
-def _keys(record: Features) -> bytes:
-    """The hashed blocking keys of a record, 8 bytes each."""
-    return array("q", blocking.hashes(record)).tobytes()
+        self.ahead.close()
 
 
 class _Import:
@@ -279,6 +278,7 @@ class _Import:
         self.reader = Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
         self.late_after = 0
         self.late = _Late()
+        self.given_up: list[int] = []
 
     def settle(self, opener: Opener) -> None:
         crew = bulk.Workers(self.reader, processes=1)
@@ -379,21 +379,26 @@ class _Import:
             now=timezone.now(), scorer=scorer, spool=current.spool, records=records, plan=planned,
         )  # fmt: skip
         asked = _Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
-        ahead: list[list[Group]] = []
-
-        def batches() -> Iterator[list[Group]]:
-            for groups in _chunks(planned):
-                ahead.append(groups)
-                yield groups
-
         with bulk.workers(stage, wanted=count) as crew:
-            for n, rows in enumerate(crew.map(rows_of, batches())):
-                self._store_chunk(stage, current, ahead.pop(0), rows, asked)
-                self._tell()
-                if n in (0, 9, 99):
-                    # The planner knows nothing yet of what was copied in, and would read whole tables for each person.
-                    _analyse()
+            for n, wave in enumerate(_waves(planned)):
+                self._store_wave(stage, current, crew, wave, asked, first=n == 0)
         _analyse()
+
+    def _store_wave(
+        self, stage: Stage, current: _Slice, crew: bulk.Workers, wave: list[list[Group]], asked: _Asked, *, first: bool
+    ) -> None:
+        records = [item for groups in wave for group in groups for item in zip(group.positions, group.ids, strict=True)]
+        current.ahead.store(self.run, [position for position, _ in records], [ids[0] for _, ids in records])
+        if first:
+            # The planner knows nothing yet of what was copied in, and would read whole tables for each person.
+            _analyse()
+        for n, (groups, rows) in enumerate(zip(wave, crew.map(rows_of, wave), strict=True)):
+            self._store_chunk(stage, current, groups, rows, asked)
+            self._tell()
+            if first and n in (0, 9, 99):
+                _analyse()
+        settle(self.run, given_up=self.given_up)
+        self.given_up.clear()
 
     def _store_chunk(self, stage: Stage, current: _Slice, groups: list[Group], rows: Rows, asked: _Asked) -> None:
         with transaction.atomic():
@@ -424,6 +429,7 @@ class _Import:
                     line = stage.spool.get(position)
                     if line[1] in taken:
                         current.again_spool.put([pickle.dumps(line)])
+                        self.given_up.append(ids[0])
                     else:
                         kept.append((position, ids))
                 group.positions, group.ids = [position for position, _ in kept], [ids for _, ids in kept]
@@ -555,8 +561,8 @@ class _Late:
     def joins(self, stage: Stage, group: Group) -> bool:
         """Whether a group that was to be a new person is one of these by now; it is theirs then."""
         for position in group.positions:
-            kept: Kept = stage.spool.get(position)
-            near = sorted({record for key in kept[5] for record in self.by_key.get(key, ())})
+            keys = blocking.hashes(stage.records[position])
+            near = sorted({record for key in keys for record in self.by_key.get(key, ())})
             if not near:
                 continue
             others = [self.records[record] for record in near]
@@ -636,6 +642,18 @@ class _Asked:
             weights=dict(pair.weights),
             reason="; ".join(pair.reasons),
         )
+
+
+def _waves(planned: bulk.Plan) -> Iterator[list[list[Group]]]:
+    """The chunks of `_chunks`, as many together as have their keys and terms stored ahead together."""
+    wave: list[list[Group]] = []
+    for groups in _chunks(planned):
+        wave.append(groups)
+        if len(wave) * CHUNK >= AHEAD:
+            yield wave
+            wave = []
+    if wave:
+        yield wave
 
 
 def _chunks(planned: bulk.Plan) -> Iterator[list[Group]]:

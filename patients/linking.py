@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from hie.database import prepared
 from patients import blocking, store
 from patients.changes import (
     link,
@@ -98,7 +99,7 @@ SELECT r.id, r.participant_id, r.status, i.id, l.person_id, l.kind, v.version, l
 
 
 def _known(authority: str, value: str) -> _Known | None:
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_KNOWN, [authority, value])
         row = cursor.fetchone()
     if row is None:

@@ -497,7 +497,8 @@ class ImportRun(models.Model):
 
     `upload` names the bytes kept of an import that came over HTTP, which any worker can go on with; a run without one
     was started by a command and ends with it. `actor` is who asked, as the log calls him. `attempts` counts starts
-    since anything was last committed.
+    since anything was last committed. Records numbered `ahead_first` to `ahead_last` have keys and terms already, though
+    they may never be stored (`ahead`).
     """
 
     class Status(models.TextChoices):
@@ -519,6 +520,8 @@ class ImportRun(models.Model):
     columns = models.JSONField(null=True, blank=True)
     actor = models.JSONField(default=dict)
     attempts = models.PositiveIntegerField(default=0)
+    ahead_first = models.BigIntegerField(null=True)
+    ahead_last = models.BigIntegerField(null=True)
     started_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
 

@@ -45,7 +45,11 @@ class Reader:
 
 
 class Prepared(NamedTuple):
-    """A line read: refused for a `reason`, or its features and what is to be stored of it (`blob`, pickled `Kept`)."""
+    """A line read: refused for a `reason`, or its features and what is to be stored of it.
+
+    `keys` are blocking keys, 8 bytes each, `finer` their refinement; `terms` search terms as COPY text that lacks the
+    record; `blob` is the rest, a pickled `Kept`.
+    """
 
     number: int
     value: str
@@ -53,11 +57,21 @@ class Prepared(NamedTuple):
     digest: bytes = b""
     features: Features | None = None
     keys: bytes = b""
+    finer: int = 0
+    terms: bytes = b""
     blob: bytes = b""
 
 
-# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), blocking keys, refinement, search terms.
-Kept = tuple[int, str, bytes, bytes, bytes, list[int], int, list[tuple[str, str]]]
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON).
+Kept = tuple[int, str, bytes, bytes, bytes]
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
+
+
+def copy_text(value: Any) -> str:
+    """One value of COPY's text format."""
+    return "\\N" if value is None else str(value).translate(_ESCAPES)
 
 
 def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
@@ -78,18 +92,17 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
     if reason:
         return Prepared(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
-    keys = blocking.hashes(cleaned)
     digest = store.digest_of(raw)
-    kept: Kept = (
-        line.number, line.value, digest, raw, _dumped(cleaned.to_json()), keys, blocking.refinement(cleaned),
-        store.terms(line.demographics),
-    )  # fmt: skip
+    kept: Kept = (line.number, line.value, digest, raw, _dumped(cleaned.to_json()))
+    terms = [f"{field}\t{copy_text(term)}\n" for field, term in store.terms(line.demographics)]
     return Prepared(
         number=line.number,
         value=line.value,
         digest=digest,
         features=cleaned,
-        keys=array("q", keys).tobytes(),
+        keys=array("q", blocking.hashes(cleaned)).tobytes(),
+        finer=blocking.refinement(cleaned),
+        terms="".join(terms).encode(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
 

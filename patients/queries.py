@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
@@ -17,30 +16,27 @@ from patients import store
 from patients.deciding import person_scores
 from patients.demographics import (
     Candidate,
-    DateMatch,
     Demographics,
-    PatientQuery,
     SourceRecordView,
-    StringMatch,
     authority_of,
 )
-from patients.identifiers import HUB
+from patients.identifiers import HUB, person_uuid
 from patients.matching import PairScore
 from patients.models import IdentityEvent
-from patients.normalise import Features, features, fold, phone_digits, storable
+from patients.normalise import Features, features, storable
 
 _MAX_CANDIDATES = 50
 
 
 def source_records(person_id: UUID | str) -> list[SourceRecordView]:
     """The records that belong to a person now, by authority and value; inactive ones and anchors too. 1 query."""
-    wanted = _uuid(person_id)
+    wanted = person_uuid(person_id)
     return store.views([wanted]).get(wanted, []) if wanted else []
 
 
 def source_records_of(person_ids: Iterable[UUID | str]) -> dict[UUID, list[SourceRecordView]]:
     """As `source_records`, for several persons. 1 query."""
-    wanted = [found for found in map(_uuid, person_ids) if found]
+    wanted = [found for found in map(person_uuid, person_ids) if found]
     return store.views(wanted) if wanted else {}
 
 
@@ -109,7 +105,7 @@ def subject_facts(person_id: UUID | str) -> SubjectFacts | None:
     The jurisdiction is that of the participant of the earliest active record (its own or the nearest
     ancestor's), else the hub's. `linked` are all ids that became this person by merge.
     """
-    wanted = _uuid(person_id)
+    wanted = person_uuid(person_id)
     found = known_persons([wanted]) if wanted else {}
     return found[wanted].facts if wanted in found else None
 
@@ -161,7 +157,7 @@ def _jurisdiction(records: Sequence[SourceRecordView], places: directory.Directo
 
 def events(person_id: UUID | str, *, limit: int = 500) -> list[IdentityEvent]:
     """What happened to a person's identity, newest first. 1 query."""
-    wanted = _uuid(person_id)
+    wanted = person_uuid(person_id)
     if wanted is None:
         return []
     with connection.cursor() as cursor:
@@ -172,205 +168,3 @@ def events(person_id: UUID | str, *, limit: int = 500) -> list[IdentityEvent]:
         )
         seqs = [row[0] for row in cursor.fetchall()]
     return list(IdentityEvent.objects.filter(seq__in=seqs).order_by("-seq"))
-
-
-class _Search:
-    """A PDQm search as one statement: an EXISTS per parameter over the person's active records."""
-
-    def __init__(self) -> None:
-        self.where: list[str] = []
-        self.values: list[Any] = []
-
-    def term(self, fields: Sequence[str], wanted: StringMatch) -> None:
-        """Any of the values in any of the fields, by the modifier of the parameter."""
-        clauses: list[str] = []
-        values: list[Any] = []
-        for value in wanted.values:
-            text = fold(value)
-            if not text:
-                continue
-            if wanted.modifier == "contains":
-                clauses.append("t.term LIKE %s")
-                values.append(f"%{_like(text)}%")
-            elif wanted.modifier in ("exact", "equal"):
-                clauses.append("t.term = %s")
-                values.append(text)
-            else:
-                # A range finds "starts with" in the C collation by the index alone.
-                clauses.append("(t.term >= %s AND t.term < %s)")
-                values += [text, _after(text)]
-        self._exists(fields, clauses, values)
-
-    def plain(self, fields: Sequence[str], terms: Sequence[str]) -> None:
-        """Any of these whole terms."""
-        self._exists(fields, ["t.term = ANY(%s)"] if terms else [], [list(terms)] if terms else [])
-
-    def starts(self, fields: Sequence[str], terms: Sequence[str]) -> None:
-        """Any term that begins with one of these."""
-        clauses = ["(t.term >= %s AND t.term < %s)"] * len(terms)
-        self._exists(fields, clauses, [bound for text in terms for bound in (text, _after(text))])
-
-    def birth(self, dates: Sequence[DateMatch]) -> None:
-        """Any of these dates, by prefix and precision."""
-        clauses: list[str] = []
-        values: list[Any] = []
-        for date in dates:
-            bounds = _bounds(date.value)
-            if bounds is None:
-                continue
-            low, high = bounds
-            clause, used = _date_clause(date.prefix, low, high)
-            clauses.append(clause)
-            values += used
-        self._exists(["birth"], clauses, values)
-
-    def _exists(self, fields: Sequence[str], clauses: Sequence[str], values: Sequence[Any]) -> None:
-        if not clauses:
-            self.where.append("false")
-            return
-        self.where.append(
-            "p.id IN (SELECT l.person_id FROM patients_searchterm t JOIN patients_link l"  # noqa: S608  # values bound
-            f" ON l.source_record_id = t.record_id AND {store.CURRENT}"
-            f" WHERE t.field = ANY(%s) AND ({' OR '.join(clauses)}))"
-        )
-        self.values += [list(fields), *values]
-
-
-def _like(text: str) -> str:
-    return text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
-
-
-def _after(text: str) -> str:
-    """The least text greater than every text that begins with this one."""
-    return text[:-1] + chr(ord(text[-1]) + 1)
-
-
-def _bounds(value: str) -> tuple[str, str] | None:
-    digits = value.split("T")[0].replace("-", "")
-    if not digits.isdigit() or len(digits) not in (4, 6, 8):
-        return None
-    return digits.ljust(8, "0"), digits.ljust(8, "9")
-
-
-def _date_clause(prefix: str, low: str, high: str) -> tuple[str, list[str]]:
-    """Stored dates are 8 digits with 00 for unknown parts, so a date's own span begins at itself."""
-    match prefix:
-        case "ne":
-            return "NOT (t.term BETWEEN %s AND %s)", [low, high]
-        case "lt" | "eb":
-            return "t.term < %s", [low]
-        case "le":
-            return "t.term <= %s", [high]
-        case "gt" | "sa":
-            return "t.term > %s", [high]
-        case "ge":
-            return "t.term >= %s", [low]
-        case "ap":
-            return "t.term BETWEEN %s AND %s", [str(int(low[:4]) - 1) + low[4:], str(int(high[:4]) + 1) + high[4:]]
-        case _:
-            return "t.term BETWEEN %s AND %s", [low, high]
-
-
-def search(query: PatientQuery) -> list[UUID]:
-    """Persons who fit every parameter, sorted by id, at most `query.limit`. 1 query; no criterion gives nobody.
-
-    A person fits when any of its active records has the value; what a caller may see of the person is for the
-    exchange to check again with `matches` on the demographics it is going to show.
-    """
-    ask = _Search()
-    if query.ids:
-        wanted = [found for found in map(_uuid, query.ids) if found]
-        ask.where.append("p.id = ANY(%s)")
-        ask.values.append(wanted)
-    for names, items in (
-        (("family",), query.family),
-        (("given",), query.given),
-        (("family", "given", "name"), query.name),
-        (("address", "city", "state", "country", "postal"), query.address),
-        (("city",), query.address_city),
-        (("state",), query.address_state),
-        (("country",), query.address_country),
-        (("postal",), query.address_postal_code),
-        (("maiden",), query.mothers_maiden_name),
-    ):
-        for item in items:
-            ask.term(names, item)
-    for telecoms, items in (
-        (("phone", "email"), query.telecom),
-        (("phone",), query.phone),
-        (("email",), query.email),
-    ):
-        for item in items:
-            ask.plain(telecoms, telecom_terms(item.values))
-    for dates in query.birth_dates:
-        ask.birth(dates)
-    if query.genders:
-        ask.plain(["gender"], [value for value in query.genders if storable(value)])
-    for identifiers in query.identifiers:
-        _ask_identifiers(ask, query, identifiers)
-    if not ask.where:
-        if not query.anybody:
-            return []
-        ask.where.append("TRUE")
-    active = "" if query.active is None else " AND " + ("" if query.active else "NOT ") + _ACTIVE
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"SELECT p.id FROM patients_person p WHERE p.merged_into_id IS NULL AND {' AND '.join(ask.where)}{active}"  # noqa: S608  # clauses of this module, values bound
-            " ORDER BY p.id LIMIT %s",
-            [*ask.values, query.limit],
-        )
-        return [row[0] for row in cursor.fetchall()]
-
-
-_ACTIVE = (
-    "EXISTS (SELECT 1 FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id"  # noqa: S608
-    f" AND r.status = 'active' AND r.participant_id <> 'hub' WHERE l.person_id = p.id AND {store.CURRENT})"
-)
-
-
-def telecom_terms(values: Iterable[str]) -> list[str]:
-    """The forms under which a telecom value may be stored: as sent, and the national digits."""
-    usable = [value for value in values if storable(value)]
-    return [form for value in usable for form in {value.strip().lower(), phone_digits(value)} if form]
-
-
-def _ask_identifiers(ask: _Search, query: PatientQuery, identifiers: Sequence[Any]) -> None:
-    clauses: list[str] = []
-    values: list[Any] = []
-    identifiers = [item for item in identifiers if storable(item.value + (item.system or ""))]
-    for item in identifiers:
-        if item.system is None:
-            clauses += ["i.value = %s"]
-            values += [item.value]
-        elif item.value:
-            clauses += ["(i.authority = %s AND i.value = %s)"]
-            values += [authority_of(item.system), item.value]
-        else:
-            clauses += ["i.authority = %s"]
-            values += [authority_of(item.system)]
-    stated = [
-        ("value", item.value) if item.system is None else ("identifier", f"{authority_of(item.system)}|{item.value}")
-        for item in identifiers
-        if item.value
-    ]
-    if not clauses:
-        ask.where.append("false")
-        return
-    # Local identifiers of any record (its own organization's namespace), and those that records state besides.
-    ask.where.append(
-        "p.id IN (SELECT l.person_id FROM patients_patientidentifier i JOIN patients_link l"  # noqa: S608
-        f" ON l.source_record_id = i.source_record_id AND {store.CURRENT} WHERE {' OR '.join(clauses)}"
-        " UNION SELECT l.person_id FROM patients_searchterm t JOIN patients_link l"
-        f" ON l.source_record_id = t.record_id AND {store.CURRENT}"
-        " JOIN unnest(%s::text[], %s::text[]) AS w(f, v) ON t.field = w.f AND t.term = w.v)"
-    )
-    ask.values += [*values, [field for field, _ in stated], [text for _, text in stated]]
-
-
-def _uuid(value: UUID | str) -> UUID | None:
-    if isinstance(value, UUID):
-        return value
-    try:
-        return UUID(value)
-    except ValueError:
-        return None

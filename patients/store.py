@@ -16,6 +16,7 @@ import orjson
 from django.db import connection, transaction
 from django.utils import timezone
 
+from hie.database import prepared
 from hie.directory import queries as directory
 from hie.standards.demographics import Demographics, from_json
 from patients import blocking
@@ -166,7 +167,7 @@ def lock_index() -> None:
     To be taken before any other lock of the index, and never after `lock`: two who hold a part and want the whole
     would wait for one another.
     """
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_BULK])
 
 
@@ -175,7 +176,7 @@ def lock(hashes: Iterable[int]) -> None:
 
     Who holds the index is waited for. 2 statements.
     """
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_BULK])
         cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) o",
@@ -189,7 +190,7 @@ def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
     if not wanted:
         return []
     finer = [blocking.refinement(record)] * len(wanted)
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_CANDIDATES, {"keys": wanted, "finer": finer, "record": record_id})
         return [_candidate(row) for row in cursor.fetchall()]
 
@@ -288,7 +289,7 @@ def asked_or_apart(pairs: Sequence[tuple[UUID, UUID]]) -> set[tuple[UUID, UUID]]
     """Of these pairs of persons, those that a steward is asked about already, or has said of that they are two. 1 query."""
     if not pairs:
         return set()
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_ASKED_OR_APART, [[one for one, _ in pairs], [other for _, other in pairs]])
         return set(cursor.fetchall())
 
@@ -300,7 +301,7 @@ def as_json(value: Any) -> Any:
 
 def write_keys(record_id: int, record: Features) -> None:
     """Replace a record's blocking keys. 2 statements."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
         cursor.execute(
             "INSERT INTO patients_blockingkey (key, finer, record_id)"
@@ -346,7 +347,7 @@ def terms(demographics: Demographics) -> list[tuple[str, str]]:
 def write_terms(record_id: int, demographics: Demographics) -> None:
     """Replace a record's search terms. 2 statements."""
     found = terms(demographics)
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
         cursor.execute(
             "INSERT INTO patients_searchterm (field, term, record_id)"
@@ -384,7 +385,7 @@ class NewRecord:
 
 def next_ids() -> NewIds:
     """Row ids for one record. 1 statement."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
             "SELECT nextval('patients_sourcerecord_id_seq'), nextval('patients_sourcerecordversion_id_seq'),"
             " nextval('patients_patientidentifier_id_seq')"
@@ -455,13 +456,13 @@ def add_record(ids: NewIds, new: NewRecord) -> None:
         "keys": blocking.hashes(new.features), "finer": blocking.refinement(new.features), "fields": [field for field, _ in found],
         "terms": [text for _, text in found],
     }  # fmt: skip
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_ADD, values)
 
 
 def drop_index(record_id: int) -> None:
     """Take a record out of candidate search and search. 2 statements."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("DELETE FROM patients_blockingkey WHERE record_id = %s", [record_id])
         cursor.execute("DELETE FROM patients_searchterm WHERE record_id = %s", [record_id])
 
@@ -482,7 +483,7 @@ def as_read(person_ids: Iterable[UUID]) -> dict[UUID, PersonAsRead]:
     The records are those of `views`, in its order.
     """
     found: dict[UUID, PersonAsRead] = {}
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_KNOWN, {"asked": list(person_ids), "redirects": MAX_REDIRECTS})
         rows = cursor.fetchall()
     places = _places(row[4:] for row in rows)
@@ -495,7 +496,7 @@ def as_read(person_ids: Iterable[UUID]) -> dict[UUID, PersonAsRead]:
 
 def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
     """The records of persons in their current version, anchors and inactive ones too. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_VIEWS, [list(person_ids)])
         rows = cursor.fetchall()
     out: dict[UUID, list[SourceRecordView]] = defaultdict(list)
@@ -507,7 +508,7 @@ def views(person_ids: Sequence[UUID]) -> dict[UUID, list[SourceRecordView]]:
 
 def view(authority: str, value: str) -> SourceRecordView | None:
     """The record that an identifier names, in its current version, or None. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_VIEW + _NAMED, [authority, value])
         row = cursor.fetchone()
     places = _places([row] if row is not None else [])
@@ -574,7 +575,7 @@ def refresh_golden(person_ids: Iterable[UUID]) -> None:
     wanted = sorted(set(person_ids))
     records = views(wanted)
     golden = [json.dumps(golden_json(survive(records.get(person_id, [])))) for person_id in wanted]
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_REFRESH, {"ids": wanted, "golden": golden, "now": timezone.now()})
 
 
@@ -586,7 +587,7 @@ def _scorer(version: str) -> Scorer:
 
 def scorer() -> Scorer:
     """The scorer of the active model, the built-in one when none is active. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute("SELECT version FROM patients_matchmodel WHERE status = 'active'")
         row = cursor.fetchone()
     return _scorer(row[0] if row else "")

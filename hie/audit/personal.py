@@ -25,6 +25,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from hie.audit.canonical import plain
 from hie.audit.keys import open_text, seal_text, wrap_keys
+from hie.database import prepared
 
 _CACHE_SIZE = 20_000
 
@@ -115,7 +116,7 @@ def _remember(connection: BaseDatabaseWrapper, key: tuple[str, str], value: Pati
 
 
 def _read(subjects: list[str], connection: BaseDatabaseWrapper) -> dict[str, PatientKey]:
-    with connection.cursor() as cursor:
+    with prepared(connection) as cursor:
         cursor.execute("SELECT subject, id, wrap_key_id, wrapped FROM audit_key WHERE subject = ANY(%s)", [subjects])
         return {subject: _unwrap(key_id, wrap, wrapped) for subject, key_id, wrap, wrapped in cursor.fetchall()}
 

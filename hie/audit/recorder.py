@@ -26,6 +26,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from hie.audit import personal
 from hie.audit.canonical import plain
 from hie.audit.kinds import SHAPES, Action, EventType, Outcome
+from hie.database import prepared
 from hie.standards.errors import HubError
 from hie.standards.facts import BasisItem, Caller
 from hie.standards.recordset import recordset
@@ -168,7 +169,7 @@ def _write_rows(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> li
             _disclosure_row(event_id, at, n, draft, item, said) for n, item in enumerate(draft.disclosures)
         )
         ids.append(event_id)
-    with connection.cursor() as cursor:
+    with prepared(connection) as cursor:
         _insert(cursor, "audit_event", EVENT_COLUMNS, events)
         _insert(cursor, "audit_disclosure", DISCLOSURE_COLUMNS, disclosures)
     return ids

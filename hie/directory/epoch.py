@@ -12,6 +12,8 @@ from contextvars import ContextVar
 
 from django.db import connection
 
+from hie.database import prepared
+
 _READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
 EPOCH = f"coalesce(({_READ}), 0)"
 """The policy epoch as an SQL expression: who reads rows by one statement reads the epoch with them, for nothing."""
@@ -42,7 +44,7 @@ def epoch() -> int:
 
 def read_epoch() -> int:
     """The policy epoch now, whatever was read before: one statement."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_READ)
         row = cursor.fetchone()
     return int(row[0]) if row else 0

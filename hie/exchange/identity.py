@@ -34,6 +34,7 @@ from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
 from patients.normalise import features
+from patients.search import search
 
 MAX_FOUND = 1000
 
@@ -383,7 +384,7 @@ def _people(query: PatientQuery) -> list[UUID]:
             ids = named if ids is None else ids & named
     if ids is not None and not ids:
         return []
-    return index.search(
+    return search(
         replace(
             query,
             ids=tuple(sorted(ids or ())),

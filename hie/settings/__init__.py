@@ -97,6 +97,11 @@ DATABASES: dict[str, Any] = {"default": {**env.database(DATABASE_URL), "ATOMIC_R
 DATABASE_POOL = 0 if TESTING else env.integer("HIE_DATABASE_POOL", 16, high=1000)
 DATABASES["default"]["OPTIONS"].setdefault("application_name", f"hie-{env.text('HIE_ROLE', 'command')}")
 DATABASES["default"]["OPTIONS"].setdefault("connect_timeout", "10")
+# What `hie.database` keeps prepared is planned once, whatever it is asked; all else is planned at each use, as ever.
+DATABASES["default"]["OPTIONS"].setdefault("prepare_threshold", 5)
+DATABASES["default"]["OPTIONS"]["options"] = " ".join(
+    [DATABASES["default"]["OPTIONS"].get("options", ""), "-c plan_cache_mode=force_generic_plan"]
+).strip()
 if DATABASE_POOL:
     DATABASES["default"]["OPTIONS"]["pool"] = {
         "min_size": 0,

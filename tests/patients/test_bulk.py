@@ -15,11 +15,12 @@ from hypothesis import strategies as st
 
 from hie.standards.fhir_patient import from_fhir, to_fhir
 from patients import blocking, bulk, importing, linking, models_of_match, store
-from patients.demographics import RecordFeed
+from patients.demographics import DateMatch, PatientQuery, RecordFeed
 from patients.errors import UnusableFile
 from patients.importing import carry_on, import_file, lines_of, start
 from patients.models import BlockingKey, IdentityEvent, ImportLine, ImportRun, Link, Person, ReviewItem, SearchTerm
 from patients.normalise import Features, features
+from patients.search import search
 from tests.patients.people import demographics
 from tests.patients.people_at_random import ndjson, people
 
@@ -83,6 +84,7 @@ def test_one_record_is_compared_with_all_whom_bulk_compares_it_with(seed: int, c
 def small(monkeypatch: pytest.MonkeyPatch, clinic: str) -> None:
     """Chunks so small that an import has many."""
     monkeypatch.setattr(importing, "CHUNK", 40)
+    monkeypatch.setattr(importing, "AHEAD", 100)
     monkeypatch.setattr(importing, "_FED", 7)
 
 
@@ -113,6 +115,17 @@ def everything_fits() -> None:
             " WHERE b.record_id = r.id) OR NOT EXISTS (SELECT 1 FROM patients_searchterm t WHERE t.record_id = r.id)"
         )
         assert cursor.fetchone()[0] == 0
+
+
+def nothing_hangs() -> None:
+    """No key and no term of a record that is not there."""
+    for table in ("patients_blockingkey", "patients_searchterm"):
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"SELECT count(*) FROM {table} k WHERE NOT EXISTS (SELECT 1 FROM patients_sourcerecord r WHERE r.id = k.record_id)"
+            )
+            assert cursor.fetchone()[0] == 0
+    assert not ImportRun.objects.filter(ahead_first__isnull=False).exists()
 
 
 class Stop(OperationalError):
@@ -154,6 +167,7 @@ def test_an_import_broken_off_goes_on_to_the_same_persons(
     assert [line["identifier"].split("|")[1] for line in lines_of(run.pk)] == [f"R{after}-{n}" for n in range(240)]
     assert persons(run) == whole
     everything_fits()
+    nothing_hangs()
 
 
 def in_another_index(path: Path) -> list[tuple[str, ...]]:
@@ -221,6 +235,7 @@ def test_what_a_single_feed_does_meanwhile_is_seen(
     assert (lines[-1]["outcome"], lines[-1]["person"]) == ("linked", str(fed[0].person_id))
     assert lines[-1]["score"] > 0.99
     everything_fits()
+    nothing_hangs()
 
 
 def test_an_import_that_always_breaks_is_given_up(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -239,6 +254,34 @@ def test_an_import_that_always_breaks_is_given_up(small: None, tmp_path: Path, m
         carry_on(run, lambda: path.open("rb"))
     assert ImportRun.objects.get().status == "failed"
     assert Person.objects.count() == 0
+    nothing_hangs()
+
+
+def test_nobody_is_found_before_he_is_there(small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some = people(90, seed=6)
+    path = tmp_path / "in.ndjson"
+    path.write_text(ndjson(some))
+    seen: list[tuple[int, int, int]] = []
+    real = importing._Import._store_chunk
+
+    def looking(self: Any, *arguments: Any) -> None:
+        described = [from_fhir(resource) for resource in some]
+        near = {item.record_id for item in store.near_many([features(each) for each in described])}
+        found = {
+            person
+            for each in described
+            for person in search(PatientQuery(birth_dates=((DateMatch(value=each.birth_date),),)))
+        }
+        seen.append((BlockingKey.objects.values("record").distinct().count(), len(near), len(found)))
+        real(self, *arguments)
+
+    monkeypatch.setattr(importing._Import, "_store_chunk", looking)
+    import_file(path, participant_id="clinic")
+    keyed, near, found = zip(*seen, strict=True)
+    assert keyed[0] == 90, "keys and terms are there already"
+    assert (near[0], found[0]) == (0, 0)
+    assert 0 < near[1] < 90
+    assert found[1] > 0
 
 
 def test_reviews_stand_between_the_records_they_name_once(small: None, tmp_path: Path) -> None:
@@ -264,7 +307,7 @@ def test_a_chunk_costs_the_same_statements_however_many_records(
     for count, seed in ((20, 11), (200, 12)):
         path = tmp_path / f"in{count}.ndjson"
         path.write_text(ndjson(people(count, seed=seed)))
-        with django_assert_max_num_queries(65):
+        with django_assert_max_num_queries(80):
             import_file(path, participant_id="clinic")
     assert IdentityEvent.objects.filter(kind__in=["created", "linked"]).count() == 220
     assert BlockingKey.objects.exists()

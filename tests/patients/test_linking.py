@@ -17,6 +17,7 @@ from patients.demographics import FeedResult, IdentifierMatch, PatientQuery, Rec
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnusableDemographics
 from patients.models import BlockingKey, IdentityEvent, Link, Person, ReviewItem, SourceRecord, SourceRecordVersion
 from patients.reviewing import Verdict
+from patients.search import search
 from tests.patients.people import demographics, record
 
 pytestmark = pytest.mark.django_db
@@ -184,7 +185,7 @@ def test_what_cannot_be_stored_is_refused(feed: RecordFeed) -> None:
     assert identifiers.resolve("2.999.1", feed.value) is None
     nul = (StringMatch(values=("\x00",)),)
     asked = (IdentifierMatch(value="\x00"),)
-    assert queries.search(PatientQuery(telecom=nul, family=nul, identifiers=(asked,), genders=("\x00",))) == []
+    assert search(PatientQuery(telecom=nul, family=nul, identifiers=(asked,), genders=("\x00",))) == []
     assert queries.candidates(demographics("Ma\x00ria", "\ud800")) == []
 
 

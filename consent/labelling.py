@@ -3,7 +3,7 @@
 Reads the entry's own codes and the codes found in the content; records for each
 label the rule and the version that set it. Never lowers what the custodian set.
 
-A code counts in whatever way its system is spelled (`oids.compared_scheme`). One without a
+A code counts in whatever way its system is spelled (`oids.kin_scheme`). One without a
 system may be of any: what a value set has under that code, it gets.
 
 Source: spec/consent.md section 8.
@@ -68,13 +68,13 @@ class LabelTables:
                 raise ValueError(f"labelling rule {name} sets the unknown label {label}")
             for code in rule.get("codes", ()):
                 system, _, value = code.rpartition("|")
-                codes.setdefault(f"{oids.compared_scheme(system)}|{value}", []).append((label, name))
+                codes.setdefault(f"{oids.kin_scheme(system)}|{value}", []).append((label, name))
                 bare.setdefault(value, []).append((label, name))
             for section in rule.get("sections", ()):
                 sections.setdefault(section, []).append((label, name))
             for member, systems in (("icd10Prefixes", "icd10Systems"), ("icd9Prefixes", "icd9Systems")):
                 for prefix in rule.get(member, ()):
-                    for system in sorted({oids.compared_scheme(one) for one in data.get(systems, ())}):
+                    for system in sorted({oids.kin_scheme(one) for one in data.get(systems, ())}):
                         prefixes.setdefault(system, {}).setdefault(_plain(prefix), []).append((label, name))
         return cls(
             version=str(data["version"]),
@@ -181,7 +181,7 @@ def _of_system(codes: Iterable[str], wanted: str) -> frozenset[str]:
 
 def _found(code: str, tables: LabelTables) -> Iterator[tuple[str, str]]:
     spelled, _, value = code.rpartition("|")
-    system, value = oids.compared_scheme(spelled), value.strip()
+    system, value = oids.kin_scheme(spelled), value.strip()
     if not system:
         yield from tables.bare.get(value, ())
         yield from _by_prefix(value, tables.prefixes)

@@ -10,6 +10,7 @@ Source: spec/consent.md 3, 5.4, 8.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any
 
@@ -49,18 +50,32 @@ def codings(entry: EntryMetadata) -> frozenset[str]:
 
 def spelled(found: Iterable[Coding]) -> frozenset[str]:
     """``system|code`` in every spelling of the system: a rule or directive may write it in any."""
-    return frozenset(one for system, code in found for one in _spelled(system, code))
+    return _spelled(tuple(found))
 
 
 def authors(entry: EntryMetadata) -> Names:
     """Every name of every author."""
-    extra = _said(entry)
-    further = Names(sure=_texts(extra.get("authors")), perhaps=_texts(extra.get("perhaps_authors")))
-    return Names.union([further, *map(_author, entry.authors)])
+    named = _authors(entry.authors)
+    said = entry.extra.get("said")
+    if not said:
+        return named
+    return Names.union([named, Names(sure=_texts(said.get("authors")), perhaps=_texts(said.get("perhaps_authors")))])
+
+
+def with_authors(entry: EntryMetadata, names: Names) -> EntryMetadata:
+    """The entry with further names by which a denial may mean its authors, such as those that its own header gives."""
+    more = (names.sure | names.perhaps) - authors(entry).sure - authors(entry).perhaps
+    if not more:
+        return entry
+    held = _said(entry)
+    kept = {**held, "perhaps_authors": sorted(more | _texts(held.get("perhaps_authors")))}
+    return replace(entry, extra={**entry.extra, "said": kept})
 
 
 def belongs_to(entry: EntryMetadata) -> frozenset[str]:
     """Names of the encounters and things that an entry says it belongs to."""
+    if not entry.reference_ids and not entry.extra:
+        return _NOTHING
     found = set(_texts(_said(entry).get("belongs_to")))
     for reference in entry.reference_ids:
         found |= {reference.value, *naming.identifier(reference.authority, reference.value)}
@@ -69,17 +84,23 @@ def belongs_to(entry: EntryMetadata) -> frozenset[str]:
     return frozenset(found)
 
 
+_NOTHING: frozenset[str] = frozenset()
+
+
+# Many documents of a patient have the same codes and authors: what these come to is worked out once.
 @lru_cache(maxsize=8192)
-def _spelled(system: str, code: str) -> tuple[str, ...]:
-    return tuple(f"{one}|{code}" for one in oids.spellings(system)) if system else (f"|{code}",)
+def _spelled(found: tuple[Coding, ...]) -> frozenset[str]:
+    return frozenset(f"{one}|{code}" for system, code in found for one in (oids.spellings(system) if system else ("",)))
 
 
-@lru_cache(maxsize=4096)
-def _author(author: Author) -> Names:
-    found = [naming.organization(one.id, one.authority) for one in author.institutions]
-    if author.person is not None:
-        found.append(naming.person(author.person.id, author.person.authority))
-    return Names.union(found)
+@lru_cache(maxsize=8192)
+def _authors(found: tuple[Author, ...]) -> Names:
+    names = []
+    for author in found:
+        names += [naming.organization(one.id, one.authority) for one in author.institutions]
+        if author.person is not None:
+            names.append(naming.person(author.person.id, author.person.authority))
+    return Names.union(names)
 
 
 def _said(entry: EntryMetadata) -> Mapping[str, Any]:
@@ -88,6 +109,8 @@ def _said(entry: EntryMetadata) -> Mapping[str, Any]:
 
 
 def _further(entry: EntryMetadata, kind: str) -> Iterable[Coding]:
+    if not entry.extra:
+        return
     listed = _said(entry).get("codings")
     for item in listed.get(kind, ()) if isinstance(listed, Mapping) else ():
         yield item[0], item[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID
 
@@ -111,20 +112,17 @@ class EntryRow:
         the ``urn:uuid:`` in front, as audit and FHIR ids do. Source: spec/consent.md section 3.
         """
         entry, own = self.metadata, self.entry_uuid
-        classes = {
-            f"{MIME_CLASS}|{entry.mime_type.split(';')[0].strip().lower()}",
-            f"{RESOURCE_CLASS}|DocumentReference",
-        }
         authors = facts.authors(entry)
-        ends = {bare_uuid(end) for a in self.associations for end in (a.source, a.target)} - {bare_uuid(own)}
+        found = self.associations
+        ends = {bare_uuid(end) for a in found for end in (a.source, a.target)} - {bare_uuid(own)} if found else ()
         belongs = facts.belongs_to(entry)
         mine = identifier_pks is None or self.identifier_pk in identifier_pks
         return DocumentFacts(
             id=bare_uuid(own),
             patient=str(person_id) if mine else f"identifier:{self.identifier_pk}",
             custodian=self.custodian,
-            authors=tuple(sorted(authors.sure)),
-            classes=facts.spelled(facts.classes(entry)) | classes,
+            authors=authors.ordered,
+            classes=facts.spelled(facts.classes(entry)) | _kind(entry.mime_type),
             # The type is a clinical coding only: a permit by class must not reach a document by its type.
             codes=facts.spelled(facts.clinical(entry)),
             confidentiality=self.confidentiality,
@@ -135,7 +133,7 @@ class EntryRow:
             created=_fhir(entry.creation_time),
             encounter=next((r.value for r in entry.reference_ids if r.type_code == facts.ENCOUNTER), None),
             related=tuple(sorted(ends)),
-            depends_on=tuple(sorted({bare_uuid(a.target) for a in self.associations if a.source == own})),
+            depends_on=tuple(sorted({bare_uuid(a.target) for a in found if a.source == own})),
             derived_from=tuple(source.facts(person_id, identifier_pks) for source in self.sources),
             perhaps=Perhaps(
                 authors=authors.perhaps,
@@ -148,7 +146,7 @@ class EntryRow:
         """What else the document is called: uniqueId, its bytes, the logical id of all its versions."""
         entry = self.metadata
         names = (entry.entry_uuid, entry.unique_id, self.binary_id, entry.logical_id)
-        return frozenset(naming.bare(name) for name in names if name)
+        return frozenset(naming.bare(name) for name in {*names} if name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -313,6 +311,12 @@ def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozens
     if not derived:
         return values
     return [_with_sources(value, derived, known, frozenset()) for value in values]
+
+
+@lru_cache(maxsize=256)
+def _kind(mime_type: str) -> frozenset[str]:
+    """The classes that an entry has by its media type, and as the resource it is shown as."""
+    return frozenset({f"{MIME_CLASS}|{mime_type.split(';')[0].strip().lower()}", f"{RESOURCE_CLASS}|DocumentReference"})
 
 
 _NOBODY: frozenset[str] = frozenset()

@@ -257,9 +257,9 @@ def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
 
 def _content(node: Node, subject: Subject) -> bool:
     document = subject.document
-    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes):
+    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes, node.permit):
         return False
-    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes):
+    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes, node.permit):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False
@@ -268,10 +268,16 @@ def _content(node: Node, subject: Subject) -> bool:
     return node.data_period is None or _in_data_period(node.data_period, subject, node.permit)
 
 
-def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str]) -> bool:
+def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str], permit: bool) -> bool:
+    """Whether a coding is among the document's; in a denial one without a system, on either side, may be of any."""
     if not exact.isdisjoint(codings):
         return True
-    return bool(loose) and any(one.rpartition("|")[2] in loose for one in codings)
+    if permit:
+        return False
+    if loose and any(one.rpartition("|")[2] in loose for one in codings):
+        return True
+    unknown = {one[1:] for one in codings if one.startswith("|")}
+    return bool(unknown) and any(one.rpartition("|")[2] in unknown for one in exact)
 
 
 def _permit_label(node: Node, subject: Subject) -> bool:

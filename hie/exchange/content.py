@@ -9,6 +9,7 @@ Source: spec/xds.md 3.2; ../shared/data/README "known quirks".
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -139,10 +140,10 @@ def _cda(whole: Iterable[bytes], head: bytes, where: str, claim: str) -> Inspect
     return Inspected(content=document.content, header=document.header)
 
 
-def _xml(whole: Iterable[bytes], head: bytes, where: str) -> Inspected:
+def _xml(whole: Iterable[bytes], head: bytes, where: str, *, depth: int = 0) -> Inspected:
     """Any XML: acceptable to its end, and no fragment of a CDA; FHIR is read for its codes as in JSON."""
     root: str | None = None
-    found = _Found()
+    found = _Found(depth=depth)
     path: list[_Element] = []
     try:
         for event, element in xml.elements(whole, limits=cda.LIMITS):
@@ -172,6 +173,8 @@ class _Element:
     name: str
     system: str | None = None
     code: str | None = None
+    content_type: str = ""
+    data: str = ""
 
 
 def _begin(path: list[_Element], name: str, value: str | None, found: _Found) -> None:
@@ -180,6 +183,10 @@ def _begin(path: list[_Element], name: str, value: str | None, found: _Found) ->
             path[-1].system = value
         elif name == "code":
             path[-1].code = value
+        elif name == "contentType":
+            path[-1].content_type = value
+        elif name == "data":
+            path[-1].data = value
         elif name == "confidentiality" and path[-1].name == "Composition":
             found.level(value)
     path.append(_Element(name))
@@ -187,6 +194,8 @@ def _begin(path: list[_Element], name: str, value: str | None, found: _Found) ->
 
 def _end(path: list[_Element], found: _Found) -> None:
     ended = path.pop()
+    if ended.data:
+        _embedded(ended.content_type, ended.data, found)
     if ended.code is None:
         return
     found.coding(ended.name, ended.system or "", ended.code, within=path[-1].name if path else "")
@@ -202,6 +211,7 @@ class _Found:
     security: set[str] = field(default_factory=set)
     letters: set[str] = field(default_factory=set)
     sections: set[str] = field(default_factory=set)
+    depth: int = 0  # of documents within documents
 
     def coding(self, name: str, system: str, code: str, *, within: str = "") -> None:
         """A code with its system ("" when none is given), in an element of this name inside another."""
@@ -229,7 +239,50 @@ class _Found:
         )
 
 
-def _json(whole: Iterable[bytes], where: str) -> Inspected:
+MAX_EMBEDDED = 3
+UNREAD = "unread-part"
+
+
+def _embedded(content_type: str, data: str, found: _Found) -> None:
+    """The codes of a document inside a FHIR resource (an attachment, a Binary), where it is of a kind that holds any.
+
+    One that cannot be read may hold anything: it counts as a security label that nobody knows, which restricts the whole.
+    """
+    declared = mime.parse(content_type)
+    try:
+        raw = base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        found.security.add(UNREAD)
+        return
+    coded = mime.is_cda(raw[: 16 * mime.SNIFF_BYTES]) or (
+        declared is not None and (declared.is_xml or declared.is_json)
+    )
+    if not coded:
+        return
+    if found.depth >= MAX_EMBEDDED:
+        found.security.add(UNREAD)
+        return
+    try:
+        inner = _part(raw, declared is not None and declared.is_json, found.depth + 1)
+    except HubError:
+        found.security.add(UNREAD)
+        return
+    found.codes |= inner.codes
+    found.security |= inner.security_labels
+    found.sections |= inner.sections
+    found.letters |= {inner.confidentiality} if inner.confidentiality else set()
+
+
+def _part(raw: bytes, is_json: bool, depth: int) -> CodedContent:
+    head = raw[: 16 * mime.SNIFF_BYTES]
+    if mime.is_cda(head):
+        return _cda([raw], head, "", "").content
+    if is_json:
+        return _json([raw], "", depth=depth).content
+    return _xml([raw], head, "", depth=depth).content
+
+
+def _json(whole: Iterable[bytes], where: str, *, depth: int = 0) -> Inspected:
     data = bytearray()
     for chunk in whole:
         data += chunk
@@ -241,7 +294,7 @@ def _json(whole: Iterable[bytes], where: str) -> Inspected:
         line = getattr(error, "lineno", None)
         at = f" at line {line}" if line else ""
         raise MalformedContent(f"not JSON{at}", element=f"{where}.content") from None
-    found = _Found()
+    found = _Found(depth=depth)
     _walk(value, found)
     return Inspected(content=found.coded())
 
@@ -257,6 +310,9 @@ def _walk(root: Any, found: _Found) -> None:
             system, code = value.get("system"), value.get("code")
             if isinstance(code, str) and code:
                 found.coding(name, system if isinstance(system, str) else "", code, within=within)
+            data = value.get("data")
+            if isinstance(data, str) and data and isinstance(value.get("contentType"), str):
+                _embedded(value["contentType"], data, found)
             confidentiality = value.get("confidentiality")
             if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
                 found.level(confidentiality)

@@ -18,8 +18,8 @@ from django.conf import settings
 from django.db import transaction
 
 from consent import tables
+from documents import facts, registry, repository, validation
 from documents import queries as registry_queries
-from documents import registry, repository, validation
 from documents.errors import (
     ContentMismatch,
     HashMismatch,
@@ -43,6 +43,7 @@ from hie.outbox import outbox
 from hie.standards import cda, mime, oids
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, CodedContent, Labels, Operation
+from hie.standards.naming import Names
 from hie.terminology import affinity_domain
 from patients import identifiers
 from patients import queries as index
@@ -91,6 +92,7 @@ class _Work:
     contents: dict[str, Staged] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
+    authors: dict[str, Names] = field(default_factory=dict)  # as the documents themselves name them
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -277,9 +279,14 @@ def _same_person(one: int, other: int) -> bool:
 
 
 def _completed(work: _Work) -> Submission:
-    """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1)."""
+    """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1), and the names
+    that a document has for its authors, so that a denial meets them whatever the metadata says.
+    """
     entries = tuple(
-        replace(entry, repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
+        replace(
+            facts.with_authors(entry, work.authors.get(entry.entry_uuid, Names())),
+            repository_unique_id=settings.REPOSITORY_UNIQUE_ID,
+        )
         if entry.entry_uuid in work.contents
         else entry
         for entry in work.submission.entries
@@ -321,6 +328,7 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
             if records is None:
                 records = index.source_records(work.person_id)
             yield from _check_header(work, entry, inspected.header, records, where)
+            work.authors[entry.entry_uuid] = header.authors(inspected.header)
         work.labels[entry.entry_uuid] = labels.of_entry(entry, inspected.content, label_tables)
 
 

@@ -27,6 +27,11 @@ class Names:
     sure: frozenset[str] = frozenset()
     perhaps: frozenset[str] = frozenset()
 
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """The sure ones, sorted."""
+        return tuple(sorted(self.sure))
+
     @staticmethod
     def union(names: Iterable[Names]) -> Names:
         """All of them."""

@@ -23,8 +23,6 @@ URI_OF_OID: dict[str, str] = {
     "2.16.840.1.113883.6.285": "http://www.cms.gov/Medicare/Coding/HCPCSReleaseCodeSets",
     "2.16.840.1.113883.6.90": "http://hl7.org/fhir/sid/icd-10-cm",
     "2.16.840.1.113883.6.3": "http://hl7.org/fhir/sid/icd-10",
-    "2.16.840.1.113883.6.3.1": "http://hl7.org/fhir/sid/icd-10",
-    "2.16.840.1.113883.6.3.2": "http://hl7.org/fhir/sid/icd-10",
     "2.16.840.1.113883.6.4": "http://www.cms.gov/Medicare/Coding/ICD10",
     "2.16.840.1.113883.6.103": "http://hl7.org/fhir/sid/icd-9-cm",
     "2.16.840.1.113883.6.104": "http://hl7.org/fhir/sid/icd-9-cm",
@@ -130,6 +128,7 @@ _URI_OF_NAME = {
     **dict.fromkeys(("actcode", "v3actcode", "hl7actcode"), _THO + "v3-ActCode"),
     **dict.fromkeys(("confidentiality", "confidentialitycode", "v3confidentiality"), _THO + "v3-Confidentiality"),
 }
+_ICD_10_DUAL, _ICD_10_US = "urn:oid:2.16.840.1.113883.6.3.1", "urn:oid:2.16.840.1.113883.6.3.2"
 _ICD = re.compile(r"icd[-_ ]?(10|9)(?![0-9])")
 
 
@@ -137,8 +136,8 @@ _ICD = re.compile(r"icd[-_ ]?(10|9)(?![0-9])")
 def compared_scheme(system: str) -> str:
     """The URI under which a coding scheme is *compared*, however a sender spells it; "" when none is given.
 
-    Beyond `scheme_uri`: another protocol or case, a version, an edition of SNOMED CT, a national ICD, and the names
-    (``LOINC``, ``SNOMED CT``, ``I10C``) that stand in the place of a URI. What is stored stays as `scheme_uri` has it.
+    Beyond `scheme_uri`: another protocol or case, a version, an edition of SNOMED CT, and the names (``LOINC``,
+    ``SNOMED CT``, ``I10C``) that stand in the place of a URI. What is stored stays as `scheme_uri` has it.
     """
     uri = scheme_uri(system)
     if uri in OID_OF_URI or not uri:
@@ -154,10 +153,22 @@ def compared_scheme(system: str) -> str:
         return f"{_THO}v3-{uri.rstrip('/#').rpartition('/')[2].partition('|')[0]}"
     if plain.startswith("snomed.info/sct/") or plain.startswith("snomed.info/xsct/"):
         return _SNOMED
-    icd = _ICD.search(plain)
-    if icd is not None and "pcs" not in plain:
-        return _ICD_10 if icd.group(1) == "10" else _ICD_9
     return uri
+
+
+@lru_cache(maxsize=4096)
+def kin_scheme(system: str) -> str:
+    """As `compared_scheme`, and national forms of ICD as the ICD they come from.
+
+    For what may only close: their codes mean the same down to where a value set looks, but they are not the same system.
+    """
+    uri = compared_scheme(system)
+    if uri in (_ICD_10_DUAL, _ICD_10_US):
+        return _ICD_10
+    found = _ICD.search(_plain(uri))
+    if uri in OID_OF_URI or found is None or "pcs" in uri.lower():
+        return uri
+    return _ICD_10 if found.group(1) == "10" else _ICD_9
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -178,6 +179,49 @@ def test_no_code_of_a_value_set_in_the_content_leaves_a_document_n(found: tuple[
         made = read(cda(system, code, where=kind), "text/xml")
     assert label in TABLES.tables.carried(made.labels), (found, made)
     assert RANK[made.confidentiality or "U"] >= RANK["R"] or TABLES.tables.floor({label}) < RANK["R"]
+
+
+def embedded(inner: bytes, content_type: str, *, xml: bool = False) -> bytes:
+    data = base64.b64encode(inner).decode()
+    if xml:
+        parts = f'<contentType value="{content_type}"/><data value="{data}"/>'
+        return f'<Bundle xmlns="http://hl7.org/fhir"><entry><resource><Binary>{parts}</Binary></resource></entry></Bundle>'.encode()
+    attachment = {"contentType": content_type, "data": data}
+    resource = {"resourceType": "DocumentReference", "content": [{"attachment": attachment}]}
+    return json.dumps({"resourceType": "Bundle", "entry": [{"resource": resource}]}).encode()
+
+
+HIV = ("http://snomed.info/sct", "86406008")
+
+
+@pytest.mark.parametrize("outer_xml", [False, True])
+@pytest.mark.parametrize(
+    ("inner", "content_type", "letter"),
+    [
+        pytest.param(cda(*HIV), "text/xml", "R", id="cda"),
+        pytest.param(cda(*HIV), "application/octet-stream", "R", id="cda-by-another-name"),
+        pytest.param(fhir_json(*HIV), "application/fhir+json", "R", id="json"),
+        pytest.param(fhir_xml(*HIV), "application/fhir+xml; charset=utf-8", "R", id="xml"),
+        pytest.param(embedded(cda(*HIV), "text/xml"), "application/fhir+json", "R", id="twice"),
+        pytest.param(fhir_json("http://loinc.org", "34133-9"), "application/fhir+json", "N", id="ordinary"),
+        pytest.param(b"%PDF-1.7", "application/pdf", "N", id="pdf"),
+        pytest.param(b"{broken", "application/fhir+json", "R", id="broken"),
+    ],
+)
+def test_a_document_inside_a_document_is_read_too(
+    inner: bytes, content_type: str, letter: str, outer_xml: bool
+) -> None:
+    made = read(
+        embedded(inner, content_type, xml=outer_xml), "application/fhir+xml" if outer_xml else "application/fhir+json"
+    )
+    assert made.confidentiality == letter
+
+
+def test_documents_inside_documents_end_somewhere_and_are_then_restricted() -> None:
+    made = fhir_json("http://loinc.org", "34133-9")
+    for _ in range(content.MAX_EMBEDDED + 2):
+        made = embedded(made, "application/fhir+json")
+    assert read(made, "application/fhir+json").confidentiality == "R"
 
 
 @pytest.mark.parametrize("code", ["86406008", "B20", "F11.20", "5221-7", "042"])
@@ -436,3 +480,13 @@ def test_authors_of_xds_are_told_by_every_name() -> None:
     } <= set(facts.authors)
     assert {"Practitioner/77", "Organization/w1"} <= facts.perhaps.authors
     assert not {"Practitioner/77", "77", "Organization/w1"} & set(facts.authors)
+
+
+@pytest.mark.usefixtures("_world")
+def test_the_authors_that_a_document_itself_names_are_its_authors_for_a_denial() -> None:
+    from tests.documents.cda_samples import clinical_document
+
+    row = publish(clinical_document(), **test_submit.cda_changes())
+    perhaps = row.facts("p").perhaps.authors
+    assert {"urn:oid:2.999.6|7", "Practitioner/7", "urn:ietf:rfc:3986|urn:oid:2.999.10.1"} <= perhaps
+    assert queries.entry(row.entry_uuid) == row

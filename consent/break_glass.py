@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import QuerySet
 
 from consent import epochs, tables
@@ -72,9 +72,12 @@ def open_grant(
         raise EmergencyGrantRefused(f"{reason!r} is not a reason", element="reason")
     if len(text.strip()) < MIN_TEXT:
         raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
-    if Row.objects.filter(user=user_id, start__gt=now - timedelta(days=1)).count() >= MAX_A_DAY:
-        raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
     with transaction.atomic():
+        # One at a time for each user: of several at once each would count those before them only.
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [user_id])
+        if Row.objects.filter(user=user_id, start__gt=now - timedelta(days=1)).count() >= MAX_A_DAY:
+            raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
         row = Row.objects.create(
             identifier_id=identifier_pk,
             user=user_id,

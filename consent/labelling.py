@@ -3,13 +3,19 @@
 Reads the entry's own codes and the codes found in the content; records for each
 label the rule and the version that set it. Never lowers what the custodian set.
 
+A code counts in whatever way its system is spelled (`oids.kin_scheme`). One without a
+system may be of any: what a value set has under that code, it gets.
+
 Source: spec/consent.md section 8.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from consent.engine.codes import (
@@ -20,9 +26,17 @@ from consent.engine.codes import (
     RANK_R,
     RANK_V,
     Tables,
-    canonical_system,
 )
+from hie.standards import oids
 from hie.standards.facts import CodedContent, Labels
+
+READ_AS = 2
+"""Raised whenever documents are read or matched in another way: registered ones are then gone over again."""
+_SNOMED = "http://snomed.info/sct"
+_CONCEPT = re.compile(r"[0-9]{6,18}", re.ASCII)
+# What looks like a code of ICD though nobody says so; three digits alone would be many other things.
+_LIKE_ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z][0-9A-Z]{0,4}\Z", re.ASCII)
+_LIKE_ICD9 = re.compile(r"([0-9]{3}\.[0-9]{1,2}|[0-9]{5}|042|V[0-9]{2}\.?[0-9]{0,2}|E[0-9]{3}\.?[0-9]?)\Z", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +48,8 @@ class LabelTables:
     prefixes: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]]
     sections: Mapping[str, tuple[tuple[str, str], ...]]
     tables: Tables
+    bare: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)  # by code, whatever the system
+    digest: str = ""  # changes with whatever can change a label: the rules, the labels and floors, what reads them
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], tables: Tables) -> LabelTables:
@@ -44,18 +60,21 @@ class LabelTables:
         """
         codes: dict[str, list[tuple[str, str]]] = {}
         sections: dict[str, list[tuple[str, str]]] = {}
+        bare: dict[str, list[tuple[str, str]]] = {}
         prefixes: dict[str, dict[str, list[tuple[str, str]]]] = {}
         for rule in data["rules"]:
             label, name = rule["label"], rule["id"]
             if label not in tables.label_families:
                 raise ValueError(f"labelling rule {name} sets the unknown label {label}")
             for code in rule.get("codes", ()):
-                codes.setdefault(code, []).append((label, name))
+                system, _, value = code.rpartition("|")
+                codes.setdefault(f"{oids.kin_scheme(system)}|{value}", []).append((label, name))
+                bare.setdefault(value, []).append((label, name))
             for section in rule.get("sections", ()):
                 sections.setdefault(section, []).append((label, name))
             for member, systems in (("icd10Prefixes", "icd10Systems"), ("icd9Prefixes", "icd9Systems")):
                 for prefix in rule.get(member, ()):
-                    for system in data.get(systems, ()):
+                    for system in sorted({oids.kin_scheme(one) for one in data.get(systems, ())}):
                         prefixes.setdefault(system, {}).setdefault(_plain(prefix), []).append((label, name))
         return cls(
             version=str(data["version"]),
@@ -63,6 +82,8 @@ class LabelTables:
             prefixes={system: _frozen(found) for system, found in prefixes.items()},
             sections=_frozen(sections),
             tables=tables,
+            bare=_frozen(bare),
+            digest=_digest(data, tables),
         )
 
 
@@ -76,7 +97,7 @@ def labels_for(
 ) -> Labels:
     """The labels of an entry: what the custodian set, and what the rules find, never less.
 
-    `codes`: the entry's type, class, event and confidentiality codes (``system|code``);
+    `codes`: every coding of the entry (``system|code``; ``|code`` without a system), its security labels among them;
     `confidentiality`: the letter the custodian gave (None counts as R); `labels`: the
     labels it gave. A security label that the hub's table does not have raises the letter to R:
     its meaning is unknown, and somebody meant to protect something.
@@ -87,7 +108,9 @@ def labels_for(
     provenance: dict[str, dict[str, str]] = {}
     for label in sorted(labels):
         _note(provenance, label, "custodian", tables)
-    for label in sorted(content.security_labels | _of_system(codes, ACT_CODE)):
+    # Among the codes of a content there are other ActCodes (of encounters, say): only what is a label counts there.
+    inside = _of_system(content.codes, ACT_CODE) & tables.tables.label_families.keys()
+    for label in sorted(content.security_labels | _of_system(codes, ACT_CODE) | inside):
         _note(provenance, label, "security-label", tables)
     for code in sorted(codes | content.codes):
         for label, rule in _found(code, tables):
@@ -103,7 +126,48 @@ def labels_for(
     ranks.append(tables.tables.floor(tables.tables.carried(known)))
     if len(known) < len(provenance):
         ranks.append(RANK_R)
-    return Labels(labels=known, confidentiality=LETTERS[max(ranks)], labelled=True, provenance=provenance)
+    return Labels(
+        labels=known, confidentiality=LETTERS[max(ranks)], labelled=True, provenance=provenance, rules=tables.digest
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Said:
+    """Security labels as sent, sorted: the `letter` they state; a letter of no or another system, which may only
+    raise (`at_least`); and what else protects, `labels` and codes of unknown meaning."""
+
+    letter: str | None = None
+    at_least: str | None = None
+    labels: frozenset[str] = frozenset()
+
+
+def security(codings: Iterable[tuple[str, str]]) -> Said:
+    """Security labels (system, code) sorted by what they say.
+
+    Somebody meant to protect something: a label counts whatever its system is, or without one; a letter of no or
+    another system does not stand for the one that is missing, but is never undercut.
+    """
+    letters: set[str] = set()
+    raising: set[str] = set()
+    labels: set[str] = set()
+    for system, code in codings:
+        if code not in RANK:
+            labels.add(code)
+        else:
+            (letters if oids.compared_scheme(system) == CONFIDENTIALITY else raising).add(code)
+    return Said(letter=highest(letters), at_least=highest(raising), labels=frozenset(labels))
+
+
+def highest(letters: Iterable[str | None]) -> str | None:
+    """The most confidential of the letters; None when there is none. What is no letter counts as V."""
+    found = [letter for letter in letters if letter]
+    return LETTERS[max(RANK.get(letter, RANK_V) for letter in found)] if found else None
+
+
+def _digest(data: Mapping[str, Any], tables: Tables) -> str:
+    known = {label: sorted(family) for label, family in tables.label_families.items()}
+    parts = (READ_AS, data, known, dict(tables.floors))
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 
 def _note(provenance: dict[str, dict[str, str]], label: str, rule: str, tables: LabelTables) -> None:
@@ -112,17 +176,33 @@ def _note(provenance: dict[str, dict[str, str]], label: str, rule: str, tables: 
 
 def _of_system(codes: Iterable[str], wanted: str) -> frozenset[str]:
     pairs = (code.rpartition("|") for code in codes)
-    return frozenset(code for system, _, code in pairs if canonical_system(system) == wanted)
+    return frozenset(code for system, _, code in pairs if oids.compared_scheme(system) == wanted)
 
 
 def _found(code: str, tables: LabelTables) -> Iterator[tuple[str, str]]:
-    yield from tables.codes.get(code, ())
-    system, _, value = code.rpartition("|")
-    prefixes = tables.prefixes.get(system)
-    if prefixes:
-        plain = _plain(value)
-        for length in range(2, len(plain) + 1):
-            yield from prefixes.get(plain[:length], ())
+    spelled, _, value = code.rpartition("|")
+    system, value = oids.kin_scheme(spelled), value.strip()
+    if not system:
+        yield from tables.bare.get(value, ())
+        yield from _by_prefix(value, tables.prefixes)
+        return
+    yield from tables.codes.get(f"{system}|{value}", ())
+    if system == _SNOMED and not value.isdigit():  # an expression holds several concepts
+        for concept in _CONCEPT.findall(value):
+            yield from tables.codes.get(f"{system}|{concept}", ())
+    if system in tables.prefixes:
+        yield from _by_prefix(value, {system: tables.prefixes[system]}, sure=True)
+
+
+def _by_prefix(
+    value: str, prefixes: Mapping[str, Mapping[str, tuple[tuple[str, str], ...]]], *, sure: bool = False
+) -> Iterator[tuple[str, str]]:
+    plain, written = _plain(value), value.strip().upper()
+    for system, known in prefixes.items():
+        like = _LIKE_ICD9.match(written) if "icd-9" in system else _LIKE_ICD10.match(plain)
+        if sure or like:
+            for length in range(2, len(plain) + 1):
+                yield from known.get(plain[:length], ())
 
 
 def _plain(code: str) -> str:

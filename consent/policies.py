@@ -11,11 +11,13 @@ from django.utils import timezone
 
 from consent import jurisdictions, tables
 from consent.engine import Policy, compile_policy
+from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction
 from hie.directory import queries as directory
 
 _lock = Lock()
 _cached: tuple[int, datetime | None, Policy] | None = None
+_rules: tuple[Policy, LabelTables] | None = None
 
 
 def current() -> Policy:
@@ -45,6 +47,19 @@ def next_change() -> datetime | None:
     """When the policy in force changes by itself: a jurisdiction or table comes into effect. No statement when current."""
     current()
     return _cached[1] if _cached is not None else None
+
+
+def labelling() -> LabelTables:
+    """The labelling rules now, compiled: the same object, and no statement beyond those of `current`, until they change."""
+    global _rules
+    policy = current()
+    held = _rules
+    if held is not None and held[0] is policy:
+        return held[1]
+    compiled = LabelTables.from_json(tables.in_effect("labels"), policy.tables)
+    with _lock:
+        _rules = (policy, compiled)
+    return compiled
 
 
 def forget() -> None:

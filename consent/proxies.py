@@ -14,21 +14,21 @@ from consent.models import ProxyGrant as Row
 from hie.standards.facts import ProxyGrant, SubjectFacts
 
 
-def grant_for(user_id: str, subject: SubjectFacts, identifier_pks: Sequence[int]) -> ProxyGrant | None:
-    """The grant made out to this user for this person: an active one before others, the newest first; one statement."""
-    return grants_for(user_id, [(subject, identifier_pks)]).get(subject.id)
+def grants_for(
+    user_id: str, subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]
+) -> dict[str, tuple[ProxyGrant, ...]]:
+    """Every grant made out to this user for each of these persons, by person id; one statement.
 
-
-def grants_for(user_id: str, subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict[str, ProxyGrant]:
-    """As `grant_for`, for several persons with their identifiers, by person id; one statement."""
+    Active ones before others, the newest first: which of them is valid now, and how far it reaches, the engine says.
+    """
     persons = {pk: subject.id for subject, pks in subjects for pk in pks}
     rows = list(Row.objects.filter(person=user_id, identifier_id__in=list(persons)).order_by("-created_at", "pk"))
     rows.sort(key=lambda row: row.status != Row.Status.ACTIVE)
-    found: dict[str, ProxyGrant] = {}
+    found: dict[str, list[ProxyGrant]] = {}
     for row in rows:
         person = persons[row.identifier_id]
-        found.setdefault(person, _facts(row, person))
-    return found
+        found.setdefault(person, []).append(_facts(row, person))
+    return {person: tuple(grants) for person, grants in found.items()}
 
 
 def grants_of(identifier_pks: Sequence[int]) -> list[Row]:

@@ -12,6 +12,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
+from documents.labels import to_label
 from documents.models import (
     Association,
     Blob,
@@ -19,6 +20,7 @@ from documents.models import (
     EntryCode,
     Folder,
     LabelAssignment,
+    LabelRun,
     ReviewItem,
     SubmissionSet,
 )
@@ -96,6 +98,30 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
     def status(self, row: DocumentEntry) -> str:
         """The status without its URN."""
         return row.availability_status.rpartition(":")[2]
+
+
+@admin.register(LabelRun)
+class LabelRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+    """How far registered documents were gone over with the labelling rules; newest first. Counts only."""
+
+    list_display = ("rules_version", "state", "started_at", "finished_at", "looked_at", "raised", "unread", "waiting")
+    ordering = ("-id",)
+    fields = readonly_fields = (
+        "rules_version", "rules", "state", "started_at", "updated_at", "finished_at", "looked_at", "raised", "unread", "waiting",
+    )  # fmt: skip
+
+    @admin.display(description="state")
+    def state(self, row: LabelRun) -> str:
+        """What became of it."""
+        return "superseded" if row.superseded else "finished" if row.finished_at else "running"
+
+    @admin.display(description="waiting")
+    def waiting(self, row: LabelRun) -> str:
+        """Documents that the rules of a running run were not applied to yet; counted up to ten thousand."""
+        if row.finished_at:
+            return ""
+        found = to_label(row.rules, after=row.last_entry)[:10_001].count()
+        return "more than 10000" if found > 10_000 else str(found)
 
 
 @admin.register(ReviewItem)

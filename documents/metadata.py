@@ -47,6 +47,8 @@ REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
 """What deprecates its target (spec/xds.md 3.5)."""
 ADDING = frozenset({AssociationType.APND, AssociationType.XFRM})
 """What is deprecated with its target."""
+DERIVING = frozenset({AssociationType.XFRM, AssociationType.XFRM_RPLC, AssociationType.IS_SNAPSHOT_OF})
+"""What makes of its target another form of the same (spec/consent.md 8)."""
 
 
 class MetadataLevel(StrEnum):

@@ -176,6 +176,7 @@ class DocumentEntry(models.Model):
     confidentiality = models.TextField(null=True, blank=True)
     labelled = models.BooleanField(default=False)
     label_version = models.IntegerField(default=1)
+    labelled_under = models.TextField(default="", help_text="the labelling rules that were last applied, by digest")
     restricted = models.BooleanField(default=False)
 
     sorted_at = models.DateTimeField(help_text="creation time, else time of registration: newest first")
@@ -202,6 +203,7 @@ class DocumentEntry(models.Model):
             models.Index(
                 fields=["id"], condition=models.Q(labelled=False), name="documents_entry_unlabelled"
             ),  # the labelling service's work list
+            models.Index(fields=["labelled_under", "id"], name="documents_entry_labelled_under"),
         ]
 
     def __str__(self) -> str:
@@ -375,7 +377,7 @@ class ReferenceIdRow(models.Model):
 class LabelAssignment(models.Model):
     """Why an entry carries a label or a raised confidentiality: the rule, its version, who and when.
 
-    Append-only; `label_version` numbers the runs, and the rows of the highest one are in force.
+    Append-only; `label_version` numbers the runs, each of which adds what it set: nothing is taken back but by a person.
     """
 
     entry = models.ForeignKey(DocumentEntry, on_delete=models.CASCADE, related_name="label_assignments")
@@ -391,6 +393,36 @@ class LabelAssignment(models.Model):
 
     def __str__(self) -> str:
         return f"{self.label} ({self.rule})"
+
+
+class LabelRun(models.Model):
+    """One going over of registered documents with changed labelling rules: how far it is, what it found.
+
+    The work itself is in the entries (`labelled_under`); a run that was cut off goes on behind `last_entry`.
+    """
+
+    rules = models.TextField(help_text="digest of the rules applied")
+    rules_version = models.TextField(blank=True)
+    started_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+    superseded = models.BooleanField(default=False, help_text="the rules changed again before it was through")
+    last_entry = models.BigIntegerField(default=0)
+    looked_at = models.BigIntegerField(default=0)
+    raised = models.BigIntegerField(default=0)
+    unread = models.BigIntegerField(
+        default=0, help_text="documents whose bytes could not be read; they keep their labels"
+    )
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                models.F("superseded"), condition=models.Q(finished_at__isnull=True), name="documents_label_run_open"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"labelling run {self.pk} under {self.rules_version}"
 
 
 class ReviewItem(models.Model):

@@ -6,15 +6,16 @@ way to these functions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TypeVar
 from uuid import UUID
 
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from documents import codec, dtm
+from documents import codec, dtm, facts
 from documents.conditions import (
     any_range,
     entry_date_condition,
@@ -32,6 +33,7 @@ from documents.filters import (
 )
 from documents.metadata import (
     ADDING,
+    DERIVING,
     REPLACING,
     AssociationMetadata,
     AssociationType,
@@ -52,18 +54,14 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
-from hie.standards.facts import DocumentFacts
+from hie.standards import naming
+from hie.standards.facts import DocumentFacts, Perhaps
 
 _ListRow = TypeVar("_ListRow", SubmissionSet, Folder)
 
 MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_CLASS = "http://hl7.org/fhir/resource-types"
-ENCOUNTER_REFERENCE = "urn:ihe:iti:xds:2015:encounterId"
-_DERIVING = (
-    AssociationType.XFRM.value,
-    AssociationType.XFRM_RPLC.value,
-    AssociationType.IS_SNAPSHOT_OF.value,
-)
+_DERIVING = frozenset(kind.value for kind in DERIVING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +70,8 @@ class EntryRow:
 
     `associations` are the relationships (not memberships) with this entry at either end.
     `submission_set_uuid` and `submission_time` are those of the submission that brought it.
-    `sources` are the rows it was derived from (transformed, snapshot), filled by `entries`.
+    `sources` are the rows it was derived from (transformed, snapshot), filled by `entries`; `around` the UUIDs of
+    every entry that hangs together with it, whatever the relationship, its direction and the steps between.
     """
 
     metadata: EntryMetadata
@@ -93,6 +92,7 @@ class EntryRow:
     restricted: bool = False
     revision: int = 1
     sources: tuple[EntryRow, ...] = ()
+    around: frozenset[str] = frozenset()
 
     @property
     def entry_uuid(self) -> str:
@@ -104,42 +104,49 @@ class EntryRow:
         """Where a list that ends with this row is to be continued."""
         return Position(sorted_at=self.sorted_at, pk=self.pk)
 
-    def facts(self, person_id: UUID | str) -> DocumentFacts:
-        """The document as policy sees it, for the person the index says it is about.
+    def facts(self, person_id: UUID | str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
+        """The document as policy sees it.
 
-        The facts carry the entry's UUID without the ``urn:uuid:`` in front, as audit and FHIR ids do.
-        Source: spec/consent.md section 3.
+        It is about `person_id` when its patient identifier is among that person's (`identifier_pks`; None: not asked);
+        else about somebody else, and so is each source it was derived from. The facts carry the entry's UUID without
+        the ``urn:uuid:`` in front, as audit and FHIR ids do. Source: spec/consent.md section 3.
         """
-        entry = self.metadata
-        classes = {
-            f"{MIME_CLASS}|{entry.mime_type.split(';')[0].strip().lower()}",
-            f"{RESOURCE_CLASS}|DocumentReference",
-        }
-        classes.update(code.key for code in (entry.class_code, entry.format_code) if code is not None)
-        # The type is a clinical coding only: a permit by class must not reach a document by its type.
-        clinical = {code.key for code in (entry.type_code, *entry.event_codes) if code is not None}
-        authors = {inst.id for author in entry.authors for inst in author.institutions if inst.id}
-        authors.update(author.person.id for author in entry.authors if author.person is not None and author.person.id)
-        encounter = next((r.value for r in entry.reference_ids if r.type_code == ENCOUNTER_REFERENCE), None)
-        own = entry.entry_uuid
+        entry, own = self.metadata, self.entry_uuid
+        authors = facts.authors(entry)
+        found = self.associations
+        ends = {bare_uuid(end) for a in found for end in (a.source, a.target)} - {bare_uuid(own)} if found else ()
+        belongs = facts.belongs_to(entry)
+        mine = identifier_pks is None or self.identifier_pk in identifier_pks
         return DocumentFacts(
             id=bare_uuid(own),
-            patient=str(person_id),
+            patient=str(person_id) if mine else f"identifier:{self.identifier_pk}",
             custodian=self.custodian,
-            authors=tuple(sorted(authors)),
-            classes=frozenset(classes),
-            codes=frozenset(clinical),
+            authors=authors.ordered,
+            classes=facts.spelled(facts.classes(entry)) | _kind(entry.mime_type),
+            # The type is a clinical coding only: a permit by class must not reach a document by its type.
+            codes=facts.spelled(facts.clinical(entry)),
             confidentiality=self.confidentiality,
             labels=self.labels,
             labelled=self.labelled,
             service_start=_fhir(entry.service_start_time),
             service_stop=_fhir(entry.service_stop_time),
             created=_fhir(entry.creation_time),
-            encounter=encounter,
-            related=tuple(sorted({bare_uuid(a.target) for a in self.associations if a.source == own})),
-            depends_on=(),
-            derived_from=tuple(source.facts(person_id) for source in self.sources),
+            encounter=next((r.value for r in entry.reference_ids if r.type_code == facts.ENCOUNTER), None),
+            related=tuple(sorted(ends)),
+            depends_on=tuple(sorted({bare_uuid(a.target) for a in found if a.source == own})),
+            derived_from=tuple(source.facts(person_id, identifier_pks) for source in self.sources),
+            perhaps=Perhaps(
+                authors=authors.perhaps,
+                ids=self._other_names(),
+                related=frozenset(map(naming.bare, belongs | self.around)) if belongs or self.around else frozenset(),
+            ),
         )
+
+    def _other_names(self) -> frozenset[str]:
+        """What else the document is called: uniqueId, its bytes, the logical id of all its versions."""
+        entry = self.metadata
+        names = (entry.entry_uuid, entry.unique_id, self.binary_id, entry.logical_id)
+        return frozenset(naming.bare(name) for name in {*names} if name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,13 +290,8 @@ def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozens
     if not found:
         return []
     keys = [row.entry_uuid for row in found]
+    relations = list(Association.objects.raw(_RELATIONS, {"keys": keys, "types": _RELATING, "status": _APPROVED}))
     ends: dict[UUID, list[AssociationMetadata]] = {key: [] for key in keys}
-    relations = (
-        Association.objects.filter(Q(source__in=keys) | Q(target__in=keys))
-        .exclude(type=AssociationType.HAS_MEMBER.value)
-        .filter(availability_status=Status.APPROVED.value)
-        .order_by("pk")
-    )
     derived: dict[str, list[str]] = {}
     for relation in relations:
         value = association_value(relation)
@@ -297,7 +299,8 @@ def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozens
             ends[end].append(value)
         if relation.type in _DERIVING and relation.source in ends:
             derived.setdefault(value.source, []).append(value.target)
-    values = [_entry_value(row, tuple(ends[row.entry_uuid])) for row in found]
+    around = _around(relations)
+    values = [_entry_value(row, tuple(ends[row.entry_uuid]), around.get(row.entry_uuid, _NOBODY)) for row in found]
     seen = _seen | {value.entry_uuid for value in values}
     wanted = {target for targets in derived.values() for target in targets}
     known = {value.entry_uuid: value for value in values}
@@ -310,6 +313,45 @@ def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozens
     return [_with_sources(value, derived, known, frozenset()) for value in values]
 
 
+@lru_cache(maxsize=256)
+def _kind(mime_type: str) -> frozenset[str]:
+    """The classes that an entry has by its media type, and as the resource it is shown as."""
+    return frozenset({f"{MIME_CLASS}|{mime_type.split(';')[0].strip().lower()}", f"{RESOURCE_CLASS}|DocumentReference"})
+
+
+_NOBODY: frozenset[str] = frozenset()
+_APPROVED = Status.APPROVED.value
+_RELATING = [kind.value for kind in AssociationType if kind is not AssociationType.HAS_MEMBER]
+_RELATIONS = """
+WITH RECURSIVE near(key) AS (
+    SELECT unnest(%(keys)s::uuid[])
+  UNION
+    SELECT other.key FROM near CROSS JOIN LATERAL (
+        SELECT a.target AS key FROM documents_association a
+         WHERE a.source = near.key AND a.type = ANY(%(types)s) AND a.availability_status = %(status)s
+        UNION ALL
+        SELECT a.source FROM documents_association a
+         WHERE a.target = near.key AND a.type = ANY(%(types)s) AND a.availability_status = %(status)s
+    ) AS other
+)
+SELECT a.* FROM documents_association a JOIN near ON a.source = near.key
+ WHERE a.type = ANY(%(types)s) AND a.availability_status = %(status)s ORDER BY a.id
+"""
+
+
+def _around(relations: Iterable[Association]) -> dict[UUID, frozenset[str]]:
+    """For each end of a relationship, all that it hangs together with, itself left out."""
+    groups: dict[UUID, set[UUID]] = {}
+    for relation in relations:
+        one, other = (groups.setdefault(end, {end}) for end in (relation.source, relation.target))
+        if one is not other:
+            small, large = sorted((one, other), key=len)
+            large |= small
+            for member in small:
+                groups[member] = large
+    return {key: frozenset(str(member) for member in group if member != key) for key, group in groups.items()}
+
+
 def _with_sources(
     value: EntryRow, derived: dict[str, list[str]], known: dict[str, EntryRow], path: frozenset[str]
 ) -> EntryRow:
@@ -320,7 +362,7 @@ def _with_sources(
     return replace(value, sources=tuple(_with_sources(t, derived, known, path) for t in targets))
 
 
-def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ...]) -> EntryRow:
+def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ...], around: frozenset[str]) -> EntryRow:
     metadata = replace(
         codec.decode_entry(row.metadata),
         availability_status=Status(row.availability_status),
@@ -332,6 +374,7 @@ def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ..
         binary_id=None if row.binary_id is None else str(row.binary_id),
         custodian=row.custodian,
         associations=associations,
+        around=around,
         registered_at=row.registered_at,
         updated_at=row.updated_at,
         sorted_at=row.sorted_at,

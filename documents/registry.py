@@ -32,9 +32,11 @@ from documents.errors import (
     UnknownPatientId,
     UnresolvedReference,
 )
+from documents.labels import inherited, labels_of
 from documents.metadata import (
     ADDING,
     CX,
+    DERIVING,
     ON_DEMAND,
     REPLACING,
     STABLE,
@@ -109,7 +111,8 @@ def register(
     `contents` and `labels` go by the id of an entry in the submission; `patients` gives the row of each patient
     identifier, `same_person` compares two of them. `restricted` names entries accepted with doubts and
     the reasons (a review is opened). `visible` says of a registered object whether the submitter may know of
-    it; what it may not is not there. An entry without labels counts as not labelled.
+    it; what it may not is not there. An entry without labels counts as not labelled; one that is derived from others
+    gets their labels and their letter where that is higher (spec/consent.md 8).
 
     A replaced entry and all that was appended to it or transformed from it become Deprecated; the
     new entry joins the approved folders of the old one. Of several submissions replacing one entry at once
@@ -135,6 +138,7 @@ def register(
         if problems:
             raise SubmissionRefused(problems)
     deprecated = _deprecated_by(work)
+    labels = _inheriting(work, labels)
     own = rows.submission_set(submission.submission_set, work.ids, patients, custodian, at)
     own.save(force_insert=True)
     rows.write_set_authors(own, submission.submission_set.authors)
@@ -361,6 +365,26 @@ def _check_membership(work: _Registration, association: AssociationMetadata) -> 
         yield InvalidStructure(
             "a folder holds document entries only", element=f"Association[{association.entry_uuid}].targetObject"
         )
+
+
+# -- labels -------------------------------------------------------------------------------------
+
+
+def _inheriting(work: _Registration, labels: Mapping[str, Labels]) -> dict[str, Labels]:
+    """The labels with those of what each entry was derived from, registered before or in the same submission."""
+    found = {entry.entry_uuid: labels.get(entry.entry_uuid, _UNLABELLED) for entry in work.submission.entries}
+    steps = [a for a in work.submission.associations if a.type in DERIVING and a.source in found]
+    # Once for each step that a chain can have: a ring of associations comes to rest too.
+    for _ in steps:
+        for step in steps:
+            registered = work.entries.get(work.uuid_of(step.target))
+            source = found.get(step.target) or (labels_of(registered) if registered is not None else None)
+            if source is not None:
+                found[step.source] = inherited(found[step.source], source)
+    return found
+
+
+_UNLABELLED = Labels(labelled=False)
 
 
 # -- effects ------------------------------------------------------------------------------------

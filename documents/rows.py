@@ -212,6 +212,7 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         labels=sorted(labels.labels),
         confidentiality=confidentiality,
         labelled=labels.labelled,
+        labelled_under=labels.rules,
         restricted=restricted,
         sorted_at=creation[0] if creation else context.at,
         registered_at=context.at,

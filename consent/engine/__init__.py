@@ -17,6 +17,7 @@ from consent.engine.decide import (
     explain,
     gate,
 )
+from consent.engine.derived import completed
 from consent.engine.directive import Directive, Problem, compile_directive
 from consent.engine.policy import (
     Jurisdiction,
@@ -45,6 +46,7 @@ __all__ = [
     "compile_participant",
     "compile_patient",
     "compile_policy",
+    "completed",
     "decide",
     "explain",
     "gate",

@@ -20,6 +20,7 @@ from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM
 from consent.engine.directive import Actor, Directive, Node, Parties, Period
 from consent.engine.policy import Participant
 from hie.standards.facts import DocumentFacts, RequestFacts
+from hie.standards.naming import bare
 
 _PERSON_TYPES: Final = ("Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Device")
 _USER_TYPES: Final = frozenset({"Practitioner", "RelatedPerson", "Patient", "Device"})
@@ -222,7 +223,7 @@ def _applies(live: Live, subject: Subject) -> bool:
 def _concerns(parties: Node | Parties, subject: Subject, permit: bool) -> bool:
     if parties.custodians is not None and not any(_is_custodian(a, subject, permit) for a in parties.custodians):
         return False
-    return parties.authors is None or any(_is_author(a, subject.document.authors, permit) for a in parties.authors)
+    return parties.authors is None or any(_is_author(a, subject.document, permit) for a in parties.authors)
 
 
 def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
@@ -241,9 +242,10 @@ def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
     )
 
 
-def _is_author(actor: Actor, authors: tuple[str, ...], permit: bool) -> bool:
+def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
     if permit:
-        return _surely(actor, authors, authors)
+        return _surely(actor, document.authors, document.authors)
+    authors = document.perhaps.authors.union(document.authors)
     return (
         actor.uncertain
         or not actor.exact.isdisjoint(authors)
@@ -255,9 +257,9 @@ def _is_author(actor: Actor, authors: tuple[str, ...], permit: bool) -> bool:
 
 def _content(node: Node, subject: Subject) -> bool:
     document = subject.document
-    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes):
+    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes, node.permit):
         return False
-    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes):
+    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes, node.permit):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False
@@ -266,10 +268,16 @@ def _content(node: Node, subject: Subject) -> bool:
     return node.data_period is None or _in_data_period(node.data_period, subject, node.permit)
 
 
-def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str]) -> bool:
+def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str], permit: bool) -> bool:
+    """Whether a coding is among the document's; in a denial one without a system, on either side, may be of any."""
     if not exact.isdisjoint(codings):
         return True
-    return bool(loose) and any(one.rpartition("|")[2] in loose for one in codings)
+    if permit:
+        return False
+    if loose and any(one.rpartition("|")[2] in loose for one in codings):
+        return True
+    unknown = {one[1:] for one in codings if one.startswith("|")}
+    return bool(unknown) and any(one.rpartition("|")[2] in unknown for one in exact)
 
 
 def _permit_label(node: Node, subject: Subject) -> bool:
@@ -315,9 +323,17 @@ def _deny_label(node: Node, subject: Subject) -> bool:
 def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool) -> bool:
     if not meaning or not reference:
         return not permit  # uncertain
+    perhaps = document.perhaps
     if meaning == "authoredby":
-        return reference in document.authors or (not permit and _tail(reference) in document.authors)
+        if reference in document.authors:
+            return True
+        return not permit and not {reference, _tail(reference)}.isdisjoint(perhaps.authors.union(document.authors))
     if _same_document(reference, document.id, permit):
+        return True
+    if not permit and perhaps.ids and bare(reference) in perhaps.ids:
+        return True
+    # What depends on a document and what belongs together with it is not told apart in a denial.
+    if not permit and meaning in ("related", "dependents") and perhaps.related and bare(reference) in perhaps.related:
         return True
     if meaning == "related":
         encounter = document.encounter

@@ -10,7 +10,7 @@ Source: spec/consent.md sections 3, 6 and 11.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -110,6 +110,7 @@ class Policy:
     home_jurisdiction: str | None = None
     require_obligations: bool = False
     epoch: int = 0
+    by_name: Mapping[str, Participant] = field(default_factory=dict)  # by reference, and by identifier
 
     def jurisdiction_of(self, code: str | None) -> Jurisdiction | None:
         """A jurisdiction by code; None means the hub's own where the deployment has one."""
@@ -154,6 +155,11 @@ def compile_policy(
         home_jurisdiction=home_jurisdiction,
         require_obligations=require_obligations,
         epoch=epoch,
+        by_name={
+            name: compiled[identifier]
+            for identifier in sorted(compiled)
+            for name in (f"Organization/{identifier}", *participants[identifier].identifiers)
+        },
     )
 
 

@@ -33,7 +33,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from consent import break_glass, directives, engine, policies, proxies
+from consent import break_glass, directives, engine, labelling, policies, proxies
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
@@ -62,8 +62,8 @@ ENGINE_VERSION = "1"
 class Row(Protocol):
     """Anything that stands for a document: it can say what policy needs to know of it."""
 
-    def facts(self, person_id: str) -> DocumentFacts:
-        """The document's facts, about this person."""
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
+        """The document's facts: about this person, where what it hangs on is among the person's identifiers."""
 
 
 T = TypeVar("T")
@@ -124,22 +124,35 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class DemographicsRow:
-    """The demographics pseudo-document of one source record (spec/consent.md 8)."""
+    """The demographics pseudo-document of one source record (spec/consent.md 8); see `demographics_rows`."""
 
     record: SourceRecordView
+    protected: frozenset[str] = frozenset()
 
-    def facts(self, person_id: str) -> DocumentFacts:
-        """Class Patient, confidentiality N, label DEMO; V and VIP when the record is flagged."""
-        vip = bool(getattr(self.record, "vip", False))
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
+        """Class Patient, confidentiality N, label DEMO; V and VIP when the person is flagged, R for what else protects."""
+        vip = not self.protected.isdisjoint(_FLAGS)
+        letter = "V" if vip else labelling.highest(["N", *("R" if c not in engine.RANK else c for c in self.protected)])
         return DocumentFacts(
             id=f"Patient/{person_id}#{self.record.source_record_id}",
             patient=person_id,
             custodian=self.record.participant_id,
             classes=frozenset({PATIENT_CLASS}),
-            confidentiality="V" if vip else "N",
+            confidentiality=letter,
             labels=frozenset({"DEMO", "VIP"} if vip else {"DEMO"}),
             labelled=True,
         )
+
+
+_FLAGS = frozenset({"VIP", "CEL"})
+
+
+def demographics_rows(records: Iterable[SourceRecordView]) -> list[DemographicsRow]:
+    """A row for each source record of a person; what one source flags, all of them keep secret."""
+    held = list(records)
+    standing = [record for record in held if record.active or record.replaced_by is not None]
+    protected = frozenset(code for record in standing for code in record.demographics.protected)
+    return [DemographicsRow(record, protected) for record in held]
 
 
 def now() -> datetime:
@@ -150,6 +163,11 @@ def now() -> datetime:
 def known_labels() -> frozenset[str]:
     """The sensitivity labels of the code tables in force."""
     return frozenset(policies.current().tables.label_families)
+
+
+def label_tables() -> labelling.LabelTables:
+    """The labelling rules in force: the same object until they change."""
+    return policies.labelling()
 
 
 def may_submit(caller: Caller, custodian_id: str) -> None:
@@ -273,6 +291,15 @@ def open_upload(
     return repository.open(binary_id, first=first, last=last)
 
 
+def open_for_labelling(binary_id: str) -> repository.Content:
+    """Bytes for the hub's own labelling service, which takes codes from them and gives nothing out.
+
+    Raises:
+        ContentUnavailable: as `repository.open`.
+    """
+    return repository.open(binary_id)
+
+
 def demographics(
     caller: Caller, person_ids: Sequence[UUID], operation: Operation = Operation.QUERY, *, rest_on_all: bool = True
 ) -> dict[UUID, PermittedPerson]:
@@ -286,7 +313,7 @@ def demographics(
     context = _context(caller, people.values())
     found: dict[UUID, PermittedPerson] = {}
     for person_id, about in people.items():
-        rows = [DemographicsRow(record) for record in about.records]
+        rows = demographics_rows(about.records)
         verdict = _decide(context, caller, about, rows, operation)
         if verdict.permitted:
             found[person_id] = PermittedPerson(
@@ -317,7 +344,7 @@ def questions(
     """
     release.rests_on(about.identifier_pks)
     context = _context(caller, [about])
-    rows = [DemographicsRow(record) for record in about.records]
+    rows = demographics_rows(about.records)
     own = _decide(context, caller, about, rows, Operation.QUERY).rows()
     answers: dict[str, tuple[Verdict[DemographicsRow], Demographics | None]] = {}
     golden: dict[tuple[Any, ...], Demographics] = {}
@@ -596,7 +623,7 @@ class _Context:
     at: datetime
     policy: engine.Policy
     emergency: Mapping[str, BreakGlassGrant]
-    proxy: Mapping[str, ProxyGrant]
+    proxy: Mapping[str, Sequence[ProxyGrant]]
 
 
 def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
@@ -628,15 +655,29 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    request = _request(caller, operation, context.emergency.get(person_id), context.proxy.get(person_id), recipient)
-    prepared = engine.Prepared(request, about.policy, context.policy, now=context.at)
+    grants = context.proxy.get(person_id) or (None,)
+    # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
+    prepared, *others = (
+        engine.Prepared(
+            _request(caller, operation, context.emergency.get(person_id), grant, recipient),
+            about.policy,
+            context.policy,
+            now=context.at,
+        )
+        for grant in grants
+    )
     allowed: list[tuple[R, Decision]] = []
     denied: list[tuple[R, Decision]] = []
     facts: dict[int, DocumentFacts] = {}
     for row in rows:
-        document = row.facts(about.person_id)
+        document = engine.completed(row.facts(about.person_id, about.identifier_pks), context.policy)
         facts[id(row)] = document
         decision = prepared.decide(document)
+        for other in others:
+            if decision.permitted:
+                break
+            further = other.decide(document)
+            decision = further if further.permitted else decision
         (allowed if decision.permitted else denied).append((row, decision))
     return Verdict(
         permitted=tuple(allowed),

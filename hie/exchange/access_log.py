@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
@@ -119,7 +119,7 @@ class _LoggedDocument:
 
     document: DocumentFacts
 
-    def facts(self, person_id: str) -> DocumentFacts:
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         return replace(self.document, patient=person_id)
 
 
@@ -169,7 +169,7 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
     event.about(subject.person_id)
     kind, _, identifier = caller.user_id.partition("/")
     own = kind == "Patient" and identifier in subject.facts.ids
-    records = [access.DemographicsRow(record) for record in index.source_records(subject.person_id)]
+    records = access.demographics_rows(index.source_records(subject.person_id))
     verdict = access.permitted(caller, subject, records, Operation.QUERY)
     if own:
         # A custodian that left the exchange takes nothing of the log with it; an age limit does.

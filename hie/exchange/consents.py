@@ -10,7 +10,7 @@ Source: spec/fhir.md 5; spec/consent.md 5.7, 9 to 12.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
@@ -66,11 +66,12 @@ class _ConsentRow:
     confidentiality: str
     labels: frozenset[str]
 
-    def facts(self, person_id: str) -> DocumentFacts:
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Class Consent, as secret as what it names."""
+        mine = identifier_pks is None or self.stored.identifier_pk in identifier_pks
         return DocumentFacts(
             id=str(self.stored.id),
-            patient=person_id,
+            patient=person_id if mine else f"identifier:{self.stored.identifier_pk}",
             custodian=self.custodian,
             classes=frozenset({CONSENT_CLASS}),
             confidentiality=self.confidentiality,
@@ -524,7 +525,7 @@ def _beside(caller: Caller, about: Subject, wanted: Mapping[str, Any], *, but: U
             seen = access.permitted(caller, about, rows, Operation.QUERY)
             facts = [seen.facts[id(row)] for row in seen.rows()]
             on_file = tuple((one.service_start or one.created, one.service_stop) for one in facts)
-    known = access.permitted(caller, about, map(access.DemographicsRow, about.records), Operation.QUERY)
+    known = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
     holders = sorted({row.record.participant_id for row in known.rows()})
     return Beside(others=tuple(_judged(caller, about, others)[0]), on_file=on_file, holders=tuple(holders))
 

@@ -9,6 +9,7 @@ Source: spec/xds.md 3.2; ../shared/data/README "known quirks".
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -139,10 +140,10 @@ def _cda(whole: Iterable[bytes], head: bytes, where: str, claim: str) -> Inspect
     return Inspected(content=document.content, header=document.header)
 
 
-def _xml(whole: Iterable[bytes], head: bytes, where: str) -> Inspected:
+def _xml(whole: Iterable[bytes], head: bytes, where: str, *, depth: int = 0) -> Inspected:
     """Any XML: acceptable to its end, and no fragment of a CDA; FHIR is read for its codes as in JSON."""
     root: str | None = None
-    found = _Found()
+    found = _Found(depth=depth)
     path: list[_Element] = []
     try:
         for event, element in xml.elements(whole, limits=cda.LIMITS):
@@ -172,6 +173,8 @@ class _Element:
     name: str
     system: str | None = None
     code: str | None = None
+    content_type: str = ""
+    data: str = ""
 
 
 def _begin(path: list[_Element], name: str, value: str | None, found: _Found) -> None:
@@ -180,6 +183,10 @@ def _begin(path: list[_Element], name: str, value: str | None, found: _Found) ->
             path[-1].system = value
         elif name == "code":
             path[-1].code = value
+        elif name == "contentType":
+            path[-1].content_type = value
+        elif name == "data":
+            path[-1].data = value
         elif name == "confidentiality" and path[-1].name == "Composition":
             found.level(value)
     path.append(_Element(name))
@@ -187,10 +194,11 @@ def _begin(path: list[_Element], name: str, value: str | None, found: _Found) ->
 
 def _end(path: list[_Element], found: _Found) -> None:
     ended = path.pop()
+    if ended.data:
+        _embedded(ended.content_type, ended.data, found)
     if ended.code is None:
         return
-    if ended.system is not None:
-        found.coding(ended.name, ended.system, ended.code)
+    found.coding(ended.name, ended.system or "", ended.code, within=path[-1].name if path else "")
     if ended.name == "coding" and [one.name for one in path[-2:]] == ["section", "code"]:
         found.sections.add(ended.code)
 
@@ -203,14 +211,16 @@ class _Found:
     security: set[str] = field(default_factory=set)
     letters: set[str] = field(default_factory=set)
     sections: set[str] = field(default_factory=set)
+    depth: int = 0  # of documents within documents
 
-    def coding(self, name: str, system: str, code: str) -> None:
-        """A code with its system, in an element of this name."""
-        uri = oids.scheme_uri(system)
+    def coding(self, name: str, system: str, code: str, *, within: str = "") -> None:
+        """A code with its system ("" when none is given), in an element of this name inside another."""
+        uri = oids.compared_scheme(system)
         if uri == cda.CONFIDENTIALITY:
             self.level(code)
-        elif name == "security":
-            self.security.add(code)
+        elif name == "security" or "securityLabel" in (name, within):
+            # A letter of another system, or of none, is still meant as one.
+            self.level(code)
         else:
             self.codes.add(f"{uri}|{code}")
 
@@ -229,7 +239,50 @@ class _Found:
         )
 
 
-def _json(whole: Iterable[bytes], where: str) -> Inspected:
+MAX_EMBEDDED = 3
+UNREAD = "unread-part"
+
+
+def _embedded(content_type: str, data: str, found: _Found) -> None:
+    """The codes of a document inside a FHIR resource (an attachment, a Binary), where it is of a kind that holds any.
+
+    One that cannot be read may hold anything: it counts as a security label that nobody knows, which restricts the whole.
+    """
+    declared = mime.parse(content_type)
+    try:
+        raw = base64.b64decode("".join(data.split()), validate=True)
+    except ValueError:
+        found.security.add(UNREAD)
+        return
+    coded = mime.is_cda(raw[: 16 * mime.SNIFF_BYTES]) or (
+        declared is not None and (declared.is_xml or declared.is_json)
+    )
+    if not coded:
+        return
+    if found.depth >= MAX_EMBEDDED:
+        found.security.add(UNREAD)
+        return
+    try:
+        inner = _part(raw, declared is not None and declared.is_json, found.depth + 1)
+    except HubError:
+        found.security.add(UNREAD)
+        return
+    found.codes |= inner.codes
+    found.security |= inner.security_labels
+    found.sections |= inner.sections
+    found.letters |= {inner.confidentiality} if inner.confidentiality else set()
+
+
+def _part(raw: bytes, is_json: bool, depth: int) -> CodedContent:
+    head = raw[: 16 * mime.SNIFF_BYTES]
+    if mime.is_cda(head):
+        return _cda([raw], head, "", "").content
+    if is_json:
+        return _json([raw], "", depth=depth).content
+    return _xml([raw], head, "", depth=depth).content
+
+
+def _json(whole: Iterable[bytes], where: str, *, depth: int = 0) -> Inspected:
     data = bytearray()
     for chunk in whole:
         data += chunk
@@ -241,22 +294,25 @@ def _json(whole: Iterable[bytes], where: str) -> Inspected:
         line = getattr(error, "lineno", None)
         at = f" at line {line}" if line else ""
         raise MalformedContent(f"not JSON{at}", element=f"{where}.content") from None
-    found = _Found()
+    found = _Found(depth=depth)
     _walk(value, found)
     return Inspected(content=found.coded())
 
 
 def _walk(root: Any, found: _Found) -> None:
     """Collect codings of a FHIR document; iterative, since depth is the sender's choice."""
-    todo: list[tuple[str, Any]] = [("", root)]
+    todo: list[tuple[str, str, Any]] = [("", "", root)]
     while todo:
-        name, value = todo.pop()
+        within, name, value = todo.pop()
         if isinstance(value, list):
-            todo.extend((name, item) for item in value)
+            todo.extend((within, name, item) for item in value)
         elif isinstance(value, dict):
             system, code = value.get("system"), value.get("code")
-            if isinstance(system, str) and isinstance(code, str):
-                found.coding(name, system, code)
+            if isinstance(code, str) and code:
+                found.coding(name, system if isinstance(system, str) else "", code, within=within)
+            data = value.get("data")
+            if isinstance(data, str) and data and isinstance(value.get("contentType"), str):
+                _embedded(value["contentType"], data, found)
             confidentiality = value.get("confidentiality")
             if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
                 found.level(confidentiality)
@@ -265,7 +321,7 @@ def _walk(root: Any, found: _Found) -> None:
                 for item in coding.get("coding", ()) if isinstance(coding, dict) else ():
                     if isinstance(item, dict) and isinstance(item.get("code"), str):
                         found.sections.add(item["code"])
-            todo.extend((str(key), item) for key, item in value.items())
+            todo.extend((name, str(key), item) for key, item in value.items())
 
 
 def same_unique_id(stated: str, header: cda.CdaHeader) -> bool | None:

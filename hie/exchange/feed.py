@@ -385,7 +385,10 @@ def merged(old: Demographics, new: Demographics, deleted: frozenset[str]) -> Dem
     """`new`, with what it leaves empty taken from `old` unless it is named in `deleted`.
 
     How far the sender vouches is said of what it says: of former words only those stay that speak of what is left out.
+    What protects the record stays until it is taken back by name (``protected:VIP``).
     """
+    protected = {*new.protected, *(code for code in old.protected if f"protected:{code}" not in deleted)}
+    new, old = replace(new, protected=tuple(sorted(protected))), replace(old, protected=())
     if not new.reliability and "reliability" not in deleted:
         restated = {f.name for f in fields(Demographics) if not _empty(getattr(new, f.name))} | deleted
         old = replace(old, reliability=still_said(old.reliability, restated))

@@ -262,7 +262,7 @@ class _ListView:
     row: ListRow
     document: DocumentFacts
 
-    def facts(self, person_id: str) -> DocumentFacts:
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         return self.document
 
 

@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 from rapidfuzz.distance import DamerauLevenshtein, JaroWinkler
 
+from hie.standards import naming
 from hie.standards.cda import CdaHeader
 from hie.standards.demographics import Demographics, HumanName
+from hie.standards.naming import Names
 
 ALIKE = 0.85
 """Jaro-Winkler similarity from which two names may be one: ``Jon`` and ``John``, not ``Adam`` and ``Eve``."""
@@ -122,3 +124,18 @@ def _genders_agree(one: str, other: str) -> bool | None:
     letters = {"m": "m", "male": "m", "f": "f", "female": "f"}
     a, b = letters.get(one.strip().lower()), letters.get(other.strip().lower())
     return None if a is None or b is None else a == b
+
+
+def authors(header: CdaHeader) -> Names:
+    """The authors as the document itself names them: persons and their organizations, by identifier."""
+    found = [
+        naming.person(one.extension, one.root) if one.extension else Names(sure=naming.identifier("", one.root))
+        for author in header.authors
+        for one in author.ids
+    ]
+    found += [
+        naming.organization(one.extension, one.root) if one.extension else naming.organization(one.root)
+        for author in header.authors
+        for one in author.organization_ids
+    ]
+    return Names.union(found)

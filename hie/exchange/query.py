@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import random
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, Protocol
@@ -20,6 +20,7 @@ import orjson
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 
+from consent.labelling import LabelTables
 from hie.audit import recorder
 from hie.directory import queries as directory
 from hie.exchange import access, find, release, remotes
@@ -120,9 +121,15 @@ class DocumentRendering(Protocol):
         """The DocumentReference of a remote document, its attachment under this hub."""
 
     def remote_facts(
-        self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
+        self,
+        document: NamedDocument,
+        person_id: str,
+        *,
+        community: ParticipantFacts | None,
+        tables: LabelTables,
+        others: Sequence[NamedDocument] = (),
     ) -> DocumentFacts:
-        """What policy needs to know of a remote document; `known` are the labels this hub understands."""
+        """What policy needs to know of a remote document, labelled by `tables`; `others` are of the same answer."""
 
     def remote_shown(self, document: NamedDocument) -> Shown:
         """What the patient's log calls it."""
@@ -143,22 +150,25 @@ def rendering() -> DocumentRendering:
 
 @dataclass(frozen=True, slots=True)
 class RemoteRow:
-    """A remote document as the door sees it, with its community and the labels known, as they are now.
+    """A remote document as the door sees it, with its community and the labelling rules, as they are now.
+
+    `others` of the same answer are there where it says that it was made from another document.
 
     What is made of it is made once: nothing of that depends on who looks, or when.
     """
 
     document: NamedDocument
     community: ParticipantFacts | None
-    known_labels: frozenset[str]
+    tables: LabelTables
+    others: tuple[NamedDocument, ...] = ()
     _made: dict[tuple[str, str], Any] = field(default_factory=dict, compare=False, repr=False)
 
-    def facts(self, person_id: str) -> DocumentFacts:
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Facts from the answered metadata; the custodian is its organization, or the community."""
         found: DocumentFacts | None = self._made.get(("facts", person_id))
         if found is None:
             found = rendering().remote_facts(
-                self.document, person_id, community=self.community, known=self.known_labels
+                self.document, person_id, community=self.community, tables=self.tables, others=self.others
             )
             self._made["facts", person_id] = found
         return found
@@ -180,9 +190,30 @@ class RemoteRow:
 
 
 def remote_rows(documents: Iterable[NamedDocument]) -> list[RemoteRow]:
-    """The rows of remote documents, with one reading of the directory and the code tables."""
-    participants, known = directory.participants(), access.known_labels()
-    return [RemoteRow(item, participants.get(item.community_id), known) for item in documents]
+    """The rows of remote documents, with one reading of the directory and the labelling rules."""
+    named = list(documents)
+    participants, tables = directory.participants(), access.label_tables()
+    answers = _answers_with({item.target for item in named if item.resource.get("relatesTo")})
+    return [
+        RemoteRow(
+            item,
+            participants.get(item.community_id),
+            tables,
+            answers.get(item.target, ()) if item.resource.get("relatesTo") else (),
+        )
+        for item in named
+    ]
+
+
+def _answers_with(targets: Collection[int]) -> dict[int, tuple[NamedDocument, ...]]:
+    """Every document of these answers, by target; one statement, none when there are none."""
+    if not targets:
+        return {}
+    found: dict[int, list[NamedDocument]] = {}
+    rows = RemoteDocument.objects.filter(target__in=targets).select_related("target").order_by("pk")
+    for row in rows:
+        found.setdefault(row.target_id, []).append(NamedDocument.of(row))
+    return {target: tuple(items) for target, items in found.items()}
 
 
 def local_target_id() -> str:
@@ -676,11 +707,11 @@ def _remote(asked: Mapping[int, _Asked], ahead: Ahead) -> list[RemoteRow]:
             )
             for target_id, document_id, custodian, unique_id, resource, received_at in cursor.fetchall()
         ]
-    participants, known = directory.participants(), access.known_labels()
+    participants, tables = directory.participants(), access.label_tables()
     rows = []
     for row in ahead.values():
         if row.document.target in asked:
-            as_then = row.community is participants.get(row.document.community_id) and row.known_labels == known
+            as_then = row.community is participants.get(row.document.community_id) and row.tables is tables
             rows += [row] if as_then else remote_rows([row.document])
     rows += remote_rows(named)
     rows.sort(key=lambda row: row.document.id)

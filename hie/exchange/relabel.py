@@ -1,19 +1,170 @@
-"""Changing what a document carries after registration: settling the review of a doubtful one.
+"""Changing what a document carries after registration: the labelling rules changed, or a doubtful one was reviewed.
 
-Each change is a new version of the labels, with the person who made it, and an audit event shown to the patient.
+Each change is a new version of the labels, with who made it, and an audit event shown to the patient. When the rules
+change, every registered document is gone over with them, in batches that can be cut off anywhere: what is still to do
+is read from the entries themselves. A run only ever raises; whatever was derived from a raised document is raised
+with it.
 
 Source: spec/consent.md 8.
 """
 
 from __future__ import annotations
 
-from django.db import transaction
+import time
+from collections.abc import Sequence
+from datetime import timedelta
 
-from documents import review
+import structlog
+from django.db import connection, transaction
+from django.utils import timezone
+
+from consent import epochs
+from consent.labelling import LabelTables
+from documents import codec, labels, review
 from documents.errors import InvalidAttribute
+from documents.labels import Raised
+from documents.models import DocumentEntry, LabelRun
 from documents.review import Settled
 from hie.audit import recorder
+from hie.audit.recorder import HUB, EventDraft, EventType
+from hie.exchange import access, content
+from hie.exchange import labels as labelling
+from hie.standards.errors import HubError
+from hie.standards.facts import Caller, CodedContent, Labels
 from patients import identifiers
+
+log = structlog.get_logger(__name__)
+
+BATCH = 50
+AGAIN_AFTER = timedelta(hours=1)
+"""How long after a run that could not read everything the rest is tried again."""
+
+_WORKER = Caller(
+    participant_id=HUB,
+    organization_id=HUB,
+    client_id="labelling",
+    user_id="Device/labelling",
+    user_name="Labelling service",
+    role="system",
+    face="worker",
+)
+
+
+def carry_on(*, until: float, batch: int = BATCH) -> int:
+    """Go on labelling registered documents under the rules in force, until a moment of `time.monotonic`.
+
+    How many were looked at. Safe to run twice at once: a batch is taken by one only.
+    """
+    tables = access.label_tables()
+    total = 0
+    while (done := _batch(tables, batch)) is not None:
+        total += done
+        if time.monotonic() >= until:
+            break
+    return total
+
+
+def _batch(tables: LabelTables, size: int) -> int | None:
+    """One batch of the open run; None when nothing waits, or another worker has taken it."""
+    run = _open_run(tables)
+    if run is None:
+        return None
+    waiting = list(labels.to_label(tables.digest, after=run.last_entry)[:size])
+    # Bytes are read before any row is locked.
+    found = {row.pk: _look(row, tables) for row in waiting}
+    with transaction.atomic():
+        held = LabelRun.objects.select_for_update().filter(pk=run.pk, finished_at=None).first() if _taken() else None
+        if held is None or held.last_entry != run.last_entry:
+            return None
+        at = timezone.now()
+        raised: list[Raised] = []
+        for row in DocumentEntry.objects.select_for_update().filter(pk__in=found).order_by("pk"):
+            raised += labels.raise_to(row, found[row.pk][0], assigned_by="labelling", at=at)
+        _announce(raised, tables)
+        held.looked_at += len(found)
+        held.raised += len(raised)
+        held.unread += sum(not read for _, read in found.values())
+        held.last_entry = max(found, default=held.last_entry)
+        held.updated_at = at
+        if len(found) < size:
+            held.finished_at = at
+        held.save()
+    return len(found) or None
+
+
+def _open_run(tables: LabelTables) -> LabelRun | None:
+    """The run under way with these rules; a new one where documents wait for them."""
+    run = LabelRun.objects.filter(finished_at=None).first()
+    if run is not None and run.rules == tables.digest:
+        return run
+    at = timezone.now()
+    with transaction.atomic():
+        if not _taken():
+            return None  # another worker is at it
+        open_ones = LabelRun.objects.filter(finished_at=None)
+        if (mine := open_ones.filter(rules=tables.digest).first()) is not None:
+            return mine
+        open_ones.update(finished_at=at, superseded=True, updated_at=at)
+        lately = LabelRun.objects.filter(rules=tables.digest, superseded=False, finished_at__gt=at - AGAIN_AFTER)
+        if lately.filter(unread__gt=0).exists() or not labels.to_label(tables.digest).exists():
+            return None
+        return LabelRun.objects.create(rules=tables.digest, rules_version=tables.version, started_at=at, updated_at=at)
+
+
+def _taken() -> bool:
+    """Whether this transaction is the one that may move a run on; another has it until it ends."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(hashtextextended('exchange.relabel', 0))")
+        (mine,) = cursor.fetchone()
+    return bool(mine)
+
+
+def _look(row: DocumentEntry, tables: LabelTables) -> tuple[Labels, bool]:
+    """What the rules make of an entry, and whether its bytes could be read where there are any.
+
+    One whose bytes cannot be read keeps waiting: only its metadata has been looked at.
+    """
+    entry = codec.decode_entry(row.metadata)
+    if row.binary_id is None:
+        made = labelling.of_entry(entry, CodedContent(), tables)
+        return Labels(
+            labels=made.labels,
+            confidentiality=made.confidentiality,
+            labelled=row.labelled,
+            provenance=made.provenance,
+            rules=made.rules,
+        ), True
+    try:
+        chunks = access.open_for_labelling(str(row.binary_id)).chunks
+        found = content.inspect(entry, chunks, where=f"DocumentEntry[{row.entry_uuid}]").content
+    except (HubError, OSError) as error:
+        log.warning("relabel.unread", document=str(row.entry_uuid), problem=type(error).__name__)
+        made = labelling.of_entry(entry, CodedContent(), tables)
+        return Labels(
+            labels=made.labels, confidentiality=made.confidentiality, labelled=False, provenance=made.provenance
+        ), False
+    return labelling.of_entry(entry, found, tables), True
+
+
+def _announce(raised: Sequence[Raised], tables: LabelTables) -> None:
+    """An event in the log of each patient whose documents were raised, and a new epoch for what is held of them."""
+    persons = identifiers.persons_of({one.identifier_pk for one in raised})
+    for identifier_pk in sorted({one.identifier_pk for one in raised}):
+        epochs.bump(identifier_pk)
+    recorder.write(
+        EventDraft(
+            kind=EventType.RELABEL,
+            caller=_WORKER,
+            person_id=persons.get(one.identifier_pk),
+            detail={
+                "document": str(one.entry_uuid),
+                "label_version": one.label_version,
+                "rules_version": tables.version,
+                "confidentiality": one.confidentiality,
+            },
+        )
+        for one in raised
+    )
 
 
 def settle_review(
@@ -29,6 +180,7 @@ def settle_review(
         raise InvalidAttribute("a reason is required", element="reason")
     with transaction.atomic():
         settled = review.settle(review_id, release=release, settled_by=staff_user)
+        epochs.bump(settled.identifier_pk)
         recorder.staff_look(
             staff_user=staff_user,
             staff_name=staff_name,

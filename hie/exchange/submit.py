@@ -17,9 +17,9 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from consent import labelling, tables
+from consent import tables
+from documents import facts, registry, repository, validation
 from documents import queries as registry_queries
-from documents import registry, repository, validation
 from documents.errors import (
     ContentMismatch,
     HashMismatch,
@@ -38,11 +38,12 @@ from documents.repository import Readable, Staged
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, content, header, release
+from hie.exchange import access, content, header, labels, release
 from hie.outbox import outbox
-from hie.standards import cda, mime
+from hie.standards import cda, mime, oids
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, CodedContent, Labels, Operation
+from hie.standards.naming import Names
 from hie.terminology import affinity_domain
 from patients import identifiers
 from patients import queries as index
@@ -91,6 +92,7 @@ class _Work:
     contents: dict[str, Staged] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
     doubts: dict[str, list[str]] = field(default_factory=dict)
+    authors: dict[str, Names] = field(default_factory=dict)  # as the documents themselves name them
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -179,8 +181,9 @@ def _check_letters(submission: Submission) -> Iterable[HubError]:
     known = tables.codes().label_families
     for entry in submission.entries:
         for code in entry.confidentiality_codes:
-            bad = (code.scheme == CONFIDENTIALITY and code.code not in _LETTERS) or (
-                code.scheme == ACT_CODE and code.code not in known and code.code not in _HANDLING
+            scheme = oids.compared_scheme(code.scheme)
+            bad = (scheme == CONFIDENTIALITY and code.code not in _LETTERS) or (
+                scheme == ACT_CODE and code.code not in known and code.code not in _HANDLING
             )
             if bad:
                 yield UnknownCode(
@@ -277,9 +280,14 @@ def _same_person(one: int, other: int) -> bool:
 
 
 def _completed(work: _Work) -> Submission:
-    """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1)."""
+    """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1), and the names
+    that a document has for its authors, so that a denial meets them whatever the metadata says.
+    """
     entries = tuple(
-        replace(entry, repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
+        replace(
+            facts.with_authors(entry, work.authors.get(entry.entry_uuid, Names())),
+            repository_unique_id=settings.REPOSITORY_UNIQUE_ID,
+        )
         if entry.entry_uuid in work.contents
         else entry
         for entry in work.submission.entries
@@ -298,7 +306,8 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
         where = f"DocumentEntry[{entry.entry_uuid}]"
         binary_id = work.submission.contents.get(entry.entry_uuid)
         if binary_id is None:
-            work.labels[entry.entry_uuid] = _labels(entry, CodedContent(), label_tables, _source_labels(work.custodian))
+            found = labels.of_entry(entry, CodedContent(), label_tables)
+            work.labels[entry.entry_uuid] = replace(found, labelled=_source_labels(work.custodian))
             continue
         staged = repository.staged(binary_id)
         if staged is None or staged.owner != work.caller.participant_id:
@@ -320,7 +329,8 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
             if records is None:
                 records = index.source_records(work.person_id)
             yield from _check_header(work, entry, inspected.header, records, where)
-        work.labels[entry.entry_uuid] = _labels(entry, inspected.content, label_tables, labelled=True)
+            work.authors[entry.entry_uuid] = header.authors(inspected.header)
+        work.labels[entry.entry_uuid] = labels.of_entry(entry, inspected.content, label_tables)
 
 
 def _check_stated(entry: EntryMetadata, staged: Staged, where: str) -> Iterable[HubError]:
@@ -369,24 +379,6 @@ def _persons_named(found: cda.CdaHeader) -> tuple[set[UUID], set[UUID]]:
     persons = {item.person_id for item in resolved.values()}
     sure = {item.person_id for item in resolved.values() if directory.authority_owner(item.authority) is not None}
     return persons, sure
-
-
-def _labels(entry: EntryMetadata, found: CodedContent, label_tables: labelling.LabelTables, labelled: bool) -> Labels:
-    """What the labelling rules say of the entry and its content; never less than the custodian said."""
-    codes = {code.key for code in (*entry.event_codes, *entry.confidentiality_codes)}
-    codes |= {code.key for code in (entry.class_code, entry.type_code, entry.format_code) if code is not None}
-    letters = [c.code for c in entry.confidentiality_codes if c.scheme == CONFIDENTIALITY]
-    order = "ULMNRV"
-    # A submitter that says nothing has said it in the document, where that has a letter of its own.
-    stated = max(letters, key=order.index) if letters else found.confidentiality
-    labels = labelling.labels_for(
-        found,
-        codes=frozenset(codes),
-        confidentiality=stated,
-        labels=frozenset(),
-        tables=label_tables,
-    )
-    return labels if labelled else replace(labels, labelled=False)
 
 
 def _source_labels(custodian: str) -> bool:

@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import imports, inbox, notices, query
+from hie.exchange import imports, inbox, notices, query, relabel
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -42,6 +42,16 @@ def deliver_notices() -> int:
 def forget_notices() -> int:
     """Remove notices delivered a month ago."""
     return notices.forget()
+
+
+@shared_task(name="exchange.relabel_documents")
+def relabel_documents() -> int:
+    """Go over registered documents with the labelling rules in force, where these have changed."""
+    return relabel.carry_on(until=time.monotonic() + RELABEL_S)
+
+
+RELABEL_S = 50.0
+"""How long one task goes on labelling; the next one goes on behind it."""
 
 
 @shared_task(name="exchange.rewrap_messages")

@@ -33,6 +33,8 @@ ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _DS4P = "2.16.840.1.113883.3.445."
 _LEVELS = {level: rank for rank, level in enumerate("ULMNRV")}
 LIMITS = xml.Limits(size=256 * xml.MiB, depth=200)
+# Codes that are none of a value set: written without a system, they would be taken for one.
+_NOT_CLINICAL = frozenset({"statusCode", "languageCode", "moodCode", "realmCode", "interpretationCode", "modeCode"})
 _TS = re.compile(r"(\d{4,14})(?:\d*)(?:\.\d+)?([+-]\d{2}(?:\d{2})?|Z)?\Z", re.ASCII)
 
 
@@ -213,24 +215,33 @@ class _Reader:
     def _coded(self, element: etree._Element, name: str, depth: int) -> None:
         if name == "templateId" and element.get("root", "").startswith(_DS4P):
             self.annotation.append(depth - 1)
-        code = _code(element)
-        if code is not None:
-            if code.system == CONFIDENTIALITY:
-                # Older tables had sensitivities (HIV, PSY) and letters of their own (S, T, C) among the levels.
-                (self.levels if code.code in _LEVELS else self.labels).add(code.code)
-            else:
-                self.codes.add(f"{code.system}|{code.code}")
-                parent = element.getparent()
-                if name == "code" and parent is not None and parent.tag == _q("section"):
-                    self.sections.add(code.code)
-                if self.annotation and name == "value":
-                    # Senders write the letters of an annotation under several systems.
-                    (self.levels if code.code in _LEVELS else self.labels).add(code.code)
+        self._labelled(element, name, annotated=bool(self.annotation))
         if self.annotation and self.annotation[-1] >= depth:
             while self.annotation and self.annotation[-1] >= depth:
                 self.annotation.pop()
 
+    def _labelled(self, element: etree._Element, name: str, *, annotated: bool = False) -> None:
+        """What an element says that a labelling rule may want to see: any code, however little stands with it."""
+        code = (element.get("code") or "").strip()
+        if not code or name in _NOT_CLINICAL:
+            return
+        system = oids.scheme_uri(element.get("codeSystem") or element.get("codeSystemName") or "")
+        if name == "confidentialityCode" or oids.compared_scheme(system) == CONFIDENTIALITY:
+            # Older tables had sensitivities (HIV, PSY) and letters of their own (S, T, C) among the levels.
+            (self.levels if code in _LEVELS else self.labels).add(code)
+            return
+        self.codes.add(f"{system}|{code}")
+        parent = element.getparent()
+        if name == "code" and parent is not None and parent.tag == _q("section"):
+            self.sections.add(code)
+        if annotated and name == "value":
+            # Senders write the letters of an annotation under several systems.
+            (self.levels if code in _LEVELS else self.labels).add(code)
+
     def _part(self, element: etree._Element, name: str) -> None:
+        if name != "recordTarget":  # who somebody is, in codes of birth and language, is no content
+            for part in element.iter(etree.Element):
+                self._labelled(part, etree.QName(part).localname)
         match name:
             case "id" | "setId":
                 self.single.setdefault(name, _instance(element))
@@ -258,10 +269,7 @@ class _Reader:
                 self.single.setdefault(name, _custodian(element))
             case "documentationOf":
                 for event in element.iterfind(_q("serviceEvent")):
-                    found = _service_event(event)
-                    self._add(name, found)
-                    if found.code is not None:
-                        self.codes.add(f"{found.code.system}|{found.code.code}")
+                    self._add(name, _service_event(event))
             case "relatedDocument":
                 self._add(name, _related(element))
             case "componentOf":

@@ -113,7 +113,8 @@ class Demographics:
     `deceased` is False, True, or the dateTime text; `multiple_birth` is False, True,
     or the birth order; None means not said. `languages` are BCP 47 codes, the
     preferred one first. `marital_status` and `gender` are FHIR codes. `reliability` is how far the sender vouches for
-    it: codes as sent, see `hie.standards.reliability`.
+    it: codes as sent, see `hie.standards.reliability`. `protected` are its security labels as sent, such as ``VIP``
+    or ``V``: how secret the record itself is (spec/consent.md 8).
     """
 
     names: tuple[HumanName, ...] = ()
@@ -131,6 +132,7 @@ class Demographics:
     occupation: str = ""
     active: bool | None = None
     reliability: tuple[str, ...] = ()
+    protected: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

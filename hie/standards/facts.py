@@ -148,6 +148,19 @@ class SubjectFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Perhaps:
+    """What may be true of a document: a denial goes by it, a permit never (spec/consent.md 1.3).
+
+    `authors`: further names of its authors. `ids`: other names of the document itself. `related`: what hangs
+    together with it at any remove and in either direction. The last two as `hie.standards.naming.bare` writes them.
+    """
+
+    authors: frozenset[str] = frozenset()
+    ids: frozenset[str] = frozenset()
+    related: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFacts:
     """A document as policy sees it (spec/consent.md 3); never its content.
 
@@ -171,6 +184,7 @@ class DocumentFacts:
     related: tuple[str, ...] = ()
     depends_on: tuple[str, ...] = ()
     derived_from: tuple[DocumentFacts, ...] = ()
+    perhaps: Perhaps = Perhaps()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -262,9 +276,10 @@ class CodedContent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Labels:
-    """What the labelling service set: labels, the raised confidentiality, and which rule set each."""
+    """What the labelling service set: labels, the raised confidentiality, which rule set each, and under which rules."""
 
     labels: frozenset[str] = frozenset()
     confidentiality: str | None = None
     labelled: bool = True
     provenance: Mapping[str, Any] = field(default_factory=dict)  # label -> {"rule", "version"}
+    rules: str = ""  # digest of the tables and of what reads them

@@ -211,7 +211,7 @@ def identifier_from_fhir(data: Mapping[str, Any], element: str = "Patient.identi
 
 
 def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> Demographics:
-    """A Patient resource as demographics; `id` and `meta` are the server's own and left out.
+    """A Patient resource as demographics; `id` and `meta` are the server's own and left out but for the security labels.
 
     With `typing_errors` a birth date of the right form that no calendar has (``1980-31-04``) is taken as it is:
     where records are matched a typing error is evidence, and to refuse it would lose the record.
@@ -254,8 +254,21 @@ def from_fhir(resource: Mapping[str, Any], *, typing_errors: bool = False) -> De
         occupation=_occupation(data),
         active=_boolean(data, "active"),
         reliability=_reliability(data),
+        protected=_protected(data),
         extra={key: value for key, value in data.items() if key not in _PATIENT},
     )
+
+
+def _protected(data: Mapping[str, Any]) -> tuple[str, ...]:
+    """The codes of `meta.security`, whatever their systems: somebody meant to protect the person."""
+    meta = data.get("meta")
+    if meta is None:
+        return ()
+    codes = [
+        _text(item, "code", element)
+        for item, element in _objects(_object(meta, "Patient.meta"), "security", "Patient.meta")
+    ]
+    return tuple(dict.fromkeys(code for code in codes if code))
 
 
 def _boolean(data: Mapping[str, Any], key: str) -> bool | None:

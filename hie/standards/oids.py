@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import uuid
+from functools import lru_cache
 
 _OID = re.compile(r"[0-2](\.(0|[1-9][0-9]*))+\Z", re.ASCII)
 _THO = "http://terminology.hl7.org/CodeSystem/"
@@ -26,6 +27,7 @@ URI_OF_OID: dict[str, str] = {
     "2.16.840.1.113883.6.103": "http://hl7.org/fhir/sid/icd-9-cm",
     "2.16.840.1.113883.6.104": "http://hl7.org/fhir/sid/icd-9-cm",
     "2.16.840.1.113883.6.42": "http://hl7.org/fhir/sid/icd-9-cm",
+    "2.16.840.1.113883.6.2": "http://hl7.org/fhir/sid/icd-9-cm",
     "2.16.840.1.113883.6.69": "http://hl7.org/fhir/sid/ndc",
     "2.16.840.1.113883.6.59": "http://hl7.org/fhir/sid/cvx",
     "2.16.840.1.113883.12.292": "http://hl7.org/fhir/sid/cvx",
@@ -103,12 +105,79 @@ def scheme_uri(system: str) -> str:
     return f"{_THO}v3-{older.group(1)}" if older else text
 
 
+_PLAIN = re.compile(r"(?:https?://)?(?:www\.)?([^|]*?)[/#]*(?:\|.*)?\Z", re.IGNORECASE | re.DOTALL)
+
+
+def _plain(uri: str) -> str:
+    """A URI without what senders vary: protocol, ``www.``, case, a slash or hash at its end, a version behind a bar."""
+    found = _PLAIN.match(uri.strip())
+    return (found.group(1) if found else uri).strip().lower()
+
+
+_SNOMED, _LOINC, _RXNORM = (URI_OF_OID[f"2.16.840.1.113883.6.{n}"] for n in (96, 1, 88))
+_ICD_10, _ICD_9 = "http://hl7.org/fhir/sid/icd-10", "http://hl7.org/fhir/sid/icd-9-cm"
+_URI_OF_PLAIN = {_plain(uri): uri for uri in URI_OF_OID.values()}
+# Names that stand where a URI or OID belongs: those of HL7 table 0396 and of CDA's codeSystemName.
+_URI_OF_NAME = {
+    **dict.fromkeys(("loinc", "ln"), _LOINC),
+    **dict.fromkeys(("snomed", "snomedct", "snomedclinicalterms", "sct", "sct2", "snomedctus"), _SNOMED),
+    **dict.fromkeys(("rxnorm", "rxn"), _RXNORM),
+    **dict.fromkeys(("i10c", "icd10cm"), "http://hl7.org/fhir/sid/icd-10-cm"),
+    **dict.fromkeys(("i10", "icd10", "icd10who"), _ICD_10),
+    **dict.fromkeys(("i9", "i9c", "icd9", "icd9cm", "icd9cmdiagnosis", "i9cdx"), _ICD_9),
+    **dict.fromkeys(("actcode", "v3actcode", "hl7actcode"), _THO + "v3-ActCode"),
+    **dict.fromkeys(("confidentiality", "confidentialitycode", "v3confidentiality"), _THO + "v3-Confidentiality"),
+}
+_ICD_10_DUAL, _ICD_10_US = "urn:oid:2.16.840.1.113883.6.3.1", "urn:oid:2.16.840.1.113883.6.3.2"
+_ICD = re.compile(r"icd[-_ ]?(10|9)(?![0-9])")
+
+
+@lru_cache(maxsize=4096)
+def compared_scheme(system: str) -> str:
+    """The URI under which a coding scheme is *compared*, however a sender spells it; "" when none is given.
+
+    Beyond `scheme_uri`: another protocol or case, a version, an edition of SNOMED CT, and the names (``LOINC``,
+    ``SNOMED CT``, ``I10C``) that stand in the place of a URI. What is stored stays as `scheme_uri` has it.
+    """
+    uri = scheme_uri(system)
+    if uri in OID_OF_URI or not uri:
+        return uri
+    plain = _plain(uri)
+    plain = plain.removeprefix("urn:hie:scheme:")
+    if is_oid(bare(plain)):
+        return scheme_uri(plain)
+    known = _URI_OF_PLAIN.get(plain) or _URI_OF_NAME.get(re.sub(r"[^a-z0-9]", "", plain))
+    if known is not None:
+        return known
+    if plain.startswith("hl7.org/fhir/v3/"):
+        return f"{_THO}v3-{uri.rstrip('/#').rpartition('/')[2].partition('|')[0]}"
+    if plain.startswith("snomed.info/sct/") or plain.startswith("snomed.info/xsct/"):
+        return _SNOMED
+    return uri
+
+
+@lru_cache(maxsize=4096)
+def kin_scheme(system: str) -> str:
+    """As `compared_scheme`, and national forms of ICD as the ICD they come from.
+
+    For what may only close: their codes mean the same down to where a value set looks, but they are not the same system.
+    """
+    uri = compared_scheme(system)
+    if uri in (_ICD_10_DUAL, _ICD_10_US):
+        return _ICD_10
+    found = _ICD.search(_plain(uri))
+    if uri in OID_OF_URI or found is None or "pcs" in uri.lower():
+        return uri
+    return _ICD_10 if found.group(1) == "10" else _ICD_9
+
+
+@lru_cache(maxsize=4096)
 def spellings(system: str) -> tuple[str, ...]:
     """Every way a coding scheme is written: as given, its URI, its OIDs with and without ``urn:oid:``, the older URI.
 
     For comparing with what was stored as it came; the one spelling to store is `scheme_uri`.
     """
-    uri = scheme_uri(system)
+    uri = compared_scheme(system)
     found = [system, uri]
     for oid in sorted(oid for oid, known in URI_OF_OID.items() if known == uri) or [bare(uri)]:
         if is_oid(oid):

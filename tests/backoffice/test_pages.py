@@ -349,7 +349,7 @@ def test_roles_are_made_once() -> None:
 
 def test_every_page_of_a_patient_goes_through_the_door() -> None:
     """What hangs on a person or an identifier of one is an AuditedAdmin; what is not is named here with its reason."""
-    allowed = {"documents.association", "documents.blob", "exchange.inboundmessage", "audit.auditseal", "audit.checkpoint", "patients.importrun", "patients.matchmodel"}  # fmt: skip
+    allowed = {"documents.association", "documents.blob", "exchange.inboundmessage", "audit.auditseal", "audit.checkpoint", "patients.importrun", "patients.matchmodel", "documents.labelrun"}  # fmt: skip
     open_pages = {
         model._meta.label_lower
         for model, page in admin.site._registry.items()

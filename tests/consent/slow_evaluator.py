@@ -526,6 +526,8 @@ class Case:
         codings = [same_spelling(c) for c in codings]
         if any(f"{s}|{c}" in codings for s, c in wanted if s is not None):
             return True
+        if kind == "deny" and any(f"|{c}" in codings for _, c in wanted):
+            return True  # the document's coding has no system: it may be this one
         return kind == "deny" and any(c in [one.rpartition("|")[2] for one in codings] for c in loose(wanted))
 
     def reaches(self, letters, sens, doc):

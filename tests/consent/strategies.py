@@ -277,7 +277,7 @@ def documents(draw: Any, sources: int = 1) -> dict[str, Any]:
     if letter:
         made["confidentiality"] = letter
     optional = {
-        "codes": draw(maybe(some(CODES + ALIASED[:1]))),
+        "codes": draw(maybe(some([*CODES, *ALIASED[:1], "|" + CODES[0].rpartition("|")[2]]))),
         "authors": draw(maybe(sampled([["Practitioner/una"], ["Organization/lake", "urn:oid:2.999.7|lake"]]))),
         "encounter": draw(maybe(st.just("Encounter/e"))),
         "related": draw(maybe(st.just(["DocumentReference/x"]))),

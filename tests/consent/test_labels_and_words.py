@@ -68,7 +68,7 @@ def test_a_sensitive_code_sets_its_label_and_raises_to_r(code: str, label: str) 
 
 
 @pytest.mark.parametrize(
-    "code", [f"{ICD10}|I10", f"{ICD10}|F17.210", f"{ICD10}|Z3", "http://loinc.org|34133-9", "F32.9", "|", "urn:x|F32.9"]
+    "code", [f"{ICD10}|I10", f"{ICD10}|F17.210", f"{ICD10}|Z3", "http://loinc.org|34133-9", "|", "|303", "urn:x|F32.9"]
 )
 def test_an_ordinary_code_sets_nothing(code: str) -> None:
     found = labelled(code)

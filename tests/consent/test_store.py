@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import threading
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -438,16 +439,16 @@ def test_a_row_overrides_a_member_of_a_code_table() -> None:
 # --- grants
 
 
-def test_the_active_grant_of_a_proxy_is_found_before_others(pk: int) -> None:
+def test_every_grant_of_a_proxy_is_found_the_active_ones_first(pk: int) -> None:
     kept = proxies.grant(
         identifier_pk=pk, person="RelatedPerson/max", kind="attorney", max_confidentiality="R", start="2026"
     )
     ended = proxies.grant(identifier_pk=pk, person="RelatedPerson/max", kind="parent")
     proxies.set_status(ended.id, "ended", evidence="court order 7")
-    found = proxies.grant_for("RelatedPerson/max", ADA, [pk])
-    assert found is not None
-    assert (found.id, found.patient, found.max_confidentiality) == (str(kept.id), "ada", "R")
-    assert proxies.grant_for("RelatedPerson/other", ADA, [pk]) is None
+    found = proxies.grants_for("RelatedPerson/max", [(ADA, [pk])])["ada"]
+    assert [one.id for one in found] == [str(kept.id), str(ended.id)]
+    assert (found[0].patient, found[0].max_confidentiality) == ("ada", "R")
+    assert proxies.grants_for("RelatedPerson/other", [(ADA, [pk])]) == {}
     assert proxies.patients_of("RelatedPerson/max") == [pk]
 
 
@@ -531,3 +532,27 @@ def test_directives_filed_before_it_was_noted_get_the_one_who_filed_their_versio
     for actor, (_, organization, capacity) in cases.items():
         made[actor].refresh_from_db()
         assert (made[actor].filed_by, made[actor].capacity) == (organization, capacity), actor
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_several_emergencies_at_once_the_fourth_of_a_day_is_refused() -> None:
+    pk = identifier()
+    outcomes: list[bool] = []
+    together = threading.Barrier(8)
+
+    def press(n: int) -> None:
+        try:
+            together.wait(10)
+            opened(pk, NOW + timedelta(seconds=n))
+            outcomes.append(True)
+        except EmergencyGrantRefused:
+            outcomes.append(False)
+        finally:
+            connection.close()
+
+    pressing = [threading.Thread(target=press, args=(n,)) for n in range(8)]
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join(30)
+    assert sorted(outcomes) == [False] * 5 + [True] * 3

@@ -106,3 +106,34 @@ def test_a_proxy_sees_the_person_while_she_is_one(hub_world: World, other: UUID)
     assert (seen("P1"), seen("P9")) == (2, 2)
     linking.unmerge(event, actor="Staff/ida")
     assert (seen("P1"), seen("P9")) == (0, 1)
+
+
+@pytest.mark.parametrize(
+    ("grants", "sees"),
+    [
+        pytest.param([{"end": "2020"}], False, id="only-an-old-one"),
+        pytest.param([{}, {"end": "2020"}], True, id="a-newer-one-that-has-ended"),
+        pytest.param([{"max_confidentiality": "R"}, {"max_confidentiality": "L"}], True, id="a-newer-narrower-one"),
+        pytest.param([{}, {"kind": "parent"}], True, id="a-newer-one-that-ended-with-majority"),
+    ],
+)
+def test_a_helper_sees_what_any_of_his_grants_opens(
+    hub_world: World, other: UUID, grants: list[dict[str, str]], sees: bool
+) -> None:
+    portal = clinic(
+        id="portal", type="patient-portal", organization_oid="2.999.10.7", assigning_authority=None,
+        jwks={"keys": []}, purposes=["PATRQT"], users=[],
+    )  # fmt: skip
+    scopes = ["system/*.cruds"]
+    registration.apply(file(clinic(scopes=scopes), hospital(scopes=scopes, users=[]), portal))
+    held = identifiers.resolve(world.HOSPITAL_AUTHORITY, "P9")
+    assert held is not None
+    for grant in grants:
+        proxies.grant(**{"identifier_pk": held.pk, "person": "RelatedPerson/sam", "kind": "guardian"} | grant)
+    sam = world.caller(
+        participant_id="portal", organization_id="portal", client_id="portal", user_id="RelatedPerson/sam",
+        user_name="Sam", role="proxy", purpose="PATRQT", organization_oid="2.999.10.7",
+        on_behalf_of=f"Patient/{identifiers.person_of_pk(held.pk)}",
+    )  # fmt: skip
+    asked = find.DocumentSearch(patients=((find.PatientNamed(system=HOSPITAL, value="P9"),),))
+    assert ((find.find_documents(asked, caller=sam).total or 0) == 1) is sees

@@ -82,3 +82,45 @@ def test_a_merge_without_its_parts_is_refused(segments: str, code: str, location
     with pytest.raises(MessageRefused) as refused:
         adt.merges(er7.parse(f"MSH|^~\\&|A|B|||||ADT^A40|1|P|2.5\r{segments}".encode()))
     assert (refused.value.code, refused.value.location) == (code, location)
+
+
+def _said(*segments: str) -> tuple[tuple[str, ...], frozenset[str]]:
+    raw = "\r".join(["MSH|^~\\&|A|B|||||ADT^A01|1|P|2.5", "PID|||77||Doe^Ann", *segments]) + "\r"
+    found = adt.patient(er7.parse(raw.encode()))
+    return found.demographics.protected, found.deleted
+
+
+def _field(name: str, number: int, value: str) -> str:
+    return name + "|" * number + value
+
+
+@pytest.mark.parametrize(
+    ("segments", "protected", "deleted"),
+    [
+        ((), (), set()),
+        ((_field("PV1", 16, ""),), (), set()),
+        ((_field("PV1", 16, "Y"),), ("VIP",), set()),
+        ((_field("PV1", 16, "2"),), ("VIP",), set()),
+        ((_field("PV1", 16, "N"),), (), {"protected:VIP"}),
+        ((_field("PV1", 16, '""'),), (), {"protected:VIP"}),
+        ((_field("PD1", 12, "Y"),), ("R",), set()),
+        ((_field("PD1", 12, "N"),), (), {"protected:R"}),
+        ((_field("PD1", 12, "Y"), _field("PV1", 16, "V")), ("R", "VIP"), set()),
+        ((_field("ARV", 3, "DEM"),), ("R",), set()),
+        ((_field("ARV", 3, "DEM|VIP"),), ("R", "VIP"), set()),
+    ],
+)
+def test_a_flag_for_very_important_persons_is_read_and_taken_back_by_name(
+    segments: tuple[str, ...], protected: tuple[str, ...], deleted: set[str]
+) -> None:
+    assert _said(*segments) == (protected, deleted)
+
+
+def test_a_message_that_says_nothing_of_a_flag_leaves_it() -> None:
+    from hie.exchange.feed import merged
+    from hie.standards.demographics import Demographics
+
+    flagged = Demographics(protected=("R", "VIP"))
+    assert merged(flagged, Demographics(), frozenset()).protected == ("R", "VIP")
+    assert merged(flagged, Demographics(), frozenset({"protected:VIP"})).protected == ("R",)
+    assert merged(flagged, Demographics(protected=("VIP",)), frozenset({"protected:R"})).protected == ("VIP",)

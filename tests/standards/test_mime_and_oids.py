@@ -119,3 +119,43 @@ def test_every_oid_of_a_scheme_goes_to_its_uri_and_the_uri_back_to_an_oid() -> N
 def test_a_uuid_gives_a_valid_oid_of_its_own(value: uuid.UUID) -> None:
     assert oids.from_uuid(value) == f"2.25.{value.int}"
     assert oids.is_oid(oids.from_uuid(f"urn:uuid:{value}"))
+
+
+@pytest.mark.parametrize(
+    ("written", "compared"),
+    [
+        ("https://snomed.info/sct", "http://snomed.info/sct"),
+        ("http://snomed.info/sct/", "http://snomed.info/sct"),
+        ("http://snomed.info/sct/731000124108/version/20260301", "http://snomed.info/sct"),
+        ("http://snomed.info/sct|http://snomed.info/sct/731000124108", "http://snomed.info/sct"),
+        ("SNOMED CT", "http://snomed.info/sct"),
+        ("HTTP://LOINC.ORG/", "http://loinc.org"),
+        ("urn:hie:scheme:LOINC", "http://loinc.org"),
+        ("2.16.840.1.113883.6.1", "http://loinc.org"),
+        ("URN:OID:2.16.840.1.113883.6.1", "http://loinc.org"),
+        ("I10C", "http://hl7.org/fhir/sid/icd-10-cm"),
+        ("http://hl7.org/fhir/v3/ActCode", "http://terminology.hl7.org/CodeSystem/v3-ActCode"),
+        ("urn:oid:2.999.1", "urn:oid:2.999.1"),
+        ("local codes", "local codes"),
+        ("", ""),
+    ],
+)
+def test_a_scheme_is_compared_as_one_however_it_is_spelled(written: str, compared: str) -> None:
+    assert oids.compared_scheme(written) == compared
+    assert oids.kin_scheme(written) == compared
+
+
+@pytest.mark.parametrize(
+    ("written", "kin"),
+    [
+        ("http://fhir.de/CodeSystem/bfarm/icd-10-gm", "http://hl7.org/fhir/sid/icd-10"),
+        ("http://hl7.org/fhir/sid/icd-9-cm/diagnosis", "http://hl7.org/fhir/sid/icd-9-cm"),
+        ("urn:oid:2.16.840.1.113883.6.3.2", "http://hl7.org/fhir/sid/icd-10"),
+        ("http://www.cms.gov/Medicare/Coding/ICD10", "http://www.cms.gov/Medicare/Coding/ICD10"),
+        ("icd-10-pcs", "icd-10-pcs"),
+        ("http://id.who.int/icd/release/11/mms", "http://id.who.int/icd/release/11/mms"),
+    ],
+)
+def test_a_national_icd_is_kin_and_not_the_same(written: str, kin: str) -> None:
+    assert oids.kin_scheme(written) == kin
+    assert oids.compared_scheme(written) == written

@@ -14,6 +14,7 @@ from typing import Any
 
 from django.conf import settings
 
+from documents import facts
 from documents.metadata import (
     CX,
     AssociationMetadata,
@@ -22,8 +23,9 @@ from documents.metadata import (
     ReferenceId,
     Status,
 )
-from hie.faces.fhir import mapping, people
+from hie.faces.fhir import mapping, people, said
 from hie.faces.fhir.mapping import Group
+from hie.standards import oids
 from hie.standards.demographics import authority_of, system_of
 from hie.standards.fhir import JsonObject, dtm_to_fhir, fhir_to_dtm, instant_text
 
@@ -148,7 +150,32 @@ def decode(
         comments=resource.get("description"),
         limited_metadata=limited_metadata,
     )
-    return replace(entry, extra=mapping.extra_of(resource, encode(entry, Surroundings()), _GROUPS))
+    kept = mapping.extra_of(resource, encode(entry, Surroundings()), _GROUPS)
+    return replace(entry, extra=kept | _beyond(entry, resource, bundle))
+
+
+def _beyond(entry: EntryMetadata, resource: JsonObject, bundle: Mapping[str, JsonObject] | None) -> dict[str, Any]:
+    """What the resource says to policy and labelling beyond the attributes, for `documents.facts`."""
+    named, held = said.authors(resource, bundle), facts.authors(entry)
+    has = {(oids.compared_scheme(system), code) for system, code in map(_parted, facts.codings(entry))}
+    codings = {
+        kind: further
+        for kind, listed in said.codings(resource).items()
+        if (further := [one for one in listed if (oids.compared_scheme(one[0]), one[1]) not in has])
+    }
+    found: dict[str, Any] = {
+        "codings": codings,
+        "authors": sorted(named.sure - held.sure),
+        "perhaps_authors": sorted(named.perhaps - held.perhaps - held.sure),
+        "belongs_to": sorted(set(said.belongs_to(resource)) - facts.belongs_to(entry)),
+    }
+    beyond = {name: value for name, value in found.items() if value}
+    return {"said": beyond} if beyond else {}
+
+
+def _parted(coding: str) -> tuple[str, str]:
+    system, _, code = coding.rpartition("|")
+    return system, code
 
 
 def hash_to_hex(text: str) -> str:

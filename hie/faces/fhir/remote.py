@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from django.conf import settings
 
+from consent.labelling import LabelTables
+from documents import facts as facts_of_entries
+from hie.exchange import labels
 from hie.exchange.access import Shown
 from hie.exchange.query import NamedDocument
-from hie.standards.facts import DocumentFacts, ParticipantFacts
+from hie.faces.fhir import said
+from hie.standards import naming
+from hie.standards.facts import CodedContent, DocumentFacts, ParticipantFacts, Perhaps
 
 MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_TYPES = "http://hl7.org/fhir/resource-types"
-CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
-ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 HOME_COMMUNITY = "https://profiles.ihe.net/ITI/MHD/StructureDefinition/ihe-HomeCommunityId"
-RANK = "ULMNRV"
+RANK = frozenset("ULMNRV")
 
 NO_LABELS = frozenset(
     {"MINEC", "NORDSCLCD", "NORDSLCD", "NOREUSE", "NORELINK", "NOAUTH", "NOCOLLECT", "NODSCLCD", "DELAU", "ENCRYPT"}
 )
 """Obligations and refrains of v3-ActCode that may stand among security labels and say nothing of sensitivity."""
+
+DERIVING = ("transforms",)
 
 KEPT = (
     "contained",
@@ -59,45 +64,103 @@ def document_reference(document: NamedDocument, person_id: str, community: Parti
 
 
 def facts(
-    document: NamedDocument, person_id: str, community: ParticipantFacts | None, known: frozenset[str]
+    document: NamedDocument,
+    person_id: str,
+    community: ParticipantFacts | None,
+    tables: LabelTables,
+    others: Sequence[NamedDocument] = (),
 ) -> DocumentFacts:
-    """What the answered metadata says; unlabelled unless the agreement of its source vouches for labels.
+    """What the answered metadata says, labelled from it by the rules in force.
+
+    It counts as labelled only when the agreement of its source vouches for labels. What it transforms is its source:
+    one of the `others` of the same answer, or else a document of which nothing is known but that it is there,
+    not labelled and so restricted.
 
     Source: spec/consent.md 3 "Across communities" and 8.
     """
     source = document.resource
-    labels = list(_codings(source.get("securityLabel")))
-    confidentiality = [code for system, code in labels if system == CONFIDENTIALITY and code in RANK]
-    context = source.get("context")
-    context = context if isinstance(context, dict) else {}
-    period = context.get("period")
-    period = period if isinstance(period, dict) else {}
-    content = source["content"][0]
-    attachment = content["attachment"]
-    classes = {f"{RESOURCE_TYPES}|DocumentReference"}
-    if isinstance(attachment.get("contentType"), str):
-        classes.add(f"{MIME_CLASS}|{attachment['contentType'].split(';')[0].strip().lower()}")
-    classes |= {f"{system}|{code}" for system, code in _codings(source.get("category"))}
-    classes |= {f"{system}|{code}" for system, code in _codings(content.get("format"))}
-    codes = {f"{system}|{code}" for system, code in _codings(source.get("type"))}
-    codes |= {f"{system}|{code}" for system, code in _codings(context.get("event"))}
-    codes_said = {code for system, code in labels if system == ACT_CODE}
+    context = _object(source.get("context"))
+    period = _object(context.get("period"))
+    attachment = _object(_object(_first(source.get("content"))).get("attachment"))
+    codings = {kind: [(system, code) for system, code in found] for kind, found in said.codings(source).items()}
+    security = codings.get("security", [])
+    found = labels.of(
+        frozenset(f"{system}|{code}" for listed in codings.values() for system, code in listed),
+        security,
+        CodedContent(),
+        tables,
+    )
+    known = tables.tables.known_labels
     agreement = community.agreement if community is not None else None
+    classes = facts_of_entries.spelled(codings.get("class", ())) | {f"{RESOURCE_TYPES}|DocumentReference"}
+    if isinstance(attachment.get("contentType"), str):
+        classes |= {f"{MIME_CLASS}|{attachment['contentType'].split(';')[0].strip().lower()}"}
+    names = said.authors(source)
+    related = {code: list(references) for code, references in _relations(source)}
+    everything = [one for references in related.values() for one in references]
+    derived = [one for code in DERIVING for one in related.get(code, ())]
+    encounter = next((one for one in _references(context.get("encounter"))), None)
     return DocumentFacts(
         id=str(document.id),
         patient=person_id,
         custodian=document.custodian,
-        authors=tuple(sorted(_references(source.get("author")))),
-        classes=frozenset(classes),
-        codes=frozenset(codes),
-        confidentiality=max(confidentiality, key=RANK.index) if confidentiality else None,
-        labels=frozenset(codes_said & known),
+        authors=tuple(sorted(names.sure)),
+        classes=classes,
+        codes=facts_of_entries.spelled(codings.get("clinical", ())),
+        confidentiality=found.confidentiality,
+        labels=found.labels,
         # A label this hub does not know may mean anything: then the document counts as not labelled.
-        labelled=bool(agreement is not None and agreement.labels_documents) and codes_said <= known | NO_LABELS,
+        labelled=bool(agreement is not None and agreement.labels_documents)
+        and {code for _, code in security if code not in RANK} <= known | NO_LABELS,
         service_start=_text(period.get("start")),
         service_stop=_text(period.get("end")),
         created=_text(attachment.get("creation")) or _text(source.get("date")),
+        encounter=encounter,
+        related=tuple(sorted(everything)),
+        depends_on=tuple(sorted(everything)),
+        derived_from=tuple(
+            _source(one, document, person_id, community, tables, others) for one in sorted(set(derived))
+        ),
+        perhaps=Perhaps(
+            authors=names.perhaps,
+            ids=_ids(document),
+            related=frozenset(naming.bare(one) for one in (*said.belongs_to(source), *everything)),
+        ),
     )
+
+
+def _source(
+    reference: str,
+    document: NamedDocument,
+    person_id: str,
+    community: ParticipantFacts | None,
+    tables: LabelTables,
+    others: Sequence[NamedDocument],
+) -> DocumentFacts:
+    """The facts of what a document was made from; the sources of that in turn are not followed."""
+    wanted = naming.bare(reference.rpartition("|")[2])
+    for other in others:
+        if other.id != document.id and wanted in _ids(other):
+            return facts(other, person_id, community, tables)
+    return DocumentFacts(id=reference, patient=person_id, custodian=document.custodian, labelled=False)
+
+
+def _ids(document: NamedDocument) -> frozenset[str]:
+    """What a remote document is called where it comes from."""
+    names = (document.unique_id, document.resource.get("id"))
+    return frozenset(naming.bare(name) for name in names if isinstance(name, str) and name)
+
+
+def _relations(source: Mapping[str, Any]) -> Iterable[tuple[str, list[str]]]:
+    """`relatesTo` by its code: the names of the targets."""
+    found: dict[str, list[str]] = {}
+    for item in _items(source.get("relatesTo")):
+        names = naming.referred(item.get("target")) if isinstance(item, Mapping) else naming.Names()
+        # One name a target: the literal reference before the identifiers.
+        name = next((one for one in sorted(names.sure, key=lambda one: ("|" in one, one))), "")
+        if isinstance(item, Mapping) and isinstance(item.get("code"), str):
+            found.setdefault(item["code"], []).append(name)
+    return found.items()
 
 
 def shown(document: NamedDocument) -> Shown:
@@ -127,30 +190,20 @@ class Rendering:
         return document_reference(document, person_id, community)
 
     def remote_facts(
-        self, document: NamedDocument, person_id: str, *, community: ParticipantFacts | None, known: frozenset[str]
+        self,
+        document: NamedDocument,
+        person_id: str,
+        *,
+        community: ParticipantFacts | None,
+        tables: LabelTables,
+        others: Sequence[NamedDocument] = (),
     ) -> DocumentFacts:
         """Facts of a remote document."""
-        return facts(document, person_id, community, known)
+        return facts(document, person_id, community, tables, others)
 
     def remote_shown(self, document: NamedDocument) -> Shown:
         """Its name in the log."""
         return shown(document)
-
-
-def _codings(value: Any) -> list[tuple[str, str]]:
-    """(system, code) of a Coding, a CodeableConcept, or a list of either."""
-    found: list[tuple[str, str]] = []
-    if value is None:
-        return found
-    for item in value if isinstance(value, list) else (value,):
-        if isinstance(item, dict):
-            codings = item.get("coding")
-            for coding in codings if isinstance(codings, list) else (item,):
-                if isinstance(coding, dict):
-                    system, code = coding.get("system"), coding.get("code")
-                    if isinstance(code, str) and isinstance(system, str):
-                        found.append((system, code))
-    return found
 
 
 def _displays(value: Any) -> Iterable[str]:
@@ -168,5 +221,17 @@ def _references(value: Any) -> Iterable[str]:
             yield item["reference"]
 
 
-def _text(value: Any) -> str:
-    return value if isinstance(value, str) else ""
+def _object(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _items(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) and value else None
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) and value else None

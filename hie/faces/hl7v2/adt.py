@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
 
@@ -59,6 +59,7 @@ _GENDER = {
 _TELECOM_USE = {"PRN": "home", "ORN": "home", "VHN": "home", "WPN": "work", "PRS": "mobile"}
 _TELECOM_SYSTEM = {"FX": "fax", "BP": "pager", "Internet": "email", "X.400": "email", "SAT": "phone"}
 _MARITAL = {"A": "L", "E": "L", "D": "D", "I": "I", "M": "M", "P": "T", "R": "T", "G": "T", "S": "S", "W": "W", "C": "C", "N": "A", "U": "UNK"}  # fmt: skip
+_NO = ("N", "NO", "0", "F", "FALSE", "NONE")
 _PID_FIELDS: tuple[tuple[int, str], ...] = (
     (5, "names"),
     (6, "mothers_maiden_name"),
@@ -121,7 +122,28 @@ def patient(message: Message) -> Patient:
     found = message.all("PID")
     if not found:
         raise MessageRefused("the PID segment is missing", code="100", location=("PID", 1), reject=False)
-    return _patient(found[0], message.first("PD1"), 1)
+    registered = _patient(found[0], message.first("PD1"), 1)
+    protected, withdrawn = _protected(message)
+    return replace(
+        registered,
+        demographics=replace(registered.demographics, protected=protected),
+        deleted=registered.deleted | withdrawn,
+    )
+
+
+def _protected(message: Message) -> tuple[tuple[str, ...], frozenset[str]]:
+    """How secret the record is, and which of it is taken back, as `Patient.deleted` names it.
+
+    ``VIP``: PV1-16 flags the patient (table 0099 is the sender's own: any value does), or ARV-4. ``R``: PD1-12 or an
+    ARV keeps the record from others. A field that is there and says no takes back what it once said.
+    """
+    pv1, pd1, restricted = message.first("PV1"), message.first("PD1"), message.all("ARV")
+    indicator, kept = pv1.text(16).upper() if pv1 else "", pd1.text(12).upper() if pd1 else ""
+    vip = indicator not in ("", NULL, *_NO) or any("VIP" in arv.text(4).upper() for arv in restricted)
+    secret = kept not in ("", NULL, *_NO) or any(arv.text(3) for arv in restricted)
+    found = tuple(code for code, said in (("R", secret), ("VIP", vip)) if said)
+    withdrawn = {"protected:VIP"} if indicator and not vip else set()
+    return found, frozenset(withdrawn | ({"protected:R"} if kept and not secret else set()))
 
 
 def pair(message: Message) -> tuple[Patient, Patient]:

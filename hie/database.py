@@ -25,10 +25,15 @@ class _Cursor(_Base):  # type: ignore[misc]  # see above
     def execute(self, query: Any, params: Any = None, **options: Any) -> Any:
         return super().execute(query, params, **{"prepare": True} | options)
 
+    def _send_query_prepared(self, name: bytes, pgq: Any, **options: Any) -> None:
+        # The driver keeps the text of unprepared statements only; Django tells it in its list of queries.
+        self._query = pgq
+        super()._send_query_prepared(name, pgq, **options)
+
 
 @contextmanager
 def prepared(using: BaseDatabaseWrapper | None = None) -> Iterator[Any]:
-    """A cursor (on the connection given, else the usual one) whose statements are kept ready on the connection; as `connection.cursor()` in all else.
+    """A cursor whose statements are kept ready on the connection, that given or the usual one; else as any other.
 
     The plan is made without looking at the values: for statements that are to go by the same indexes whatever they
     are asked.

@@ -46,6 +46,6 @@ def test_prepared_statements_are_counted_and_their_errors_are_those_of_django() 
         prepared() as cursor,
     ):
         cursor.execute("SELECT %s::int", [1])
-    assert len(seen) == 1
+    assert [query["sql"] for query in seen.captured_queries] == ["SELECT $1::int"]
     with pytest.raises(DataError), prepared() as cursor:
         cursor.execute("SELECT 1 / %s::int", [0])

@@ -26,6 +26,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
+from hie.directory import queries as directory
 from hie.exchange import find
 from hie.faces.fhir import capability, outcome, search
 from hie.faces.fhir.errors import (
@@ -218,8 +219,9 @@ def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
             content_type="application/json",
             headers={"Cache-Control": "public, max-age=60"},
         )
-    caller = tokens.authenticate(http)
-    held.enter_context(limits.admit(caller))
+    with directory.one_reading():
+        caller = tokens.authenticate(http)
+        held.enter_context(limits.admit(caller))
     if path in ("", "/"):
         return _root(http, caller)
     if path.strip("/").startswith("$"):

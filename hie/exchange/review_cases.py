@@ -689,7 +689,11 @@ def _parting_effects(item: ReviewItem, there: UUID | None, hanging: Hanging) -> 
     )
     if there is not None:
         stay = "The other person’s documents are seen together with these then. Nothing else moves."
-    heading = "If you undo the change" if item.contested_id is not None else "If you move them out"
+    heading = (
+        "If you undo the change"
+        if item.contested_id is not None
+        else f"If you move {'it' if len(gone) == 1 else 'them'} out"
+    )
     sentences = (_sentence(leave), rest, _sentence(stay))
     return Effect(heading=heading, sentences=sentences), _FOR_THE_PEOPLE_APART
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
@@ -22,7 +23,15 @@ from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
-from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship, values_by_hand
+from hie.exchange import (
+    identity_pages,
+    review_cases,
+    review_figures,
+    review_list,
+    review_stakes,
+    stewardship,
+    values_by_hand,
+)
 from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
@@ -36,6 +45,7 @@ from patients.errors import (
     ReviewClaimed,
     ReviewClosed,
     UnknownIdentityEvent,
+    UnknownPatient,
     UnknownValue,
 )
 from patients.models import (
@@ -46,6 +56,7 @@ from patients.models import (
     MatchModel,
     PatientIdentifier,
     Person,
+    ReviewAct,
     ReviewItem,
     SourceRecord,
 )
@@ -121,8 +132,223 @@ class IdentifierInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfol
     readonly_fields = fields
 
 
+class _IdentityPages(AuditedAdmin):
+    """For the steward whom a registrar calls: find a person, ask whether two are one, move records out, undo a change.
+
+    Nothing is decided here: what moves records becomes a case of the review queue, under its rules. A look at each person
+    is recorded before the page is shown.
+    """
+
+    def get_urls(self) -> list[Any]:
+        """With the pages of a person's identity."""
+        pages: list[tuple[str, Any, str]] = [
+            ("find/", self.find_view, "find"),
+            ("<uuid:person_id>/identity/", self.identity_view, "identity"),
+            ("<uuid:person_id>/split/", self.split_view, "split"),
+            ("<uuid:person_id>/join/<uuid:other_id>/", self.join_view, "join"),
+        ]
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"patients_person_{name}") for route, view, name in pages
+        ]
+        return [*own, *super().get_urls()]
+
+    def find_view(self, request: HttpRequest) -> HttpResponse:
+        """A form that asks for a person; a POST answers, so that no name stands in an address."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        to = next((name for name in ("join", "into") if name in request.GET), "")
+        about = self._living(request.GET[to]) if to else None
+        found: list[identity_pages.Summary] | None = None
+        more, error, form = False, None, request.POST
+        if request.method == "POST":
+            try:
+                asked, reason = identity_pages.Asked.of(form), form.get("reason", "").strip()[:500]
+                if not reason:
+                    raise BadRequest("give a reason", element="reason")
+                found, more = identity_pages.find(asked)
+                found = [one for one in found if one.person_id != about]
+                people = [one.person_id for one in found]
+                self._look(request, people, reason, {"page": "find", "list": True})
+                self._keep_reason(request, people, reason)
+            except BadRequest as refused:
+                error = refused
+        return self._shown(
+            request, "person_find", "Find a person", error,
+            found=found, more=more,
+            to=to, about=about, typed=form,
+            kept=urlencode([("record", one) for one in request.GET.getlist("record") if one.isdigit()]),
+            authorities=identity_pages.authorities(), longest=identity_pages.LONGEST,
+        )  # fmt: skip
+
+    def identity_view(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        """Records, links and changes of a person, and who it was on a day; a POST undoes a change."""
+        person = self._person_for(request, person_id, "identity")
+        if not isinstance(person, Person):
+            return person
+        error: Exception | None = None
+        if request.method == "POST":
+            try:
+                return self._undone(request, person)
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except HubError as refused:
+                error = refused
+        found = identity_pages.identity(person)
+        then, at = None, None
+        if "on" in request.GET:
+            try:
+                at = identity_pages.instant_of(request.GET["on"], request.GET.get("at", ""))
+                then = identity_pages.then(person.pk, at)
+            except BadRequest as refused:
+                error = error or refused
+        self._seen(request, person, {*found.people, *(one.now for one in then or ())}, "identity")
+        asked = request.POST if request.method == "POST" else request.GET
+        return self._shown(
+            request, "person_identity", "Identity", error, page=found, person=person, then=then, at=at,
+            on=request.GET.get("on", ""), at_time=request.GET.get("at", ""), today=timezone.now().date(),
+            undoing=found.change(asked.get("event", "") or asked.get("undo", "")), typed=request.POST,
+            done="done" in request.GET,
+        )  # fmt: skip
+
+    def _undone(self, request: HttpRequest, person: Person) -> HttpResponse:
+        form = request.POST
+        found = identity_pages.identity(person).change(form.get("event", ""))
+        if form.get("act") != "undo":
+            raise BadRequest("no such act", element="act")
+        if found is None:
+            raise UnknownIdentityEvent
+        done = stewardship.undo_change(found.event_id, staff_of(request), form.get("reason", "")[:500])
+        if done.item_id is not None:
+            return _to_case(done.item_id)
+        return HttpResponseRedirect(f"{request.path}?done=1#notice")
+
+    def split_view(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        """Which records are somebody else's, and whose; a POST opens the case."""
+        person = self._person_for(request, person_id, "split")
+        if not isinstance(person, Person):
+            return person
+        into = self._living(request.GET["into"]) if request.GET.get("into") else None
+        if into == person.pk:
+            raise Http404
+        if into is not None:
+            # Whoever it is was looked for with a reason; an address that was typed is asked for one.
+            given = self._reason_given(request, [into])
+            if isinstance(given, HttpResponse) or not given:
+                return given if isinstance(given, HttpResponse) else self._ask_reason(request, person)
+        found = identity_pages.identity(person)
+        marked = request.POST.getlist("record") if request.method == "POST" else request.GET.getlist("record")
+        error: Exception | None = None
+        if request.method == "POST":
+            try:
+                return self._parting(request, person, found, marked, into)
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except (HubError, _LookAgain) as refused:
+                error = refused
+                found = identity_pages.identity(person)
+        self._seen(request, person, {*found.people, *([into] if into else [])}, "split")
+        other = identity_pages.summaries([into]).get(into) if into else None
+        return self._shown(
+            request, "person_split", "Move records out", error, page=found, person=person, other=other, marked=marked,
+            typed=request.POST,
+        )  # fmt: skip
+
+    def _parting(
+        self,
+        request: HttpRequest,
+        person: Person,
+        found: identity_pages.Identity,
+        marked: list[str],
+        into: UUID | None,
+    ) -> HttpResponse:
+        form = request.POST
+        if form.get("act") == "find":
+            query = urlencode([("into", str(person.pk)), *(("record", one) for one in marked if one.isdigit())])
+            return HttpResponseRedirect(f"{reverse('admin:patients_person_find')}?{query}")
+        if form.get("act") != "open":
+            raise BadRequest("no such act", element="act")
+        if form.get("seen", "") != found.seen:
+            raise _LookAgain
+        records = identity_pages.chosen(found, marked)
+        reason = form.get("reason", "")[:500]
+        done = stewardship.open_parting(person.pk, records, staff_of(request), reason, into=into)
+        return _to_case(done.item_id)
+
+    def join_view(self, request: HttpRequest, person_id: UUID, other_id: UUID) -> HttpResponse:
+        """Two persons who are said to be one; a POST opens the case that asks."""
+        person = self._person_for(request, person_id, "join", other_id)
+        if not isinstance(person, Person):
+            return person
+        other = self._living(str(other_id))
+        if other == person.pk:
+            return HttpResponseRedirect(reverse("admin:patients_person_identity", args=[person.pk]))
+        error: Exception | None = None
+        if request.method == "POST":
+            try:
+                reason = request.POST.get("reason", "")[:500]
+                return _to_case(stewardship.open_case(person.pk, other, staff_of(request), reason).item_id)
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except HubError as refused:
+                error = refused
+        self._seen(request, person, {person.pk, other}, "join")
+        both = identity_pages.summaries([person.pk, other])
+        return self._shown(
+            request, "person_join", "Are these two one person?", error, person=person,
+            both=[both[person.pk], both[other]], typed=request.POST,
+        )  # fmt: skip
+
+    def _living(self, person_id: str) -> UUID:
+        """The person that this one is today; 404 where there is none."""
+        try:
+            found = identifiers.survivor(UUID(person_id))
+        except ValueError as error:
+            raise Http404 from error
+        if found is None:
+            raise Http404
+        return found
+
+    def _person_for(self, request: HttpRequest, person_id: UUID, page: str, *others: UUID) -> Person | HttpResponse:
+        """The person of a page, once there is a reason to look; else the answer that asks for one, or leads to who he is now."""
+        person: Person | None = self.get_object(request, str(person_id))
+        if not self.has_view_permission(request, person):
+            raise PermissionDenied
+        if person is None:
+            raise Http404
+        if person.merged_into_id:
+            there = reverse(f"admin:patients_person_{page}", args=[self._living(str(person.pk)), *others])
+            return HttpResponseRedirect(there)
+        given = self._reason_given(request, {person.pk, *(self._living(str(one)) for one in others)})
+        if isinstance(given, HttpResponse):
+            return given
+        return person if given else self._ask_reason(request, person)
+
+    def _seen(self, request: HttpRequest, person: Person, people: Iterable[UUID], page: str) -> None:
+        reason = self._reason_given(request, [person.pk])
+        self._look(request, people, str(reason), {"page": page, "row": str(person.pk)})
+
+    def _shown(
+        self, request: HttpRequest, template: str, title: str, error: Exception | None, **context: Any
+    ) -> HttpResponse:
+        problem, field, status = _problem(error)
+        if isinstance(error, BadRequest) and error.element not in {"reason", "act"}:
+            problem, field = f"{str(error)[:1].upper()}{str(error)[1:]}.", error.element or "main"
+        elif error is not None and field == "decision":
+            field = "main"
+        shown = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": title, "now": timezone.now(),
+            "problem": problem, "problem_field": field, "queue_url": reverse("admin:patients_reviewitem_changelist"),
+            **context,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, f"backoffice/{template}.html", shown, status=status))
+
+
+def _to_case(item_id: int | None) -> HttpResponse:
+    return HttpResponseRedirect(f"{reverse('admin:patients_reviewitem_change', args=[item_id])}?opened=1#notice")
+
+
 @admin.register(Person)
-class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
+class PersonAdmin(_IdentityPages, _ReadOnly, ModelAdmin):  # type: ignore[misc]
     held = Held.IDENTITIES
     person_fields = ("pk",)
     list_display = ("id", "state", "records", "created_at", "updated_at")
@@ -130,8 +356,19 @@ class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
     search_help_text = "The exact id of a person, or an identifier as its organization writes it"
     list_select_related = ("merged_into",)
     ordering = ("-created_at", "pk")
-    fields = ("id", "name", "born", "gender", "address", "by_hand", "merged_into", "created_at", "updated_at")
-    readonly_fields = ("name", "born", "gender", "address", "by_hand")
+    fields = (
+        "id",
+        "name",
+        "born",
+        "gender",
+        "address",
+        "by_hand",
+        "identity",
+        "merged_into",
+        "created_at",
+        "updated_at",
+    )
+    readonly_fields = ("name", "born", "gender", "address", "by_hand", "identity")
     show_full_result_count = False
     list_per_page = 50
     inlines = (LinkInline, EventInline)
@@ -175,6 +412,13 @@ class PersonAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]
             return "at the person whom this one is part of"
         url = reverse("admin:patients_person_by_hand", args=[person.pk])
         return format_html('<a href="{}">See where each value comes from, set or withdraw one</a>', url)
+
+    @display(description="identity")  # type: ignore[untyped-decorator]
+    def identity(self, person: Person) -> str:
+        url = reverse("admin:patients_person_identity", args=[person.pk])
+        return format_html(
+            '<a href="{}">See who it was when, move records out, join with another, undo a change</a>', url
+        )
 
     def get_urls(self) -> list[Any]:
         """With the page of values set by hand."""
@@ -339,12 +583,17 @@ class _CasePage(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no
             else "free"
         )  # fmt: skip
         problem, field, status = _problem(error)
+        # Whoever opened the case and decides it has said why already.
+        first = found.acts[0] if found.acts else None
+        opened = first if first is not None and first.kind == ReviewAct.Kind.OPENED and first.actor == me else None
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": found.heading, "case": found,
             "item": item, "claim": claim, "claim_live": claimed, "me": me, "now": now, "problem": problem,
             "problem_field": field, "done": self._last_act(request), "narrowed": request.GET.urlencode(),
             "queue_url": reverse("admin:patients_reviewitem_changelist"),
-            "typed": {name: request.POST.get(name, "") for name in ("verdict", "reason", "until", "act")},
+            "typed": {name: request.POST.get(name, "") for name in ("verdict", "reason", "until", "act")}
+            | ({"reason": opened.reason} if opened is not None and request.method != "POST" else {}),
+            "opened": "opened" in request.GET,
             "claimed_by": found.names.get(item.claimed_by, item.claimed_by),
             "proposed_by": found.names.get(item.proposed_by, item.proposed_by),
             "until_from": (now + timedelta(days=1)).date(), "until_at": (now + timedelta(days=7)).date(),
@@ -395,6 +644,7 @@ _REFUSALS: Mapping[type[Exception], str] = {
     InvalidMerge: "The records were linked otherwise meanwhile, so this cannot be carried out. Look again.",
     AlreadyUndone: "This was undone before.",
     UnknownIdentityEvent: "This cannot be undone.",
+    UnknownPatient: "One of the two has no record in use, so there is nothing to compare.",
     UnknownValue: "This value does not hold any more. Look again.",
     _LookAgain: "A record changed while you looked. Nothing was decided: look again, then decide.",
 }

@@ -262,10 +262,19 @@ def confirm(source_record_id: int, *, actor: str, reason: str, detail: dict[str,
     return event.id
 
 
-def apart(source_record_id: int, candidate: UUID | None, *, actor: str, reason: str, detail: dict[str, Any]) -> UUID:
+def apart(
+    source_record_id: int,
+    candidate: UUID | None,
+    *,
+    actor: str,
+    reason: str,
+    detail: dict[str, Any],
+    whole: bool = False,
+) -> UUID:
     """Say that a record is none of a person's it is not linked to: sticky. Returns the event, by which `undo` undoes it.
 
-    Without a candidate the event only says that a steward looked, and what he said.
+    With `whole` it is said of every record of its person. Without a candidate the event only says that a steward looked,
+    and what he said.
 
     Raises:
         UnknownPatient: no such record or person.
@@ -284,7 +293,8 @@ def apart(source_record_id: int, candidate: UUID | None, *, actor: str, reason: 
             detail={**detail, "moved": []},
         )
         if candidate is not None and candidate != current.person_id:
-            _decide(_pairs([source_record_id], active_records(candidate)), Verdict.DIFFERENT, event)
+            mine = {source_record_id, *(active_records(current.person_id) if whole else ())}
+            _decide(_pairs(mine, active_records(candidate)), Verdict.DIFFERENT, event)
     return event.id
 
 
@@ -303,28 +313,35 @@ def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
         return _part(Kind.UNLINKED, current.person_id, {source_record_id}, actor=actor, reason=reason)
 
 
-def split(person_id: UUID, source_record_ids: Collection[int], *, actor: str, reason: str = "") -> UUID:
-    """Take several records away from their person: together they become a new person, and stay apart. Sticky.
+def split(
+    person_id: UUID, source_record_ids: Collection[int], *, actor: str, reason: str = "", into: UUID | None = None
+) -> UUID:
+    """Take several records away from their person: together they become a new person, or `into`'s, and stay apart. Sticky.
 
-    Returns the id of the event, by which `undo` undoes it; the new person is the event's `other_person`.
+    Returns the id of the event, by which `undo` undoes it; whose they are then is the event's `other_person`.
 
     Raises:
         UnknownPatient: no such person.
-        InvalidMerge: not all of them are records of this person, or nothing would remain.
+        InvalidMerge: not all of them are records of this person, nothing would remain, or `into` is this person or was
+            merged away.
     """
     with transaction.atomic():
         store.lock_index()
-        return _part(Kind.SPLIT, person_id, set(source_record_ids), actor=actor, reason=reason)
+        return _part(Kind.SPLIT, person_id, set(source_record_ids), actor=actor, reason=reason, into=into)
 
 
-def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason: str) -> UUID:
-    former = lock_persons([person_id])[person_id]
+def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason: str, into: UUID | None = None) -> UUID:
+    persons = lock_persons([person_id, *([into] if into else [])])
+    former = persons[person_id]
+    if into is not None and (into == person_id or persons[into].merged_into_id is not None):
+        raise InvalidMerge
     links = current_links(person_id=former.id)
     leaving = [link for link in links if link.source_record_id in records]
     if not leaving or len(leaving) != len(records) or len(links) == len(leaving):
         raise InvalidMerge
     active = active_records(former.id)
-    person = Person.objects.create()
+    theirs = active_records(into) if into else []
+    person = persons[into] if into else Person.objects.create()
     event = IdentityEvent.objects.create(
         kind=kind,
         person=former,
@@ -332,7 +349,7 @@ def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason:
         source_record_id=leaving[0].source_record_id if kind == Kind.UNLINKED else None,
         actor=actor,
         reason=reason,
-        detail={"moved": sorted(records)},
+        detail={"moved": sorted(records), **({"into": str(into)} if into else {})},
     )
     why = reason or ("unlinked by hand" if kind == Kind.UNLINKED else "split by hand")
     for current in leaving:
@@ -353,6 +370,9 @@ def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason:
     standing.settle_persons(records, [], event.at)
     spoken = set(active)
     _decide(_pairs(records & spoken, spoken - records), Verdict.DIFFERENT, event)
+    if into is not None:
+        _decide(_pairs(records & spoken, theirs), Verdict.SAME, event)
+        _close_answered(into, event)
     store.refresh_golden([former.id, person.id])
     return event.id
 
@@ -456,18 +476,10 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
     """
     with transaction.atomic():
         store.lock_index()
-        events, place = standing.chain(event_id)
+        events = _standing_change(event_id)
         root, last = events[0], events[-1]
-        if root.kind not in _UNDOING or not ("moved" in root.detail or "adopted" in root.detail):
-            raise UnknownIdentityEvent  # what a feed did: link or unlink instead
-        if any(not isinstance(record, int) for record in root.detail.get("moved", ())):
-            raise UnknownIdentityEvent  # from before links named their change: nothing tells what they were
-        if (len(events) - 1 - place) % 2:
-            raise AlreadyUndone
         again = len(events) % 2 == 0
-        if again:
-            _check_again(root)
-        records = standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set(root.detail.get("moved", ()))
+        records = _moved_by(root)
         flipped = {event.seq for event in events}
         lock_persons(_concerned(root, records))
         if again and root.kind == Kind.MERGED:
@@ -505,6 +517,44 @@ def undo(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
                 _close_answered(person_id, event)
         store.refresh_golden(persons)
     return event.id
+
+
+def moved_by_undoing(event_id: UUID | str) -> dict[int, tuple[UUID, UUID]]:
+    """Of each record that undoing this event would move: whose it is now, and whose it would be.
+
+    Raises:
+        As `undo`; nothing is changed.
+    """
+    events = _standing_change(event_id)
+    records = _moved_by(events[0])
+    now = {link.source_record_id: link.person_id for link in current_links(source_record__in=records)}
+    wanted = standing.links_of(records, flipped={event.seq for event in events})
+    return {
+        record: (now[record], link.person_id) for record, link in wanted.items() if link.person_id != now.get(record)
+    }
+
+
+def undoable(event: IdentityEvent) -> bool:
+    """Whether events of this kind, made as this one was, can be undone at all. What a feed did is linked or parted anew."""
+    known = all(isinstance(record, int) for record in event.detail.get("moved", ()))
+    # Before links named their change nothing tells what they were.
+    return event.kind in _UNDOING and known and ("moved" in event.detail or "adopted" in event.detail)
+
+
+def _standing_change(event_id: UUID | str) -> list[IdentityEvent]:
+    """The change an event belongs to, with all that undid it and brought it back: refused unless the event stands."""
+    events, place = standing.chain(event_id)
+    if not undoable(events[0]):
+        raise UnknownIdentityEvent
+    if (len(events) - 1 - place) % 2:
+        raise AlreadyUndone
+    if len(events) % 2 == 0:
+        _check_again(events[0])
+    return events
+
+
+def _moved_by(root: IdentityEvent) -> set[int]:
+    return standing.ever_in(_other(root)) if root.kind == Kind.MERGED else set(root.detail.get("moved", ()))
 
 
 def _other(root: IdentityEvent) -> UUID:

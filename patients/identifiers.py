@@ -118,6 +118,12 @@ def persons_of(pks: Iterable[int]) -> dict[int, UUID]:
         return dict(cursor.fetchall())
 
 
+def values_of(source_record_ids: Iterable[int]) -> dict[int, str]:
+    """The identifier that each record came with first, as its issuer writes it. 1 query."""
+    rows = PatientIdentifier.objects.filter(source_record__in=list(source_record_ids)).order_by("-pk")
+    return dict(rows.values_list("source_record_id", "value"))
+
+
 def survivor(person_id: UUID | str) -> UUID | None:
     """The person that this one has become by merges (itself when it was not merged); None when unknown. 1 query."""
     try:

@@ -379,6 +379,9 @@ class ReviewItem(models.Model):
     drawn at random, to learn how many links are wrong. What was done is in `ReviewAct`.
 
     `event` is the change of identity that opened it, empty where a feed did. What closed it is in `ReviewClosure`.
+    Of a parting, `records` are the source records said to be somebody else's, `source_record` the first of them, and
+    `candidate` the person they are said to belong to, empty: a new one. `contested` is the change that the verdict which
+    moves something undoes exactly, in place of a change of its own.
     """
 
     class Kind(models.TextChoices):
@@ -386,6 +389,7 @@ class ReviewItem(models.Model):
         OVERLAY = "overlay"
         DOUBTFUL_LINK = "doubtful-link"
         DUPLICATE_RESOLVED = "duplicate-resolved"
+        PARTING = "parting"
 
     class Status(models.TextChoices):
         OPEN = "open"
@@ -415,6 +419,10 @@ class ReviewItem(models.Model):
     event = models.ForeignKey(
         IdentityEvent, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
     )
+    records: ArrayField[list[int], list[int]] = ArrayField(models.BigIntegerField(), default=list, blank=True)
+    contested = models.ForeignKey(
+        IdentityEvent, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
 
     class Meta:
         indexes = [models.Index(fields=["status", "-probability"], name="patients_review_queue")]
@@ -437,11 +445,14 @@ class ReviewItem(models.Model):
 class ReviewAct(models.Model):
     """One thing that a steward did with a review item, and why. Append-only: a trigger refuses change and deletion.
 
+    An item that a steward opened, because somebody called, begins with ``opened``.
+
     `event_id` is the identity event by which the act is undone, where it made one. `other_record` is the record that
     the item's own was most like when both were said to be one person: what calibration learns from.
     """
 
     class Kind(models.TextChoices):
+        OPENED = "opened"
         PROPOSED = "proposed"
         CONFIRMED = "confirmed"
         REJECTED = "rejected"

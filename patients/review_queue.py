@@ -9,21 +9,30 @@ Source: spec/mpi.md section 5.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from patients import store
+from patients import changes, standing, store
 from patients.changes import WAITS
-from patients.errors import NotClaimed, OwnProposal, ReviewClaimed, ReviewClosed, UnknownReview
-from patients.identifiers import survivor
+from patients.errors import (
+    InvalidMerge,
+    NotClaimed,
+    OwnProposal,
+    ReviewClaimed,
+    ReviewClosed,
+    UnknownPatient,
+    UnknownReview,
+)
+from patients.identifiers import HUB, survivor
 from patients.matching import probability
-from patients.models import Link, ReviewAct, ReviewItem, SourceRecord
+from patients.models import IdentityEvent, Link, ReviewAct, ReviewItem, SourceRecord
 from patients.normalise import Features
+from patients.reviewing import ASKED
 
 CLAIM_LASTS = timedelta(minutes=30)
 LONGEST_DEFERRAL = timedelta(days=180)
@@ -172,6 +181,103 @@ def note(
         event_id=event_id,
         other_record_id=other,
     )
+
+
+def open_between(
+    one: UUID, other: UUID, *, actor: str, reason: str, contested: IdentityEvent | None = None
+) -> tuple[int, bool]:
+    """An item that asks whether two persons are one, because somebody says so; and whether it is new.
+
+    The one that waits between them already is given where there is one: one question is enough. Without a probability:
+    nothing but what somebody says is behind it.
+
+    Raises:
+        UnknownPatient: one of them is not known, or has no record in use.
+        InvalidMerge: they are one, or one was merged away.
+    """
+    with transaction.atomic():
+        store.lock_index()
+        persons = changes.lock_persons([one, other])
+        if len(persons) < 2 or any(person.merged_into_id is not None for person in persons.values()):
+            raise InvalidMerge
+        mine, theirs = changes.active_records(one), changes.active_records(other)
+        if not mine or not theirs:
+            raise UnknownPatient
+        for item in ReviewItem.objects.filter(
+            kind=ReviewItem.Kind.POSSIBLE_MATCH, status__in=WAITS, source_record__in=[*mine, *theirs]
+        ).order_by("pk"):
+            asks = other if item.source_record_id in mine else one
+            if item.candidate_id is not None and survivor(item.candidate_id) == asks:
+                return item.pk, False
+        made = ReviewItem.objects.create(
+            kind=ReviewItem.Kind.POSSIBLE_MATCH,
+            source_record_id=_likest(mine, theirs),
+            person_id=one,
+            candidate_id=other,
+            contested=contested,
+            reason=ASKED,
+        )
+        note(made.pk, Act.OPENED, "", actor=actor, reason=reason)
+    return made.pk, True
+
+
+def _likest(mine: Collection[int], theirs: Collection[int]) -> int:
+    """Of one person's records the one that is most like one of the other's: it says most, side by side."""
+    rows = SourceRecord.objects.select_related("current_version").filter(pk__in=[*mine, *theirs]).order_by("pk")
+    known = {row.pk: Features.from_json(row.current_version.normalised) for row in rows if row.current_version}
+    scorer = store.scorer()
+    ranked = [(scorer.score(known[a], known[b]).score, -a) for a in mine for b in theirs]
+    return -max(ranked)[1]
+
+
+def open_parting(
+    person_id: UUID,
+    records: Collection[int],
+    *,
+    into: UUID | None,
+    actor: str,
+    reason: str,
+    contested: IdentityEvent | None = None,
+) -> tuple[int, bool]:
+    """An item that asks whether these records are somebody else's: a new person's, or `into`'s; and whether it is new.
+
+    The one that waits and asks the same is given where there is one. With `contested` the records are those that the
+    undoing of that change would take away.
+
+    Raises:
+        UnknownPatient: a person is not known.
+        InvalidMerge: not all of them are records of this person, none of any organization would remain, or `into` is this
+            person or was merged away.
+    """
+    wanted = sorted(set(records))
+    with transaction.atomic():
+        store.lock_index()
+        persons = changes.lock_persons([person_id, *([into] if into else [])])
+        if into is not None and (into == person_id or persons[into].merged_into_id is not None):
+            raise InvalidMerge
+        held = SourceRecord.objects.filter(pk__in=standing.records_of(person_id)).exclude(participant_id=HUB)
+        own = set(held.values_list("pk", flat=True))
+        if contested is None and (not wanted or not own.issuperset(wanted) or own == set(wanted)):
+            raise InvalidMerge
+        first = min(own & set(wanted), default=None)
+        if first is None:
+            raise InvalidMerge
+        for item in ReviewItem.objects.filter(
+            kind=ReviewItem.Kind.PARTING, status__in=WAITS, source_record=first, contested=contested
+        ).order_by("pk"):
+            if item.records == wanted and (survivor(item.candidate_id) if item.candidate_id else None) == into:
+                return item.pk, False
+        made = ReviewItem.objects.create(
+            kind=ReviewItem.Kind.PARTING,
+            source_record_id=first,
+            person_id=person_id,
+            candidate_id=into,
+            records=wanted,
+            contested=contested,
+            reason=ASKED,
+        )
+        note(made.pk, Act.OPENED, "", actor=actor, reason=reason)
+    return made.pk, True
 
 
 def draw(number: int) -> list[int]:

@@ -7,6 +7,9 @@ What *same* and *different* mean depends on the item:
 | possible-match, duplicate-resolved | the two persons are merged | their records stay apart for good |
 | doubtful-link | the record stays with its person for good | it becomes a person of its own |
 | overlay | the revision kept aside becomes the current version | the former version stays |
+| parting | nothing moves | the records become a person of their own, or those of the person named, and stay apart |
+
+Of an item that contests a change, the verdict that would move something undoes this change exactly instead.
 
 *Link*, for the first kind, moves the item's record alone to the other person; its person keeps the others.
 
@@ -28,6 +31,9 @@ from patients.demographics import Demographics, from_json
 from patients.errors import ReviewClosed, UnknownReview
 from patients.identifiers import survivor as survivor_of
 from patients.models import IdentityEvent, Person, ReviewItem, SourceRecord, SourceRecordVersion
+
+ASKED = "asked by a steward"
+"""Why an item waits that a steward opened: it asks about the persons, not about one record that a feed brought."""
 
 
 class Verdict(StrEnum):
@@ -79,6 +85,7 @@ def settle(item_id: int, verdict: Verdict, *, actor: str, reason: str) -> Settle
             if item.status in WAITS:  # a merge has closed it already, as one of those it answers
                 standing.close([item], verdict.value, event)
     concerned = {person, *([candidate] if candidate else []), *([event.person_id] if event else [])}
+    concerned |= {event.other_person_id} if event and event.other_person_id else set()
     return Settled(
         kind=item.kind,
         verdict=verdict,
@@ -119,16 +126,24 @@ def _carry_out(
             if same:
                 return changes.confirm(record, actor=actor, reason=reason, detail=said)
             return changes.unlink(record, actor=actor, reason=reason)
+        case ReviewItem.Kind.PARTING:
+            if same:
+                return changes.apart(record, None, actor=actor, reason=reason, detail=said)
+            if item.contested is not None:
+                return changes.undo(item.contested.id, actor=actor, reason=reason)
+            return changes.split(person, item.records, into=candidate, actor=actor, reason=reason)
         case _:
+            if same and item.contested is not None and candidate not in (None, person):
+                return changes.undo(item.contested.id, actor=actor, reason=reason)
             if verdict is Verdict.LINK and candidate is not None and candidate != person:
                 return changes.link(record, candidate, actor=actor, reason=reason)
             if same and candidate is not None and candidate != person:
                 older, newer = Person.objects.filter(pk__in=[person, candidate]).order_by("created_at", "pk")
                 return changes.merge(older.pk, newer.pk, actor=actor, reason=reason)
             # Where the two are one already there is nothing to do, but the item is closed by somebody all the same.
-            return changes.apart(
-                record, candidate if verdict is Verdict.DIFFERENT else None, actor=actor, reason=reason, detail=said
-            )
+            apart = candidate if verdict is Verdict.DIFFERENT else None
+            whole = item.reason == ASKED
+            return changes.apart(record, apart, actor=actor, reason=reason, detail=said, whole=whole)
 
 
 def _adopt(item: ReviewItem, person: UUID, *, actor: str, reason: str, detail: dict[str, Any]) -> UUID:

@@ -32,7 +32,7 @@ from patients.identifiers import HUB
 from patients.matching import AUTOMATIC_BITS, PERSON_BITS, PairScore, Rule
 from patients.models import ReviewItem
 from patients.normalise import Features, features
-from patients.reviewing import Verdict
+from patients.reviewing import ASKED, Verdict
 
 MAX_RECORDS = 5
 """Records shown side by side; more of these persons are counted."""
@@ -161,8 +161,9 @@ def case(item: ReviewItem, *, me: str = "") -> Case:
     names = directory.participants()
     revised = reviewing.revision_of(item) if item.kind == Kind.OVERLAY else None
     records, more = _records(item, here, there, views, revised, {one: names[one].name for one in names})
-    hanging = _hanging(views)
-    columns = tuple(_column(record, hanging, two=there is not None) for record in records)
+    hanging = hanging_on(view.source_record_id for some in views.values() for view in some)
+    parting = item.kind == Kind.PARTING
+    columns = tuple(_column(record, hanging, two=there is not None, parting=parting) for record in records)
     compared = [_features(record, own=revised is None) for record in records]
     pairs = index.compared(compared[0], compared[1:])
     chosen = _chosen(item, records, pairs, there)
@@ -223,6 +224,8 @@ def _heading(item: ReviewItem, number: int) -> str:
         return "Does this new version describe the same person?"
     if item.kind == Kind.DOUBTFUL_LINK:
         return "Does this record belong to this person?"
+    if item.kind == Kind.PARTING:
+        return f"{'Is this record' if len(item.records) == 1 else 'Are these records'} somebody else’s?"
     return f"Are these {_NUMBER[number]} records one person?" if number > 1 else "Is there anything left to decide?"
 
 
@@ -246,11 +249,23 @@ def _records(
             replace(first, version=f"{own.version}, {version}", organization=f"{first.organization}, as it is"),
             kept,
         ], 0
-    kin = [(1, view) for view in mine if view.active and view.source_record_id != own.source_record_id]
+    if item.kind == Kind.PARTING:
+        first = replace(first, person=0)
+    kin = [
+        (0 if view.source_record_id in item.records else 1, view)
+        for view in mine
+        if (view.active or view.source_record_id in item.records) and view.source_record_id != own.source_record_id
+    ]
+    kin.sort(key=lambda one: one[0])  # those that would move first
     others = [(2, view) for view in views.get(there, ()) if view.active and view.participant_id != HUB] if there else []
     room = MAX_RECORDS - 1
     shown_others = others[: max(1, room - len(kin))] if len(kin) + len(others) > room else others
     shown_kin = kin[: room - len(shown_others)]
+    if kin and kin[-1][0] == 1 and shown_kin and shown_kin[-1][0] == 0:
+        shown_kin = [
+            *shown_kin[:-1],
+            next(one for one in kin if one[0] == 1),
+        ]  # one of those that would stay, to compare
     out = [first]
     for number, (person, view) in enumerate([*shown_kin, *shown_others], 1):
         out.append(
@@ -270,16 +285,18 @@ def _records(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Hanging:
+class Hanging:
+    """What hangs on records, by record: documents with the day of the newest, choices, folders, helpers."""
+
     documents: Mapping[int, tuple[int, datetime | None]]
     choices: Mapping[int, int]
     folders: Mapping[int, int]
     helpers: Mapping[int, int]
 
 
-def _hanging(views: Mapping[UUID, Sequence[SourceRecordView]]) -> _Hanging:
-    """By record, anchors of the hub included. 4 statements."""
-    records = [view.source_record_id for some in views.values() for view in some]
+def hanging_on(source_records: Iterable[int]) -> Hanging:
+    """What hangs on these records. 4 statements."""
+    records = list(source_records)
     entries = DocumentEntry.objects.filter(patient_identifier__source_record__in=records)
     folders = Folder.objects.filter(patient_identifier__source_record__in=records)
     choices = Consent.objects.filter(identifier__source_record__in=records, status="active")
@@ -287,7 +304,7 @@ def _hanging(views: Mapping[UUID, Sequence[SourceRecordView]]) -> _Hanging:
     counted = entries.values_list("patient_identifier__source_record").annotate(
         n=Count("pk"), newest=Max("registered_at")
     )
-    return _Hanging(
+    return Hanging(
         documents={record: (n, newest) for record, n, newest in counted.order_by("patient_identifier__source_record")},
         choices=_counted(choices.values_list("identifier__source_record", flat=True)),
         folders=_counted(folders.values_list("patient_identifier__source_record", flat=True)),
@@ -299,14 +316,17 @@ def _counted(records: Iterable[int]) -> Mapping[int, int]:
     return Counter(records)
 
 
-def _column(record: _Record, hanging: _Hanging, *, two: bool) -> Column:
+_PLACES = ("This person; would move", "This person; stays", "The other person")
+
+
+def _column(record: _Record, hanging: Hanging, *, two: bool, parting: bool) -> Column:
     key = record.view.source_record_id
     documents, newest = hanging.documents.get(key, (0, None))
     return Column(
         letter=record.letter,
         organization=record.organization,
         identifier=record.view.value,
-        person=("Person 1" if record.person == 1 else "Person 2") if two else "One person",
+        person=_PLACES[record.person] if parting else f"Person {record.person}" if two else "One person",
         since=record.view.created_at,
         told=record.view.updated_at,
         version=record.version,
@@ -518,16 +538,37 @@ def _why(item: ReviewItem, pair: PairScore | None, there: UUID | None) -> tuple[
         return ("An organization said that two of its own records are one patient. They belonged to different persons, and other records are still with the second one.",)  # fmt: skip
     if item.kind == Kind.DOUBTFUL_LINK:
         return ("A record changed, and no longer supports the link to its person.",)
+    if item.kind == Kind.PARTING:
+        return _why_parting(item)
     if there is None:
         return ("The records belong to one person by now: somebody joined them.",)
     if pair is None:
         return ("One of the persons has no record in use.",)
     found = [_RULE_WORDS[rule] for rule in pair.rules]
+    if item.reason == ASKED:
+        asked = "A steward opened this case because somebody says that the two are one person. The reason is below, under “What was done”."
+        return (asked if item.contested_id is None else _CONTESTED, *found)
     if not found and pair.score >= AUTOMATIC_BITS:
         found = ["These two agree well, but the other records of the two persons do not: their mean is too low."]
     if not found:
         found = [f"The score is {signed(pair.score)} bits. Below {AUTOMATIC_BITS:.0f} a person must decide."]
     return tuple(found)
+
+
+_CONTESTED = (
+    "A steward wants a change undone that put records where they are. The reason is below, under “What was done”."
+)
+
+
+def _why_parting(item: ReviewItem) -> tuple[str, ...]:
+    many = len(item.records) != 1
+    if item.contested is not None:
+        return (
+            _CONTESTED,
+            f"{_things(len(item.records), 'record')} would go back to where {'they were' if many else 'it was'}.",
+        )
+    asked = f"A steward opened this case because somebody says that {'these records are' if many else 'this record is'} another person’s. The reason is below, under “What was done”."
+    return (asked,)
 
 
 _ONE, _APART_WORDS, _LATER = "One person: merge", "Not the same person", "Not now"
@@ -547,11 +588,16 @@ def _choices(item: ReviewItem, records: Sequence[_Record], there: UUID | None) -
             (Verdict.SAME, "One person: keep the link", "Remembered. The record stays where it is."),
             (Verdict.DIFFERENT, "Not this person: take the record out", "Record A becomes a person of its own. Can be undone."),
         ]  # fmt: skip
+    elif item.kind == Kind.PARTING:
+        out = _parting_choices(item, there)
     else:
         together = "all records" if len(records) > 2 else "both records"
         if there is not None:
-            out.append((Verdict.SAME, _ONE, f"{together.capitalize()} come together. Can be undone."))
-            if len(kin) > 1:
+            if item.contested_id is not None:
+                out.append((Verdict.SAME, "Undo the change", "The records come together again, as they were. Can be undone."))  # fmt: skip
+            else:
+                out.append((Verdict.SAME, _ONE, f"{together.capitalize()} come together. Can be undone."))
+            if len(kin) > 1 and item.contested_id is None:
                 out.append((Verdict.LINK, "Only record A belongs to person 2", "A moves to person 2. The other records of person 1 stay. Can be undone."))  # fmt: skip
             out.append(
                 (Verdict.DIFFERENT, _APART_WORDS, "Remembered for ever, unless it is undone. We do not ask again.")
@@ -565,8 +611,21 @@ def _choices(item: ReviewItem, records: Sequence[_Record], there: UUID | None) -
     )
 
 
+def _parting_choices(item: ReviewItem, there: UUID | None) -> list[tuple[Verdict, str, str]]:
+    many = len(item.records) != 1
+    they, what = ("They", f"these {len(item.records)} records") if many else ("It", "record A")
+    if item.contested_id is not None:
+        move = ("Undo the change", "Everything goes back to exactly where it was. Can be undone.")
+    elif there is not None:
+        move = (f"Move {what} to the other person", f"{they} {'stay' if many else 'stays'} apart from this person for good. Can be undone.")  # fmt: skip
+    else:
+        move = (f"Move {what} out", f"{they} {'become' if many else 'becomes'} a person of {'their' if many else 'its'} own, and {'stay' if many else 'stays'} apart. Can be undone.")  # fmt: skip
+    keep = (Verdict.SAME, "This person’s: nothing moves", "The case is closed.")
+    return [(Verdict.DIFFERENT, *move), keep]
+
+
 def _effects(
-    item: ReviewItem, columns: Sequence[Column], there: UUID | None, more: int, hanging: _Hanging
+    item: ReviewItem, columns: Sequence[Column], there: UUID | None, more: int, hanging: Hanging
 ) -> tuple[Effect, ...]:
     documents = sum(n for n, _ in hanging.documents.values())
     choices, folders, helpers = (sum(found.values()) for found in (hanging.choices, hanging.folders, hanging.helpers))
@@ -591,6 +650,8 @@ def _effects(
             ),
             _FOR_THE_PEOPLE_APART,
         )
+    if item.kind == Kind.PARTING:
+        return _parting_effects(item, there, hanging)
     if there is None:
         return ()
     parts = ", ".join(f"{column.documents} from {column.letter}" for column in columns if column.documents)
@@ -611,6 +672,30 @@ def _effects(
             ),
         ),
     )
+
+
+def _parting_effects(item: ReviewItem, there: UUID | None, hanging: Hanging) -> tuple[Effect, ...]:
+    gone = set(item.records)
+    documents = sum(n for record, (n, _) in hanging.documents.items() if record in gone)
+    choices, folders, helpers = (
+        sum(n for record, n in found.items() if record in gone)
+        for found in (hanging.choices, hanging.folders, hanging.helpers)
+    )
+    kept = sum(n for record, (n, _) in hanging.documents.items() if record not in gone)
+    leave = f"{_things(documents, 'document')} {'leaves' if documents == 1 else 'leave'} this person with {_things(len(gone), 'record')}."
+    rest = f"With them: {_things(folders, 'folder')}, {_things(choices, 'choice')} about sharing, {_things(helpers, 'helper')}."
+    stay = (
+        f"{_things(kept, 'document')} {'stays' if kept == 1 else 'stay'} where {'it is' if kept == 1 else 'they are'}."
+    )
+    if there is not None:
+        stay = "The other person’s documents are seen together with these then. Nothing else moves."
+    heading = (
+        "If you undo the change"
+        if item.contested_id is not None
+        else f"If you move {'it' if len(gone) == 1 else 'them'} out"
+    )
+    sentences = (_sentence(leave), rest, _sentence(stay))
+    return Effect(heading=heading, sentences=sentences), _FOR_THE_PEOPLE_APART
 
 
 _FOR_THE_PEOPLE_APART = Effect(

@@ -26,6 +26,7 @@ KIND_WORDS: Mapping[str, str] = {
     ReviewItem.Kind.OVERLAY: "Number used for somebody else?",
     ReviewItem.Kind.DOUBTFUL_LINK: "Doubtful link",
     ReviewItem.Kind.DUPLICATE_RESOLVED: "Duplicate resolved by an organization",
+    ReviewItem.Kind.PARTING: "Records of somebody else?",
 }
 
 

@@ -24,9 +24,10 @@ _APART = (Verdict.SAME, Verdict.LINK, Verdict.DIFFERENT, Verdict.DEFER)
 _ONE_PERSON = (Verdict.SAME, Verdict.DIFFERENT, Verdict.DEFER)
 
 
-def verdicts(kind: str) -> tuple[Verdict, ...]:
-    """What may be said of an item of this kind."""
-    return _ONE_PERSON if kind in (Kind.OVERLAY, Kind.DOUBTFUL_LINK) else _APART
+def verdicts(item: ReviewItem) -> tuple[Verdict, ...]:
+    """What may be said of an item: of one that contests a change, whether that change is undone, and nothing between."""
+    whole = item.kind in (Kind.OVERLAY, Kind.DOUBTFUL_LINK, Kind.PARTING) or item.contested_id is not None
+    return _ONE_PERSON if whole else _APART
 
 
 def sides(item: ReviewItem) -> tuple[UUID, UUID | None]:
@@ -48,11 +49,17 @@ def persons(item: ReviewItem) -> list[UUID]:
 def documents_moved(item: ReviewItem, verdict: Verdict) -> int:
     """Documents that would be read under another person, or under another name, by this verdict. 4 statements at most.
 
-    Where persons come together these are the documents of both: each is seen with the other's records then.
+    Where persons come together these are the documents of both: each is seen with the other's records then. Where this
+    is not zero a second steward must agree: there is no other place that says so.
     """
     if item.kind in (Kind.OVERLAY, Kind.DOUBTFUL_LINK):
         moving = Verdict.SAME if item.kind == Kind.OVERLAY else Verdict.DIFFERENT
         return _documents([item.source_record_id]) if verdict is moving else 0
+    if item.kind == Kind.PARTING:
+        if verdict is not Verdict.DIFFERENT:
+            return 0
+        _, to = sides(item)
+        return _documents([*item.records, *(_records([to]) if to is not None else [])])
     if verdict in (Verdict.DEFER, Verdict.DIFFERENT):
         return 0
     here, there = sides(item)
@@ -61,6 +68,14 @@ def documents_moved(item: ReviewItem, verdict: Verdict) -> int:
     if verdict is Verdict.LINK:
         return _documents([item.source_record_id, *_records([there])])
     return _documents(_records([here, there]))
+
+
+def documents_brought(moving: Mapping[int, tuple[UUID, UUID]]) -> int:
+    """Documents that would be read under another person if these records moved, each from one person to another. 2 statements.
+
+    Counted as for a verdict: where they come to somebody who has records, those documents are seen with them.
+    """
+    return _documents([*moving, *_records({to for _, to in moving.values()})])
 
 
 def _records(of: Iterable[UUID]) -> list[int]:
@@ -86,9 +101,12 @@ _OF_PERSONS = f"""SELECT m.source_record_id FROM patients_link m
     WHERE {_CURRENT.format("m")} AND m.person_id IN (h.person_id, c.id)"""  # noqa: S608  # constants only
 # Two branches, not one condition: each finds its rows by an index.
 RECORDS = f"""
-    {_OF_PERSONS} AND q.kind NOT IN ('overlay', 'doubtful-link')
+    {_OF_PERSONS} AND q.kind NOT IN ('overlay', 'doubtful-link', 'parting')
     UNION ALL SELECT q.source_record_id WHERE q.kind IN ('overlay', 'doubtful-link')
-"""
+    UNION ALL SELECT unnest(q.records) WHERE q.kind = 'parting'
+    UNION ALL SELECT m.source_record_id FROM patients_link m
+      WHERE {_CURRENT.format("m")} AND m.person_id = c.id AND c.id <> h.person_id AND q.kind = 'parting'
+"""  # noqa: S608  # constants only
 MEMBERS = f"""
     {_OF_PERSONS} AND q.kind <> 'overlay' UNION ALL SELECT q.source_record_id WHERE q.kind = 'overlay'
 """
@@ -97,7 +115,8 @@ CHANCE = """
   CASE q.kind WHEN 'possible-match' THEN coalesce(q.probability, 0.5)
               WHEN 'doubtful-link' THEN 1 - coalesce(q.probability, 0.5) ELSE 1 END
 """
-"""The chance that things are wrong as they stand. An overlay or a resolved duplicate is wrong one way or the other."""
+"""The chance that things are wrong as they stand. An overlay or a resolved duplicate is wrong one way or the other; where a
+person says that records are somebody else's, something is."""
 
 
 def reads(statement: str, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -1,15 +1,17 @@
-"""Stewardship of identities: deciding what waits for review, values by hand, and undoing either.
+"""Stewardship of identities: deciding what waits for review, opening a case, values by hand, and undoing any of it.
 
 By the hub's own staff, with a reason; each act is one event in the log of every person concerned, shown there
-as the exchange's own staff. The queue is the staff's only way to put persons together or take them apart: where a
-verdict moves documents, the first steward's is a proposal, and nothing moves until another has confirmed it. What a steward looks at is in `review_cases`, the queue in `review_list`.
+as the exchange's own staff. The queue is the staff's only way to put persons together or take them apart, whoever asks
+for it: where a verdict moves documents, the first steward's is a proposal, and nothing moves until another has confirmed
+it. What a steward looks at is in `review_cases`, the queue in `review_list`, a person's identity in `identity_pages`.
 
 Source: spec/mpi.md 5; spec/consent.md 13.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -25,24 +27,31 @@ from hie.exchange.access import Held, Staff
 from hie.exchange.errors import BadRequest
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
-from patients import by_hand, linking, review_queue, reviewing
-from patients.models import IdentityEvent, ReviewAct, ReviewItem
+from patients import by_hand, changes, linking, review_queue, reviewing, standing, store
+from patients.errors import AlreadyUndone, OwnProposal, ReviewClaimed
+from patients.models import IdentityEvent, ReviewAct, ReviewItem, ValueByHand
 from patients.reviewing import Verdict
 
 _EVENTS = {
     IdentityEvent.Kind.MERGED: EventType.IDENTITY_MERGE,
+    IdentityEvent.Kind.UNMERGED: EventType.IDENTITY_UNMERGE,
     IdentityEvent.Kind.UNLINKED: EventType.IDENTITY_UNLINK,
+    IdentityEvent.Kind.SPLIT: EventType.IDENTITY_UNLINK,
     IdentityEvent.Kind.LINKED: EventType.IDENTITY_LINK,
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Done:
-    """What a steward's act came to: `act` as in `ReviewAct`, and the identity event that undoes it, if one was made."""
+    """What a steward's act came to: `act` as in `ReviewAct`, and the identity event that undoes it, if one was made.
+
+    `item_id` is the case where it goes on, of an act that opened one.
+    """
 
     act: str
     verdict: str
     event_id: UUID | None = None
+    item_id: int | None = None
 
 
 def claim_review(item_id: int, staff: Staff) -> datetime:
@@ -115,7 +124,7 @@ def decide_review(
         item = review_queue.held(item_id, actor=caller.user_id)
         if item.proposed:
             raise BadRequest("another steward's verdict waits: confirm or reject it", element="verdict")
-        if said not in review_stakes.verdicts(item.kind):
+        if said not in review_stakes.verdicts(item):
             raise BadRequest("this verdict does not fit this case", element="verdict")
         concerned = review_stakes.persons(item)
         if until is not None and said is Verdict.DEFER:
@@ -186,6 +195,92 @@ def undo_review(item_id: int, staff: Staff, reason: str) -> Done:
     return Done(act=ReviewAct.Kind.UNDONE, verdict=decided.verdict, event_id=undone_by)
 
 
+def open_case(one: UUID, other: UUID, staff: Staff, reason: str) -> Done:
+    """Open a case that asks whether two persons are one, and take it; the one that waits for them already, if there is one.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownPatient: no such person, or one without a record in use.
+        InvalidMerge: they are one, or one was merged away.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        item_id, new = review_queue.open_between(one, other, actor=caller.user_id, reason=reason)
+        return _opened(caller, item_id, reason, new=new)
+
+
+def open_parting(
+    person_id: UUID, records: Collection[int], staff: Staff, reason: str, *, into: UUID | None = None
+) -> Done:
+    """Open a case that asks whether these records of a person are somebody else's, a new person's or `into`'s, and take it.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownPatient: no such person.
+        InvalidMerge: not all are this person's any more, nothing would remain, or `into` is no other living person.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        item_id, new = review_queue.open_parting(person_id, records, into=into, actor=caller.user_id, reason=reason)
+        return _opened(caller, item_id, reason, new=new)
+
+
+def undo_change(event_id: UUID, staff: Staff, reason: str) -> Done:
+    """Undo a change of identity, whoever made it, or bring back what an undo took away.
+
+    One steward takes back what the staff did, since what comes back was there before, and anything that moves no
+    document. What else moves documents is a decision of its own: the machine, an organization or a client had put them
+    where they are. A case is opened for it, and the verdict there undoes the change exactly.
+
+    Raises:
+        AccessRefused, BadRequest: as for `decide_review`. UnknownIdentityEvent: no such change, or none that can be undone.
+        AlreadyUndone: it does not stand. InvalidMerge: what is to be brought back contradicts what was done since.
+        UnknownPatient: no record in use is left to decide about.
+    """
+    caller, reason = _caller(staff, reason)
+    with transaction.atomic():
+        store.lock_index()
+        last = standing.chain(event_id)[0][-1]
+        if last.id != event_id:
+            raise AlreadyUndone
+        decided = ReviewAct.objects.filter(event_id=event_id).order_by("-at", "-pk").first()
+        ours = review_queue.last_decision(decided.item_id) if decided is not None else None
+        if ours is not None and ours.event_id == event_id and ours.item.status == ReviewItem.Status.DECIDED:
+            return undo_review(ours.item_id, staff, reason)
+        value = ValueByHand.objects.filter(event=last).first()
+        if value is not None:
+            return Done(act=ReviewAct.Kind.UNDONE, verdict="", event_id=undo_value(value.pk, staff, reason))
+        moving = changes.moved_by_undoing(event_id)
+        # By what was done in the queue, not by the name that an event carries: another system may call its user anything.
+        restores = last.undoes is None and decided is not None
+        if not restores and review_stakes.documents_brought(moving):
+            return _contest(last, moving, caller, reason)
+        made = linking.undo(event_id, actor=caller.user_id, reason=reason)
+        concerned = {*_persons_of(made), *(person for move in moving.values() for person in move)}
+        _record(EventType.IDENTITY_UNMERGE, caller, concerned, reason, {"event": made, "undoes": str(event_id)})
+    return Done(act=ReviewAct.Kind.UNDONE, verdict="", event_id=made)
+
+
+def _contest(event: IdentityEvent, moving: Mapping[int, tuple[UUID, UUID]], caller: Caller, reason: str) -> Done:
+    here, there = moving[min(moving)]
+    if standing.records_of(there):
+        item_id, new = review_queue.open_between(here, there, actor=caller.user_id, reason=reason, contested=event)
+    else:
+        item_id, new = review_queue.open_parting(
+            here, moving, into=None, actor=caller.user_id, reason=reason, contested=event
+        )
+    return _opened(caller, item_id, reason, new=new)
+
+
+def _opened(caller: Caller, item_id: int, reason: str, *, new: bool) -> Done:
+    item = review_queue.locked(item_id)
+    if new:
+        _noted(caller, item, ReviewAct.Kind.OPENED, "", review_stakes.persons(item), reason)
+    with suppress(
+        ReviewClaimed, OwnProposal
+    ):  # somebody works on it, or it waits for somebody else: it is shown all the same
+        review_queue.claim(item_id, actor=caller.user_id)
+    return Done(act=ReviewAct.Kind.OPENED, verdict="", item_id=item_id)
+
+
 def set_value(person_id: UUID, field: str, demographics: Demographics, staff: Staff, reason: str) -> UUID:
     """Set one field of a person by hand, above what the records say; gives the event of it.
 
@@ -231,7 +326,8 @@ def undo_value(value_id: int, staff: Staff, reason: str) -> UUID:
 
 
 def _settle(item: ReviewItem, said: Verdict, act: str, caller: Caller, reason: str) -> Done:
-    other = review_queue.nearest(item) if said is Verdict.SAME else None
+    # Where a parting is turned down nothing is said of the person whom the records were thought to be.
+    other = review_queue.nearest(item) if said is Verdict.SAME and item.kind != ReviewItem.Kind.PARTING else None
     settled = reviewing.settle(item.pk, said, actor=caller.user_id, reason=reason)
     review_queue.settled(
         item.pk, act, said.value, actor=caller.user_id, reason=reason, event_id=settled.event_id, other=other
@@ -254,10 +350,12 @@ def _proposed(item: ReviewItem) -> str:
     return item.proposed
 
 
-def _noted(caller: Caller, item: ReviewItem, act: str, said: Verdict, persons: Iterable[UUID], reason: str) -> Done:
-    detail = {"review": item.pk, "verdict": said.value, "item": item.kind, "act": str(act)}
+def _noted(
+    caller: Caller, item: ReviewItem, act: str, said: Verdict | str, persons: Iterable[UUID], reason: str
+) -> Done:
+    detail = {"review": item.pk, "verdict": str(said), "item": item.kind, "act": str(act)}
     _record(EventType.IDENTITY_REVIEW, caller, persons, reason, detail)
-    return Done(act=act, verdict=said.value)
+    return Done(act=act, verdict=str(said))
 
 
 def _day_to_defer_to(until: datetime | None, now: datetime) -> datetime:

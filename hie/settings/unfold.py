@@ -56,14 +56,24 @@ def _narrowed(name: str, query: str) -> Callable[[HttpRequest], str]:
     return lambda request: f"{reverse(name)}?{query}"
 
 
+def _in_persons(request: HttpRequest) -> bool:
+    """Among the persons, but not where one is looked for: that is a place of its own."""
+    find = reverse("admin:patients_person_find")
+    return request.path.startswith(reverse("admin:patients_person_changelist")) and request.path != find
+
+
 NAVIGATION: list[dict[str, Any]] = [
     {"title": "Work", "items": [{"title": "Tasks", "icon": "task_alt", "link": reverse_lazy("admin:index")}]},
     {
         "title": "People",
         "items": [
-            _list("Persons", "person", "patients.person"),
+            {**_list("Persons", "person", "patients.person"), "active": _in_persons},
             _list("Source records", "badge", "patients.sourcerecord"),
             _list("Review queue", "compare_arrows", "patients.reviewitem"),
+            {
+                **_list("Find a person", "person_search", "patients.person"),
+                "link": reverse_lazy("admin:patients_person_find"),
+            },
             _list("Identity events", "history", "patients.identityevent"),
             _list("Decisions", "rule", "patients.matchdecision"),
             _list("Imports", "upload", "patients.importrun"),

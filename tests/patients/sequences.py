@@ -207,7 +207,8 @@ class Sequence:
             case "split":
                 person = draw.choice(client.persons)
                 held = [view.source_record_id for view in queries.source_records(person)]
-                return linking.split(person, draw.sample(held, len(held) // 2), actor=actor)
+                into = draw.choice(client.persons) if draw.random() < 0.3 else None
+                return linking.split(person, draw.sample(held, len(held) // 2), actor=actor, into=into)
             case "replace":
                 org = draw.choice(list(ORGS))
                 one, other = (

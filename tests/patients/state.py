@@ -25,6 +25,7 @@ NAMES = ("links", "persons", "records", "keys", "terms", "verdicts", "items", "i
 _STATE = """
 WITH RECURSIVE made(person_id, seq, depth) AS (
   SELECT other_person_id, seq, 0 FROM patients_identityevent WHERE undoes_id IS NULL AND kind IN ('unlinked', 'split')
+     AND detail->>'into' IS NULL
   UNION ALL SELECT m.person_id, e.seq, m.depth + 1 FROM made m JOIN patients_identityevent e ON e.undoes_id = m.seq)
 SELECT 'links', json_build_array(source_record_id, person_id, kind, score, model_version, weights, reason, valid_from)::text
   FROM patients_link WHERE valid_to IS NULL

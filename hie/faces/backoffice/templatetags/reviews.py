@@ -10,6 +10,7 @@ from urllib.parse import urlencode
 
 from django import template
 
+from hie.exchange.identity_pages import Record
 from hie.exchange.review_cases import Column
 from hie.exchange.review_figures import AGE_WORDS, FEWEST, Ages, Band, Day, Figures
 from hie.exchange.review_list import KIND_WORDS, Act, Listed, Waiting
@@ -29,10 +30,12 @@ _VERDICTS = {
 _VERDICTS_OF = {
     "overlay": {"same": "the new version is taken", "different": "the former version is kept"},
     "doubtful-link": {"same": "the link is kept", "different": "the record is taken out"},
+    "parting": {"same": "nothing is moved", "different": "the records are moved out"},
     "duplicate-resolved": {},
     "possible-match": {},
 }
 _ACTS = {
+    "opened": "opened this case",
     "decided": "{}",
     "confirmed": "confirmed, {}",
     "proposed": "proposed, {}",
@@ -43,6 +46,7 @@ _ACTS = {
     "undone": "undone, {}",
 }
 _FOLLOWS = {
+    "opened": "Nothing has moved yet.",
     "proposed": "Another steward must agree first. Nothing has moved yet.",
     "rejected": "The case waits as before. Nothing has moved.",
     "withdrawn": "The case waits as before. Nothing has moved.",
@@ -184,13 +188,19 @@ def at(items: Sequence[Any], place: int) -> Any:
 
 
 @register.filter
+def text(value: object) -> str:
+    """A value as a form sends it."""
+    return str(value)
+
+
+@register.filter
 def column_name(column: Column) -> str:
     """Letter and organization."""
     return column.name
 
 
 @register.filter
-def hangs(column: Column) -> str:
+def hangs(column: Column | Record) -> str:
     """What hangs on a record: "9 documents, the newest of 2 Nov 2026; 1 choice"."""
     documents = f"{column.documents} document{'' if column.documents == 1 else 's'}"
     if column.newest is not None:

@@ -1,7 +1,8 @@
-"""The consent epoch: a number per patient identifier, new after every change.
+"""The consent epoch: a number per patient identifier, new after every change of what its patient's decisions rest on.
 
-Caches of directives and everything derived from them are keyed by it and cannot
-serve an older one.
+Directives and grants raise it here; moved records and changed labels by triggers. Caches of directives and everything
+derived from them are keyed by it and cannot serve an older one; beside it stands which transaction raised it, for
+answers that are about to be released (`hie.exchange.release`).
 
 Source: spec/consent.md section 12.
 """
@@ -14,26 +15,25 @@ from django.db import connection
 
 from hie.database import prepared
 
-_BUMP = """
-INSERT INTO consent_consentepoch AS e (identifier_id, value) VALUES (%s, nextval('consent_epoch_seq'))
-ON CONFLICT (identifier_id) DO UPDATE SET value = GREATEST(e.value + 1, nextval('consent_epoch_seq'))
-"""
-
 
 def bump(identifier_pk: int) -> None:
-    """Give an identifier's directives and grants a new epoch, in the caller's transaction."""
+    """Give an identifier's directives and grants a new epoch, in the caller's transaction.
+
+    Answers that rest on it and are being released are waited for, and none is released before this commits.
+    """
     with connection.cursor() as cursor:
-        cursor.execute(_BUMP, [identifier_pk])
+        cursor.execute("SELECT consent_raise_epoch(ARRAY[%s]::bigint[])", [identifier_pk])
 
 
 def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:
-    """(identifier, epoch) of those that ever had a directive or grant, sorted; one statement."""
+    """(identifier, epoch) of those whose epoch was ever raised, sorted; one statement."""
     pks = sorted(set(identifier_pks))
     if not pks:
         return ()
     with prepared() as cursor:
         cursor.execute(
-            "SELECT identifier_id, value FROM consent_consentepoch WHERE identifier_id = ANY(%s::bigint[]) ORDER BY 1",
+            "SELECT identifier_id, value FROM consent_consentepoch"
+            " WHERE identifier_id = ANY(%s::bigint[]) AND value > 0 ORDER BY 1",
             [pks],
         )
         return tuple((int(pk), int(value)) for pk, value in cursor.fetchall())

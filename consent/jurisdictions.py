@@ -13,7 +13,6 @@ from consent import tables
 from consent.engine import compile_jurisdiction
 from consent.errors import JurisdictionRefused
 from consent.models import Jurisdiction
-from hie.directory import queries as directory
 
 
 def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
@@ -58,6 +57,4 @@ def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> 
                 effective_from=effective_from or timezone.now(),
             )
             outcomes[code] = "updated" if newest is not None else "created"
-        if any(outcome != "unchanged" for outcome in outcomes.values()):
-            directory.bump_epoch()
     return outcomes

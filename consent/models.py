@@ -74,9 +74,10 @@ class ConsentVersion(models.Model):
 
 
 class ConsentEpoch(models.Model):
-    """A number per patient identifier that rises with every change of its directives or grants.
+    """A number per patient identifier that rises with every change of its directives or grants, its person or its labels.
 
-    Values come from a sequence, so that a value given in a transaction that rolled back is never given again.
+    Values come from a sequence, so that a value given in a transaction that rolled back is never given again; 0 was
+    never raised. The column `raised_by`, which only the database reads, is the transaction that raised it last.
     """
 
     identifier = models.OneToOneField(

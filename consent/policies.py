@@ -43,6 +43,12 @@ def current() -> Policy:
     return policy
 
 
+def next_change() -> datetime | None:
+    """When the policy in force changes by itself: a jurisdiction or table comes into effect. No statement when current."""
+    current()
+    return _cached[1] if _cached is not None else None
+
+
 def labelling() -> LabelTables:
     """The labelling rules now, compiled: the same object, and no statement beyond those of `current`, until they change."""
     global _rules

@@ -19,15 +19,12 @@ from __future__ import annotations
 import json
 import os
 import pickle
-import time
 import uuid
 from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from django.db import InterfaceError, OperationalError, connection, transaction
@@ -40,18 +37,17 @@ from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.standards.demographics import from_json
 from hie.standards.errors import HubError
-from hie.standards.facts import Caller
 from patients import blocking, bulk, models_of_match, store
 from patients.ahead import RECORDS as AHEAD
 from patients.ahead import Ahead, settle, take_back
 from patients.copying import TABLES, Counts, Group, Rows, Stage, rows_of
-from patients.deciding import person_scores
-from patients.demographics import RecordFeed, authority_of, system_of
+from patients.demographics import RecordFeed, system_of
 from patients.errors import UnusableFile
 from patients.identifiers import survivors_of
+from patients.import_runs import authority_for, caller_of, one_at_a_time, start
 from patients.linking import feed
-from patients.matching import Grade
-from patients.models import ImportLine, ImportRun, ReviewItem
+from patients.meanwhile import Asked, Late
+from patients.models import ImportLine, ImportRun
 from patients.normalise import Features
 from patients.preparing import Kept, Prepared, Reader, prepare
 from patients.reading import Opener, Portion, portions
@@ -65,7 +61,6 @@ MAX_ATTEMPTS = 5
 
 Progress = Callable[[ImportRun], None]
 
-_ONE_IMPORT = int.from_bytes(b"imports!", "big", signed=True)
 _COUNTED = {
     "new": "new", "linked": "linked", "review": "review", "quarantined": "review", "updated": "updated",
     "refused": "refused",
@@ -82,13 +77,6 @@ SELECT i.value, i.source_record_id, CASE WHEN r.status <> 'removed' THEN v.diges
   LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
  WHERE i.authority = %s AND i.value = ANY(%s)
 """
-_LINES = f"""
-SELECT n.identifier, l.person_id, n.outcome, n.score, n.reason, n.number
-  FROM patients_importline n
-  LEFT JOIN patients_link l ON l.source_record_id = n.source_record_id AND {store.CURRENT}
- WHERE n.run_id = %s AND n.number > %s AND (NOT %s OR n.outcome = 'refused')
- ORDER BY n.number LIMIT %s
-"""  # noqa: S608  # constants only
 
 
 # --- the run ----------------------------------------------------------------------------------------------------------
@@ -113,58 +101,6 @@ def import_file(
     with one_at_a_time(wait=True):
         carry_on(run, lambda: path.open("rb"), progress=progress)
     return run
-
-
-def start(
-    participant_id: str,
-    *,
-    columns: Mapping[str, Any] | None = None,
-    upload: str = "",
-    caller: Caller | None = None,
-) -> ImportRun:
-    """Note that a file is to be imported."""
-    actor = asdict(caller) | {"scopes": [], "token_id": "", "care_teams": []} if caller else {}
-    return ImportRun.objects.create(
-        participant_id=participant_id, columns=dict(columns) if columns else None, upload=upload, actor=actor
-    )
-
-
-def authority_for(participant_id: str) -> str:
-    """The authority (bare OID or URI) that names the records of a participant who may import now.
-
-    Raises:
-        UnusableFile: the participant is unknown, issues no identifiers or is not active.
-    """
-    facts = directory.participant(participant_id)
-    if facts is None:
-        raise UnusableFile(f"no participant {participant_id}", element="participant")
-    if not facts.assigning_authority:
-        raise UnusableFile(f"participant {participant_id} has no assigning authority", element="participant")
-    if not directory.is_active(participant_id, timezone.now()):
-        raise UnusableFile(f"participant {participant_id} is not active", element="participant")
-    return authority_of(facts.assigning_authority)
-
-
-@contextmanager
-def one_at_a_time(*, wait: bool) -> Iterator[bool]:
-    """Hold the place of the one import that runs (its memory is for one); gives False where it is taken.
-
-    Held by the connection: whoever is killed lets go at once.
-    """
-    held = False
-    with connection.cursor() as cursor:
-        while not held:
-            cursor.execute("SELECT pg_try_advisory_lock(%s)", [_ONE_IMPORT])
-            held = cursor.fetchone()[0]
-            if held or not wait:
-                break
-            time.sleep(0.5)
-    try:
-        yield held
-    finally:
-        if held and connection.is_usable():
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(%s)", [_ONE_IMPORT])
 
 
 def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None) -> None:
@@ -195,39 +131,6 @@ def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None
         run.refresh_from_db()
         raise
     run.refresh_from_db()
-
-
-def lines_of(run_id: uuid.UUID, *, refused: bool = False, size: int = 5_000) -> Iterator[dict[str, Any]]:
-    """What became of each line, in order (LINKS in design.md), or of the refused ones; person as of now.
-
-    1 query for each `size` lines, so memory is bounded.
-    """
-    after = 0
-    while True:
-        with connection.cursor() as cursor:
-            cursor.execute(_LINES, [run_id, after, refused, size])
-            rows = cursor.fetchall()
-        for identifier, person, outcome, score, reason, number in rows:
-            out: dict[str, Any] = {"line": number} if refused else {}
-            out |= {"identifier": identifier}
-            if not refused:
-                out |= {
-                    "person": str(person) if person else None,
-                    "outcome": outcome,
-                    "score": round(score, 6) if score is not None else None,
-                }
-            if reason:
-                out["reason"] = reason
-            yield out
-            after = number
-        if len(rows) < size:
-            return
-
-
-def write_links(run_id: uuid.UUID, out: IO[str]) -> None:
-    """The link file: one JSON object a line, in the order of the input."""
-    for item in lines_of(run_id):
-        out.write(json.dumps(item, ensure_ascii=False) + "\n")
 
 
 # --- one import -------------------------------------------------------------------------------------------------------
@@ -277,7 +180,7 @@ class _Import:
         self.actor = str(run.actor.get("user_id") or run.participant_id)
         self.reader = Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
         self.late_after = 0
-        self.late = _Late()
+        self.late = Late()
         self.given_up: list[int] = []
 
     def settle(self, opener: Opener) -> None:
@@ -365,7 +268,7 @@ class _Import:
             # No feed is under way now: whatever comes after this number is looked at when the records are stored.
             store.lock_index()
             self.late_after = _last_version()
-        self.late = _Late()
+        self.late = Late()
         known = store.near_many(current.records) if self.late_after else []
         records = current.records + [item.features for item in known]
         persons: list[uuid.UUID | None] = [None] * count + [item.person_id for item in known]
@@ -378,14 +281,14 @@ class _Import:
             run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,
             now=timezone.now(), scorer=scorer, spool=current.spool, records=records, plan=planned,
         )  # fmt: skip
-        asked = _Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
+        asked = Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
         with bulk.workers(stage, wanted=count) as crew:
             for n, wave in enumerate(_waves(planned)):
                 self._store_wave(stage, current, crew, wave, asked, first=n == 0)
         _analyse()
 
     def _store_wave(
-        self, stage: Stage, current: _Slice, crew: bulk.Workers, wave: list[list[Group]], asked: _Asked, *, first: bool
+        self, stage: Stage, current: _Slice, crew: bulk.Workers, wave: list[list[Group]], asked: Asked, *, first: bool
     ) -> None:
         records = [item for groups in wave for group in groups for item in zip(group.positions, group.ids, strict=True)]
         current.ahead.store(self.run, [position for position, _ in records], [ids[0] for _, ids in records])
@@ -400,7 +303,7 @@ class _Import:
         settle(self.run, given_up=self.given_up)
         self.given_up.clear()
 
-    def _store_chunk(self, stage: Stage, current: _Slice, groups: list[Group], rows: Rows, asked: _Asked) -> None:
+    def _store_chunk(self, stage: Stage, current: _Slice, groups: list[Group], rows: Rows, asked: Asked) -> None:
         with transaction.atomic():
             store.lock_index()
             if self._overtaken(stage, current, groups, rows.values):
@@ -523,125 +426,6 @@ class _Import:
             recorder.write([draft])
             ImportRun.objects.filter(pk=self.run.pk).update(status=ImportRun.Status.DONE, finished_at=timezone.now())
         self.run.refresh_from_db()
-
-
-def caller_of(run: ImportRun) -> Caller:
-    """Who asked for a run: a caller with a token, or the participant in whose name a command ran."""
-    if run.actor:
-        lists = {"scopes": frozenset(), "care_teams": ()}
-        return Caller(**{**run.actor, **lists})
-    return Caller(
-        participant_id=run.participant_id,
-        organization_id=run.participant_id,
-        client_id=run.participant_id,
-        user_id=f"Device/{run.participant_id}",
-        face="import",
-    )
-
-
-class _Late:
-    """Records that came, or were revised, by single feeds after this run's were matched and before they are stored.
-
-    Only who is certain is joined; what is merely probable comes up when the index is next re-clustered.
-    """
-
-    def __init__(self) -> None:
-        self.records: dict[int, store.CandidateRecord] = {}
-        self.by_key: dict[int, set[int]] = {}
-
-    def add(self, after: int, last: int) -> None:
-        """Take in the versions numbered above `after` up to `last`. 1 query, none where there is nothing."""
-        if last <= after:
-            return
-        for item in store.fed_between(after, last):
-            self.records[item.record_id] = item
-            for key in blocking.hashes(item.features):
-                self.by_key.setdefault(key, set()).add(item.record_id)
-
-    def joins(self, stage: Stage, group: Group) -> bool:
-        """Whether a group that was to be a new person is one of these by now; it is theirs then."""
-        for position in group.positions:
-            keys = blocking.hashes(stage.records[position])
-            near = sorted({record for key in keys for record in self.by_key.get(key, ())})
-            if not near:
-                continue
-            others = [self.records[record] for record in near]
-            found = person_scores(
-                stage.scorer,
-                stage.records[position],
-                [(item.record_id, item.person_id, item.features) for item in others],
-                by_hand=store.by_hand(others),
-            )
-            if found and found[0].grade is Grade.CERTAIN:
-                group.person, group.created = survivors_of([found[0].person_id])[found[0].person_id], False
-                stage.plan.linked.update(group.positions)
-                stage.overtaken[position] = found[0].best
-                return True
-        return False
-
-
-class _Asked:
-    """Review items of a slice: each is stored with the later of the two records it is between."""
-
-    def __init__(self, stage: Stage, known: dict[int, tuple[int, uuid.UUID]]) -> None:
-        self.stage = stage
-        self.stored = known  # position: record, person; of the positions that matter here
-        self.about: dict[int, list[tuple[int, bulk.Review]]] = {}
-        self.pairs: set[frozenset[uuid.UUID]] = set()
-        for asking, reviews in stage.plan.reviews.items():
-            for review in reviews:
-                self.about.setdefault(review.about, []).append((asking, review))
-
-    def store(self, groups: list[Group]) -> None:
-        """Store what can be asked now that these are, and was neither asked nor answered before. 1 query, and 1 statement
-        a thousand items."""
-        reviews = self.stage.plan.reviews
-        fresh: list[int] = []
-        for group in groups:
-            for position, (record_id, _, _) in zip(group.positions, group.ids, strict=True):
-                if position in reviews or position in self.about:
-                    self.stored[position] = (record_id, group.person)
-                    fresh.append(position)
-        due = [(position, review) for position in fresh for review in reviews.get(position, ())]
-        here = set(fresh)
-        due += [item for position in fresh for item in self.about.get(position, ()) if item[0] not in here]
-        due.sort(key=lambda item: item[0])
-        ready = [
-            (self.persons(asking, review), asking, review) for asking, review in due if self._ready(asking, review)
-        ]
-        done = store.asked_or_apart([persons for persons, _, _ in ready])
-        ReviewItem.objects.bulk_create(
-            [self._item(asking, review) for persons, asking, review in ready if persons not in done],
-            batch_size=1000,
-            ignore_conflicts=True,
-        )
-
-    def persons(self, asking: int, review: bulk.Review) -> tuple[uuid.UUID, uuid.UUID]:
-        """The persons that a review is between, both stored."""
-        return self.stored[asking][1], self.stored[review.about][1]
-
-    def _ready(self, asking: int, review: bulk.Review) -> bool:
-        if asking not in self.stored or review.about not in self.stored:
-            return False
-        # One item for two persons is enough, however many of their records are alike.
-        persons = frozenset(self.persons(asking, review))
-        due = len(persons) == 2 and persons not in self.pairs
-        self.pairs.add(persons)
-        return due
-
-    def _item(self, asking: int, review: bulk.Review) -> ReviewItem:
-        pair = self.stage.scorer.score(self.stage.records[asking], self.stage.records[review.about])
-        record_id, person = self.stored[asking]
-        return ReviewItem(
-            kind=ReviewItem.Kind.POSSIBLE_MATCH,
-            source_record_id=record_id,
-            person_id=person,
-            candidate_id=self.stored[review.about][1],
-            score=pair.score,
-            probability=bulk.shown_probability(review),
-            weights=dict(pair.weights),
-            reason="; ".join(pair.reasons),
-        )
 
 
 def _waves(planned: bulk.Plan) -> Iterator[list[list[Group]]]:

@@ -5,6 +5,7 @@ Refuses to know: Django, databases, clocks, settings, wire formats other than FH
 Everything that leaves the hub passes `decide`; only `hie/exchange/access.py` and this app call it.
 """
 
+from consent.engine.boundaries import next_boundary
 from consent.engine.codes import LETTERS, RANK, Tables
 from consent.engine.decide import (
     PatientPolicy,
@@ -49,4 +50,5 @@ __all__ = [
     "decide",
     "explain",
     "gate",
+    "next_boundary",
 ]

@@ -13,11 +13,12 @@ import json
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from functools import cache
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import UUID
 
 from django.db import DEFAULT_DB_ALIAS, connections, transaction
@@ -33,11 +34,14 @@ from hie.standards.recordset import recordset
 
 __all__ = [
     "Action",
+    "Condition",
     "DisclosureDraft",
     "EventDraft",
     "EventType",
     "Outcome",
+    "Outdated",
     "Recording",
+    "current",
     "failed_login",
     "recording",
     "staff_look",
@@ -327,8 +331,43 @@ def _text(value: str | UUID | None) -> str:
 _NOBODY = Caller(participant_id="", organization_id="", client_id="", user_id="", face="")
 
 
+class Outdated(Exception):
+    """What an answer rests on has changed since it was decided: nothing was written, nothing may leave.
+
+    `refusals`: what is to be written where the answer is not prepared again.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason)
+        self.refusals: list[EventDraft] = []
+
+
+class Condition(Protocol):
+    """What a release rests on."""
+
+    def hold(self) -> None:
+        """Keep it as it is until the running transaction ends.
+
+        Raises:
+            Outdated: it is no longer what it was.
+        """
+
+
+_current: ContextVar[Recording | None] = ContextVar("recording", default=None)
+
+
+def current() -> Recording | None:
+    """The innermost recording we are in."""
+    return _current.get()
+
+
 class Recording:
-    """What one use case will have to say; see `recording`."""
+    """What one use case will have to say; see `recording`.
+
+    `condition`, where one is set, is held in the transaction of each `commit`, before anything is written.
+    """
+
+    condition: Condition | None = None
 
     def __init__(
         self, kind: EventType, caller: Caller | None, *, action: str | Action | None, query: str | bytes | None
@@ -336,7 +375,15 @@ class Recording:
         self._base = EventDraft(kind=kind, caller=caller, action=action, query=query)
         self._drafts: dict[str, EventDraft] = {}
         self._written = False
+        self._outer: Token[Recording | None] | None = None
         self.event_ids: list[UUID] = []
+        self.persons: list[str] = []
+        """The patients whose events are written."""
+
+    @property
+    def caller(self) -> Caller | None:
+        """Whose act it is."""
+        return self._base.caller
 
     def about(self, person_id: str | UUID | None, **values: Any) -> Self:
         """Add or update the draft of one patient (None: the event about nobody); fields as in `EventDraft`."""
@@ -351,29 +398,60 @@ class Recording:
         return self
 
     def commit(self) -> list[UUID]:
-        """Write what is collected, in the running transaction. A second call writes only what came since."""
+        """Write what is collected, in the running transaction. A second call writes only what came since.
+
+        Raises:
+            Outdated: the condition holds no more; nothing was written.
+        """
         drafts = list(self._drafts.values())
         if not drafts and not self._written:
             drafts = [self._base]
-        written = write(drafts)
+        if self.condition is None:
+            written = write(drafts)
+        elif connections[DEFAULT_DB_ALIAS].in_atomic_block:
+            # No savepoint: whoever opened the transaction ends it when this raises.
+            self.condition.hold()
+            written = write(drafts)
+        else:
+            with transaction.atomic():
+                self.condition.hold()
+                written = write(drafts)
         self.event_ids += written
+        self.persons += [key for key in self._drafts if key]
         self._drafts.clear()
         self._written = True
         return written
 
+    def dismiss(self) -> None:
+        """Leave no event unless it ends in a refusal: nothing was shown that had not been."""
+        self._drafts.clear()
+        self._written = True
+
     def __enter__(self) -> Self:
+        self._outer = _current.set(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        try:
+            self._end(error)
+        finally:
+            if self._outer is not None:
+                _current.reset(self._outer)
+
+    def _end(self, error: BaseException | None) -> None:
         if error is None:
             if not self._written or self._drafts:
                 self.commit()
             return
         outcome = _outcome_of(error)
         drafts = list(self._drafts.values()) or [self._base]
-        write_apart([_refusal(draft, error, outcome) for draft in drafts])
+        refusals = [_refusal(draft, error, outcome) for draft in drafts]
+        if isinstance(error, Outdated):
+            error.refusals += refusals
+        else:
+            write_apart(refusals)
 
 
 def recording(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 
 from django.db import connection
 
@@ -17,37 +18,59 @@ from hie.database import prepared
 _READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
 EPOCH = f"coalesce(({_READ}), 0)"
 """The policy epoch as an SQL expression: who reads rows by one statement reads the epoch with them, for nothing."""
-_held: ContextVar[int | None] = ContextVar("policy_epoch", default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """The policy epoch at an instant, and what of the database's transactions was to be seen at it (`pg_snapshot`)."""
+
+    epoch: int
+    snapshot: str
+
+
+_held: ContextVar[Reading | None] = ContextVar("policy_epoch", default=None)
 
 
 @contextmanager
-def one_reading() -> Iterator[None]:
+def one_reading(*, anew: bool = False) -> Iterator[Reading]:
     """Read the epoch once for the length of a block: one instant, one policy, one statement.
 
-    For a short act that neither waits nor sends. What comes after a wait is another act, and reads again.
+    For a short act that neither waits nor sends. What comes after a wait is another act, and reads again; `anew`: also
+    inside another reading.
     """
-    if _held.get() is not None:
-        yield
+    held = _held.get()
+    if held is not None and not anew:
+        yield held
         return
-    token = _held.set(read_epoch())
+    held = _read()
+    token = _held.set(held)
     try:
-        yield
+        yield held
     finally:
         _held.reset(token)
+
+
+def reading() -> Reading | None:
+    """The reading of the block we are in; None outside."""
+    return _held.get()
 
 
 def epoch() -> int:
     """The policy epoch now: one statement; inside `one_reading` the one read there. 0 before anything was registered."""
     held = _held.get()
-    return read_epoch() if held is None else held
+    return read_epoch() if held is None else held.epoch
 
 
 def read_epoch() -> int:
     """The policy epoch now, whatever was read before: one statement."""
+    return _read().epoch
+
+
+def _read() -> Reading:
     with prepared() as cursor:
-        cursor.execute(_READ)
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
+        cursor.execute(f"SELECT {EPOCH}, pg_current_snapshot()::text")
+        epoch_now, snapshot = cursor.fetchone()
+    return Reading(int(epoch_now), snapshot)
 
 
 def bump_epoch() -> None:

@@ -22,7 +22,7 @@ from django.conf import settings
 from django.utils import timezone
 
 from hie.directory import periods
-from hie.directory.epoch import EPOCH, bump_epoch, epoch, one_reading, read_epoch
+from hie.directory.epoch import EPOCH, Reading, bump_epoch, epoch, one_reading, read_epoch, reading
 from hie.directory.models import (
     Agreement,
     AssigningAuthority,
@@ -42,6 +42,7 @@ __all__ = [
     "Directory",
     "KeyFacts",
     "LimitFacts",
+    "Reading",
     "UserFacts",
     "authority_owner",
     "bump_epoch",
@@ -58,6 +59,7 @@ __all__ = [
     "participant_by_oid",
     "participants",
     "read_zones_from",
+    "reading",
     "root_of",
     "snapshot",
     "user",

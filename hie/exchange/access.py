@@ -15,7 +15,9 @@ patient's or document's record is simply not in `Verdict.permitted`: hidden and
 absent look the same from outside (spec/consent.md 6, "How a deny looks").
 
 Every call reads policies and directives as they are at its own instant (spec/consent.md
-1.5): callers that hold a row across time ask `still_permitted` again before they
+1.5), and what was decided in a recording is a condition of its commit: where anything it
+rests on has changed by then, nothing leaves and the use case, a `release.point`, runs again
+(`hie.exchange.release`). Callers that hold a row longer ask `still_permitted` before they
 release it.
 """
 
@@ -35,6 +37,7 @@ from consent import break_glass, directives, engine, labelling, policies, proxie
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
+from hie.exchange import release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
@@ -198,6 +201,7 @@ def gate(caller: Caller, operation: Operation) -> None:
         raise AccessRefused(decision.rule, decision.reason)
     if caller.purpose == "BTG" and grant is None:
         raise AccessRefused("G7", "break-glass-invalid")
+    release.rests_on()
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -236,12 +240,24 @@ def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
 
 def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
     """Decide each row by itself, with one reading of policy, grants and time."""
+    release.rests_on(about.identifier_pks)
     return _decide(_context(caller, [about]), caller, about, rows, operation)
 
 
-def still_permitted(caller: Caller, person_id: UUID | str, row: Row, operation: Operation) -> bool:
-    """Ask again, from what is in force now: for streams, late answers and links used later."""
-    return bool(permitted(caller, subject(person_id), [row], operation).permitted)
+def still_permitted(
+    caller: Caller, person_id: UUID | str, fresh: Callable[[Subject], Row | None], operation: Operation
+) -> release.Basis | None:
+    """Ask again, from what is in force now: for streams, late answers and links used later.
+
+    `fresh` reads the row anew, None when it is no longer there or no longer about this person. What the answer rests
+    on, or None for no.
+    """
+    with directory.one_reading(anew=True) as reading:
+        about = subject(person_id)
+        row = fresh(about)
+        if row is None or not permitted(caller, about, [row], operation).permitted:
+            return None
+        return release.Basis(reading, about.identifier_pks)
 
 
 def open_permitted(
@@ -285,12 +301,13 @@ def open_for_labelling(binary_id: str) -> repository.Content:
 
 
 def demographics(
-    caller: Caller, person_ids: Sequence[UUID], operation: Operation = Operation.QUERY
+    caller: Caller, person_ids: Sequence[UUID], operation: Operation = Operation.QUERY, *, rest_on_all: bool = True
 ) -> dict[UUID, PermittedPerson]:
     """Of these persons, those the caller may know of, each with the sources that may be shown.
 
     A person none of whose sources is permitted is not in the answer, exactly as one that does not exist.
-    One reading of policy, records, directives and grants for all of them: constant statements.
+    One reading of policy, records, directives and grants for all of them: constant statements. With `rest_on_all` False
+    the caller says by `rest_on` which of them its answer is about: of many candidates, those it names or counts.
     """
     people = {UUID(about.person_id): about for about in subjects(person_ids).values()}
     context = _context(caller, people.values())
@@ -305,7 +322,14 @@ def demographics(
                 records=tuple(row.record for row in verdict.rows()),
                 verdict=verdict,
             )
+    if rest_on_all:
+        rest_on(found.values())
     return found
+
+
+def rest_on(people: Iterable[PermittedPerson]) -> None:
+    """Make these persons a condition of what the running recording releases."""
+    release.rests_on(pk for person in people for pk in person.subject.identifier_pks)
 
 
 def questions(
@@ -318,6 +342,7 @@ def questions(
     source the asker may not know of is not told to others either. The demographics are golden over the permitted
     sources only; None when nothing may leave. One reading of policy and records whatever the number asked.
     """
+    release.rests_on(about.identifier_pks)
     context = _context(caller, [about])
     rows = demographics_rows(about.records)
     own = _decide(context, caller, about, rows, Operation.QUERY).rows()
@@ -342,17 +367,23 @@ def told(
 ) -> dict[str, Any] | None:
     """What a question may say, where it may say the same to all: kept with it for `told_again`.
 
-    None where communities may hear different things, or the asker's right hangs on a grant.
+    None where communities may hear different things, or the asker's right hangs on a grant or on an age. `until` is when
+    a period that it was decided by begins or ends by itself.
     """
     said = {
         tuple(row.record.source_record_id for row in verdict.rows())
         for verdict, demographics_ in answers.values()
         if demographics_ is not None
     }
-    if len(said) != 1 or caller.purpose == "BTG" or caller.role == "proxy":
+    if len(said) != 1 or caller.purpose == "BTG" or caller.role in ("proxy", "patient"):
         return None
+    policy, at = policies.current(), now()
+    members = {caller.organization_id, *answers, *(record.participant_id for record in about.records)}
+    until = engine.next_boundary(about.policy, policy, members, now=at)
+    changes_at = policies.next_change()
     return {
-        "policy": policies.current().epoch,
+        "until": (until if changes_at is None else min(until, changes_at)).isoformat(),
+        "policy": policy.epoch,
         "consent": about.consent_epoch,
         "records": _as_read(about),
         "said": list(said.pop()),
@@ -367,9 +398,9 @@ def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float
     """The demographics that were decided to be told, while policy, directives and records are those of then.
 
     The release of a question is the commit of its audit row; asked seconds later, by another process, it needs no
-    second decision unless an epoch has moved (spec/consent.md 12). None: decide again.
+    second decision unless an epoch has moved (spec/consent.md 12) or a period has ended. None: decide again.
     """
-    if kept is None or not 0 <= since_s <= TOLD_S:
+    if kept is None or not 0 <= since_s <= TOLD_S or now() >= datetime.fromisoformat(kept["until"]):
         return None
     was = (kept["policy"], kept["consent"], kept["records"])
     if was != (policies.current().epoch, about.consent_epoch, _as_read(about)):

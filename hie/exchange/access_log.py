@@ -26,7 +26,7 @@ from hie.audit.balp import audit_event
 from hie.audit.recorder import EventType, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access
+from hie.exchange import access, release
 from hie.exchange.access_log_lines import (
     ActorKind,
     Item,
@@ -132,6 +132,7 @@ class _View:
     own: bool
 
 
+@release.point
 def log_for_patient(
     caller: Caller,
     person_id: UUID | str,
@@ -360,6 +361,7 @@ def _names(view: _View) -> Names:
 # --- search -------------------------------------------------------------------------
 
 
+@release.point
 def search_events(query: AuditQuery, caller: Caller, *, raw: str = "") -> AuditPage:
     """Audit events for `GET /fhir/AuditEvent` [ITI-81]; itself recorded, once a patient found.
 
@@ -489,6 +491,7 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
+@release.point
 def proof(event_id: str, caller: Caller) -> dict[str, Any]:
     """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
 

@@ -26,7 +26,7 @@ from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access
+from hie.exchange import access, release
 from hie.exchange.access import PRIVACY_OFFICER, Held, Shown, Staff, Subject, Verdict
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, count_guesses, persons_named
@@ -145,6 +145,7 @@ def _items(value: Any) -> Sequence[Any]:
 # --- filing -----------------------------------------------------------------------------------------------------------
 
 
+@release.point
 def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> ShownConsent:
     """File a new consent; in force from the moment this returns. `patient`: every name it gives, all of one person.
 
@@ -158,13 +159,16 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
         about, pk, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
         wanted = _about(resource, about.person_id)
+        beside = _beside(caller, about, wanted)
         with transaction.atomic():
+            # Alone: what somebody else files or ends at the same time, this decides with, or waits behind.
+            release.basis_of(event).hold_alone()
             stored = directives.file(
                 wanted,
                 identifier_pk=pk,
                 filer=_filer(caller, capacity),
                 subject=about.facts,
-                beside=_beside(caller, about, wanted),
+                beside=beside,
                 only_labels=only_labels,
             )
             event.about(UUID(about.person_id), detail=_detail(stored))
@@ -172,6 +176,7 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
     return ShownConsent(stored=stored, person_id=about.person_id)
 
 
+@release.point
 def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> Checked:
     """What filing this consent would say: its warnings. Nothing is stored but the trace.
 
@@ -190,6 +195,7 @@ def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: 
     return checked
 
 
+@release.point
 def change(
     consent_id: str,
     resource: dict[str, Any],
@@ -228,7 +234,9 @@ def change(
         wanted = _about(resource, about.person_id)
         if directives.ends(stored.status, wanted):
             event.note(kind=EventType.CONSENT_REVOKED)
+        beside = _beside(caller, about, wanted, but=stored.id)
         with transaction.atomic():
+            release.basis_of(event).hold_alone()
             changed = directives.update(
                 stored.id,
                 wanted,
@@ -238,7 +246,7 @@ def change(
                 # Whose it is was looked up at this version: a change in between may have made it another's.
                 if_version=stored.version,
                 subject=about.facts,
-                beside=_beside(caller, about, wanted, but=stored.id),
+                beside=beside,
                 only_labels=_only_labels(about, capacity),
             )
             event.about(person_id, detail=_detail(changed))
@@ -273,6 +281,7 @@ def end(consent_id: UUID, staff: Staff, *, reason: str, evidence: str) -> Stored
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
+@release.point
 def read(consent_id: str, *, caller: Caller, version: int | None = None, raw: str = "") -> ShownConsent:
     """One consent, now or at an old version.
 
@@ -290,6 +299,7 @@ def read(consent_id: str, *, caller: Caller, version: int | None = None, raw: st
     return ShownConsent(stored=stored, person_id=about.person_id)
 
 
+@release.point
 def history(consent_id: str, *, caller: Caller, raw: str = "") -> list[ShownConsent]:
     """The versions of a consent that this caller may see, newest first; each is decided by itself.
 
@@ -310,6 +320,7 @@ def history(consent_id: str, *, caller: Caller, raw: str = "") -> list[ShownCons
     return [ShownConsent(stored=stored, person_id=about.person_id) for stored in seen]
 
 
+@release.point
 def search(
     patients: Sequence[Sequence[PatientNamed]],
     ids: Sequence[str],

@@ -33,6 +33,15 @@ class BadRequest(HubError):
     """What the caller sent cannot be used; `element` names the part."""
 
 
+class Unsettled(HubError):
+    """What the answer rests on changed each time while it was prepared; nothing left. To be asked again in a moment."""
+
+    retry_after_s = 1
+
+    def __init__(self) -> None:
+        super().__init__("what this answer rests on is being changed: try again in a moment")
+
+
 class IdempotencyConflict(HubError):
     """The Idempotency-Key was used before with another request."""
 

@@ -23,7 +23,7 @@ from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, document_filter
+from hie.exchange import access, document_filter, release
 from hie.exchange.access import Shown, Subject, Verdict
 from hie.exchange.document_filter import Asked
 from hie.exchange.errors import BadRequest, NotFound
@@ -85,6 +85,7 @@ class FoundPage:
 # --- documents --------------------------------------------------------------------------------------------------------
 
 
+@release.point
 def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
     """Entries that match and may be shown, with their total [ITI-67].
 
@@ -110,14 +111,14 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         for judged in found:
             part = _only(judged.verdict, shown_rows)
             access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
-        if search.patients and not page.total:
-            count_guesses(search.patients, caller)
-        event.commit()
         told = {
             id(row): told
             for judged in found
             for row, told in _told(caller, judged.subject, [r for r in judged.verdict.rows() if id(r) in shown_rows])
         }
+        if search.patients and not page.total:
+            count_guesses(search.patients, caller)
+        event.commit()
     return replace(page, rows=tuple(replace(item, row=told[id(item.row)]) for item in page.rows))
 
 
@@ -217,6 +218,7 @@ def _candidates(asked: Asked) -> EntryFilter:
     return replace(asked.entries, superseded_too=Status.APPROVED in asked.entries.statuses)
 
 
+@release.point
 def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
     """One entry by its id, superseded ones too.
 
@@ -233,8 +235,8 @@ def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
         access.record(event, caller, subject, verdict, what="metadata", shown=shown, operation=Operation.QUERY)
         if not verdict.permitted:
             raise NotFound("no such document")
-        event.commit()
         (row,) = telling_what_is_seen(caller, subject, [row])
+        event.commit()
         return Found(row=row, person_id=subject.person_id, key=(), decision=verdict.permitted[0][1])
 
 
@@ -264,6 +266,7 @@ class _ListView:
         return self.document
 
 
+@release.point
 def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
     """Submission sets and folders that match and have something in them that may be shown [ITI-66].
 
@@ -299,6 +302,7 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
     return replace(page, rows=tuple(rows_out))
 
 
+@release.point
 def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
     """One submission set or folder by its id.
 

@@ -22,7 +22,7 @@ from django.db import transaction
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, patient_filter
+from hie.exchange import access, patient_filter, release
 from hie.exchange.errors import NotFound, UnknownSourceDomain, UnknownSourceIdentifier, UnknownTargetDomain
 from hie.standards.demographics import Demographics, Identifier, PatientQuery, authority_of, system_of
 from hie.standards.facts import Caller, Operation
@@ -94,6 +94,7 @@ def may_ask(caller: Caller) -> None:
     access.gate(caller, Operation.QUERY)
 
 
+@release.point
 def find_patients(
     query: PatientQuery,
     caller: Caller,
@@ -121,13 +122,14 @@ def find_patients(
         people = _people(query)
         hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
         issuers = directory.snapshot().authorities
-        for person in access.demographics(caller, people, Operation.QUERY).values():
+        for person in access.demographics(caller, people, Operation.QUERY, rest_on_all=False).values():
             patient = _known(person, issuers)
             if patient is None or not _holds(query, person, patient):
                 continue
             patient = restricted(patient, domains)
             if patient.demographics.identifiers and (keep is None or keep(patient)):
                 hits.append((patient, person))
+        access.rest_on(person for _, person in hits)
         hits.sort(key=lambda hit: str(hit[0].person_id))
         following = [hit for hit in hits if str(hit[0].person_id) > after]
         page = following[:count]
@@ -140,6 +142,7 @@ def find_patients(
     return Found(total=len(hits), patients=tuple(patient for patient, _ in page), more=len(following) > len(page))
 
 
+@release.point
 def read_patient(person_id: str, caller: Caller) -> KnownPatient:
     """One patient by id. A person merged into another that the caller may see is shown as replaced by it.
 
@@ -168,6 +171,7 @@ def read_patient(person_id: str, caller: Caller) -> KnownPatient:
     return patient
 
 
+@release.point
 def match(
     demographics: Demographics,
     caller: Caller,
@@ -185,18 +189,18 @@ def match(
         AccessRefused: from what the caller is.
     """
     with recorder.recording(EventType.PATIENT_MATCH, caller, query=raw_query or None) as event:
-        with directory.one_reading():
-            access.gate(caller, Operation.QUERY)
-            candidates = {c.person_id: c for c in index.candidates(demographics)}
-            hits: list[tuple[Matched, access.PermittedPerson]] = []
-            issuers = directory.snapshot().authorities
-            for person in access.demographics(caller, list(candidates), Operation.QUERY).values():
-                patient = _known(person, issuers)
-                if patient is None:
-                    continue
-                hit = _as_seen(demographics, candidates[person.person_id], person, patient)
-                if hit is not None:
-                    hits.append((hit, person))
+        access.gate(caller, Operation.QUERY)
+        candidates = {c.person_id: c for c in index.candidates(demographics)}
+        hits: list[tuple[Matched, access.PermittedPerson]] = []
+        issuers = directory.snapshot().authorities
+        for person in access.demographics(caller, list(candidates), Operation.QUERY, rest_on_all=False).values():
+            patient = _known(person, issuers)
+            if patient is None:
+                continue
+            hit = _as_seen(demographics, candidates[person.person_id], person, patient)
+            if hit is not None:
+                hits.append((hit, person))
+        access.rest_on(person for _, person in hits)
         if only_certain:
             hits = [hit for hit in hits if hit[0].grade == "certain"]
             hits = hits if len(hits) == 1 else []
@@ -210,6 +214,7 @@ def match(
     return [found for found, _ in hits]
 
 
+@release.point
 def cross_reference(
     system: str,
     value: str,

@@ -23,7 +23,7 @@ from django.db import transaction
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, identity
+from hie.exchange import access, identity, release
 from hie.exchange.errors import BadRequest, NotFound
 from hie.standards.demographics import Identifier, authority_of, system_of
 from hie.standards.facts import Caller, Operation
@@ -168,6 +168,7 @@ def undo(event_id: UUID, caller: Caller, *, reason: str, raw: str | bytes = "") 
     return _change(EventType.IDENTITY_UNMERGE, caller, act, reason, raw)
 
 
+@release.point
 def who_was(
     identifier: Identifier, at: datetime, caller: Caller, *, raw: str | bytes = "", element: str = "at"
 ) -> Then:
@@ -211,6 +212,7 @@ def who_was(
     )
 
 
+@release.point
 def _change(kind: EventType, caller: Caller, act: Callable[[str], UUID], reason: str, raw: str | bytes) -> Changed:
     """Refuse who may not, do it, and put it into the log of everybody concerned, in one transaction."""
     with recorder.recording(kind, caller, query=raw or None) as event:

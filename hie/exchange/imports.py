@@ -10,6 +10,7 @@ Source: design.md, Formats, import_patients; spec/mpi.md 4.
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -25,15 +26,19 @@ from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import access, submit
 from hie.exchange.errors import BadRequest, NotFound
+from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from hie.trust import scopes
 from hie.trust.errors import NotEntitled
-from patients import importing
+from patients import import_runs, importing
 from patients.errors import UnusableFile
 from patients.models import ImportRun
 from patients.reading import portions
 
 log = structlog.get_logger(__name__)
+
+ASK_S = 1.0
+"""How long lines are told on the last look at who asks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,13 +80,13 @@ def begin(
         _scoped(caller)
         owner = participant_id or caller.organization_id
         access.may_submit(caller, owner)
-        importing.authority_for(owner)
+        import_runs.authority_for(owner)
         staged = submit.stage(content, content_type, caller)
         if not staged.size:
             raise UnusableFile("the file is empty", element="body")
         next(portions(lambda: _opened(caller, staged.id), columns=columns, size=1), None)
         with transaction.atomic():
-            run = importing.start(owner, columns=columns, upload=staged.id, caller=caller)
+            run = import_runs.start(owner, columns=columns, upload=staged.id, caller=caller)
             event.about(None, detail={"run": str(run.pk), "participant": owner, "size": staged.size})
             event.commit()
     return _view(run)
@@ -111,11 +116,19 @@ def lines(run_id: UUID, *, caller: Caller, refused: bool = False, raw_query: str
     with recorder.recording(EventType.PATIENT_IMPORT, caller, action="R", query=raw_query) as event:
         event.about(None, detail={"run": str(run.pk), "told": "refused" if refused else "links"})
         event.commit()
-    return _told(run, refused)
+    return _told(run, refused, caller)
 
 
-def _told(run: ImportRun, refused: bool) -> Iterator[dict[str, Any]]:
-    for line in importing.lines_of(run.pk, refused=refused):
+def _told(run: ImportRun, refused: bool, caller: Caller) -> Iterator[dict[str, Any]]:
+    asked_at = time.monotonic()
+    for line in import_runs.lines_of(run.pk, refused=refused):
+        if time.monotonic() - asked_at > ASK_S:
+            # A participant that is suspended meanwhile is told no more.
+            try:
+                _owned(run.pk, caller)
+            except HubError:
+                return
+            asked_at = time.monotonic()
         if not refused and line["outcome"] not in ("refused", "quarantined"):
             line.pop("reason", None)
         yield line
@@ -125,14 +138,14 @@ def _told(run: ImportRun, refused: bool) -> Iterator[dict[str, Any]]:
 
 def waiting() -> bool:
     """Whether a run that came over HTTP waits to be carried on, and nobody does: a process for it is dear to start."""
-    with importing.one_at_a_time(wait=False) as free:
+    with import_runs.one_at_a_time(wait=False) as free:
         return free and ImportRun.objects.filter(status=ImportRun.Status.RUNNING).exclude(upload="").exists()
 
 
 def carry_on() -> int:
     """Carry on every run that came over HTTP, oldest first; gives how many were settled. None where another does it."""
     settled = 0
-    with importing.one_at_a_time(wait=False) as held:
+    with import_runs.one_at_a_time(wait=False) as held:
         while held:
             runs = ImportRun.objects.filter(status=ImportRun.Status.RUNNING).exclude(upload="")
             run = runs.order_by("started_at", "pk").first()
@@ -147,7 +160,7 @@ def carry_on() -> int:
 
 
 def _carry_on(run: ImportRun) -> None:
-    caller = importing.caller_of(run)
+    caller = import_runs.caller_of(run)
 
     def opened() -> IO[bytes]:
         try:

@@ -14,10 +14,11 @@ import queue
 import resource
 import sys
 import threading
+import time
 import uuid
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -26,10 +27,12 @@ import structlog
 import uvloop
 from django.db import DataError, close_old_connections, connection, transaction
 
+from hie.audit.recorder import Outdated
 from hie.directory import queries as directory
 from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
 from hie.exchange.models import Query, QueryTarget
+from hie.exchange.release import Basis
 from hie.exchange.remotes import Answer, Outcome, Question, RemoteEntry
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller, EndpointFacts, Operation
@@ -51,6 +54,9 @@ CLAIM = 400
 UNDER_WAY = 200
 """Questions a loop has on the wire at once, those not counted that have been waited for longer than `USUAL_S`."""
 USUAL_S = 0.25
+STANDS_S = 1.0
+"""How long what was decided when a question was claimed stands without another look: it may wait for its turn, or for
+the answer to its first part."""
 MAX_FILES = 65_536
 UNREADABLE = "The community's answer could not be read."
 
@@ -114,6 +120,8 @@ class Job:
     endpoint: EndpointFacts
     question: Question
     time_limit_s: float
+    basis: Basis
+    decided_at: float
 
 
 class FanOut:
@@ -164,10 +172,14 @@ class FanOut:
             while not self._stopping:
                 self._wake.clear()
                 jobs = await self._off_loop(claim)
-                for job in jobs or ():
+                for n, job in enumerate(jobs or ()):
                     if job.target not in self._active:
                         # Those begun get on first: they answer sooner, and leave their connections to the next.
                         await self._turns.acquire()
+                        if time.monotonic() - job.decided_at > STANDS_S:
+                            self._turns.release()
+                            await self._off_loop(partial(give_back, [late.target for late in jobs[n:]]))
+                            break
                         self._active[job.target] = asyncio.create_task(self._ask(job, session))
                 if not jobs:
                     with contextlib.suppress(TimeoutError):
@@ -205,6 +217,11 @@ class FanOut:
             answer = await asyncio.wait_for(self._answer(job, session), job.time_limit_s)
         except TimeoutError:
             answer = Answer(outcome=Outcome.LATE, message="No answer by the deadline.", cause="timeout")
+        except Outdated:
+            await self._off_loop(partial(give_back, [job.target]))
+            self._active.pop(job.target, None)
+            self.nudge()
+            return
         except asyncio.CancelledError:
             self._active.pop(job.target, None)
             raise
@@ -227,13 +244,18 @@ class FanOut:
 
     async def _answer(self, job: Job, session: PeerSession) -> Answer:
         client = remotes.client_for(job.endpoint.kind)
+
+        async def still() -> None:
+            if time.monotonic() - job.decided_at > STANDS_S and not await self._off_loop(job.basis.stands):
+                raise Outdated("changed since the question was decided")
+
         try:
-            return await client.ask(job.endpoint, job.question, session=session)
+            return await client.ask(job.endpoint, replace(job.question, still=still), session=session)
         except PeerUnreachable:
             return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
         except ConnectionError:
             return Answer(outcome=Outcome.DOWN, message="The community broke off.", cause="broken-off")
-        except (asyncio.CancelledError, TimeoutError):
+        except (asyncio.CancelledError, TimeoutError, Outdated):
             raise
         except Exception:
             # The outer edge of the fan-out: one peer's nonsense costs its own answer only.
@@ -324,12 +346,15 @@ def claim() -> list[Job]:
         by_query.setdefault(target.query_id, []).append(target)
     queries = Query.objects.in_bulk(list(by_query))
     jobs: list[Job] = []
-    with directory.one_reading():
+    with directory.one_reading() as reading:
+        decided_at = time.monotonic()
         about = access.subjects({asked.person_id for asked in queries.values()})
         available = query.targets_available()
         for query_id, targets in by_query.items():
             asked = queries[query_id]
-            jobs += _jobs(asked, about.get(asked.person_id), targets, available, at)
+            person = about.get(asked.person_id)
+            basis = Basis(reading, person.identifier_pks if person is not None else ())
+            jobs += _jobs(asked, person, targets, available, at, basis, decided_at)
     return jobs
 
 
@@ -339,6 +364,8 @@ def _jobs(
     targets: list[_Claimed],
     available: Mapping[str, EndpointFacts],
     at: datetime,
+    basis: Basis,
+    decided_at: float,
 ) -> list[Job]:
     caller = query.caller_of(asked)
     said: dict[str, Demographics | None] = {}
@@ -368,6 +395,8 @@ def _jobs(
                     id(demographics), Question(demographics=demographics, filter=asked.filter, caller=caller)
                 ),
                 time_limit_s=max(remaining, 0.0) + LATE_S,
+                basis=basis,
+                decided_at=decided_at,
             )
         )
     if withheld:
@@ -403,6 +432,16 @@ def release(targets: Iterable[int]) -> None:
     QueryTarget.objects.filter(pk__in=list(targets), claimed_until__lt=query.NEVER).update(
         claimed_until=datetime.now(UTC)
     )
+
+
+def give_back(targets: Iterable[int]) -> None:
+    """Give back leases of questions that were not sent, to be decided again; it counts as no attempt."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "UPDATE exchange_querytarget SET claimed_until = %s, attempts = greatest(attempts - 1, 0)"
+            " WHERE id = ANY(%s) AND claimed_until < %s",
+            [datetime.now(UTC), list(targets), query.NEVER],
+        )
 
 
 def store_readable(batch: list[tuple[int, Answer, datetime]]) -> None:

@@ -5,7 +5,8 @@ Each identity event leaves one outbox row a receiver, written by the database in
 import or the nightly search. A receiver is a subscription, or an ``mllp`` endpoint of the directory.
 
 What is told is the person as the receiver may see it at that moment, decided by the door at each attempt; a change that
-only concerns records it may not see is not told at all. The look is recorded before the first byte leaves. A receiver
+only concerns records it may not see is not told at all. The look is recorded before the first byte leaves, and what was
+decided a second ago or longer is sent only while nothing that it rests on has changed. A receiver
 that does not answer is tried again, later each time; after a day the notice is given up and waits for an operator.
 
 Source: IHE ITI TF-2 3.10; IHE PMIR 1.5.1, 2:3.93, 2:3.94; spec/mpi.md 3, 4; spec/consent.md 3 (notify).
@@ -14,20 +15,21 @@ Source: IHE ITI TF-2 3.10; IHE PMIR 1.5.1, 2:3.93, 2:3.94; spec/mpi.md 3, 4; spe
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, overload
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.db import transaction
+from django.db import connection, transaction
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, identity, subscriptions
+from hie.exchange import access, identity, release, subscriptions
 from hie.exchange.devices import device
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.identity import KnownPatient
@@ -50,6 +52,8 @@ LEASE_S = 120
 BUDGET_S = 40.0
 """How long a channel goes on with one receiver in one round."""
 WAIT_S = 60.0
+STANDS_S = 1.0
+"""How long a notice is sent on what was decided when it was recorded, without another look."""
 KEPT = timedelta(days=30)
 """How long a delivered notice stays to be seen."""
 _THREADS = 8
@@ -96,7 +100,8 @@ class Channel(Protocol):
     def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
         """Send each notice's messages in order; one result a notice. Never raises for what the receiver does.
 
-        Stops after `BUDGET_S`; what has no result then is told in a later round.
+        Stops after `BUDGET_S`, or where `batch` ends before its length: what may no longer be told as it was prepared.
+        What has no result then is told in a later round.
         """
 
 
@@ -118,11 +123,47 @@ class _Receiver:
     subscription: Subscription | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """A notice as it may be told: its messages, and what that was decided from, when."""
+
+    notice: Notice
+    messages: list[bytes]
+    basis: release.Basis
+    decided_at: float
+
+
+class _Batch(Sequence[tuple[str, list[bytes]]]):
+    """What a channel sends; it ends before the first notice that may no longer be told as it was prepared."""
+
+    def __init__(self, prepared: Sequence[_Prepared]) -> None:
+        self._prepared = prepared
+        self.outdated: list[int] = []
+        """The notices that were held back, and those behind them."""
+
+    def __len__(self) -> int:
+        return len(self._prepared)
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[str, list[bytes]]: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[tuple[str, list[bytes]]]: ...
+    def __getitem__(self, index: int | slice) -> tuple[str, list[bytes]] | Sequence[tuple[str, list[bytes]]]:
+        raise TypeError("to be iterated: each is looked at before it is sent")
+
+    def __iter__(self) -> Iterator[tuple[str, list[bytes]]]:
+        for n, one in enumerate(self._prepared):
+            if time.monotonic() - one.decided_at > STANDS_S and not one.basis.stands():
+                self.outdated += [late.notice.id for late in self._prepared[n:]]
+                return
+            yield str(one.notice.id), one.messages
+
+
 def deliver(*, limit: int = AT_ONCE, now: datetime | None = None) -> int:
     """One round: claim what is due, decide, record, send; gives how many notices were claimed. Safe to run twice."""
     claimed = outbox.claim(outbox.Topic.IDENTITIES, limit=limit, lease_s=LEASE_S, now=now)
     receivers = _receivers(claimed)
-    batches: dict[str, list[tuple[Notice, list[bytes]]]] = {}
+    batches: dict[str, list[_Prepared]] = {}
     for notice in claimed:
         receiver = receivers.get(notice.receiver)
         if receiver is None:
@@ -130,13 +171,13 @@ def deliver(*, limit: int = AT_ONCE, now: datetime | None = None) -> int:
             OutboxMessage.objects.filter(pk=notice.id).update(last_error="nobody to tell any more")
             continue
         try:
-            messages = _prepare(notice, receiver)
+            prepared = _prepare(notice, receiver)
         except Exception:  # one notice must not keep the others
             log.exception("notice %s could not be prepared", notice.id)
             _again(notice, receiver, "internal error", now=now)
             continue
-        if messages:
-            batches.setdefault(notice.receiver, []).append((notice, messages))
+        if prepared is not None:
+            batches.setdefault(notice.receiver, []).append(prepared)
         else:
             outbox.delivered([notice.id])
     _send_all(batches, receivers, now=now)
@@ -176,15 +217,19 @@ def try_again(notice_ids: Iterable[int], actor: Caller, reason: str) -> int:
 
 
 def _send_all(
-    batches: Mapping[str, list[tuple[Notice, list[bytes]]]], receivers: Mapping[str, _Receiver], *, now: datetime | None
+    batches: Mapping[str, list[_Prepared]], receivers: Mapping[str, _Receiver], *, now: datetime | None
 ) -> None:
     if not batches:
         return
 
+    sending = {name: _Batch(prepared) for name, prepared in batches.items()}
+
     def send(name: str) -> list[Sent]:
         receiver = receivers[name]
-        batch = [(str(notice.id), messages) for notice, messages in batches[name]]
-        return _channels[receiver.kind].send(receiver.endpoint, batch)
+        try:
+            return _channels[receiver.kind].send(receiver.endpoint, sending[name])
+        finally:
+            connection.close()
 
     # A receiver that hangs costs its own notices the wait, not those of the others: they are settled as they end.
     pool = ThreadPoolExecutor(max_workers=_THREADS, thread_name_prefix="notices")
@@ -195,6 +240,7 @@ def _send_all(
             name = running[future]
             hung.discard(name)
             _settle(batches[name], future.result(), receivers[name], now=now)
+            outbox.give_back(sending[name].outdated, now=now)
     except TimeoutError:
         log.warning("%d receivers did not answer in time", len(hung))
     pool.shutdown(wait=False, cancel_futures=True)
@@ -203,11 +249,9 @@ def _send_all(
         _settle(batches[name], [late] * len(batches[name]), receivers[name], now=now)
 
 
-def _settle(
-    batch: Sequence[tuple[Notice, list[bytes]]], results: Sequence[Sent], receiver: _Receiver, *, now: datetime | None
-) -> None:
+def _settle(batch: Sequence[_Prepared], results: Sequence[Sent], receiver: _Receiver, *, now: datetime | None) -> None:
     """What came of each; those without a result come back when their lease ends."""
-    for (notice, _), sent in zip(batch, results, strict=False):
+    for notice, sent in zip((one.notice for one in batch), results, strict=False):
         if sent.arrived:
             outbox.delivered([notice.id])
         elif sent.final:
@@ -243,37 +287,45 @@ def _give_up(notice: Notice, receiver: _Receiver, error: str) -> None:
             )
 
 
-def _prepare(notice: Notice, receiver: _Receiver) -> list[bytes]:
-    """The messages of a notice, recorded; none when the receiver may not be told."""
+@release.point
+def _prepare(notice: Notice, receiver: _Receiver) -> _Prepared | None:
+    """A notice as it may be told, recorded; None when the receiver may not be told."""
     event = IdentityEvent.objects.filter(seq=int(notice.payload["seq"])).first()
     if event is None:
-        return []
-    try:
-        known, change = change_for(event, receiver.caller, notice_id=str(notice.id), criteria=receiver.criteria)
-    except AccessRefused:
-        return []
-    if change is None:
-        return []
-    messages = _channels[receiver.kind].encode(change, endpoint=receiver.endpoint)
-    shown = sorted(record.source_record_id for person in known for record in person.records)
-    if messages and notice.payload.get("recorded") != shown:
-        # Before the first byte: what is tried again is not another look, unless it shows more.
-        with recorder.recording(EventType.NOTIFICATION_SENT, receiver.caller) as entry:
-            for person in known:
-                identity.disclose(entry, receiver.caller, person, Operation.NOTIFY)
-                entry.about(
-                    UUID(person.subject.person_id),
-                    correlation=f"notice/{notice.id}",
-                    detail={
-                        "recipient": receiver.caller.organization_id,
-                        "notice": notice.id,
-                        "channel": receiver.kind,
-                    },
-                )
-            with transaction.atomic():
+        return None
+    decided_at = time.monotonic()
+    with recorder.recording(EventType.NOTIFICATION_SENT, receiver.caller) as entry:
+        entry.dismiss()
+        try:
+            known, change = change_for(event, receiver.caller, notice_id=str(notice.id), criteria=receiver.criteria)
+        except AccessRefused:
+            return None
+        if change is None:
+            return None
+        messages = _channels[receiver.kind].encode(change, endpoint=receiver.endpoint)
+        if not messages:
+            return None
+        shown = sorted(record.source_record_id for person in known for record in person.records)
+        with transaction.atomic():
+            if notice.payload.get("recorded") == shown:
+                # What is tried again is not another look; it is told only while it may be.
+                release.basis_of(entry).hold()
+            else:
+                # Before the first byte.
+                for person in known:
+                    identity.disclose(entry, receiver.caller, person, Operation.NOTIFY)
+                    entry.about(
+                        UUID(person.subject.person_id),
+                        correlation=f"notice/{notice.id}",
+                        detail={
+                            "recipient": receiver.caller.organization_id,
+                            "notice": notice.id,
+                            "channel": receiver.kind,
+                        },
+                    )
                 entry.commit()
                 OutboxMessage.objects.filter(pk=notice.id).update(payload=notice.payload | {"recorded": shown})
-    return messages
+        return _Prepared(notice=notice, messages=messages, basis=release.basis_of(entry), decided_at=decided_at)
 
 
 def change_for(

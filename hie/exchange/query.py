@@ -23,13 +23,12 @@ from django.db import IntegrityError, connection, transaction
 from consent.labelling import LabelTables
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import access, find, remotes
+from hie.exchange import access, find, release, remotes
 from hie.exchange.access import Shown
 from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryEvent, QueryTarget, RemoteDocument
 from hie.exchange.waiting import ROOM, WATCH
 from hie.standards.demographics import Demographics
-from hie.standards.errors import HubError
 from hie.standards.facts import Caller, DocumentFacts, EndpointFacts, Operation, ParticipantFacts
 from hie.standards.recordset import recordset
 from hie.trust import limits
@@ -240,6 +239,7 @@ def target_id(endpoint: EndpointFacts) -> str:
     return f"Organization/{endpoint.participant_id}"
 
 
+@release.point
 def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None]) -> Query:
     """Start a query: decide whom the question may reach, disclose it, write the rows.
 
@@ -251,12 +251,9 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
         BadRequest: an unknown target, a deadline outside 1 to 60 seconds.
         IdempotencyConflict: the key came before with another request.
     """
-    with (
-        recorder.recording(
-            recorder.EventType.CROSS_QUERY, caller, action="E", query=request.raw.decode("utf-8", "replace")
-        ) as event,
-        directory.one_reading(),
-    ):
+    with recorder.recording(
+        recorder.EventType.CROSS_QUERY, caller, action="E", query=request.raw.decode("utf-8", "replace")
+    ) as event:
         access.gate(caller, Operation.QUERY)
         if not 1 <= request.deadline_s <= 60:
             raise BadRequest("deadline_s is between 1 and 60 seconds", element="deadline_s")
@@ -580,6 +577,7 @@ class _Looked:
     keys: Mapping[int, str] = field(default_factory=dict)
 
 
+@release.point
 def view(query: UUID | Query, *, caller: Caller, ahead: Ahead | None = None) -> QueryView:
     """The list as it may be shown now, of a query by its id or as just read; what is shown for the first time is
     disclosed before it leaves. `ahead` spares reading again what `wait` has read.
@@ -625,7 +623,6 @@ def _targets(query: Query) -> list[_Asked]:
         return [_Asked._make(row) for row in cursor.fetchall()]
 
 
-@directory.one_reading()
 def _look(asked: UUID | Query, caller: Caller, ahead: Ahead) -> _Looked:
     access.gate(caller, Operation.QUERY)
     query = settle(asked if isinstance(asked, Query) else owned(asked, caller), at=datetime.now(UTC))
@@ -802,45 +799,52 @@ class StreamEvent:
     data: dict[str, Any]
 
 
+@release.point
 def changes(query_id: UUID, *, caller: Caller, after: int) -> tuple[list[StreamEvent], bool]:
     """What the asker has not been told yet, in order, and whether all is told.
 
     A document shown before that may no longer be is told as ``withdrawn``. Each call decides anew.
     """
-    try:
+    with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
         looked = _look(query_id, caller, {})
-    except HubError:
-        # The refusal that ends a stream is recorded like any other.
-        with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R"):
-            raise
-    query, current = looked.query, looked.view
-    with transaction.atomic():
-        fresh = _first_shown(query, list(looked.keys.values()))
-        if fresh:
-            with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
+        query, current = looked.query, looked.view
+        with transaction.atomic():
+            fresh = _first_shown(query, list(looked.keys.values()))
+            if fresh:
                 event.note(correlation=str(query_id))
                 _disclose(event, looked, caller, fresh)
                 event.commit()
+            told = _to_tell(query, current, after)
+            if not fresh:
+                event.dismiss()
+                if told:
+                    # Nothing is disclosed that was not before; it is told again only while it may be.
+                    release.basis_of(event).hold()
+    # `done` closes the stream even when late answers came between it and the end.
+    return told, current.status != "running"
+
+
+def _to_tell(query: Query, current: QueryView, after: int) -> list[StreamEvent]:
+    """What stands in the rows behind `after`, those that this look adds among them."""
     documents = dict(current.documents)
     at = datetime.now(UTC)
-    told = [
+    news = [
         QueryEvent(query=query, kind="target", key=f"{item.id} {item.status}", at=at)
         for item in current.targets
         if item.status != "pending"
     ]
     before = set(query.events.filter(kind="document").values_list("key", flat=True))
-    told += [QueryEvent(query=query, kind="withdrawn", key=key, at=at) for key in before - documents.keys()]
+    news += [QueryEvent(query=query, kind="withdrawn", key=key, at=at) for key in before - documents.keys()]
     if current.status != "running":
-        told.append(QueryEvent(query=query, kind="done", key=current.status, at=at))
-    QueryEvent.objects.bulk_create(told, ignore_conflicts=True)
+        news.append(QueryEvent(query=query, kind="done", key=current.status, at=at))
+    QueryEvent.objects.bulk_create(news, ignore_conflicts=True)
     by_target = {item.id: item for item in current.targets}
     events: list[StreamEvent] = []
     for row in query.events.filter(pk__gt=after).order_by("pk"):
         data = _event_data(row, documents, by_target, current)
         if data is not None:
             events.append(StreamEvent(id=row.pk, kind=row.kind, data=data))
-    # `done` closes the stream even when late answers came between it and the end.
-    return events, current.status != "running"
+    return events
 
 
 def _event_data(

@@ -16,7 +16,8 @@ from uuid import UUID
 from documents.errors import RangeNotSatisfiable
 from hie.audit import recorder
 from hie.audit.recorder import EventType
-from hie.exchange import access, query, remotes, retrieve
+from hie.directory import queries as directory
+from hie.exchange import access, query, release, remotes, retrieve
 from hie.exchange.errors import NotFound, RemoteUnavailable
 from hie.exchange.models import RemoteDocument
 from hie.exchange.query import NamedDocument, RemoteRow
@@ -39,23 +40,28 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
         return None
     with recorder.recording(EventType.REMOTE_RETRIEVE, caller, query=wanted.raw) as event:
         event.note(correlation=str(document.target.query_id))
-        (row,) = query.remote_rows([NamedDocument.of(document)])
-        person_id = document.target.query.person_id
-        _decide(event, caller, row, person_id, what="metadata", commit=False)
         if wanted.head:
-            _decide(event, caller, row, person_id, what="metadata", commit=True)
+            _release(event, caller, document, what="metadata")
             return _head(wanted, document)
+        with directory.one_reading():
+            _decide(event, caller, document, what="metadata")
         endpoint = _endpoint(document)
         content = remotes.client_for(endpoint.kind).open(endpoint, document.source_url, caller)
         try:
             _check(document, content)
             first, last = _range(wanted, content.size)
             # The wait may have been long: what is in force now decides, and is what the record says.
-            subject = _decide(event, caller, row, person_id, what="bytes", commit=True)
+            subject = _release(event, caller, document, what="bytes")
         except BaseException:
             content.file.close()
             raise
-    watch = retrieve.Watch(caller, row, subject, shown=query.rendering().remote_shown(row.document))
+    watch = retrieve.Watch(
+        caller,
+        subject,
+        release.basis_of(event),
+        lambda _: _row(document),
+        shown=query.rendering().remote_shown(NamedDocument.of(document)),
+    )
     return Retrieved(
         binary_id=wanted.binary_id,
         content_type=document.content_type or content.content_type,
@@ -77,10 +83,20 @@ def _named(binary_id: str, caller: Caller) -> RemoteDocument | None:
     return document
 
 
-def _decide(
-    event: recorder.Recording, caller: Caller, row: RemoteRow, person_id: UUID, *, what: str, commit: bool
-) -> access.Subject:
-    subject = access.subject(person_id)
+@release.point
+def _release(event: recorder.Recording, caller: Caller, document: RemoteDocument, *, what: str) -> access.Subject:
+    """Decide and commit: the release point."""
+    access.gate(caller, Operation.RETRIEVE)
+    subject = _decide(event, caller, document, what=what)
+    event.commit()
+    return subject
+
+
+def _decide(event: recorder.Recording, caller: Caller, document: RemoteDocument, *, what: str) -> access.Subject:
+    row = _row(document)
+    if row is None:
+        raise NotFound("no such document")
+    subject = access.subject(document.target.query.person_id)
     verdict = access.permitted(caller, subject, [row], Operation.RETRIEVE)
     access.record(
         event,
@@ -93,9 +109,13 @@ def _decide(
     )
     if not verdict.permitted:
         raise NotFound("no such document")
-    if commit:
-        event.commit()
     return subject
+
+
+def _row(document: RemoteDocument) -> RemoteRow | None:
+    """The document as it is to be decided now; None when its query has been cancelled, or has expired."""
+    still = query.remote_document(document.id)
+    return query.remote_rows([NamedDocument.of(still)])[0] if still is not None else None
 
 
 def _endpoint(document: RemoteDocument) -> EndpointFacts:

@@ -7,7 +7,7 @@ wire format knows *how*. A face registers its client for an endpoint kind in
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import IO, Any, Protocol
@@ -29,16 +29,22 @@ class Outcome(StrEnum):
     ERROR = "error"
 
 
+async def _stands() -> None:
+    """Nothing to look at."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked of a community: who the patient is, by demographics, and which documents.
 
-    Many communities are asked the same; `encoded` is where a client keeps what it made of the question once.
+    Many communities are asked the same; `encoded` is where a client keeps what it made of the question once. A client
+    awaits `still` before each thing it sends, which raises where the question may no longer be asked as it was decided.
     """
 
     demographics: Demographics
     filter: Mapping[str, Any]
     caller: Caller
+    still: Callable[[], Awaitable[None]] = field(default=_stands, compare=False, repr=False)
     encoded: dict[str, bytes] = field(default_factory=dict, compare=False, repr=False)
 
 

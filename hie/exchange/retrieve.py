@@ -12,13 +12,11 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-from consent import directives
 from documents import queries as registry
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
-from hie.directory import queries as directory
-from hie.exchange import access, find
+from hie.exchange import access, find, release
 from hie.exchange.errors import NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, Operation
@@ -101,12 +99,15 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
         raise NotFound("no such document")
 
 
+@release.point
 def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
     rows = registry.entries_of_binary(wanted.binary_id)
     if not rows:
         return _own_upload(wanted, caller)
     with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
+        # Again, so that a suspension since the first look at the caller is seen.
+        access.gate(caller, Operation.RETRIEVE)
         persons = identifiers.persons_of({row.identifier_pk for row in rows})
         refused: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
         for person_id in dict.fromkeys(persons[row.identifier_pk] for row in rows if row.identifier_pk in persons):
@@ -139,7 +140,13 @@ def _send(
         event, caller, subject, verdict, what=what, shown=find.shown, operation=Operation.RETRIEVE, detail=detail
     )
     event.commit()
-    watch = Watch(caller, row, subject, shown=find.shown(row))
+    watch = Watch(
+        caller,
+        subject,
+        release.basis_of(event),
+        lambda about: _again(row.entry_uuid, wanted.binary_id, about),
+        shown=find.shown(row),
+    )
     return Retrieved(
         binary_id=wanted.binary_id,
         content_type=row.metadata.mime_type or content.content_type,
@@ -149,6 +156,14 @@ def _send(
         last=content.last,
         chunks=watch.stream(content.chunks, content.length),
         entry_uuid=row.entry_uuid,
+    )
+
+
+def _again(entry_uuid: str, binary_id: str, about: access.Subject) -> EntryRow | None:
+    """The entry as it is now, while it is about this person and these bytes."""
+    rows = registry.entries_of_binary(binary_id)
+    return next(
+        (row for row in rows if row.entry_uuid == entry_uuid and row.identifier_pk in set(about.identifier_pks)), None
     )
 
 
@@ -175,18 +190,27 @@ def _own_upload(wanted: Wanted, caller: Caller) -> Retrieved | None:
 
 
 class Watch:
-    """Asks again, while a document is being sent, whether it still may be: consent, agreement, the caller's token.
+    """Asks again, while a document is being sent, whether it still may be: consent, agreement, labels, the caller's token.
 
-    Every MiB it looks whether policy or directives have changed, and every second (periods end
-    without any change) it decides anew. A transfer that breaks off, for whichever reason, adds an event.
+    Every MiB it looks whether anything that it rests on has changed since it was decided (`basis`), and every second
+    (periods end without any change) it decides anew, about the row as `fresh` reads it then. A transfer that breaks
+    off, for whichever reason, adds an event.
     """
 
-    def __init__(self, caller: Caller, row: access.Row, subject: access.Subject, *, shown: access.Shown) -> None:
+    def __init__(
+        self,
+        caller: Caller,
+        subject: access.Subject,
+        basis: release.Basis,
+        fresh: Callable[[access.Subject], access.Row | None],
+        *,
+        shown: access.Shown,
+    ) -> None:
         self._caller = caller
-        self._row = row
+        self._fresh = fresh
         self._shown = shown
         self._subject = subject
-        self._epochs = (directory.epoch(), subject.consent_epoch)
+        self._basis = basis
         self._decided_at = time.monotonic()
         self._sent = 0
         self._unchecked = 0
@@ -211,16 +235,18 @@ class Watch:
         if self._unchecked < RECHECK_BYTES and not overdue:
             return True
         self._unchecked = 0
-        epochs = (directory.epoch(), directives.consent_epoch(self._subject.identifier_pks))
-        if epochs == self._epochs and not overdue:
+        if not overdue and self._basis.stands():
             return True
-        self._epochs = epochs
         self._decided_at = time.monotonic()
         try:
             tokens.recheck(self._caller)
-            return access.still_permitted(self._caller, self._subject.person_id, self._row, Operation.RETRIEVE)
+            basis = access.still_permitted(self._caller, self._subject.person_id, self._fresh, Operation.RETRIEVE)
         except HubError:
             return False
+        if basis is None:
+            return False
+        self._basis = basis
+        return True
 
     def _record_broken(self, reason: str, length: int) -> None:
         draft = recorder.EventDraft(

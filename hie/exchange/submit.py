@@ -38,7 +38,7 @@ from documents.repository import Readable, Staged
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, content, header, labels
+from hie.exchange import access, content, header, labels, release
 from hie.outbox import outbox
 from hie.standards import cda, mime, oids
 from hie.standards.errors import HubError
@@ -109,6 +109,7 @@ class _Work:
             reasons.append(reason)
 
 
+@release.point
 def submit(
     submission: Submission,
     caller: Caller,

@@ -22,7 +22,7 @@ from django.db import transaction
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import access
+from hie.exchange import access, release
 from hie.exchange.errors import BadRequest, NotFound, StaleVersion
 from hie.exchange.models import Subscription
 from hie.standards.facts import Caller, Operation
@@ -43,6 +43,7 @@ class Wanted:
     on: bool = True
 
 
+@release.point
 def subscribe(wanted: Wanted, caller: Caller, *, raw: str | bytes | None = None) -> Subscription:
     """Keep a new subscription, active from now on.
 
@@ -74,6 +75,7 @@ def subscribe(wanted: Wanted, caller: Caller, *, raw: str | bytes | None = None)
     return row
 
 
+@release.point
 def change(
     subscription_id: str,
     wanted: Wanted,
@@ -126,6 +128,7 @@ def owned(caller: Caller) -> list[Subscription]:
     return list(Subscription.objects.filter(client_id=caller.client_id).order_by("created_at", "pk"))
 
 
+@release.point
 def end(subscription_id: str, caller: Caller) -> None:
     """Remove a subscription; what was not yet told stays untold.
 

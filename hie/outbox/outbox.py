@@ -14,6 +14,8 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import connection
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from hie.outbox.models import OutboxMessage
@@ -104,6 +106,12 @@ def claim(topic: Topic, *, limit: int = 100, lease_s: int = 60, now: datetime | 
         )
         for pk, name, key, payload, attempts, created, receiver in sorted(rows)
     ]
+
+
+def give_back(ids: Iterable[int], *, now: datetime | None = None) -> int:
+    """Give up claims at once: due again, and as if they had not been tried. Gives how many."""
+    open_rows = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=True)
+    return open_rows.update(next_attempt_at=now or timezone.now(), attempts=Greatest(F("attempts") - 1, 0))
 
 
 def delivered(ids: Iterable[int], *, now: datetime | None = None) -> int:

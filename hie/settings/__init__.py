@@ -204,6 +204,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "hie.faces.long_answers.LongAnswers",
 ]
 TEMPLATES = [
     {

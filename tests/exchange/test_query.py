@@ -287,6 +287,31 @@ def test_consent_withdrawn_while_running_hides_what_comes_and_what_had_come(
     assert RemoteDocument.objects.filter(target__query=asked).count() == 2
 
 
+def test_a_community_is_not_asked_the_second_part_of_a_question_that_was_closed_meanwhile(
+    others: Peers, fan_out: loop.FanOut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from consent import directives
+    from patients import identifiers
+
+    monkeypatch.setattr(loop, "STANDS_S", 0.2)
+    exchange(community_at(1, others.port), community_at(2, others.port))
+    person_id = feed_rosa()
+    others[1].mode, others[1].delay_s = "slow", 0.6
+    others[2].mode, others[2].delay_s = "slow", 0.6
+    asked = ask(person_id, fan_out, deadline_s=4.0)
+    until = time.monotonic() + 3
+    while not (others[1].asked and others[2].asked):
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    directives.import_unchecked(
+        _deny_community(2), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test"
+    )
+    view = settled(asked)
+    assert statuses(view)["Community 2"] == "nothing"
+    assert [step for step in others[2].asked if "DocumentReference" in str(step)] == []
+    assert statuses(view)["Community 1"] == "answered"
+
+
 def test_suspending_the_asker_ends_its_running_query(others: Peers) -> None:
     exchange(community_at(1, others.port))
     asked = ask(feed_rosa())

@@ -139,6 +139,7 @@ def test_each_look_is_in_the_log(hub_world):
     assert len(hub_world.clinic.get(f"{ours}&action=R,C&_sort=-date").json()["entry"]) > 0
 
 
+@pytest.mark.django_db(transaction=True)
 def test_a_transfer_stops_when_consent_ends_under_it(hub_world):
     data = b"\x01\x02" * 3_000_000
     location = hub_world.hospital.post("/Binary", data, content_type="application/dicom")["Location"]

@@ -7,10 +7,12 @@ from uuid import UUID
 
 import pytest
 
+from hie.audit.recorder import Outdated
 from hie.directory import registration
 from hie.exchange import inbox
 from hie.exchange.errors import BadRequest
 from hie.exchange.models import InboundMessage
+from hie.exchange.release import Basis
 from hie.faces.hl7v2.mllp import answer
 from hie.standards.facts import Caller
 from patients import identifiers
@@ -67,6 +69,27 @@ def segments(reply: bytes, name: str) -> list[list[str]]:
 
 def pdq(*parameters: str, domains: str = "") -> str:
     return f"QPD|IHE PDQ Query|T1|{'~'.join(parameters)}|||||{domains}"
+
+
+@pytest.mark.parametrize(
+    ("event", "qpd"),
+    [
+        pytest.param("Q22", "QPD|IHE PDQ Query|T1|@PID.5.1^QUIMBY", id="demographics"),
+        pytest.param("Q23", f"QPD|IHE PIX Query|T1|1^^^&{HOSPITAL_OID}&ISO", id="cross-reference"),
+    ],
+)
+def test_a_question_whose_ground_keeps_moving_is_to_be_asked_again(
+    monkeypatch: pytest.MonkeyPatch, event: str, qpd: str
+) -> None:
+    def moved(self: Basis, *, alone: bool) -> None:
+        raise Outdated("each time")
+
+    assert msa(ask(event, qpd))[1] == "AA"
+    monkeypatch.setattr(Basis, "_hold", moved)
+    reply = ask(event, qpd, control_id="q2")
+    assert msa(reply)[1:3] == ["AE", "q2"]
+    assert segments(reply, "ERR")[0][3].startswith("207^")
+    assert segments(reply, "PID") == []
 
 
 @pytest.mark.parametrize(

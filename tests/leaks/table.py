@@ -232,6 +232,28 @@ COMMANDS: Mapping[str, Entry] = {
     "verify_audit": Nothing("positions of what does not fit; no content"),
 }
 
+HELD_ELSEWHERE: Mapping[str, str] = {
+    "hie.exchange.retrieve.retrieve": "its parts are: `_local` for what is kept here, `remote_retrieve._release` for the rest",
+    "hie.exchange.notices.change_for": "`notices._prepare` is, which records and releases what this decides",
+    "hie.exchange.access.questions": "`query.ask` is, which discloses the question; the loop asks again what waited",
+    "hie.exchange.access.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
+    "hie.exchange.consents.end": "the hub's own staff",
+    "hie.exchange.submit.stage": "takes bytes in; gives back their name",
+    "hie.exchange.feed.apply": "takes in; gives back what the feeder's own record became",
+    "hie.exchange.feed.feed": "as `feed.apply`",
+    "hie.exchange.feed.remove": "as `feed.apply`",
+    "hie.exchange.imports.begin": "takes a file in",
+    "hie.exchange.imports.view": "counts of the asker's own run",
+    "hie.exchange.imports.lines": "the asker's own lines, looked at again every second for whether it still takes part",
+    "hie.exchange.subscriptions.read": "the client's own subscription",
+    "hie.exchange.subscriptions.owned": "the client's own subscriptions",
+    **dict.fromkeys(
+        (f"hie.exchange.identity_changes.{act}" for act in ("merge", "unmerge", "link", "unlink", "split", "undo")),
+        "`identity_changes._change` is, which they all go through",
+    ),
+}
+"""Guards that are no `release.point` themselves, and what holds what they let out."""
+
 TABLE: Mapping[str, Mapping[str, Entry]] = {
     "url": URLS,
     "fhir": FHIR,

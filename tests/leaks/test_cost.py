@@ -97,6 +97,24 @@ def test_a_search_of_fifty_documents_costs_what_one_of_two_costs(hub_world: Any)
     assert counts[1] <= 25
 
 
+def test_what_an_answer_rests_on_is_held_in_one_statement_and_the_policy_read_in_one(hub_world: Any) -> None:
+    from tests.fhir.conftest import provide_bundle
+
+    assert hub_world.hospital.post("", provide_bundle(b"a note")).status_code == 200
+    search = find.DocumentSearch(patients=((find.PatientNamed(id=hub_world.person),),), asked=entry_filter([]))
+    for ask in (
+        lambda: find.find_documents(search, caller=world.caller()),
+        lambda: identity.match(world.rosa(), world.caller()),
+        lambda: identity.read_patient(hub_world.person, world.caller()),
+    ):
+        ask()
+        with CaptureQueriesContext(connection) as seen:
+            ask()
+        texts = [query["sql"] for query in seen.captured_queries]
+        assert len([text for text in texts if "exchange_hold" in text]) == 1
+        assert len([text for text in texts if "pg_current_snapshot" in text]) == 1
+
+
 def test_a_claim_and_a_list_cost_the_same_for_one_question_and_for_ten() -> None:
     world.exchange(*(world.community_at(number, 1) for number in range(1, 11)))
     person_id = UUID(world.feed_rosa())

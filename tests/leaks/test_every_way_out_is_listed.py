@@ -13,7 +13,7 @@ from django.urls import include, path
 from django.utils.module_loading import import_string
 
 from tests.leaks import reach
-from tests.leaks.table import TABLE, Entry, Guarded, Nothing
+from tests.leaks.table import HELD_ELSEWHERE, TABLE, Entry, Guarded, Nothing
 from tests.leaks.ways import Way, ways
 
 
@@ -68,6 +68,13 @@ def _reaches_guard(way: Way, guard: str) -> bool:
 
 def test_every_way_out_has_an_entry_and_every_guard_asks_the_door() -> None:
     assert problems(ways("hie.urls")) == []
+
+
+def test_every_guard_releases_only_what_still_stands_or_says_who_does() -> None:
+    guards = {entry.by for entries in TABLE.values() for entry in entries.values() if isinstance(entry, Guarded)}
+    points = {guard for guard in guards if getattr(import_string(guard), "release_point", False)}
+    assert guards - points == set(HELD_ELSEWHERE)
+    assert all(why.strip() for why in HELD_ELSEWHERE.values())
 
 
 def show_everything(request: HttpRequest) -> HttpResponse:

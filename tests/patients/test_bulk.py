@@ -17,7 +17,8 @@ from hie.standards.fhir_patient import from_fhir, to_fhir
 from patients import blocking, bulk, importing, linking, models_of_match, store
 from patients.demographics import DateMatch, PatientQuery, RecordFeed
 from patients.errors import UnusableFile
-from patients.importing import carry_on, import_file, lines_of, start
+from patients.import_runs import lines_of, start
+from patients.importing import carry_on, import_file
 from patients.models import BlockingKey, IdentityEvent, ImportLine, ImportRun, Link, Person, ReviewItem, SearchTerm
 from patients.normalise import Features, features
 from patients.search import search

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import html
 import io
+import json
 import re
 import uuid
 from dataclasses import replace
@@ -228,7 +229,7 @@ def test_the_table_holds_every_line_and_no_formula(alice: str) -> None:
 
 def test_the_bundle_for_another_system_is_one_of_audit_events(alice: str) -> None:
     busy_log(alice)
-    bundle = signed_in().get("/my/log.json").json()
+    bundle = json.loads(signed_in().get("/my/log.json").getvalue())
     assert bundle["resourceType"] == "Bundle"
     assert {entry["resource"]["resourceType"] for entry in bundle["entry"]} == {"AuditEvent"}
 
@@ -264,7 +265,7 @@ def test_a_helper_sees_no_trace_of_what_is_above_the_grant(alice: str) -> None:
     client = switched(alice)
     assert "Secret" not in client.get("/my/").content.decode()
     assert "Secret" not in client.get("/my/log.csv").getvalue().decode()
-    assert "Secret" not in client.get("/my/log.json").content.decode()
+    assert "Secret" not in client.get("/my/log.json").getvalue().decode()
     assert "opened their letter" in read(client)
 
 

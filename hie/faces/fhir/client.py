@@ -61,6 +61,7 @@ class FhirCommunity:
             token = await clients.token_for_async(
                 session, endpoint, question.caller.purpose or "", question.caller, timeout_s=TOKEN_WAIT_S
             )
+            await question.still()
             patient_id = await self._patient(endpoint, question, token, session)
             if patient_id is None:
                 return Answer(outcome=Outcome.NOTHING)
@@ -81,6 +82,7 @@ class FhirCommunity:
             query = _search_parameters(question.demographics)
             if query is None:
                 return None
+            await question.still()
             url = f"{endpoint.url.rstrip('/')}/Patient?{query}"
             status, bundle = await _call(session, "GET", url, token)
         if status in (404, 422):
@@ -108,6 +110,7 @@ class FhirCommunity:
         for _ in range(MAX_PAGES):
             if url is None or len(entries) >= MAX_DOCUMENTS:
                 break
+            await question.still()
             status, bundle = await _call(session, "GET", url, token)
             if status == 404:
                 break

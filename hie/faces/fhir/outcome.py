@@ -83,6 +83,7 @@ OUTCOME: dict[str, Row] = {
     # the exchange
     "BadRequest": _row(400, "value"),
     "RemoteUnavailable": _row(502, "transient", "XDSUnavailableCommunity"),
+    "Unsettled": _row(503, "transient", "XDSRegistryBusy"),
     "IdempotencyConflict": _row(409, "conflict"),
     "UnreadableMessage": _row(500, "exception"),
     "PeerRefused": _row(502, "transient", "XDSUnavailableCommunity"),

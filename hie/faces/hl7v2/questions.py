@@ -19,7 +19,13 @@ from django.core import signing
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import identity
-from hie.exchange.errors import AccessRefused, UnknownSourceDomain, UnknownSourceIdentifier, UnknownTargetDomain
+from hie.exchange.errors import (
+    AccessRefused,
+    UnknownSourceDomain,
+    UnknownSourceIdentifier,
+    UnknownTargetDomain,
+    Unsettled,
+)
 from hie.faces.hl7v2 import acks, er7, pid, qbp
 from hie.faces.hl7v2.adt import Cx
 from hie.faces.hl7v2.er7 import MessageRefused
@@ -44,7 +50,7 @@ def answer(message: er7.Message, raw: bytes, caller: Caller) -> bytes:
         return _demographics(message, raw, caller)
     except AccessRefused as problem:
         raise MessageRefused(str(problem), code="204", location=("MSH", 1, 3)) from problem
-    except TooManyRequests as problem:
+    except (TooManyRequests, Unsettled) as problem:
         raise MessageRefused(str(problem), code="207", location=("MSH", 1, 3), reject=False) from problem
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -9,7 +10,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
@@ -149,12 +150,24 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 def as_fhir(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     """The events behind the lines asked for, as a FHIR Bundle of AuditEvents."""
     base = f"{getattr(settings, 'BASE_URL', '')}/fhir"
-    bundle: dict[str, object] = {}
-    entries: list[object] = []
-    for found in _pages(request, reader):
+    pages = _pages(request, reader)
+    first = next(pages)
+
+    def entries(found: access_log.LogPage) -> list[str]:
         bundle = access_log.as_fhir(found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
-        entries += bundle["entry"]  # type: ignore[arg-type]  # a Bundle's entries are a list
-    response = JsonResponse({**bundle, "entry": entries}, content_type="application/fhir+json")
+        return [json.dumps(entry) for entry in bundle["entry"]]
+
+    def parts() -> Iterator[str]:
+        # Page by page, each as it may be shown when it leaves.
+        yield '{"resourceType": "Bundle", "type": "collection", "entry": [' + ", ".join(entries(first))
+        before = bool(first.events)
+        for following in pages:
+            more = entries(following)
+            yield (", " if before and more else "") + ", ".join(more)
+            before = before or bool(more)
+        yield "]}"
+
+    response = StreamingHttpResponse(parts(), content_type="application/fhir+json")
     response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.json"'
     return response
 

@@ -25,7 +25,7 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 
-from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnavailable
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnavailable, Unsettled
 from hie.faces.portal import session
 from hie.faces.portal.session import Reader
 from hie.standards.errors import HubError
@@ -45,6 +45,7 @@ STATUS: dict[type[HubError], int] = {
     TooManyRequests: 429,
     BadRequest: 400,
     RemoteUnavailable: 503,
+    Unsettled: 503,
 }
 
 
@@ -107,7 +108,7 @@ def _refusal(request: HttpRequest, error: Exception) -> HttpResponse:
         return error_page(request, 403)
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 503)
     answer = error_page(request, status)
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | Unsettled):
         answer["Retry-After"] = str(error.retry_after_s)
     return answer
 

@@ -24,6 +24,7 @@ REST_CODE: dict[type[HubError], tuple[int, str]] = {
     exchange.BadRequest: (422, "invalid"),
     exchange.IdempotencyConflict: (422, "idempotency-conflict"),
     exchange.RemoteUnavailable: (502, "upstream-unavailable"),
+    exchange.Unsettled: (503, "busy"),
     trust.NotAuthenticated: (401, "unauthenticated"),
     trust.NotEntitled: (403, "forbidden"),
     trust.TooManyRequests: (429, "throttled"),
@@ -50,7 +51,7 @@ def exception_handler(error: Exception, context: dict[str, Any]) -> Response:
     if isinstance(error, HubError):
         status, code = word_for(error)
         response = Response(error_body(code, str(error), error.element), status=status)
-        if isinstance(error, trust.TooManyRequests):
+        if isinstance(error, trust.TooManyRequests | exchange.Unsettled):
             response["Retry-After"] = str(max(1, round(error.retry_after_s)))
         if isinstance(error, trust.NotAuthenticated):
             response["WWW-Authenticate"] = error.www_authenticate

@@ -23,7 +23,7 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from hie.exchange import find, query, tasks
-from hie.exchange.errors import BadRequest
+from hie.exchange.errors import BadRequest, Unsettled
 from hie.exchange.query import QueryRequest, QueryView, instant
 from hie.exchange.waiting import ROOM
 from hie.faces.rest.authentication import TokenAuthentication
@@ -138,7 +138,10 @@ def events(request: HttpRequest, query_id: UUID) -> HttpResponseBase:
         query.changes(query_id, caller=caller, after=after)
     except HubError as error:
         status, code = word_for(error)
-        return JsonResponse(error_body(code, str(error), error.element), status=status)
+        refusal = JsonResponse(error_body(code, str(error), error.element), status=status)
+        if isinstance(error, Unsettled):
+            refusal["Retry-After"] = str(error.retry_after_s)
+        return refusal
     response = StreamingHttpResponse(_stream(query_id, caller, after), content_type="text/event-stream")
     response["Cache-Control"] = "no-store"
     response["X-Accel-Buffering"] = "no"
@@ -151,6 +154,9 @@ def _stream(query_id: UUID, caller: Caller, after: int) -> Iterator[bytes]:
         try:
             # Each turn asks the door again: suspension and revocation end the stream, or thin it.
             told, done = query.changes(query_id, caller=caller, after=after)
+        except Unsettled:
+            # Asked again at the next turn.
+            told, done = [], False
         except HubError as error:
             _, code = word_for(error)
             yield b"event: error\ndata: " + orjson.dumps(error_body(code, str(error))) + b"\n\n"

@@ -12,7 +12,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from hie.standards.errors import HubError
-from patients.importing import import_file, write_links
+from patients.import_runs import write_links
+from patients.importing import import_file
 from patients.models import ImportRun
 
 

@@ -1,0 +1,363 @@
+"""The release point: what closes between a decision and the commit of its audit row, closes the answer (consent.md 12)."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+import pytest
+from django.db import connection, transaction
+
+from consent import epochs
+from consent.models import CodeTable
+from hie.audit import recorder
+from hie.audit.models import AuditEvent
+from hie.audit.recorder import EventType
+from hie.directory import queries as directory
+from hie.directory import registration
+from hie.exchange import access, find, notices, query, release, retrieve
+from hie.exchange.errors import Unsettled
+from hie.exchange.release import Basis
+from hie.outbox.models import OutboxMessage
+from hie.standards.facts import Operation
+from tests.exchange import releasing, world
+from tests.exchange.releasing import (
+    CONSENTS,
+    DOCUMENTS,
+    LOGS,
+    PEOPLE,
+    QUERIES,
+    Setting,
+    Told,
+    apart,
+    custodian_suspended,
+    denied,
+    disclosed,
+    grant_ended,
+    outcome,
+    relabelled,
+    suspended,
+    unlinked,
+)
+from tests.fhir.conftest import hub  # noqa: F401 - a fixture
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def told(hub: None, settings: Any, monkeypatch: pytest.MonkeyPatch) -> Told:  # noqa: F811 - the fixture of that name
+    settings.ROOT_URLCONF = "tests.leaks.urls"
+    channel = Told()
+    monkeypatch.setitem(notices._channels, "subscription", channel)
+    return channel
+
+
+@pytest.fixture
+def at(told: Told) -> Setting:
+    return releasing.setting(told)
+
+
+@pytest.fixture
+def between(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
+    """Do something, committed elsewhere, when an answer has been decided and is about to be released; once."""
+    hold = Basis._hold
+
+    def plan(act: Callable[[], None], times: int = 1) -> list[int]:
+        done: list[int] = []
+
+        def held(self: Basis, *, alone: bool) -> None:
+            if len(done) < times:
+                done.append(disclosed())
+                apart(act)
+            hold(self, alone=alone)
+
+        monkeypatch.setattr(Basis, "_hold", held)
+        return done
+
+    return plan
+
+
+BY_PERSON = ("documents", "lists", "patients", "patient", "match", "cross-reference", "consents", "answers")
+
+
+def cases() -> list[Any]:
+    whole = DOCUMENTS | PEOPLE | CONSENTS | QUERIES
+    closings = {
+        denied: whole,
+        suspended: whole,
+        custodian_suspended: DOCUMENTS | PEOPLE | CONSENTS,
+        relabelled: DOCUMENTS,
+        # What is asked for by its own id is found about the person it is about then.
+        unlinked: {name: whole[name] for name in BY_PERSON},
+        grant_ended: LOGS,
+    }
+    return [
+        pytest.param(way, closing, id=f"{name}-{closing.__name__}")
+        for closing, ways in closings.items()
+        for name, way in ways.items()
+    ]
+
+
+@pytest.mark.parametrize(("way", "closing"), cases())
+def test_what_closes_between_decision_and_release_closes_the_answer(
+    told: Told,
+    between: Callable[..., list[int]],
+    way: releasing.Way,
+    closing: Callable[[Setting], None],
+) -> None:
+    at = releasing.setting(told, also_at_the_clinic=closing is unlinked)
+    ask = partial(outcome, partial(way, at, world.caller()))
+    releasing.answered(at, world.caller())
+    releasing.revised(at)
+    open_answer = ask()
+    releasing.answered(at, world.caller())
+    releasing.revised(at)
+    done = between(partial(closing, at))
+    raced = ask()
+    assert done, "nothing was about to be released"
+    if closing is not unlinked:
+        assert disclosed() == done[0], "something was disclosed after it was closed"
+    if closing not in (suspended, custodian_suspended):
+        releasing.revised(at)
+    assert raced == ask()
+    assert raced != open_answer
+
+
+def test_a_change_of_somebody_else_disturbs_no_answer(at: Setting, between: Callable[..., list[int]]) -> None:
+    looks: list[int] = []
+    stranger = releasing.feed.Revision(
+        authority=world.HOSPITAL_AUTHORITY,
+        value="X9",
+        demographics=world.rosa(
+            "X9", names=(), birth_date="1901-01-01", addresses=(), telecoms=(), identifiers=(), gender="male"
+        ),
+    )
+    fed = releasing.feed.feed(stranger, world.hospital_caller())
+    assert fed.result is not None
+    pk = releasing.identifiers.resolve(world.HOSPITAL_AUTHORITY, "X9")
+    assert pk is not None
+    entries = find.registry.entries
+    find.registry.entries = lambda *given, **more: looks.append(1) or entries(*given, **more)  # type: ignore[assignment]
+    try:
+        done = between(lambda: epochs.bump(pk.pk))
+        assert DOCUMENTS["documents"](at, world.caller())[1] == 1
+    finally:
+        find.registry.entries = entries
+    assert done
+    assert looks == [1]
+
+
+def test_what_changes_each_time_is_refused_recorded_and_tells_nothing(
+    at: Setting, between: Callable[..., list[int]]
+) -> None:
+    done = between(lambda: epochs.bump(at.hospital_pk), times=99)
+    before = AuditEvent.objects.filter(kind=EventType.FIND_DOCUMENTS).count()
+    with pytest.raises(Unsettled):
+        DOCUMENTS["documents"](at, world.caller())
+    assert len(done) == release.TRIES
+    (event,) = AuditEvent.objects.filter(kind=EventType.FIND_DOCUMENTS).order_by("at")[before:]
+    assert (event.outcome, event.disclosures.count()) == (recorder.Outcome.FAILED, 0)
+
+
+def test_each_face_says_that_it_is_to_be_asked_again(at: Setting, between: Callable[..., list[int]]) -> None:
+    from django.test import Client
+
+    from tests.trust import conftest as trust
+
+    between(lambda: epochs.bump(at.hospital_pk), times=99)
+    headers = {"Authorization": f"Bearer {trust.token('org-clinic')}"}
+    found = Client().get(f"/fhir/DocumentReference?patient=Patient/{at.person}&status=current", headers=headers)
+    assert (found.status_code, found["Retry-After"]) == (503, "1")
+    assert found.json()["issue"][0]["code"] == "transient"
+    body = {"patient": {"reference": f"Patient/{at.person}"}}
+    asked = Client().post("/api/queries", body, content_type="application/json", headers=headers)
+    assert (asked.status_code, asked["Retry-After"], asked.json()["error"]["code"]) == (503, "1", "busy")
+
+
+def test_a_revocation_waits_for_the_answer_being_released_and_no_longer(at: Setting) -> None:
+    revoked = threading.Event()
+
+    def revoke() -> None:
+        denied(at)
+        revoked.set()
+        connection.close()
+
+    waiting = threading.Thread(target=revoke)
+    with directory.one_reading() as reading:
+        about = access.subject(at.person)
+        assert access.permitted(world.caller(), about, [find.registry.entry(at.entry)], Operation.QUERY).permitted
+        with transaction.atomic():
+            Basis(reading, about.identifier_pks).hold()
+            waiting.start()
+            assert not revoked.wait(0.3)
+    assert revoked.wait(10)
+    waiting.join()
+
+
+def test_a_suspension_waits_for_the_answer_being_released_and_no_longer(at: Setting) -> None:
+    suspended_ = threading.Event()
+
+    def suspend() -> None:
+        suspended(at)
+        suspended_.set()
+        connection.close()
+
+    waiting = threading.Thread(target=suspend)
+    with directory.one_reading() as reading, transaction.atomic():
+        Basis(reading).hold()
+        waiting.start()
+        assert not suspended_.wait(0.3)
+    assert suspended_.wait(10)
+    waiting.join()
+
+
+def test_answers_do_not_wait_for_a_long_transaction_that_changes_policy(at: Setting) -> None:
+    with transaction.atomic():
+        registration.suspend("org-portal", reason="test", actor="test")
+        began = time.monotonic()
+        apart(lambda: DOCUMENTS["documents"](at, world.caller()))
+        assert time.monotonic() - began < 0.4
+
+
+def test_an_answer_does_not_wait_for_ever_for_a_change_of_its_patient(at: Setting) -> None:
+    with transaction.atomic():
+        epochs.bump(at.hospital_pk)
+        began = time.monotonic()
+        with pytest.raises(Unsettled):
+            apart(lambda: DOCUMENTS["documents"](at, world.caller()))
+        assert time.monotonic() - began < 10
+    assert DOCUMENTS["documents"](at, world.caller())[1] == 1
+
+
+def test_what_one_transaction_changed_itself_is_no_news_to_its_answer(at: Setting) -> None:
+    with directory.one_reading() as reading, transaction.atomic():
+        epochs.bump(at.hospital_pk)
+        Basis(reading, [at.hospital_pk]).hold()
+
+
+def test_an_epoch_from_another_cluster_does_not_close_its_patient_for_ever(at: Setting) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("UPDATE consent_consentepoch SET raised_by = '4611686018427387904'::xid8")
+    assert DOCUMENTS["documents"](at, world.caller())[1] == 1
+    denied(at)
+    assert DOCUMENTS["documents"](at, world.caller())[1] == 0
+
+
+def test_a_decision_outside_of_a_release_point_releases_nothing(at: Setting) -> None:
+    with (
+        pytest.raises(RuntimeError, match="release point"),
+        recorder.recording(EventType.FIND_DOCUMENTS, world.caller()),
+    ):
+        access.gate(world.caller(), Operation.QUERY)
+
+
+def test_a_code_table_counts_from_its_commit_whoever_wrote_it(at: Setting) -> None:
+    before = directory.epoch()
+    CodeTable.objects.create(name="codes", version=1, body={})
+    assert directory.epoch() > before
+
+
+def _started(at: Setting) -> Iterator[bytes]:
+    found = retrieve.retrieve(retrieve.Wanted(binary_id=at.binary), caller=world.caller())
+    chunks = iter(found.chunks)
+    assert next(chunks)
+    return chunks
+
+
+@pytest.mark.parametrize("closing", [denied, suspended, custodian_suspended, relabelled, unlinked])
+def test_a_transfer_under_way_stops_within_a_mebibyte(told: Told, closing: Callable[[Setting], None]) -> None:
+    at = releasing.setting(told, size=6_000_000, also_at_the_clinic=True)
+    chunks = _started(at)
+    closing(at)
+    assert sum(map(len, chunks)) <= 2 << 20
+    broken = AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).get()
+    assert broken.reason == "no-longer-permitted"
+
+
+def test_a_transfer_under_way_goes_on_when_what_changed_does_not_concern_it(told: Told) -> None:
+    at = releasing.setting(told, size=6_000_000)
+    chunks = _started(at)
+    epochs.bump(at.hospital_pk)
+    registration.suspend("org-portal", reason="test", actor="test")
+    assert sum(map(len, chunks)) > 4_000_000
+    assert not AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).exists()
+
+
+def _searched(at: Setting) -> Any:
+    from django.test import Client
+
+    from tests.trust import conftest as trust
+
+    headers = {"Authorization": f"Bearer {trust.token('org-clinic')}"}
+    return Client().get(f"/fhir/DocumentReference?patient=Patient/{at.person}&status=current", headers=headers)
+
+
+def test_a_long_page_stops_under_way_and_says_so(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    from hie.faces import long_answers
+
+    whole = _searched(at)
+    assert not whole.streaming
+    monkeypatch.setattr(long_answers, "ASK_BYTES", 300)
+    monkeypatch.setattr(long_answers, "PIECE", 100)
+    again = _searched(at)
+    assert len(again.getvalue()) == len(whole.content) == int(again["Content-Length"])
+    assert not AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).exists()
+    begun = _searched(at)
+    pieces = iter(begun.streaming_content)
+    assert len(next(pieces)) == 100
+    denied(at)
+    assert sum(map(len, pieces)) == 200
+    assert int(begun["Content-Length"]) == len(whole.content)
+    broken = AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).get()
+    assert (str(broken.person_id), broken.reason) == (at.person, "no-longer-permitted")
+    assert broken.detail == {"sent": 300, "of": len(whole.content)}
+
+
+def test_a_notice_that_waited_is_not_sent_when_its_patient_closed_it_meanwhile(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notices, "STANDS_S", -1.0)
+    releasing.revised(at)
+    send = at.told.send
+
+    def late(endpoint: str, batch: Any) -> Any:
+        denied(at)
+        return send(endpoint, batch)
+
+    monkeypatch.setattr(Told, "send", lambda self, endpoint, batch: late(endpoint, batch))
+    notices.deliver()
+    assert at.told.notices == []
+    (row,) = OutboxMessage.objects.all()
+    assert (row.delivered_at, row.attempts) == (None, 0)
+    notices.deliver()
+    assert OutboxMessage.objects.get().delivered_at is not None
+    assert at.told.notices == []
+
+
+def test_a_question_that_waited_for_its_turn_is_given_back_as_if_it_had_not_been_taken(at: Setting) -> None:
+    from hie.exchange import loop
+
+    asked = releasing._ask(at, world.caller())
+    (job,) = loop.claim()
+    loop.give_back([job.target])
+    target = asked.targets.get(pk=job.target)
+    assert target.attempts == 0
+    denied(at)
+    assert loop.claim() == []
+    assert asked.targets.get(pk=job.target).withheld
+
+
+def test_a_question_decided_a_moment_ago_is_decided_again_when_a_period_has_ended(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from datetime import timedelta
+
+    asked = releasing._ask(at, world.caller())
+    about = access.subject(at.person)
+    assert access.told_again(about, asked.told, since_s=1.0) is not None
+    ended = access.now() - timedelta(seconds=1)
+    assert access.told_again(about, {**asked.told, "until": ended.isoformat()}, since_s=1.0) is None
+    assert query.Query.objects.get(pk=asked.pk).told == asked.told

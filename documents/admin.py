@@ -12,7 +12,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from documents.labels import to_label
+from documents.labels import count_to_label
 from documents.models import (
     Association,
     Blob,
@@ -120,7 +120,7 @@ class LabelRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is u
         """Documents that the rules of a running run were not applied to yet; counted up to ten thousand."""
         if row.finished_at:
             return ""
-        found = to_label(row.rules, after=row.last_entry)[:10_001].count()
+        found = count_to_label(row.rules, limit=10_001)
         return "more than 10000" if found > 10_000 else str(found)
 
 

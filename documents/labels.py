@@ -11,8 +11,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Q, QuerySet
-
 from documents.metadata import DERIVING, Status
 from documents.models import Association, DocumentEntry, LabelAssignment
 from documents.rows import highest, label_assignments
@@ -127,7 +125,31 @@ def _under(row: DocumentEntry, rules: str) -> None:
         row.save(update_fields=["labelled_under"])
 
 
-def to_label(rules: str, *, after: int = 0) -> QuerySet[DocumentEntry]:
-    """Entries that these rules were not applied to yet, and those not labelled though their bytes are here, by key."""
-    waiting = ~Q(labelled_under=rules) | Q(labelled=False, binary__isnull=False)
-    return DocumentEntry.objects.filter(waiting, pk__gt=after).order_by("pk")
+def to_label(rules: str, *, behind: tuple[str, int] = ("", 0), limit: int) -> list[DocumentEntry]:
+    """The next entries, at most `limit`, that these rules were not applied to yet, behind a place; one to four statements.
+
+    A place is the rules that were applied to an entry before, and its key: in that order each statement reads its
+    rows off the index, and none when nothing waits.
+    """
+    value, key = behind
+    rows = DocumentEntry.objects.order_by("labelled_under", "pk")
+    while True:
+        found = list(rows.filter(labelled_under=value, pk__gt=key)[:limit]) if value != rules else []
+        if found:
+            return found
+        following = rows.filter(labelled_under__gt=value).exclude(labelled_under=rules)
+        if value < rules:
+            # In two parts: "another than" would be read from the whole table.
+            following = rows.filter(labelled_under__gt=value, labelled_under__lt=rules)
+            if not following[:1]:
+                following = rows.filter(labelled_under__gt=rules)
+        first = following.first()
+        if first is None:
+            return []
+        value, key = first.labelled_under, 0
+
+
+def count_to_label(rules: str, *, limit: int) -> int:
+    """How many entries these rules were not applied to yet, counted up to a limit."""
+    parts = (DocumentEntry.objects.filter(**{f"labelled_under__{side}": rules}) for side in ("lt", "gt"))
+    return min(limit, sum(part[:limit].count() for part in parts))

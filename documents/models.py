@@ -398,7 +398,8 @@ class LabelAssignment(models.Model):
 class LabelRun(models.Model):
     """One going over of registered documents with changed labelling rules: how far it is, what it found.
 
-    The work itself is in the entries (`labelled_under`); a run that was cut off goes on behind `last_entry`.
+    The work itself is in the entries (`labelled_under`); a run that was cut off goes on behind the entry `last_entry` of those
+    that the rules `last_rules` were applied to before.
     """
 
     rules = models.TextField(help_text="digest of the rules applied")
@@ -407,6 +408,7 @@ class LabelRun(models.Model):
     updated_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True, blank=True)
     superseded = models.BooleanField(default=False, help_text="the rules changed again before it was through")
+    last_rules = models.TextField(blank=True, default="")
     last_entry = models.BigIntegerField(default=0)
     looked_at = models.BigIntegerField(default=0)
     raised = models.BigIntegerField(default=0)

@@ -16,7 +16,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("expire queries", "exchange.expire_queries", 60),
     ("deliver notices", "exchange.deliver_notices", 5),
     ("forget delivered notices", "exchange.forget_notices", 86_400),
-    ("label documents again", "exchange.relabel_documents", 60),
+    ("label documents again", "exchange.relabel_documents", 10),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),

@@ -38,6 +38,7 @@ class Migration(migrations.Migration):
                     "superseded",
                     models.BooleanField(default=False, help_text="the rules changed again before it was through"),
                 ),
+                ("last_rules", models.TextField(blank=True, default="")),
                 ("last_entry", models.BigIntegerField(default=0)),
                 ("looked_at", models.BigIntegerField(default=0)),
                 ("raised", models.BigIntegerField(default=0)),

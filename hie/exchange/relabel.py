@@ -69,12 +69,13 @@ def _batch(tables: LabelTables, size: int) -> int | None:
     run = _open_run(tables)
     if run is None:
         return None
-    waiting = list(labels.to_label(tables.digest, after=run.last_entry)[:size])
+    place = (run.last_rules, run.last_entry)
+    waiting = labels.to_label(tables.digest, behind=place, limit=size)
     # Bytes are read before any row is locked.
     found = {row.pk: _look(row, tables) for row in waiting}
     with transaction.atomic():
         held = LabelRun.objects.select_for_update().filter(pk=run.pk, finished_at=None).first() if _taken() else None
-        if held is None or held.last_entry != run.last_entry:
+        if held is None or (held.last_rules, held.last_entry) != place:
             return None
         at = timezone.now()
         raised: list[Raised] = []
@@ -84,9 +85,10 @@ def _batch(tables: LabelTables, size: int) -> int | None:
         held.looked_at += len(found)
         held.raised += len(raised)
         held.unread += sum(not read for _, read in found.values())
-        held.last_entry = max(found, default=held.last_entry)
         held.updated_at = at
-        if len(found) < size:
+        if waiting:
+            held.last_rules, held.last_entry = waiting[-1].labelled_under, waiting[-1].pk
+        else:
             held.finished_at = at
         held.save()
     return len(found) or None
@@ -106,7 +108,7 @@ def _open_run(tables: LabelTables) -> LabelRun | None:
             return mine
         open_ones.update(finished_at=at, superseded=True, updated_at=at)
         lately = LabelRun.objects.filter(rules=tables.digest, superseded=False, finished_at__gt=at - AGAIN_AFTER)
-        if lately.filter(unread__gt=0).exists() or not labels.to_label(tables.digest).exists():
+        if lately.filter(unread__gt=0).exists() or not labels.to_label(tables.digest, limit=1):
             return None
         return LabelRun.objects.create(rules=tables.digest, rules_version=tables.version, started_at=at, updated_at=at)
 

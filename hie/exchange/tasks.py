@@ -50,8 +50,8 @@ def relabel_documents() -> int:
     return relabel.carry_on(until=time.monotonic() + RELABEL_S)
 
 
-RELABEL_S = 50.0
-"""How long one task goes on labelling; the next one goes on behind it."""
+RELABEL_S = 3.0
+"""How long one task goes on labelling: this process has questions to ask. The next one goes on behind it."""
 
 
 @shared_task(name="exchange.rewrap_messages")

@@ -422,12 +422,26 @@ def test_a_document_whose_bytes_cannot_be_read_keeps_its_labels_and_waits(monkey
 @pytest.mark.usefixtures("_world")
 def test_a_document_that_was_never_labelled_is_restricted_until_the_run_has_read_it() -> None:
     row = asthma()
-    DocumentEntry.objects.filter(pk=row.pk).update(labelled=False)
+    DocumentEntry.objects.filter(pk=row.pk).update(labelled=False, labelled_under="")
     unlabelled = queries.entry(row.entry_uuid)
     assert unlabelled is not None
     assert not unlabelled.facts("p").labelled
     assert go_over() == 1
     assert DocumentEntry.objects.get(pk=row.pk).labelled
+
+
+@pytest.mark.usefixtures("_world")
+def test_entries_wait_in_order_whatever_rules_they_had_before() -> None:
+    rows = [publish(f"text {n}".encode()) for n in range(6)]
+    for row, rules in zip(rows, ["", "m", "z", "m", "k", ""], strict=True):
+        DocumentEntry.objects.filter(pk=row.pk).update(labelled_under=rules)
+    place, seen = ("", 0), []
+    while batch := entry_labels.to_label("m", behind=place, limit=1):
+        seen.append(batch[0].pk)
+        place = (batch[0].labelled_under, batch[0].pk)
+    assert seen == [rows[n].pk for n in (0, 5, 4, 2)]
+    assert entry_labels.count_to_label("m", limit=10) == 4
+    assert entry_labels.count_to_label("m", limit=3) == 3
 
 
 @pytest.mark.django_db(transaction=True)

@@ -646,3 +646,59 @@ def test_every_answer_of_a_flock_is_written_however_they_fall_between_writes(
     for _ in range(3):
         view = settled(ask(person_id, fan_out, deadline_s=20.0), within_s=15)
         assert sum(target.status == "answered" for target in view.targets) == 60
+
+
+@pytest.mark.parametrize("denied", ["author", "dependents", "label"])
+def test_a_denial_by_author_dependents_or_label_takes_own_documents_out_of_an_answer(
+    settings: Any, tmp_path: Any, denied: str
+) -> None:
+    from consent import directives
+    from documents.metadata import CX, XCN, AssociationMetadata, AssociationType, Author, CodedValue
+    from hie.exchange import submit
+    from patients import identifiers
+    from tests.documents import samples
+
+    settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
+    exchange()
+    person_id = feed_rosa()
+    rosa_id = CX(value="P1", authority=HOSPITAL_AUTHORITY)
+
+    def published(text: bytes, appended_to: str = "", **changes: Any) -> str:
+        entry = samples.entry(patient_id=rosa_id, source_patient_id=rosa_id, **changes)
+        staged = submit.stage(text, entry.mime_type, hospital_caller())
+        more = (
+            AssociationMetadata(entry_uuid="r", type=AssociationType.APND, source=entry.entry_uuid, target=appended_to),
+        )
+        made = samples.submission(
+            entry,
+            contents={entry.entry_uuid: staged.id},
+            patient_id=rosa_id,
+            associations=more if appended_to else (),
+        )
+        return submit.submit(made, hospital_caller()).entry_uuids[0].removeprefix("urn:uuid:")
+
+    vale = Author(person=XCN(id="77", authority="2.16.840.1.113883.4.6", family="Vale"))
+    theirs = published(b"one", authors=(vale,))
+    appended = published(b"two", f"urn:uuid:{theirs}")
+    labelled = published(b"three", event_codes=(CodedValue(code="B20", scheme="urn:oid:2.16.840.1.113883.6.90"),))
+    everything = {theirs, appended, labelled}
+
+    def seen() -> set[str]:
+        asked = ask(person_id)
+        return {key.removeprefix("urn:uuid:") for key, _ in query.view(asked.id, caller=caller()).documents}
+
+    registry_pks = list(identifiers.identifier_pks(person_id))
+    assert seen() == everything
+    role = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ParticipationType", "code": "AUT"}]}
+    npi = {"system": "http://hl7.org/fhir/sid/us-npi", "value": "77"}
+    provision: dict[str, Any] = {
+        "author": {"actor": [{"role": role, "reference": {"identifier": npi}}]},
+        "dependents": {"data": [{"meaning": "dependents", "reference": {"reference": f"DocumentReference/{theirs}"}}]},
+        "label": {"securityLabel": [{"system": "http://hl7.org/fhir/v3/ActCode", "code": "HIV"}]},
+    }[denied]
+    resource = _deny_all()
+    resource["provision"] = {"type": "permit", "provision": [{"type": "deny"} | provision]}
+    resource.pop("policyRule", None)
+    directives.import_unchecked(resource, identifier_pk=registry_pks[0], actor="test")
+    hidden = {"author": {theirs}, "dependents": {theirs, appended}, "label": {labelled}}[denied]
+    assert seen() == everything - hidden

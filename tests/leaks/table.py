@@ -207,6 +207,7 @@ ADMIN: Mapping[str, Entry] = {
     "patients.ImportRun": Nothing("counts"),
     "documents.Association": Nothing("ids of objects and the kind of their relation"),
     "documents.Blob": Nothing("digests and sizes; never bytes"),
+    "documents.LabelRun": Nothing("counts"),
     "consent.Jurisdiction": Nothing("policy"),
     "consent.CodeTable": Nothing("policy"),
     "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),

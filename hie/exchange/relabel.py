@@ -18,7 +18,6 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
-from consent import epochs
 from consent.labelling import LabelTables
 from documents import codec, labels, review
 from documents.errors import InvalidAttribute
@@ -149,10 +148,8 @@ def _look(row: DocumentEntry, tables: LabelTables) -> tuple[Labels, bool]:
 
 
 def _announce(raised: Sequence[Raised], tables: LabelTables) -> None:
-    """An event in the log of each patient whose documents were raised, and a new epoch for what is held of them."""
+    """An event in the log of each patient whose documents were raised; the rows themselves raise the patient's epoch."""
     persons = identifiers.persons_of({one.identifier_pk for one in raised})
-    for identifier_pk in sorted({one.identifier_pk for one in raised}):
-        epochs.bump(identifier_pk)
     recorder.write(
         EventDraft(
             kind=EventType.RELABEL,
@@ -182,7 +179,6 @@ def settle_review(
         raise InvalidAttribute("a reason is required", element="reason")
     with transaction.atomic():
         settled = review.settle(review_id, release=release, settled_by=staff_user)
-        epochs.bump(settled.identifier_pk)
         recorder.staff_look(
             staff_user=staff_user,
             staff_name=staff_name,

@@ -6,7 +6,11 @@ from typing import Any
 
 import pytest
 
+from consent import directives
 from documents.models import DocumentEntry
+from hie.exchange import access
+from hie.exchange.feed import Revision, apply
+from patients import identifiers
 from tests.exchange import world
 from tests.fhir.conftest import CONFIDENTIALITY, World, concept, provide_bundle
 from tests.fhir.test_consents import consent
@@ -291,3 +295,24 @@ def test_who_is_flagged_by_one_source_is_not_known_to_others(
     assert fed.status_code in (200, 201), fed.content
     assert (hub_world.clinic.get(f"/Patient?{query}").json()["total"] == 1) is known
     assert hub_world.hospital.get(f"/Patient?{query}").json()["total"] == 1
+
+
+def test_a_flag_counts_for_answers_that_are_under_way(hub_world: World) -> None:
+    pks = identifiers.identifier_pks(hub_world.person)
+
+    def feed(**protected: Any) -> int:
+        revision = world.rosa("P1", **protected)
+        said = Revision(authority=world.HOSPITAL_AUTHORITY, value="P1", demographics=revision)
+        apply([said], world.hospital_caller())
+        return directives.consent_epoch(pks)
+
+    before = feed(birth_date="1971-04-09")
+    assert feed(protected=("VIP",)) > before
+    assert access_of(hub_world) == "V"
+
+
+def access_of(hub: World) -> str | None:
+    """The letter of the clinic's own record of the person, which is not the one that was flagged."""
+    rows = access.demographics_rows(access.subject(hub.person).records)
+    (own,) = [row for row in rows if row.record.participant_id == "org-clinic"]
+    return own.facts(hub.person).confidentiality

@@ -27,6 +27,7 @@ from patients import changes, history, identifiers, standing
 from patients import queries as index
 from patients.demographics import SourceRecordView
 from patients.models import IdentityEvent, Link, Person
+from patients.search import search
 
 MOST_FOUND = 20
 """Persons shown of a search; where there are more it must be narrowed."""
@@ -114,7 +115,7 @@ class Summary:
 
 def find(asked: Asked) -> tuple[list[Summary], bool]:
     """Persons who may be meant, by family name, at most `MOST_FOUND`; and whether there are more. 4 statements."""
-    people = index.search(asked.query())
+    people = search(asked.query())
     found = sorted(summaries(people[:MOST_FOUND]).values(), key=lambda one: (one.name, str(one.person_id)))
     return found, len(people) > MOST_FOUND
 

@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('patients', '0007_no_index_twice'),
+        ('patients', '0009_keys_ahead'),
     ]
 
     operations = [

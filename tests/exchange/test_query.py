@@ -267,8 +267,10 @@ def test_a_community_that_consent_keeps_from_being_asked_is_not_asked_and_reads_
 
 
 def test_consent_withdrawn_while_running_hides_what_comes_and_what_had_come(
-    others: Peers, fan_out: loop.FanOut
+    others: Peers, fan_out: loop.FanOut, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    # However slow the machine: the second community is asked all before it is withdrawn.
+    monkeypatch.setattr(loop, "STANDS_S", 60.0)
     exchange(community_at(1, others.port), community_at(2, others.port))
     person_id = feed_rosa()
     others[2].mode, others[2].delay_s = "slow", 0.3
@@ -298,15 +300,15 @@ def test_a_community_is_not_asked_the_second_part_of_a_question_that_was_closed_
     person_id = feed_rosa()
     others[1].mode, others[1].delay_s = "slow", 0.6
     others[2].mode, others[2].delay_s = "slow", 0.6
-    asked = ask(person_id, fan_out, deadline_s=4.0)
-    until = time.monotonic() + 3
+    asked = ask(person_id, fan_out, deadline_s=30.0)
+    until = time.monotonic() + 20
     while not (others[1].asked and others[2].asked):
         assert time.monotonic() < until
         time.sleep(0.01)
     directives.import_unchecked(
         _deny_community(2), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test"
     )
-    view = settled(asked)
+    view = settled(asked, within_s=30)
     assert statuses(view)["Community 2"] == "nothing"
     assert [step for step in others[2].asked if "DocumentReference" in str(step)] == []
     assert statuses(view)["Community 1"] == "answered"

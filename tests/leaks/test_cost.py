@@ -108,9 +108,14 @@ def test_what_an_answer_rests_on_is_held_in_one_statement_and_the_policy_read_in
         lambda: identity.read_patient(hub_world.person, world.caller()),
     ):
         ask()
-        with CaptureQueriesContext(connection) as seen:
+        texts: list[str] = []
+
+        def noted(execute: Any, sql: Any, *rest: Any, texts: list[str] = texts) -> Any:
+            texts.append(str(sql))
+            return execute(sql, *rest)
+
+        with connection.execute_wrapper(noted):
             ask()
-        texts = [query["sql"] for query in seen.captured_queries]
         assert len([text for text in texts if "exchange_hold" in text]) == 1
         assert len([text for text in texts if "pg_current_snapshot" in text]) == 1
 

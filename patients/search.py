@@ -132,18 +132,21 @@ class _Search:
     def _from(self, rarest: int, limit: int) -> tuple[str, list[Any]]:
         """From those whom the rarest words find; the others asked of each of them."""
         first, others = self.words[rarest], [item for n, item in enumerate(self.words) if n != rarest]
-        # LIMIT keeps the planner from turning the questions round.
+        # LIMIT and OFFSET keep the planner, which knows no values here, from reading whole tables to join them.
         asked = "".join(
             " CROSS JOIN LATERAL (SELECT 1 FROM patients_link l JOIN patients_searchterm t ON t.record_id = l.source_record_id"  # noqa: S608  # as below
             f" WHERE l.person_id = p.id AND {store.CURRENT} AND {item.clause} LIMIT 1) w{n}"
             for n, item in enumerate(others)
         )
+        where = " AND ".join(["p.id = f.person_id", "p.merged_into_id IS NULL", *self.where])
         sql = (
-            f"WITH found AS MATERIALIZED ({_OF_PERSONS} WHERE {first.clause} GROUP BY l.person_id)"  # noqa: S608  # clauses of this module, values bound
-            f" SELECT p.id FROM found f JOIN patients_person p ON p.id = f.person_id{asked}"
-            f" WHERE {' AND '.join(['p.merged_into_id IS NULL', *self.where])} ORDER BY p.id LIMIT %s"
+            "WITH found AS MATERIALIZED (SELECT DISTINCT l.person_id FROM patients_searchterm t CROSS JOIN LATERAL"  # noqa: S608  # clauses of this module, values bound
+            f" (SELECT l.person_id FROM patients_link l WHERE l.source_record_id = t.record_id AND {store.CURRENT} OFFSET 0) l"
+            f" WHERE {first.clause})"
+            f" SELECT p.id FROM found f CROSS JOIN LATERAL (SELECT p.id FROM patients_person p WHERE {where} OFFSET 0) p{asked}"
+            " ORDER BY p.id LIMIT %s"
         )
-        values = [*first.values, *(value for item in others for value in item.values), *self.values, limit]
+        values = [*first.values, *self.values, *(value for item in others for value in item.values), limit]
         return sql, values
 
     def _as_one(self, limit: int) -> tuple[str, list[Any]]:

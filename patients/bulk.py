@@ -82,10 +82,11 @@ class Workers:
             yield result.get()
 
     def close(self) -> None:
-        """End the processes."""
+        """End the processes; once is enough."""
         if self.pool is not None:
             self.pool.terminate()
             self.pool.join()
+            self.pool = None
 
 
 def _settle_in(parent: int) -> None:

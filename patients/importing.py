@@ -205,6 +205,8 @@ class _Import:
                     self._store(current)
                     current.close()
                     current = _Slice()
+            # All is read: what the readers remember (names, dates, places) is memory that matching can do with.
+            crew.close()
             self._store(current)
         finally:
             current.close()

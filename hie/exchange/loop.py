@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -111,6 +111,38 @@ _STORED_DOCUMENT = (
 )  # fmt: skip
 
 
+class Standing:
+    """What the jobs of one question rest on: looked at again when it is needed, once every `STANDS_S` for all of them."""
+
+    def __init__(self, basis: Basis, decided_at: float) -> None:
+        self.basis = basis
+        self._at = decided_at
+        self._looking: asyncio.Task[bool] | None = None
+
+    async def hold(self, off_loop: Callable[[Callable[[], Any]], Awaitable[Any]]) -> None:
+        """Go on only while it stands; `off_loop` runs work of the database.
+
+        Raises:
+            Outdated: something has changed since the question was decided, or the database cannot say.
+        """
+        if time.monotonic() - self._at <= STANDS_S:
+            return
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look(off_loop))
+        if not await asyncio.shield(self._looking):
+            raise Outdated("changed since the question was decided")
+
+    async def _look(self, off_loop: Callable[[Callable[[], Any]], Awaitable[Any]]) -> bool:
+        began = time.monotonic()
+        try:
+            stands = bool(await off_loop(self.basis.stands))
+        finally:
+            self._looking = None
+        if stands:
+            self._at = began
+        return stands
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One target to ask now."""
@@ -120,8 +152,7 @@ class Job:
     endpoint: EndpointFacts
     question: Question
     time_limit_s: float
-    basis: Basis
-    decided_at: float
+    standing: Standing
 
 
 class FanOut:
@@ -176,7 +207,9 @@ class FanOut:
                     if job.target not in self._active:
                         # Those begun get on first: they answer sooner, and leave their connections to the next.
                         await self._turns.acquire()
-                        if time.monotonic() - job.decided_at > STANDS_S:
+                        try:
+                            await job.standing.hold(self._off_loop)
+                        except Outdated:
                             self._turns.release()
                             await self._off_loop(partial(give_back, [late.target for late in jobs[n:]]))
                             break
@@ -245,12 +278,9 @@ class FanOut:
     async def _answer(self, job: Job, session: PeerSession) -> Answer:
         client = remotes.client_for(job.endpoint.kind)
 
-        async def still() -> None:
-            if time.monotonic() - job.decided_at > STANDS_S and not await self._off_loop(job.basis.stands):
-                raise Outdated("changed since the question was decided")
-
+        question = replace(job.question, still=partial(job.standing.hold, self._off_loop))
         try:
-            return await client.ask(job.endpoint, replace(job.question, still=still), session=session)
+            return await client.ask(job.endpoint, question, session=session)
         except PeerUnreachable:
             return Answer(outcome=Outcome.DOWN, message="The community cannot be reached.", cause="unreachable")
         except ConnectionError:
@@ -354,7 +384,7 @@ def claim() -> list[Job]:
             asked = queries[query_id]
             person = about.get(asked.person_id)
             basis = Basis(reading, person.identifier_pks if person is not None else ())
-            jobs += _jobs(asked, person, targets, available, at, basis, decided_at)
+            jobs += _jobs(asked, person, targets, available, at, Standing(basis, decided_at))
     return jobs
 
 
@@ -364,8 +394,7 @@ def _jobs(
     targets: list[_Claimed],
     available: Mapping[str, EndpointFacts],
     at: datetime,
-    basis: Basis,
-    decided_at: float,
+    standing: Standing,
 ) -> list[Job]:
     caller = query.caller_of(asked)
     said: dict[str, Demographics | None] = {}
@@ -395,8 +424,7 @@ def _jobs(
                     id(demographics), Question(demographics=demographics, filter=asked.filter, caller=caller)
                 ),
                 time_limit_s=max(remaining, 0.0) + LATE_S,
-                basis=basis,
-                decided_at=decided_at,
+                standing=standing,
             )
         )
     if withheld:

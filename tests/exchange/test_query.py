@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -312,6 +313,33 @@ def test_a_community_is_not_asked_the_second_part_of_a_question_that_was_closed_
     assert statuses(view)["Community 2"] == "nothing"
     assert [step for step in others[2].asked if "DocumentReference" in str(step)] == []
     assert statuses(view)["Community 1"] == "answered"
+
+
+def test_what_the_communities_of_one_question_wait_for_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Grounds:
+        looks, answer = 0, True
+
+        def stands(self) -> bool:
+            self.looks += 1
+            return self.answer
+
+    async def off_loop(work: Callable[[], Any]) -> Any:
+        await asyncio.sleep(0.01)
+        return work()
+
+    async def wait(standing: loop.Standing, count: int) -> list[Any]:
+        return await asyncio.gather(*(standing.hold(off_loop) for _ in range(count)), return_exceptions=True)
+
+    monkeypatch.setattr(loop, "STANDS_S", 0.5)
+    grounds: Any = Grounds()
+    long_ago = time.monotonic() - 10
+    standing = loop.Standing(grounds, long_ago)
+    assert asyncio.run(wait(standing, 50)) == [None] * 50
+    assert asyncio.run(wait(standing, 50)) == [None] * 50
+    assert grounds.looks == 1
+    grounds.answer = False
+    refused = asyncio.run(wait(loop.Standing(grounds, long_ago), 3))
+    assert [type(one) for one in refused] == [loop.Outdated] * 3
 
 
 def test_suspending_the_asker_ends_its_running_query(others: Peers) -> None:

@@ -188,7 +188,7 @@ def _found(code: str, tables: LabelTables) -> Iterator[tuple[str, str]]:
         return
     yield from tables.codes.get(f"{system}|{value}", ())
     if system == _SNOMED and not value.isdigit():  # an expression holds several concepts
-        for concept in _CONCEPT.findall(value):
+        for concept in _CONCEPT.findall(code.partition("|")[2]):  # the terms of an expression stand between bars
             yield from tables.codes.get(f"{system}|{concept}", ())
     if system in tables.prefixes:
         yield from _by_prefix(value, {system: tables.prefixes[system]}, sure=True)

@@ -95,6 +95,8 @@ def _raise(row: DocumentEntry, found: Labels, *, assigned_by: str, at: datetime)
     letter = highest([row.confidentiality or "R", found.confidentiality or "R"])
     labelled = row.labelled or found.labelled
     if (labels, letter, labelled) == (sorted(row.labels), row.confidentiality, row.labelled):
+        if row.restricted:
+            _note_letter(row, found, assigned_by=assigned_by, at=at)
         _under(row, found.rules)
         return None
     new = Labels(
@@ -117,6 +119,14 @@ def _raise(row: DocumentEntry, found: Labels, *, assigned_by: str, at: datetime)
         labels=tuple(labels),
         confidentiality=letter,
     )
+
+
+def _note_letter(row: DocumentEntry, found: Labels, *, assigned_by: str, at: datetime) -> None:
+    """Keep the letter that was found behind a review's restriction: releasing it goes back to that, not below."""
+    only = Labels(confidentiality=found.confidentiality or "R", labelled=found.labelled, provenance=found.provenance)
+    noted = LabelAssignment.objects.filter(entry=row, label=f"confidentiality:{only.confidentiality}")
+    if not noted.exists():
+        LabelAssignment.objects.bulk_create(label_assignments(row, only, row.label_version, at, assigned_by))
 
 
 def _under(row: DocumentEntry, rules: str) -> None:

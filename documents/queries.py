@@ -6,7 +6,8 @@ way to these functions.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
@@ -138,7 +139,7 @@ class EntryRow:
             perhaps=Perhaps(
                 authors=authors.perhaps,
                 ids=self._other_names(),
-                related=frozenset(map(naming.bare, belongs | self.around)) if belongs or self.around else frozenset(),
+                related=self.around.union(map(naming.bare, belongs)) if belongs else self.around,
             ),
         )
 
@@ -285,32 +286,50 @@ def _entry_rows() -> QuerySet[DocumentEntry]:
     )
 
 
-def _entry_values(rows: QuerySet[DocumentEntry], _seen: frozenset[str] = frozenset()) -> list[EntryRow]:
+def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
     found = list(rows)
     if not found:
         return []
     keys = [row.entry_uuid for row in found]
     relations = list(Association.objects.raw(_RELATIONS, {"keys": keys, "types": _RELATING, "status": _APPROVED}))
-    ends: dict[UUID, list[AssociationMetadata]] = {key: [] for key in keys}
-    derived: dict[str, list[str]] = {}
+    ends: dict[UUID, list[AssociationMetadata]] = defaultdict(list)
+    derived: dict[UUID, list[UUID]] = defaultdict(list)
     for relation in relations:
         value = association_value(relation)
-        for end in {relation.source, relation.target} & ends.keys():
+        for end in {relation.source, relation.target}:
             ends[end].append(value)
-        if relation.type in _DERIVING and relation.source in ends:
-            derived.setdefault(value.source, []).append(value.target)
+        if relation.type in _DERIVING:
+            derived[relation.source].append(relation.target)
     around = _around(relations)
-    values = [_entry_value(row, tuple(ends[row.entry_uuid]), around.get(row.entry_uuid, _NOBODY)) for row in found]
-    seen = _seen | {value.entry_uuid for value in values}
-    wanted = {target for targets in derived.values() for target in targets}
-    known = {value.entry_uuid: value for value in values}
-    missing = [UUID(bare_uuid(target)) for target in wanted - seen]
-    if missing:
-        for source in _entry_values(_entry_rows().filter(entry_uuid__in=missing), seen):
-            known[source.entry_uuid] = source
+
+    def made(row: DocumentEntry) -> EntryRow:
+        return _entry_value(row, tuple(ends[row.entry_uuid]), around.get(row.entry_uuid, _NOBODY))
+
+    values = {row.entry_uuid: made(row) for row in found}
     if not derived:
-        return values
-    return [_with_sources(value, derived, known, frozenset()) for value in values]
+        return list(values.values())
+    # All that a document was made from, however many steps back: whether or not what stands between is on this page.
+    above = {key: _above(key, derived) for key in values}
+    known = dict(values)
+    missing = frozenset().union(*above.values()) - known.keys()
+    if missing:
+        known |= {row.entry_uuid: made(row) for row in _entry_rows().filter(entry_uuid__in=missing)}
+    return [
+        replace(value, sources=tuple(known[one] for one in sorted(above[key]) if one in known)) if above[key] else value
+        for key, value in values.items()
+    ]
+
+
+def _above(key: UUID, derived: Mapping[UUID, Sequence[UUID]]) -> frozenset[UUID]:
+    """What this was made from, and what that was made from in turn; a ring of associations is not followed for ever."""
+    reached: set[UUID] = set()
+    todo = list(derived.get(key, ()))
+    while todo:
+        one = todo.pop()
+        if one != key and one not in reached:
+            reached.add(one)
+            todo += derived.get(one, ())
+    return frozenset(reached)
 
 
 @lru_cache(maxsize=256)
@@ -340,7 +359,7 @@ SELECT a.* FROM documents_association a JOIN near ON a.source = near.key
 
 
 def _around(relations: Iterable[Association]) -> dict[UUID, frozenset[str]]:
-    """For each end of a relationship, all that it hangs together with, itself left out."""
+    """For each end of a relationship, all that it hangs together with, itself among them: one set for all of these."""
     groups: dict[UUID, set[UUID]] = {}
     for relation in relations:
         one, other = (groups.setdefault(end, {end}) for end in (relation.source, relation.target))
@@ -349,17 +368,8 @@ def _around(relations: Iterable[Association]) -> dict[UUID, frozenset[str]]:
             large |= small
             for member in small:
                 groups[member] = large
-    return {key: frozenset(str(member) for member in group if member != key) for key, group in groups.items()}
-
-
-def _with_sources(
-    value: EntryRow, derived: dict[str, list[str]], known: dict[str, EntryRow], path: frozenset[str]
-) -> EntryRow:
-    path = path | {value.entry_uuid}  # a ring of associations must not be followed for ever
-    targets = [known[t] for t in derived.get(value.entry_uuid, ()) if t in known and t not in path]
-    if not targets:
-        return value
-    return replace(value, sources=tuple(_with_sources(t, derived, known, path) for t in targets))
+    shared = {id(group): frozenset(map(str, group)) for group in groups.values()}
+    return {key: shared[id(group)] for key, group in groups.items()}
 
 
 def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ...], around: frozenset[str]) -> EntryRow:

@@ -376,11 +376,14 @@ def _inheriting(work: _Registration, labels: Mapping[str, Labels]) -> dict[str, 
     steps = [a for a in work.submission.associations if a.type in DERIVING and a.source in found]
     # Once for each step that a chain can have: a ring of associations comes to rest too.
     for _ in steps:
+        before = dict(found)
         for step in steps:
             registered = work.entries.get(work.uuid_of(step.target))
             source = found.get(step.target) or (labels_of(registered) if registered is not None else None)
             if source is not None:
                 found[step.source] = inherited(found[step.source], source)
+        if found == before:
+            break
     return found
 
 

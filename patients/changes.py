@@ -140,6 +140,8 @@ def _close_answered(person_id: UUID, event: IdentityEvent) -> None:
     waiting = list(
         ReviewItem.objects.select_for_update()
         .filter(status__in=WAITS, candidate__isnull=False, source_record__in=standing.records_of(person_id))
+        # Whether records belong elsewhere is not answered by one of them being there.
+        .exclude(kind=ReviewItem.Kind.PARTING)
         .order_by("pk")
     )
     if not waiting:

@@ -118,7 +118,9 @@ def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None
         if run.attempts >= MAX_ATTEMPTS:
             raise UnusableFile(f"broke off {run.attempts} times at the same place")
         ImportRun.objects.filter(pk=run.pk).update(attempts=F("attempts") + 1)
-        take_back(run)
+        # Of other runs too: a command that was killed is repeated as another run, and nobody carries the first one on.
+        for broken in ImportRun.objects.filter(ahead_first__isnull=False):
+            take_back(broken)
         _Import(run, authority_for(run.participant_id), progress).settle(opener)
     except (OperationalError, InterfaceError):
         raise

@@ -55,6 +55,8 @@ def _reviewed() -> list[tuple[Features, Features, bool]]:
             " FROM patients_matchdecision WHERE withdrawn_at IS NULL AND verdict <> 'open'"
             " UNION ALL SELECT * FROM (SELECT DISTINCT ON (t.item_id) i.source_record_id, t.other_record_id, true, t.at"
             " FROM patients_reviewact t JOIN patients_reviewitem i ON i.id = t.item_id AND i.decision = 'same'"
+            # A change that was contested says of its own records where they belong, not that two persons are one.
+            " AND i.contested_id IS NULL"
             " WHERE t.verdict = 'same' AND t.other_record_id IS NOT NULL ORDER BY t.item_id, t.at DESC, t.id DESC) s) d"
             " JOIN patients_sourcerecord x ON x.id = d.one"
             " JOIN patients_sourcerecord y ON y.id = d.other"

@@ -210,6 +210,7 @@ class _Found:
     codes: set[str] = field(default_factory=set)
     security: set[str] = field(default_factory=set)
     letters: set[str] = field(default_factory=set)
+    inner: set[str] = field(default_factory=set)  # letters of documents inside
     sections: set[str] = field(default_factory=set)
     depth: int = 0  # of documents within documents
 
@@ -234,6 +235,7 @@ class _Found:
             codes=frozenset(self.codes),
             sections=frozenset(self.sections),
             confidentiality=max(self.letters, key=_LEVELS.index) if self.letters else None,
+            at_least=max(self.inner, key=_LEVELS.index) if self.inner else None,
             security_labels=frozenset(self.security),
             read=True,
         )
@@ -252,7 +254,8 @@ def _embedded(content_type: str, data: str, found: _Found) -> None:
     try:
         raw = base64.b64decode("".join(data.split()), validate=True)
     except ValueError:
-        found.security.add(UNREAD)
+        if declared is not None:  # else these are no document's bytes: a series of samples, say
+            found.security.add(UNREAD)
         return
     coded = mime.is_cda(raw[: 16 * mime.SNIFF_BYTES]) or (
         declared is not None and (declared.is_xml or declared.is_json)
@@ -270,7 +273,7 @@ def _embedded(content_type: str, data: str, found: _Found) -> None:
     found.codes |= inner.codes
     found.security |= inner.security_labels
     found.sections |= inner.sections
-    found.letters |= {inner.confidentiality} if inner.confidentiality else set()
+    found.inner |= {letter for letter in (inner.confidentiality, inner.at_least) if letter}
 
 
 def _part(raw: bytes, is_json: bool, depth: int) -> CodedContent:
@@ -311,14 +314,16 @@ def _walk(root: Any, found: _Found) -> None:
             if isinstance(code, str) and code:
                 found.coding(name, system if isinstance(system, str) else "", code, within=within)
             data = value.get("data")
-            if isinstance(data, str) and data and isinstance(value.get("contentType"), str):
-                _embedded(value["contentType"], data, found)
+            kind = value.get("contentType")
+            if isinstance(data, str) and data:
+                _embedded(kind if isinstance(kind, str) else "", data, found)
             confidentiality = value.get("confidentiality")
             if isinstance(confidentiality, str) and value.get("resourceType") == "Composition":
                 found.level(confidentiality)
             if name == "section":
-                coding = value.get("code")
-                for item in coding.get("coding", ()) if isinstance(coding, dict) else ():
+                concept = value.get("code")
+                listed = concept.get("coding") if isinstance(concept, dict) else None
+                for item in listed if isinstance(listed, list) else ():
                     if isinstance(item, dict) and isinstance(item.get("code"), str):
                         found.sections.add(item["code"])
             todo.extend((name, str(key), item) for key, item in value.items())

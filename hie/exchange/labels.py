@@ -33,7 +33,7 @@ def of(
     return labelling.labels_for(
         replace(
             found,
-            confidentiality=labelling.highest([found.confidentiality, said.at_least]),
+            confidentiality=labelling.highest([found.confidentiality, found.at_least, said.at_least]),
             security_labels=found.security_labels | said.labels,
         ),
         codes=codings,

@@ -54,7 +54,7 @@ CLAIM = 400
 UNDER_WAY = 200
 """Questions a loop has on the wire at once, those not counted that have been waited for longer than `USUAL_S`."""
 USUAL_S = 0.25
-STANDS_S = 1.0
+STANDS_S = 0.1
 """How long what was decided when a question was claimed stands without another look: it may wait for its turn, or for
 the answer to its first part."""
 MAX_FILES = 65_536

@@ -15,7 +15,6 @@ Source: IHE ITI TF-2 3.10; IHE PMIR 1.5.1, 2:3.93, 2:3.94; spec/mpi.md 3, 4; spe
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import Protocol, overload
 from urllib.parse import parse_qsl
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import DatabaseError, connection, transaction
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
@@ -52,8 +51,6 @@ LEASE_S = 120
 BUDGET_S = 40.0
 """How long a channel goes on with one receiver in one round."""
 WAIT_S = 60.0
-STANDS_S = 1.0
-"""How long a notice is sent on what was decided when it was recorded, without another look."""
 KEPT = timedelta(days=30)
 """How long a delivered notice stays to be seen."""
 _THREADS = 8
@@ -130,7 +127,15 @@ class _Prepared:
     notice: Notice
     messages: list[bytes]
     basis: release.Basis
-    decided_at: float
+
+
+def _stands(basis: release.Basis) -> bool:
+    """Whether what was decided may still be told; where the database cannot say, it is held back."""
+    try:
+        return basis.stands()
+    except DatabaseError:
+        log.exception("whether notices may still be told could not be looked up")
+        return False
 
 
 class _Batch(Sequence[tuple[str, list[bytes]]]):
@@ -153,7 +158,7 @@ class _Batch(Sequence[tuple[str, list[bytes]]]):
 
     def __iter__(self) -> Iterator[tuple[str, list[bytes]]]:
         for n, one in enumerate(self._prepared):
-            if time.monotonic() - one.decided_at > STANDS_S and not one.basis.stands():
+            if not _stands(one.basis):
                 self.outdated += [late.notice.id for late in self._prepared[n:]]
                 return
             yield str(one.notice.id), one.messages
@@ -293,7 +298,6 @@ def _prepare(notice: Notice, receiver: _Receiver) -> _Prepared | None:
     event = IdentityEvent.objects.filter(seq=int(notice.payload["seq"])).first()
     if event is None:
         return None
-    decided_at = time.monotonic()
     with recorder.recording(EventType.NOTIFICATION_SENT, receiver.caller) as entry:
         entry.dismiss()
         try:
@@ -325,7 +329,7 @@ def _prepare(notice: Notice, receiver: _Receiver) -> _Prepared | None:
                     )
                 entry.commit()
                 OutboxMessage.objects.filter(pk=notice.id).update(payload=notice.payload | {"recorded": shown})
-        return _Prepared(notice=notice, messages=messages, basis=release.basis_of(entry), decided_at=decided_at)
+        return _Prepared(notice=notice, messages=messages, basis=release.basis_of(entry))
 
 
 def change_for(

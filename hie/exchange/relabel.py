@@ -28,7 +28,6 @@ from hie.audit import recorder
 from hie.audit.recorder import HUB, EventDraft, EventType
 from hie.exchange import access, content
 from hie.exchange import labels as labelling
-from hie.standards.errors import HubError
 from hie.standards.facts import Caller, CodedContent, Labels
 from patients import identifiers
 
@@ -138,13 +137,14 @@ def _look(row: DocumentEntry, tables: LabelTables) -> tuple[Labels, bool]:
     try:
         chunks = access.open_for_labelling(str(row.binary_id)).chunks
         found = content.inspect(entry, chunks, where=f"DocumentEntry[{row.entry_uuid}]").content
-    except (HubError, OSError) as error:
+        return labelling.of_entry(entry, found, tables), True
+    except Exception as error:
+        # Whatever one document does to its readers, those behind it must not wait for it.
         log.warning("relabel.unread", document=str(row.entry_uuid), problem=type(error).__name__)
         made = labelling.of_entry(entry, CodedContent(), tables)
         return Labels(
             labels=made.labels, confidentiality=made.confidentiality, labelled=False, provenance=made.provenance
         ), False
-    return labelling.of_entry(entry, found, tables), True
 
 
 def _announce(raised: Sequence[Raised], tables: LabelTables) -> None:

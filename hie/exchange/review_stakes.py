@@ -15,7 +15,8 @@ from uuid import UUID
 from django.db import connection
 
 from documents.models import DocumentEntry
-from patients import identifiers
+from hie.standards.errors import HubError
+from patients import changes, identifiers
 from patients.models import Link, ReviewItem
 from patients.reviewing import Verdict
 
@@ -55,6 +56,15 @@ def documents_moved(item: ReviewItem, verdict: Verdict) -> int:
     if item.kind in (Kind.OVERLAY, Kind.DOUBTFUL_LINK):
         moving = Verdict.SAME if item.kind == Kind.OVERLAY else Verdict.DIFFERENT
         return _documents([item.source_record_id]) if verdict is moving else 0
+    if item.contested is not None:
+        # The verdict undoes exactly what was contested, wherever the records of the case are by now.
+        undoing = Verdict.DIFFERENT if item.kind == Kind.PARTING else Verdict.SAME
+        if verdict is not undoing:
+            return 0
+        try:
+            return documents_brought(changes.moved_by_undoing(item.contested.id))
+        except HubError:  # it can be undone no more: settling says so
+            return 0
     if item.kind == Kind.PARTING:
         if verdict is not Verdict.DIFFERENT:
             return 0

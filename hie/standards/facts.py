@@ -264,12 +264,14 @@ class CodedContent:
     """Codes found in a document's content, for the labelling rules: never text.
 
     `codes` are ``system|code``; `sections` the LOINC codes of the sections they stood
-    in; `confidentiality` the content's own code; `security_labels` its own labels.
+    in; `confidentiality` the content's own code; `security_labels` its own labels. `at_least` is the highest code of
+    documents inside it, which may raise the whole and never stands for it.
     """
 
     codes: frozenset[str] = frozenset()
     sections: frozenset[str] = frozenset()
     confidentiality: str | None = None
+    at_least: str | None = None
     security_labels: frozenset[str] = frozenset()
     read: bool = False  # False: bytes of a kind that holds no codes (PDF, image)
 

@@ -105,13 +105,14 @@ def scheme_uri(system: str) -> str:
     return f"{_THO}v3-{older.group(1)}" if older else text
 
 
-_PLAIN = re.compile(r"(?:https?://)?(?:www\.)?([^|]*?)[/#]*(?:\|.*)?\Z", re.IGNORECASE | re.DOTALL)
-
-
 def _plain(uri: str) -> str:
     """A URI without what senders vary: protocol, ``www.``, case, a slash or hash at its end, a version behind a bar."""
-    found = _PLAIN.match(uri.strip())
-    return (found.group(1) if found else uri).strip().lower()
+    text = uri.partition("|")[0].strip().lower()
+    for start in ("https://", "http://"):
+        if text.startswith(start):
+            text = text.removeprefix(start)
+            break
+    return text.removeprefix("www.").rstrip("/#").strip()
 
 
 _SNOMED, _LOINC, _RXNORM = (URI_OF_OID[f"2.16.840.1.113883.6.{n}"] for n in (96, 1, 88))

@@ -65,5 +65,5 @@ class Migration(migrations.Migration):
                 ),
             ],
         ),
-        migrations.RunPython(fill, migrations.RunPython.noop),
+        migrations.RunPython(fill),
     ]

@@ -139,6 +139,16 @@ def test_what_was_appended_or_transformed_goes_with_what_is_replaced_however_far
     assert set(relations.values_list("availability_status", flat=True)) == {Status.APPROVED.value}
 
 
+def test_a_document_knows_all_it_was_made_from_whatever_else_is_on_the_page(patients: Patients) -> None:
+    first = registered(patients)
+    second = related(patients, XFRM, first)
+    third = related(patients, XFRM, second)
+    for asked in ([third], [first, third], [first, second, third]):
+        row = queries.entries_by_uuid(asked)[third]
+        assert {source.entry_uuid for source in row.sources} == {first, second}
+        assert all(source.sources == () for source in row.sources)
+
+
 def test_a_transforming_replacement_stays_approved_itself(patients: Patients) -> None:
     old = registered(patients)
     new = related(patients, AssociationType.XFRM_RPLC, old)

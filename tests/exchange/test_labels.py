@@ -217,6 +217,34 @@ def test_a_document_inside_a_document_is_read_too(
     assert made.confidentiality == letter
 
 
+def test_a_document_inside_is_read_though_nobody_says_what_it_is_and_samples_are_no_document() -> None:
+    inside = {"resourceType": "Binary", "data": base64.b64encode(cda(*HIV)).decode()}
+    samples_ = {"resourceType": "Observation", "valueSampledData": {"origin": {"value": 0}, "data": "2 3 E 4 -1"}}
+    for resource, letter in ((inside, "R"), (samples_, "N")):
+        whole = {"resourceType": "Bundle", "entry": [{"resource": resource}]}
+        assert read(json.dumps(whole).encode(), "application/fhir+json").confidentiality == letter
+
+
+@pytest.mark.parametrize(("inner", "letter"), [("N", "R"), ("U", "R"), ("V", "V")])
+def test_the_letter_of_a_part_raises_the_whole_and_never_stands_for_it(inner: str, letter: str) -> None:
+    part = cda(None, "x").replace(b'confidentialityCode code="N"', f'confidentialityCode code="{inner}"'.encode())
+    entry = samples.entry(mime_type="application/fhir+json", confidentiality_codes=())
+    found = content.inspect(entry, [embedded(part, "text/xml")], where="d").content
+    assert found.confidentiality is None
+    assert labels.of_entry(entry, found, TABLES).confidentiality == letter
+
+
+def test_a_section_without_codings_is_no_defect() -> None:
+    for concept in (None, 5, {"coding": None}, {"coding": 5}, {"coding": [None, 5, {"code": 5}]}):
+        inner = json.dumps({"section": {"code": concept}}).encode()
+        assert read(embedded(inner, "application/json"), "application/fhir+json").confidentiality == "N"
+
+
+def test_an_expression_with_terms_is_read() -> None:
+    expression = "86406008 |Human immunodeficiency virus infection|"
+    assert read(fhir_json("http://snomed.info/sct", expression), "application/fhir+json").confidentiality == "R"
+
+
 def test_documents_inside_documents_end_somewhere_and_are_then_restricted() -> None:
     made = fhir_json("http://loinc.org", "34133-9")
     for _ in range(content.MAX_EMBEDDED + 2):
@@ -345,6 +373,25 @@ def test_when_the_rules_change_registered_documents_are_read_again_and_raised() 
     (event,) = AuditEvent.objects.filter(kind="relabel")
     assert event.detail["document"] == row.entry_uuid.removeprefix("urn:uuid:")
     assert go_over() == 0
+
+
+@pytest.mark.usefixtures("_world")
+def test_a_document_that_breaks_its_reader_keeps_nobody_behind_it_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [asthma(), asthma()]
+    change_rules(ASTHMA)
+    real, broken = content.inspect, rows[0].entry_uuid.removeprefix("urn:uuid:")
+
+    def breaking(*arguments: Any, where: str) -> Any:
+        if broken in where:
+            raise TypeError("not foreseen")
+        return real(*arguments, where=where)
+
+    monkeypatch.setattr(relabel.content, "inspect", breaking)
+    go_over(batch=1)
+    assert LabelRun.objects.get().unread == 1
+    behind = queries.entry(rows[1].entry_uuid)
+    assert behind is not None
+    assert behind.labels == {"TBOO"}
 
 
 @pytest.mark.usefixtures("_world")

@@ -316,7 +316,6 @@ def test_a_long_page_stops_under_way_and_says_so(at: Setting, monkeypatch: pytes
 def test_a_notice_that_waited_is_not_sent_when_its_patient_closed_it_meanwhile(
     at: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(notices, "STANDS_S", -1.0)
     releasing.revised(at)
     send = at.told.send
 

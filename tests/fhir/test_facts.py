@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
 
 from consent import directives
 from documents.models import DocumentEntry
 from hie.exchange import access
 from hie.exchange.feed import Revision, apply
+from hie.standards.fhir_patient import to_fhir
 from patients import identifiers
+from patients.importing import import_file
 from tests.exchange import world
 from tests.fhir.conftest import CONFIDENTIALITY, World, concept, provide_bundle
 from tests.fhir.test_consents import consent
@@ -308,6 +313,27 @@ def test_a_flag_counts_for_answers_that_are_under_way(hub_world: World) -> None:
 
     before = feed(birth_date="1971-04-09")
     assert feed(protected=("VIP",)) > before
+    assert access_of(hub_world) == "V"
+
+
+def test_a_flag_that_an_import_brings_counts_for_answers_that_are_under_way(hub_world: World, tmp_path: Path) -> None:
+    pks = identifiers.identifier_pks(hub_world.person)
+    before = directives.consent_epoch(pks)
+    levels = []
+    for value, flags in (("P8", ()), ("P9", ("VIP",))):
+        resource = to_fhir(world.rosa("P1"))
+        resource["meta"] = {"security": [{"code": flag} for flag in flags]}
+        resource["identifier"] = [{"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": value}]
+        path = tmp_path / f"{value}.ndjson"
+        path.write_text(json.dumps(resource))
+        import_file(path, participant_id="org-hospital")
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what a commit does
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        assert len(identifiers.identifier_pks(hub_world.person)) > len(pks), "it is hers"
+        levels.append(directives.consent_epoch(pks))
+    assert levels[0] == before
+    assert levels[1] > before
     assert access_of(hub_world) == "V"
 
 

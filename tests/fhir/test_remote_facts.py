@@ -135,9 +135,27 @@ def test_documents_that_transform_one_another_end_somewhere() -> None:
 
 @pytest.mark.parametrize("code", ["replaces", "transforms", "appends", "signs"])
 def test_what_it_relates_to_is_known(code: str) -> None:
-    found = facts(**related(code, "DocumentReference/s1"))
-    assert found.depends_on == found.related == ("DocumentReference/s1",)
+    named_there = "https://elsewhere.example/fhir/DocumentReference/s1"
+    found = facts(**related(code, named_there))
+    assert found.depends_on == found.related == (named_there,)
     assert "s1" in found.perhaps.related
+
+
+def test_what_a_community_calls_by_its_own_short_name_is_not_ours_for_a_permit_and_is_for_a_denial() -> None:
+    found = facts(
+        context={"encounter": [{"reference": "Encounter/5"}]},
+        author=[{"reference": "Practitioner/eve"}],
+        **related("appends", "DocumentReference/s1"),
+    )
+    assert (found.encounter, found.authors, found.depends_on) == (None, (), ())
+    assert "Practitioner/eve" in found.perhaps.authors
+    assert {"5", "s1"} <= found.perhaps.related
+
+
+def test_authors_that_name_one_another_over_and_over_are_read_once() -> None:
+    further = {"url": "urn:hie:fhir:further-organization", "valueReference": {"reference": "#r"}}
+    role = {"resourceType": "PractitionerRole", "id": "r", "extension": [further] * 1000}
+    assert facts(contained=[role], author=[{"reference": "#r"}] * 3) is not None
 
 
 def test_elements_of_the_wrong_shape_say_nothing_and_break_nothing() -> None:

@@ -285,6 +285,26 @@ def test_nobody_is_found_before_he_is_there(small: None, tmp_path: Path, monkeyp
     assert found[1] > 0
 
 
+def test_what_a_killed_command_stored_ahead_is_taken_back_by_whatever_is_imported_next(
+    small: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "in.ndjson"
+    path.write_text(ndjson(people(60, seed=9)))
+
+    def gone(*_: Any) -> None:
+        raise Stop
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing._Import, "_store_chunk", gone)
+        with pytest.raises(Stop):
+            import_file(path, participant_id="clinic")
+    assert BlockingKey.objects.exists()
+    run = import_file(path, participant_id="clinic")
+    assert run.new + run.linked + run.review == 60
+    nothing_hangs()
+    everything_fits()
+
+
 def test_reviews_stand_between_the_records_they_name_once(small: None, tmp_path: Path) -> None:
     one = {"given": "Robert", "birth_date": "1955-07-30", "gender": "male", "phone": "555-111-7777", "line": "9 Oak Av"}
     lines = []

@@ -65,7 +65,7 @@ def keep_apart(one: int, other: int) -> None:
 
 
 def test_a_few_sequences_come_back_to_what_the_feeds_say() -> None:
-    counts = run(range(12), probes=0.1)
+    counts = run(range(15), probes=0.1)
     assert counts["probes"] > 10
     for verb in ("merge", "link", "unlink", "split", "replace", "verdict", "undo", "feed", "refused"):
         assert counts[verb] > 0, verb

@@ -104,7 +104,7 @@ def facts(
         id=str(document.id),
         patient=person_id,
         custodian=document.custodian,
-        authors=tuple(sorted(names.sure)),
+        authors=tuple(sorted(filter(_anywhere, names.sure))),
         classes=classes,
         codes=facts_of_entries.spelled(codings.get("clinical", ())),
         confidentiality=found.confidentiality,
@@ -115,18 +115,23 @@ def facts(
         service_start=_text(period.get("start")),
         service_stop=_text(period.get("end")),
         created=_text(attachment.get("creation")) or _text(source.get("date")),
-        encounter=encounter,
-        related=tuple(sorted(everything)),
-        depends_on=tuple(sorted(everything)),
+        encounter=encounter if encounter is not None and _anywhere(encounter) else None,
+        related=tuple(sorted(filter(_anywhere, everything))),
+        depends_on=tuple(sorted(filter(_anywhere, everything))),
         derived_from=tuple(
             _source(one, document, person_id, community, tables, others) for one in sorted(set(derived))
         ),
         perhaps=Perhaps(
-            authors=names.perhaps,
+            authors=names.perhaps | names.sure,
             ids=_ids(document),
             related=frozenset(naming.bare(one) for one in (*said.belongs_to(source), *everything)),
         ),
     )
+
+
+def _anywhere(name: str) -> bool:
+    """Whether a name means the same here as in the community that said it: a relative reference is its own, not ours."""
+    return "|" in name or "://" in name or name.startswith("urn:")
 
 
 def _source(

@@ -42,13 +42,14 @@ def authors(resource: Mapping[str, Any], bundle: Mapping[str, JsonObject] | None
     """Every name of every author: of the reference, and of what it refers to where that is contained or sent along."""
     contained = [one for one in _list(resource.get("contained")) if isinstance(one, dict)]
     resolver = people.Resolver(contained, bundle)
-    return Names.union(_named(one, resolver, _DEPTH) for one in _list(resource.get("author")))
+    return Names.union(_named(one, resolver, _DEPTH, set()) for one in _list(resource.get("author")))
 
 
-def _named(reference: Any, resolver: people.Resolver, depth: int) -> Names:
+def _named(reference: Any, resolver: people.Resolver, depth: int, seen: set[int]) -> Names:
     names = [naming.referred(reference)]
     found = resolver.find(reference) if isinstance(reference, Mapping) else None
-    if found is not None and depth:
+    if found is not None and depth and id(found) not in seen:
+        seen.add(id(found))  # each resource once: they may name one another over and over
         names.append(naming.resource(found))
         further = [found.get(member) for member in _FURTHER]
         further += [
@@ -56,7 +57,7 @@ def _named(reference: Any, resolver: people.Resolver, depth: int) -> Names:
             for one in _list(found.get("extension"))
             if isinstance(one, Mapping) and one.get("url") == people.FURTHER_ORGANIZATION
         ]
-        names += [_named(one, resolver, depth - 1) for one in further if one is not None]
+        names += [_named(one, resolver, depth - 1, seen) for one in further if one is not None]
     return Names.union(names)
 
 
@@ -75,12 +76,12 @@ def _codings(value: Any) -> list[list[str]]:
     found: dict[tuple[str, str], None] = {}
     todo = [value]
     while todo:
-        item = todo.pop(0)
+        item = todo.pop()
         if isinstance(item, list):
-            todo = [*item, *todo]
+            todo += reversed(item)
         elif isinstance(item, Mapping):
             if isinstance(item.get("coding"), list):
-                todo = [*item["coding"], *todo]
+                todo += reversed(item["coding"])
             system, code = item.get("system"), item.get("code")
             if isinstance(code, str) and code.strip():
                 found[system.strip() if isinstance(system, str) else "", code.strip()] = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -217,8 +218,9 @@ class _Lazily(Mapping[str, Value]):
     def __init__(self) -> None:
         self._made: dict[str, Value] = {}
 
+    @abstractmethod
     def _make(self, key: str) -> Value | None:
-        raise NotImplementedError
+        """The value of a key, None where there is none."""
 
     def __getitem__(self, key: str) -> Value:
         value = self._made.get(key)

@@ -400,7 +400,10 @@ def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float
     The release of a question is the commit of its audit row; asked seconds later, by another process, it needs no
     second decision unless an epoch has moved (spec/consent.md 12) or a period has ended. None: decide again.
     """
-    if kept is None or not 0 <= since_s <= TOLD_S or now() >= datetime.fromisoformat(kept["until"]):
+    # What another version of the hub kept a moment ago may lack the time: then it is decided again.
+    if kept is None or "until" not in kept or not 0 <= since_s <= TOLD_S:
+        return None
+    if now() >= datetime.fromisoformat(kept["until"]):
         return None
     was = (kept["policy"], kept["consent"], kept["records"])
     if was != (policies.current().epoch, about.consent_epoch, _as_read(about)):

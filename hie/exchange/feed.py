@@ -15,7 +15,6 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from consent import epochs
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
@@ -261,10 +260,6 @@ def _revise(change: Revision, owner: str, caller: Caller, source: str, event: re
             source=source,
         )
     )
-    if demographics.protected and result.outcome != "unchanged":
-        # What one source flags, the others keep secret too: answers under way were decided without knowing.
-        for pk in sorted(identifiers.identifier_pks(result.person_id)):
-            epochs.bump(pk)
     detail: dict[str, Any] = {"outcome": result.outcome, "version": result.version}
     event.about(
         result.person_id,

@@ -309,6 +309,7 @@ def test_a_flag_counts_for_answers_that_are_under_way(hub_world: World) -> None:
         revision = world.rosa("P1", **protected)
         said = Revision(authority=world.HOSPITAL_AUTHORITY, value="P1", demographics=revision)
         apply([said], world.hospital_caller())
+        as_by_commit()
         return directives.consent_epoch(pks)
 
     before = feed(birth_date="1971-04-09")
@@ -327,14 +328,19 @@ def test_a_flag_that_an_import_brings_counts_for_answers_that_are_under_way(hub_
         path = tmp_path / f"{value}.ndjson"
         path.write_text(json.dumps(resource))
         import_file(path, participant_id="org-hospital")
-        with connection.cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # what a commit does
-            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        as_by_commit()
         assert len(identifiers.identifier_pks(hub_world.person)) > len(pks), "it is hers"
         levels.append(directives.consent_epoch(pks))
     assert levels[0] == before
     assert levels[1] > before
     assert access_of(hub_world) == "V"
+
+
+def as_by_commit() -> None:
+    """Let the triggers fire that wait for the end of the transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
 
 
 def access_of(hub: World) -> str | None:

@@ -1,7 +1,7 @@
 """Raise a patient's epoch when a record that comes, or a version adopted, flags her: however it came.
 
-One flagged source makes all demographics of a person very restricted, so an answer decided before it must not leave.
-A single feed raises it by itself; an import and a steward who adopts a revision did not.
+One flagged source makes all demographics of a person very restricted, so an answer decided before it must not leave:
+not before that of a feed, of an import, or of a revision that a steward adopts. This is the one place that says so.
 """
 
 from django.db import migrations

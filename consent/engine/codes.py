@@ -92,16 +92,17 @@ def split_codings(codings: frozenset[str]) -> tuple[frozenset[str], frozenset[st
 
 
 def has_coding(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str], *, opens: bool) -> bool:
-    """Whether one of the codings asked for is among a document's.
+    """Whether one of the codings asked for is among a document's, whatever the spelling of their systems.
 
-    `loose`: codes asked for without a system. What `opens` (a permit, a mandate) meets only what is surely the same;
-    against what closes (a denial, a prohibition, a release rule) a code without a system, on either side, may be of any.
+    `exact` and `loose`: what is asked for, as `split_codings` gives it. What `opens` (a permit, a mandate) meets only
+    what is surely the same; against what closes (a denial, a prohibition, a release rule) a code without a system, on
+    either side, may be of any.
     """
-    if not exact.isdisjoint(codings):
-        return True
-    if opens:
-        return False
     having, lacking = split_codings(codings)
+    if not exact.isdisjoint(having):
+        return True
+    if opens or not (loose or lacking):
+        return False
     codes = {coding.rpartition("|")[2] for coding in having} | lacking
     return not loose.isdisjoint(codes) or any(coding.rpartition("|")[2] in lacking for coding in exact)
 

@@ -27,10 +27,19 @@ from consent.engine.codes import (
     RANK_R,
     RANK_V,
     TPO,
-    canonical_codings,
 )
 from consent.engine.directive import Branch, Directive, Path
-from consent.engine.matching import Asker, Subject, Verdict, in_force, live_tree, root_verdict
+from consent.engine.matching import (
+    Asker,
+    Subject,
+    Verdict,
+    data_periods,
+    in_force,
+    in_period,
+    live_tree,
+    root_verdict,
+    service_span,
+)
 from consent.engine.policy import Between, ConsentRequired, Jurisdiction, Policy, Rule
 from hie.standards.facts import BasisItem, Decision, DocumentFacts, RequestFacts, SubjectFacts
 
@@ -38,8 +47,9 @@ _DISCLOSE: Final = frozenset({"disclose"})
 _MAX_DERIVATION: Final = 32
 _EMERGENCY: Final = ("NOREUSE", "NOTIFY-PATIENT", "REVIEW")
 _PART2: Final = frozenset({PART2})
-# What any document is decided by; what else a directive asks about is added (`Branch.asks`), sources apart.
-_ANY_ASKS: Final = ("patient", "custodian", "confidentiality", "labels", "labelled", "classes", "codes")
+# What every document is decided by, its sources apart; what else a directive or a rule asks about is added to it
+# (`Branch.asks`, `Between.asks`).
+_ALWAYS_ASKED: Final = ("patient", "custodian", "confidentiality", "labels", "labelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,9 +130,11 @@ class Prepared:
     """
 
     __slots__ = (
-        "_class_of",
+        "_asked",
         "_decided",
         "_in_force",
+        "_periods",
+        "_places",
         "families",
         "ids",
         "kind",
@@ -161,7 +173,10 @@ class Prepared:
         refused = self.refusal.rule if self.refusal is not None else ""
         self.kind = (refused, _asks_as(self), bool(self.opaque or self.trees))
         self.usual = _usual_obligations(self.families)
-        self._class_of = _class_of(frozenset().union(*(tree.asks for tree in self.trees)))
+        self._asked = frozenset().union(*(tree.asks for tree in self.trees))
+        zone = self.patient_law.zone if self.patient_law is not None else ""
+        self._periods = tuple(frozenset().union(*(data_periods(tree, zone) for tree in self.trees)))
+        self._places: dict[str, _Place] = {}
         self._decided: dict[object, Decision] = {}
 
     # --- the gate
@@ -170,13 +185,13 @@ class Prepared:
         request, policy, requester = self.request, self.policy, self.requester
         if not self._valid():
             return _deny("G1", "invalid-request")
-        agreement = BasisItem(
-            kind="agreement", id=requester.agreement_id if requester else str(request.organization or "")
-        )
-        if requester is None or not requester.active(self.now):
-            return _deny("G2", "participant-not-active", agreement)
+        if requester is None:
+            return _deny("G2", "participant-not-active", *_no_agreement(request.organization))
+        agreement = requester.agreement_basis
+        if not requester.active(self.now):
+            return _deny("G2", "participant-not-active", *agreement)
         if not policy.tables.permits(requester.purposes, self.purpose):
-            return _deny("G4", "purpose-not-permitted", agreement)
+            return _deny("G4", "purpose-not-permitted", *agreement)
         if not policy.tables.permits(policy.tables.roles[str(request.role)], self.purpose):
             return _deny("G5", "role-not-permitted")
         if (
@@ -185,7 +200,7 @@ class Prepared:
             and self.purpose != "BTG"
             and not request.relationship
         ):
-            return _deny("G6", "relationship-required", agreement)
+            return _deny("G6", "relationship-required", *agreement)
         if self.purpose == "BTG" and not self._grant_valid():
             grant = request.break_glass
             basis = (BasisItem(kind="break-glass", id=grant.id),) if grant is not None else ()
@@ -244,15 +259,16 @@ class Prepared:
 
     def considered(self) -> tuple[BasisItem, ...]:
         """Every consent in force for this request, whether it decided or not (spec/consent.md 13)."""
-        return tuple(one.path.item for one in self._in_force)
+        return tuple(item for one in self._in_force for item in one.path.basis)
 
     # --- documents
 
-    def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None, depth: int = 0) -> Decision:
+    def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None) -> Decision:
         """Decide one document; with `trace`, also note every rule tried."""
-        if trace is not None or document.derived_from or depth:
-            return self._settle(document, trace, depth)
-        class_ = self._class_of(document)
+        if trace is not None or document.derived_from:
+            return self._settle(document, trace, 0)
+        place = self._places.get(document.custodian) or self._place(document.custodian)
+        class_ = place.class_of(document)
         decided = self._decided.get(class_)
         if decided is None:
             decided = self._decided[class_] = self._settle(document, None, 0)
@@ -260,17 +276,35 @@ class Prepared:
 
     def decide_all(self, documents: Sequence[DocumentFacts]) -> list[Decision]:
         """Decide each document by itself, in their order: for lists, one look a class."""
-        if any(map(_SOURCES, documents)):
+        if self._periods or any(map(_SOURCES, documents)):
             return [self.decide(document) for document in documents]
-        classes = list(map(self._class_of, documents))
-        for class_, document in dict(zip(classes, documents, strict=True)).items():
-            if class_ not in self._decided:
-                self._decided[class_] = self._settle(document, None, 0)
-        return list(map(self._decided.__getitem__, classes))
+        places = [self._place(custodian_id) for custodian_id in set(map(_CUSTODIAN, documents))]
+        members = _members(self._asked.union(*(place.between.asks for place in places)))
+        classes = list(map(members, documents))
+        decided = {class_: self.decide(one) for class_, one in dict(zip(classes, documents, strict=True)).items()}
+        return list(map(decided.__getitem__, classes))
+
+    def _place(self, custodian_id: str) -> _Place:
+        """What this request meets with documents that are held there."""
+        place = self._places.get(custodian_id)
+        if place is not None:
+            return place
+        between = self.policy.between(self.requester, self.purpose, custodian_id)
+        kind = (*self.kind, _holds(self, between))
+        rules = between.chains.get(kind)
+        if rules is None:
+            rules = between.chains[kind] = tuple(rule for rule in RULES if rule.concerns(self, between))
+        members = _members(self._asked | between.asks)
+        class_of = members
+        if self._periods and self.patient_law is not None:
+            class_of = _with_times(members, self._periods, self.patient_law.zone)
+        place = self._places[custodian_id] = _Place(between, rules, class_of)
+        return place
 
     def _settle(self, document: DocumentFacts, trace: list[RuleTrace] | None, depth: int) -> Decision:
-        question = _Question(self, document, depth)
-        for rule in self._rules(question.between) if trace is None else RULES:
+        place = self._place(document.custodian)
+        question = _Question(self, document, place.between, depth)
+        for rule in place.rules if trace is None else RULES:
             basis = rule.fires(question)
             if trace is not None:
                 trace.append(rule.unfired if basis is None else RuleTrace(rule.rule, rule.reason, True, basis))
@@ -284,13 +318,6 @@ class Prepared:
             )
         raise AssertionError("the last rule always fires")
 
-    def _rules(self, between: Between) -> tuple[_Rule, ...]:
-        """Of the rules, in their order, those that can fire for such a request; the document only settles the rest."""
-        rules = between.chains.get(self.kind)
-        if rules is None:
-            rules = between.chains[self.kind] = tuple(rule for rule in RULES if rule.concerns(self, between))
-        return rules
-
     def _cannot_keep(self, obligations: tuple[str, ...]) -> bool:
         return (
             self.policy.require_obligations
@@ -300,12 +327,38 @@ class Prepared:
 
 
 _SOURCES: Final = attrgetter("derived_from")
+_CUSTODIAN: Final = attrgetter("custodian")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a request meets with one custodian.
+
+    `rules`: of the rules, in their order, those that can fire; a document only settles the rest. `class_of`: what
+    documents are equal in when nothing that decides tells them apart.
+    """
+
+    between: Between
+    rules: tuple[_Rule, ...]
+    class_of: Callable[[DocumentFacts], object]
 
 
 @lru_cache(maxsize=64)
-def _class_of(asked: frozenset[str]) -> Callable[[DocumentFacts], object]:
-    """What documents must be equal in to be of one class, where directives ask about these members besides."""
-    return attrgetter(*_ANY_ASKS, *sorted(asked))
+def _members(asked: frozenset[str]) -> Callable[[DocumentFacts], object]:
+    """The members of a document that decide, where these are asked about besides those that always are."""
+    return attrgetter(*_ALWAYS_ASKED, *sorted(asked))
+
+
+def _with_times(
+    members: Callable[[DocumentFacts], object], periods: Sequence[tuple[time.Interval, bool]], zone: str
+) -> Callable[[DocumentFacts], object]:
+    """These members, and of the document's times whether they are in the periods that directives ask about."""
+
+    def class_of(document: DocumentFacts) -> object:
+        span = service_span(document, zone)
+        return members(document), *[in_period(period, span, permit=permit) for period, permit in periods]
+
+    return class_of
 
 
 class _Question(Subject):
@@ -313,14 +366,15 @@ class _Question(Subject):
 
     __slots__ = ("_heard", "between", "depth", "law", "prepared")
 
-    def __init__(self, prepared: Prepared, document: DocumentFacts, depth: int) -> None:
-        policy = prepared.policy
+    def __init__(self, prepared: Prepared, document: DocumentFacts, between: Between, depth: int) -> None:
         self.prepared = prepared
         self.document = document
+        self.between = between
         self.depth = depth
-        self.between = between = policy.between(prepared.requester, prepared.purpose, document.custodian)
         self.law = between.law
-        self.carried, floor = policy.tables.weighed(document.labels | _PART2 if between.part2 else document.labels)
+        self.carried, floor = prepared.policy.tables.weighed(
+            document.labels | _PART2 if between.part2 else document.labels
+        )
         stated = RANK_R if document.confidentiality is None else RANK.get(document.confidentiality, RANK_V)
         self.rank = max(stated, 0 if document.labelled else RANK_R, floor)
         self._heard: tuple[Verdict, tuple[Path, ...]] | None = None
@@ -338,10 +392,9 @@ class _Question(Subject):
         return paths if winning is verdict else ()
 
     def _hear(self) -> tuple[Verdict, tuple[Path, ...]]:
-        prepared, law, custodian = self.prepared, self.prepared.patient_law, self.between.custodian
-        found: dict[Verdict, tuple[Path, ...]] = {}
-        if prepared.opaque:
-            found[Verdict.DENY] = prepared.opaque
+        prepared, custodian = self.prepared, self.between.custodian
+        law = prepared.patient_law
+        found: dict[Verdict, tuple[Path, ...]] = {Verdict.DENY: prepared.opaque}
         if prepared.trees and law is not None and custodian is not None:
             actions = OPERATION_ACTIONS[str(prepared.request.operation)]
             self.actions = actions | _DISCLOSE if "access" in actions and not self.between.own else actions
@@ -350,10 +403,13 @@ class _Question(Subject):
             for tree in prepared.trees:
                 verdict, paths = root_verdict(tree, self)
                 found[verdict] = found.get(verdict, ()) + paths
-        for verdict in (Verdict.DENY, Verdict.PERMIT, Verdict.WEAK_DENY):
+        for verdict in _STRONGEST_FIRST:
             if found.get(verdict):
                 return verdict, found[verdict]
         return Verdict.NOTHING, ()
+
+
+_STRONGEST_FIRST: Final = (Verdict.DENY, Verdict.PERMIT, Verdict.WEAK_DENY)
 
 
 # --- rules: each gives what it rests on when it fires, else None
@@ -382,6 +438,11 @@ def _always(prepared: Prepared, between: Between) -> bool:
     return True
 
 
+def _holds(prepared: Prepared, between: Between) -> bool:
+    """Whether the custodian takes part now, and its law is known."""
+    return between.law is not None and between.custodian is not None and between.custodian.active(prepared.now)
+
+
 def _refused(rule: str) -> _Concern:
     return lambda prepared, between: prepared.refusal is not None and prepared.refusal.rule == rule
 
@@ -400,6 +461,15 @@ def _others(prepared: Prepared, between: Between) -> bool:
 
 def _emergency(prepared: Prepared, between: Between) -> bool:
     return prepared.purpose == "BTG"
+
+
+def _protects(between: Between) -> bool:
+    return between.law is None or bool(between.law.consent_required)
+
+
+def _by_default(prepared: Prepared, between: Between) -> bool:
+    law = between.law
+    return law is not None and law.opt_out and not law.default_purposes.isdisjoint(prepared.families)
 
 
 def _directed(prepared: Prepared, between: Between) -> bool:
@@ -434,9 +504,9 @@ def _g1(q: _Question) -> _Basis | None:
 
 def _g3(q: _Question) -> _Basis | None:
     custodian = q.between.custodian
-    if custodian is None or q.law is None or not custodian.active(q.prepared.now):
-        return (BasisItem(kind="agreement", id=custodian.agreement_id if custodian else q.document.custodian),)
-    return None
+    if custodian is None:
+        return _no_agreement(q.document.custodian)
+    return None if _holds(q.prepared, q.between) else custodian.agreement_basis
 
 
 def _g7(q: _Question) -> _Basis | None:
@@ -457,7 +527,7 @@ def _x1(q: _Question) -> _Basis | None:
     if q.depth >= _MAX_DERIVATION:
         return ()
     for source in sources:
-        if not q.prepared.decide(source, depth=q.depth + 1).permitted:
+        if not q.prepared._settle(source, None, q.depth + 1).permitted:
             return ()
     return None
 
@@ -561,7 +631,7 @@ def _p7(q: _Question) -> _Basis | None:
     deciding = [
         path for path in q.paths_if(Verdict.DENY) if user in path.named_broad or not path.purposes.isdisjoint(families)
     ]
-    return _items(deciding) if deciding else None
+    return _items(tuple(deciding)) if deciding else None
 
 
 def _p8(q: _Question) -> _Basis | None:
@@ -584,37 +654,30 @@ def _c1(q: _Question) -> _Basis | None:
     return None if named else ()
 
 
-def _reaches(rule: Rule, q: _Question) -> bool:
-    document = q.document
-    return rule.reaches(q.carried, canonical_codings(document.classes), canonical_codings(document.codes), q.rank)
+def _reaching(rules: tuple[Rule, ...], q: _Question) -> _Basis | None:
+    found = [rule for rule in rules if rule.reaches(q.document, q.carried, q.rank)]
+    return _together(found) if found else None
 
 
 def _l1(q: _Question) -> _Basis | None:
-    found = tuple(BasisItem(kind="law", id=rule.id) for rule in q.between.prohibitions if _reaches(rule, q))
-    return found or None
+    return _reaching(q.between.prohibitions, q)
 
 
 def _l2(q: _Question) -> _Basis | None:
     if q.law is None or any(required.label in q.carried for required in q.law.consent_required):
         return None
-    found = tuple(BasisItem(kind="law", id=rule.id) for rule in q.between.mandates if _reaches(rule, q))
-    return found or None
+    return _reaching(q.between.mandates, q)
 
 
 def _o1(q: _Question) -> _Basis | None:
-    found = tuple(
-        BasisItem(kind="release", id=rule.id, path=owner)
-        for owner, rule in q.between.release_rules
-        if _reaches(rule, q)
-    )
-    return found or None
+    return _reaching(q.between.release_rules, q)
 
 
 def _d1(q: _Question) -> _Basis | None:
     if q.prepared.purpose != "BTG" or q.law is None or not q.law.honours_refusal:
         return None
     deciding = [path for path in q.paths_if(Verdict.DENY) if "BTG" in path.refused]
-    return _items(deciding) if deciding else None
+    return _items(tuple(deciding)) if deciding else None
 
 
 def _d2(q: _Question) -> _Basis | None:
@@ -632,13 +695,12 @@ def _d3(q: _Question) -> _Basis | None:
 def _d4(q: _Question) -> _Basis | None:
     if q.law is None:
         return ()
-    permitting = q.paths_if(Verdict.PERMIT)
-    missing = tuple(
-        BasisItem(kind="law", id=required.id)
+    missing = [
+        required
         for required in q.law.consent_required
-        if required.label in q.carried and not any(_covers(path, required) for path in permitting)
-    )
-    return missing or None
+        if required.label in q.carried and not any(_covers(path, required) for path in q.paths_if(Verdict.PERMIT))
+    ]
+    return _together(missing) if missing else None
 
 
 def _d5(q: _Question) -> _Basis | None:
@@ -659,31 +721,33 @@ def _d7(q: _Question) -> _Basis | None:
     return _items(paths) if verdict is Verdict.WEAK_DENY else None
 
 
-def _default_item(q: _Question) -> _Basis:
-    return (BasisItem(kind="default", id=q.law.code),) if q.law is not None else ()
-
-
 def _f3(q: _Question) -> _Basis | None:
-    return _default_item(q) if q.law is None or not q.law.opt_out else None
+    if q.law is None:
+        return ()
+    return None if q.law.opt_out else q.law.default_basis
 
 
 def _f1(q: _Question) -> _Basis | None:
     law = q.law
-    return _if(
+    if (
         law is not None
-        and law.opt_out
-        and not law.default_purposes.isdisjoint(q.prepared.families)
+        and _by_default(q.prepared, q.between)
         and q.rank <= law.default_ceiling
         and q.document.labelled
-        and law.default_excluded.isdisjoint(q.carried),
-        *_default_item(q),
-    )
+        and law.default_excluded.isdisjoint(q.carried)
+    ):
+        return law.default_basis
+    return None
+
+
+def _f2(q: _Question) -> _Basis | None:
+    return q.law.default_basis if q.law is not None else ()
 
 
 RULES: Final = (
     _Rule("G1", "invalid-request", False, _g1, _always),
     _Rule("G2", "participant-not-active", False, _gate_rule("G2"), _refused("G2")),
-    _Rule("G3", "custodian-not-active", False, _g3, _always),
+    _Rule("G3", "custodian-not-active", False, _g3, lambda p, b: not _holds(p, b)),
     _Rule("G4", "purpose-not-permitted", False, _gate_rule("G4"), _refused("G4")),
     _Rule("G5", "role-not-permitted", False, _gate_rule("G5"), _refused("G5")),
     _Rule("G6", "relationship-required", False, _gate_rule("G6"), _refused("G6")),
@@ -706,13 +770,13 @@ RULES: Final = (
     _Rule("D1", "patient-refused-emergency", False, _d1, _emergency),
     _Rule("D2", "break-glass", True, _d2, _emergency),
     _Rule("D3", "patient-deny", False, _d3, _directed),
-    _Rule("D4", "explicit-consent-required", False, _d4, _others),
+    _Rule("D4", "explicit-consent-required", False, _d4, lambda p, b: _others(p, b) and _protects(b)),
     _Rule("D5", "very-restricted", False, _d5, _others),
     _Rule("D6", "patient-permit", True, _d6, _directed),
     _Rule("D7", "outside-consent-scope", False, _d7, _directed),
     _Rule("F3", "no-consent", False, _f3, _others),
-    _Rule("F1", "default-opt-out", True, _f1, _others),
-    _Rule("F2", "default-not-covered", False, lambda q: _default_item(q), _others),
+    _Rule("F1", "default-opt-out", True, _f1, lambda p, b: _others(p, b) and _by_default(p, b)),
+    _Rule("F2", "default-not-covered", False, _f2, _others),
 )
 
 
@@ -751,12 +815,23 @@ def _obligations(rule: str, q: _Question) -> tuple[str, ...]:
     return ()
 
 
-def _items(paths: Iterable[Path]) -> _Basis:
-    return tuple(sorted({path.item for path in paths}, key=lambda one: (one.id, one.version, one.path)))
+def _together(several: Iterable[Rule | ConsentRequired]) -> _Basis:
+    return tuple(item for one in several for item in one.basis)
+
+
+def _items(paths: tuple[Path, ...]) -> _Basis:
+    """What these paths name, each once, in one order whatever that of the directives and their provisions."""
+    if len(paths) == 1:
+        return paths[0].basis
+    return tuple(sorted({path.basis[0] for path in paths}, key=lambda one: (one.id, one.version, one.path)))
+
+
+def _no_agreement(organization: str | None) -> _Basis:
+    return (BasisItem(kind="agreement", id=organization or ""),)
 
 
 def _law_item(law: Jurisdiction | None) -> _Basis:
-    return (BasisItem(kind="law", id=law.code),) if law is not None else ()
+    return law.basis if law is not None else ()
 
 
 def _deny(rule: str, reason: str, *basis: BasisItem) -> Decision:

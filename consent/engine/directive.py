@@ -135,13 +135,13 @@ class Node:
 class Path:
     """The nodes from the root of a directive to one of them, as the rules of section 6 ask about all of them together.
 
-    `item` names the last node; a directive that is unintelligible has a path of no nodes, which names and lists nothing.
+    `basis` names the last node; a directive that is unintelligible has a path of no nodes, which names and lists nothing.
     `named_exact` and `named_broad` are the recipients, `purposes` what matches (in a deny node also codes without a
     system), `refused` the same of the deny nodes alone, `labels` and `letters` the codes listed. `for_a_purpose`: some
     node lists one; `for_tpo`: some node lists TREAT, HPAYMT and HOPERAT.
     """
 
-    item: BasisItem
+    basis: tuple[BasisItem]
     policy_codes: frozenset[str] = _NONE
     named_exact: frozenset[str] = _NONE
     named_broad: frozenset[str] = _NONE
@@ -156,7 +156,7 @@ class Path:
         """This path and one node more."""
         matching = node.purposes if node.purposes is not None else _NONE
         return Path(
-            item=BasisItem(kind="consent", id=self.item.id, version=self.item.version, path=node.path),
+            basis=(replace(self.basis[0], path=node.path),),
             policy_codes=self.policy_codes,
             named_exact=self.named_exact | node.named_exact,
             named_broad=self.named_broad | node.named_broad,
@@ -171,7 +171,6 @@ class Path:
 
 _OF_AUTHORS: Final = ("authors", "perhaps")
 _OF_DATA: Final = ("id", "encounter", "related", "depends_on", "authors", "perhaps")
-_OF_TIME: Final = ("service_start", "service_stop", "created")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -180,7 +179,7 @@ class Branch:
 
     `readings`: those of its actors that the request leaves possible (see `Node.or_else`). `by_party`: it asks who holds
     or wrote the document. `by_content`: it asks what the document is. `asks`: the members of `DocumentFacts` that the
-    node or one below it looks at, besides those that any document is decided by.
+    node or one below it looks at, besides those that every document is decided by and its times.
     """
 
     node: Node
@@ -198,20 +197,20 @@ class Branch:
         children = tuple(cls.of(child, path) for child in node.children)
         readings: tuple[Node | Parties, ...] = (node, *node.or_else)
         by_author = any(one.authors is not None for one in readings)
-        of_data, of_time = node.data is not None, node.data_period is not None
+        by = {
+            ("classes",): node.classes is not None,
+            ("codes",): node.codes is not None,
+            _OF_DATA: node.data is not None,
+        }
+        asks = [members for members, asked in {**by, _OF_AUTHORS: by_author}.items() if asked]
         return cls(
             node=node,
             path=path,
             children=children,
             readings=readings,
             by_party=by_author or any(one.custodians is not None for one in readings),
-            by_content=of_data or of_time or node.labels_given or node.classes is not None or node.codes is not None,
-            asks=frozenset().union(
-                _OF_AUTHORS if by_author else (),
-                _OF_DATA if of_data else (),
-                _OF_TIME if of_time else (),
-                *(child.asks for child in children),
-            ),
+            by_content=node.labels_given or node.data_period is not None or any(by.values()),
+            asks=frozenset().union(*asks, *(child.asks for child in children)),
         )
 
 
@@ -241,7 +240,9 @@ class Directive:
     @property
     def path(self) -> Path:
         """The path of no nodes: of the directive as a whole."""
-        return Path(item=BasisItem(kind="consent", id=self.id, version=self.version), policy_codes=self.policy_codes)
+        return Path(
+            basis=(BasisItem(kind="consent", id=self.id, version=self.version),), policy_codes=self.policy_codes
+        )
 
 
 @dataclass(slots=True)

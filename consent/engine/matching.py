@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Final
 
 from consent.engine import time
-from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM, canonical_codings, has_coding
+from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM, has_coding
 from consent.engine.directive import Actor, Branch, Directive, Node, Parties, Path, Period
 from consent.engine.policy import Participant
 from hie.standards.facts import DocumentFacts, RequestFacts
@@ -120,7 +120,7 @@ def _may_receive(parties: Node | Parties, asker: Asker, permit: bool) -> bool:
 
 
 def _inside(period: Period, now: datetime, zone: str) -> bool:
-    since, until = time.bounds(period.start, period.end, zone)
+    since, until = _bounds(period, zone)
     return since <= now < until
 
 
@@ -237,18 +237,19 @@ def _content(branch: Branch, subject: Subject) -> bool:
         return True
     node, document = branch.node, subject.document
     if node.classes is not None and not has_coding(
-        node.classes, node.loose_classes, canonical_codings(document.classes), opens=node.permit
+        node.classes, node.loose_classes, document.classes, opens=node.permit
     ):
         return False
-    if node.codes is not None and not has_coding(
-        node.codes, node.loose_codes, canonical_codings(document.codes), opens=node.permit
-    ):
+    if node.codes is not None and not has_coding(node.codes, node.loose_codes, document.codes, opens=node.permit):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False
     if node.data is not None and not any(_is_data(m, r, document, node.permit) for m, r in node.data):
         return False
-    return node.data_period is None or _in_data_period(node.data_period, subject, node.permit)
+    if node.data_period is None:
+        return True
+    span = service_span(document, subject.zone)
+    return in_period(_bounds(node.data_period, subject.zone), span, permit=node.permit)
 
 
 def _permit_label(node: Node, subject: Subject) -> bool:
@@ -332,7 +333,8 @@ def _tail(reference: str) -> str:
     return "/".join(reference.split("/")[-2:])
 
 
-def _service_span(document: DocumentFacts, zone: str) -> tuple[datetime, datetime] | None:
+def service_span(document: DocumentFacts, zone: str) -> time.Interval | None:
+    """When the service took place, [from, until); None when that is not known for certain."""
     start, stop = document.service_start, document.service_stop
     if start is None and stop is None:
         start = document.created
@@ -347,11 +349,20 @@ def _service_span(document: DocumentFacts, zone: str) -> tuple[datetime, datetim
     return (begin, end) if begin < end else None
 
 
-def _in_data_period(period: Period, subject: Subject, permit: bool) -> bool:
-    """Permit: the whole span inside; deny: any overlap; no time known: permit no, deny yes."""
-    since, until = time.bounds(period.start, period.end, subject.zone)
-    span = _service_span(subject.document, subject.zone)
-    if span is not None:
-        begin, end = span
-        return since <= begin and end <= until if permit else begin < until and since < end
-    return not permit
+def in_period(period: time.Interval, span: time.Interval | None, *, permit: bool) -> bool:
+    """Permit: the whole span inside the period; deny: any overlap; no time known: permit no, deny yes."""
+    if span is None:
+        return not permit
+    (since, until), (begin, end) = period, span
+    return since <= begin and end <= until if permit else begin < until and since < end
+
+
+def data_periods(branch: Branch, zone: str) -> frozenset[tuple[time.Interval, bool]]:
+    """Every period that the node and those below it ask about the time of the service, with whether they permit."""
+    node = branch.node
+    own = {(_bounds(node.data_period, zone), node.permit)} if node.data_period is not None else ()
+    return frozenset(own).union(*(data_periods(child, zone) for child in branch.children))
+
+
+def _bounds(period: Period, zone: str) -> time.Interval:
+    return time.bounds(period.start, period.end, zone)

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from consent.engine import time
 from consent.engine.codes import KEPT, RANK, Tables, has_coding, split_codings
-from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule
+from hie.standards.facts import AgreementFacts, BasisItem, DocumentFacts, ParticipantFacts, ReleaseRule
 
 _RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
 _RULE_WORDS: Final = frozenset({"id", "title", "name", "description", "source", "note", "text", "version"})
@@ -32,7 +32,7 @@ class Rule:
     `loose_classes` and `loose_codes` are codes that it lists without a system.
     """
 
-    id: str
+    basis: tuple[BasisItem, ...]  # what a decision by this rule rests on
     opens: bool = False
     overridable: bool = False
     never: bool = False
@@ -57,13 +57,15 @@ class Rule:
             and (self.except_recipients is None or self.except_recipients.isdisjoint(requester.lineage))
         )
 
-    def reaches(self, carried: frozenset[str], classes: frozenset[str], codes: frozenset[str], rank: int) -> bool:
-        """Whether the criteria about the document hold, its codings in the present spelling of their systems."""
+    def reaches(self, document: DocumentFacts, carried: frozenset[str], rank: int) -> bool:
+        """Whether the criteria about the document hold; `carried` and `rank` are its labels and effective letter."""
         return (
             rank >= self.min_rank
             and (self.labels is None or not self.labels.isdisjoint(carried))
-            and (self.classes is None or has_coding(self.classes, self.loose_classes, classes, opens=self.opens))
-            and (self.codes is None or has_coding(self.codes, self.loose_codes, codes, opens=self.opens))
+            and (
+                self.classes is None or has_coding(self.classes, self.loose_classes, document.classes, opens=self.opens)
+            )
+            and (self.codes is None or has_coding(self.codes, self.loose_codes, document.codes, opens=self.opens))
         )
 
 
@@ -71,7 +73,7 @@ class Rule:
 class ConsentRequired:
     """A label that needs an explicit consent, and what such a consent must name."""
 
-    id: str
+    basis: tuple[BasisItem, ...]
     label: str
     covered_by: frozenset[str]
     policy_codes: frozenset[str]
@@ -94,6 +96,8 @@ class Jurisdiction:
     confidential_age: int | None
     confidential_labels: frozenset[str]
     honours_refusal: bool
+    basis: tuple[BasisItem, ...]
+    default_basis: tuple[BasisItem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,7 +111,7 @@ class Participant:
     type: str | None
     jurisdiction: Jurisdiction | None
     registered: bool  # its own registration and those above it are active
-    agreement_id: str
+    agreement_basis: tuple[BasisItem, ...]
     agreement_status: str
     active_from: datetime
     active_until: datetime
@@ -115,7 +119,7 @@ class Participant:
     obligations: frozenset[str]
     part2: bool
     requires_relationship: bool
-    release_rules: tuple[tuple[str, Rule], ...]  # (owner, rule)
+    release_rules: tuple[Rule, ...]  # its own and those of what is above it
     identifiers: frozenset[str]
     references: frozenset[str]
 
@@ -129,7 +133,8 @@ class Between:
     """What holds when one organization asks another for a purpose, whoever the patient is and whatever the document.
 
     `law` is that of the custodian's place. Of the rules those are left that can match at all; a document settles
-    the rest. `chains`: for each kind of request the rules of the procedure that can fire (`decide.Prepared`).
+    the rest. `asks`: the members of `DocumentFacts` that they look at, besides those that every document is decided
+    by. `chains`: for each kind of request the rules of the procedure that can fire (`decide.Prepared`).
     """
 
     custodian: Participant | None
@@ -138,8 +143,9 @@ class Between:
     part2: bool
     prohibitions: tuple[Rule, ...]
     mandates: tuple[Rule, ...]
-    release_rules: tuple[tuple[str, Rule], ...]
-    chains: dict[tuple[str, str, bool], tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
+    release_rules: tuple[Rule, ...]
+    asks: frozenset[str]
+    chains: dict[tuple[str, str, bool, bool], tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @classmethod
     def of(cls, requester: Participant | None, purpose: str, custodian: Participant | None, tables: Tables) -> Between:
@@ -152,16 +158,24 @@ class Between:
             passed_over = purpose == "BTG" and rule.overridable and not rule.opens
             return requester is not None and not passed_over and rule.concerns(requester, families)
 
+        prohibitions = tuple(filter(concern, law.prohibitions)) if law is not None else ()
+        mandates = tuple(filter(concern, law.mandates)) if law is not None else ()
+        release_rules = tuple(filter(concern, custodian.release_rules)) if custodian is not None else ()
+        rules = (*prohibitions, *mandates, *release_rules)
         return cls(
             custodian=custodian,
             law=law,
             own=requester is not None and custodian is not None and requester.root == custodian.root,
             part2=custodian is not None and custodian.part2,
-            prohibitions=tuple(filter(concern, law.prohibitions)) if law is not None else (),
-            mandates=tuple(filter(concern, law.mandates)) if law is not None else (),
-            release_rules=tuple((owner, rule) for owner, rule in custodian.release_rules if concern(rule))
-            if custodian is not None
-            else (),
+            prohibitions=prohibitions,
+            mandates=mandates,
+            release_rules=release_rules,
+            asks=frozenset(
+                [
+                    *("classes" for rule in rules if rule.classes is not None),
+                    *("codes" for rule in rules if rule.codes is not None),
+                ]
+            ),
         )
 
 
@@ -275,6 +289,8 @@ def compile_jurisdiction(code: str, data: object) -> Jurisdiction:
         confidential_age=_age(data, "confidentialAge"),
         confidential_labels=_strings(data, "confidentialLabels"),
         honours_refusal=refusal,
+        basis=(BasisItem(kind="law", id=code),),
+        default_basis=(BasisItem(kind="default", id=code),),
     )
 
 
@@ -307,7 +323,7 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
     classes, loose_classes = _codings(lists["classes"])
     codes, loose_codes = _codings(lists["codes"])
     return Rule(
-        id=str(data.get("id", "")),
+        basis=_of_law(data),
         opens=not against,
         overridable=override,
         never=never and not against,
@@ -332,12 +348,16 @@ def _codings(given: frozenset[str] | None) -> tuple[frozenset[str] | None, froze
     return split_codings(given) if given else (None, frozenset())
 
 
-def _release_rule(rule: ReleaseRule) -> Rule:
+def _of_law(data: Mapping[str, Any]) -> tuple[BasisItem, ...]:
+    return (BasisItem(kind="law", id=str(data.get("id", ""))),)
+
+
+def _release_rule(owner: str, rule: ReleaseRule) -> Rule:
     letter = rule.min_confidentiality
     classes, loose_classes = _codings(frozenset(rule.classes))
     codes, loose_codes = _codings(frozenset(rule.codes))
     return Rule(
-        id=rule.id,
+        basis=(BasisItem(kind="release", id=rule.id, path=owner),),
         overridable=not rule.absolute,
         purposes=frozenset(rule.purposes) or None,
         recipient_types=frozenset(rule.recipient_types) or None,
@@ -382,7 +402,7 @@ def compile_participant(
         type=next((f.type for f in line if f.type is not None), None),
         jurisdiction=law,
         registered=all(f.status == "active" for f in line),
-        agreement_id=holder.id if holder is not None else "",
+        agreement_basis=(BasisItem(kind="agreement", id=holder.id if holder is not None else ""),),
         agreement_status=agreement.status if agreement is not None else "",
         active_from=active_from,
         active_until=active_until,
@@ -392,7 +412,7 @@ def compile_participant(
         requires_relationship=bool(
             next((f.requires_relationship for f in line if f.requires_relationship is not None), False)
         ),
-        release_rules=tuple((f.id, _release_rule(rule)) for f in line for rule in f.release_policy),
+        release_rules=tuple(_release_rule(f.id, rule) for f in line for rule in f.release_policy),
         identifiers=frozenset(i for f in line for i in f.identifiers),
         references=frozenset(f"Organization/{one}" for one in chain),
     )
@@ -412,7 +432,7 @@ def _consent_required(data: Mapping[str, Any]) -> ConsentRequired:
     if not isinstance(label, str):
         raise ValueError("consentRequired.label")
     return ConsentRequired(
-        id=str(data.get("id", "")),
+        basis=_of_law(data),
         label=label,
         covered_by=_strings(data, "coveredBy"),
         policy_codes=_strings(data, "policyCodes"),

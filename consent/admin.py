@@ -251,7 +251,7 @@ class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
         problem, field, status = "", "", 200
         if error is not None:
             problem = f"{str(error)[:1].upper()}{str(error)[1:]}."
-            field = {"reason": "why", "outcome": "outcome", "until": "hours"}.get(error.element or "", "main")
+            field = {"reason": "why", "outcome": "outcome-first", "until": "hours"}.get(error.element or "", "main")
             status = 409 if isinstance(error, EmergencyClosed | EmergencyClaimed | EmergencyNotClaimed) else 422
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Was this emergency access justified?",

@@ -101,7 +101,7 @@ def _emergencies(at: datetime) -> Queue:
 def _raised(at: datetime) -> Queue:
     cases = EmergencyCase.objects.filter(withdrawn_at__isnull=True, opened_at__gt=at - A_MONTH)
     found = list(cases.filter(raised_at__isnull=False).values("participant").annotate(oldest=Min("raised_at")).order_by("participant"))  # fmt: skip
-    names = directory.participants()
+    names = directory.participants() if found else {}
     shown = [names[row["participant"]].name if row["participant"] in names else row["participant"] for row in found]
     return Queue(
         key="raised",

@@ -16,6 +16,8 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("expire queries", "exchange.expire_queries", 60),
     ("deliver notices", "exchange.deliver_notices", 5),
     ("forget delivered notices", "exchange.forget_notices", 86_400),
+    ("tell patients of emergencies", "exchange.tell_patients", 15),
+    ("escalate overdue emergencies", "exchange.escalate_emergencies", 300),
     ("label documents again", "exchange.relabel_documents", 10),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),

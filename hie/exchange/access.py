@@ -24,8 +24,8 @@ release it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
@@ -96,6 +96,7 @@ class Verdict(Generic[T]):
     policy_epoch: int = 0
     considered: tuple[str, ...] = ()
     root_organization: str = ""
+    emergency: BreakGlassGrant | None = None
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -202,6 +203,49 @@ def gate(caller: Caller, operation: Operation) -> None:
     if caller.purpose == "BTG" and grant is None:
         raise AccessRefused("G7", "break-glass-invalid")
     release.rests_on()
+
+
+_NO_CLINICIAN = ("Device/", "Patient/", "RelatedPerson/", "Group/", "Staff/")
+
+
+def gate_emergency(caller: Caller) -> None:
+    """Refuse what keeps the caller from opening an emergency grant for whomever: `gate` for BTG, but for the grant.
+
+    A person opens it, at the work of treating: no device, no patient, no helper.
+
+    Raises:
+        AccessRefused: with the rule (G1, G2, G4, G5) and its reason.
+    """
+    policy, at = policies.current(), now()
+    asked = replace(caller, purpose="BTG")
+    decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
+    if decision is not None:
+        raise AccessRefused(decision.rule, decision.reason)
+    if not caller.user_id or caller.user_id.startswith(_NO_CLINICIAN):
+        raise AccessRefused("G5", "role-not-permitted")
+    if caller.purpose != "BTG" and "TREAT" not in policy.tables.families.get(caller.purpose or "", frozenset()):
+        raise AccessRefused("G4", "purpose-not-permitted")
+    release.rests_on()
+
+
+def known_in_emergency(caller: Caller, about: Subject) -> bool:
+    """Whether the caller may know of this person: as somebody whom he treats, or with the grant that he asks for.
+
+    Who is known without a grant must be answered as known: else a refusal would tell that the patient refuses
+    emergency access.
+    """
+    release.rests_on(about.identifier_pks)
+    rows = demographics_rows(about.records)
+    treating = replace(caller, purpose="TREAT")
+    if _decide(_context(treating, [about]), treating, about, rows, Operation.QUERY).permitted:
+        return True
+    at, policy = now(), policies.current()
+    grant = BreakGlassGrant(
+        id="", user=caller.user_id, organization=directory.root_of(caller.organization_id), patient=about.person_id,
+        start=at, end=at + timedelta(minutes=1), status="active", reason="OTHER", text="asked for",
+    )  # fmt: skip
+    context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
+    return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -461,6 +505,9 @@ def record(
     # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
     decisions = [decision for _, decision in verdict.permitted or verdict.denied]
     first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
+    if verdict.emergency is not None and verdict.permitted:
+        # The patient reads beside each look the words that opened it.
+        more["personal"] = {"text": verdict.emergency.text} | dict(more.get("personal", {}))
     event.about(
         UUID(about.person_id),
         rule=first.rule if first else "",
@@ -484,6 +531,7 @@ def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], opera
             "operation": operation.value,
             "on_behalf_of": caller.on_behalf_of,
             "relationship": caller.relationship,
+            **({"grant_id": verdict.emergency.id} if verdict.emergency is not None else {}),
         },
         "patient": about.person_id,
         "considered": list(verdict.considered),
@@ -689,6 +737,7 @@ def _decide(
         policy_epoch=context.policy.epoch,
         considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
         root_organization=prepared.requester.root if prepared.requester is not None else "",
+        emergency=context.emergency.get(person_id),
     )
 
 

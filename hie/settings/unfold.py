@@ -92,7 +92,8 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Consent",
         "items": [
             _list("Choices of patients", "fact_check", "consent.consent"),
-            _list("Emergency access", "warning", "consent.breakglassgrant"),
+            _list("Emergency access", "warning", "consent.emergencyreview"),
+            _list("Emergency grants", "emergency", "consent.breakglassgrant"),
             _list("Helpers", "group", "consent.proxygrant"),
             _list("Law of each place", "gavel", "consent.jurisdiction"),
         ],

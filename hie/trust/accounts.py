@@ -14,7 +14,8 @@ import hashlib
 import hmac
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,6 +108,20 @@ def account(account_id: str, stamp: str) -> AccountFacts | None:
     if row is None or not hmac.compare_digest(_stamp(row), stamp):
         return None
     return _facts(row)
+
+
+def has_account(identifier_pks: Iterable[int]) -> bool:
+    """Whether a patient who has these identifiers can sign in."""
+    return PatientAccount.objects.filter(identifier_id__in=list(identifier_pks), active=True).exists()
+
+
+def are_open(account_ids: Iterable[str]) -> bool:
+    """Whether any of these accounts can sign in; what is no id of an account counts for nothing."""
+    ids = []
+    for one in account_ids:
+        with suppress(ValueError):
+            ids.append(uuid.UUID(one))
+    return PatientAccount.objects.filter(pk__in=ids, active=True).exists()
 
 
 def set_language(account_id: str, language: str) -> None:

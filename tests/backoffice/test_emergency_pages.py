@@ -60,7 +60,15 @@ def test_a_case_shows_who_why_and_what_was_looked_at_and_the_look_is_logged(worl
     looked(world, review, "Result of the HIV test", "R")
     looked(world, review, "List of medicines", "N")
     page = as_role("privacy-officer").get(url(review)).content.decode()
-    for words in ("Ada Moor", "doctor", "The Clinic", TEXT, "unconscious", "Result of the HIV test", "List of medicines"):
+    for words in (
+        "Ada Moor",
+        "doctor",
+        "The Clinic",
+        TEXT,
+        "unconscious",
+        "Result of the HIV test",
+        "List of medicines",
+    ):
         assert words in page
     assert "Opened by the emergency" in page
     looks = AuditEvent.objects.filter(kind="staff-look", person_id=world)

@@ -12,6 +12,7 @@ FOLDER, so that a run goes on where it stopped; `--again` runs the survivors onc
 from __future__ import annotations
 
 import argparse
+import ast
 import importlib.abc
 import importlib.util
 import itertools
@@ -57,9 +58,8 @@ def mutated(module: str, operator: str, occurrence: int) -> str | None:
     return mutate_code(source, plugins.get_operator(operator)(), occurrence)
 
 
-def annotations_only(module: str, code: str) -> bool:
-    """Whether the mutant differs from the module in annotations alone: they are never evaluated."""
-    import ast
+def no_mutant(module: str, code: str) -> bool:
+    """Whether it differs from the module in annotations alone, which are never evaluated, or is no Python at all."""
 
     class Bare(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
@@ -74,6 +74,10 @@ def annotations_only(module: str, code: str) -> bool:
             node.annotation = ast.Name("object")
             return self.generic_visit(node)
 
+    try:
+        ast.parse(code)
+    except SyntaxError:  # "*" and "/" between parameters are no operators
+        return True
     bare = [ast.dump(Bare().visit(ast.parse(text))) for text in ((ENGINE / f"{module}.py").read_text(), code)]
     return bare[0] == bare[1]
 
@@ -201,7 +205,7 @@ def main(arguments: list[str]) -> int:
             break
         code = mutated(*one)
         outcome, place = ("same", None)
-        if code is not None and not annotations_only(one[0], code):
+        if code is not None and not no_mutant(one[0], code):
             outcome, place = lives(one[0], code, corpus)
         known[" ".join(map(str, one))] = outcome
         if place is not None:  # what kills one is tried first on the next

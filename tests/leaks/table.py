@@ -225,6 +225,7 @@ COMMANDS: Mapping[str, Entry] = {
     "audit_export": Nothing("the operator's own shell; the export is written to a file and recorded as an event"),
     "audit_sealer": Nothing("digests"),
     "carry_on_imports": Nothing("takes files in"),
+    "consent_cost": Nothing("times; never what was found"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),
     "import_patients": Nothing("takes a file in; gives back its own rows' numbers"),
     "jurisdictions": Nothing("policy"),

@@ -19,7 +19,10 @@ from consent.engine.codes import KEPT, RANK, Tables, has_coding, split_codings
 from hie.standards.facts import AgreementFacts, BasisItem, DocumentFacts, ParticipantFacts, ReleaseRule
 
 _RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
-_RULE_WORDS: Final = frozenset({"id", "title", "name", "description", "source", "note", "text", "version"})
+_RULE_WORDS: Final = frozenset(
+    {"id", "title", "name", "description", "source", "note", "text", "version", "law", "citation", "comment", "why"}
+)
+"""Members of a rule that say what it is and limit nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -310,19 +310,49 @@ def tried(
     """
     completed = [engine.completed(document, world.policy) for document in documents]
     for requests in askers:
-        first, *others = (
-            engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests
-        )
-        decisions = []
-        for document in completed:
-            decision = first.decide(document)
-            for other in others:
-                if decision.permitted:
-                    break
-                further = other.decide(document)
-                decision = further if further.permitted else decision
-            decisions.append(decision)
-        yield decisions
+        prepared = _prepared(world, requests)
+        yield [_best(prepared, document) for document in completed]
+
+
+def answered(world: World, about: Subject, requests: Sequence[RequestFacts], rows: Iterable[R]) -> Verdict[R]:
+    """What is decided on each row for a request, of which there is one for each grant that it may rest on."""
+    started = perf_counter_ns()
+    prepared = _prepared(world, requests)
+    allowed: list[tuple[R, Decision]] = []
+    denied: list[tuple[R, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    for row in rows:
+        document = engine.completed(row.facts(about.person_id, about.identifier_pks), world.policy)
+        facts[id(row)] = document
+        decision = _best(prepared, document)
+        (allowed if decision.permitted else denied).append((row, decision))
+    first = prepared[0]
+    return Verdict(
+        permitted=tuple(allowed),
+        denied=tuple(denied),
+        facts=facts,
+        requests=tuple(requests),
+        policy=world.policy,
+        at=world.at,
+        considered=tuple(f"{item.id}@{item.version}" for item in first.considered()),
+        root_organization=first.requester.root if first.requester is not None else "",
+        elapsed_us=(perf_counter_ns() - started) // 1000,
+    )
+
+
+def _prepared(world: World, requests: Iterable[RequestFacts]) -> list[engine.Prepared]:
+    return [engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests]
+
+
+def _best(prepared: Sequence[engine.Prepared], document: DocumentFacts) -> Decision:
+    first, *others = prepared
+    decision = first.decide(document)
+    for other in others:
+        if decision.permitted:
+            break
+        further = other.decide(document)
+        decision = further if further.permitted else decision
+    return decision
 
 
 def open_permitted(
@@ -581,6 +611,11 @@ def _effective(document: DocumentFacts, policy: engine.Policy) -> tuple[str, fro
     return engine.LETTERS[max(stated, 0 if document.labelled else restricted, floor)], labels
 
 
+def effective(document: DocumentFacts, verdict: Verdict[Any]) -> tuple[str, frozenset[str]]:
+    """A document's effective letter and labels, as the policy of a verdict has them."""
+    return _effective(document, verdict.policy or policies.current())
+
+
 def _looks(policy: engine.PatientPolicy) -> Looks:
     nodes: list[Node] = [one.root for one in policy.directives if one.root is not None]
     at_each = at_times = False
@@ -762,43 +797,14 @@ def _decide(
     recipient: str | None = None,
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
-    started = perf_counter_ns()
     person_id = about.person_id
-    grants = context.proxy.get(person_id) or (None,)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
-    prepared, *others = (
-        engine.Prepared(
-            _request(caller, operation, context.emergency.get(person_id), grant, recipient),
-            about.policy,
-            context.policy,
-            now=context.at,
-        )
-        for grant in grants
-    )
-    allowed: list[tuple[R, Decision]] = []
-    denied: list[tuple[R, Decision]] = []
-    facts: dict[int, DocumentFacts] = {}
-    for row in rows:
-        document = engine.completed(row.facts(about.person_id, about.identifier_pks), context.policy)
-        facts[id(row)] = document
-        decision = prepared.decide(document)
-        for other in others:
-            if decision.permitted:
-                break
-            further = other.decide(document)
-            decision = further if further.permitted else decision
-        (allowed if decision.permitted else denied).append((row, decision))
-    return Verdict(
-        permitted=tuple(allowed),
-        denied=tuple(denied),
-        facts=facts,
-        requests=tuple(one.request for one in (prepared, *others)),
-        policy=context.policy,
-        at=context.at,
-        elapsed_us=(perf_counter_ns() - started) // 1000,
-        considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
-        root_organization=prepared.requester.root if prepared.requester is not None else "",
-    )
+    requests = [
+        _request(caller, operation, context.emergency.get(person_id), grant, recipient)
+        for grant in context.proxy.get(person_id) or (None,)
+    ]
+    world = World(policy=context.policy, directives=about.policy, at=context.at)
+    return answered(world, about, requests, rows)
 
 
 def _request(

@@ -95,8 +95,8 @@ class Hub:
         found = (
             name
             for name, data in sorted(self.fixture["organizations"].items())
-            if data.get("jurisdiction") == jurisdiction and data["agreement"]["status"] == "active"
-            and "TREAT" in data["agreement"]["purposes"] and "end" not in data["agreement"].get("period", {})
+            if data.get("jurisdiction") == jurisdiction and data.get("type") == "hospital"
+            and "end" not in data["agreement"].get("period", {}) and name != "point"
         )  # fmt: skip
         return next(found, "mer" if "mer" in self.fixture["organizations"] else "org-south")
 

@@ -46,6 +46,7 @@ from hie.exchange.decision_record import Decided, Looks
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
+    BasisItem,
     BreakGlassGrant,
     Caller,
     Decision,
@@ -312,6 +313,27 @@ def tried(
     for requests in askers:
         prepared = _prepared(world, requests)
         yield [_best(prepared, document) for document in completed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTried:
+    """One rule as it was tried: whether it fired, and on what."""
+
+    rule: str
+    reason: str
+    fired: bool
+    basis: tuple[BasisItem, ...] = ()
+
+
+def traced(world: World, requests: Sequence[RequestFacts], document: DocumentFacts) -> tuple[RuleTried, ...]:
+    """The rules in the order they were tried for one document; the last fired. Nothing is released by it.
+
+    Of several grants it is the request by the one that opens, else by the first.
+    """
+    completed = engine.completed(document, world.policy)
+    traces = [engine.explain(one, completed, world.directives, world.policy, now=world.at) for one in requests]
+    chosen = next((one for one in traces if one.decision.permitted), traces[0])
+    return tuple(RuleTried(rule=one.rule, reason=one.reason, fired=one.fired, basis=one.basis) for one in chosen.rules)
 
 
 def answered(world: World, about: Subject, requests: Sequence[RequestFacts], rows: Iterable[R]) -> Verdict[R]:

@@ -60,6 +60,8 @@ URLS: Mapping[str, Entry] = {
     "api/identities/events/<uuid:event_id>/undo": Guarded("hie.exchange.identity_changes.undo"),
     "api/identities/history": Guarded("hie.exchange.identity_changes.who_was"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
+    "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
+    "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
     "consent/cds-services": Nothing("the description of the service"),
     "consent/cds-services/patient-consent-consult": Guarded("hie.exchange.decisions.decide"),
     "consent/xacml": Guarded("hie.exchange.decisions.decide"),

@@ -649,6 +649,11 @@ def _looks(policy: engine.PatientPolicy) -> Looks:
     return Looks(at_each=at_each, at_times=at_times)
 
 
+def choices_of(about: Subject) -> dict[str, str]:
+    """When each directive in store says it was made, by its id."""
+    return {one.id: one.since for one in about.policy.directives if one.since}
+
+
 def _made_on(policy: engine.PatientPolicy, considered: Sequence[str]) -> dict[str, str]:
     """When each consent in force says it was made: a later change must not change what an old record tells."""
     wanted = {one.rpartition("@")[0] for one in considered}

@@ -5,15 +5,16 @@ Source: spec/consent.md 14, "Who could see this?".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from consent import jurisdictions
 from documents import queries as registry
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, askers, release
+from hie.exchange import access, accounts, askers, release
 from hie.exchange.access import Held, Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, NotFound
@@ -35,7 +36,8 @@ class Answer:
 class Seen:
     """One document and all who could ask for it, each exactly once, in order of the organizations.
 
-    `title` is "" for staff who may not read it; `custodian` a participant's id.
+    `title` is "" for staff who may not read it; `custodian` a participant's id; `choices` when each directive was made;
+    `jurisdiction` the name of the place whose law counts.
     """
 
     document_id: str
@@ -44,6 +46,8 @@ class Seen:
     custodian: str
     answers: tuple[Answer, ...]
     facts: DocumentFacts
+    choices: Mapping[str, str] = field(default_factory=dict)
+    jurisdiction: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -170,10 +174,10 @@ def for_staff(document_id: str, staff: Staff, *, reason: str) -> Seen:
 def groups(about: Subject, facts: DocumentFacts) -> list[Answer]:
     """Who is told what of a document: all participants, purposes and roles, disjoint, as few groups as there are answers."""
     world = access.as_it_is(about)
-    field = askers.field(about, [world], [facts])
-    told = access.tried(world, field.requests(world), [facts])
+    everybody = askers.field(about, [world], [facts])
+    told = access.tried(world, everybody.requests(world), [facts])
     found: Iterable[tuple[Block, Decision]] = (
-        (block, askers.same(decision)) for block, (decision,) in zip(field.blocks, told, strict=True)
+        (block, askers.same(decision)) for block, (decision,) in zip(everybody.blocks, told, strict=True)
     )
     return [Answer(block=block, decision=decision) for block, decision in askers.merged(found)]
 
@@ -187,4 +191,20 @@ def _seen(about: Subject, row: EntryRow, title: str) -> Seen:
         custodian=row.custodian,
         answers=tuple(groups(about, facts)),
         facts=facts,
+        choices=access.choices_of(about),
+        jurisdiction=_place(row.custodian),
     )
+
+
+def _place(custodian: str) -> str:
+    code = directory.snapshot().jurisdiction_of(custodian)
+    law = jurisdictions.in_effect().get(code, {})
+    return str(law.get("name") or law.get("title") or code)
+
+
+def name_of(person: str) -> str:
+    """A person of a participant by name, where one is registered; a helper by the name of the account; else the reference."""
+    found = directory.users_named([person])
+    if found:
+        return found[0].name
+    return accounts.name_of(person) or person

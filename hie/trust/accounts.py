@@ -18,6 +18,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.hashers import check_password, make_password
@@ -107,6 +108,15 @@ def account(account_id: str, stamp: str) -> AccountFacts | None:
     if row is None or not hmac.compare_digest(_stamp(row), stamp):
         return None
     return _facts(row)
+
+
+def name_of(account_id: str) -> str:
+    """The name an account goes by; "" when there is none. One statement."""
+    try:
+        key = UUID(account_id)
+    except ValueError:
+        return ""
+    return PatientAccount.objects.filter(pk=key).values_list("name", flat=True).first() or ""
 
 
 def set_language(account_id: str, language: str) -> None:

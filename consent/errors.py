@@ -90,3 +90,7 @@ class EmergencyNotClaimed(HubError):
 
     def __init__(self) -> None:
         super().__init__("take the case before you decide it")
+
+
+class CodeTableRefused(HubError):
+    """Code tables cannot be used: a member of their JSON cannot be read; `element` names it."""

@@ -23,11 +23,36 @@ def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def versions(at: datetime | None = None) -> dict[str, str]:
+    """The number of the version that counts of each jurisdiction; "" of one as shipped. One statement."""
+    found = dict.fromkeys(tables.shipped("jurisdictions")["jurisdictions"], "")
+    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("effective_from", "version")
+    found.update({code: str(number) for code, number in rows.values_list("code", "version")})
+    return found
+
+
 def zone_of(code: str) -> str | None:
     """The IANA time zone of a jurisdiction; None when the hub does not know it."""
     body = in_effect().get(code)
     zone = body.get("timezone") if body is not None else None
     return zone if isinstance(zone, str) else None
+
+
+def readable(data: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Any]:
+    """The jurisdictions given, when each of them can be read; None stands for one taken away.
+
+    Raises:
+        JurisdictionRefused: one cannot; `element` names jurisdiction and member.
+    """
+    for code, body in data.items():
+        try:
+            if body is not None:
+                compile_jurisdiction(code, body)
+        except ValueError as problem:
+            raise JurisdictionRefused(
+                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
+            ) from problem
+    return data
 
 
 def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> dict[str, str]:
@@ -36,13 +61,7 @@ def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> 
     Raises:
         JurisdictionRefused: one cannot be read; `element` names jurisdiction and member.
     """
-    for code, body in data.items():
-        try:
-            compile_jurisdiction(code, body)
-        except ValueError as problem:
-            raise JurisdictionRefused(
-                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
-            ) from problem
+    readable(data)
     outcomes: dict[str, str] = {}
     with transaction.atomic():
         for code, body in data.items():

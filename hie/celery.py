@@ -18,6 +18,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("forget delivered notices", "exchange.forget_notices", 86_400),
     ("tell patients of emergencies", "exchange.tell_patients", 15),
     ("escalate overdue emergencies", "exchange.escalate_emergencies", 300),
+    ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),

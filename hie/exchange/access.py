@@ -23,24 +23,30 @@ release it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 
-from consent import break_glass, directives, engine, labelling, policies, proxies
+from consent import break_glass, directives, engine, kept, labelling, policies, proxies
+from consent.drafts import Draft
+from consent.engine.codes import PART2
+from consent.engine.directive import Node
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import release
+from hie.exchange import decision_record, release
+from hie.exchange.decision_record import Decided, Looks
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
+    BasisItem,
     BreakGlassGrant,
     Caller,
     Decision,
@@ -55,8 +61,6 @@ from patients.demographics import SourceRecordView
 
 PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
 """Class of the demographics pseudo-document (spec/consent.md 8)."""
-
-ENGINE_VERSION = "1"
 
 
 class Row(Protocol):
@@ -93,10 +97,17 @@ class Verdict(Generic[T]):
     permitted: tuple[tuple[T, Decision], ...] = ()
     denied: tuple[tuple[T, Decision], ...] = ()
     facts: dict[int, DocumentFacts] = field(default_factory=dict)
-    policy_epoch: int = 0
     considered: tuple[str, ...] = ()
     root_organization: str = ""
-    emergency: BreakGlassGrant | None = None
+    requests: tuple[RequestFacts, ...] = ()
+    policy: engine.Policy | None = None
+    at: datetime | None = None
+    elapsed_us: int = 0
+
+    @property
+    def emergency(self) -> BreakGlassGrant | None:
+        """The emergency grant that the request was made with."""
+        return next((one.break_glass for one in self.requests if one.break_glass is not None), None)
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -129,6 +140,11 @@ class DemographicsRow:
 
     record: SourceRecordView
     protected: frozenset[str] = frozenset()
+
+    @property
+    def document_version(self) -> str:
+        """The version of the source record."""
+        return str(self.record.version)
 
     def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Class Patient, confidentiality N, label DEMO; V and VIP when the person is flagged, R for what else protects."""
@@ -302,6 +318,111 @@ def still_permitted(
         if row is None or not permitted(caller, about, [row], operation).permitted:
             return None
         return release.Basis(reading, about.identifier_pks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What decisions are tried under: the policy, one person's directives, an instant."""
+
+    policy: engine.Policy
+    directives: engine.PatientPolicy
+    at: datetime
+
+
+def as_it_is(about: Subject) -> World:
+    """What is in force now for a person."""
+    release.rests_on(about.identifier_pks)
+    return World(policy=policies.current(), directives=about.policy, at=now())
+
+
+def as_drafted(about: Subject, draft: Draft) -> World:
+    """What would be in force for a person with a draft in place of what is.
+
+    Raises:
+        DirectiveRefused, JurisdictionRefused, CodeTableRefused: a part of the draft cannot be used; by element.
+    """
+    release.rests_on(about.identifier_pks)
+    return World(
+        policy=policies.drafted(draft),
+        directives=directives.drafted(about.policy, draft.consents),
+        at=draft.at or now(),
+    )
+
+
+def tried(
+    world: World, askers: Iterable[Sequence[RequestFacts]], documents: Sequence[DocumentFacts]
+) -> Iterator[list[Decision]]:
+    """What each asker would be told of each document, in their order; nothing is released by it.
+
+    Each asker comes with the requests it may make of itself, one for each grant it holds: what any of them opens is
+    open. Facts are as `Row.facts` gives them, of this person's documents.
+    """
+    completed = [engine.completed(document, world.policy) for document in documents]
+    for requests in askers:
+        prepared = _prepared(world, requests)
+        yield [_best(prepared, document) for document in completed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTried:
+    """One rule as it was tried: whether it fired, and on what."""
+
+    rule: str
+    reason: str
+    fired: bool
+    basis: tuple[BasisItem, ...] = ()
+
+
+def traced(world: World, requests: Sequence[RequestFacts], document: DocumentFacts) -> tuple[RuleTried, ...]:
+    """The rules in the order they were tried for one document; the last fired. Nothing is released by it.
+
+    Of several grants it is the request by the one that opens, else by the first.
+    """
+    completed = engine.completed(document, world.policy)
+    traces = [engine.explain(one, completed, world.directives, world.policy, now=world.at) for one in requests]
+    chosen = next((one for one in traces if one.decision.permitted), traces[0])
+    return tuple(RuleTried(rule=one.rule, reason=one.reason, fired=one.fired, basis=one.basis) for one in chosen.rules)
+
+
+def answered(world: World, about: Subject, requests: Sequence[RequestFacts], rows: Iterable[R]) -> Verdict[R]:
+    """What is decided on each row for a request, of which there is one for each grant that it may rest on."""
+    started = perf_counter_ns()
+    prepared = _prepared(world, requests)
+    allowed: list[tuple[R, Decision]] = []
+    denied: list[tuple[R, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    for row in rows:
+        document = engine.completed(row.facts(about.person_id, about.identifier_pks), world.policy)
+        facts[id(row)] = document
+        decision = _best(prepared, document)
+        (allowed if decision.permitted else denied).append((row, decision))
+    first = prepared[0]
+    return Verdict(
+        permitted=tuple(allowed),
+        denied=tuple(denied),
+        facts=facts,
+        requests=tuple(requests),
+        policy=world.policy,
+        at=world.at,
+        considered=tuple(f"{item.id}@{item.version}" for item in first.considered()),
+        root_organization=first.requester.root if first.requester is not None else "",
+        elapsed_us=(perf_counter_ns() - started) // 1000,
+    )
+
+
+def _prepared(world: World, requests: Iterable[RequestFacts]) -> list[engine.Prepared]:
+    return [engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests]
+
+
+def _best(prepared: Sequence[engine.Prepared], document: DocumentFacts) -> Decision:
+    first, *others = prepared
+    decision = first.decide(document)
+    for other in others:
+        if decision.permitted:
+            break
+        further = other.decide(document)
+        decision = further if further.permitted else decision
+    return decision
 
 
 def open_permitted(
@@ -502,6 +623,10 @@ def record(
     """
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
+    decided = [
+        Decided(facts=verdict.facts[id(row)], version=getattr(row, "document_version", ""), decision=decision)
+        for row, decision in (*verdict.permitted, *verdict.denied)
+    ]
     # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
     decisions = [decision for _, decision in verdict.permitted or verdict.denied]
     first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
@@ -514,31 +639,76 @@ def record(
         reason=first.reason if first else "",
         disclosures=tuple(drafts),
         denied=denied,
-        decision=decision_record(caller, about, verdict, operation),
+        decision=decision_of(about, verdict, decided, on_behalf_of=caller.on_behalf_of) if verdict.requests else {},
         **more,
     )
 
 
-def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], operation: Operation) -> dict[str, Any]:
-    """The decision record of one request: what a replay needs, no content (spec/consent.md 13)."""
-    return {
-        "request": {
-            "org": caller.organization_id,
-            "root_org": verdict.root_organization or directory.root_of(caller.organization_id),
-            "user": caller.user_id,
-            "role": caller.role,
-            "purpose": caller.purpose,
-            "operation": operation.value,
-            "on_behalf_of": caller.on_behalf_of,
-            "relationship": caller.relationship,
-            **({"grant_id": verdict.emergency.id} if verdict.emergency is not None else {}),
-        },
-        "patient": about.person_id,
-        "considered": list(verdict.considered),
-        "policy_epoch": verdict.policy_epoch,
-        "consent_epoch": about.consent_epoch,
-        "engine_version": ENGINE_VERSION,
-    }
+def decision_of(
+    about: Subject, verdict: Verdict[Any], decided: Iterable[Decided], *, on_behalf_of: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """The decision record of one request about one patient, and the policy kept that it is decided again by.
+
+    Source: spec/consent.md 13.
+    """
+    policy = verdict.policy or policies.current()
+    return decision_record.made(
+        requests=verdict.requests,
+        root_organization=verdict.root_organization,
+        on_behalf_of=on_behalf_of,
+        at=verdict.at or now(),
+        subject=about.facts,
+        decided=decided,
+        looks=_looks(about.policy),
+        effective=lambda document: _effective(document, policy),
+        version_of=lambda kind, identifier: policies.version_of(policy, kind, identifier),
+        choices=_made_on(about.policy, verdict.considered),
+        considered=list(verdict.considered),
+        policy=kept.keep(policy),
+        policy_epoch=policy.epoch,
+        consent_epoch=about.consent_epoch,
+        elapsed_us=verdict.elapsed_us,
+        **more,
+    )
+
+
+def _effective(document: DocumentFacts, policy: engine.Policy) -> tuple[str, frozenset[str]]:
+    """A document's effective letter and its labels, the custodian's included (spec/consent.md 3)."""
+    custodian = policy.participants.get(document.custodian)
+    labels = document.labels | {PART2} if custodian is not None and custodian.part2 else document.labels
+    restricted = engine.RANK["R"]
+    stated = (
+        restricted if document.confidentiality is None else engine.RANK.get(document.confidentiality, engine.RANK["V"])
+    )
+    floor = policy.tables.floor(policy.tables.carried(labels))
+    return engine.LETTERS[max(stated, 0 if document.labelled else restricted, floor)], labels
+
+
+def effective(document: DocumentFacts, verdict: Verdict[Any]) -> tuple[str, frozenset[str]]:
+    """A document's effective letter and labels, as the policy of a verdict has them."""
+    return _effective(document, verdict.policy or policies.current())
+
+
+def _looks(policy: engine.PatientPolicy) -> Looks:
+    nodes: list[Node] = [one.root for one in policy.directives if one.root is not None]
+    at_each = at_times = False
+    while nodes:
+        node = nodes.pop()
+        at_each = at_each or node.data is not None
+        at_times = at_times or node.data_period is not None
+        nodes += node.children
+    return Looks(at_each=at_each, at_times=at_times)
+
+
+def choices_of(about: Subject) -> dict[str, str]:
+    """When each directive in store says it was made, by its id."""
+    return {one.id: one.since for one in about.policy.directives if one.since}
+
+
+def _made_on(policy: engine.PatientPolicy, considered: Sequence[str]) -> dict[str, str]:
+    """When each consent in force says it was made: a later change must not change what an old record tells."""
+    wanted = {one.rpartition("@")[0] for one in considered}
+    return {one.id: one.since for one in policy.directives if one.id in wanted and one.since}
 
 
 class Held(StrEnum):
@@ -706,39 +876,13 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    grants = context.proxy.get(person_id) or (None,)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
-    prepared, *others = (
-        engine.Prepared(
-            _request(caller, operation, context.emergency.get(person_id), grant, recipient),
-            about.policy,
-            context.policy,
-            now=context.at,
-        )
-        for grant in grants
-    )
-    allowed: list[tuple[R, Decision]] = []
-    denied: list[tuple[R, Decision]] = []
-    facts: dict[int, DocumentFacts] = {}
-    for row in rows:
-        document = engine.completed(row.facts(about.person_id, about.identifier_pks), context.policy)
-        facts[id(row)] = document
-        decision = prepared.decide(document)
-        for other in others:
-            if decision.permitted:
-                break
-            further = other.decide(document)
-            decision = further if further.permitted else decision
-        (allowed if decision.permitted else denied).append((row, decision))
-    return Verdict(
-        permitted=tuple(allowed),
-        denied=tuple(denied),
-        facts=facts,
-        policy_epoch=context.policy.epoch,
-        considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
-        root_organization=prepared.requester.root if prepared.requester is not None else "",
-        emergency=context.emergency.get(person_id),
-    )
+    requests = [
+        _request(caller, operation, context.emergency.get(person_id), grant, recipient)
+        for grant in context.proxy.get(person_id) or (None,)
+    ]
+    world = World(policy=context.policy, directives=about.policy, at=context.at)
+    return answered(world, about, requests, rows)
 
 
 def _request(

@@ -235,7 +235,7 @@ def _query(asked: LogFilters) -> AuditQuery:
         found = {
             facts.id for facts in held.participants.values() if word in {facts.id.casefold(), facts.name.casefold()}
         }
-        organizations = tuple(sorted({o for root in found or {asked.organization} for o in _tree(held, root)}))
+        organizations = tuple(sorted({o for root in found or {asked.organization} for o in tree(held, root)}))
     return AuditQuery(
         organizations=organizations,
         purposes=(asked.purpose,) if asked.purpose else (),
@@ -407,7 +407,7 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
     if not caller.role or not caller.purpose:
         raise AccessRefused("G1", "invalid-request")
     held = directory.snapshot()
-    own = _tree(held, held.root_of(caller.organization_id))
+    own = tree(held, held.root_of(caller.organization_id))
     wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
     if not wanted:
         return AuditPage(events=())
@@ -441,7 +441,7 @@ def _filled(query: AuditQuery, keep: Callable[[Sequence[EventRecord]], Iterable[
     return AuditPage(events=shown, next=Cursor(at=shown[-1].at, id=shown[-1].id) if more else None)
 
 
-def _tree(held: directory.Directory, root: str) -> tuple[str, ...]:
+def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
     """An organization and all below it."""
     return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
 

@@ -159,6 +159,11 @@ def person_of(identifier_pk: int) -> str:
     return str(identifiers.person_of_pk(identifier_pk))
 
 
+def name_of(helper: str) -> str:
+    """The name of a helper's account by the reference a grant is made out to; "" when there is none."""
+    return accounts.name_of(helper.removeprefix("RelatedPerson/"))
+
+
 def zone_of(person_id: str) -> ZoneInfo:
     """The time zone a patient's log is told in: the one of her jurisdiction, else the hub's, else UTC."""
     facts = index.subject_facts(person_id)

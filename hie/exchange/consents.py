@@ -66,6 +66,11 @@ class _ConsentRow:
     confidentiality: str
     labels: frozenset[str]
 
+    @property
+    def document_version(self) -> str:
+        """The consent's own version."""
+        return str(self.stored.version)
+
     def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Class Consent, as secret as what it names."""
         mine = identifier_pks is None or self.stored.identifier_pk in identifier_pks
@@ -487,6 +492,13 @@ def _may_change(caller: Caller, capacity: Capacity, stored: StoredConsent, about
         return False
     return stored.capacity == Capacity.PARTICIPANT and stored.organization in directory.same_organization(
         caller.organization_id
+    )
+
+
+def chooses_for(caller: Caller, about: Subject) -> bool:
+    """Whether choices about this person's record are the caller's to make: as the patient, or as a helper who may."""
+    return (caller.role == "patient" and _is_self(caller, about)) or (
+        caller.role == "proxy" and _is_consenting_proxy(caller, about)
     )
 
 

@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import emergency, emergency_review, imports, inbox, notices, query, relabel
+from hie.exchange import emergency, emergency_review, imports, inbox, notices, query, relabel, replay
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -64,6 +64,12 @@ def tell_patients() -> int:
 def escalate_emergencies() -> int:
     """Make emergency cases whose deadline went by the hub's own matter."""
     return emergency_review.escalate()
+
+
+@shared_task(name="exchange.replay_decisions")
+def replay_decisions() -> int:
+    """Decide a random 1 % of the last day's decisions again; how many did not come out as recorded."""
+    return len(replay.nightly().found)
 
 
 @shared_task(name="exchange.rewrap_messages")

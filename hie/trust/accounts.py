@@ -124,6 +124,15 @@ def are_open(account_ids: Iterable[str]) -> bool:
     return PatientAccount.objects.filter(pk__in=ids, active=True).exists()
 
 
+def name_of(account_id: str) -> str:
+    """The name an account goes by; "" when there is none. One statement."""
+    try:
+        key = uuid.UUID(account_id)
+    except ValueError:
+        return ""
+    return PatientAccount.objects.filter(pk=key).values_list("name", flat=True).first() or ""
+
+
 def set_language(account_id: str, language: str) -> None:
     """Remember the language the account's owner reads."""
     PatientAccount.objects.filter(pk=account_id).update(language=language)

@@ -18,6 +18,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("log/<uuid:event_id>", log.show_line, name="line"),
     path("documents", documents.show, name="documents"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
+    path("documents/<uuid:entry_id>/who", documents.who, name="who"),
     path("help", log.help_page, name="help"),
     re_path(r"^(?P<path>.+)$", not_found),
 ]

@@ -37,6 +37,9 @@ THEIRS: dict[str, str] = {
     "sent.withheld": "{who} wanted to ask {recipient} about them {why}. Nothing was sent.",
     "sent.documents": "{who} sent {count} of their documents to {recipient} {why}.",
     "sent.notice": "{who} sent a notice about them to {recipient} {why}.",
+    "asked.decision": "{who} asked us who may see their record {why}. Nothing of it was shown.",
+    "tried.decision": "{who} looked at who could see their record.",
+    "read.decision": "{who} read why their record was shown or not.",
     "added.documents": "{who} added documents to their record.",
     "added.refused": "{who} tried to add to their record. It was not taken in.",
     "added.person": "{who} added or updated their name and contact data.",
@@ -66,6 +69,30 @@ THEIR_RULES: dict[str, str] = {
     "D5": "This is very private and opens only if they name it.",
     "F1": "Shown under the general rule of {jurisdiction}; they have made no other choice.",
     "F3": "In {jurisdiction} nothing is shared until they agree; they have not.",
+}
+# Who could see a document, by the rule that would decide; where it has no sentence here, the one of the log is said.
+WOULD: dict[str, str] = {
+    "C1": "It is their own record of you.",
+    "D2": "They must give a reason, and you will be told.",
+    "D3": "Because of {c}.",
+    "D6": "Because of {c}.",
+    "P3": "This is you.",
+    "P9": "You let them act for you.",
+}
+ALL_OF_A_TYPE: dict[str, str] = {
+    "hospital": "All hospitals",
+    "primary-care": "All family doctors and clinics",
+    "lab": "All laboratories",
+    "imaging": "All imaging centers",
+    "pharmacy": "All pharmacies",
+    "payer": "All insurers",
+    "public-health": "All public health offices",
+    "research": "All researchers",
+    "sud-program": "All addiction programs",
+    "telehealth": "All online doctors",
+    "law-enforcement": "All police offices",
+    "patient-portal": "All patient portals",
+    "community": "All other networks",
 }
 # What staff and machines worked on, in words of the log.
 WHAT: dict[str, str] = {
@@ -181,6 +208,34 @@ def rule(entry: LogEntry, *, helper: bool = False) -> str:
     params["o2"] = params.get("o2") or gettext("the organization that holds it")
     params["jurisdiction"] = params.get("jurisdiction") or gettext("this place")
     return explain.fill(gettext(template), {name: isolate(value) for name, value in params.items() if value})
+
+
+def would(rule: str, *, asker: str, custodian: str, choice_on: str, jurisdiction: str) -> str:
+    """Why somebody could see a document, or could not."""
+    template = WOULD.get(rule) or explain.template(rule, explain.Audience.PATIENT)
+    choice = (
+        gettext("your choice of {date}").format(date=dates.fhir_date(choice_on))
+        if choice_on
+        else gettext("your choice")
+    )
+    parameters = {
+        "p": asker,
+        "o": isolate(custodian) if rule in {"P1", "G3"} else asker,
+        "o2": isolate(custodian) or gettext("the organization that holds it"),
+        "c": choice,
+        "jurisdiction": isolate(jurisdiction) or gettext("this place"),
+    }
+    return explain.fill(gettext(template), parameters)
+
+
+def purpose(code: str) -> str:
+    """A purpose of use in words, such as treatment."""
+    return gettext(explain.purpose_words(code))
+
+
+def role(code: str) -> str:
+    """A role in words, such as doctor."""
+    return gettext(log.ROLE_WORDS.get(code, code))
 
 
 def isolate(text: str) -> str:

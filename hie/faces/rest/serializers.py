@@ -316,3 +316,74 @@ class ProofOutput(serializers.Serializer[Any]):
     leaf = serializers.CharField()
     path = serializers.ListField(child=serializers.CharField())
     checkpoint = serializers.DictField()
+
+
+class ExplainedRuleOutput(serializers.Serializer[Any]):
+    """One rule in its place: fired or not, and why."""
+
+    rule = serializers.CharField()
+    fired = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True)
+    why = serializers.CharField()
+
+
+class ExplainedDocumentOutput(serializers.Serializer[Any]):
+    """One document of a decision, with its rules in order."""
+
+    id = serializers.CharField()
+    decision = serializers.ChoiceField(choices=["permit", "deny"])
+    rule = serializers.CharField()
+    reason = serializers.CharField()
+    sentence = serializers.CharField()
+    obligations = serializers.ListField(child=serializers.CharField())
+    rules = ExplainedRuleOutput(many=True)
+
+
+class RequesterOutput(serializers.Serializer[Any]):
+    """Who asked, as what, what for."""
+
+    organization = serializers.CharField()
+    purpose = serializers.CharField(allow_blank=True)
+    role = serializers.CharField(allow_blank=True)
+
+
+class ExplainedOutput(serializers.Serializer[Any]):
+    """A decision in words, for the patient or the participant that asked."""
+
+    id = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    audience = serializers.ChoiceField(choices=["patient", "participant"])
+    language = serializers.CharField()
+    request = RequesterOutput()
+    sentence = serializers.CharField()
+    rules = ExplainedRuleOutput(many=True)
+    documents = ExplainedDocumentOutput(many=True)
+
+
+class NamedOutput(serializers.Serializer[Any]):
+    """A participant."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
+class CouldSeeOutput(serializers.Serializer[Any]):
+    """Askers with one answer: each organization, for each purpose, in each role; `person` where it is one certain person."""
+
+    organizations = NamedOutput(many=True)
+    purposes = serializers.ListField(child=serializers.CharField())
+    roles = serializers.ListField(child=serializers.CharField())
+    person = serializers.CharField(allow_null=True)
+    decision = serializers.ChoiceField(choices=["permit", "deny"])
+    rule = serializers.CharField()
+    reason = serializers.CharField()
+    obligations = serializers.ListField(child=serializers.CharField())
+    basis = serializers.ListField(child=serializers.DictField())
+
+
+class WhoCouldSeeOutput(serializers.Serializer[Any]):
+    """A document and everybody who could ask for it, each once."""
+
+    document = serializers.DictField()
+    patient = serializers.DictField()
+    answers = CouldSeeOutput(many=True)

@@ -47,6 +47,8 @@ record, it changes nothing of it; research files consents to research alone.
 """
 _MANY = 500
 _PERSONS = ("Patient/", "RelatedPerson/")
+_PORTAL = {"patient": Capacity.PATIENT, "proxy": Capacity.PROXY}
+"""Roles of those who choose for themselves or for one they help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,8 +179,17 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
 
 
 @release.point
-def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> Checked:
+def check(
+    resource: dict[str, Any],
+    patient: Sequence[PatientNamed],
+    *,
+    caller: Caller,
+    replaces: UUID | None = None,
+    raw: str = "",
+) -> Checked:
     """What filing this consent would say: its warnings. Nothing is stored but the trace.
+
+    `replaces`: the consent it would be a new version of, against which it is not held.
 
     Raises:
         As `file`.
@@ -189,7 +200,7 @@ def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: 
         event.about(UUID(about.person_id))
         wanted = _about(resource, about.person_id)
         checked = directives.check(
-            wanted, subject=about.facts, beside=_beside(caller, about, wanted), only_labels=only_labels
+            wanted, subject=about.facts, beside=_beside(caller, about, wanted, but=replaces), only_labels=only_labels
         )
         event.commit()
     return checked
@@ -426,7 +437,7 @@ def _may_file(caller: Caller, operation: Operation, resource: Mapping[str, Any])
         AccessRefused: the gate's rules, and a purpose in which nobody files.
     """
     access.gate(caller, operation)
-    capacity = {"patient": Capacity.PATIENT, "proxy": Capacity.PROXY}.get(caller.role or "", Capacity.PARTICIPANT)
+    capacity = _PORTAL.get(caller.role or "", Capacity.PARTICIPANT)
     if capacity is not Capacity.PARTICIPANT:
         return capacity
     if caller.user_id.startswith(_PERSONS):
@@ -534,6 +545,17 @@ def _limits_time(node: Any) -> bool:
     if not isinstance(node, Mapping):
         return False
     return "dataPeriod" in node or any(_limits_time(child) for child in _items(node.get("provision")))
+
+
+def may_change(caller: Caller, stored: StoredConsent, about: Subject) -> bool:
+    """Whether a consent is this patient's or helper's to change or end; of others, no."""
+    capacity = _PORTAL.get(caller.role or "")
+    return capacity is not None and _may_change(caller, capacity, stored, about)
+
+
+def limited_to(caller: Caller, about: Subject) -> frozenset[str] | None:
+    """The labels that this caller's choices about the person are limited to (None: no limit)."""
+    return _only_labels(about, _PORTAL.get(caller.role or "", Capacity.PARTICIPANT))
 
 
 def _filer(caller: Caller, capacity: Capacity) -> Filer:

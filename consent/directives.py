@@ -20,6 +20,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from consent import epochs, filing, policies
+from consent.drafts import ConsentDraft
 from consent.effects import Span
 from consent.engine import Directive, PatientPolicy, compile_directive, compile_patient, time
 from consent.engine.directive import MAX_DEPTH, Problem
@@ -309,6 +310,24 @@ def for_subjects(subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict
             policy=compile_patient(subject, directives), epoch=sum(value for _, value in key[1])
         )
     return found
+
+
+def drafted(policy: PatientPolicy, drafts: Iterable[ConsentDraft]) -> PatientPolicy:
+    """A person's directives as they might be: those that a draft replaces give way to it.
+
+    Raises:
+        DirectiveRefused: one could not be filed; by element.
+    """
+    drafts = list(drafts)
+    gone = {str(one.replaces) for one in drafts if one.replaces is not None}
+    kept = [one for one in policy.directives if one.id not in gone]
+    for n, one in enumerate(drafts):
+        if one.resource is not None and one.resource.get("status") not in _OUT_OF_FORCE:
+            subject = policy.subject
+            resource = {**one.resource, "patient": {"reference": f"Patient/{subject.id}"}}
+            check(resource, subject=subject)
+            kept.append(compile_directive(spelt(resource), directive_id=f"draft-{n + 1}", version="draft"))
+    return compile_patient(policy.subject, kept)
 
 
 _Key = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]

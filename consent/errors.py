@@ -56,3 +56,7 @@ class EmergencyGrantRefused(HubError):
 
 class ProxyGrantRefused(HubError):
     """A proxy grant cannot be stored as asked; `element` names the field."""
+
+
+class CodeTableRefused(HubError):
+    """Code tables cannot be used: a member of their JSON cannot be read; `element` names it."""

@@ -30,19 +30,30 @@ def zone_of(code: str) -> str | None:
     return zone if isinstance(zone, str) else None
 
 
+def readable(data: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Any]:
+    """The jurisdictions given, when each of them can be read; None stands for one taken away.
+
+    Raises:
+        JurisdictionRefused: one cannot; `element` names jurisdiction and member.
+    """
+    for code, body in data.items():
+        try:
+            if body is not None:
+                compile_jurisdiction(code, body)
+        except ValueError as problem:
+            raise JurisdictionRefused(
+                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
+            ) from problem
+    return data
+
+
 def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> dict[str, str]:
     """Store jurisdictions in the form of the fixture, all or nothing: code to created, updated or unchanged.
 
     Raises:
         JurisdictionRefused: one cannot be read; `element` names jurisdiction and member.
     """
-    for code, body in data.items():
-        try:
-            compile_jurisdiction(code, body)
-        except ValueError as problem:
-            raise JurisdictionRefused(
-                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
-            ) from problem
+    readable(data)
     outcomes: dict[str, str] = {}
     with transaction.atomic():
         for code, body in data.items():

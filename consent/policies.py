@@ -10,7 +10,9 @@ from django.db.models import Min
 from django.utils import timezone
 
 from consent import jurisdictions, tables
-from consent.engine import Policy, compile_policy
+from consent.drafts import Draft
+from consent.engine import Policy, Tables, compile_policy
+from consent.errors import CodeTableRefused
 from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction
 from hie.directory import queries as directory
@@ -41,6 +43,32 @@ def current() -> Policy:
     with _lock:
         _cached = (epoch, _next_change(now), policy)
     return policy
+
+
+def drafted(draft: Draft) -> Policy:
+    """The policy as it might be: that in force with a draft over it; compiled anew, cached by nobody.
+
+    Raises:
+        JurisdictionRefused: a jurisdiction of the draft cannot be read. CodeTableRefused: its code tables cannot.
+    """
+    if not draft.changes_policy:
+        return current()
+    now = timezone.now()
+    laws = jurisdictions.in_effect(now) | jurisdictions.readable(draft.jurisdictions)
+    members = dict(directory.participants()) | dict(draft.participants)
+    codes = {**tables.in_effect("codes", now), **(draft.codes or {})}
+    try:
+        compiled = Tables.from_json(codes)
+    except ValueError as problem:
+        raise CodeTableRefused(f"{problem} of the code tables cannot be read", element=f"codes.{problem}") from problem
+    return compile_policy(
+        {key: facts for key, facts in members.items() if facts is not None},
+        {code: body for code, body in laws.items() if body is not None},
+        compiled,
+        home_jurisdiction=getattr(settings, "HUB_JURISDICTION", None),
+        require_obligations=getattr(settings, "CONSENT_REQUIRE_OBLIGATIONS", False),
+        epoch=directory.epoch(),
+    )
 
 
 def next_change() -> datetime | None:

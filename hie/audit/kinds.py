@@ -98,6 +98,8 @@ class EventType(StrEnum):
     CONSENT_REVOKED = "consent-revoked"
     CONSENT_READ = "consent-read"
     CONSENT_DECISION = "consent-decision"
+    DECISION_SIMULATED = "decision-simulated"
+    DECISION_EXPLAINED = "decision-explained"
     CONSENT_ACCESS = "ITI-108"
     BREAK_GLASS = "break-glass"
     BREAK_GLASS_REVIEWED = "break-glass-reviewed"
@@ -251,6 +253,8 @@ SHAPES: dict[EventType, Shape] = {
     _T.CONSENT_REVOKED: Shape(_U, _P.UPDATE, "update", _BALP + "IHE.BasicAudit.PatientUpdate", "Consent revoked"),
     _T.CONSENT_READ: Shape(_R, _P.READ, "read", _BALP + "IHE.BasicAudit.PatientRead", "Consent read"),
     _T.CONSENT_DECISION: Shape(_E, _P.CONSENT, "", "", "Consent decision"),
+    _T.DECISION_SIMULATED: Shape(_E, _P.CONSENT, "", "", "Consent decision tried, nothing released by it"),
+    _T.DECISION_EXPLAINED: Shape(_R, _P.CONSENT, "", "", "Consent decision explained"),
     _T.CONSENT_ACCESS: Shape(_E, _P.QUERY, "search-type", _BALP + "IHE.BasicAudit.PatientQuery", "Access Consent"),
     _T.BREAK_GLASS: Shape(_E, _P.OTHER, "", "", "Emergency access declared"),
     _T.BREAK_GLASS_REVIEWED: Shape(_U, _P.OTHER, "", "", "Emergency access reviewed"),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -63,6 +63,7 @@ __all__ = [
     "root_of",
     "snapshot",
     "user",
+    "users_named",
     "within",
 ]
 
@@ -474,3 +475,19 @@ def user(participant_id: str, user_id: str) -> UserFacts | None:
     return UserFacts(
         participant_id=row.participant_id, id=row.user_id, name=row.name, role=row.role, purposes=tuple(row.purposes)
     )
+
+
+def users_named(user_ids: Iterable[str]) -> list[UserFacts]:
+    """Every registration of these persons at a participant, in order of participant and person; one statement."""
+    wanted = sorted(set(user_ids))
+    rows = Practitioner.objects.filter(user_id__in=wanted).order_by("participant_id", "user_id") if wanted else ()
+    return [
+        UserFacts(
+            participant_id=row.participant_id,
+            id=row.user_id,
+            name=row.name,
+            role=row.role,
+            purposes=tuple(row.purposes),
+        )
+        for row in rows
+    ]

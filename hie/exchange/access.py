@@ -23,7 +23,7 @@ release it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -34,6 +34,7 @@ from uuid import UUID
 from django.db import transaction
 
 from consent import break_glass, directives, engine, labelling, policies, proxies
+from consent.drafts import Draft
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
@@ -258,6 +259,60 @@ def still_permitted(
         if row is None or not permitted(caller, about, [row], operation).permitted:
             return None
         return release.Basis(reading, about.identifier_pks)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What decisions are tried under: the policy, one person's directives, an instant."""
+
+    policy: engine.Policy
+    directives: engine.PatientPolicy
+    at: datetime
+
+
+def as_it_is(about: Subject) -> World:
+    """What is in force now for a person."""
+    release.rests_on(about.identifier_pks)
+    return World(policy=policies.current(), directives=about.policy, at=now())
+
+
+def as_drafted(about: Subject, draft: Draft) -> World:
+    """What would be in force for a person with a draft in place of what is.
+
+    Raises:
+        DirectiveRefused, JurisdictionRefused, CodeTableRefused: a part of the draft cannot be used; by element.
+    """
+    release.rests_on(about.identifier_pks)
+    return World(
+        policy=policies.drafted(draft),
+        directives=directives.drafted(about.policy, draft.consents),
+        at=draft.at or now(),
+    )
+
+
+def tried(
+    world: World, askers: Iterable[Sequence[RequestFacts]], documents: Sequence[DocumentFacts]
+) -> Iterator[list[Decision]]:
+    """What each asker would be told of each document, in their order; nothing is released by it.
+
+    Each asker comes with the requests it may make of itself, one for each grant it holds: what any of them opens is
+    open. Facts are as `Row.facts` gives them, of this person's documents.
+    """
+    completed = [engine.completed(document, world.policy) for document in documents]
+    for requests in askers:
+        first, *others = (
+            engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests
+        )
+        decisions = []
+        for document in completed:
+            decision = first.decide(document)
+            for other in others:
+                if decision.permitted:
+                    break
+                further = other.decide(document)
+                decision = further if further.permitted else decision
+            decisions.append(decision)
+        yield decisions
 
 
 def open_permitted(

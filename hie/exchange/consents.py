@@ -501,6 +501,13 @@ def _may_change(caller: Caller, capacity: Capacity, stored: StoredConsent, about
     )
 
 
+def chooses_for(caller: Caller, about: Subject) -> bool:
+    """Whether choices about this person's record are the caller's to make: as the patient, or as a helper who may."""
+    return (caller.role == "patient" and _is_self(caller, about)) or (
+        caller.role == "proxy" and _is_consenting_proxy(caller, about)
+    )
+
+
 def _is_self(caller: Caller, about: Subject) -> bool:
     kind, _, number = caller.user_id.partition("/")
     law = policies.current().jurisdiction_of(about.facts.jurisdiction)

@@ -113,6 +113,7 @@ OUTCOME: dict[str, Row] = {
     "UnknownDirective": _row(404, "not-found"),
     "DirectiveChanged": _row(412, "conflict"),
     "JurisdictionRefused": _row(422, "value"),
+    "CodeTableRefused": _row(422, "value"),
     "EmergencyGrantRefused": _row(422, "value"),
     "ProxyGrantRefused": _row(422, "value"),
     "RegistrationRefused": _row(422, "value"),

@@ -187,7 +187,7 @@ def _form(
         "past": found.mine is not None,
         "place": "choices",
     }
-    return render(request, "choices.html", context, reader=reader, status=422 if refused is not None else 200)
+    return render(request, "choices.html", context, reader=reader)
 
 
 def _confirm(request: HttpRequest, reader: Reader, action: Action, *, moved: bool = False) -> HttpResponseBase:

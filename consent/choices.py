@@ -127,9 +127,7 @@ def to_json(choices: Choices) -> dict[str, Any]:
         **{card: choices.answer(card).value for card in PURPOSES},
         "places": list(choices.places),
         "refuse_emergency": choices.refuse_emergency,
-        "apart": [
-            {"kind": one.kind, "labels": list(one.labels), "places": list(one.places)} for one in choices.apart
-        ],
+        "apart": [{"kind": one.kind, "labels": list(one.labels), "places": list(one.places)} for one in choices.apart],
         "rules": [{name: getattr(rule, name) for name in Rule.__slots__} for rule in choices.rules],
         "minor": choices.minor,
     }
@@ -367,9 +365,7 @@ def provision_of(choices: Choices) -> dict[str, Any]:
     return _node("deny", root, nodes)
 
 
-def _purpose_nodes(
-    answer: Answer, purpose: str, places: Sequence[str], shows: Sequence[Rule]
-) -> list[dict[str, Any]]:
+def _purpose_nodes(answer: Answer, purpose: str, places: Sequence[str], shows: Sequence[Rule]) -> list[dict[str, Any]]:
     criteria = {"purpose": [_purpose(purpose)]}
     if answer is Answer.GENERAL:
         return []
@@ -400,9 +396,7 @@ def _rule_node(rule: Rule) -> dict[str, Any]:
     if rule.kind:
         node["securityLabel"] = _labels(KINDS[rule.kind])
     if rule.since or rule.until:
-        node["dataPeriod"] = {
-            name: day for name, day in (("start", rule.since), ("end", rule.until)) if day
-        }
+        node["dataPeriod"] = {name: day for name, day in (("start", rule.since), ("end", rule.until)) if day}
     return node
 
 

@@ -30,7 +30,19 @@ from hie.exchange.what_if import WhatIf
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 
-__all__ = ["Action", "ChoicesMoved", "NothingToSave", "Overview", "Place", "Preview", "Version", "history", "overview", "preview", "save"]
+__all__ = [
+    "Action",
+    "ChoicesMoved",
+    "NothingToSave",
+    "Overview",
+    "Place",
+    "Preview",
+    "Version",
+    "history",
+    "overview",
+    "preview",
+    "save",
+]
 
 _NOT_NAMED = frozenset({"patient-portal", "community"})
 _ENDED_HERE = "chosen on the page of choices"
@@ -267,7 +279,7 @@ def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller
         named |= {*held.places, *(place for one in held.apart for place in one.places)}
     rules.check(choices, places=named, types={one.type for one in places}, only_labels=limited)
     active = mine is not None and mine.status == "active"
-    if choices == held and active or (choices.empty and not active):
+    if (choices == held and active) or (choices.empty and not active):
         raise NothingToSave("nothing would change")
     if choices.empty and mine is not None:
         return _Change({**mine.resource, "status": "inactive"}, mine)

@@ -62,7 +62,11 @@ a_rule = st.builds(
 @st.composite
 def choosing(draw: Any) -> Choices:
     treat = draw(st.sampled_from(list(Answer)))
-    places = draw(st.lists(st.sampled_from(PLACES), unique=True, min_size=1, max_size=3).map(tuple)) if treat is Answer.NAMED else ()
+    places = (
+        draw(st.lists(st.sampled_from(PLACES), unique=True, min_size=1, max_size=3).map(tuple))
+        if treat is Answer.NAMED
+        else ()
+    )
     reached = PLACES if treat in (Answer.GENERAL, Answer.ALL) else places
     three = st.sampled_from((Answer.GENERAL, Answer.ALL, Answer.NONE))
     kinds = draw(st.lists(st.sampled_from(sorted(KINDS)), unique=True, max_size=3))
@@ -169,9 +173,7 @@ TOLD = {"D3": "no", "D1": "no", "D6": "yes", "F1": "nothing", "F2": "nothing", "
 def test_what_the_page_says_is_what_is_decided(
     choices: Choices, org: str, purpose: str, labels: list[str], labelled: bool, span: list[str]
 ) -> None:
-    held = document(
-        labels=labels, labelled=labelled, serviceStart=span[0], serviceStop=span[1]
-    )
+    held = document(labels=labels, labelled=labelled, serviceStart=span[0], serviceStop=span[1])
     asked = request(org=org, purpose=purpose, role="system", relationship="encounter")
     resource = rules.consent_of(choices, person_id="ada", by="Patient/ada", at=datetime(2026, 1, 1, tzinfo=UTC))
     assert TOLD[decided(resource, asked, held)] == said(choices, asked, held)

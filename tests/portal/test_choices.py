@@ -56,13 +56,16 @@ def publish(n: int, title: str, labels: tuple[str, ...], day: str) -> None:
     codes = [samples.code("N", "2.16.840.1.113883.5.25")] if not labels else []
     codes += [samples.code(label, "2.16.840.1.113883.5.4") for label in labels]
     entry = samples.entry(
-        patient_id=ALICE_ID, source_patient_id=ALICE_ID, title=title, mime_type="text/plain",
-        confidentiality_codes=tuple(codes), service_start_time=day, service_stop_time=day,
+        patient_id=ALICE_ID,
+        source_patient_id=ALICE_ID,
+        title=title,
+        mime_type="text/plain",
+        confidentiality_codes=tuple(codes),
+        service_start_time=day,
+        service_stop_time=day,
     )
     staged = submit.stage(f"Dear Alice {n}".encode(), "text/plain", CLINIC)
-    submit.submit(
-        samples.submission(entry, contents={entry.entry_uuid: staged.id}, patient_id=ALICE_ID), CLINIC
-    )
+    submit.submit(samples.submission(entry, contents={entry.entry_uuid: staged.id}, patient_id=ALICE_ID), CLINIC)
 
 
 def asks(org: str, role: str, purpose: str) -> Caller:
@@ -252,8 +255,17 @@ def test_what_has_changed_since_is_shown_again_and_not_saved(record: str) -> Non
 
 @pytest.mark.parametrize(
     "action",
-    ["", "[]", "{}", "1", '"x"', "[" * 5000, '{"choices":null,"restore":null,"consent":null,"end":false}',
-     '{"choices":null,"restore":true,"consent":null,"end":false}', '{"choices":{},"restore":1,"consent":null,"end":false}'],
+    [
+        "",
+        "[]",
+        "{}",
+        "1",
+        '"x"',
+        "[" * 5000,
+        '{"choices":null,"restore":null,"consent":null,"end":false}',
+        '{"choices":null,"restore":true,"consent":null,"end":false}',
+        '{"choices":{},"restore":1,"consent":null,"end":false}',
+    ],
 )
 def test_a_field_that_no_page_of_ours_sends_is_refused(record: str, action: str) -> None:
     answer = signed_in().post("/my/consent/save", {"action": action, "basis": "x"})
@@ -288,8 +300,13 @@ def test_a_helper_chooses_only_by_a_grant_that_says_so_and_both_stand_in_the_log
     grant = ProxyGrant.objects.get()
     proxies.set_status(grant.pk, "ended")
     proxies.grant(
-        identifier_pk=identifiers.anchor(record).pk, person=grant.person, kind="nominated", max_confidentiality="R",
-        may_consent=True, verified_by="desk", evidence="form 8",
+        identifier_pk=identifiers.anchor(record).pk,
+        person=grant.person,
+        kind="nominated",
+        max_confidentiality="R",
+        may_consent=True,
+        verified_by="desk",
+        evidence="form 8",
     )
     page = confirmed(client, pay="none")
     assert page.status_code == 200, page.content.decode()
@@ -307,8 +324,13 @@ def test_a_helper_sees_no_trace_of_what_is_kept_from_him(record: str) -> None:
     grant = ProxyGrant.objects.get()
     proxies.set_status(grant.pk, "ended")
     proxies.grant(
-        identifier_pk=identifiers.anchor(record).pk, person=grant.person, kind="nominated", max_confidentiality="N",
-        may_consent=True, verified_by="desk", evidence="form 8",
+        identifier_pk=identifiers.anchor(record).pk,
+        person=grant.person,
+        kind="nominated",
+        max_confidentiality="N",
+        may_consent=True,
+        verified_by="desk",
+        evidence="form 8",
     )
     client = signed_in("sam")
     client.post("/my/person", {"person": record})
@@ -339,7 +361,9 @@ def test_a_choice_filed_elsewhere_is_shown_apart_and_can_be_taken_back(record: s
         {
             "resourceType": "Consent",
             "status": "active",
-            "scope": {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]},
+            "scope": {
+                "coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]
+            },
             "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
             "patient": {"reference": f"Patient/{record}"},
             "provision": {"type": "deny"},

@@ -110,7 +110,9 @@ def past(request: HttpRequest, reader: Reader) -> HttpResponseBase:
                 "day": dates.day(one.recorded_at.astimezone(zone).date()),
                 "clock": dates.clock(one.recorded_at, zone),
                 "by": _by(one),
-                "lines": _said(one.choices, names) if one.active else [(gettext("All choices"), gettext("Taken back."))],
+                "lines": _said(one.choices, names)
+                if one.active
+                else [(gettext("All choices"), gettext("Taken back."))],
                 "now": n == 0,
             }
             for n, one in enumerate(found)
@@ -141,7 +143,11 @@ def save(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     action = _action(request.POST.get("action", ""))
     try:
         exchange.save(
-            reader.person_id, action, basis=request.POST.get("basis", "")[:64], caller=reader.caller, raw="/my/consent/save"
+            reader.person_id,
+            action,
+            basis=request.POST.get("basis", "")[:64],
+            caller=reader.caller,
+            raw="/my/consent/save",
         )
     except (ChoicesMoved, DirectiveChanged):
         return _confirm(request, reader, action, moved=True)
@@ -281,8 +287,10 @@ def _cards(found: Overview, wanted: Choices, field: str, fault: str) -> list[Car
                 for answer, (name, effect) in answers.items()
             ),
             places=_ticks(found.places, wanted.places) if card == "treat" else (),
-            changed=_changed((wanted.answer(card), wanted.places if card == "treat" else ()),
-                             (now.answer(card), now.places if card == "treat" else ())),
+            changed=_changed(
+                (wanted.answer(card), wanted.places if card == "treat" else ()),
+                (now.answer(card), now.places if card == "treat" else ()),
+            ),
             fault=fault if field == card or (card == "treat" and field == "places") else "",
         )
         for card, (question, answers) in words.items()
@@ -421,8 +429,11 @@ def _said(choices: Choices | None, names: Mapping[str, str]) -> list[tuple[str, 
     answers: Mapping[str, tuple[str, Mapping[Answer, str]]] = {
         "treat": (
             gettext("To give care"),
-            {Answer.ALL: gettext("All who give care"), Answer.NONE: gettext("No one"),
-             Answer.NAMED: gettext("Only {places}").format(places=_list(choices.places, names))},
+            {
+                Answer.ALL: gettext("All who give care"),
+                Answer.NONE: gettext("No one"),
+                Answer.NAMED: gettext("Only {places}").format(places=_list(choices.places, names)),
+            },
         ),
         "pay": (
             gettext("To pay for care"),
@@ -536,7 +547,9 @@ def _warnings(shown: Preview) -> list[str]:
 def _warning(message: str) -> str:
     words = {
         "beside": gettext("One part of this choice does nothing: another part hides all that it would show."),
-        "elsewhere": gettext("One part of this choice does nothing: another choice in force hides all that it would show."),
+        "elsewhere": gettext(
+            "One part of this choice does nothing: another choice in force hides all that it would show."
+        ),
         "over": gettext("A day in this choice is past. That part does nothing."),
         "emergency": gettext("Doctors could not see this in an emergency, even to save a life."),
         "rule": gettext("This choice changes nothing: the general rule says the same."),
@@ -590,7 +603,8 @@ def _reasons(purposes: Iterable[str], *, helper: bool) -> tuple[str, ...]:
     if named:
         return tuple(sorted(gettext(THEIR_WHY.get(words, words) if helper else words) for words in named))
     rest = {
-        gettext(explain.PURPOSE_WORDS[code]) if code in explain.PURPOSE_WORDS
+        gettext(explain.PURPOSE_WORDS[code])
+        if code in explain.PURPOSE_WORDS
         else gettext(FOR_THE_PURPOSE).format(code=code)
         for code in purposes
     }

@@ -152,6 +152,11 @@ PURPOSE_WORDS: Final[Mapping[str, str]] = {
 }
 
 
+def rule_key(rule: str) -> str:
+    """The stable key of a rule's sentences, stored with a decision: ``consent.D3``; the audience chooses among them."""
+    return f"consent.{rule}"
+
+
 def key(rule: str, audience: Audience) -> str:
     """The stable key of a sentence, stored with a decision: ``consent.D3.patient``."""
     return f"consent.{rule}.{audience.value}"

@@ -23,6 +23,14 @@ def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
     return found
 
 
+def versions(at: datetime | None = None) -> dict[str, str]:
+    """The number of the version that counts of each jurisdiction; "" of one as shipped. One statement."""
+    found = dict.fromkeys(tables.shipped("jurisdictions")["jurisdictions"], "")
+    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("effective_from", "version")
+    found.update({code: str(number) for code, number in rows.values_list("code", "version")})
+    return found
+
+
 def zone_of(code: str) -> str | None:
     """The IANA time zone of a jurisdiction; None when the hub does not know it."""
     body = in_effect().get(code)

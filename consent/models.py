@@ -207,3 +207,20 @@ class BreakGlassGrant(models.Model):
 
     def __str__(self) -> str:
         return f"emergency grant {self.id}"
+
+
+class KeptPolicy(models.Model):
+    """A policy as decisions were made by it: participants, law and code tables together, to decide a record again.
+
+    `digest` is over `body`, its JSON, compressed. Written once, never changed.
+    """
+
+    digest = models.TextField(primary_key=True)
+    body = models.BinaryField()
+    kept_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "kept policies"
+
+    def __str__(self) -> str:
+        return self.digest

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from threading import Lock
+from typing import Any
 
 from django.conf import settings
 from django.db.models import Min
@@ -16,10 +21,39 @@ from consent.errors import CodeTableRefused
 from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction
 from hie.directory import queries as directory
+from hie.standards.facts import ParticipantFacts
 
 _lock = Lock()
 _cached: tuple[int, datetime | None, Policy] | None = None
 _rules: tuple[Policy, LabelTables] | None = None
+_compiled_from: tuple[Policy, Sources] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sources:
+    """What a policy is compiled from; `versions` by the kind and id that the basis of a decision names."""
+
+    participants: Mapping[str, ParticipantFacts]
+    jurisdictions: Mapping[str, Mapping[str, Any]]
+    codes: Mapping[str, Any]
+    home_jurisdiction: str | None
+    require_obligations: bool
+    versions: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+    def compiled(self, *, epoch: int = 0) -> Policy:
+        """The policy.
+
+        Raises:
+            ValueError: the code tables cannot be read.
+        """
+        return compile_policy(
+            self.participants,
+            self.jurisdictions,
+            self.codes,
+            home_jurisdiction=self.home_jurisdiction,
+            require_obligations=self.require_obligations,
+            epoch=epoch,
+        )
 
 
 def current() -> Policy:
@@ -27,22 +61,69 @@ def current() -> Policy:
 
     Compiled again when the policy epoch rose or a jurisdiction or table came into effect.
     """
-    global _cached
+    global _cached, _compiled_from
     epoch, now = directory.epoch(), timezone.now()
     cached = _cached
     if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]):
         return cached[2]
-    policy = compile_policy(
-        directory.participants(),
-        jurisdictions.in_effect(now),
-        tables.codes(now),
-        home_jurisdiction=getattr(settings, "HUB_JURISDICTION", None),
-        require_obligations=getattr(settings, "CONSENT_REQUIRE_OBLIGATIONS", False),
-        epoch=epoch,
-    )
+    members, laws = directory.participants(), jurisdictions.in_effect(now)
+    numbers = _versions(members, laws, jurisdictions.versions(now))
+    sources = _sources(members, laws, tables.in_effect("codes", now), numbers)
+    policy = sources.compiled(epoch=epoch)
     with _lock:
         _cached = (epoch, _next_change(now), policy)
+        _compiled_from = (policy, sources)
     return policy
+
+
+def sources_of(policy: Policy) -> Sources | None:
+    """What the policy in force was compiled from; None of any other."""
+    held = _compiled_from
+    return held[1] if held is not None and held[0] is policy else None
+
+
+def version_of(policy: Policy, kind: str, identifier: str) -> str:
+    """The version of a law, default, agreement or release policy; "" where it has none, and of another policy."""
+    held = sources_of(policy)
+    return held.versions.get((kind, identifier), "") if held is not None else ""
+
+
+def _sources(
+    members: Mapping[str, ParticipantFacts],
+    laws: Mapping[str, Mapping[str, Any]],
+    codes: Mapping[str, Any],
+    versions: Mapping[tuple[str, str], str] | None = None,
+) -> Sources:
+    return Sources(
+        participants=members,
+        jurisdictions=laws,
+        codes=codes,
+        home_jurisdiction=getattr(settings, "HUB_JURISDICTION", None),
+        require_obligations=getattr(settings, "CONSENT_REQUIRE_OBLIGATIONS", False),
+        versions=versions or {},
+    )
+
+
+def _versions(
+    members: Mapping[str, ParticipantFacts], laws: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, str]
+) -> dict[tuple[str, str], str]:
+    found: dict[tuple[str, str], str] = {}
+    for code, body in laws.items():
+        number = numbers.get(code, "")
+        found["default", code] = found["law", code] = number
+        for member in ("prohibitions", "mandates", "consentRequired"):
+            listed = body.get(member)
+            for rule in listed if isinstance(listed, list) else ():
+                if isinstance(rule, Mapping) and isinstance(rule.get("id"), str):
+                    found["law", rule["id"]] = number
+    for identifier, facts in members.items():
+        if facts.agreement is not None:
+            found["agreement", identifier] = facts.agreement.version
+        if facts.release_policy:
+            # It has no number where it is registered: the digest tells whether it is still the same.
+            text = json.dumps([asdict(rule) for rule in facts.release_policy], sort_keys=True)
+            found["release", identifier] = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return found
 
 
 def drafted(draft: Draft) -> Policy:
@@ -54,21 +135,18 @@ def drafted(draft: Draft) -> Policy:
     if not draft.changes_policy:
         return current()
     now = timezone.now()
-    laws = jurisdictions.in_effect(now) | jurisdictions.readable(draft.jurisdictions)
-    members = dict(directory.participants()) | dict(draft.participants)
+    laws = {**jurisdictions.in_effect(now), **jurisdictions.readable(draft.jurisdictions)}
+    members = {**directory.participants(), **draft.participants}
     codes = {**tables.in_effect("codes", now), **(draft.codes or {})}
     try:
-        compiled = Tables.from_json(codes)
+        Tables.from_json(codes)
     except ValueError as problem:
         raise CodeTableRefused(f"{problem} of the code tables cannot be read", element=f"codes.{problem}") from problem
-    return compile_policy(
+    return _sources(
         {key: facts for key, facts in members.items() if facts is not None},
         {code: body for code, body in laws.items() if body is not None},
-        compiled,
-        home_jurisdiction=getattr(settings, "HUB_JURISDICTION", None),
-        require_obligations=getattr(settings, "CONSENT_REQUIRE_OBLIGATIONS", False),
-        epoch=directory.epoch(),
-    )
+        codes,
+    ).compiled()
 
 
 def next_change() -> datetime | None:

@@ -105,6 +105,11 @@ class EntryRow:
         """Where a list that ends with this row is to be continued."""
         return Position(sorted_at=self.sorted_at, pk=self.pk)
 
+    @property
+    def document_version(self) -> str:
+        """Revision of the entry and of its labels, as a decision record names them."""
+        return f"{self.metadata.version}.{self.revision}.{self.label_version}"
+
     def facts(self, person_id: UUID | str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """The document as policy sees it.
 

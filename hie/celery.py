@@ -16,6 +16,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("expire queries", "exchange.expire_queries", 60),
     ("deliver notices", "exchange.deliver_notices", 5),
     ("forget delivered notices", "exchange.forget_notices", 86_400),
+    ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),

@@ -114,12 +114,13 @@ def fresh_caches() -> Iterator[None]:
 
 
 def _forget() -> None:
-    from consent import directives, policies
+    from consent import directives, kept, policies
     from hie.audit import personal
     from hie.directory import queries as directory
 
     personal.forget_keys()
     policies.forget()
+    kept.forget()
     # The caches are keyed by epochs; a test that commits takes the epochs themselves back.
     directory._cached = None
     directives._cache._items.clear()

@@ -148,7 +148,8 @@ class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]
 
     @admin.display(description="decision")
     def decision_json(self, row: AuditEvent) -> SafeString:
-        return _pretty(row.decision)
+        # What a document is about is no auditor's business: the privacy officer reads it where the decision is explained.
+        return _pretty({name: value for name, value in row.decision.items() if name != "facts"})
 
     @admin.display(description="place in the log")
     def seal(self, row: AuditEvent) -> str:

@@ -100,6 +100,7 @@ class EventType(StrEnum):
     CONSENT_DECISION = "consent-decision"
     DECISION_SIMULATED = "decision-simulated"
     DECISION_EXPLAINED = "decision-explained"
+    DECISIONS_REPLAYED = "decisions-replayed"
     CONSENT_ACCESS = "ITI-108"
     BREAK_GLASS = "break-glass"
     BREAK_GLASS_REVIEWED = "break-glass-reviewed"
@@ -254,6 +255,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.CONSENT_READ: Shape(_R, _P.READ, "read", _BALP + "IHE.BasicAudit.PatientRead", "Consent read"),
     _T.CONSENT_DECISION: Shape(_E, _P.CONSENT, "", "", "Consent decision"),
     _T.DECISION_SIMULATED: Shape(_E, _P.CONSENT, "", "", "Consent decision tried, nothing released by it"),
+    _T.DECISIONS_REPLAYED: Shape(_E, _P.OTHER, "", "", "Decisions decided again"),
     _T.DECISION_EXPLAINED: Shape(_R, _P.CONSENT, "", "", "Consent decision explained"),
     _T.CONSENT_ACCESS: Shape(_E, _P.QUERY, "search-type", _BALP + "IHE.BasicAudit.PatientQuery", "Access Consent"),
     _T.BREAK_GLASS: Shape(_E, _P.OTHER, "", "", "Emergency access declared"),

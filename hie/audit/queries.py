@@ -6,8 +6,9 @@ here: `hie.exchange.access_log` is the only caller on behalf of people.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,7 +21,16 @@ from hie.audit.values import AuditPage, AuditQuery, Cursor, DisclosureRecord, Ev
 
 MAX_LIMIT = 1000
 
-__all__ = ["AuditPage", "AuditQuery", "Cursor", "count", "events_for_person", "search"]
+__all__ = [
+    "AuditPage",
+    "AuditQuery",
+    "Cursor",
+    "count",
+    "decided_between",
+    "decisions_of",
+    "events_for_person",
+    "search",
+]
 
 
 def events_for_person(
@@ -42,6 +52,22 @@ def search(query: AuditQuery) -> AuditPage:
     events = _records(rows[:limit])
     last = events[-1] if more and events else None
     return AuditPage(events=tuple(events), next=Cursor(at=last.at, id=last.id) if last else None)
+
+
+def decided_between(since: datetime, until: datetime) -> Iterator[str]:
+    """The ids of the events of this time that hold a decision record, oldest first; read in batches."""
+    rows = AuditEvent.objects.filter(at__gte=since, at__lt=until).exclude(decision={}).order_by("at", "id")
+    for identifier in rows.values_list("id", flat=True).iterator(chunk_size=2000):
+        yield str(identifier)
+
+
+def decisions_of(ids: Iterable[str]) -> list[tuple[str, dict[str, Any], tuple[tuple[str, str], ...]]]:
+    """The decision records of these events, each with the event's own list of what was denied; one statement."""
+    rows = AuditEvent.objects.filter(id__in=_uuids(ids)).order_by("at", "id").values_list("id", "decision", "denied")
+    return [
+        (str(identifier), dict(decision), tuple((str(document), str(rule)) for document, rule in denied))
+        for identifier, decision, denied in rows
+    ]
 
 
 def count(query: AuditQuery, *, at_most: int = 10_000) -> int:

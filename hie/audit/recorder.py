@@ -240,7 +240,8 @@ def _event_row(event_id: UUID, at: datetime, draft: EventDraft, key: personal.Pa
         _cut(caller.intermediary_id, 128), _cut(caller.relationship, 64), _person(draft.person_id),
         _cut(draft.patient_identifier, 512), _cut(draft.rule, 16), _cut(draft.reason, 128), _cut(caller.request_id, 255),
         _cut(draft.correlation, 255), _cut(caller.token_id, 255), _cut(caller.network_address, 64), _cut(caller.face, 32),
-        plain(draft.detail), plain([_denied(item) for item in draft.denied]), plain(draft.decision),
+        plain(draft.detail), plain([_denied(item) for item in draft.denied]),
+        plain({"decision_id": str(event_id), **draft.decision} if draft.decision else {}),
         key.id if words else None, key.seal(words, bound_to=event_id.bytes) if words else None,
     )  # fmt: skip
 

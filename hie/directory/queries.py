@@ -327,6 +327,7 @@ def _agreement_facts(row: Agreement) -> AgreementFacts:
         labels_documents=row.labels_documents,
         decision_point=row.decision_point,
         obligations=tuple(row.obligations),
+        version=str(row.version),
     )
 
 

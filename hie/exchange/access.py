@@ -27,18 +27,22 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
+from time import perf_counter_ns
 from types import MappingProxyType
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 from uuid import UUID
 
 from django.db import transaction
 
-from consent import break_glass, directives, engine, labelling, policies, proxies
+from consent import break_glass, directives, engine, kept, labelling, policies, proxies
 from consent.drafts import Draft
+from consent.engine.codes import PART2
+from consent.engine.directive import Node
 from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import release
+from hie.exchange import decision_record, release
+from hie.exchange.decision_record import Decided, Looks
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
@@ -56,8 +60,6 @@ from patients.demographics import SourceRecordView
 
 PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
 """Class of the demographics pseudo-document (spec/consent.md 8)."""
-
-ENGINE_VERSION = "1"
 
 
 class Row(Protocol):
@@ -94,9 +96,12 @@ class Verdict(Generic[T]):
     permitted: tuple[tuple[T, Decision], ...] = ()
     denied: tuple[tuple[T, Decision], ...] = ()
     facts: dict[int, DocumentFacts] = field(default_factory=dict)
-    policy_epoch: int = 0
     considered: tuple[str, ...] = ()
     root_organization: str = ""
+    requests: tuple[RequestFacts, ...] = ()
+    policy: engine.Policy | None = None
+    at: datetime | None = None
+    elapsed_us: int = 0
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -129,6 +134,11 @@ class DemographicsRow:
 
     record: SourceRecordView
     protected: frozenset[str] = frozenset()
+
+    @property
+    def document_version(self) -> str:
+        """The version of the source record."""
+        return str(self.record.version)
 
     def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Class Patient, confidentiality N, label DEMO; V and VIP when the person is flagged, R for what else protects."""
@@ -513,6 +523,10 @@ def record(
     """
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
+    decided = [
+        Decided(facts=verdict.facts[id(row)], version=getattr(row, "document_version", ""), decision=decision)
+        for row, decision in (*verdict.permitted, *verdict.denied)
+    ]
     # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
     decisions = [decision for _, decision in verdict.permitted or verdict.denied]
     first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
@@ -522,30 +536,66 @@ def record(
         reason=first.reason if first else "",
         disclosures=tuple(drafts),
         denied=denied,
-        decision=decision_record(caller, about, verdict, operation),
+        decision=decision_of(about, verdict, decided, on_behalf_of=caller.on_behalf_of) if verdict.requests else {},
         **more,
     )
 
 
-def decision_record(caller: Caller, about: Subject, verdict: Verdict[Any], operation: Operation) -> dict[str, Any]:
-    """The decision record of one request: what a replay needs, no content (spec/consent.md 13)."""
-    return {
-        "request": {
-            "org": caller.organization_id,
-            "root_org": verdict.root_organization or directory.root_of(caller.organization_id),
-            "user": caller.user_id,
-            "role": caller.role,
-            "purpose": caller.purpose,
-            "operation": operation.value,
-            "on_behalf_of": caller.on_behalf_of,
-            "relationship": caller.relationship,
-        },
-        "patient": about.person_id,
-        "considered": list(verdict.considered),
-        "policy_epoch": verdict.policy_epoch,
-        "consent_epoch": about.consent_epoch,
-        "engine_version": ENGINE_VERSION,
-    }
+def decision_of(
+    about: Subject, verdict: Verdict[Any], decided: Iterable[Decided], *, on_behalf_of: str | None = None, **more: Any
+) -> dict[str, Any]:
+    """The decision record of one request about one patient, and the policy kept that it is decided again by.
+
+    Source: spec/consent.md 13.
+    """
+    policy = verdict.policy or policies.current()
+    return decision_record.made(
+        requests=verdict.requests,
+        root_organization=verdict.root_organization,
+        on_behalf_of=on_behalf_of,
+        at=verdict.at or now(),
+        subject=about.facts,
+        decided=decided,
+        looks=_looks(about.policy),
+        effective=lambda document: _effective(document, policy),
+        version_of=lambda kind, identifier: policies.version_of(policy, kind, identifier),
+        choices=_made_on(about.policy, verdict.considered),
+        considered=list(verdict.considered),
+        policy=kept.keep(policy),
+        policy_epoch=policy.epoch,
+        consent_epoch=about.consent_epoch,
+        elapsed_us=verdict.elapsed_us,
+        **more,
+    )
+
+
+def _effective(document: DocumentFacts, policy: engine.Policy) -> tuple[str, frozenset[str]]:
+    """A document's effective letter and its labels, the custodian's included (spec/consent.md 3)."""
+    custodian = policy.participants.get(document.custodian)
+    labels = document.labels | {PART2} if custodian is not None and custodian.part2 else document.labels
+    restricted = engine.RANK["R"]
+    stated = (
+        restricted if document.confidentiality is None else engine.RANK.get(document.confidentiality, engine.RANK["V"])
+    )
+    floor = policy.tables.floor(policy.tables.carried(labels))
+    return engine.LETTERS[max(stated, 0 if document.labelled else restricted, floor)], labels
+
+
+def _looks(policy: engine.PatientPolicy) -> Looks:
+    nodes: list[Node] = [one.root for one in policy.directives if one.root is not None]
+    at_each = at_times = False
+    while nodes:
+        node = nodes.pop()
+        at_each = at_each or node.data is not None
+        at_times = at_times or node.data_period is not None
+        nodes += node.children
+    return Looks(at_each=at_each, at_times=at_times)
+
+
+def _made_on(policy: engine.PatientPolicy, considered: Sequence[str]) -> dict[str, str]:
+    """When each consent in force says it was made: a later change must not change what an old record tells."""
+    wanted = {one.rpartition("@")[0] for one in considered}
+    return {one.id: one.since for one in policy.directives if one.id in wanted and one.since}
 
 
 class Held(StrEnum):
@@ -712,6 +762,7 @@ def _decide(
     recipient: str | None = None,
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
+    started = perf_counter_ns()
     person_id = about.person_id
     grants = context.proxy.get(person_id) or (None,)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
@@ -741,7 +792,10 @@ def _decide(
         permitted=tuple(allowed),
         denied=tuple(denied),
         facts=facts,
-        policy_epoch=context.policy.epoch,
+        requests=tuple(one.request for one in (prepared, *others)),
+        policy=context.policy,
+        at=context.at,
+        elapsed_us=(perf_counter_ns() - started) // 1000,
         considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
         root_organization=prepared.requester.root if prepared.requester is not None else "",
     )

@@ -546,6 +546,11 @@ def _sentence(event: EventRecord, verb: Verb, seen: Seen, documents: list[Item])
     return "changed.choice" if kind is EventType.CONSENT_REVOKED else "changed.record"
 
 
+def _decisions(event: EventRecord) -> list[Mapping[str, Any]]:
+    listed = event.decision.get("decisions", ())
+    return [one for one in listed if isinstance(one, Mapping)] if isinstance(listed, list) else []
+
+
 def _rule_sentence(event: EventRecord, who: Who, items: tuple[Item, ...], names: Names) -> RuleSentence | None:
     """The rule that decided: of what was shown; of what was refused when nothing was."""
     shown: DisclosureRecord | None = event.disclosures[0] if event.disclosures else None
@@ -554,9 +559,12 @@ def _rule_sentence(event: EventRecord, who: Who, items: tuple[Item, ...], names:
         return None
     consents = [str(item.get("id", "")) for item in (shown.basis if shown else ()) if item.get("kind") == "consent"]
     if not consents:
-        basis = event.decision.get("basis", ())
+        basis = [item for one in _decisions(event) if one.get("rule") == rule for item in one.get("basis", ())]
         consents = [str(item.get("id", "")) for item in basis if isinstance(item, Mapping) and item.get("kind") == "consent"]  # fmt: skip
-    chosen_on = next((date for date in map(names.choice_on, consents) if date), "")
+    # As the choice was when it decided; where the record does not say, as it is now.
+    then = event.decision.get("choices", {})
+    chosen_on = next((str(then[one])[:10] for one in consents if isinstance(then, Mapping) and then.get(one)), "")
+    chosen_on = chosen_on or next((date for date in map(names.choice_on, consents) if date), "")
     custodian = shown.custodian if shown else ""
     return RuleSentence(
         rule=rule,

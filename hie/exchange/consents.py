@@ -68,6 +68,11 @@ class _ConsentRow:
     confidentiality: str
     labels: frozenset[str]
 
+    @property
+    def document_version(self) -> str:
+        """The consent's own version."""
+        return str(self.stored.version)
+
     def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
         """Class Consent, as secret as what it names."""
         mine = identifier_pks is None or self.stored.identifier_pk in identifier_pks

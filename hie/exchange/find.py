@@ -362,11 +362,12 @@ def _judge_lists(
         members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
     alone = access.permitted(caller, subject, empty, Operation.QUERY)
     order = {id(row): n for n, row in enumerate(rows)}
-    both = Verdict(
+    every: Verdict[Any] = verdict
+    both = replace(
+        every,
         permitted=tuple(sorted((*permitted, *alone.permitted), key=lambda item: order[id(item[0].row)])),
         denied=(*denied, *alone.denied),
         facts=facts | alone.facts,
-        policy_epoch=verdict.policy_epoch,
     )
     return _Judged(subject, both), members
 

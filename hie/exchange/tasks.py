@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import imports, inbox, notices, query, relabel
+from hie.exchange import imports, inbox, notices, query, relabel, replay
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -52,6 +52,12 @@ def relabel_documents() -> int:
 
 RELABEL_S = 3.0
 """How long one task goes on labelling: this process has questions to ask. The next one goes on behind it."""
+
+
+@shared_task(name="exchange.replay_decisions")
+def replay_decisions() -> int:
+    """Decide a random 1 % of the last day's decisions again; how many did not come out as recorded."""
+    return len(replay.nightly().found)
 
 
 @shared_task(name="exchange.rewrap_messages")

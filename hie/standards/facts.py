@@ -73,6 +73,7 @@ class AgreementFacts:
     labels_documents: bool = False
     decision_point: bool = False
     obligations: tuple[str, ...] = ()
+    version: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -176,7 +176,7 @@ class Hub:
             service_stop_time=_dtm(data.get("serviceStop")),
         )
         relations = tuple(
-            samples.relation(AssociationType.TRANSFORM, entry.entry_uuid, f"urn:uuid:{one}") for one in sources
+            samples.relation(AssociationType.XFRM, entry.entry_uuid, f"urn:uuid:{one}") for one in sources
         )
         wanted = samples.submission(entry, patient_id=cx, associations=relations)
         with transaction.atomic():

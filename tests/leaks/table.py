@@ -158,6 +158,7 @@ TASKS: Mapping[str, Entry] = {
     "exchange.carry_on_imports": Nothing("takes files in; what became of their lines is told by hie.exchange.imports"),
     "trust.clear_sessions": Nothing("removes what has ended"),
     "exchange.rewrap_messages": Nothing("a count of messages wrapped anew"),
+    "exchange.replay_decisions": Nothing("counts of records decided again; ids of events in the hub's own log"),
     "exchange.relabel_documents": Nothing("labels of registered documents; a count of those looked at"),
     "documents.tasks.sweep": Nothing("a count of orphans removed"),
     "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),

@@ -1,0 +1,143 @@
+"""Deciding recorded decisions again, from the versions they name: the same must come out.
+
+A difference means that a record was changed, that a version is not what it was, or that the engine decides
+otherwise than it did. It is logged, kept as an event (`EventType.DECISIONS_REPLAYED`) and shown to administrators; it changes nothing.
+
+Source: spec/consent.md 13, "nightly job replays a random 1 %".
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+import structlog
+from django.utils import timezone
+
+from consent import kept, replay
+from consent.replay import MissingVersion
+from hie.audit import queries as audit
+from hie.audit import recorder
+from hie.audit.recorder import EventType
+from hie.exchange import access, decision_record
+from hie.exchange.decision_record import ENGINE_VERSION
+from patients import queries as index
+
+log = structlog.get_logger(__name__)
+
+SHARE = 0.01
+NAMED = 100
+
+
+class Outcome(StrEnum):
+    """What came of deciding a record again."""
+
+    SAME = "same"
+    DIFFERENT = "different"
+    UNREADABLE = "unreadable"
+    MISSING = "missing"  # a policy or a version of a directive that it names is not in store
+    OLD = "old"  # written by another version of the engine, or before records were complete
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """One record decided again. `differences` name document, what was recorded and what came out, as ``rule``."""
+
+    event_id: str
+    outcome: Outcome
+    differences: tuple[tuple[str, str, str], ...] = ()
+    message: str = ""
+
+
+@dataclass(slots=True)
+class Report:
+    """A night's work: how many records of each outcome, and those that do not hold (the first `NAMED`)."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    found: list[Replayed] = field(default_factory=list)
+
+    def add(self, one: Replayed) -> None:
+        """Count one, and name it where it does not hold."""
+        self.counts[one.outcome] += 1
+        if one.outcome not in (Outcome.SAME, Outcome.OLD) and len(self.found) < NAMED:
+            self.found.append(one)
+
+    @property
+    def holds(self) -> bool:
+        """Whether everything came out as it was recorded."""
+        return not self.found
+
+
+def decide_again(event_id: str, record: Mapping[str, Any], denied: tuple[tuple[str, str], ...] = ()) -> Replayed:
+    """Decide one record again. `denied` is the event's own list, which must say the same."""
+    if record.get("engine_version") != ENGINE_VERSION or "documents" not in record:
+        return Replayed(event_id=event_id, outcome=Outcome.OLD)
+    try:
+        person = str(record.get("patient", ""))
+        subject = index.subject_facts(person)
+        request = decision_record.request_of(record, subject.birth_date if subject is not None else None)
+        recorded = decision_record.decided_of(record)
+        considered = [str(one) for one in record["considered"]]
+    except (ValueError, KeyError, TypeError) as problem:
+        return Replayed(event_id=event_id, outcome=Outcome.UNREADABLE, message=str(problem)[:200])
+    if record.get("decision_id") != event_id:
+        return Replayed(event_id=event_id, outcome=Outcome.UNREADABLE, message="decision_id")
+    try:
+        directives = replay.directives_as_then(request.subject, considered)
+    except MissingVersion as problem:
+        return Replayed(event_id=event_id, outcome=Outcome.MISSING, message=str(problem)[:200])
+    policy = kept.kept(str(record.get("policy", "")))
+    if policy is None:
+        return Replayed(event_id=event_id, outcome=Outcome.MISSING, message="policy")
+    world = access.World(policy=policy, directives=directives, at=request.at)
+    (decisions,) = access.tried(world, [request.alternatives], [one.facts for one in recorded])
+    differences = [
+        (one.facts.id, one.decision.rule, again.rule)
+        for one, again in zip(recorded, decisions, strict=True)
+        if decision_record.without_versions(one.decision) != again
+    ]
+    refused = sorted((one.facts.id, one.decision.rule) for one in recorded if not one.decision.permitted)
+    if not differences and denied and sorted(denied) != refused:
+        differences = [("", "denied", "decisions")]
+    outcome = Outcome.DIFFERENT if differences else Outcome.SAME
+    return Replayed(event_id=event_id, outcome=outcome, differences=tuple(differences))
+
+
+def nightly(*, share: float = SHARE, since: datetime | None = None, draw: random.Random | None = None) -> Report:
+    """Decide a random share of the last day's records again and record what came of it.
+
+    Each record is drawn by itself; one that is not drawn costs nothing but its id.
+    """
+    draw = draw or random.SystemRandom()
+    until = timezone.now()
+    report = Report()
+    for event_id, record, denied in _drawn(since or until - timedelta(days=1), until, share, draw):
+        one = decide_again(event_id, record, denied)
+        report.add(one)
+        if one.outcome not in (Outcome.SAME, Outcome.OLD):
+            log.error("replay.differs", event_id=event_id, outcome=one.outcome, message=one.message)
+    detail = {
+        "counts": dict(sorted(report.counts.items())),
+        "found": [{"event": one.event_id, "outcome": one.outcome} for one in report.found],
+    }
+    outcome = recorder.Outcome.SUCCESS if report.holds else recorder.Outcome.FAILED
+    recorder.write(
+        [recorder.EventDraft(kind=EventType.DECISIONS_REPLAYED, caller=None, outcome=outcome, detail=detail)]
+    )
+    return report
+
+
+def _drawn(
+    since: datetime, until: datetime, share: float, draw: random.Random
+) -> Iterator[tuple[str, Mapping[str, Any], tuple[tuple[str, str], ...]]]:
+    ids: list[str] = []
+    for identifier in audit.decided_between(since, until):
+        if draw.random() < share:
+            ids.append(identifier)
+    for n in range(0, len(ids), 200):
+        yield from audit.decisions_of(ids[n : n + 200])

@@ -26,10 +26,11 @@ from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, release, scans
 from hie.exchange.access import PRIVACY_OFFICER, Held, Shown, Staff, Subject, Verdict
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, count_guesses, persons_named
+from hie.exchange.scans import Scan
 from hie.standards import oids
 from hie.standards.facts import Caller, CodedContent, Decision, DocumentFacts, Operation
 from hie.trust import limits
@@ -165,13 +166,15 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
         capacity = _may_file(caller, Operation.REGISTER, resource)
         about, pk, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
-        wanted = _about(resource, about.person_id)
+        scan = scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         beside = _beside(caller, about, wanted)
         with transaction.atomic():
             # Alone: what somebody else files or ends at the same time, this decides with, or waits behind.
             release.basis_of(event).hold_alone()
             stored = directives.file(
-                wanted,
+                _with_scan(scan, wanted, about, caller),
                 identifier_pk=pk,
                 filer=_filer(caller, capacity),
                 subject=about.facts,
@@ -203,7 +206,9 @@ def check(
         capacity = _may_file(caller, Operation.REGISTER, resource)
         about, _, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
-        wanted = _about(resource, about.person_id)
+        scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         checked = directives.check(
             wanted, subject=about.facts, beside=_beside(caller, about, wanted, but=replaces), only_labels=only_labels
         )
@@ -247,7 +252,9 @@ def change(
             raise DirectiveRefused.at("Consent.patient", "is another patient")
         if if_version is not None and if_version != stored.version:
             raise DirectiveChanged(f"directive {stored.id} is at version {stored.version}", element="meta.versionId")
-        wanted = _about(resource, about.person_id)
+        scan = scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         if directives.ends(stored.status, wanted):
             event.note(kind=EventType.CONSENT_REVOKED)
         beside = _beside(caller, about, wanted, but=stored.id)
@@ -255,7 +262,7 @@ def change(
             release.basis_of(event).hold_alone()
             changed = directives.update(
                 stored.id,
-                wanted,
+                _with_scan(scan, wanted, about, caller),
                 filer=_filer(caller, capacity),
                 reason=reason,
                 evidence=evidence,
@@ -374,6 +381,14 @@ def _candidates(patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str]) 
             continue
         by_person.setdefault(identifiers.person_of_pk(stored.identifier_pk), []).append(stored)
     return by_person
+
+
+def _with_scan(scan: Scan | None, wanted: dict[str, Any], about: Subject, caller: Caller) -> dict[str, Any]:
+    """The consent with its scan kept as a document, as secret as the consent itself."""
+    if scan is None:
+        return wanted
+    letter, labels = _secrecy(wanted, access.known_labels(), tables.label_tables)
+    return scans.keep(scan, wanted, about, caller, letter=letter, labels=labels)
 
 
 def _stored(consent_id: str, version: int | None = None) -> StoredConsent:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from django.db import IntegrityError, transaction
@@ -23,7 +22,7 @@ from hie.audit.models import AuditEvent
 from hie.directory import queries as directory
 from hie.directory import registration
 from hie.directory.models import ReleasePolicy
-from hie.exchange import access, find, governance, submit
+from hie.exchange import find, governance, submit
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from tests.backoffice.conftest import PASSWORD

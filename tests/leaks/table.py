@@ -34,6 +34,7 @@ Entry = Guarded | Nothing
 
 _STAFF = Guarded("hie.exchange.access.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
+_POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
 _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
@@ -97,8 +98,8 @@ URLS: Mapping[str, Entry] = {
     "admin/patients/person/<uuid:person_id>/split/": _STAFF,
     "admin/patients/person/<uuid:person_id>/join/<uuid:other_id>/": _STAFF,
     "admin/consent/consent/<uuid:consent_id>/end/": Guarded("hie.exchange.consents.end"),
-    "admin/consent/policyproposal/propose/": Guarded("hie.exchange.governance.propose"),
-    "admin/consent/policyproposal/<uuid:proposal_id>/decide/": Guarded("hie.exchange.governance.activate"),
+    "admin/consent/policyproposal/propose/": _POLICY,
+    "admin/consent/policyproposal/<uuid:proposal_id>/decide/": _POLICY,
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),
@@ -217,7 +218,7 @@ ADMIN: Mapping[str, Entry] = {
     "documents.LabelRun": Nothing("counts"),
     "consent.Jurisdiction": Nothing("policy"),
     "consent.CodeTable": Nothing("policy"),
-    "consent.PolicyProposal": Nothing("policy, and which rules decide how often; ids of events, nobody's name"),
+    "consent.PolicyProposal": _POLICY,
     "directory.ReleasePolicy": Nothing("policy"),
     "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),
     "auth.User": Nothing("staff"),
@@ -251,8 +252,6 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.access.questions": "`query.ask` is, which discloses the question; the loop asks again what waited",
     "hie.exchange.access.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
     "hie.exchange.consents.end": "the hub's own staff",
-    "hie.exchange.governance.propose": "the hub's own staff; counts by rule and ids of events, nobody's name",
-    "hie.exchange.governance.activate": "as `governance.propose`",
     "hie.exchange.submit.stage": "takes bytes in; gives back their name",
     "hie.exchange.feed.apply": "takes in; gives back what the feeder's own record became",
     "hie.exchange.feed.feed": "as `feed.apply`",

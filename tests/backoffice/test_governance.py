@@ -28,7 +28,7 @@ from hie.exchange.errors import AccessRefused
 from tests.backoffice.conftest import PASSWORD
 from tests.directory.forms import clinic, file, hospital
 from tests.documents import samples
-from tests.portal.conftest import world
+from tests.portal.conftest import signed_in, world
 from tests.portal.test_choices import ASKERS
 from tests.portal.test_documents import ALICE_ID, CLINIC
 
@@ -96,6 +96,8 @@ def test_a_release_policy_counts_from_its_activation_by_a_second_person_and_can_
         if one["kind"] == "release"
     ]
     assert basis["version"] == "1"
+    line = signed_in().get(f"/my/log/{AuditEvent.objects.filter(person_id=letter).order_by('-at')[0].pk}")
+    assert "release no-treatment 1" in line.content.decode()
     back = activated("release-policy", "org-clinic", rules.versions("release-policy", "org-clinic")[-1].body)
     assert back.version == 2
     assert listed(letter) == 1

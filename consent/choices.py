@@ -16,6 +16,7 @@ Source: spec/consent.md 5, 10.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
@@ -30,6 +31,7 @@ EXTENSION: Final = "urn:hie:fhir:my-choices"
 
 _NONE_OF_ITS_OWN: Final = {"system": "urn:hie:my-choices", "code": "nothing-by-itself"}
 _VERSION: Final = 1
+_INSTANT: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 MAX_RULES: Final = 20
 MAX_PLACES: Final = 60
 
@@ -319,18 +321,23 @@ def consent_of(choices: Choices, *, person_id: str, by: str, at: datetime) -> di
     }
 
 
-def choices_of(resource: Mapping[str, Any]) -> Choices | None:
-    """The choices that a Consent says exactly; None where it says anything else, whatever it claims to be made from."""
+def choices_of(resource: Mapping[str, Any], *, now: datetime) -> Choices | None:
+    """The choices that a Consent says exactly; None where it says anything else, whatever it claims to be made from.
+
+    One that counts from a time still to come says something else too.
+    """
     try:
         claimed = from_json(_claimed(resource))
     except (ChoicesRefused, ValueError):
         return None
-    expected = consent_of(claimed, person_id="", by="", at=datetime.now(UTC))
+    expected = consent_of(claimed, person_id="", by="", at=now)
     fixed = ("scope", "policyRule", "provision", "extension")
     noted = {"id", "meta", "text", "status", "patient", "dateTime", "performer", "category", "resourceType"}
     if any(resource.get(name) != expected[name] for name in fixed) or not resource.keys() <= {*fixed, *noted}:
         return None
-    return claimed
+    if not isinstance(resource.get("dateTime"), str) or not _INSTANT.fullmatch(resource["dateTime"]):
+        return None
+    return claimed if resource["dateTime"] <= expected["dateTime"] else None
 
 
 def _claimed(resource: Mapping[str, Any]) -> object:

@@ -122,6 +122,8 @@ class Preview:
 
     `before` and `after`: the choices in force then and now (None where the page's words cannot say it); `found`: for
     whom what would change; `warnings`: those of filing, (element, words); `basis`: what `save` needs to save just this.
+    `allowed`, `forbidden`: whether some who keep records are under a law that lets a patient refuse emergency access,
+    and whether some are under one that does not.
     """
 
     before: Choices | None
@@ -129,6 +131,8 @@ class Preview:
     found: WhatIf
     warnings: tuple[tuple[str, str], ...]
     basis: str
+    allowed: bool
+    forbidden: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,6 +200,7 @@ def preview(person_id: str, action: Action, *, caller: Caller, raw: str = "") ->
             change.resource, named, caller=caller, raw=raw, replaces=replaces.id if replaces else None
         )
         warnings = tuple((one.element, one.message) for one in checked.warnings)
+    honoured = consents.refusal_honoured(about)
     found = what_if.compare(about.person_id, Draft(consents=(draft,)), caller=caller, raw=raw)
     return Preview(
         before=_said(replaces.resource) if replaces is not None and replaces.status == "active" else Choices(),
@@ -203,6 +208,8 @@ def preview(person_id: str, action: Action, *, caller: Caller, raw: str = "") ->
         found=found,
         warnings=warnings,
         basis=_basis(about, replaces),
+        allowed=True in honoured,
+        forbidden=False in honoured,
     )
 
 
@@ -262,9 +269,7 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
             raise NotFound("no such choice")
         # As it stands from now on: the status of then, the words of then.
         resource = {**old.resource, "status": "active" if old.status == "active" else "inactive"}
-    if (resource["status"] == named.status == "inactive") or (
-        resource["status"] == named.status and resource.get("provision") == named.resource.get("provision")
-    ):
+    if resource["status"] == named.status and (named.status != "active" or _words(resource) == _words(named.resource)):
         raise NothingToSave("nothing would change")
     return about, _Change(resource, named)
 
@@ -307,7 +312,12 @@ def _version(stored: StoredConsent, *, mine: bool) -> Version:
 
 
 def _said(resource: Mapping[str, Any]) -> Choices | None:
-    return rules.choices_of(resource)
+    return rules.choices_of(resource, now=access.now())
+
+
+def _words(resource: Mapping[str, Any]) -> dict[str, Any]:
+    """What a Consent says, without what the hub notes on it."""
+    return {name: value for name, value in resource.items() if name not in ("id", "meta", "text")}
 
 
 def _any(_: StoredConsent) -> bool:

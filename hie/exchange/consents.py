@@ -580,6 +580,13 @@ def may_change(caller: Caller, stored: StoredConsent, about: Subject) -> bool:
     return capacity is not None and _may_change(caller, capacity, stored, about)
 
 
+def refusal_honoured(about: Subject) -> frozenset[bool]:
+    """Whether the laws of those who hold records of the person let her refuse emergency access: some, all or none do."""
+    members = policies.current().participants
+    laws = [members[one.participant_id].jurisdiction for one in about.records if one.participant_id in members]
+    return frozenset(law is not None and law.honours_refusal for law in laws)
+
+
 def limited_to(caller: Caller, about: Subject) -> frozenset[str] | None:
     """The labels that this caller's choices about the person are limited to (None: no limit)."""
     return _only_labels(about, _PORTAL.get(caller.role or "", Capacity.PARTICIPANT))

@@ -206,23 +206,35 @@ def test_hiding_a_kind_is_no_written_agreement_to_another(choices: Choices, data
 @given(choices=choosing().filter(checked))
 def test_choices_survive_their_consent_and_can_be_filed(choices: Choices) -> None:
     resource = rules.consent_of(choices, person_id="ada", by="Patient/ada", at=NOW)
-    assert rules.choices_of(json.loads(json.dumps(resource))) == choices
+    assert rules.choices_of(json.loads(json.dumps(resource)), now=NOW) == choices
     told = filing.check(resource, tables=Tables.from_json(CODES), patient_ids=frozenset({"ada"}), now=NOW)
     assert told.problems == ()
 
 
 def test_a_consent_changed_elsewhere_is_no_form() -> None:
     whole = rules.consent_of(Choices(pay=Answer.NONE), person_id="ada", by="Patient/ada", at=NOW)
-    assert rules.choices_of(whole) == Choices(pay=Answer.NONE)
+    assert rules.choices_of(whole, now=NOW) == Choices(pay=Answer.NONE)
     changed = copy.deepcopy(whole)
     changed["provision"]["provision"][0]["type"] = "permit"
     other = copy.deepcopy(whole)
     other["extension"][0]["valueString"] = json.dumps(rules.to_json(Choices(pay=Answer.ALL)))
     limited = {**whole, "provision": {**whole["provision"], "period": {"end": "2026-12-31"}}}
     more = {**whole, "verification": [{"verified": False}]}
+    later = {**whole, "dateTime": "2099-01-01T00:00:00Z"}
+    vague = {**whole, "dateTime": "2026"}
     research = {**whole, "scope": {"coding": [{**whole["scope"]["coding"][0], "code": "research"}]}}
-    for one in (changed, other, limited, more, research, {**whole, "extension": []}, {"resourceType": "Consent"}):
-        assert rules.choices_of(one) is None
+    for one in (
+        changed,
+        other,
+        limited,
+        more,
+        later,
+        vague,
+        research,
+        {**whole, "extension": []},
+        {"resourceType": "Consent"},
+    ):
+        assert rules.choices_of(one, now=NOW) is None
 
 
 MINOR = frozenset({"MH", "SUD", "SEX", "STD", "HIV"})
@@ -238,7 +250,7 @@ def test_a_minors_choices_stay_within_confidential_care(kinds: list[str]) -> Non
     tables = Tables.from_json(CODES)
     told = filing.check(resource, tables=tables, patient_ids=frozenset({"teo"}), only_labels=MINOR, now=NOW)
     assert told.problems == ()
-    assert rules.choices_of(resource) == choices
+    assert rules.choices_of(resource, now=NOW) == choices
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,10 @@ from django.test import Client
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from consent import directives, proxies
+from consent import directives, jurisdictions, proxies, tables
 from consent.choices import KINDS, Answer, Apart, Choices, Rule, choices_of
 from consent.models import Consent, ConsentVersion, ProxyGrant
+from consent.owners import Capacity
 from documents import queries as registry
 from hie.audit.models import AuditEvent
 from hie.directory import registration
@@ -25,7 +27,7 @@ from hie.standards.facts import Caller, Operation
 from patients import identifiers
 from tests.directory.forms import file
 from tests.documents import samples
-from tests.portal.conftest import PASSWORD, signed_in
+from tests.portal.conftest import PASSWORD, SON, fed, signed_in
 from tests.portal.test_documents import ALICE_ID, CLINIC
 from tests.portal.test_log import text_of
 
@@ -248,9 +250,9 @@ def test_what_has_changed_since_is_shown_again_and_not_saved(record: str) -> Non
     moved = client.post("/my/consent/save", hidden(first))
     assert moved.status_code == 409
     assert "Something has changed since you looked." in text_of(moved.content)
-    assert choices_of(Consent.objects.get().resource) == Choices(run=Answer.NONE)
+    assert choices_of(Consent.objects.get().resource, now=access.now()) == Choices(run=Answer.NONE)
     assert client.post("/my/consent/save", hidden(moved)).status_code == 302
-    assert choices_of(Consent.objects.get().resource) == Choices(pay=Answer.NONE)
+    assert choices_of(Consent.objects.get().resource, now=access.now()) == Choices(pay=Answer.NONE)
 
 
 @pytest.mark.parametrize(
@@ -387,3 +389,45 @@ def test_each_look_and_change_is_recorded(record: str) -> None:
     client.post("/my/consent/save", hidden(confirmed(client, pay="none")))
     kinds = set(AuditEvent.objects.filter(user=f"Patient/{record}").values_list("kind", flat=True))
     assert {"ITI-108", "decision-simulated", "consent-filed"} <= kinds
+
+
+def test_a_choice_put_off_over_fhir_is_not_shown_as_in_force(record: str) -> None:
+    client = signed_in()
+    client.post("/my/consent/save", hidden(confirmed(client, pay="none")))
+    held = Consent.objects.get()
+    directives.update(
+        held.pk,
+        {**held.resource, "dateTime": "2099-01-01T00:00:00Z"},
+        filer=directives.Filer(actor="x", capacity=Capacity.PATIENT),
+    )
+    page = client.get("/my/consent/")
+    assert 'name="pay" value="none" checked' not in page.content.decode()
+    assert "It was not made on this page." in text_of(page.content)
+
+
+def test_a_teenager_keeps_confidential_care_apart_and_nothing_else(record: str) -> None:
+    fed("T1", "Delgado", "Tea", f"{datetime.now(UTC).year - 15}-01-01")
+    accounts.load(
+        {"patients": [{**SON, "login": "tea", "identifier": "T1^^^&2.999.10.1.1&ISO", "name": "Tea Delgado"}]}
+    )
+    client = signed_in("tea")
+    page = client.get("/my/consent/").content.decode()
+    assert "A parent makes the other choices." in page
+    assert 'name="treat"' not in page
+    assert 'name="apart-genetic"' not in page
+    shown = confirmed(client, treat="none", **{"apart-mental": "apart", "apart-genetic": "apart"})
+    assert shown.status_code == 200
+    assert client.post("/my/consent/save", hidden(shown)).status_code == 302
+    made = choices_of(Consent.objects.get().resource, now=access.now())
+    assert made == Choices(apart=(Apart(kind="mental", labels=("MH",)),), minor=True)
+
+
+def test_where_the_law_allows_no_refusal_the_page_says_so(record: str) -> None:
+    text = text_of(confirmed(signed_in(), emergency="no").content)
+    assert "even to save a life" in text
+    assert "There, doctors may still see it." not in text
+    body = {**tables.shipped("jurisdictions")["jurisdictions"]["JA"], "breakGlassRefusal": False}
+    jurisdictions.load({"JA": body})
+    text = text_of(confirmed(signed_in(), emergency="no").content)
+    assert "There, doctors may still see it." in text
+    assert "even to save a life" not in text

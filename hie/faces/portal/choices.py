@@ -541,6 +541,11 @@ _WARNINGS: Mapping[str, str] = {
 def _warnings(shown: Preview) -> list[str]:
     """The warnings of filing in plain words, each once."""
     found = {_warning(message) for _, message in shown.warnings}
+    refused = gettext("Doctors could not see this in an emergency, even to save a life.")
+    if refused in found and shown.forbidden:
+        found.add(gettext("Not each place is under a law that allows this. There, doctors may still see it."))
+    if refused in found and not shown.allowed:
+        found.discard(refused)
     return sorted(found)
 
 

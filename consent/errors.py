@@ -94,3 +94,18 @@ class EmergencyNotClaimed(HubError):
 
 class CodeTableRefused(HubError):
     """Code tables cannot be used: a member of their JSON cannot be read; `element` names it."""
+
+
+class PolicyRefused(HubError):
+    """A change of policy cannot be proposed or decided as asked; `element` names the field. Nothing was stored."""
+
+
+class PolicyChanged(HubError):
+    """What a proposal was written on is not the newest version any more: it is to be proposed anew."""
+
+
+class FourEyes(HubError):
+    """Who proposed a change of policy cannot activate it."""
+
+    def __init__(self) -> None:
+        super().__init__("another person than who proposed it activates a change of policy")

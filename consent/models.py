@@ -367,3 +367,60 @@ class KeptPolicy(models.Model):
 
     def __str__(self) -> str:
         return self.digest
+
+
+class PolicyProposal(models.Model):
+    """A change of policy that one person proposes and another activates (spec/consent.md 11).
+
+    `subject` is the code of a jurisdiction, the name of a code table or the id of a participant; `body` the whole of the
+    new version, `on_version` the one it was written on (0: none). `report` is what it would change of the last month's
+    decisions, as it was shown. `version` is what became of it.
+    """
+
+    class Kind(models.TextChoices):
+        """What is changed."""
+
+        JURISDICTION = "jurisdiction", "law of a place"
+        CODE_TABLE = "code-table", "code table"
+        RELEASE_POLICY = "release-policy", "release policy of an organization"
+
+    class State(models.TextChoices):
+        """Proposed until somebody decides."""
+
+        PROPOSED = "proposed"
+        ACTIVATED = "activated"
+        WITHDRAWN = "withdrawn"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    kind = models.TextField(choices=Kind.choices)
+    subject = models.TextField()
+    body = models.JSONField()
+    on_version = models.PositiveIntegerField()
+    reason = models.TextField()
+    effective_from = models.DateTimeField(null=True, blank=True, help_text="Empty: from its activation on.")
+    report = models.JSONField(default=dict)
+    state = models.TextField(choices=State.choices, default=State.PROPOSED)
+    proposed_by = models.TextField()
+    proposed_at = models.DateTimeField(default=timezone.now)
+    decided_by = models.TextField(blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_reason = models.TextField(blank=True)
+    version = models.PositiveIntegerField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-proposed_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["kind", "subject"], condition=models.Q(state="proposed"), name="consent_proposal_one_open"
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(state="activated") | ~models.Q(decided_by=models.F("proposed_by")),
+                name="consent_proposal_four_eyes",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state="proposed") | ~models.Q(decided_by=""), name="consent_proposal_decided_by"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"proposal {self.id}"

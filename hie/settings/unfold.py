@@ -96,6 +96,8 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Emergency grants", "emergency", "consent.breakglassgrant"),
             _list("Helpers", "group", "consent.proxygrant"),
             _list("Law of each place", "gavel", "consent.jurisdiction"),
+            _list("Changes of policy", "rule", "consent.policyproposal"),
+            _list("Release policies", "policy", "directory.releasepolicy"),
         ],
     },
     {

@@ -27,7 +27,8 @@ DOCUMENT_PAGES = (
 )  # fmt: skip
 CONSENT_PAGES = (
     "consent.view_consent", "consent.view_consentversion", "consent.view_proxygrant", "consent.view_breakglassgrant",
-    "consent.view_jurisdiction", "consent.view_codetable", "consent.view_emergencyreview",
+    "consent.view_jurisdiction", "consent.view_codetable", "consent.view_emergencyreview", "consent.view_policyproposal",
+    "directory.view_releasepolicy",
 )  # fmt: skip
 AUDIT_PAGES = ("audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint")
 QUERY_PAGES = ("exchange.view_query", "exchange.view_querytarget", "exchange.view_remotedocument")

@@ -356,7 +356,7 @@ def test_every_page_of_a_patient_goes_through_the_door() -> None:
         if model._meta.app_label in {"patients", "documents", "consent", "audit", "exchange"}
         and not isinstance(page, AuditedAdmin)
     }
-    assert open_pages - allowed == {"consent.jurisdiction", "consent.codetable"}
+    assert open_pages - allowed == {"consent.jurisdiction", "consent.codetable", "consent.policyproposal"}
 
 
 def test_a_stranger_and_a_user_who_is_no_staff_are_sent_to_sign_in(client: Client) -> None:

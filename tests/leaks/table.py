@@ -34,6 +34,7 @@ Entry = Guarded | Nothing
 
 _STAFF = Guarded("hie.exchange.access.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
+_POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
 _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
@@ -77,6 +78,10 @@ URLS: Mapping[str, Entry] = {
     "my/documents": Guarded("hie.exchange.find.find_documents"),
     "my/documents/<uuid:entry_id>/file": Guarded("hie.exchange.retrieve.retrieve"),
     "my/documents/<uuid:entry_id>/who": Guarded("hie.exchange.who_could_see.for_patient"),
+    "my/consent/": Guarded("hie.exchange.choices.overview"),
+    "my/consent/check": Guarded("hie.exchange.choices.preview"),
+    "my/consent/save": Guarded("hie.exchange.choices.save"),
+    "my/consent/history": Guarded("hie.exchange.choices.history"),
     "my/help": Nothing("fixed text"),
     "my/sign-in": _SIGNED_IN,
     "my/sign-in/code": _SIGNED_IN,
@@ -101,6 +106,8 @@ URLS: Mapping[str, Entry] = {
     "admin/patients/person/<uuid:person_id>/split/": _STAFF,
     "admin/patients/person/<uuid:person_id>/join/<uuid:other_id>/": _STAFF,
     "admin/consent/consent/<uuid:consent_id>/end/": Guarded("hie.exchange.consents.end"),
+    "admin/consent/policyproposal/propose/": _POLICY,
+    "admin/consent/policyproposal/<uuid:proposal_id>/decide/": _POLICY,
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),
@@ -223,6 +230,8 @@ ADMIN: Mapping[str, Entry] = {
     "documents.LabelRun": Nothing("counts"),
     "consent.Jurisdiction": Nothing("policy"),
     "consent.CodeTable": Nothing("policy"),
+    "consent.PolicyProposal": _POLICY,
+    "directory.ReleasePolicy": Nothing("policy"),
     "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),
     "auth.User": Nothing("staff"),
 }

@@ -337,6 +337,7 @@ def _technical() -> list[tuple[str, str]]:
     return [
         ("transaction", gettext("Kind of request")),
         ("rule", gettext("Rule that decided")),
+        ("policy", gettext("Policy that decided, and its version")),
         ("reason", gettext("Reason code")),
         ("user", gettext("User")),
         ("client", gettext("Program")),

@@ -30,13 +30,16 @@ def emergency(person: UUID | str, *, text: str = TEXT, at: datetime | None = Non
     )
     event = EventDraft(
         kind=EventType.BREAK_GLASS, caller=caller, person_id=person, at=at, detail={"grant": grant.id},
+        personal={"text": text},
         root_organization=caller.organization_id,
     )  # fmt: skip
     write([event])
     return EmergencyReview.objects.select_related("grant").get(grant=grant.id)
 
 
-def looked(person: UUID | str, review: EmergencyReview, title: str, confidentiality: str = "N", rule: str = "D2") -> None:
+def looked(
+    person: UUID | str, review: EmergencyReview, title: str, confidentiality: str = "N", rule: str = "D2"
+) -> None:
     """The user opens a document under the grant."""
     document = DisclosureDraft(
         document_id="5a3b4f0e-0000-4000-8000-000000000001", title=title, type_display="Letter",

@@ -70,6 +70,8 @@ URLS: Mapping[str, Entry] = {
     "my/log/<uuid:event_id>": Guarded("hie.exchange.access_log.log_for_patient"),
     "my/documents": Guarded("hie.exchange.find.find_documents"),
     "my/documents/<uuid:entry_id>/file": Guarded("hie.exchange.retrieve.retrieve"),
+    "my/emergencies": Guarded("hie.exchange.emergency.notices"),
+    "my/emergencies/<int:number>/object": Guarded("hie.exchange.emergency.object_to"),
     "my/help": Nothing("fixed text"),
     "my/sign-in": _SIGNED_IN,
     "my/sign-in/code": _SIGNED_IN,

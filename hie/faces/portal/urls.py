@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import documents, log, signing
+from hie.faces.portal import documents, emergencies, log, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -18,6 +18,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("log/<uuid:event_id>", log.show_line, name="line"),
     path("documents", documents.show, name="documents"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
+    path("emergencies", emergencies.show, name="emergencies"),
+    path("emergencies/<int:number>/object", emergencies.object_to, name="object"),
     path("help", log.help_page, name="help"),
     re_path(r"^(?P<path>.+)$", not_found),
 ]

@@ -172,8 +172,8 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
     records = access.demographics_rows(index.source_records(subject.person_id))
     verdict = access.permitted(caller, subject, records, Operation.QUERY)
     if own:
-        # A custodian that left the exchange takes nothing of the log with it; an age limit does.
-        allowed = not any(decision.rule == "P2" for _, decision in verdict.denied)
+        # A custodian that left the exchange takes nothing of the log with it; an age limit does, and death.
+        allowed = not subject.facts.deceased and not any(decision.rule == "P2" for _, decision in verdict.denied)
     else:
         allowed = bool(verdict.permitted)
     if not allowed:

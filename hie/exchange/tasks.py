@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import emergency, emergency_review, imports, inbox, notices, query, relabel
+from hie.exchange import emergency, emergency_review, helpers, imports, inbox, notices, query, relabel
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -64,6 +64,12 @@ def tell_patients() -> int:
 def escalate_emergencies() -> int:
     """Make emergency cases whose deadline went by the hub's own matter."""
     return emergency_review.escalate()
+
+
+@shared_task(name="exchange.tell_of_majority")
+def tell_of_majority() -> int:
+    """Tell patients and parents, 90 days before, that a parent's permission ends."""
+    return helpers.tell_of_majority()
 
 
 @shared_task(name="exchange.rewrap_messages")

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import documents, emergencies, log, signing
+from hie.faces.portal import documents, emergencies, helpers, log, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -20,6 +20,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
     path("emergencies", emergencies.show, name="emergencies"),
     path("emergencies/<int:number>/object", emergencies.object_to, name="object"),
+    path("helpers", helpers.show, name="helpers"),
+    path("helpers/<uuid:grant_id>/end", helpers.end, name="helper-end"),
     path("help", log.help_page, name="help"),
     re_path(r"^(?P<path>.+)$", not_found),
 ]

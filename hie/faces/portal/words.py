@@ -89,6 +89,7 @@ WHAT: dict[str, str] = {
     "ITI 62": "documents were taken out",
     "ITI 86": "documents were taken out",
     "proxy changed": "helpers",
+    "helper ends soon": "the time of a helper ends soon",
     "concern": "a concern",
     "break glass reviewed": "the check of an emergency look",
     "emergency justified": "the check of an emergency look, which was right",

@@ -31,7 +31,7 @@ from consent.errors import (
     PolicyChanged,
     PolicyRefused,
 )
-from hie.exchange import consents, emergency_pages, emergency_review, governance
+from hie.exchange import consents, emergency_pages, emergency_review, governance, helpers
 from hie.exchange.access import PRIVACY_OFFICER, Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
@@ -279,9 +279,30 @@ class CodeTableAdmin(PolicyAdmin, ReadOnlyAdmin):
         return _propose("code-table", row.name, row.version, "Propose a version from this one")
 
 
+_KINDS = (
+    ("parent", "Parent of a minor"),
+    ("guardian-of-minor", "Guardian of a minor"),
+    ("guardian", "Guardian of an adult"),
+    ("attorney", "Power of attorney, or executor"),
+    ("nominated", "Named by the patient"),
+)
+_LETTERS = (("N", "Ordinary documents (N)"), ("R", "Private documents too (R)"), ("V", "Very private ones too (V)"))
+_STATUSES = {
+    "active": (
+        ("suspended", "Suspend", "As of a court: the helper sees nothing until it is taken up again."),
+        ("ended", "End", "For good."),
+    ),
+    "suspended": (
+        ("active", "Take up again", "The helper sees the record again."),
+        ("ended", "End", "For good."),
+    ),
+    "ended": (),
+}
+
+
 @admin.register(models.ProxyGrant)
 class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
-    """Who may act for whom."""
+    """Who may act for whom; the privacy officer gives, suspends and ends."""
 
     held = Held.CONSENTS
     identifier_fields = ("identifier_id",)
@@ -290,6 +311,74 @@ class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
     list_select_related = ("identifier",)
     search_fields = ("person", "identifier__value")
     ordering = ("-created_at", "pk")
+    readonly_fields = ("changing",)
+
+    @display(description="change it")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def changing(self, row: models.ProxyGrant) -> str:
+        """The way to the page that changes it, for the privacy officer."""
+        url = reverse("admin:consent_proxygrant_status", args=[row.pk])
+        return format_html('<a href="{}">Suspend, end or take up, with reason (privacy officer)</a>', url)
+
+    def get_urls(self) -> list[Any]:
+        """With the pages that give and change a permission."""
+        view = self.admin_site.admin_view
+        return [
+            path("give/", view(self.give_view), name="consent_proxygrant_give"),
+            path("<uuid:grant_id>/status/", view(self.status_view), name="consent_proxygrant_status"),
+            *super().get_urls(),
+        ]
+
+    def give_view(self, request: HttpRequest) -> HttpResponse:
+        """A form that asks who helps whom, and how far; a POST gives it."""
+        self._officer_only(request)
+        error: HubError | None = None
+        if request.method == "POST":
+            try:
+                row = helpers.give(helpers.Asked.of(request.POST), staff_of(request), reason=_reason(request))
+                return HttpResponseRedirect(reverse("admin:consent_proxygrant_status", args=[row.pk]))
+            except HubError as refusal:
+                error = refusal
+        return self._form(request, "consent/give.html", "Name a helper", error, kinds=_KINDS, letters=_LETTERS)
+
+    def status_view(self, request: HttpRequest, grant_id: UUID) -> HttpResponse:
+        """A form that asks for the new state; a POST with a reason sets it."""
+        self._officer_only(request)
+        row: models.ProxyGrant | None = self.get_object(request, str(grant_id))
+        if row is None:
+            raise Http404
+        error: HubError | None = None
+        if request.method == "POST":
+            said = {name: request.POST.get(name, "") for name in ("status", "evidence")}
+            try:
+                helpers.set_status(
+                    row.pk, said["status"], staff_of(request), reason=_reason(request), evidence=said["evidence"]
+                )
+                return HttpResponseRedirect(request.path)
+            except HubError as refusal:
+                error = refusal
+        row_url = reverse("admin:consent_proxygrant_change", args=[row.pk])
+        acts = _STATUSES[row.status]
+        title = "Change a helper's permission"
+        return self._form(request, "consent/grant_status.html", title, error, row=row, row_url=row_url, acts=acts)
+
+    def _officer_only(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request) or not roles_of(request.user) & helpers.OFFICERS:
+            raise PermissionDenied
+
+    def _form(
+        self, request: HttpRequest, template: str, title: str, error: HubError | None, **more: Any
+    ) -> HttpResponse:
+        element = error.element or "why" if error is not None else ""
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": title, "typed": request.POST,
+            "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "problem_field": "why" if element == "reason" else element, "longest": _LONGEST, **more,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, template, context, status=422 if error is not None else 200))
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").strip()[: _LONGEST + 1]
 
 
 @admin.register(models.BreakGlassGrant)

@@ -17,6 +17,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("deliver notices", "exchange.deliver_notices", 5),
     ("forget delivered notices", "exchange.forget_notices", 86_400),
     ("tell patients of emergencies", "exchange.tell_patients", 15),
+    ("tell of coming of age", "exchange.tell_of_majority", 86_400),
     ("escalate overdue emergencies", "exchange.escalate_emergencies", 300),
     ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),

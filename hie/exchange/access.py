@@ -847,6 +847,9 @@ class _Context:
     proxy: Mapping[str, Sequence[ProxyGrant]]
 
 
+_NOBODY_NOW = "Patient/deceased"
+
+
 def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
     at, policy = now(), policies.current()
     persons = [(one.facts, one.identifier_pks) for one in about]
@@ -876,6 +879,9 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
+    if about.facts.deceased and caller.user_id.startswith("Patient/"):
+        # With the patient the patient's own access ends (spec/consent.md 10): nobody is he any more.
+        caller = replace(caller, user_id=_NOBODY_NOW)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
     requests = [
         _request(caller, operation, context.emergency.get(person_id), grant, recipient)

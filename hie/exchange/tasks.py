@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import emergency, emergency_review, imports, inbox, notices, query, relabel, replay
+from hie.exchange import emergency, emergency_review, helpers, imports, inbox, notices, query, relabel, replay
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -70,6 +70,12 @@ def escalate_emergencies() -> int:
 def replay_decisions() -> int:
     """Decide a random 1 % of the last day's decisions again; how many did not come out as recorded."""
     return len(replay.nightly().found)
+
+
+@shared_task(name="exchange.tell_of_majority")
+def tell_of_majority() -> int:
+    """Tell patients and parents, 90 days before, that a parent's permission ends."""
+    return helpers.tell_of_majority()
 
 
 @shared_task(name="exchange.rewrap_messages")

@@ -115,6 +115,21 @@ def has_account(identifier_pks: Iterable[int]) -> bool:
     return PatientAccount.objects.filter(identifier_id__in=list(identifier_pks), active=True).exists()
 
 
+def of_login(login: str) -> AccountFacts | None:
+    """The open account of a login; None when there is none."""
+    row = PatientAccount.objects.filter(login=_normal(login), active=True).first()
+    return _facts(row) if row is not None else None
+
+
+def names_of(account_ids: Iterable[str]) -> dict[str, str]:
+    """The names of accounts by their ids; what is no id of an account is absent."""
+    ids = []
+    for one in account_ids:
+        with suppress(ValueError):
+            ids.append(uuid.UUID(one))
+    return {str(pk): name for pk, name in PatientAccount.objects.filter(pk__in=ids).values_list("pk", "name")}
+
+
 def are_open(account_ids: Iterable[str]) -> bool:
     """Whether any of these accounts can sign in; what is no id of an account counts for nothing."""
     ids = []

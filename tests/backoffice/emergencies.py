@@ -30,6 +30,7 @@ def emergency(person: UUID | str, *, text: str = TEXT, at: datetime | None = Non
     )
     event = EventDraft(
         kind=EventType.BREAK_GLASS, caller=caller, person_id=person, at=at, detail={"grant": grant.id},
+        personal={"text": text},
         root_organization=caller.organization_id,
     )  # fmt: skip
     write([event])

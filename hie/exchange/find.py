@@ -367,6 +367,7 @@ def _judge_lists(
         denied=(*denied, *alone.denied),
         facts=facts | alone.facts,
         policy_epoch=verdict.policy_epoch,
+        emergency=verdict.emergency,
     )
     return _Judged(subject, both), members
 

@@ -214,6 +214,8 @@ def _told(
         raise AccessRefused("G5", "role-not-permitted")
     about = access.subject(person_id)
     event.about(UUID(about.person_id))
+    if not _may_be_told(caller, about):
+        raise NotFound("no such patient")
     law = policies.current().jurisdiction_of(about.facts.jurisdiction)
     at = access.now()
     confidential = owners.only_confidential_care(about.facts, law, now=at)
@@ -229,6 +231,15 @@ def _told(
     rows = [_ToldRow(review, caller.organization_id, labels) for review in held]
     verdict = access.permitted(caller, about, rows, Operation.QUERY)
     return about, [row.review for row in verdict.rows()]
+
+
+def _may_be_told(caller: Caller, about: access.Subject) -> bool:
+    """Whether this is the patient, of the age for access of his own, or a helper who may act for him."""
+    seen = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
+    if caller.role == "proxy":
+        return bool(seen.permitted)
+    own = caller.user_id.partition("/")[2] in about.facts.ids and not about.facts.deceased
+    return own and not any(decision.rule == "P2" for _, decision in seen.denied)
 
 
 def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[EmergencyNotice]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, F, Q, QuerySet
 
 from consent import emergency_reviews
 from consent.models import BreakGlassGrant, EmergencyAct, EmergencyReview
@@ -29,7 +29,7 @@ from hie.standards.facts import Caller, Operation, ParticipantFacts
 from patients import identifiers
 
 PAGE = 20
-STATES = ("waiting", "mine", "escalated", "decided")
+STATES = ("waiting", "mine", "escalated", "objected", "decided")
 SOON = timedelta(hours=24)
 TOLD_WITHIN = timedelta(minutes=5)
 CODE_WORDS: Mapping[str, str] = {
@@ -59,6 +59,7 @@ class Waiting:
     claimed_by: str
     claimed_until: datetime | None
     outcome: str
+    objected_since: bool = False
     not_mine: str = ""
 
 
@@ -81,7 +82,7 @@ def listed(state: str, page: int, staff: Staff, *, now: datetime) -> Listed:
     state = state if state in STATES else "waiting"
     conditions = _conditions(me, now)
     counts = EmergencyReview.objects.aggregate(**{name: Count("pk", filter=q) for name, q in conditions.items()})
-    order = ("-decided_at", "-pk") if state == "decided" else ("due_at", "pk")
+    order = ("-decided_at", "-pk") if state in ("objected", "decided") else ("due_at", "pk")
     rows: QuerySet[EmergencyReview] = EmergencyReview.objects.select_related("grant").filter(conditions[state])
     pages = max(1, -(-counts[state] // PAGE))
     page = min(max(1, page), pages)
@@ -100,6 +101,8 @@ def _conditions(me: str, now: datetime) -> dict[str, Q]:
         "waiting": waits,
         "mine": waits & Q(claimed_by=me, claimed_until__gt=now),
         "escalated": waits & Q(escalated_at__isnull=False),
+        # What the patient says after the decision is for somebody to read, and perhaps to open the case again.
+        "objected": Q(status=EmergencyReview.Status.DECIDED, objected_at__gt=F("decided_at")),
         "decided": Q(status=EmergencyReview.Status.DECIDED),
     }
 
@@ -115,6 +118,7 @@ def _waiting(row: EmergencyReview, staff: Staff, members: Mapping[str, Participa
         overdue=row.status == EmergencyReview.Status.OPEN and row.due_at <= now,
         claimed_by=row.claimed_by if live else "", claimed_until=row.claimed_until if live else None,
         outcome=row.outcome, not_mine=_not_mine(row, staff),
+        objected_since=bool(row.decided_at and row.objected_at and row.objected_at > row.decided_at),
     )  # fmt: skip
 
 
@@ -217,7 +221,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
             Done(
                 at=act.at,
                 words=ACT_WORDS[act.kind],
-                by=names.get(act.actor, "the hub" if act.actor == emergency_reviews.HUB else act.actor),
+                by=names.get(act.actor, _BY.get(act.actor.partition("/")[0], act.actor)),
                 reason=act.reason,
             )
             for act in reversed(acts)
@@ -232,6 +236,9 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         can_hold=review.told_at is None and review.opened_at + emergency_reviews.LONGEST_HOLD > now,
         seen=seen(review),
     )
+
+
+_BY = {emergency_reviews.HUB: "the hub", "Patient": "the patient", "RelatedPerson": "a helper of the patient"}
 
 
 def seen(review: EmergencyReview) -> str:

@@ -1,6 +1,6 @@
 """What waits for the exchange's own staff: queues with their count, their oldest, and what is in them.
 
-Counts and causes only: nothing of any patient is read here. The whole is ten statements, however much waits.
+Counts and causes only: nothing of any patient is read here. The whole is eleven statements, however much waits.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from django.db.models import Count, Max, Min, Q
+from django.db.models import Count, F, Max, Min, Q
 from django.utils import timezone
 
 from consent.emergency_reviews import A_MONTH
@@ -76,11 +76,15 @@ def _emergencies(at: datetime) -> Queue:
         objections=Count("pk", filter=Q(objected_at__isnull=False)),
         escalated=Count("pk", filter=Q(escalated_at__isnull=False)),
     )
+    after = EmergencyReview.objects.filter(
+        status=EmergencyReview.Status.DECIDED, objected_at__gt=F("decided_at")
+    ).count()
     parts = [
         words
         for count, words in (
             (found["objections"], f"{found['objections']} with an objection of the patient"),
             (found["escalated"], f"{found['escalated']} escalated"),
+            (after, f"{after} decided, and the patient objects since"),
         )
         if count
     ]

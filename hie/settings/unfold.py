@@ -134,7 +134,13 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Checkpoints", "flag", "audit.checkpoint"),
         ],
     },
-    {"title": "Staff", "items": [_list("Staff", "shield_person", "auth.user")]},
+    {
+        "title": "Staff",
+        "items": [
+            _list("Staff", "shield_person", "auth.user"),
+            _list("Second employers", "work", "trust.staffaffiliation"),
+        ],
+    },
 ]
 
 COLORS: dict[str, dict[str, str]] = {

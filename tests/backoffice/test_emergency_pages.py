@@ -252,3 +252,35 @@ def test_a_reviewer_is_named_by_the_role_that_decided(world: UUID, as_role: AsRo
     review = emergency(world)
     emergency_review.claim(review.pk, Staff(user_id="both", roles=frozenset({"privacy-officer", "steward"})))
     assert AuditEvent.objects.get(kind="break-glass-reviewed").role == "privacy-officer"
+
+
+def test_what_the_patient_says_after_the_decision_is_shown_for_somebody_to_read(world: UUID, as_role: AsRole) -> None:
+    from consent import emergency_reviews
+
+    review = emergency(world)
+    client = as_role("privacy-officer")
+    decided(client, review, "justified")
+    review.refresh_from_db()
+    emergency_reviews.object_to(review, "I was at home", actor="Patient/x", now=timezone.now())
+    page = client.get(f"{QUEUE}?state=objected").content.decode()
+    assert url(review) in page
+    assert "The patient objects since" in page
+    (row,) = [queue for queue in queues.waiting() if queue.key == "emergency"]
+    assert row.what == "1 decided, and the patient objects since"
+
+
+def test_an_administrator_says_where_staff_work_besides_and_that_is_recorded(world: UUID, as_role: AsRole) -> None:
+    client = as_role("administrator")
+    add = "/admin/trust/staffaffiliation/add/"
+    for wrong in (
+        {"username": "nobody", "organization": "org-clinic"},
+        {"username": "administrator", "organization": "x"},
+    ):
+        assert client.post(add, wrong).status_code == 200
+    assert staff_roles.employers("administrator") == ()
+    assert client.post(add, {"username": "administrator", "organization": "org-clinic"}).status_code == 302
+    assert staff_roles.employers("administrator") == ("org-clinic",)
+    (event,) = AuditEvent.objects.filter(kind="staff-act", detail__what="second employer")
+    assert (event.detail["act"], event.user) == ("added", "Staff/administrator")
+    assert act(client, emergency(world), "claim").status_code == 422
+    assert as_role("privacy-officer").post(add, {"username": "x", "organization": "y"}).status_code == 403

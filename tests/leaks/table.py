@@ -223,6 +223,7 @@ ADMIN: Mapping[str, Entry] = {
             "directory.ClientKey",
             "directory.Certificate",
             "trust.UsedAssertion",
+            "trust.StaffAffiliation",
         )
     },
     "audit.AuditSeal": Nothing("digests"),

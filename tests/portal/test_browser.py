@@ -12,7 +12,10 @@ import pytest
 from pytest_django.live_server_helper import LiveServer
 
 from consent import policies
+from hie.exchange import emergency_review
+from tests.backoffice.emergencies import emergency
 from tests.portal.conftest import PASSWORD, busy_log, world
+from tests.portal.test_emergencies import OFFICER
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
@@ -136,6 +139,37 @@ def test_every_page_is_accessible_quiet_and_fits(browsing: Browsing) -> None:
     browsing.hold("documents")
     browsing.open("/my/help")
     browsing.hold("help")
+
+
+def test_the_pages_of_emergencies_and_helpers_are_accessible_and_fit_in_every_language(browsing: Browsing) -> None:
+    alice = world()
+    browsing.sign_in()
+    browsing.open("/my/emergencies")
+    browsing.hold("emergencies-none")
+    asked, checked = emergency(alice), emergency(alice, text="She fell from the stairs at noon")
+    emergency_review.claim(checked.pk, OFFICER)
+    emergency_review.decide(checked.pk, "not-justified", OFFICER, "You were not at the clinic that day")
+    browsing.open("/my/")
+    browsing.hold("log-emergency")
+    browsing.page.click("text=See who it was, and say if you object")
+    browsing.page.click("text=I object >> nth=-1")
+    browsing.page.fill(f"#words-{asked.pk}", "I was at home that day")
+    browsing.hold("emergencies", fully=True)
+    browsing.page.click("text=Send my objection >> nth=-1")
+    browsing.page.wait_for_selector("#notice")
+    browsing.hold("emergencies-sent")
+    browsing.open("/my/helpers")
+    browsing.hold("helpers")
+    browsing.page.click("text=End this help")
+    browsing.hold("helper-end")
+    browsing.page.click("main button[type=submit]")
+    browsing.page.wait_for_selector("#notice")
+    browsing.hold("helpers-ended")
+    for language in ("es", "ar"):
+        browsing.page.click(f"button[lang={language}]")
+        for name in ("emergencies", "helpers"):
+            browsing.open(f"/my/{name}")
+            browsing.hold(f"{name}-{language}")
 
 
 def test_a_helper_and_other_languages_are_accessible_too(browsing: Browsing) -> None:

@@ -347,3 +347,60 @@ def test_the_patient_is_told_within_minutes_and_later_only_for_a_reason_of_safet
     assert second.told_at is not None
     with pytest.raises(emergency_reviews.EmergencyReviewRefused):
         emergency_review.hold_notice(second.pk, officer, "Threatened at home", timezone.now() + timedelta(hours=2))
+
+
+def test_beside_each_look_the_log_has_the_words_that_opened_it(rosa: str) -> None:
+    from hie.audit import queries as audit
+    from hie.audit.values import AuditQuery
+    from hie.exchange import identity
+
+    body = declared(rosa).json()
+    identity.read_patient(rosa, world.caller(purpose="BTG"))
+    (event,) = audit.events_for_person([rosa], filters=AuditQuery(kinds=("patient-read",))).events
+    assert event.words["text"] == TEXT
+    assert event.decision["request"]["grant_id"] == body["id"]
+    assert {item.rule for item in event.disclosures} <= {"D2", "C1"}
+
+
+def test_no_grant_outlives_the_decision_that_takes_access_away(rosa: str) -> None:
+    officer = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+    first = declared(rosa).json()["id"]
+    review = EmergencyReview.objects.get(grant=first)
+    emergency_review.claim(review.pk, officer)
+    tries = [signed_in() for _ in range(2)]
+    got: list[int] = []
+    together = threading.Barrier(3)
+
+    def press(token: str, body: Any) -> None:
+        try:
+            together.wait(20)
+            got.append(post(token, body).status_code)
+        finally:
+            connection.close()
+
+    def judge() -> None:
+        try:
+            together.wait(20)
+            emergency_review.decide(review.pk, "not-justified", officer, "No emergency that day")
+        finally:
+            connection.close()
+
+    pressing = [
+        threading.Thread(target=press, args=(token, said(rosa, jti, text=f"{TEXT}, {n}")))
+        for n, (token, jti) in enumerate(tries)
+    ]
+    pressing.append(threading.Thread(target=judge))
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join(60)
+    review.refresh_from_db()
+    assert review.outcome == "not-justified"
+    assert len(got) == 2
+    assert not BreakGlassGrant.objects.filter(status="active").exists(), got
+
+
+def test_the_schema_names_the_request(rosa: str) -> None:
+    schema = Browser().get("/api/schema", HTTP_ACCEPT="application/json")
+    assert schema.status_code == 200
+    assert "/api/break-glass" in json.loads(schema.content)["paths"]

@@ -11,7 +11,13 @@ from hie.exchange.emergency_pages import ACT_WORDS, SOON, Listed
 
 register = template.Library()
 
-_TABS = (("waiting", "All"), ("mine", "Yours"), ("escalated", "Escalated"), ("decided", "Decided"))
+_TABS = (
+    ("waiting", "All"),
+    ("mine", "Yours"),
+    ("escalated", "Escalated"),
+    ("objected", "Objected since"),
+    ("decided", "Decided"),
+)
 _FOLLOWS = {
     "justified": "The patient reads your reason in the log.",
     "not-justified": "Their emergency access is suspended, and the organization must answer.",

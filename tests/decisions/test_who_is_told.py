@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from consent import directives
 from hie.audit.models import AuditEvent
@@ -298,3 +300,22 @@ def test_a_change_between_decision_and_release_is_decided_again(monkeypatch: pyt
     monkeypatch.setattr(access, "decision_of", meanwhile)
     assert decisions.decide(question, caller=caller("hill")).decision == "deny"
     assert changed
+
+
+def test_a_decision_on_twenty_documents_costs_the_statements_of_one(hub: Hub) -> None:
+    entries = [hub.document(fx.document(custodian="hill")) for _ in range(20)]
+    counts = []
+    for some in (entries[:1], entries):
+        question = Question(
+            patient=(PatientNamed(id=hub.persons["ada"]),),
+            organization=OrganizationNamed(id="coin"),
+            role="billing",
+            purpose="HPAYMT",
+            documents=tuple(some),
+        )
+        decisions.decide(question, caller=caller("hill"))
+        with CaptureQueriesContext(connection) as seen:
+            decisions.decide(question, caller=caller("hill"))
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 12, [one["sql"][:80] for one in seen.captured_queries]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import Any
@@ -66,8 +66,8 @@ def current() -> Policy:
     cached = _cached
     if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]):
         return cached[2]
-    members, laws = directory.participants(), jurisdictions.in_effect(now)
-    numbers = _versions(members, laws, jurisdictions.versions(now))
+    (members, released), laws = _members(now), jurisdictions.in_effect(now)
+    numbers = _versions(members, laws, jurisdictions.versions(now)) | released
     sources = _sources(members, laws, tables.in_effect("codes", now), numbers)
     policy = sources.compiled(epoch=epoch)
     with _lock:
@@ -104,6 +104,16 @@ def _sources(
     )
 
 
+def _members(at: datetime) -> tuple[dict[str, ParticipantFacts], dict[tuple[str, str], str]]:
+    """The participants with the release policies in effect, and the numbers of these."""
+    members, numbers = dict(directory.participants()), {}
+    for identifier, (version, rules) in directory.release_policies(at).items():
+        if identifier in members:
+            members[identifier] = replace(members[identifier], release_policy=rules)
+            numbers["release", identifier] = str(version)
+    return members, numbers
+
+
 def _versions(
     members: Mapping[str, ParticipantFacts], laws: Mapping[str, Mapping[str, Any]], numbers: Mapping[str, str]
 ) -> dict[tuple[str, str], str]:
@@ -120,7 +130,7 @@ def _versions(
         if facts.agreement is not None:
             found["agreement", identifier] = facts.agreement.version
         if facts.release_policy:
-            # It has no number where it is registered: the digest tells whether it is still the same.
+            # Without a version of its own it has no number: the digest tells whether it is still the same.
             text = json.dumps([asdict(rule) for rule in facts.release_policy], sort_keys=True)
             found["release", identifier] = hashlib.sha256(text.encode()).hexdigest()[:12]
     return found
@@ -136,7 +146,7 @@ def drafted(draft: Draft) -> Policy:
         return current()
     now = timezone.now()
     laws = {**jurisdictions.in_effect(now), **jurisdictions.readable(draft.jurisdictions)}
-    members = {**directory.participants(), **draft.participants}
+    members = {**_members(now)[0], **draft.participants}
     codes = {**tables.in_effect("codes", now), **(draft.codes or {})}
     try:
         Tables.from_json(codes)
@@ -181,4 +191,5 @@ def _next_change(now: datetime) -> datetime | None:
         for model in (Jurisdiction, CodeTable)
         if (found := model.objects.filter(effective_from__gt=now).aggregate(at=Min("effective_from"))["at"])
     ]
-    return min(later) if later else None
+    released = directory.next_release_policy(now)
+    return min([*later, released] if released is not None else later, default=None)

@@ -123,6 +123,10 @@ class EventType(StrEnum):
     STAFF_ACT = "staff-act"
     DIRECTORY_CHANGED = "directory-changed"
     TERMINOLOGY_CHANGED = "terminology-changed"
+    POLICY_READ = "policy-read"
+    POLICY_PROPOSED = "policy-proposed"
+    POLICY_ACTIVATED = "policy-activated"
+    POLICY_WITHDRAWN = "policy-withdrawn"
     MESSAGE_REPLAYED = "message-replayed"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
@@ -277,6 +281,10 @@ SHAPES: dict[EventType, Shape] = {
     _T.STAFF_ACT: Shape(_U, _P.OTHER, "", "", "Changed by the exchange's own staff"),
     _T.DIRECTORY_CHANGED: Shape(_U, _P.OTHER, "", "", "Directory changed"),
     _T.TERMINOLOGY_CHANGED: Shape(_U, _P.OTHER, "", "", "Terminology changed"),
+    _T.POLICY_READ: Shape(_R, _P.OTHER, "", "", "Policy looked at"),
+    _T.POLICY_PROPOSED: Shape(_C, _P.OTHER, "", "", "Change of policy proposed"),
+    _T.POLICY_ACTIVATED: Shape(_U, _P.OTHER, "", "", "Change of policy activated"),
+    _T.POLICY_WITHDRAWN: Shape(_U, _P.OTHER, "", "", "Change of policy withdrawn"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),

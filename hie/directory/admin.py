@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import admin, messages
 from django.db import models
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
@@ -23,8 +26,10 @@ from hie.directory.models import (
     Facility,
     Participant,
     Practitioner,
+    ReleasePolicy,
     Standing,
 )
+from hie.exchange.staff_pages import PolicyAdmin
 
 _BADGE = {Standing.ACTIVE: "success", Standing.SUSPENDED: "warning", Standing.TERMINATED: "danger"}
 
@@ -102,6 +107,24 @@ class UserInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships
     extra = 0
     hide_title = True
     tab = True
+
+
+@admin.register(ReleasePolicy)
+class ReleasePolicyAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Versions of what each organization does not release; a change is proposed, and activated by a second person."""
+
+    list_display = ("participant", "version", "effective_from", "recorded_by", "next")
+    list_select_related = ("participant",)
+    search_fields = ("participant__id", "participant__name")
+    ordering = ("participant", "-version")
+    list_per_page = 50
+
+    @display(description="change it")  # type: ignore[untyped-decorator]  # as above
+    def next(self, row: ReleasePolicy) -> str:
+        """The way to the next version, or back to this one."""
+        query = urlencode({"kind": "release-policy", "subject": row.participant_id, "version": row.version})
+        url = f"{reverse('admin:consent_policyproposal_propose')}?{query}"
+        return format_html('<a href="{}">Propose a version from this one</a>', url)
 
 
 class HasStanding(admin.SimpleListFilter):

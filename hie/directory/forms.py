@@ -145,6 +145,14 @@ def read_documents(document: Any) -> tuple[list[Form], list[Fault]]:
     return forms, reader.faults
 
 
+def read_release_policy(value: Any, path: str = "release_policy") -> tuple[list[Form], list[Fault]]:
+    """The rules of a release policy in normal form, and all their faults."""
+    reader = Reader()
+    rules = reader.listed(lambda where, given: _release_rule(reader, where, given))(path, value)
+    _once(reader, path, rules if not reader.faults else [], "id")
+    return list(rules or []), reader.faults
+
+
 def _participant(reader: Reader, path: str, value: Any) -> Form:
     read_text, read_flag = reader.text, reader.flag
     purpose = reader.code(codes.PURPOSES)

@@ -152,6 +152,30 @@ class Agreement(models.Model):
         return f"{self.participant_id} v{self.version}"
 
 
+class ReleasePolicy(models.Model):
+    """One version of what an organization does not release; the newest in effect counts, earlier ones are kept.
+
+    `rules` are in the form of a participants file. Where an organization has no version, what it registered with counts.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="release_policies")
+    version = models.PositiveIntegerField()
+    rules = models.JSONField(default=list)
+    effective_from = models.DateTimeField()
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    recorded_by = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["participant", "-version"]
+        verbose_name_plural = "release policies"
+        constraints = [
+            models.UniqueConstraint(fields=["participant", "version"], name="directory_release_policy_version")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} release policy version {self.version}"
+
+
 class AssigningAuthority(models.Model):
     """The domain in which a participant issues patient identifiers; the OID is bare."""
 

@@ -19,6 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db.models import Min
 from django.utils import timezone
 
 from hie.directory import periods
@@ -31,6 +32,7 @@ from hie.directory.models import (
     Endpoint,
     Participant,
     Practitioner,
+    ReleasePolicy,
     Standing,
 )
 from hie.standards.facts import AgreementFacts, EndpointFacts, ParticipantFacts, ReleaseRule
@@ -345,6 +347,23 @@ def release_rule(rule: Mapping[str, Any]) -> ReleaseRule:
         codes=tuple(rule.get("codes", ())),
         min_confidentiality=rule.get("minConfidentiality"),
     )
+
+
+def release_policies(at: datetime) -> dict[str, tuple[int, tuple[ReleaseRule, ...]]]:
+    """The version of each organization's release policy in effect, and its rules; those without a version are absent.
+
+    One statement.
+    """
+    rows = ReleasePolicy.objects.filter(effective_from__lte=at).order_by("effective_from", "version")
+    return {row.participant_id: (row.version, tuple(release_rule(rule) for rule in row.rules)) for row in rows}
+
+
+def next_release_policy(after: datetime) -> datetime | None:
+    """When the next version of a release policy comes into effect; one statement."""
+    found: datetime | None = ReleasePolicy.objects.filter(effective_from__gt=after).aggregate(at=Min("effective_from"))[
+        "at"
+    ]
+    return found
 
 
 def bare_oid(value: str) -> str:

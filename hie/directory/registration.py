@@ -6,7 +6,7 @@ Source: design.md "participants"; spec/consent.md 11.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any, Literal
 
 from django.conf import settings
@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from hie.directory import keys
 from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
-from hie.directory.forms import Form, read_documents
+from hie.directory.forms import Form, read_documents, read_release_policy
 from hie.directory.models import (
     TRUST_LIMIT,
     Agreement,
@@ -26,6 +26,7 @@ from hie.directory.models import (
     Endpoint,
     Participant,
     Practitioner,
+    ReleasePolicy,
     Standing,
 )
 from hie.directory.queries import bare_oid
@@ -136,6 +137,41 @@ def trust(participant_id: str, rank: int | None, actor: str) -> None:
             kind=DirectoryChange.Kind.UPDATED,
             changed={"source_trust": [before, rank]},
         )
+
+
+def release(participant_id: str, rules: list[Form], *, effective_from: datetime, actor: str) -> int:
+    """Give an organization a new version of its release policy, in effect from an instant on; the number of the version.
+
+    Raises:
+        RegistrationRefused: a rule cannot be read; nothing was stored. UnknownParticipant: no such participant.
+    """
+    read, faults = read_release_policy(rules)
+    if faults:
+        raise RegistrationRefused(faults)
+    with transaction.atomic():
+        row = Participant.objects.select_for_update().filter(pk=participant_id).first()
+        if row is None:
+            raise UnknownParticipant(participant_id)
+        return _release(participant_id, read, effective_from, actor)
+
+
+def _release(participant_id: str, rules: list[Form], effective_from: datetime, actor: str) -> int:
+    latest = ReleasePolicy.objects.filter(participant_id=participant_id).order_by("-version").first()
+    made = ReleasePolicy.objects.create(
+        participant_id=participant_id,
+        version=latest.version + 1 if latest else 1,
+        rules=rules,
+        effective_from=effective_from,
+        recorded_by=actor,
+    )
+    DirectoryChange.objects.create(
+        actor=actor,
+        participant_id=participant_id,
+        kind=DirectoryChange.Kind.UPDATED,
+        reason=f"release policy version {made.version}, from {effective_from.isoformat()}",
+        changed={"release_policy_version": [latest.version if latest else None, made.version]},
+    )
+    return int(made.version)
 
 
 def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, reason: str, actor: str) -> None:
@@ -275,6 +311,9 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
             ],
         )
     _store_children(form, changed, actor)
+    if "release_policy" in changed:
+        # What a file says anew counts from now on, whatever was in effect before.
+        _release(participant_id, form.get("release_policy", []), timezone.now(), actor)
     DirectoryChange.objects.create(
         actor=actor,
         participant_id=participant_id,

@@ -24,8 +24,8 @@ release it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from time import perf_counter_ns
 from types import MappingProxyType
@@ -103,6 +103,11 @@ class Verdict(Generic[T]):
     policy: engine.Policy | None = None
     at: datetime | None = None
     elapsed_us: int = 0
+
+    @property
+    def emergency(self) -> BreakGlassGrant | None:
+        """The emergency grant that the request was made with."""
+        return next((one.break_glass for one in self.requests if one.break_glass is not None), None)
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -214,6 +219,49 @@ def gate(caller: Caller, operation: Operation) -> None:
     if caller.purpose == "BTG" and grant is None:
         raise AccessRefused("G7", "break-glass-invalid")
     release.rests_on()
+
+
+_NO_CLINICIAN = ("Device/", "Patient/", "RelatedPerson/", "Group/", "Staff/")
+
+
+def gate_emergency(caller: Caller) -> None:
+    """Refuse what keeps the caller from opening an emergency grant for whomever: `gate` for BTG, but for the grant.
+
+    A person opens it, at the work of treating: no device, no patient, no helper.
+
+    Raises:
+        AccessRefused: with the rule (G1, G2, G4, G5) and its reason.
+    """
+    policy, at = policies.current(), now()
+    asked = replace(caller, purpose="BTG")
+    decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
+    if decision is not None:
+        raise AccessRefused(decision.rule, decision.reason)
+    if not caller.user_id or caller.user_id.startswith(_NO_CLINICIAN):
+        raise AccessRefused("G5", "role-not-permitted")
+    if caller.purpose != "BTG" and "TREAT" not in policy.tables.families.get(caller.purpose or "", frozenset()):
+        raise AccessRefused("G4", "purpose-not-permitted")
+    release.rests_on()
+
+
+def known_in_emergency(caller: Caller, about: Subject) -> bool:
+    """Whether the caller may know of this person: as somebody whom he treats, or with the grant that he asks for.
+
+    Who is known without a grant must be answered as known: else a refusal would tell that the patient refuses
+    emergency access.
+    """
+    release.rests_on(about.identifier_pks)
+    rows = demographics_rows(about.records)
+    treating = replace(caller, purpose="TREAT")
+    if _decide(_context(treating, [about]), treating, about, rows, Operation.QUERY).permitted:
+        return True
+    at, policy = now(), policies.current()
+    grant = BreakGlassGrant(
+        id="", user=caller.user_id, organization=directory.root_of(caller.organization_id), patient=about.person_id,
+        start=at, end=at + timedelta(minutes=1), status="active", reason="OTHER", text="asked for",
+    )  # fmt: skip
+    context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
+    return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -582,6 +630,9 @@ def record(
     # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
     decisions = [decision for _, decision in verdict.permitted or verdict.denied]
     first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
+    if verdict.emergency is not None and verdict.permitted:
+        # The patient reads beside each look the words that opened it.
+        more["personal"] = {"text": verdict.emergency.text} | dict(more.get("personal", {}))
     event.about(
         UUID(about.person_id),
         rule=first.rule if first else "",
@@ -796,6 +847,9 @@ class _Context:
     proxy: Mapping[str, Sequence[ProxyGrant]]
 
 
+_NOBODY_NOW = "Patient/deceased"
+
+
 def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
     at, policy = now(), policies.current()
     persons = [(one.facts, one.identifier_pks) for one in about]
@@ -825,6 +879,9 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
+    if about.facts.deceased and caller.user_id.startswith("Patient/"):
+        # With the patient the patient's own access ends (spec/consent.md 10): nobody is he any more.
+        caller = replace(caller, user_id=_NOBODY_NOW)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
     requests = [
         _request(caller, operation, context.emergency.get(person_id), grant, recipient)

@@ -409,6 +409,7 @@ def _entry(group: _Group, names: Names, looker: Looker) -> LogEntry:
             "transaction": newest.kind,
             "outcome": newest.outcome,
             "rule": newest.rule,
+            "policy": _policy(newest, looker),
             "reason": newest.reason,
             "request_id": newest.request_id,
             "correlation": newest.correlation,
@@ -555,6 +556,22 @@ def _sentence(event: EventRecord, verb: Verb, seen: Seen, documents: list[Item])
     if verb in {Verb.READ_LOG, Verb.DECLARED}:
         return verb.value
     return "changed.choice" if kind is EventType.CONSENT_REVOKED else "changed.record"
+
+
+def _policy(event: EventRecord, looker: Looker) -> str:
+    """Which law, default or release policy the decision names, each with its version; for the patient alone.
+
+    A helper is not told: the name of a rule may say what a document is about.
+    """
+    if not looker.user_id.startswith("Patient/"):
+        return ""
+    basis = [item for one in _decisions(event) if one.get("rule") == event.rule for item in one.get("basis", ())]
+    told = {
+        f"{item['kind']} {item.get('id', '')} {item.get('version') or '-'}"
+        for item in basis
+        if isinstance(item, Mapping) and item.get("kind") in ("law", "default", "release")
+    }
+    return ", ".join(sorted(told))
 
 
 def _decisions(event: EventRecord) -> list[Mapping[str, Any]]:

@@ -26,10 +26,11 @@ from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, release, scans
 from hie.exchange.access import PRIVACY_OFFICER, Held, Shown, Staff, Subject, Verdict
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, count_guesses, persons_named
+from hie.exchange.scans import Scan
 from hie.standards import oids
 from hie.standards.facts import Caller, CodedContent, Decision, DocumentFacts, Operation
 from hie.trust import limits
@@ -47,6 +48,8 @@ record, it changes nothing of it; research files consents to research alone.
 """
 _MANY = 500
 _PERSONS = ("Patient/", "RelatedPerson/")
+_PORTAL = {"patient": Capacity.PATIENT, "proxy": Capacity.PROXY}
+"""Roles of those who choose for themselves or for one they help."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,13 +166,15 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
         capacity = _may_file(caller, Operation.REGISTER, resource)
         about, pk, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
-        wanted = _about(resource, about.person_id)
+        scan = scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         beside = _beside(caller, about, wanted)
         with transaction.atomic():
             # Alone: what somebody else files or ends at the same time, this decides with, or waits behind.
             release.basis_of(event).hold_alone()
             stored = directives.file(
-                wanted,
+                _with_scan(scan, wanted, about, caller),
                 identifier_pk=pk,
                 filer=_filer(caller, capacity),
                 subject=about.facts,
@@ -182,8 +187,17 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
 
 
 @release.point
-def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: Caller, raw: str = "") -> Checked:
+def check(
+    resource: dict[str, Any],
+    patient: Sequence[PatientNamed],
+    *,
+    caller: Caller,
+    replaces: UUID | None = None,
+    raw: str = "",
+) -> Checked:
     """What filing this consent would say: its warnings. Nothing is stored but the trace.
+
+    `replaces`: the consent it would be a new version of, against which it is not held.
 
     Raises:
         As `file`.
@@ -192,9 +206,11 @@ def check(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: 
         capacity = _may_file(caller, Operation.REGISTER, resource)
         about, _, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
-        wanted = _about(resource, about.person_id)
+        scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         checked = directives.check(
-            wanted, subject=about.facts, beside=_beside(caller, about, wanted), only_labels=only_labels
+            wanted, subject=about.facts, beside=_beside(caller, about, wanted, but=replaces), only_labels=only_labels
         )
         event.commit()
     return checked
@@ -236,7 +252,9 @@ def change(
             raise DirectiveRefused.at("Consent.patient", "is another patient")
         if if_version is not None and if_version != stored.version:
             raise DirectiveChanged(f"directive {stored.id} is at version {stored.version}", element="meta.versionId")
-        wanted = _about(resource, about.person_id)
+        scan = scans.taken(resource)
+        wanted = _about(scans.without(resource), about.person_id)
+        scans.check_reference(wanted, about, caller)
         if directives.ends(stored.status, wanted):
             event.note(kind=EventType.CONSENT_REVOKED)
         beside = _beside(caller, about, wanted, but=stored.id)
@@ -244,7 +262,7 @@ def change(
             release.basis_of(event).hold_alone()
             changed = directives.update(
                 stored.id,
-                wanted,
+                _with_scan(scan, wanted, about, caller),
                 filer=_filer(caller, capacity),
                 reason=reason,
                 evidence=evidence,
@@ -365,6 +383,14 @@ def _candidates(patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str]) 
     return by_person
 
 
+def _with_scan(scan: Scan | None, wanted: dict[str, Any], about: Subject, caller: Caller) -> dict[str, Any]:
+    """The consent with its scan kept as a document, as secret as the consent itself."""
+    if scan is None:
+        return wanted
+    letter, labels = _secrecy(wanted, access.known_labels(), tables.label_tables)
+    return scans.keep(scan, wanted, about, caller, letter=letter, labels=labels)
+
+
 def _stored(consent_id: str, version: int | None = None) -> StoredConsent:
     try:
         return directives.read(UUID(consent_id), version)
@@ -431,7 +457,7 @@ def _may_file(caller: Caller, operation: Operation, resource: Mapping[str, Any])
         AccessRefused: the gate's rules, and a purpose in which nobody files.
     """
     access.gate(caller, operation)
-    capacity = {"patient": Capacity.PATIENT, "proxy": Capacity.PROXY}.get(caller.role or "", Capacity.PARTICIPANT)
+    capacity = _PORTAL.get(caller.role or "", Capacity.PARTICIPANT)
     if capacity is not Capacity.PARTICIPANT:
         return capacity
     if caller.user_id.startswith(_PERSONS):
@@ -546,6 +572,24 @@ def _limits_time(node: Any) -> bool:
     if not isinstance(node, Mapping):
         return False
     return "dataPeriod" in node or any(_limits_time(child) for child in _items(node.get("provision")))
+
+
+def may_change(caller: Caller, stored: StoredConsent, about: Subject) -> bool:
+    """Whether a consent is this patient's or helper's to change or end; of others, no."""
+    capacity = _PORTAL.get(caller.role or "")
+    return capacity is not None and _may_change(caller, capacity, stored, about)
+
+
+def refusal_honoured(about: Subject) -> frozenset[bool]:
+    """Whether the laws of those who hold records of the person let her refuse emergency access: some, all or none do."""
+    members = policies.current().participants
+    laws = [members[one.participant_id].jurisdiction for one in about.records if one.participant_id in members]
+    return frozenset(law is not None and law.honours_refusal for law in laws)
+
+
+def limited_to(caller: Caller, about: Subject) -> frozenset[str] | None:
+    """The labels that this caller's choices about the person are limited to (None: no limit)."""
+    return _only_labels(about, _PORTAL.get(caller.role or "", Capacity.PARTICIPANT))
 
 
 def _filer(caller: Caller, capacity: Capacity) -> Filer:

@@ -24,7 +24,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 
 from hie.audit import recorder
-from hie.exchange import access
+from hie.exchange import access, governance
 from hie.exchange.access import Held, Staff, StaffView
 from hie.exchange.errors import AccessRefused
 from hie.standards.facts import Caller
@@ -194,6 +194,24 @@ class AuditedAdmin(_Base):
             "minutes": _REASON_LASTS_S // 60,
         }
         return TemplateResponse(request, "exchange/reason.html", context)
+
+
+class PolicyAdmin(_Base):
+    """For a ModelAdmin of policy: nothing of a patient stands there, and every look is recorded. Put it before `ModelAdmin`."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list, with the way to propose a change."""
+        answer: HttpResponse = super().changelist_view(request, extra_context)
+        governance.look(staff_of(request), page=self.opts.label_lower)
+        return answer
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One version or proposal."""
+        answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
+        governance.look(staff_of(request), page=self.opts.label_lower, subject=object_id[:64])
+        return answer
 
 
 BARE_CONTENT_SECURITY_POLICY = "; ".join(

@@ -18,6 +18,7 @@ from django.conf import settings
 from django.db import transaction
 
 from consent import tables
+from consent.labelling import highest
 from documents import facts, registry, repository, validation
 from documents import queries as registry_queries
 from documents.errors import (
@@ -88,6 +89,7 @@ class _Work:
     submission: Submission
     caller: Caller
     custodian: str
+    secret: tuple[str, frozenset[str]] = ("U", frozenset())
     patients: dict[CX, ResolvedIdentifier] = field(default_factory=dict)
     contents: dict[str, Staged] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
@@ -117,12 +119,13 @@ def submit(
     kind: EventType = EventType.PROVIDE_DOCUMENT_BUNDLE,
     custodian: str | None = None,
     raw: str | bytes | None = None,
+    secret: tuple[str, frozenset[str]] = ("U", frozenset()),
 ) -> Receipt:
     """Register a submission whose bytes were staged: check, hold against the index, label, store, announce.
 
     `kind` is the transaction as the audit calls it, `raw` its request; `custodian` answers for the documents: the
     caller's organization unless said, or one below the caller's participant. An entry without
-    staged bytes is registered as kept elsewhere.
+    staged bytes is registered as kept elsewhere. `secret`: the letter and labels that each entry has at least.
 
     A doubtful document (`Receipt.warnings` names it) is stored with confidentiality R and waits for review.
 
@@ -133,7 +136,7 @@ def submit(
     owner = custodian or caller.organization_id
     with recorder.recording(kind, caller, query=raw) as event:
         access.may_submit(caller, owner)
-        work = _Work(submission=submission, caller=caller, custodian=owner)
+        work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret)
         _refuse(validation.check(submission))
         _refuse([*_check_letters(submission), *_check_codes(work)])
         _refuse([*_resolve_patients(work)])
@@ -330,7 +333,13 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
                 records = index.source_records(work.person_id)
             yield from _check_header(work, entry, inspected.header, records, where)
             work.authors[entry.entry_uuid] = header.authors(inspected.header)
-        work.labels[entry.entry_uuid] = labels.of_entry(entry, inspected.content, label_tables)
+        letter, known = work.secret
+        at_least = replace(
+            inspected.content,
+            at_least=highest([inspected.content.at_least, letter]),
+            security_labels=inspected.content.security_labels | known,
+        )
+        work.labels[entry.entry_uuid] = labels.of_entry(entry, at_least, label_tables)
 
 
 def _check_stated(entry: EntryMetadata, staged: Staged, where: str) -> Iterable[HubError]:

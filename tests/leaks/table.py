@@ -34,6 +34,7 @@ Entry = Guarded | Nothing
 
 _STAFF = Guarded("hie.exchange.access.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
+_POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
 _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
@@ -59,6 +60,7 @@ URLS: Mapping[str, Entry] = {
     "api/identities/splits": Guarded("hie.exchange.identity_changes.split"),
     "api/identities/events/<uuid:event_id>/undo": Guarded("hie.exchange.identity_changes.undo"),
     "api/identities/history": Guarded("hie.exchange.identity_changes.who_was"),
+    "api/break-glass": Guarded("hie.exchange.emergency.declare"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -76,6 +78,14 @@ URLS: Mapping[str, Entry] = {
     "my/documents": Guarded("hie.exchange.find.find_documents"),
     "my/documents/<uuid:entry_id>/file": Guarded("hie.exchange.retrieve.retrieve"),
     "my/documents/<uuid:entry_id>/who": Guarded("hie.exchange.who_could_see.for_patient"),
+    "my/consent/": Guarded("hie.exchange.choices.overview"),
+    "my/consent/check": Guarded("hie.exchange.choices.preview"),
+    "my/consent/save": Guarded("hie.exchange.choices.save"),
+    "my/consent/history": Guarded("hie.exchange.choices.history"),
+    "my/emergencies": Guarded("hie.exchange.emergency.notices"),
+    "my/emergencies/<int:number>/object": Guarded("hie.exchange.emergency.object_to"),
+    "my/helpers": Guarded("hie.exchange.helpers.of_patient"),
+    "my/helpers/<uuid:grant_id>/end": Guarded("hie.exchange.helpers.end"),
     "my/help": Nothing("fixed text"),
     "my/sign-in": _SIGNED_IN,
     "my/sign-in/code": _SIGNED_IN,
@@ -103,6 +113,10 @@ URLS: Mapping[str, Entry] = {
     "admin/consent/consent/<uuid:consent_id>/what-if/": Guarded("hie.exchange.what_if.compare_for_staff"),
     "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/": Guarded("hie.exchange.who_could_see.for_staff"),
     "admin/audit/auditevent/<uuid:event_id>/explain/": Guarded("hie.exchange.explained.explain_for_staff"),
+    "admin/consent/policyproposal/propose/": _POLICY,
+    "admin/consent/policyproposal/<uuid:proposal_id>/decide/": _POLICY,
+    "admin/consent/proxygrant/give/": Guarded("hie.exchange.helpers.give"),
+    "admin/consent/proxygrant/<uuid:grant_id>/status/": Guarded("hie.exchange.helpers.set_status"),
     "admin/jsi18n/": Nothing("words of the interface"),
     "admin/r/<path:content_type_id>/<path:object_id>/": Nothing("a redirect; no model of ours has an absolute URL"),
     "admin/autocomplete/": Nothing("no field that names a patient is searched there: see test_admin.py"),
@@ -165,7 +179,10 @@ TASKS: Mapping[str, Entry] = {
     "exchange.carry_on_imports": Nothing("takes files in; what became of their lines is told by hie.exchange.imports"),
     "trust.clear_sessions": Nothing("removes what has ended"),
     "exchange.rewrap_messages": Nothing("a count of messages wrapped anew"),
+    "exchange.tell_patients": Nothing("a count; what the patient is told, the portal shows through its own guard"),
+    "exchange.escalate_emergencies": Nothing("a count"),
     "exchange.replay_decisions": Nothing("counts of records decided again; ids of events in the hub's own log"),
+    "exchange.tell_of_majority": Nothing("a count; what is told stands in the patient's log"),
     "exchange.relabel_documents": Nothing("labels of registered documents; a count of those looked at"),
     "documents.tasks.sweep": Nothing("a count of orphans removed"),
     "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),
@@ -193,6 +210,7 @@ ADMIN: Mapping[str, Entry] = {
             "consent.ConsentVersion",
             "consent.ProxyGrant",
             "consent.BreakGlassGrant",
+            "consent.EmergencyReview",
             "exchange.Query",
             "exchange.RemoteDocument",
         ),
@@ -222,6 +240,8 @@ ADMIN: Mapping[str, Entry] = {
     "documents.LabelRun": Nothing("counts"),
     "consent.Jurisdiction": Nothing("policy"),
     "consent.CodeTable": Nothing("policy"),
+    "consent.PolicyProposal": _POLICY,
+    "directory.ReleasePolicy": Nothing("policy"),
     "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),
     "auth.User": Nothing("staff"),
 }
@@ -233,6 +253,7 @@ COMMANDS: Mapping[str, Entry] = {
     "audit_export": Nothing("the operator's own shell; the export is written to a file and recorded as an event"),
     "audit_sealer": Nothing("digests"),
     "carry_on_imports": Nothing("takes files in"),
+    "consent_cost": Nothing("times; never what was found"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),
     "import_patients": Nothing("takes a file in; gives back its own rows' numbers"),
     "jurisdictions": Nothing("policy"),
@@ -257,6 +278,8 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",
     "hie.exchange.who_could_see.for_staff": "the hub's own staff",
     "hie.exchange.explained.explain_for_staff": "the hub's own staff",
+    "hie.exchange.helpers.give": "the hub's own staff",
+    "hie.exchange.helpers.set_status": "the hub's own staff",
     "hie.exchange.submit.stage": "takes bytes in; gives back their name",
     "hie.exchange.feed.apply": "takes in; gives back what the feeder's own record became",
     "hie.exchange.feed.feed": "as `feed.apply`",

@@ -39,7 +39,7 @@ def test_a_patient_reads_who_could_see_a_document_and_why(alice: str, letter: st
 @pytest.mark.parametrize(("language", "direction", "words"), [("es", "ltr", "Sí\\."), ("ar", "rtl", "[\u0600-\u06ff]")])
 def test_the_page_is_there_in_every_language(
     alice: str,
-    letter: str,  # noqa: F811 - the fixture
+    letter: str,  # noqa: F811 - the fixture of that name
     language: str,
     direction: str,
     words: str,

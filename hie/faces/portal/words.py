@@ -116,8 +116,11 @@ WHAT: dict[str, str] = {
     "ITI 62": "documents were taken out",
     "ITI 86": "documents were taken out",
     "proxy changed": "helpers",
+    "helper ends soon": "the time of a helper ends soon",
     "concern": "a concern",
     "break glass reviewed": "the check of an emergency look",
+    "emergency justified": "the check of an emergency look, which was right",
+    "emergency not justified": "the check of an emergency look, which was not right",
     "transfer broken": "sending was broken off",
 }
 FOR_THE_PURPOSE = "for the purpose {code}"
@@ -133,7 +136,7 @@ def sentence(entry: LogEntry, *, helper: bool = False) -> SafeString:
     else:
         template = gettext(template)
     recipients = entry.values["recipient"].split(", ") if entry.values["recipient"] else []
-    filled = _fill(
+    filled = fill(
         template,
         {
             "who": who(entry),
@@ -141,10 +144,10 @@ def sentence(entry: LogEntry, *, helper: bool = False) -> SafeString:
             "count": dates.digits(entry.values["count"]),
             "why": why(entry, helper=helper),
             "what": gettext(WHAT.get(entry.values["what"], entry.values["what"])),
-            "recipient": mark_safe(", ".join(_name(r) for r in recipients)) or gettext("another place"),  # noqa: S308
+            "recipient": mark_safe(", ".join(name_of(r) for r in recipients)) or gettext("another place"),  # noqa: S308
         },
     )
-    return mark_safe(_tidy(filled))  # noqa: S308  every value was escaped by _fill
+    return mark_safe(_tidy(filled))  # noqa: S308  every value was escaped by fill
 
 
 def plain(entry: LogEntry, *, helper: bool = False) -> str:
@@ -162,11 +165,11 @@ def who(entry: LogEntry) -> SafeString:
         key = "staff.named"
     template = pgettext("who", log.WHO[key])
     values = {
-        "name": _name(one.name or gettext("Someone")),
+        "name": name_of(one.name or gettext("Someone")),
         "role": gettext(one.role_words or UNKNOWN_ROLE),
-        "organization": _name(one.organization or gettext("the exchange")),
+        "organization": name_of(one.organization or gettext("the exchange")),
     }
-    filled = _fill(template, values)
+    filled = fill(template, values)
     return format_html("<b>{}</b>", filled) if "<b>" not in filled else filled
 
 
@@ -274,11 +277,12 @@ def _kind(entry: LogEntry) -> SafeString:
     return format_html("{}", gettext(kind)) if kind == "documents" else format_html("<bdi>{}</bdi>", kind)
 
 
-def _name(name: str) -> SafeString:
+def name_of(name: str) -> SafeString:
+    """A name, in its own direction."""
     return format_html("<b><bdi>{}</bdi></b>", name)
 
 
-def _fill(template: str, values: Mapping[str, object]) -> SafeString:
+def fill(template: str, values: Mapping[str, object]) -> SafeString:
     """`format_html` for templates of our own and of translators: the literal text is escaped too."""
     parts: list[str] = []
     for n, part in enumerate(re.split(r"\{(\w+)\}", template)):

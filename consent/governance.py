@@ -1,0 +1,338 @@
+"""Law, code tables and release policies as versions that one person proposes and another puts into force.
+
+A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
+What is shipped with the hub, or what an organization registered with, is version 0 where nothing else is there.
+
+Source: spec/consent.md 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from consent import policies, tables
+from consent.drafts import Draft
+from consent.engine import Tables, compile_jurisdiction
+from consent.engine.codes import RANK
+from consent.errors import FourEyes, PolicyChanged, PolicyRefused
+from consent.labelling import LabelTables
+from consent.models import CodeTable, Jurisdiction, PolicyProposal
+from hie.directory import forms, registration
+from hie.directory import queries as directory
+from hie.directory.models import ParticipantType, ReleasePolicy
+
+Kind = PolicyProposal.Kind
+State = PolicyProposal.State
+
+_RULE_MEMBERS = {
+    "prohibitions": {"emergencyOverride"},
+    "mandates": set[str](),
+}
+_RULE_LISTS = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
+_RULE_WORDS = {"id", "title", "description", "source", "minConfidentiality", *_RULE_LISTS}
+_LAW = {
+    "title", "description", "source", "timezone", "majorityAge", "confidentialAge", "confidentialLabels",
+    "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Version:
+    """One version of a part of policy; `in_force` whether it counts now. 0: as shipped or registered."""
+
+    number: int
+    body: Any
+    effective_from: datetime | None
+    in_force: bool
+
+
+def versions(kind: str, subject: str) -> list[Version]:
+    """Every version, newest first; the last is what there was before any, where there was something. Two statements.
+
+    Raises:
+        PolicyRefused: there is no such part of policy, and none can be made.
+    """
+    now = timezone.now()
+    rows = _rows(kind, subject)
+    counts = max(
+        (row for row in rows if row.effective_from <= now),
+        key=lambda row: (row.effective_from, row.version),
+        default=None,
+    )
+    found = [
+        Version(
+            number=row.version,
+            body=row.rules if isinstance(row, ReleasePolicy) else row.body,
+            effective_from=row.effective_from,
+            in_force=row is counts,
+        )
+        for row in rows
+    ]
+    first = _before_any(kind, subject)
+    if first is not None:
+        found.append(Version(number=0, body=first, effective_from=None, in_force=counts is None))
+    return found
+
+
+def check(kind: str, subject: str, body: Any) -> None:
+    """Refuse a new version that could not be read, or names what the hub does not know.
+
+    Raises:
+        PolicyRefused: the first thing that is wrong; `element` names it.
+    """
+    if kind == Kind.JURISDICTION:
+        _check_law(subject, body)
+    elif kind == Kind.CODE_TABLE:
+        _check_table(subject, body)
+    elif kind == Kind.RELEASE_POLICY:
+        if directory.participant(subject) is None:
+            raise PolicyRefused("there is no such participant", element="subject")
+        _, faults = forms.read_release_policy(body, "body")
+        if faults:
+            raise PolicyRefused(f"{faults[0].path} {faults[0].message}", element=faults[0].path)
+    else:
+        raise PolicyRefused("is no kind of policy", element="kind")
+
+
+def draft_of(kind: str, subject: str, body: Any) -> Draft:
+    """A version as a draft to decide with. Value sets of labels change no decision before documents are labelled anew."""
+    if kind == Kind.JURISDICTION:
+        return Draft(jurisdictions={subject: body})
+    if kind == Kind.CODE_TABLE:
+        return Draft(codes=body) if subject == CodeTable.Name.CODES else Draft()
+    facts = directory.participant(subject)
+    if facts is None:
+        raise PolicyRefused("there is no such participant", element="subject")
+    rules = tuple(directory.release_rule(rule) for rule in body)
+    return Draft(participants={subject: replace(facts, release_policy=rules)})
+
+
+def propose(
+    kind: str,
+    subject: str,
+    body: Any,
+    *,
+    reason: str,
+    by: str,
+    effective_from: datetime | None,
+    report: Mapping[str, Any],
+) -> PolicyProposal:
+    """Store a proposal; it changes nothing yet.
+
+    Raises:
+        PolicyRefused: it cannot be used, says what counts already, or another for the same waits.
+    """
+    check(kind, subject, body)
+    if not reason.strip():
+        raise PolicyRefused("a reason is needed", element="reason")
+    if effective_from is not None and effective_from <= timezone.now():
+        raise PolicyRefused("lies in the past", element="effective_from")
+    found = versions(kind, subject)
+    if found and found[0].body == body:
+        raise PolicyRefused("says what the newest version says", element="body")
+    try:
+        with transaction.atomic():
+            return PolicyProposal.objects.create(
+                kind=kind,
+                subject=subject,
+                body=body,
+                on_version=found[0].number if found else 0,
+                reason=reason.strip(),
+                effective_from=effective_from,
+                report=report,
+                proposed_by=by,
+            )
+    except IntegrityError as error:
+        raise PolicyRefused("another change of it waits for a decision", element="subject") from error
+
+
+def activate(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
+    """Make the proposal a version: in force now, or from the instant it names where that is still to come.
+
+    Raises:
+        PolicyRefused: no such proposal, it was decided already, or it cannot be used any more.
+        FourEyes: by who proposed it. PolicyChanged: a newer version has been made since.
+    """
+    with transaction.atomic():
+        row = _open(proposal_id)
+        if row.proposed_by == by:
+            raise FourEyes
+        if not reason.strip():
+            raise PolicyRefused("a reason is needed", element="reason")
+        check(row.kind, row.subject, row.body)
+        found = versions(row.kind, row.subject)
+        if (found[0].number if found else 0) != row.on_version:
+            raise PolicyChanged(f"proposal {row.pk} is on version {row.on_version}", element="on_version")
+        now = timezone.now()
+        row.version = _store(row, max(row.effective_from or now, now), by)
+        _decide(row, State.ACTIVATED, by, reason, now)
+    return row
+
+
+def withdraw(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
+    """End a proposal without effect; whoever may propose may do so.
+
+    Raises:
+        PolicyRefused: no such proposal, or it was decided already.
+    """
+    with transaction.atomic():
+        row = _open(proposal_id)
+        if not reason.strip():
+            raise PolicyRefused("a reason is needed", element="reason")
+        _decide(row, State.WITHDRAWN, by, reason, timezone.now())
+    return row
+
+
+def _open(proposal_id: UUID) -> PolicyProposal:
+    row = PolicyProposal.objects.select_for_update().filter(pk=proposal_id).first()
+    if row is None:
+        raise PolicyRefused("there is no such proposal", element="proposal")
+    if row.state != State.PROPOSED:
+        raise PolicyRefused("was decided already", element="proposal")
+    return row
+
+
+def _decide(row: PolicyProposal, state: str, by: str, reason: str, at: datetime) -> None:
+    row.state, row.decided_by, row.decided_at, row.decided_reason = state, by, at, reason.strip()
+    row.save(update_fields=["state", "decided_by", "decided_at", "decided_reason", "version"])
+
+
+def _store(row: PolicyProposal, effective_from: datetime, by: str) -> int:
+    """The version as a row; its unique number makes two at once one."""
+    actor = f"{row.proposed_by} and {by}"
+    if row.kind == Kind.RELEASE_POLICY:
+        return registration.release(row.subject, row.body, effective_from=effective_from, actor=actor)
+    try:
+        with transaction.atomic():
+            if row.kind == Kind.JURISDICTION:
+                Jurisdiction.objects.create(
+                    code=row.subject, version=row.on_version + 1, body=row.body, effective_from=effective_from
+                )
+            else:
+                CodeTable.objects.create(
+                    name=row.subject, version=row.on_version + 1, body=row.body, effective_from=effective_from
+                )
+    except IntegrityError as error:
+        raise PolicyChanged(f"proposal {row.pk} is on version {row.on_version}", element="on_version") from error
+    return row.on_version + 1
+
+
+def _rows(kind: str, subject: str) -> list[Any]:
+    if kind == Kind.JURISDICTION:
+        return list(Jurisdiction.objects.filter(code=subject).order_by("-version"))
+    if kind == Kind.CODE_TABLE:
+        return list(CodeTable.objects.filter(name=subject).order_by("-version"))
+    return list(ReleasePolicy.objects.filter(participant_id=subject).order_by("-version"))
+
+
+def _before_any(kind: str, subject: str) -> Any:
+    if kind == Kind.JURISDICTION:
+        return tables.shipped("jurisdictions")["jurisdictions"].get(subject)
+    if kind == Kind.CODE_TABLE:
+        return tables.shipped(subject) if subject in CodeTable.Name.values else None
+    return []
+
+
+# --- what can be read -------------------------------------------------------------------------------------------------
+
+
+def _check_law(subject: str, body: Any) -> None:
+    if not subject or len(subject) > 64 or not subject.replace("-", "").isalnum() or not subject.isascii():
+        raise PolicyRefused("is a code of letters, digits and hyphens", element="subject")
+    if not isinstance(body, dict):
+        raise PolicyRefused("is not an object", element="body")
+    try:
+        compile_jurisdiction(subject, body)
+    except ValueError as problem:
+        member = str(problem).partition("[")[0].partition(".")[0]
+        element = f"body.{problem}" if member in _LAW else "body.timezone" if "time zone" in str(problem) else "body"
+        raise PolicyRefused(f"{problem} cannot be read", element=element) from problem
+    for member in body:
+        if member not in _LAW:
+            raise PolicyRefused("is no member of a law", element=f"body.{member}")
+    known = policies.current().tables
+    default = body.get("default", {})
+    if default.get("model") not in ("opt-in", "opt-out"):
+        raise PolicyRefused("is neither opt-in nor opt-out", element="body.default.model")
+    _codes(default.get("purposes", []), known.families, "body.default.purposes")
+    _codes(default.get("excludeLabels", []), known.label_families, "body.default.excludeLabels")
+    _letter(default.get("ceiling", "R"), "body.default.ceiling")
+    _codes(body.get("confidentialLabels", []), known.label_families, "body.confidentialLabels")
+    for n, rule in enumerate(body.get("consentRequired", [])):
+        place = f"body.consentRequired[{n}]"
+        _codes([rule.get("label"), *rule.get("coveredBy", [])], known.label_families, place)
+    for member, more in _RULE_MEMBERS.items():
+        seen: set[str] = set()
+        for n, rule in enumerate(body.get(member, [])):
+            _check_rule(rule, f"body.{member}[{n}]", more, known, seen)
+
+
+def _check_rule(rule: Mapping[str, Any], place: str, more: set[str], known: Tables, seen: set[str]) -> None:
+    identifier = rule.get("id")
+    if not isinstance(identifier, str) or not identifier.strip() or identifier in seen:
+        raise PolicyRefused("is a name of its own", element=f"{place}.id")
+    seen.add(identifier)
+    for member in rule:
+        if member not in _RULE_WORDS | more:
+            raise PolicyRefused("is no member of a rule", element=f"{place}.{member}")
+    for member in _RULE_LISTS:
+        if member in rule and not rule[member]:
+            # To the engine an empty list is no limit in a prohibition and reaches nothing in a mandate.
+            raise PolicyRefused("is empty: leave it out", element=f"{place}.{member}")
+    _codes(rule.get("purposes", []), known.families, f"{place}.purposes")
+    _codes(rule.get("labels", []), known.label_families, f"{place}.labels")
+    _codes(rule.get("recipientTypes", []), dict.fromkeys(ParticipantType.values), f"{place}.recipientTypes")
+    members = directory.participants()
+    for member in ("recipients", "exceptRecipients"):
+        _codes(rule.get(member, []), members, f"{place}.{member}")
+    if "minConfidentiality" in rule:
+        _letter(rule["minConfidentiality"], f"{place}.minConfidentiality")
+
+
+def _check_table(subject: str, body: Any) -> None:
+    if subject not in CodeTable.Name.values:
+        raise PolicyRefused("is no code table", element="subject")
+    if not isinstance(body, dict):
+        raise PolicyRefused("is not an object", element="body")
+    shipped = tables.shipped(subject)
+    for member in body:
+        if member not in shipped:
+            raise PolicyRefused("is no member of this table", element=f"body.{member}")
+    try:
+        whole = {**shipped, **body}
+        if subject == CodeTable.Name.CODES:
+            read = Tables.from_json(whole)
+            for member in _unknown_codes(read, whole):
+                raise PolicyRefused("names a code that the table does not have", element=f"body.{member}")
+        else:
+            LabelTables.from_json(whole, policies.current().tables)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise PolicyRefused(f"{problem} cannot be read", element="body") from problem
+
+
+def _unknown_codes(read: Tables, whole: Mapping[str, Any]) -> Iterator[str]:
+    for member, known in (("purposeParent", read.families), ("labelParent", read.label_families)):
+        if any(parent is not None and parent not in known for parent in whole[member].values()):
+            yield member
+    if any(purpose not in read.families for listed in read.roles.values() for purpose in listed):
+        yield "roles"
+    if any(letter not in RANK for letter in whole["labelFloor"].values()):
+        yield "labelFloor"
+
+
+def _codes(given: Any, known: Mapping[str, Any], element: str) -> None:
+    for one in given:
+        if one not in known:
+            raise PolicyRefused(f"{one} is not known", element=element)
+
+
+def _letter(given: Any, element: str) -> None:
+    if given not in RANK:
+        raise PolicyRefused("is no letter of confidentiality", element=element)

@@ -263,6 +263,23 @@ def test_a_class_is_permitted_when_some_are_with_a_redaction_that_takes_out_the_
     assert result["Decision"] == "Indeterminate"
 
 
+def test_only_a_relationship_that_a_token_may_state_counts_as_one(hub: Hub) -> None:
+    entry = hub.document(fx.document(custodian="hill"))
+    hill = hub.token("hill")
+    for relationship, rule in (("encounter", "F1"), ("none", "G6"), ("", "G6")):
+        asked = of(hub, "call", relationship=relationship)
+        assert asking.told(ask(hub, hill, asked, [entry]))[0]["rule"] == rule
+
+
+def test_the_category_of_consents_narrows_no_question(hub: Hub) -> None:
+    Participant.objects.filter(id="call").update(requires_relationship=False)
+    hub.document(fx.document(confidentiality="V"))
+    category = [{"system": "http://loinc.org", "code": "59284-0"}]
+    asked = asking.consult(identifier(hub), of(hub, "hill") | {"org": oid("hill")}, category=category)
+    (card,) = asking.post(CDS, asked, hub.token("call")).json()["cards"]
+    assert (card["summary"], card["extension"]["rule"]) == ("CONSENT_DENY", "D5")
+
+
 def test_an_emergency_or_a_helper_is_decided_by_the_grants_in_store(hub: Hub) -> None:
     Participant.objects.filter(id="call").update(requires_relationship=False)
     token = hub.token("call")

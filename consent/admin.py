@@ -31,7 +31,7 @@ from consent.errors import (
     PolicyChanged,
     PolicyRefused,
 )
-from hie.exchange import consents, emergency_pages, emergency_review, governance, helpers
+from hie.exchange import consents, decision_pages, emergency_pages, emergency_review, governance, helpers
 from hie.exchange.access import PRIVACY_OFFICER, Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
@@ -70,7 +70,7 @@ class ConsentAdmin(AuditedAdmin, ReadOnlyAdmin):
     list_select_related = ("identifier",)
     search_fields = ("id", "identifier__value")
     ordering = ("-updated_at", "pk")
-    readonly_fields = ("ending",)
+    readonly_fields = ("ending", "trying")
 
     @display(description="end it")  # type: ignore[untyped-decorator]  # unfold ships no types
     def ending(self, row: models.Consent) -> str:
@@ -80,10 +80,35 @@ class ConsentAdmin(AuditedAdmin, ReadOnlyAdmin):
         url = reverse("admin:consent_consent_end", args=[row.pk])
         return format_html('<a href="{}">End it, with reason and evidence (privacy officer)</a>', url)
 
+    @display(description="what if")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def trying(self, row: models.Consent) -> str:
+        """The way to the page that works out what another choice would change."""
+        url = reverse("admin:consent_consent_what_if", args=[row.pk])
+        return format_html('<a href="{}">See what ending or changing it would change for whom</a>', url)
+
     def get_urls(self) -> list[Any]:
-        """With the page that ends a directive."""
-        view = self.admin_site.admin_view(self.end_view)
-        return [path("<uuid:consent_id>/end/", view, name="consent_consent_end"), *super().get_urls()]
+        """With the pages that end a directive and try out another."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("<uuid:consent_id>/end/", wrap(self.end_view), name="consent_consent_end"),
+            path("<uuid:consent_id>/what-if/", wrap(self.what_if_view), name="consent_consent_what_if"),
+            *super().get_urls(),
+        ]
+
+    def what_if_view(self, request: HttpRequest, consent_id: UUID) -> HttpResponse:
+        """What ending or changing this directive would change for whom."""
+        row: models.Consent | None = self.get_object(request, str(consent_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        (person_id,) = self.people([row])
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "row_url": reverse("admin:consent_consent_change", args=[row.pk]),
+        }
+        return decision_pages.what_if_page(request, person_id, row.pk, row.resource, context)
 
     def end_view(self, request: HttpRequest, consent_id: UUID) -> HttpResponse:
         """A form that asks for reason and evidence; a POST with both ends the directive."""

@@ -7,9 +7,13 @@ document above N are for the privacy officer only (spec/consent.md 7, item 5).
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse
+from django.urls import path, reverse
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 
 from documents.labels import count_to_label
@@ -24,6 +28,7 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
+from hie.exchange import decision_pages
 from hie.exchange.access import Held
 from hie.exchange.staff_pages import AuditedAdmin
 
@@ -79,8 +84,31 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
         "entry_uuid", "logical_id", "version", "unique_id", "object_type", "availability_status", "custodian",
         "mime_type", "size", "hash", "language_code", "creation_time", "service_start_time", "service_stop_time",
         "repository_unique_id", "home_community_id", "document_availability", "limited_metadata", "labels",
-        "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at",
+        "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at", "who",
     )  # fmt: skip
+    readonly_fields = ("who",)
+
+    def get_urls(self) -> list[Any]:
+        """With the page that says who could see the document."""
+        view = self.admin_site.admin_view(self.who_view)
+        return [path("<uuid:entry_uuid>/who-could-see/", view, name="documents_documententry_who"), *super().get_urls()]
+
+    def who_view(self, request: HttpRequest, entry_uuid: UUID) -> HttpResponse:
+        """Who could see this document, and why."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = DocumentEntry.objects.filter(entry_uuid=entry_uuid).only("pk").first()
+        if row is None:
+            raise Http404
+        url = reverse("admin:documents_documententry_change", args=[row.pk])
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "row_url": url}
+        return decision_pages.who_could_see_page(request, entry_uuid, context)
+
+    @admin.display(description="who could see it")
+    def who(self, row: DocumentEntry) -> str:
+        """The way to that page."""
+        url = reverse("admin:documents_documententry_who", args=[row.entry_uuid])
+        return format_html('<a href="{}">See who could see this document, and why</a>', url)
 
     def get_inlines(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[Any]:
         """Codes and labels only where this reader may have them."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from uuid import UUID
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.db import connection
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.urls import path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
@@ -16,6 +19,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from hie.audit import personal
 from hie.audit.kinds import SHAPES, EventType
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
+from hie.exchange import decision_pages
 from hie.exchange.access import Held
 from hie.exchange.staff_pages import AuditedAdmin
 
@@ -119,7 +123,28 @@ class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]
     list_per_page = 50
     inlines = (DisclosureInline,)
     exclude = ("personal", "personal_key", "detail", "denied", "decision")
-    readonly_fields = ("words", "detail_json", "denied_json", "decision_json", "seal")
+    readonly_fields = ("words", "detail_json", "denied_json", "decision_json", "explained", "seal")
+
+    def get_urls(self) -> list[Any]:
+        """With the page that explains a decision."""
+        view = self.admin_site.admin_view(self.explain_view)
+        return [path("<uuid:event_id>/explain/", view, name="audit_auditevent_explain"), *super().get_urls()]
+
+    def explain_view(self, request: HttpRequest, event_id: UUID) -> HttpResponse:
+        """Why something was decided, document by document."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        url = reverse("admin:audit_auditevent_change", args=[event_id])
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "row_url": url}
+        return decision_pages.explained_page(request, event_id, context)
+
+    @admin.display(description="why")
+    def explained(self, row: AuditEvent) -> str:
+        """The way to the page that explains it, where something was decided."""
+        if not row.decision:
+            return "nothing was decided on a record"
+        url = reverse("admin:audit_auditevent_explain", args=[row.id])
+        return format_html('<a href="{}">Read each document’s rules in order</a>', url)
 
     @admin.display(description="what", ordering="kind")
     def kind_words(self, row: AuditEvent) -> str:

@@ -28,6 +28,7 @@ from hie.exchange.errors import NotFound
 from hie.exchange.find import PatientNamed, persons_named
 from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation, RequestFacts
 from hie.trust import limits
+from hie.trust.extensions import RELATIONSHIPS
 
 __all__ = [
     "MAX_DOCUMENTS",
@@ -172,15 +173,16 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
     rows = _rows(question, about)
     verdict = access.answered(world, about, requests, rows)
     may = _listener(question, caller, about, requests[0], rows)
-    told = [row for row in rows if may(row, _decision(verdict, row))]
+    decision_on = _by_row(verdict)
+    told = [row for row in rows if may(row, decision_on[id(row)])]
     if not told and not question.documents and (own := _of_the_kind(question, caller, about)) is not None:
         rows = [own]
         verdict = access.answered(world, about, requests, rows)
-        told = rows
-    documents = tuple(_told(row, verdict) for row in told)
+        decision_on, told = _by_row(verdict), rows
+    documents = tuple(_told(row, verdict, decision_on[id(row)]) for row in told)
     decided = [
         Decided(
-            facts=verdict.facts[id(row)], version=getattr(row, "document_version", ""), decision=_decision(verdict, row)
+            facts=verdict.facts[id(row)], version=getattr(row, "document_version", ""), decision=decision_on[id(row)]
         )
         for row in told
     ]
@@ -191,16 +193,16 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
     )
 
 
-def _decision(verdict: Verdict[Any], row: Row) -> Decision:
-    return next(decision for one, decision in (*verdict.permitted, *verdict.denied) if one is row)
+def _by_row(verdict: Verdict[Any]) -> dict[int, Decision]:
+    return {id(row): decision for row, decision in (*verdict.permitted, *verdict.denied)}
 
 
-def _told(row: Row, verdict: Verdict[Any]) -> Told:
+def _told(row: Row, verdict: Verdict[Any], decision: Decision) -> Told:
     facts = verdict.facts[id(row)]
     letter, labels = access.effective(facts, verdict)
     return Told(
         document_id=facts.id,
-        decision=_decision(verdict, row),
+        decision=decision,
         letter=letter,
         labels=labels,
         classes=facts.classes,
@@ -222,7 +224,12 @@ def _requests(question: Question, caller: Caller, about: Subject, at: datetime) 
         role=caller.role if question.role is None else question.role,
         purpose=caller.purpose if question.purpose is None else question.purpose,
         operation=question.operation,
-        relationship=question.relationship or (caller.relationship if itself else None),
+        # Any text would count as one: only what a token may state is one.
+        relationship=question.relationship
+        if question.relationship in RELATIONSHIPS
+        else caller.relationship
+        if itself and question.relationship is None
+        else None,
         care_teams=question.care_teams or (caller.care_teams if itself else ()),
     )
     person = [(about.facts, about.identifier_pks)]

@@ -6,6 +6,8 @@ import json
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 
 from consent import directives
 from hie.audit.models import AuditEvent
@@ -261,6 +263,23 @@ def test_a_class_is_permitted_when_some_are_with_a_redaction_that_takes_out_the_
     assert result["Decision"] == "Indeterminate"
 
 
+def test_only_a_relationship_that_a_token_may_state_counts_as_one(hub: Hub) -> None:
+    entry = hub.document(fx.document(custodian="hill"))
+    hill = hub.token("hill")
+    for relationship, rule in (("encounter", "F1"), ("none", "G6"), ("", "G6")):
+        asked = of(hub, "call", relationship=relationship)
+        assert asking.told(ask(hub, hill, asked, [entry]))[0]["rule"] == rule
+
+
+def test_the_category_of_consents_narrows_no_question(hub: Hub) -> None:
+    Participant.objects.filter(id="call").update(requires_relationship=False)
+    hub.document(fx.document(confidentiality="V"))
+    category = [{"system": "http://loinc.org", "code": "59284-0"}]
+    asked = asking.consult(identifier(hub), of(hub, "hill") | {"org": oid("hill")}, category=category)
+    (card,) = asking.post(CDS, asked, hub.token("call")).json()["cards"]
+    assert (card["summary"], card["extension"]["rule"]) == ("CONSENT_DENY", "D5")
+
+
 def test_an_emergency_or_a_helper_is_decided_by_the_grants_in_store(hub: Hub) -> None:
     Participant.objects.filter(id="call").update(requires_relationship=False)
     token = hub.token("call")
@@ -298,3 +317,22 @@ def test_a_change_between_decision_and_release_is_decided_again(monkeypatch: pyt
     monkeypatch.setattr(access, "decision_of", meanwhile)
     assert decisions.decide(question, caller=caller("hill")).decision == "deny"
     assert changed
+
+
+def test_a_decision_on_twenty_documents_costs_the_statements_of_one(hub: Hub) -> None:
+    entries = [hub.document(fx.document(custodian="hill")) for _ in range(20)]
+    counts = []
+    for some in (entries[:1], entries):
+        question = Question(
+            patient=(PatientNamed(id=hub.persons["ada"]),),
+            organization=OrganizationNamed(id="coin"),
+            role="billing",
+            purpose="HPAYMT",
+            documents=tuple(some),
+        )
+        decisions.decide(question, caller=caller("hill"))
+        with CaptureQueriesContext(connection) as seen:
+            decisions.decide(question, caller=caller("hill"))
+        counts.append(len(seen))
+    assert counts[0] == counts[1]
+    assert counts[0] <= 12, [one["sql"][:80] for one in seen.captured_queries]

@@ -1,8 +1,8 @@
 """CDS Hooks: the service ``patient-consent-consult``, one card that says what consent decides.
 
 Context: ``patientId`` (identifiers), ``scope``, ``purposeOfUse``, ``actor`` (identifiers of the requester: its
-organization; ``urn:hie:user`` and ``urn:hie:role`` for the person, else as the token says), ``class`` and
-``category`` (codings). A question of a class is answered over the documents of it that this caller may be told
+organization; ``urn:hie:user`` and ``urn:hie:role`` for the person, else as the token says), ``class`` (codings of
+documents) and ``category`` (of consents: all count, so it narrows nothing). A question of a class is answered over the documents of it that this caller may be told
 of: CONSENT_PERMIT when some are permitted, with a REDACT obligation that takes out the rest. NO_CONSENT is said where only the default
 decided (F1, F2, F3); whether it permits stands in ``extension.decision``. What may not be told answers as an
 unknown patient does: no card.
@@ -98,14 +98,15 @@ def _question(body: JsonObject, raw: str) -> Question:
             raise BadRequest(
                 "one organization, one user and one role can be asked about", element=f"context.actor[{n}]"
             )
-    codings = [*_codings(context, "class"), *_codings(context, "category")]
+    # The category is that of consents, all of which count here: it is read, and narrows nothing.
+    _codings(context, "category")
     return Question(
         patient=tuple(patient),
         organization=organization,
         user=user,
         role=role,
         purpose=_purpose(context.get("purposeOfUse")),
-        classes=facts_of_entries.spelled(codings),
+        classes=facts_of_entries.spelled(_codings(context, "class")),
         raw=raw,
     )
 

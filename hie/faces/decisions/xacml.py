@@ -19,6 +19,7 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from documents import facts as facts_of_entries
 from hie.exchange import decisions
 from hie.exchange.decisions import OrganizationNamed, Question, Told
 from hie.exchange.errors import BadRequest, NotFound
@@ -147,7 +148,7 @@ def _questions(body: JsonObject, raw: str) -> list[Question]:
             relationship=subject.one("relationship"),
             care_teams=tuple(value for value, _ in subject.all("care_team")),
             documents=() if resource.one("document") is None else (_bare(resource.one("document") or ""),),
-            classes=frozenset(value for value, _ in resource.all("class")),
+            classes=facts_of_entries.spelled(_coding(value, where) for value, where in resource.all("class")),
             at=None if at is None else _instant(at),
             raw=raw,
         )
@@ -215,6 +216,13 @@ def _patient(value: str, where: str) -> PatientNamed:
     if not bar or not system or not number:
         raise BadRequest("a patient is Patient/id, system|value, or value^^^&OID&ISO", element=where)
     return PatientNamed(system=system, value=number)
+
+
+def _coding(value: str, where: str) -> tuple[str, str]:
+    system, bar, code = value.rpartition("|")
+    if not bar or not system or not code:
+        raise BadRequest("a class is system|code", element=where)
+    return system, code
 
 
 def _organization(value: str) -> OrganizationNamed:

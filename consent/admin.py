@@ -4,26 +4,38 @@ from __future__ import annotations
 
 import difflib
 import json
-from datetime import UTC, datetime
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
+from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
 from consent import models
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused
-from hie.exchange import consents, governance
+from consent.errors import (
+    EmergencyClaimed,
+    EmergencyClosed,
+    EmergencyNotClaimed,
+    EmergencyReviewRefused,
+    FourEyes,
+    PolicyChanged,
+    PolicyRefused,
+)
+from hie.exchange import consents, emergency_pages, emergency_review, governance, helpers
 from hie.exchange.access import PRIVACY_OFFICER, Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
+from hie.standards.errors import HubError
 
 _LONGEST = 500
 _REFUSED = (PolicyRefused, PolicyChanged, FourEyes)
@@ -267,9 +279,30 @@ class CodeTableAdmin(PolicyAdmin, ReadOnlyAdmin):
         return _propose("code-table", row.name, row.version, "Propose a version from this one")
 
 
+_KINDS = (
+    ("parent", "Parent of a minor"),
+    ("guardian-of-minor", "Guardian of a minor"),
+    ("guardian", "Guardian of an adult"),
+    ("attorney", "Power of attorney, or executor"),
+    ("nominated", "Named by the patient"),
+)
+_LETTERS = (("N", "Ordinary documents (N)"), ("R", "Private documents too (R)"), ("V", "Very private ones too (V)"))
+_STATUSES = {
+    "active": (
+        ("suspended", "Suspend", "As of a court: the helper sees nothing until it is taken up again."),
+        ("ended", "End", "For good."),
+    ),
+    "suspended": (
+        ("active", "Take up again", "The helper sees the record again."),
+        ("ended", "End", "For good."),
+    ),
+    "ended": (),
+}
+
+
 @admin.register(models.ProxyGrant)
 class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
-    """Who may act for whom."""
+    """Who may act for whom; the privacy officer gives, suspends and ends."""
 
     held = Held.CONSENTS
     identifier_fields = ("identifier_id",)
@@ -278,6 +311,74 @@ class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
     list_select_related = ("identifier",)
     search_fields = ("person", "identifier__value")
     ordering = ("-created_at", "pk")
+    readonly_fields = ("changing",)
+
+    @display(description="change it")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def changing(self, row: models.ProxyGrant) -> str:
+        """The way to the page that changes it, for the privacy officer."""
+        url = reverse("admin:consent_proxygrant_status", args=[row.pk])
+        return format_html('<a href="{}">Suspend, end or take up, with reason (privacy officer)</a>', url)
+
+    def get_urls(self) -> list[Any]:
+        """With the pages that give and change a permission."""
+        view = self.admin_site.admin_view
+        return [
+            path("give/", view(self.give_view), name="consent_proxygrant_give"),
+            path("<uuid:grant_id>/status/", view(self.status_view), name="consent_proxygrant_status"),
+            *super().get_urls(),
+        ]
+
+    def give_view(self, request: HttpRequest) -> HttpResponse:
+        """A form that asks who helps whom, and how far; a POST gives it."""
+        self._officer_only(request)
+        error: HubError | None = None
+        if request.method == "POST":
+            try:
+                row = helpers.give(helpers.Asked.of(request.POST), staff_of(request), reason=_reason(request))
+                return HttpResponseRedirect(reverse("admin:consent_proxygrant_status", args=[row.pk]))
+            except HubError as refusal:
+                error = refusal
+        return self._form(request, "consent/give.html", "Name a helper", error, kinds=_KINDS, letters=_LETTERS)
+
+    def status_view(self, request: HttpRequest, grant_id: UUID) -> HttpResponse:
+        """A form that asks for the new state; a POST with a reason sets it."""
+        self._officer_only(request)
+        row: models.ProxyGrant | None = self.get_object(request, str(grant_id))
+        if row is None:
+            raise Http404
+        error: HubError | None = None
+        if request.method == "POST":
+            said = {name: request.POST.get(name, "") for name in ("status", "evidence")}
+            try:
+                helpers.set_status(
+                    row.pk, said["status"], staff_of(request), reason=_reason(request), evidence=said["evidence"]
+                )
+                return HttpResponseRedirect(request.path)
+            except HubError as refusal:
+                error = refusal
+        row_url = reverse("admin:consent_proxygrant_change", args=[row.pk])
+        acts = _STATUSES[row.status]
+        title = "Change a helper's permission"
+        return self._form(request, "consent/grant_status.html", title, error, row=row, row_url=row_url, acts=acts)
+
+    def _officer_only(self, request: HttpRequest) -> None:
+        if not self.has_view_permission(request) or not roles_of(request.user) & helpers.OFFICERS:
+            raise PermissionDenied
+
+    def _form(
+        self, request: HttpRequest, template: str, title: str, error: HubError | None, **more: Any
+    ) -> HttpResponse:
+        element = error.element or "why" if error is not None else ""
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": title, "typed": request.POST,
+            "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "problem_field": "why" if element == "reason" else element, "longest": _LONGEST, **more,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, template, context, status=422 if error is not None else 200))
+
+
+def _reason(request: HttpRequest) -> str:
+    return request.POST.get("reason", "").strip()[: _LONGEST + 1]
 
 
 @admin.register(models.BreakGlassGrant)
@@ -291,3 +392,139 @@ class BreakGlassGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
     list_select_related = ("identifier",)
     search_fields = ("user", "organization", "identifier__value")
     ordering = ("-start", "pk")
+
+
+@admin.register(models.EmergencyReview)
+class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
+    """The queue of emergency access: a list by deadline, and one page a case; a GET shows it, a POST acts on it."""
+
+    held = Held.AUDIT
+    identifier_fields = ("grant.identifier_id",)
+    list_select_related = ("grant",)
+
+    def task(self, row: models.EmergencyReview) -> str:
+        """Every case is a task."""
+        return f"Review of emergency access, case {row.pk}"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """What waits, due first; a POST takes the first case that is free."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        if request.method == "POST":
+            return self._next(request)
+        page = request.GET.get("page", "1")
+        number = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1
+        now = timezone.now()
+        found = emergency_pages.listed(request.GET.get("state", ""), number, staff_of(request), now=now)
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Emergency access to review",
+            "listed": found, "now": now, "me": f"Staff/{request.user.get_username()}", "done": self._done_case(request),
+            "may_take": bool(roles_of(request.user) & emergency_review.REVIEWERS),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "backoffice/emergency_queue.html", context))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The evidence and the decision; what was posted is done, or told why it is not."""
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return self._page(request, row)
+        try:
+            return self._act(request, row)
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        except HubError as error:
+            return self._page(request, self._row(request, object_id), error)
+
+    def _row(self, request: HttpRequest, object_id: str) -> models.EmergencyReview:
+        row: models.EmergencyReview | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        return row
+
+    def _act(self, request: HttpRequest, row: models.EmergencyReview) -> HttpResponse:
+        staff, said = staff_of(request), request.POST.get("reason", "")[: _LONGEST + 1]
+        match request.POST.get("act", ""):
+            case "claim":
+                emergency_review.claim(row.pk, staff)
+                return self._to(row.pk, anchor="decision")
+            case "release":
+                emergency_review.give_back(row.pk, staff)
+                return self._to(None)
+            case "skip":
+                emergency_review.give_back(row.pk, staff)
+                return self._next(request, after=row.pk)
+            case "decide":
+                outcome = request.POST.get("outcome", "")
+                if request.POST.get("seen", "") != emergency_pages.seen(row):
+                    raise EmergencyReviewRefused("something was added to the case: read it again", element="act")
+                if outcome == "escalate":
+                    emergency_review.pass_on(row.pk, staff, said)
+                else:
+                    emergency_review.decide(row.pk, outcome, staff, said)
+                return self._next(request, after=row.pk, done=row.pk)
+            case "reopen":
+                emergency_review.reopen(row.pk, staff, said)
+            case "give-back":
+                emergency_review.give_access_back(row.pk, staff, said)
+            case "answer":
+                emergency_review.answer(row.pk, staff, said)
+            case "hold":
+                emergency_review.hold_notice(row.pk, staff, said, _hours_from_now(request.POST.get("hours", "")))
+            case _:
+                raise BadRequest("choose what to do", element="act")
+        return self._to(row.pk, done=row.pk)
+
+    def _page(self, request: HttpRequest, row: models.EmergencyReview, error: HubError | None = None) -> HttpResponse:
+        now, staff = timezone.now(), staff_of(request)
+        view = self.staff_view(request)
+        if view is None:
+            raise PermissionDenied
+        self._look(request, self.people([row]), self.task(row), {"page": self.opts.label_lower, "row": str(row.pk)})
+        found = emergency_pages.case(row, staff, view, now=now)
+        problem, field, status = "", "", 200
+        if error is not None:
+            problem = f"{str(error)[:1].upper()}{str(error)[1:]}."
+            field = {"reason": "why", "outcome": "outcome-first", "until": "hours"}.get(error.element or "", "main")
+            status = 409 if isinstance(error, EmergencyClosed | EmergencyClaimed | EmergencyNotClaimed) else 422
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Was this emergency access justified?",
+            "case": found, "review": row, "grant": row.grant, "now": now, "problem": problem, "problem_field": field,
+            "typed": {name: request.POST.get(name, "")[:_LONGEST] for name in ("outcome", "reason", "act", "hours")},
+            "done": self._done_case(request), "queue_url": reverse("admin:consent_emergencyreview_changelist"),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "backoffice/emergency_case.html", context, status=status))
+
+    def _done_case(self, request: HttpRequest) -> models.EmergencyAct | None:
+        """What this reviewer did last with the case that the address names."""
+        number = request.GET.get("done", "")
+        if not (number.isascii() and number.isdigit() and len(number) < 18):
+            return None
+        last = models.EmergencyAct.objects.filter(review=int(number)).order_by("-at", "-pk").first()
+        return last if last is not None and last.actor == f"Staff/{request.user.get_username()}" else None
+
+    def _next(self, request: HttpRequest, *, after: int | None = None, done: int | None = None) -> HttpResponse:
+        """To the case due first of those that are free, taken; to the queue when there is none."""
+        staff = staff_of(request)
+        if staff.roles & emergency_review.REVIEWERS:
+            for number in emergency_pages.next_for(staff, after=after, now=timezone.now()):
+                with suppress(HubError):
+                    emergency_review.claim(number, staff)
+                    return self._to(number, done=done)
+        return self._to(None, done=done)
+
+    def _to(self, number: int | None, *, done: int | None = None, anchor: str = "") -> HttpResponse:
+        name = (
+            "admin:consent_emergencyreview_change" if number is not None else "admin:consent_emergencyreview_changelist"
+        )
+        asked, anchor = (f"?done={done}", "notice") if done is not None else ("", anchor)
+        url = reverse(name, args=[number] if number is not None else [])
+        return HttpResponseRedirect(f"{url}{asked}{'#' + anchor if anchor else ''}")
+
+
+def _hours_from_now(text: str) -> datetime | None:
+    hours = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
+    return timezone.now() + timedelta(hours=hours) if hours else None

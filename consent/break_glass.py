@@ -9,13 +9,15 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.db.models import QuerySet
 
-from consent import epochs, tables
+from consent import emergency_reviews, epochs, tables
 from consent.errors import EmergencyGrantRefused
 from consent.models import BreakGlassGrant as Row
+from consent.models import EmergencyBan
 from hie.standards.facts import BreakGlassGrant, SubjectFacts
 
 MIN_TEXT = 15
 MAX_A_DAY = 3
+A_DAY = timedelta(days=1)
 
 
 def grant_for(
@@ -61,23 +63,22 @@ def _of(user_id: str, organizations: Collection[str]) -> QuerySet[Row]:
 def open_grant(
     *, identifier_pk: int, user_id: str, organization: str, reason: str, text: str, now: datetime
 ) -> BreakGlassGrant:
-    """Open a grant from now for the longest time allowed; `organization` is the user's root organization.
+    """Open a grant from now for the longest time allowed, and the case of its review.
 
-    The caller has shown the statement, had it accepted and stepped the user up.
+    `organization` is the user's root organization. The caller has shown the statement, had it accepted and stepped the
+    user up.
 
     Raises:
-        EmergencyGrantRefused: unknown reason, text shorter than 15 characters, or the fourth of a user and day.
+        EmergencyGrantRefused: unknown reason, text shorter than 15 characters or that of a grant for this patient in the
+            last day (a grant is not renewed), the fourth of a user and day, or a user whose access is suspended.
     """
-    if reason not in Row.Reason.values:
-        raise EmergencyGrantRefused(f"{reason!r} is not a reason", element="reason")
-    if len(text.strip()) < MIN_TEXT:
-        raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
+    check_reason(reason, text)
     with transaction.atomic():
-        # One at a time for each user: of several at once each would count those before them only.
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [user_id])
-        if Row.objects.filter(user=user_id, start__gt=now - timedelta(days=1)).count() >= MAX_A_DAY:
-            raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
+        hold_user(user_id, organization)
+        check_user(user_id, organization, now=now)
+        theirs = _of(user_id, [organization]).filter(identifier_id=identifier_pk, start__gt=now - A_DAY)
+        if any(_plain(row.text) == _plain(text) for row in theirs):
+            raise EmergencyGrantRefused("a further emergency needs a reason of its own", element="text")
         row = Row.objects.create(
             identifier_id=identifier_pk,
             user=user_id,
@@ -87,8 +88,66 @@ def open_grant(
             reason=reason,
             text=text,
         )
+        emergency_reviews.open_for(row, now=now)
         epochs.bump(identifier_pk)
     return _facts(row, "")
+
+
+def check_reason(reason: str, text: str) -> None:
+    """Refuse a reason that is no code, and words that say too little.
+
+    Raises:
+        EmergencyGrantRefused: `element` names which.
+    """
+    if reason not in Row.Reason.values:
+        raise EmergencyGrantRefused(f"is one of {', '.join(Row.Reason.values)}", element="reason")
+    if len(_plain(text)) < MIN_TEXT:
+        raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
+
+
+def check_user(user_id: str, organization: str, *, now: datetime) -> None:
+    """Refuse who may open no grant now, whoever it is for; whole only while `hold_user` holds.
+
+    Raises:
+        EmergencyGrantRefused: `element` is ``user``.
+    """
+    if is_banned(user_id, organization):
+        raise EmergencyGrantRefused("emergency access of this user is suspended", element="user")
+    if _of(user_id, [organization]).filter(start__gt=now - A_DAY).count() >= MAX_A_DAY:
+        raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
+
+
+def is_banned(user_id: str, organization: str) -> bool:
+    """Whether the user's emergency access at this root organization is suspended."""
+    return EmergencyBan.objects.filter(user=user_id, organization=organization, lifted_at__isnull=True).exists()
+
+
+def hold_user(user_id: str, organization: str) -> None:
+    """One act at a time about a user's emergency access, until the transaction ends.
+
+    Of several grants opened at once each would else count those before them only, and one be opened beside a ban.
+    """
+    with connection.cursor() as cursor:
+        who = f"{organization}|{user_id}"
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [who])
+
+
+def revoke_all(user_id: str, organization: str) -> int:
+    """Take every open grant of a user away at once; gives how many. Under `hold_user`."""
+    rows = _of(user_id, [organization]).filter(status=Row.Status.ACTIVE).select_for_update().order_by("pk")
+    open_rows = list(rows)
+    for row in open_rows:
+        row.status = Row.Status.REVOKED
+        row.save(update_fields=["status"])
+    for identifier_pk in sorted({row.identifier_id for row in open_rows}):
+        epochs.bump(identifier_pk)
+    return len(open_rows)
+
+
+def _plain(text: str) -> str:
+    """The words without what cannot be seen, in one case."""
+    seen = "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
+    return " ".join(seen.split()).casefold()
 
 
 def end_grant(grant_id: UUID, *, status: str = "ended") -> None:

@@ -354,8 +354,18 @@ class _Cache:
             if len(self._items) > self._size:
                 self._items.popitem(last=False)
 
+    def clear(self) -> None:
+        """Keep nothing."""
+        with self._lock:
+            self._items.clear()
+
 
 _cache = _Cache(_CACHE_SIZE)
+
+
+def forget_compiled() -> None:
+    """Read and compile every person's directives anew when next asked for: to measure what that costs."""
+    _cache.clear()
 
 
 def spelt(resource: object) -> object:

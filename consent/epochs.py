@@ -16,13 +16,14 @@ from django.db import connection
 from hie.database import prepared
 
 
-def bump(identifier_pk: int) -> None:
-    """Give an identifier's directives and grants a new epoch, in the caller's transaction.
+def bump(*identifier_pks: int) -> None:
+    """Give identifiers' directives and grants a new epoch, in the caller's transaction.
 
-    Answers that rest on it and are being released are waited for, and none is released before this commits.
+    Answers that rest on them and are being released are waited for, and none is released before this commits. Whoever
+    raises several in one transaction raises them together here first: in their order, two such never wait for each other.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT consent_raise_epoch(ARRAY[%s]::bigint[])", [identifier_pk])
+        cursor.execute("SELECT consent_raise_epoch(%s::bigint[])", [list(identifier_pks)])
 
 
 def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:

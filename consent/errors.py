@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Self
 
 from consent.engine.directive import Problem
@@ -56,6 +57,39 @@ class EmergencyGrantRefused(HubError):
 
 class ProxyGrantRefused(HubError):
     """A proxy grant cannot be stored as asked; `element` names the field."""
+
+
+class EmergencyReviewRefused(HubError):
+    """What is to be done about an emergency case does not fit it; `element` says what."""
+
+
+class UnknownEmergency(HubError):
+    """There is no such emergency case."""
+
+    def __init__(self) -> None:
+        super().__init__("no such emergency case")
+
+
+class EmergencyClosed(HubError):
+    """The emergency case is decided."""
+
+    def __init__(self) -> None:
+        super().__init__("this emergency case is decided")
+
+
+class EmergencyClaimed(HubError):
+    """Somebody else works on the emergency case, until `until`."""
+
+    def __init__(self, until: datetime) -> None:
+        super().__init__("another reviewer works on this emergency case")
+        self.until = until
+
+
+class EmergencyNotClaimed(HubError):
+    """Nobody has claimed the emergency case: it is decided by whoever works on it."""
+
+    def __init__(self) -> None:
+        super().__init__("take the case before you decide it")
 
 
 class CodeTableRefused(HubError):

@@ -111,15 +111,150 @@ _ADMINISTRATOR: Final[Mapping[str, str]] = {
     "F3": "The default of {jurisdiction} is opt-in, and no directive permits.",
 }
 
+_PARTICIPANT_ES: Final[Mapping[str, str]] = {
+    "G1": "La solicitud está incompleta o nombra un propósito, un rol o una operación que no se conoce.",
+    "G2": "La participación de su organización no está activa.",
+    "G4": "El acuerdo de su organización no incluye {w}.",
+    "G5": "Su rol no permite {w}.",
+    "G6": "Indique la relación de tratamiento con el paciente.",
+    "G7": "No hay un permiso de emergencia válido para esta solicitud.",
+    "P3": "Se mostró al paciente.",
+    "P9": "Se mostró al representante del paciente.",
+    "C1": "Se mostró como documento de su propia organización.",
+    "L2": "Se mostró porque la ley lo exige.",
+    "D2": "Se mostró en una emergencia; se avisa al paciente y se revisa el acceso.",
+    "D6": "Se mostró por el consentimiento del paciente.",
+    "F1": "Se mostró por la regla general de {jurisdiction}.",
+}
+
+_ADMINISTRATOR_ES: Final[Mapping[str, str]] = {
+    "G1": "Algo de la solicitud falta o no se conoce, o el documento no es de este paciente.",
+    "G2": "El solicitante {o} no se conoce, o su registro o su acuerdo no está activo ahora.",
+    "G3": "El custodio {o2} no se conoce, o su registro o su acuerdo no está activo ahora.",
+    "G4": "El acuerdo de {o} no tiene {w} entre sus propósitos.",
+    "G5": "El rol no tiene {w} entre sus propósitos.",
+    "G6": "{o} debe declarar una relación de tratamiento y no lo hizo.",
+    "G7": "No hay un permiso de emergencia válido para este usuario, organización, paciente y momento.",
+    "X1": "Una fuente de este documento derivado se niega al solicitante.",
+    "P1": "El documento se reserva frente al paciente (NOPAT).",
+    "P2": "El paciente no tiene la edad de acceso propio.",
+    "P3": "Acceso del propio paciente.",
+    "P4": "No hay ahora un permiso activo de representante para este usuario y paciente.",
+    "P5": "El permiso de un padre o una madre terminó con la mayoría de edad.",
+    "P6": "Atención confidencial de un menor, que no ha nombrado a este representante.",
+    "P7": "La elección del paciente niega a este representante o este propósito.",
+    "P8": "El documento está por encima del límite del permiso del representante.",
+    "P9": "Acceso con un permiso de representante.",
+    "C1": "Uso propio del custodio para atención, pago o gestión.",
+    "L1": "Se aplica una prohibición legal.",
+    "L2": "Se aplica un mandato legal; la entrega debe constar en el registro de entregas.",
+    "O1": "Se aplica una regla de entrega de {o2}.",
+    "D1": "El paciente rechazó el acceso de emergencia, y la jurisdicción lo respeta.",
+    "D2": "Acceso de emergencia con un permiso válido; siguen el aviso y la revisión.",
+    "D3": "Lo niega la elección del paciente.",
+    "D4": "Una etiqueta exige un consentimiento expreso, y ninguna elección que permite la cubre.",
+    "D5": "Muy restringido, y ninguna elección que permite nombra V.",
+    "D6": "Lo permite la elección del paciente.",
+    "D7": "Una elección del paciente permite menos que esto.",
+    "F1": "Lo permite la regla general de {jurisdiction}, de exclusión voluntaria.",
+    "F2": "La regla general de {jurisdiction} no lo cubre.",
+    "F3": "La regla general de {jurisdiction} es de inclusión voluntaria, y ninguna elección permite.",
+}
+
 _TABLES: Final[Mapping[str, Mapping[Audience, Mapping[str, str]]]] = {
     "en": {
         Audience.PATIENT: _PATIENT,
         Audience.PARTICIPANT: _PARTICIPANT,
         Audience.ADMINISTRATOR: _ADMINISTRATOR,
     },
+    # Patients' sentences in other languages are the portal's translations of the English ones.
+    "es": {Audience.PARTICIPANT: _PARTICIPANT_ES, Audience.ADMINISTRATOR: _ADMINISTRATOR_ES},
+}
+
+_NOTHING_IN: Final[Mapping[str, str]] = {"en": _NOTHING, "es": "No se encontró nada que se pueda mostrar."}
+
+# Why a rule did not fire, for whoever reads all rules in their order.
+_PASSED: Final[Mapping[str, Mapping[str, str]]] = {
+    "en": {
+        "G1": "The request is whole, and about this patient.",
+        "G2": "The organization that asks is an active member.",
+        "G3": "The organization that holds the document is an active member.",
+        "G4": "The agreement allows the purpose.",
+        "G5": "The role allows the purpose.",
+        "G6": "No treatment relationship is missing.",
+        "G7": "No emergency access is asked for, or the grant for it is valid.",
+        "X1": "The document was not made from one that is refused.",
+        "P1": "It is not withheld from the patient, or somebody else asks.",
+        "P2": "The patient has the age of own access, or somebody else asks.",
+        "P3": "It is not the patient who asks.",
+        "P4": "A permission to act for the patient is in force, or none is needed.",
+        "P5": "No parent's permission has ended.",
+        "P6": "It is no confidential care of a minor, or the helper is named.",
+        "P7": "The patient has not denied it to this helper.",
+        "P8": "It is within the limit of the helper's permission.",
+        "P9": "It is no helper who asks.",
+        "C1": "It is not the organization's own document, or the patient has denied it to this very person.",
+        "L1": "No law forbids it.",
+        "L2": "No law demands it.",
+        "O1": "The organization that holds it has no rule against it.",
+        "D1": "The patient has not refused emergency access to it.",
+        "D2": "It is no emergency, or the document is very restricted.",
+        "D3": "No choice of the patient denies it.",
+        "D4": "No law wants an explicit agreement that is missing.",
+        "D5": "It is not very restricted, or it is opened by name.",
+        "D6": "No choice of the patient permits it.",
+        "D7": "No choice of the patient stops short of it.",
+        "F3": "Here documents are shared unless the patient objects.",
+        "F1": "The general rule does not reach it.",
+        "F2": "The general rule covers it.",
+    },
+    "es": {
+        "G1": "La solicitud está completa y es de este paciente.",
+        "G2": "La organización que pregunta es miembro activo.",
+        "G3": "La organización que guarda el documento es miembro activo.",
+        "G4": "El acuerdo permite el propósito.",
+        "G5": "El rol permite el propósito.",
+        "G6": "No falta una relación de tratamiento.",
+        "G7": "No se pide acceso de emergencia, o el permiso para ello es válido.",
+        "X1": "El documento no se hizo a partir de otro que se niega.",
+        "P1": "No se reserva frente al paciente, o pregunta otra persona.",
+        "P2": "El paciente tiene la edad de acceso propio, o pregunta otra persona.",
+        "P3": "No es el paciente quien pregunta.",
+        "P4": "Hay un permiso vigente para actuar por el paciente, o no hace falta.",
+        "P5": "No ha terminado el permiso de un padre o una madre.",
+        "P6": "No es atención confidencial de un menor, o el representante está nombrado.",
+        "P7": "El paciente no se lo ha negado a este representante.",
+        "P8": "Está dentro del límite del permiso del representante.",
+        "P9": "No es un representante quien pregunta.",
+        "C1": "No es un documento de la propia organización, o el paciente se lo ha negado a esta persona.",
+        "L1": "Ninguna ley lo prohíbe.",
+        "L2": "Ninguna ley lo exige.",
+        "O1": "La organización que lo guarda no tiene una regla en contra.",
+        "D1": "El paciente no ha rechazado el acceso de emergencia a él.",
+        "D2": "No es una emergencia, o el documento está muy restringido.",
+        "D3": "Ninguna elección del paciente lo niega.",
+        "D4": "Ninguna ley pide un acuerdo expreso que falte.",
+        "D5": "No está muy restringido, o se abre por su nombre.",
+        "D6": "Ninguna elección del paciente lo permite.",
+        "D7": "Ninguna elección del paciente se queda corta.",
+        "F3": "Aquí los documentos se comparten si el paciente no se opone.",
+        "F1": "La regla general no llega a él.",
+        "F2": "La regla general lo cubre.",
+    },
 }
 
 # What stands in for a name that the caller does not give: a sentence must never show a bare brace.
+_UNNAMED_ES: Final[Mapping[str, str]] = {
+    "p": "Esta persona",
+    "o": "la organización",
+    "o2": "la organización que lo guarda",
+    "w": "este propósito",
+    "d": "este documento",
+    "c": "su elección",
+    "n": "la mayoría de edad",
+    "reason": "emergencia",
+    "jurisdiction": "este lugar",
+}
 _UNNAMED: Final[Mapping[str, str]] = {
     "p": "This person",
     "o": "The organization",
@@ -157,6 +292,21 @@ def rule_key(rule: str) -> str:
     return f"consent.{rule}"
 
 
+def languages(audience: Audience) -> tuple[str, ...]:
+    """The languages that have sentences of their own here for an audience; patients' others are the portal's."""
+    return tuple(language for language, table in _TABLES.items() if audience in table)
+
+
+def passed(rule: str, language: str = "en") -> str:
+    """Why a rule did not fire; English where a language lacks it."""
+    return _PASSED.get(language, {}).get(rule) or _PASSED["en"].get(rule, "")
+
+
+def nothing(language: str = "en") -> str:
+    """What participants are told where nothing is shown, whatever the reason."""
+    return _NOTHING_IN.get(language, _NOTHING)
+
+
 def key(rule: str, audience: Audience) -> str:
     """The stable key of a sentence, stored with a decision: ``consent.D3.patient``."""
     return f"consent.{rule}.{audience.value}"
@@ -168,6 +318,8 @@ def template(rule: str, audience: Audience, language: str = "en") -> str:
         sentences = table.get(audience, {})
         if rule in sentences:
             return sentences[rule]
+        if audience is Audience.PARTICIPANT and sentences:
+            return nothing(language)
     return _NOTHING
 
 
@@ -179,16 +331,17 @@ def sentence(
     `parameters`: p person, o asking organization, o2 custodian, w purpose in words, d document,
     c "your choice of <date>", n age, reason, jurisdiction. What is not given is said generally.
     """
-    return fill(template(decision.rule, audience, language), parameters or {})
+    return fill(template(decision.rule, audience, language), parameters or {}, language)
 
 
-def fill(text: str, parameters: Mapping[str, str]) -> str:
+def fill(text: str, parameters: Mapping[str, str], language: str = "en") -> str:
     """Put names into a template; values are text and are never themselves read as templates."""
     parts: list[str] = []
     for literal, name, _, _ in Formatter().parse(text):
         parts.append(literal)
         if name is not None:
-            value = parameters.get(name) or _UNNAMED.get(name, "")
+            unnamed = _UNNAMED_ES if language == "es" else _UNNAMED
+            value = parameters.get(name) or unnamed.get(name, "")
             parts.append(value[:1].upper() + value[1:] if not "".join(parts) else value)
     return "".join(parts)
 

@@ -128,7 +128,10 @@ class CodeTable(models.Model):
 
 
 class ProxyGrant(models.Model):
-    """A person's standing permission to act for a patient. Dates are FHIR date text (spec/consent.md 10)."""
+    """A person's standing permission to act for a patient. Dates are FHIR date text (spec/consent.md 10).
+
+    `end_told_at`: patient and parent have been told that it ends when the patient comes of age.
+    """
 
     class Kind(models.TextChoices):
         """What the permission rests on."""
@@ -158,6 +161,7 @@ class ProxyGrant(models.Model):
     evidence = models.TextField(blank=True)
     verified_by = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
+    end_told_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         indexes = [models.Index(fields=["person"], name="consent_proxy_person")]
@@ -207,6 +211,145 @@ class BreakGlassGrant(models.Model):
 
     def __str__(self) -> str:
         return f"emergency grant {self.id}"
+
+
+class EmergencyReview(models.Model):
+    """The case that each emergency grant becomes: by when somebody must judge it, who does, and what came of it.
+
+    `claimed_by` and `decided_by` are members of staff as the log calls them (``Staff/…``). `passed_on_by` asked for a
+    second reviewer; `escalated_at` is since when that, or the deadline that went by (`overdue_at`), makes it the hub's own matter.
+    `told_at` is when the patient had been told; `held_until` with `held_reason` puts that off. `objection` is the
+    patient's. Source: spec/consent.md 9.
+    """
+
+    class Status(models.TextChoices):
+        """Whether it waits."""
+
+        OPEN = "open"
+        DECIDED = "decided"
+
+    class Outcome(models.TextChoices):
+        """What came of it; "" while it waits."""
+
+        JUSTIFIED = "justified"
+        NOT_JUSTIFIED = "not-justified"
+
+    grant = models.OneToOneField(BreakGlassGrant, on_delete=models.PROTECT, related_name="review")
+    status = models.TextField(choices=Status.choices, default=Status.OPEN)
+    outcome = models.TextField(choices=Outcome.choices, blank=True, default="")
+    opened_at = models.DateTimeField(default=timezone.now)
+    due_at = models.DateTimeField()
+    claimed_by = models.TextField(blank=True, default="")
+    claimed_until = models.DateTimeField(null=True, blank=True)
+    passed_on_by = models.TextField(blank=True, default="")
+    escalated_at = models.DateTimeField(null=True, blank=True)
+    overdue_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.TextField(blank=True, default="")
+    decided_at = models.DateTimeField(null=True, blank=True)
+    reason = models.TextField(blank=True, default="")
+    told_at = models.DateTimeField(null=True, blank=True)
+    held_until = models.DateTimeField(null=True, blank=True)
+    held_reason = models.TextField(blank=True, default="")
+    objected_at = models.DateTimeField(null=True, blank=True)
+    objection = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "emergency review"
+        constraints = [
+            models.CheckConstraint(
+                name="consent_emergency_review_decided",
+                condition=models.Q(status="open", outcome="", decided_at__isnull=True)
+                | models.Q(status="decided", outcome__in=["justified", "not-justified"], decided_at__isnull=False)
+                & ~models.Q(reason=""),
+            )
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at", "id"], name="consent_emergency_review_due", condition=models.Q(status="open")
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"emergency review {self.pk}"
+
+
+class EmergencyAct(models.Model):
+    """One thing done about an emergency case, by whom and why; never changed or removed (a trigger holds it)."""
+
+    class Kind(models.TextChoices):
+        """What was done."""
+
+        OPENED = "opened"
+        HELD = "notice-held"
+        TOLD = "told"
+        NOT_TOLD = "no-account"
+        OBJECTED = "objected"
+        PASSED_ON = "passed-on"
+        OVERDUE = "overdue"
+        JUSTIFIED = "justified"
+        NOT_JUSTIFIED = "not-justified"
+        REOPENED = "reopened"
+        GIVEN_BACK = "access-given-back"
+        ANSWERED = "answered"
+
+    review = models.ForeignKey(EmergencyReview, on_delete=models.PROTECT, related_name="acts")
+    kind = models.TextField(choices=Kind.choices)
+    actor = models.TextField()
+    reason = models.TextField(blank=True, default="")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name = "act of an emergency review"
+        indexes = [models.Index(fields=["review", "at", "id"], name="consent_emergency_act_review")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.review_id}"
+
+
+class EmergencyBan(models.Model):
+    """A user whose emergency access was taken away, at all of one organization; it counts until it is lifted."""
+
+    review = models.ForeignKey(EmergencyReview, on_delete=models.PROTECT, related_name="bans")
+    user = models.TextField()
+    organization = models.TextField()
+    since = models.DateTimeField()
+    lifted_at = models.DateTimeField(null=True, blank=True)
+    lifted_by = models.TextField(blank=True, default="")
+    lifted_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "suspended emergency access"
+        indexes = [models.Index(fields=["user", "organization"], name="consent_emergency_ban_user")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["review"], condition=models.Q(lifted_at__isnull=True), name="consent_emergency_ban_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"ban {self.pk}"
+
+
+class EmergencyCase(models.Model):
+    """What a participant must answer for: an emergency access of one of its users that was not justified.
+
+    `raised_at`: with it they were three in a month, and whether the participant is suspended is to be thought about.
+    """
+
+    review = models.OneToOneField(EmergencyReview, on_delete=models.PROTECT, related_name="case")
+    participant = models.TextField()
+    opened_at = models.DateTimeField()
+    raised_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    answer = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "case with a participant"
+        indexes = [models.Index(fields=["participant", "-opened_at"], name="consent_emergency_case_of")]
+
+    def __str__(self) -> str:
+        return f"case {self.pk}"
 
 
 class KeptPolicy(models.Model):

@@ -11,7 +11,7 @@ Source: spec/consent.md sections 9 to 12.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
@@ -19,7 +19,7 @@ from consent.engine import time
 from consent.engine.policy import Jurisdiction
 from hie.standards.facts import SubjectFacts
 
-_OF_MINORS = frozenset({"parent", "guardian-of-minor"})
+OF_MINORS = frozenset({"parent", "guardian-of-minor"})
 _OUTLIVES = frozenset({"attorney"})
 
 
@@ -83,12 +83,29 @@ def consenting_grant(
     return next((grant for grant in grants if grant.person == user and _consents(grant, subject, law, now)), None)
 
 
+def outlives(grant: Grant) -> bool:
+    """Whether a grant counts after the patient's death: an executor's, with evidence; nominated ones end."""
+    return grant.kind in _OUTLIVES and bool(grant.evidence.strip())
+
+
+def comes_of_age(subject: SubjectFacts, law: Jurisdiction | None) -> datetime | None:
+    """When a patient surely is of age, in the law's own time; None where that is not known."""
+    if law is None or law.majority_age is None or not subject.birth_date or not time.readable(subject.birth_date):
+        return None
+    return time.birthday(subject.birth_date, law.majority_age, law.zone)[1]
+
+
+def day_of(instant: datetime, law: Jurisdiction | None) -> str:
+    """The day of an instant where the law counts, as FHIR writes it."""
+    return instant.astimezone(time.zone(law.zone) if law is not None else UTC).date().isoformat()
+
+
 def _consents(grant: Grant, subject: SubjectFacts, law: Jurisdiction | None, now: datetime) -> bool:
     if law is None or grant.status != "active" or not grant.may_consent:
         return False
-    if grant.kind in _OF_MINORS and not _is_surely_below(subject, law.majority_age, law, now):
+    if grant.kind in OF_MINORS and not _is_surely_below(subject, law.majority_age, law, now):
         return False
-    if subject.deceased and not (grant.kind in _OUTLIVES and grant.evidence.strip()):
+    if subject.deceased and not outlives(grant):
         return False
     try:
         since, until = time.bounds(grant.start, grant.end, law.zone)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
-from consent import epochs
+from consent import epochs, owners
 from consent.engine import RANK, time
 from consent.errors import ProxyGrantRefused
 from consent.models import ProxyGrant as Row
@@ -20,9 +21,13 @@ def grants_for(
     """Every grant made out to this user for each of these persons, by person id; one statement.
 
     Active ones before others, the newest first: which of them is valid now, and how far it reaches, the engine says.
+    Of one who has died an executor's alone (spec/consent.md 10).
     """
-    persons = {pk: subject.id for subject, pks in subjects for pk in pks}
+    held = list(subjects)
+    persons = {pk: subject.id for subject, pks in held for pk in pks}
     rows = list(Row.objects.filter(person=user_id, identifier_id__in=list(persons)).order_by("-created_at", "pk"))
+    dead = {subject.id for subject, _ in held if subject.deceased}
+    rows = [row for row in rows if persons[row.identifier_id] not in dead or outlives(row)]
     rows.sort(key=lambda row: row.status != Row.Status.ACTIVE)
     found: dict[str, list[ProxyGrant]] = {}
     for row in rows:
@@ -74,6 +79,8 @@ def grant(
     for element, date in (("start", start), ("end", end)):
         if date is not None and not time.readable(date):
             raise ProxyGrantRefused("not a date that can be read", element=element)
+    if start and end and time.bounds(start, end, "UTC")[0] >= time.bounds(start, end, "UTC")[1]:
+        raise ProxyGrantRefused("ends before it begins", element="end")
     with transaction.atomic():
         row = Row.objects.create(
             identifier_id=identifier_pk,
@@ -90,11 +97,11 @@ def grant(
     return row
 
 
-def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> None:
-    """Suspend, end or take up again a grant.
+def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> Row:
+    """Suspend, end or take up again a grant; one that has ended stays so.
 
     Raises:
-        ProxyGrantRefused: no such grant or status.
+        ProxyGrantRefused: no such grant or status, or it has ended.
     """
     if status not in Row.Status.values:
         raise ProxyGrantRefused(f"{status!r} is not a status", element="status")
@@ -102,10 +109,29 @@ def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> None:
         row = Row.objects.select_for_update().filter(pk=grant_id).first()
         if row is None:
             raise ProxyGrantRefused(f"no grant {grant_id}", element="id")
+        if row.status == Row.Status.ENDED and status != Row.Status.ENDED:
+            raise ProxyGrantRefused("it has ended: a new one is given instead", element="status")
         row.status = status
         row.evidence = evidence or row.evidence
         row.save(update_fields=["status", "evidence"])
         epochs.bump(row.identifier_id)
+    return row
+
+
+def outlives(row: Row) -> bool:
+    """Whether a grant counts after the patient's death: an executor's, kind attorney, with evidence."""
+    return owners.outlives(row)
+
+
+def of_minors(*, untold: bool = True) -> list[Row]:
+    """Active grants that end by themselves when the patient comes of age; `untold`: where nobody has been told."""
+    rows = Row.objects.filter(status=Row.Status.ACTIVE, kind__in=sorted(owners.OF_MINORS)).order_by("created_at", "pk")
+    return list(rows.filter(end_told_at__isnull=True) if untold else rows)
+
+
+def end_told(grant_id: UUID, *, now: datetime) -> bool:
+    """Note that patient and helper have been told when the grant ends; whether it is new."""
+    return bool(Row.objects.filter(pk=grant_id, end_told_at__isnull=True).update(end_told_at=now))
 
 
 def _facts(row: Row, patient: str) -> ProxyGrant:

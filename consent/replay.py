@@ -36,8 +36,8 @@ def directives_as_then(subject: SubjectFacts, considered: Iterable[str]) -> Pati
     found: list[Directive] = []
     if wanted:
         any_of = Q()
-        for identifier, number in wanted:
-            any_of |= Q(consent_id=identifier, version=number)
+        for key, number in wanted:
+            any_of |= Q(consent_id=key, version=number)
         for row in ConsentVersion.objects.filter(any_of):
             del wanted[row.consent_id, row.version]
             found.append(

@@ -11,6 +11,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("oauth/", include("hie.trust.urls")),
     path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),
+    path("consent/", include("hie.faces.decisions.urls")),
     path("my", RedirectView.as_view(url="/my/")),
     path("my/", include("hie.faces.portal.urls")),
     path("admin", RedirectView.as_view(url="/admin/")),

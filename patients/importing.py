@@ -17,6 +17,7 @@ Source: spec/mpi.md section 3; design.md, Formats, import_patients.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickle
 import uuid
@@ -27,7 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
 from django.utils import timezone
@@ -52,10 +53,14 @@ from patients.normalise import Features
 from patients.preparing import Kept, Prepared, Reader, prepare
 from patients.reading import Opener, Portion, portions
 
+log = logging.getLogger(__name__)
+
 SLICE = 1_000_000
 """New records matched together: what bounds the memory of an import."""
 CHUNK = 2_000
 """Records stored in one transaction: what bounds how long a feed waits."""
+MANY = 50_000
+"""Records after which the tables are gone over at once when the run is done."""
 _FED = 100
 MAX_ATTEMPTS = 5
 
@@ -121,7 +126,10 @@ def carry_on(run: ImportRun, opener: Opener, *, progress: Progress | None = None
         # Of other runs too: a command that was killed is repeated as another run, and nobody carries the first one on.
         for broken in ImportRun.objects.filter(ahead_first__isnull=False):
             take_back(broken)
-        _Import(run, authority_for(run.participant_id), progress).settle(opener)
+        importing = _Import(run, authority_for(run.participant_id), progress)
+        importing.settle(opener)
+        if importing.stored >= MANY:
+            _tidy()
     except (OperationalError, InterfaceError):
         raise
     except BaseException as error:
@@ -184,6 +192,7 @@ class _Import:
         self.late_after = 0
         self.late = Late()
         self.given_up: list[int] = []
+        self.stored = 0
 
     def settle(self, opener: Opener) -> None:
         crew = bulk.Workers(self.reader, processes=1)
@@ -290,6 +299,7 @@ class _Import:
             for n, wave in enumerate(_waves(planned)):
                 self._store_wave(stage, current, crew, wave, asked, first=n == 0)
         _analyse()
+        self.stored += count
 
     def _store_wave(
         self, stage: Stage, current: _Slice, crew: bulk.Workers, wave: list[list[Group]], asked: Asked, *, first: bool
@@ -497,6 +507,22 @@ def _copy(table: str, columns: str, text: bytes) -> None:
 def _analyse() -> None:
     with connection.cursor() as cursor:
         cursor.execute(f"ANALYZE {', '.join(_COPIED)}")
+
+
+def _tidy() -> None:
+    """Mark the pages just filled as seen by all, so that the indexes alone answer again.
+
+    PostgreSQL would come to it by itself, minutes later and for many minutes; a search reads twice as much till then.
+    The run is done already: where this fails it is left to PostgreSQL.
+    """
+    if connection.in_atomic_block:
+        return
+    try:
+        with connection.cursor() as cursor:
+            for table in _COPIED:
+                cursor.execute(f"VACUUM (ANALYZE, SKIP_LOCKED) {table}")
+    except DatabaseError as error:
+        log.warning("the tables of the index could not be gone over after an import: %s", type(error).__name__)
 
 
 def _chained(first: Portion, others: Iterable[Portion]) -> Iterator[Portion]:

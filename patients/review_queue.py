@@ -188,8 +188,8 @@ def open_between(
 ) -> tuple[int, bool]:
     """An item that asks whether two persons are one, because somebody says so; and whether it is new.
 
-    The one that waits between them already is given where there is one: one question is enough. Without a probability:
-    nothing but what somebody says is behind it.
+    The one that waits between them already is given where there is one: one question is enough, and it takes what is
+    `contested` with it. Without a probability: nothing but what somebody says is behind it.
 
     Raises:
         UnknownPatient: one of them is not known, or has no record in use.
@@ -208,6 +208,8 @@ def open_between(
         ).order_by("pk"):
             asks = other if item.source_record_id in mine else one
             if item.candidate_id is not None and survivor(item.candidate_id) == asks:
+                if contested is not None:
+                    _contested_too(item, contested, actor=actor, reason=reason)
                 return item.pk, False
         made = ReviewItem.objects.create(
             kind=ReviewItem.Kind.POSSIBLE_MATCH,
@@ -219,6 +221,18 @@ def open_between(
         )
         note(made.pk, Act.OPENED, "", actor=actor, reason=reason)
     return made.pk, True
+
+
+def _contested_too(item: ReviewItem, contested: IdentityEvent, *, actor: str, reason: str) -> None:
+    """Put what somebody contests, and why, to the case that waits already: its verdict then undoes exactly that.
+
+    Not where a second steward has a proposal before him, who would confirm another thing than was proposed; nor where
+    another change is contested there. The reason is with the case all the same.
+    """
+    if not item.proposed and item.contested_id is None:
+        item.contested = contested
+        item.save(update_fields=["contested"])
+    note(item.pk, Act.OPENED, "", actor=actor, reason=reason)
 
 
 def _likest(mine: Collection[int], theirs: Collection[int]) -> int:

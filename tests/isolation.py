@@ -123,4 +123,4 @@ def _forget() -> None:
     kept.forget()
     # The caches are keyed by epochs; a test that commits takes the epochs themselves back.
     directory._cached = None
-    directives._cache._items.clear()
+    directives.forget_compiled()

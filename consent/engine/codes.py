@@ -10,7 +10,7 @@ Source: spec/consent.md section 2.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
 
@@ -41,9 +41,12 @@ RANK_N: Final = RANK["N"]
 RANK_R: Final = RANK["R"]
 RANK_V: Final = RANK["V"]
 
+KEPT: Final = 4096  # of each thing that is worked out once and kept beside a table
+
 OPT_IN: Final = frozenset({"OPTIN", "OPTINR"})
 OPT_OUT: Final = frozenset({"OPTOUT", "OPTOUTE"})
 ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
+TPO: Final = frozenset({"TREAT", "HPAYMT", "HOPERAT"})  # treatment, payment, operations
 RECIPIENT_ROLES: Final = frozenset({"IRCP", "PRCP"})
 ROLE_SYSTEM: Final = "urn:hie:role"
 ORG_TYPE_SYSTEM: Final = "urn:hie:org-type"
@@ -67,7 +70,7 @@ def canonical_system(system: str) -> str:
     return _ALIASES.get(system, system)
 
 
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=KEPT)
 def canonical_codings(codings: frozenset[str]) -> frozenset[str]:
     """Codings ``system|code`` with the present name of each system: older spellings are the same system."""
     return frozenset(_canonical_coding(one) for one in codings)
@@ -76,6 +79,32 @@ def canonical_codings(codings: frozenset[str]) -> frozenset[str]:
 def _canonical_coding(coding: str) -> str:
     system, bar, code = coding.rpartition("|")
     return f"{_ALIASES.get(system, system)}{bar}{code}"
+
+
+@lru_cache(maxsize=KEPT)
+def split_codings(codings: frozenset[str]) -> tuple[frozenset[str], frozenset[str]]:
+    """Codings ``system|code`` in the present spelling, and apart from them the codes that come without a system."""
+    parts = [(coding, *coding.rpartition("|")) for coding in canonical_codings(codings)]
+    return (
+        frozenset(coding for coding, system, _, _ in parts if system),
+        frozenset(code for _, system, _, code in parts if not system),
+    )
+
+
+def has_coding(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str], *, opens: bool) -> bool:
+    """Whether one of the codings asked for is among a document's, whatever the spelling of their systems.
+
+    `exact` and `loose`: what is asked for, as `split_codings` gives it. What `opens` (a permit, a mandate) meets only
+    what is surely the same; against what closes (a denial, a prohibition, a release rule) a code without a system, on
+    either side, may be of any.
+    """
+    having, lacking = split_codings(codings)
+    if not exact.isdisjoint(having):
+        return True
+    if opens or not (loose or lacking):
+        return False
+    codes = {coding.rpartition("|")[2] for coding in having} | lacking
+    return not loose.isdisjoint(codes) or any(coding.rpartition("|")[2] in lacking for coding in exact)
 
 
 def _family(parents: Mapping[str, str | None], code: str) -> frozenset[str]:
@@ -103,6 +132,9 @@ class Tables:
     roles: Mapping[str, frozenset[str]]
     break_glass_max_hours: float
     known_labels: frozenset[str]
+    _weighed: dict[frozenset[str], tuple[frozenset[str], int]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Tables:
@@ -148,6 +180,16 @@ class Tables:
     def floor(self, carried: Iterable[str]) -> int:
         """The lowest rank a document that carries these labels can have."""
         return max((self.floors.get(label, 0) for label in carried), default=0)
+
+    def weighed(self, labels: frozenset[str]) -> tuple[frozenset[str], int]:
+        """`carried` of these labels, and their `floor`; worked out once for each set of labels."""
+        found = self._weighed.get(labels)
+        if found is None:
+            carried = self.carried(labels)
+            if len(self._weighed) >= KEPT:
+                self._weighed.clear()
+            found = self._weighed[labels] = carried, self.floor(carried)
+        return found
 
     def permits(self, listed: frozenset[str], purpose: str) -> bool:
         """Whether a list of purposes (of an agreement or role) contains a purpose.

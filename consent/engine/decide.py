@@ -9,9 +9,11 @@ Source: spec/consent.md sections 6, 7 and 9.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from operator import attrgetter
 from typing import Final
 
 from consent.engine import time
@@ -24,18 +26,30 @@ from consent.engine.codes import (
     RANK_N,
     RANK_R,
     RANK_V,
-    canonical_codings,
+    TPO,
 )
-from consent.engine.directive import Directive
-from consent.engine.matching import Asker, Live, Path, Subject, Verdict, in_force, live_tree, root_verdict
-from consent.engine.policy import ConsentRequired, Jurisdiction, Participant, Policy, Rule, matches
+from consent.engine.directive import Branch, Directive, Path
+from consent.engine.matching import (
+    Asker,
+    Subject,
+    Verdict,
+    data_periods,
+    in_force,
+    in_period,
+    live_tree,
+    root_verdict,
+    service_span,
+)
+from consent.engine.policy import Between, ConsentRequired, Jurisdiction, Policy, Rule
 from hie.standards.facts import BasisItem, Decision, DocumentFacts, RequestFacts, SubjectFacts
 
 _DISCLOSE: Final = frozenset({"disclose"})
 _MAX_DERIVATION: Final = 32
-_OWN_CARE: Final = frozenset({"TREAT", "HPAYMT", "HOPERAT"})
 _EMERGENCY: Final = ("NOREUSE", "NOTIFY-PATIENT", "REVIEW")
-_TPO: Final = frozenset({"TREAT", "HPAYMT", "HOPERAT"})
+_PART2: Final = frozenset({PART2})
+# What every document is decided by, its sources apart; what else a directive or a rule asks about is added to it
+# (`Branch.asks`, `Between.asks`).
+_ALWAYS_ASKED: Final = ("patient", "custodian", "confidentiality", "labels", "labelled")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,16 +125,19 @@ def gate(request: RequestFacts, policy: Policy, *, now: datetime) -> Decision | 
 class Prepared:
     """One request by one caller about one patient at one instant, ready to decide documents.
 
-    `refusal` is the gate's decision (None: passed). Without a patient only the gate is known.
+    `refusal` is the gate's decision (None: passed). Without a patient only the gate is known. Each document is decided
+    by itself; those that are equal in everything that a rule can ask about are of one class, which is decided once.
     """
 
     __slots__ = (
-        "_live",
-        "asker",
-        "carried_cache",
+        "_asked",
+        "_decided",
+        "_in_force",
+        "_periods",
+        "_places",
         "families",
         "ids",
-        "known_labels",
+        "kind",
         "now",
         "opaque",
         "patient",
@@ -130,8 +147,9 @@ class Prepared:
         "refusal",
         "request",
         "requester",
-        "rules",
+        "trees",
         "user",
+        "usual",
     )
 
     def __init__(self, request: RequestFacts, patient: PatientPolicy | None, policy: Policy, *, now: datetime) -> None:
@@ -148,13 +166,18 @@ class Prepared:
         self.requester = policy.participants.get(organization)
         self.ids = patient.subject.ids if patient is not None else frozenset()
         self.patient_law = policy.jurisdiction_of(patient.subject.jurisdiction) if patient is not None else None
-        self.asker: Asker | None = None
-        self.opaque: list[Directive] = []
-        self._live: list[tuple[Directive, Live]] | None = None
-        self.carried_cache: dict[frozenset[str], frozenset[str]] = {}
-        self.known_labels = policy.tables.known_labels
         self.refusal = self._gate()
-        self.rules = tuple(rule for rule in RULES if rule.concerns(self)) if patient is not None else RULES
+        self._in_force = self._counting()
+        self.opaque, self.trees = self._heard()
+        # What the rules that can fire depend on, apart from who holds the document.
+        refused = self.refusal.rule if self.refusal is not None else ""
+        self.kind = (refused, _asks_as(self), bool(self.opaque or self.trees))
+        self.usual = _usual_obligations(self.families)
+        self._asked = frozenset().union(*(tree.asks for tree in self.trees))
+        zone = self.patient_law.zone if self.patient_law is not None else ""
+        self._periods = tuple(frozenset().union(*(data_periods(tree, zone) for tree in self.trees)))
+        self._places: dict[str, _Place] = {}
+        self._decided: dict[object, Decision] = {}
 
     # --- the gate
 
@@ -162,13 +185,13 @@ class Prepared:
         request, policy, requester = self.request, self.policy, self.requester
         if not self._valid():
             return _deny("G1", "invalid-request")
-        agreement = BasisItem(
-            kind="agreement", id=requester.agreement_id if requester else str(request.organization or "")
-        )
-        if requester is None or not requester.active(self.now):
-            return _deny("G2", "participant-not-active", agreement)
+        if requester is None:
+            return _deny("G2", "participant-not-active", *_no_agreement(request.organization))
+        agreement = requester.agreement_basis
+        if not requester.active(self.now):
+            return _deny("G2", "participant-not-active", *agreement)
         if not policy.tables.permits(requester.purposes, self.purpose):
-            return _deny("G4", "purpose-not-permitted", agreement)
+            return _deny("G4", "purpose-not-permitted", *agreement)
         if not policy.tables.permits(policy.tables.roles[str(request.role)], self.purpose):
             return _deny("G5", "role-not-permitted")
         if (
@@ -177,7 +200,7 @@ class Prepared:
             and self.purpose != "BTG"
             and not request.relationship
         ):
-            return _deny("G6", "relationship-required", agreement)
+            return _deny("G6", "relationship-required", *agreement)
         if self.purpose == "BTG" and not self._grant_valid():
             grant = request.break_glass
             basis = (BasisItem(kind="break-glass", id=grant.id),) if grant is not None else ()
@@ -211,52 +234,88 @@ class Prepared:
 
     # --- directives
 
-    def live(self) -> list[tuple[Directive, Live]]:
-        """The directives in force that this request can meet at all; fills `opaque` with the unreadable ones."""
-        if self._live is not None:
-            return self._live
-        found: list[tuple[Directive, Live]] = []
-        patient = self.patient
-        if patient is not None and patient.directives and self.patient_law is not None and self.requester is not None:
-            zone = self.patient_law.zone
-            asker = Asker.of(self.request, self.requester)
-            for directive in patient.directives:
-                if not in_force(directive, now=self.now, families=self.families, zone=zone):
-                    continue
-                if directive.root is None:
-                    self.opaque.append(directive)
-                    continue
-                live = live_tree(directive.root, now=self.now, families=self.families, asker=asker, zone=zone)
-                if live is not None:
-                    found.append((directive, live))
-        self._live = found
-        return found
+    def _counting(self) -> tuple[Directive, ...]:
+        """The directives in force for this request."""
+        if self.patient is None or self.patient_law is None:
+            return ()
+        now, families, zone = self.now, self.families, self.patient_law.zone
+        return tuple(one for one in self.patient.directives if in_force(one, now=now, families=families, zone=zone))
+
+    def _heard(self) -> tuple[tuple[Path, ...], tuple[Branch, ...]]:
+        """Of the directives in force: the paths of the unintelligible ones, and what can match of the others."""
+        if not self._in_force or self.patient_law is None or self.requester is None or self.refusal is not None:
+            return (), ()
+        asker = Asker.of(self.request, self.requester)
+        now, families, zone = self.now, self.families, self.patient_law.zone
+        live = [
+            live_tree(one.tree, now=now, families=families, asker=asker, zone=zone)
+            for one in self._in_force
+            if one.tree is not None
+        ]
+        return (
+            tuple(one.path for one in self._in_force if one.tree is None),
+            tuple(tree for tree in live if tree is not None),
+        )
 
     def considered(self) -> tuple[BasisItem, ...]:
         """Every consent in force for this request, whether it decided or not (spec/consent.md 13)."""
-        if self.patient is None or self.patient_law is None:
-            return ()
-        return tuple(
-            BasisItem(kind="consent", id=one.id, version=one.version)
-            for one in self.patient.directives
-            if in_force(one, now=self.now, families=self.families, zone=self.patient_law.zone)
-        )
+        return tuple(item for one in self._in_force for item in one.path.basis)
 
     # --- documents
 
-    def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None, depth: int = 0) -> Decision:
+    def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None) -> Decision:
         """Decide one document; with `trace`, also note every rule tried."""
-        question = _Question(self, document, depth)
-        for rule in self.rules if trace is None else RULES:
+        if trace is not None or document.derived_from:
+            return self._settle(document, trace, 0)
+        place = self._places.get(document.custodian) or self._place(document.custodian)
+        class_ = place.class_of(document)
+        decided = self._decided.get(class_)
+        if decided is None:
+            decided = self._decided[class_] = self._settle(document, None, 0)
+        return decided
+
+    def decide_all(self, documents: Sequence[DocumentFacts]) -> list[Decision]:
+        """Decide each document by itself, in their order: for lists, one look a class."""
+        if self._periods or any(map(_SOURCES, documents)):
+            return [self.decide(document) for document in documents]
+        places = [self._place(custodian_id) for custodian_id in set(map(_CUSTODIAN, documents))]
+        members = _members(self._asked.union(*(place.between.asks for place in places)))
+        classes = list(map(members, documents))
+        decided = {class_: self.decide(one) for class_, one in dict(zip(classes, documents, strict=True)).items()}
+        return list(map(decided.__getitem__, classes))
+
+    def _place(self, custodian_id: str) -> _Place:
+        """What this request meets with documents that are held there."""
+        place = self._places.get(custodian_id)
+        if place is not None:
+            return place
+        between = self.policy.between(self.requester, self.purpose, custodian_id)
+        kind = (*self.kind, _holds(self, between))
+        rules = between.chains.get(kind)
+        if rules is None:
+            rules = between.chains[kind] = tuple(rule for rule in RULES if rule.concerns(self, between))
+        members = _members(self._asked | between.asks)
+        class_of = members
+        if self._periods and self.patient_law is not None:
+            class_of = _with_times(members, self._periods, self.patient_law.zone)
+        place = self._places[custodian_id] = _Place(between, rules, class_of)
+        return place
+
+    def _settle(self, document: DocumentFacts, trace: list[RuleTrace] | None, depth: int) -> Decision:
+        place = self._place(document.custodian)
+        question = _Question(self, document, place.between, depth)
+        for rule in place.rules if trace is None else RULES:
             basis = rule.fires(question)
             if trace is not None:
-                trace.append(RuleTrace(rule.rule, rule.reason, basis is not None, basis or ()))
+                trace.append(rule.unfired if basis is None else RuleTrace(rule.rule, rule.reason, True, basis))
             if basis is None:
                 continue
             obligations = _obligations(rule.rule, question) if rule.permits else ()
             if rule.permits and self._cannot_keep(obligations):
-                return _decision(question, False, rule.rule, "obligation-not-supported", (), basis)
-            return _decision(question, rule.permits, rule.rule, rule.reason, obligations, basis)
+                return _deny(rule.rule, "obligation-not-supported", *basis)
+            return Decision(
+                permitted=rule.permits, rule=rule.rule, reason=rule.reason, obligations=obligations, basis=basis
+            )
         raise AssertionError("the last rule always fires")
 
     def _cannot_keep(self, obligations: tuple[str, ...]) -> bool:
@@ -267,120 +326,154 @@ class Prepared:
         )
 
 
-class _Question:
+_SOURCES: Final = attrgetter("derived_from")
+_CUSTODIAN: Final = attrgetter("custodian")
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """What a request meets with one custodian.
+
+    `rules`: of the rules, in their order, those that can fire; a document only settles the rest. `class_of`: what
+    documents are equal in when nothing that decides tells them apart.
+    """
+
+    between: Between
+    rules: tuple[_Rule, ...]
+    class_of: Callable[[DocumentFacts], object]
+
+
+@lru_cache(maxsize=64)
+def _members(asked: frozenset[str]) -> Callable[[DocumentFacts], object]:
+    """The members of a document that decide, where these are asked about besides those that always are."""
+    return attrgetter(*_ALWAYS_ASKED, *sorted(asked))
+
+
+def _with_times(
+    members: Callable[[DocumentFacts], object], periods: Sequence[tuple[time.Interval, bool]], zone: str
+) -> Callable[[DocumentFacts], object]:
+    """These members, and of the document's times whether they are in the periods that directives ask about."""
+
+    def class_of(document: DocumentFacts) -> object:
+        span = service_span(document, zone)
+        return members(document), *[in_period(period, span, permit=permit) for period, permit in periods]
+
+    return class_of
+
+
+class _Question(Subject):
     """One document of a prepared request, with what several rules ask about it."""
 
-    __slots__ = (
-        "_verdict",
-        "carried",
-        "classes",
-        "codes",
-        "custodian",
-        "depth",
-        "document",
-        "law",
-        "own",
-        "prepared",
-        "rank",
-    )
+    __slots__ = ("_heard", "between", "depth", "law", "prepared")
 
-    def __init__(self, prepared: Prepared, document: DocumentFacts, depth: int) -> None:
+    def __init__(self, prepared: Prepared, document: DocumentFacts, between: Between, depth: int) -> None:
         self.prepared = prepared
         self.document = document
+        self.between = between
         self.depth = depth
-        tables = prepared.policy.tables
-        self.custodian = prepared.policy.participants.get(document.custodian)
-        labels = document.labels | {PART2} if self.custodian and self.custodian.part2 else document.labels
-        carried = prepared.carried_cache.get(labels)
-        if carried is None:
-            carried = prepared.carried_cache[labels] = tables.carried(labels)
-        self.carried = carried
-        self.classes = canonical_codings(document.classes)
-        self.codes = canonical_codings(document.codes)
+        self.law = between.law
+        self.carried, floor = prepared.policy.tables.weighed(
+            document.labels | _PART2 if between.part2 else document.labels
+        )
         stated = RANK_R if document.confidentiality is None else RANK.get(document.confidentiality, RANK_V)
-        self.rank = max(stated, 0 if document.labelled else RANK_R, tables.floor(carried))
-        self.law: Jurisdiction | None = self.custodian.jurisdiction if self.custodian is not None else None
-        requester = prepared.requester
-        self.own = requester is not None and self.custodian is not None and requester.root == self.custodian.root
-        self._verdict: tuple[Verdict, tuple[Path, ...]] | None = None
+        self.rank = max(stated, 0 if document.labelled else RANK_R, floor)
+        self._heard: tuple[Verdict, tuple[Path, ...]] | None = None
 
     @property
-    def verdict(self) -> Verdict:
-        return self._decided()[0]
-
-    @property
-    def paths(self) -> tuple[Path, ...]:
-        """The paths of all consents with the winning verdict."""
-        return self._decided()[1]
+    def heard(self) -> tuple[Verdict, tuple[Path, ...]]:
+        """What the patient's directives say together, and the paths of all consents with the winning verdict."""
+        if self._heard is None:
+            self._heard = self._hear()
+        return self._heard
 
     def paths_if(self, verdict: Verdict) -> tuple[Path, ...]:
-        decided, paths = self._decided()
-        return paths if decided is verdict else ()
+        """The winning paths where this is the verdict."""
+        winning, paths = self.heard
+        return paths if winning is verdict else ()
 
-    def _decided(self) -> tuple[Verdict, tuple[Path, ...]]:
-        if self._verdict is None:
-            self._verdict = self._evaluate()
-        return self._verdict
-
-    def _evaluate(self) -> tuple[Verdict, tuple[Path, ...]]:
-        prepared = self.prepared
-        law, custodian = prepared.patient_law, self.custodian
-        live = prepared.live()
-        if not live and not prepared.opaque:
-            return Verdict.NOTHING, ()
-        found: dict[Verdict, list[Path]] = {}
-        if prepared.opaque:
-            found[Verdict.DENY] = [Path(one, ()) for one in prepared.opaque]
-        if live and law is not None and custodian is not None:
+    def _hear(self) -> tuple[Verdict, tuple[Path, ...]]:
+        prepared, custodian = self.prepared, self.between.custodian
+        law = prepared.patient_law
+        found: dict[Verdict, tuple[Path, ...]] = {Verdict.DENY: prepared.opaque}
+        if prepared.trees and law is not None and custodian is not None:
             actions = OPERATION_ACTIONS[str(prepared.request.operation)]
-            if "access" in actions and not self.own:
-                actions = actions | _DISCLOSE
-            subject = Subject(
-                document=self.document,
-                classes=self.classes,
-                codes=self.codes,
-                rank=self.rank,
-                carried=self.carried,
-                custodian=custodian,
-                actions=actions,
-                zone=law.zone,
-            )
-            for directive, tree in live:
-                verdict, paths = root_verdict(tree, directive, subject)
-                found.setdefault(verdict, []).extend(paths)
-        for verdict in (Verdict.DENY, Verdict.PERMIT, Verdict.WEAK_DENY):
+            self.actions = actions | _DISCLOSE if "access" in actions and not self.between.own else actions
+            self.custodian = custodian
+            self.zone = law.zone
+            for tree in prepared.trees:
+                verdict, paths = root_verdict(tree, self)
+                found[verdict] = found.get(verdict, ()) + paths
+        for verdict in _STRONGEST_FIRST:
             if found.get(verdict):
-                return verdict, tuple(found[verdict])
+                return verdict, found[verdict]
         return Verdict.NOTHING, ()
+
+
+_STRONGEST_FIRST: Final = (Verdict.DENY, Verdict.PERMIT, Verdict.WEAK_DENY)
 
 
 # --- rules: each gives what it rests on when it fires, else None
 
 
 _Basis = tuple[BasisItem, ...]
-
-
-def _always(prepared: Prepared) -> bool:
-    return True
-
-
-def _refused(rule: str) -> Callable[[Prepared], bool]:
-    return lambda prepared: prepared.refusal is not None and prepared.refusal.rule == rule
-
-
-def _emergency(prepared: Prepared) -> bool:
-    return prepared.purpose == "BTG"
+_Concern = Callable[[Prepared, Between], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """One rule of section 6. `concerns`: whether it can fire at all for a request; the document only settles the rest."""
+    """One rule of section 6. `concerns`: whether it can fire at all for such a request (see `Prepared.kind`)."""
 
     rule: str
     reason: str
     permits: bool
     fires: Callable[[_Question], _Basis | None]
-    concerns: Callable[[Prepared], bool] = _always
+    concerns: _Concern
+    unfired: RuleTrace = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "unfired", RuleTrace(self.rule, self.reason, False))
+
+
+def _always(prepared: Prepared, between: Between) -> bool:
+    return True
+
+
+def _holds(prepared: Prepared, between: Between) -> bool:
+    """Whether the custodian takes part now, and its law is known."""
+    return between.law is not None and between.custodian is not None and between.custodian.active(prepared.now)
+
+
+def _refused(rule: str) -> _Concern:
+    return lambda prepared, between: prepared.refusal is not None and prepared.refusal.rule == rule
+
+
+def _self(prepared: Prepared, between: Between) -> bool:
+    return prepared.kind[1] == "self"
+
+
+def _proxy(prepared: Prepared, between: Between) -> bool:
+    return prepared.kind[1] == "proxy"
+
+
+def _others(prepared: Prepared, between: Between) -> bool:
+    return not prepared.kind[1]
+
+
+def _emergency(prepared: Prepared, between: Between) -> bool:
+    return prepared.purpose == "BTG"
+
+
+def _protects(between: Between) -> bool:
+    return between.law is None or bool(between.law.consent_required)
+
+
+def _by_default(prepared: Prepared, between: Between) -> bool:
+    law = between.law
+    return law is not None and law.opt_out and not law.default_purposes.isdisjoint(prepared.families)
+
+
+def _directed(prepared: Prepared, between: Between) -> bool:
+    return not prepared.kind[1] and prepared.kind[2]
 
 
 def _if(condition: bool, *basis: BasisItem) -> _Basis | None:
@@ -404,16 +497,16 @@ def _g1(q: _Question) -> _Basis | None:
         document.patient in q.prepared.ids
         and q.prepared.patient_law is not None
         and (document.confidentiality is None or document.confidentiality in RANK)
-        and document.labels <= q.prepared.known_labels
+        and document.labels <= q.prepared.policy.tables.known_labels
     )
     return None if usable else ()
 
 
 def _g3(q: _Question) -> _Basis | None:
-    custodian = q.custodian
-    if custodian is None or q.law is None or not custodian.active(q.prepared.now):
-        return (BasisItem(kind="agreement", id=custodian.agreement_id if custodian else q.document.custodian),)
-    return None
+    custodian = q.between.custodian
+    if custodian is None:
+        return _no_agreement(q.document.custodian)
+    return None if _holds(q.prepared, q.between) else custodian.agreement_basis
 
 
 def _g7(q: _Question) -> _Basis | None:
@@ -434,26 +527,25 @@ def _x1(q: _Question) -> _Basis | None:
     if q.depth >= _MAX_DERIVATION:
         return ()
     for source in sources:
-        if not q.prepared.decide(source, depth=q.depth + 1).permitted:
+        if not q.prepared._settle(source, None, q.depth + 1).permitted:
             return ()
     return None
 
 
-def _self_asks(prepared: Prepared) -> bool:
+def _asks_as(prepared: Prepared) -> str:
+    """``self``, or ``proxy`` for anybody else with a purpose of the PATRQT family; empty for all other purposes."""
+    if "PATRQT" not in prepared.families:
+        return ""
     kind, _, identifier = prepared.user.partition("/")
-    return "PATRQT" in prepared.families and kind == "Patient" and identifier in prepared.ids
-
-
-def _proxy_asks(prepared: Prepared) -> bool:
-    return "PATRQT" in prepared.families and not _self_asks(prepared)
+    return "self" if kind == "Patient" and identifier in prepared.ids else "proxy"
 
 
 def _is_self(q: _Question) -> bool:
-    return _self_asks(q.prepared)
+    return q.prepared.kind[1] == "self"
 
 
 def _is_proxy(q: _Question) -> bool:
-    return _proxy_asks(q.prepared)
+    return q.prepared.kind[1] == "proxy"
 
 
 def _reached(q: _Question, years: int | None, *, surely: bool, unknown: bool) -> bool:
@@ -527,21 +619,19 @@ def _p6(q: _Question) -> _Basis | None:
         return None
     if not _reached(q, law.confidential_age, surely=False, unknown=True):
         return None
-    named = any(_names(path, q.prepared.user, exactly=True) for path in q.paths_if(Verdict.PERMIT))
+    # Surely this person: it opens.
+    named = any(q.prepared.user in path.named_exact for path in q.paths_if(Verdict.PERMIT))
     return None if named else _law_item(law)
 
 
 def _p7(q: _Question) -> _Basis | None:
     if not _is_proxy(q):
         return None
-    families = q.prepared.families
+    families, user = q.prepared.families, q.prepared.user
     deciding = [
-        path
-        for path in q.paths_if(Verdict.DENY)
-        if _names(path, q.prepared.user, exactly=False)
-        or any(node.purposes is not None and not node.purposes.isdisjoint(families) for node in path.nodes)
+        path for path in q.paths_if(Verdict.DENY) if user in path.named_broad or not path.purposes.isdisjoint(families)
     ]
-    return _items(deciding) if deciding else None
+    return _items(tuple(deciding)) if deciding else None
 
 
 def _p8(q: _Question) -> _Basis | None:
@@ -557,62 +647,37 @@ def _p9(q: _Question) -> _Basis | None:
 
 
 def _c1(q: _Question) -> _Basis | None:
-    if not q.own or q.prepared.families.isdisjoint(_OWN_CARE):
+    if not q.between.own or q.prepared.families.isdisjoint(TPO):
         return None
-    named = any(_names(path, q.prepared.user, exactly=False) for path in q.paths_if(Verdict.DENY))
+    # Perhaps this person: it closes. A reference with the address of a server, or in a role in doubt, may be exactly it.
+    named = any(q.prepared.user in path.named_broad for path in q.paths_if(Verdict.DENY))
     return None if named else ()
 
 
-def _rule_matches(rule: Rule, q: _Question) -> bool:
-    requester = q.prepared.requester
-    return requester is not None and matches(
-        rule,
-        families=q.prepared.families,
-        requester=requester,
-        carried=q.carried,
-        classes=q.classes,
-        codes=q.codes,
-        rank=q.rank,
-    )
+def _reaching(rules: tuple[Rule, ...], q: _Question) -> _Basis | None:
+    found = [rule for rule in rules if rule.reaches(q.document, q.carried, q.rank)]
+    return _together(found) if found else None
 
 
 def _l1(q: _Question) -> _Basis | None:
-    emergency = q.prepared.purpose == "BTG"
-    found = tuple(
-        BasisItem(kind="law", id=rule.id)
-        for rule in (q.law.prohibitions if q.law is not None else ())
-        if not (emergency and rule.overridable) and _rule_matches(rule, q)
-    )
-    return found or None
+    return _reaching(q.between.prohibitions, q)
 
 
 def _l2(q: _Question) -> _Basis | None:
     if q.law is None or any(required.label in q.carried for required in q.law.consent_required):
         return None
-    found = tuple(BasisItem(kind="law", id=rule.id) for rule in q.law.mandates if _rule_matches(rule, q))
-    return found or None
+    return _reaching(q.between.mandates, q)
 
 
 def _o1(q: _Question) -> _Basis | None:
-    emergency = q.prepared.purpose == "BTG"
-    custodian: Participant | None = q.custodian
-    found = tuple(
-        BasisItem(kind="release", id=rule.id, path=owner)
-        for owner, rule in (custodian.release_rules if custodian is not None else ())
-        if not (emergency and rule.overridable) and _rule_matches(rule, q)
-    )
-    return found or None
+    return _reaching(q.between.release_rules, q)
 
 
 def _d1(q: _Question) -> _Basis | None:
     if q.prepared.purpose != "BTG" or q.law is None or not q.law.honours_refusal:
         return None
-    deciding = [
-        path
-        for path in q.paths_if(Verdict.DENY)
-        if any(not node.permit and node.purposes is not None and "BTG" in node.purposes for node in path.nodes)
-    ]
-    return _items(deciding) if deciding else None
+    deciding = [path for path in q.paths_if(Verdict.DENY) if "BTG" in path.refused]
+    return _items(tuple(deciding)) if deciding else None
 
 
 def _d2(q: _Question) -> _Basis | None:
@@ -623,164 +688,151 @@ def _d2(q: _Question) -> _Basis | None:
 
 
 def _d3(q: _Question) -> _Basis | None:
-    return _items(q.paths) if q.verdict is Verdict.DENY else None
+    verdict, paths = q.heard
+    return _items(paths) if verdict is Verdict.DENY else None
 
 
 def _d4(q: _Question) -> _Basis | None:
     if q.law is None:
         return ()
-    permitting = q.paths_if(Verdict.PERMIT)
-    missing = tuple(
-        BasisItem(kind="law", id=required.id)
+    missing = [
+        required
         for required in q.law.consent_required
-        if required.label in q.carried and not any(_covers(path, required) for path in permitting)
-    )
-    return missing or None
+        if required.label in q.carried and not any(_covers(path, required) for path in q.paths_if(Verdict.PERMIT))
+    ]
+    return _together(missing) if missing else None
 
 
 def _d5(q: _Question) -> _Basis | None:
     if q.rank < RANK_V:
         return None
-    opened = any("V" in node.listed_letters for path in q.paths_if(Verdict.PERMIT) for node in path.nodes)
-    return None if opened else _items(q.paths)
+    verdict, paths = q.heard
+    opened = verdict is Verdict.PERMIT and any("V" in path.letters for path in paths)
+    return None if opened else _items(paths)
 
 
 def _d6(q: _Question) -> _Basis | None:
-    return _items(q.paths) if q.verdict is Verdict.PERMIT else None
+    verdict, paths = q.heard
+    return _items(paths) if verdict is Verdict.PERMIT else None
 
 
 def _d7(q: _Question) -> _Basis | None:
-    return _items(q.paths) if q.verdict is Verdict.WEAK_DENY else None
-
-
-def _default_item(q: _Question) -> _Basis:
-    return (BasisItem(kind="default", id=q.law.code),) if q.law is not None else ()
+    verdict, paths = q.heard
+    return _items(paths) if verdict is Verdict.WEAK_DENY else None
 
 
 def _f3(q: _Question) -> _Basis | None:
-    return _if(q.law is None or not q.law.opt_out, *_default_item(q))
+    if q.law is None:
+        return ()
+    return None if q.law.opt_out else q.law.default_basis
 
 
 def _f1(q: _Question) -> _Basis | None:
     law = q.law
-    return _if(
+    if (
         law is not None
-        and law.opt_out
-        and not law.default_purposes.isdisjoint(q.prepared.families)
+        and _by_default(q.prepared, q.between)
         and q.rank <= law.default_ceiling
         and q.document.labelled
-        and law.default_excluded.isdisjoint(q.carried),
-        *_default_item(q),
-    )
+        and law.default_excluded.isdisjoint(q.carried)
+    ):
+        return law.default_basis
+    return None
+
+
+def _f2(q: _Question) -> _Basis | None:
+    return q.law.default_basis if q.law is not None else ()
 
 
 RULES: Final = (
-    _Rule("G1", "invalid-request", False, _g1),
+    _Rule("G1", "invalid-request", False, _g1, _always),
     _Rule("G2", "participant-not-active", False, _gate_rule("G2"), _refused("G2")),
-    _Rule("G3", "custodian-not-active", False, _g3),
+    _Rule("G3", "custodian-not-active", False, _g3, lambda p, b: not _holds(p, b)),
     _Rule("G4", "purpose-not-permitted", False, _gate_rule("G4"), _refused("G4")),
     _Rule("G5", "role-not-permitted", False, _gate_rule("G5"), _refused("G5")),
     _Rule("G6", "relationship-required", False, _gate_rule("G6"), _refused("G6")),
-    _Rule("G7", "break-glass-invalid", False, _g7, lambda p: _emergency(p) or _refused("G7")(p)),
-    _Rule("X1", "derived-from-denied", False, _x1),
-    _Rule("P1", "withheld-from-patient", False, _p1_self, _self_asks),
-    _Rule("P2", "minor-too-young", False, _p2, _self_asks),
-    _Rule("P3", "self-access", True, _p3, _self_asks),
-    _Rule("P4", "proxy-not-authorized", False, _p4, _proxy_asks),
-    _Rule("P5", "proxy-ended-majority", False, _p5, _proxy_asks),
-    _Rule("P1", "withheld-from-patient", False, _p1_proxy, _proxy_asks),
-    _Rule("P6", "minor-confidential", False, _p6, _proxy_asks),
-    _Rule("P7", "proxy-denied-by-patient", False, _p7, _proxy_asks),
-    _Rule("P8", "proxy-scope", False, _p8, _proxy_asks),
-    _Rule("P9", "proxy-access", True, _p9, _proxy_asks),
-    _Rule("C1", "own-organization", True, _c1),
-    _Rule("L1", "legal-prohibition", False, _l1),
-    _Rule("L2", "legal-mandate", True, _l2),
-    _Rule("O1", "release-policy", False, _o1),
+    _Rule("G7", "break-glass-invalid", False, _g7, lambda p, b: _emergency(p, b) or _refused("G7")(p, b)),
+    _Rule("X1", "derived-from-denied", False, _x1, _always),
+    _Rule("P1", "withheld-from-patient", False, _p1_self, _self),
+    _Rule("P2", "minor-too-young", False, _p2, _self),
+    _Rule("P3", "self-access", True, _p3, _self),
+    _Rule("P4", "proxy-not-authorized", False, _p4, _proxy),
+    _Rule("P5", "proxy-ended-majority", False, _p5, _proxy),
+    _Rule("P1", "withheld-from-patient", False, _p1_proxy, _proxy),
+    _Rule("P6", "minor-confidential", False, _p6, _proxy),
+    _Rule("P7", "proxy-denied-by-patient", False, _p7, _proxy),
+    _Rule("P8", "proxy-scope", False, _p8, _proxy),
+    _Rule("P9", "proxy-access", True, _p9, _proxy),
+    _Rule("C1", "own-organization", True, _c1, lambda p, b: _others(p, b) and b.own),
+    _Rule("L1", "legal-prohibition", False, _l1, lambda p, b: _others(p, b) and bool(b.prohibitions)),
+    _Rule("L2", "legal-mandate", True, _l2, lambda p, b: _others(p, b) and bool(b.mandates)),
+    _Rule("O1", "release-policy", False, _o1, lambda p, b: _others(p, b) and bool(b.release_rules)),
     _Rule("D1", "patient-refused-emergency", False, _d1, _emergency),
     _Rule("D2", "break-glass", True, _d2, _emergency),
-    _Rule("D3", "patient-deny", False, _d3),
-    _Rule("D4", "explicit-consent-required", False, _d4),
-    _Rule("D5", "very-restricted", False, _d5),
-    _Rule("D6", "patient-permit", True, _d6),
-    _Rule("D7", "outside-consent-scope", False, _d7),
-    _Rule("F3", "no-consent", False, _f3),
-    _Rule("F1", "default-opt-out", True, _f1),
-    _Rule("F2", "default-not-covered", False, lambda q: _default_item(q)),
+    _Rule("D3", "patient-deny", False, _d3, _directed),
+    _Rule("D4", "explicit-consent-required", False, _d4, lambda p, b: _others(p, b) and _protects(b)),
+    _Rule("D5", "very-restricted", False, _d5, _others),
+    _Rule("D6", "patient-permit", True, _d6, _directed),
+    _Rule("D7", "outside-consent-scope", False, _d7, _directed),
+    _Rule("F3", "no-consent", False, _f3, _others),
+    _Rule("F1", "default-opt-out", True, _f1, lambda p, b: _others(p, b) and _by_default(p, b)),
+    _Rule("F2", "default-not-covered", False, _f2, _others),
 )
 
 
-# --- paths and obligations
-
-
-def _names(path: Path, person: str, *, exactly: bool) -> bool:
-    """Whether some node of a path has this very person as recipient (spec/consent.md 6).
-
-    `exactly`: surely this person, for what opens (P6). Otherwise perhaps, for what closes (C1, P7): a
-    reference with the address of a server, or in a role that is in doubt, may be exactly that person.
-    """
-    if exactly:
-        return any(person in node.named_exact for node in path.nodes)
-    return any(person in node.named_broad for node in path.nodes)
+# --- what paths cover, and obligations
 
 
 def _covers(path: Path, required: ConsentRequired) -> bool:
-    named = any(not node.listed_labels.isdisjoint(required.covered_by) for node in path.nodes)
-    by_policy = not path.directive.policy_codes.isdisjoint(required.policy_codes)
-    return (named or by_policy) and any(node.listed_purposes for node in path.nodes)
+    named = not path.labels.isdisjoint(required.covered_by)
+    by_policy = not path.policy_codes.isdisjoint(required.policy_codes)
+    return (named or by_policy) and path.for_a_purpose
+
+
+@lru_cache(maxsize=256)
+def _usual_obligations(families: frozenset[str]) -> tuple[str, ...]:
+    """What goes with a permit by consent or default for a purpose with these ancestors."""
+    minimum = () if families.isdisjoint(("HPAYMT", "HOPERAT")) else ("MINEC",)
+    return (*minimum, "NORELINK") if "HRESCH" in families else minimum
 
 
 def _obligations(rule: str, q: _Question) -> tuple[str, ...]:
     """Obligations and refrains that go with a permit, sorted."""
-    found: set[str] = set()
-    families = q.prepared.families
+    part2 = PART2 in q.carried
     if rule == "L2":
-        found.add("ACCOUNT")
-    if rule == "D2" or (rule == "D6" and q.prepared.purpose == "BTG"):
-        found.update(_EMERGENCY)
-    if rule == "D2" and PART2 in q.carried:
-        found.update(("PART2-NOTICE", "NORDSCLCD"))
-    if rule in ("D6", "F1"):
-        if not families.isdisjoint(("HPAYMT", "HOPERAT")):
-            found.add("MINEC")
-        if "HRESCH" in families:
-            found.add("NORELINK")
-    if rule == "D6" and PART2 in q.carried and not q.own:
-        found.add("PART2-NOTICE")
-        tpo = any(node.listed_purposes >= _TPO for path in q.paths for node in path.nodes)
-        found.add("REDISCLOSE-HIPAA" if tpo else "NORDSCLCD")
-    return tuple(sorted(found))
+        return ("ACCOUNT",)
+    if rule == "F1":
+        return q.prepared.usual
+    if rule == "D2":
+        return tuple(sorted((*_EMERGENCY, "PART2-NOTICE", "NORDSCLCD"))) if part2 else _EMERGENCY
+    if rule == "D6":
+        found = [*q.prepared.usual]
+        if q.prepared.purpose == "BTG":
+            found += _EMERGENCY
+        if part2 and not q.between.own:
+            found += ("PART2-NOTICE", "REDISCLOSE-HIPAA" if any(path.for_tpo for path in q.heard[1]) else "NORDSCLCD")
+        return tuple(sorted(found))
+    return ()
 
 
-def _items(paths: Iterable[Path]) -> _Basis:
-    items = {
-        BasisItem(
-            kind="consent",
-            id=path.directive.id,
-            version=path.directive.version,
-            path=path.nodes[-1].path if path.nodes else "",
-        )
-        for path in paths
-    }
-    return tuple(sorted(items, key=lambda one: (one.id, one.version, one.path)))
+def _together(several: Iterable[Rule | ConsentRequired]) -> _Basis:
+    return tuple(item for one in several for item in one.basis)
+
+
+def _items(paths: tuple[Path, ...]) -> _Basis:
+    """What these paths name, each once, in one order whatever that of the directives and their provisions."""
+    if len(paths) == 1:
+        return paths[0].basis
+    return tuple(sorted({path.basis[0] for path in paths}, key=lambda one: (one.id, one.version, one.path)))
+
+
+def _no_agreement(organization: str | None) -> _Basis:
+    return (BasisItem(kind="agreement", id=organization or ""),)
 
 
 def _law_item(law: Jurisdiction | None) -> _Basis:
-    return (BasisItem(kind="law", id=law.code),) if law is not None else ()
+    return law.basis if law is not None else ()
 
 
 def _deny(rule: str, reason: str, *basis: BasisItem) -> Decision:
     return Decision(permitted=False, rule=rule, reason=reason, basis=basis)
-
-
-def _decision(
-    q: _Question, permitted: bool, rule: str, reason: str, obligations: tuple[str, ...], basis: _Basis
-) -> Decision:
-    return Decision(
-        permitted=permitted,
-        rule=rule,
-        reason=reason,
-        obligations=obligations,
-        basis=basis,
-        document_id=q.document.id,
-    )

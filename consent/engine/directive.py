@@ -17,7 +17,7 @@ Source: spec/consent.md section 5; HL7 FHIR R4 Consent.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from math import prod
 from typing import Any, Final
@@ -27,6 +27,7 @@ from consent.engine.codes import (
     ACT_CODE,
     ACT_REASON,
     ACTION,
+    ACTIONS,
     CONFIDENTIALITY,
     DATA_MEANINGS,
     OPT_IN,
@@ -35,13 +36,16 @@ from consent.engine.codes import (
     RANK,
     RECIPIENT_ROLES,
     SCOPE,
+    TPO,
     canonical_system,
 )
+from hie.standards.facts import BasisItem
 
 MAX_DEPTH: Final = 64  # far beyond what filing allows (6); deeper is not read at all
 MAX_READINGS: Final = 64  # of actors whose role is in doubt, in one provision
 _KINDS: Final = ("recipient", "custodian", "author", "other")
 _SCOPES: Final = frozenset({"patient-privacy", "research", "treatment", "adr"})
+_NONE: Final[frozenset[str]] = frozenset()
 _STATUSES: Final = frozenset({"draft", "proposed", "active", "rejected", "inactive", "entered-in-error"})
 
 
@@ -128,11 +132,94 @@ class Node:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Path:
+    """The nodes from the root of a directive to one of them, as the rules of section 6 ask about all of them together.
+
+    `basis` names the last node; a directive that is unintelligible has a path of no nodes, which names and lists nothing.
+    `named_exact` and `named_broad` are the recipients, `purposes` what matches (in a deny node also codes without a
+    system), `refused` the same of the deny nodes alone, `labels` and `letters` the codes listed. `for_a_purpose`: some
+    node lists one; `for_tpo`: some node lists TREAT, HPAYMT and HOPERAT.
+    """
+
+    basis: tuple[BasisItem]
+    policy_codes: frozenset[str] = _NONE
+    named_exact: frozenset[str] = _NONE
+    named_broad: frozenset[str] = _NONE
+    purposes: frozenset[str] = _NONE
+    refused: frozenset[str] = _NONE
+    labels: frozenset[str] = _NONE
+    letters: frozenset[str] = _NONE
+    for_a_purpose: bool = False
+    for_tpo: bool = False
+
+    def to(self, node: Node) -> Path:
+        """This path and one node more."""
+        matching = node.purposes if node.purposes is not None else _NONE
+        return Path(
+            basis=(replace(self.basis[0], path=node.path),),
+            policy_codes=self.policy_codes,
+            named_exact=self.named_exact | node.named_exact,
+            named_broad=self.named_broad | node.named_broad,
+            purposes=self.purposes | matching,
+            refused=self.refused if node.permit else self.refused | matching,
+            labels=self.labels | node.listed_labels,
+            letters=self.letters | node.listed_letters,
+            for_a_purpose=self.for_a_purpose or bool(node.listed_purposes),
+            for_tpo=self.for_tpo or node.listed_purposes >= TPO,
+        )
+
+
+_OF_AUTHORS: Final = ("authors", "perhaps")
+_OF_DATA: Final = ("id", "encounter", "related", "depends_on", "authors", "perhaps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Branch:
+    """A node with the path to it and its exceptions: the tree of a directive, or what a request leaves of it.
+
+    `readings`: those of its actors that the request leaves possible (see `Node.or_else`). `by_party`: it asks who holds
+    or wrote the document. `by_content`: it asks what the document is. `asks`: the members of `DocumentFacts` that the
+    node or one below it looks at, besides those that every document is decided by and its times.
+    """
+
+    node: Node
+    path: Path
+    children: tuple[Branch, ...]
+    readings: tuple[Node | Parties, ...]
+    by_party: bool
+    by_content: bool
+    asks: frozenset[str]
+
+    @classmethod
+    def of(cls, node: Node, above: Path) -> Branch:
+        """The whole tree of a node below a path."""
+        path = above.to(node)
+        children = tuple(cls.of(child, path) for child in node.children)
+        readings: tuple[Node | Parties, ...] = (node, *node.or_else)
+        by_author = any(one.authors is not None for one in readings)
+        by = {
+            ("classes",): node.classes is not None,
+            ("codes",): node.codes is not None,
+            _OF_DATA: node.data is not None,
+        }
+        asks = [members for members, asked in {**by, _OF_AUTHORS: by_author}.items() if asked]
+        return cls(
+            node=node,
+            path=path,
+            children=children,
+            readings=readings,
+            by_party=by_author or any(one.custodians is not None for one in readings),
+            by_content=node.labels_given or node.data_period is not None or any(by.values()),
+            asks=frozenset().union(*asks, *(child.asks for child in children)),
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Directive:
     """A Consent as the engine sees it.
 
     `counts`: status and patient allow it to be in force at all. With `problems` it
-    is unintelligible and `root` is None. `since` and `period` bound the time in force.
+    is unintelligible, `root` and `tree` are None. `since` and `period` bound the time in force.
     """
 
     id: str
@@ -148,6 +235,14 @@ class Directive:
     unknown_codes: tuple[Problem, ...] = ()
     depth: int = 0
     size: int = 0
+    tree: Branch | None = None
+
+    @property
+    def path(self) -> Path:
+        """The path of no nodes: of the directive as a whole."""
+        return Path(
+            basis=(BasisItem(kind="consent", id=self.id, version=self.version),), policy_codes=self.policy_codes
+        )
 
 
 @dataclass(slots=True)
@@ -220,9 +315,7 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
             period = None  # a period that cannot be read does not take the consent out of force
         path = "provision" if stated is not None else "policyRule"
         root = _node(provision, path, "Consent.provision", decided == "permit", reading, depth=0)
-    if since is not None and not time.readable(since):
-        since = None
-    return Directive(
+    directive = Directive(
         id=directive_id,
         version=version,
         counts=counts,
@@ -237,6 +330,9 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
         depth=reading.depth,
         size=reading.size,
     )
+    if directive.root is None:
+        return directive
+    return replace(directive, tree=Branch.of(directive.root, directive.path))
 
 
 def _status_counts(resource: Mapping[str, Any], reading: _Reading) -> bool:
@@ -427,7 +523,7 @@ def _read_actions(
         code for system, code in codings if system == ACTION or (system is None and not permit)
     )
     for system, code in codings:
-        if system != ACTION or code not in ("collect", "access", "use", "disclose", "correct"):
+        if system != ACTION or code not in ACTIONS:
             reading.unknown.append(Problem(f"{element}.action", f"{code} is not a consent action"))
 
 

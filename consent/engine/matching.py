@@ -10,14 +10,14 @@ Source: spec/consent.md sections 5.4, 5.5 and 5.6.
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from consent.engine import time
-from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM
-from consent.engine.directive import Actor, Directive, Node, Parties, Period
+from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM, has_coding
+from consent.engine.directive import Actor, Branch, Directive, Node, Parties, Path, Period
 from consent.engine.policy import Participant
 from hie.standards.facts import DocumentFacts, RequestFacts
 from hie.standards.naming import bare
@@ -33,14 +33,6 @@ class Verdict(StrEnum):
     PERMIT = "permit"
     WEAK_DENY = "weak-deny"
     NOTHING = "nothing"
-
-
-@dataclass(frozen=True, slots=True)
-class Path:
-    """The nodes from the root of a directive to the node that decided; none when it is unintelligible."""
-
-    directive: Directive
-    nodes: tuple[Node, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,39 +68,17 @@ class Asker:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """A node whose request-only criteria hold, with its children of the same kind.
-
-    `readings`: those of its actors that the request leaves possible (see `Node.or_else`).
-    """
-
-    node: Node
-    children: tuple[Live, ...]
-    readings: tuple[Node | Parties, ...]
-
-
-@dataclass(slots=True)
 class Subject:
-    """A document with what matching needs to know about it, worked out once."""
+    """A document with what matching needs to know about it: its custodian, what it carries, the zone of its dates."""
+
+    __slots__ = ("actions", "carried", "custodian", "document", "rank", "zone")
 
     document: DocumentFacts
-    classes: frozenset[str]
-    codes: frozenset[str]
-    rank: int
-    carried: frozenset[str]
     custodian: Participant
     actions: frozenset[str]
+    carried: frozenset[str]
+    rank: int
     zone: str
-    _span: tuple[datetime, datetime] | None = None
-    _span_known: bool | None = None
-
-    def span(self) -> tuple[datetime, datetime] | None:
-        """When the service took place; None when that is not known for certain (then `may_overlap` decides)."""
-        if self._span_known is None:
-            self._span = _service_span(self.document, self.zone)
-            self._span_known = self._span is not None
-        return self._span
 
 
 # --- what depends on the request alone
@@ -125,18 +95,21 @@ def in_force(directive: Directive, *, now: datetime, families: frozenset[str], z
     return directive.period is None or _inside(directive.period, now, zone)
 
 
-def live_tree(node: Node, *, now: datetime, families: frozenset[str], asker: Asker, zone: str) -> Live | None:
+def live_tree(branch: Branch, *, now: datetime, families: frozenset[str], asker: Asker, zone: str) -> Branch | None:
     """The node and its exceptions as far as request and time alone allow them to match; None if not at all."""
+    node, readings = branch.node, branch.readings
     if node.period is not None and not _inside(node.period, now, zone):
         return None
     if node.purposes is not None and node.purposes.isdisjoint(families):
         return None
-    readings: tuple[Node | Parties, ...] = (node, *node.or_else) if node.or_else else (node,)
     possible = tuple(one for one in readings if _may_receive(one, asker, node.permit))
     if len(possible) < (len(readings) if node.permit else 1):
         return None
-    children = (live_tree(c, now=now, families=families, asker=asker, zone=zone) for c in node.children)
-    return Live(node, tuple(child for child in children if child is not None), possible)
+    live = [live_tree(child, now=now, families=families, asker=asker, zone=zone) for child in branch.children]
+    children = tuple(child for child in live if child is not None)
+    if possible == readings and children == branch.children:
+        return branch
+    return replace(branch, children=children, readings=possible)
 
 
 def _may_receive(parties: Node | Parties, asker: Asker, permit: bool) -> bool:
@@ -147,7 +120,7 @@ def _may_receive(parties: Node | Parties, asker: Asker, permit: bool) -> bool:
 
 
 def _inside(period: Period, now: datetime, zone: str) -> bool:
-    since, until = time.bounds(period.start, period.end, zone)
+    since, until = _bounds(period, zone)
     return since <= now < until
 
 
@@ -175,49 +148,53 @@ def _surely(actor: Actor, references: Collection[str], identifiers: Collection[s
 # --- what depends on the document
 
 
-def outcome(live: Live, subject: Subject) -> tuple[bool, list[tuple[Node, ...]]] | None:
-    """The outcome of a nested node (permit?, paths below and including it); None when it does not match."""
-    node = live.node
-    if not _applies(live, subject) or not _content(node, subject):
-        return None
-    return _of_children(live, subject) or (node.permit, [(node,)])
-
-
-def root_verdict(live: Live, directive: Directive, subject: Subject) -> tuple[Verdict, list[Path]]:
+def root_verdict(root: Branch, subject: Subject) -> tuple[Verdict, tuple[Path, ...]]:
     """What one directive says about a document; its root's content limits only the root's own verdict."""
-    node = live.node
-    if not _applies(live, subject):
-        return Verdict.NOTHING, []
-    decided = _of_children(live, subject)
-    if decided is not None:
-        permit, paths = decided
-        return (Verdict.PERMIT if permit else Verdict.DENY), [Path(directive, nodes) for nodes in paths]
-    if _content(node, subject):
-        return (Verdict.PERMIT if node.permit else Verdict.DENY), [Path(directive, (node,))]
-    return (Verdict.WEAK_DENY, [Path(directive, (node,))]) if node.permit else (Verdict.NOTHING, [])
+    if not _applies(root, subject):
+        return Verdict.NOTHING, ()
+    decided = _of_children(root, subject)
+    if decided is None:
+        if not _content(root, subject):
+            return (Verdict.WEAK_DENY, (root.path,)) if root.node.permit else (Verdict.NOTHING, ())
+        decided = root.node.permit, (root.path,)
+    permit, paths = decided
+    return (Verdict.PERMIT if permit else Verdict.DENY), paths
 
 
-def _of_children(live: Live, subject: Subject) -> tuple[bool, list[tuple[Node, ...]]] | None:
-    denies: list[tuple[Node, ...]] = []
-    permits: list[tuple[Node, ...]] = []
-    for child in live.children:
-        result = outcome(child, subject)
+def _outcome(branch: Branch, subject: Subject) -> tuple[bool, tuple[Path, ...]] | None:
+    """The outcome of a nested node (permit?, the paths that decided); None when it does not match."""
+    if not _applies(branch, subject) or not _content(branch, subject):
+        return None
+    return _of_children(branch, subject) or (branch.node.permit, (branch.path,))
+
+
+def _of_children(branch: Branch, subject: Subject) -> tuple[bool, tuple[Path, ...]] | None:
+    denies: tuple[Path, ...] = ()
+    permits: tuple[Path, ...] = ()
+    for child in branch.children:
+        result = _outcome(child, subject)
         if result is not None:
             permit, paths = result
-            (permits if permit else denies).extend((live.node, *path) for path in paths)
+            if permit:
+                permits += paths
+            else:
+                denies += paths
     if denies:
         return False, denies
     return (True, permits) if permits else None
 
 
-def _applies(live: Live, subject: Subject) -> bool:
+def _applies(branch: Branch, subject: Subject) -> bool:
     """The part of applicability that depends on the document: action, custodian, author."""
-    node = live.node
+    node = branch.node
     if node.actions is not None and node.actions.isdisjoint(subject.actions):
         return False
+    if not branch.by_party:
+        return True
     # A permit matches when every reading of its actors does, a deny when any does.
-    every = all if node.permit else any
-    return every(_concerns(parties, subject, node.permit) for parties in live.readings)
+    if node.permit:
+        return all(_concerns(parties, subject, permit=True) for parties in branch.readings)
+    return any(_concerns(parties, subject, permit=False) for parties in branch.readings)
 
 
 def _concerns(parties: Node | Parties, subject: Subject, permit: bool) -> bool:
@@ -255,29 +232,24 @@ def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
     )
 
 
-def _content(node: Node, subject: Subject) -> bool:
-    document = subject.document
-    if node.classes is not None and not _has_code(node.classes, node.loose_classes, subject.classes, node.permit):
+def _content(branch: Branch, subject: Subject) -> bool:
+    if not branch.by_content:
+        return True
+    node, document = branch.node, subject.document
+    if node.classes is not None and not has_coding(
+        node.classes, node.loose_classes, document.classes, opens=node.permit
+    ):
         return False
-    if node.codes is not None and not _has_code(node.codes, node.loose_codes, subject.codes, node.permit):
+    if node.codes is not None and not has_coding(node.codes, node.loose_codes, document.codes, opens=node.permit):
         return False
     if node.labels_given and not (_permit_label(node, subject) if node.permit else _deny_label(node, subject)):
         return False
     if node.data is not None and not any(_is_data(m, r, document, node.permit) for m, r in node.data):
         return False
-    return node.data_period is None or _in_data_period(node.data_period, subject, node.permit)
-
-
-def _has_code(exact: frozenset[str], loose: frozenset[str], codings: frozenset[str], permit: bool) -> bool:
-    """Whether a coding is among the document's; in a denial one without a system, on either side, may be of any."""
-    if not exact.isdisjoint(codings):
+    if node.data_period is None:
         return True
-    if permit:
-        return False
-    if loose and any(one.rpartition("|")[2] in loose for one in codings):
-        return True
-    unknown = {one[1:] for one in codings if one.startswith("|")}
-    return bool(unknown) and any(one.rpartition("|")[2] in unknown for one in exact)
+    span = service_span(document, subject.zone)
+    return in_period(_bounds(node.data_period, subject.zone), span, permit=node.permit)
 
 
 def _permit_label(node: Node, subject: Subject) -> bool:
@@ -361,7 +333,8 @@ def _tail(reference: str) -> str:
     return "/".join(reference.split("/")[-2:])
 
 
-def _service_span(document: DocumentFacts, zone: str) -> tuple[datetime, datetime] | None:
+def service_span(document: DocumentFacts, zone: str) -> time.Interval | None:
+    """When the service took place, [from, until); None when that is not known for certain."""
     start, stop = document.service_start, document.service_stop
     if start is None and stop is None:
         start = document.created
@@ -376,11 +349,20 @@ def _service_span(document: DocumentFacts, zone: str) -> tuple[datetime, datetim
     return (begin, end) if begin < end else None
 
 
-def _in_data_period(period: Period, subject: Subject, permit: bool) -> bool:
-    """Permit: the whole span inside; deny: any overlap; no time known: permit no, deny yes."""
-    since, until = time.bounds(period.start, period.end, subject.zone)
-    span = subject.span()
-    if span is not None:
-        begin, end = span
-        return since <= begin and end <= until if permit else begin < until and since < end
-    return not permit
+def in_period(period: time.Interval, span: time.Interval | None, *, permit: bool) -> bool:
+    """Permit: the whole span inside the period; deny: any overlap; no time known: permit no, deny yes."""
+    if span is None:
+        return not permit
+    (since, until), (begin, end) = period, span
+    return since <= begin and end <= until if permit else begin < until and since < end
+
+
+def data_periods(branch: Branch, zone: str) -> frozenset[tuple[time.Interval, bool]]:
+    """Every period that the node and those below it ask about the time of the service, with whether they permit."""
+    node = branch.node
+    own = {(_bounds(node.data_period, zone), node.permit)} if node.data_period is not None else ()
+    return frozenset(own).union(*(data_periods(child, zone) for child in branch.children))
+
+
+def _bounds(period: Period, zone: str) -> time.Interval:
+    return time.bounds(period.start, period.end, zone)

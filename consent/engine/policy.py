@@ -15,22 +15,28 @@ from datetime import datetime
 from typing import Any, Final
 
 from consent.engine import time
-from consent.engine.codes import RANK, Tables, canonical_codings
-from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule
+from consent.engine.codes import KEPT, RANK, Tables, has_coding, split_codings
+from hie.standards.facts import AgreementFacts, BasisItem, DocumentFacts, ParticipantFacts, ReleaseRule
 
 _RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
-_RULE_WORDS: Final = frozenset({"id", "title", "name", "description", "source", "note", "text", "version"})
+_RULE_WORDS: Final = frozenset(
+    {"id", "title", "name", "description", "source", "note", "text", "version", "law", "citation", "comment", "why"}
+)
+"""Members of a rule that say what it is and limit nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
     """A prohibition, mandate or release rule; None = criterion not given.
 
+    `opens`: a mandate, which reaches only what surely matches; the others whatever may match.
     `overridable`: a valid break-glass grant passes over it. `never`: a mandate that
     asks for something the engine cannot check, and therefore reaches nothing.
+    `loose_classes` and `loose_codes` are codes that it lists without a system.
     """
 
-    id: str
+    basis: tuple[BasisItem, ...]  # what a decision by this rule rests on
+    opens: bool = False
     overridable: bool = False
     never: bool = False
     purposes: frozenset[str] | None = None
@@ -39,15 +45,38 @@ class Rule:
     except_recipients: frozenset[str] | None = None
     labels: frozenset[str] | None = None
     classes: frozenset[str] | None = None
+    loose_classes: frozenset[str] = frozenset()
     codes: frozenset[str] | None = None
+    loose_codes: frozenset[str] = frozenset()
     min_rank: int = 0
+
+    def concerns(self, requester: Participant, families: frozenset[str]) -> bool:
+        """Whether it can match at all when this organization asks; `families`: the purpose and its ancestors."""
+        return (
+            not self.never
+            and (self.purposes is None or not self.purposes.isdisjoint(families))
+            and (self.recipient_types is None or requester.type in self.recipient_types)
+            and (self.recipients is None or not self.recipients.isdisjoint(requester.lineage))
+            and (self.except_recipients is None or self.except_recipients.isdisjoint(requester.lineage))
+        )
+
+    def reaches(self, document: DocumentFacts, carried: frozenset[str], rank: int) -> bool:
+        """Whether the criteria about the document hold; `carried` and `rank` are its labels and effective letter."""
+        return (
+            rank >= self.min_rank
+            and (self.labels is None or not self.labels.isdisjoint(carried))
+            and (
+                self.classes is None or has_coding(self.classes, self.loose_classes, document.classes, opens=self.opens)
+            )
+            and (self.codes is None or has_coding(self.codes, self.loose_codes, document.codes, opens=self.opens))
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConsentRequired:
     """A label that needs an explicit consent, and what such a consent must name."""
 
-    id: str
+    basis: tuple[BasisItem, ...]
     label: str
     covered_by: frozenset[str]
     policy_codes: frozenset[str]
@@ -70,6 +99,8 @@ class Jurisdiction:
     confidential_age: int | None
     confidential_labels: frozenset[str]
     honours_refusal: bool
+    basis: tuple[BasisItem, ...]
+    default_basis: tuple[BasisItem, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +114,7 @@ class Participant:
     type: str | None
     jurisdiction: Jurisdiction | None
     registered: bool  # its own registration and those above it are active
-    agreement_id: str
+    agreement_basis: tuple[BasisItem, ...]
     agreement_status: str
     active_from: datetime
     active_until: datetime
@@ -91,13 +122,64 @@ class Participant:
     obligations: frozenset[str]
     part2: bool
     requires_relationship: bool
-    release_rules: tuple[tuple[str, Rule], ...]  # (owner, rule)
+    release_rules: tuple[Rule, ...]  # its own and those of what is above it
     identifiers: frozenset[str]
     references: frozenset[str]
 
     def active(self, now: datetime) -> bool:
         """Whether registration and agreement are active and `now` is inside the agreement's period."""
         return self.registered and self.agreement_status == "active" and self.active_from <= now < self.active_until
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Between:
+    """What holds when one organization asks another for a purpose, whoever the patient is and whatever the document.
+
+    `law` is that of the custodian's place. Of the rules those are left that can match at all; a document settles
+    the rest. `asks`: the members of `DocumentFacts` that they look at, besides those that every document is decided
+    by. `chains`: for each kind of request the rules of the procedure that can fire (`decide.Prepared`).
+    """
+
+    custodian: Participant | None
+    law: Jurisdiction | None
+    own: bool
+    part2: bool
+    prohibitions: tuple[Rule, ...]
+    mandates: tuple[Rule, ...]
+    release_rules: tuple[Rule, ...]
+    asks: frozenset[str]
+    chains: dict[tuple[str, str, bool, bool], tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, requester: Participant | None, purpose: str, custodian: Participant | None, tables: Tables) -> Between:
+        """With none of the rules where the requester or the custodian is unknown: then the gate refuses."""
+        law = custodian.jurisdiction if custodian is not None else None
+        families = tables.families.get(purpose, frozenset())
+
+        def concern(rule: Rule) -> bool:
+            # A valid grant passes over what yields to it (spec/consent.md 7, exception 2); G7 has seen to it that it is.
+            passed_over = purpose == "BTG" and rule.overridable and not rule.opens
+            return requester is not None and not passed_over and rule.concerns(requester, families)
+
+        prohibitions = tuple(filter(concern, law.prohibitions)) if law is not None else ()
+        mandates = tuple(filter(concern, law.mandates)) if law is not None else ()
+        release_rules = tuple(filter(concern, custodian.release_rules)) if custodian is not None else ()
+        rules = (*prohibitions, *mandates, *release_rules)
+        return cls(
+            custodian=custodian,
+            law=law,
+            own=requester is not None and custodian is not None and requester.root == custodian.root,
+            part2=custodian is not None and custodian.part2,
+            prohibitions=prohibitions,
+            mandates=mandates,
+            release_rules=release_rules,
+            asks=frozenset(
+                [
+                    *("classes" for rule in rules if rule.classes is not None),
+                    *("codes" for rule in rules if rule.codes is not None),
+                ]
+            ),
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,11 +193,24 @@ class Policy:
     require_obligations: bool = False
     epoch: int = 0
     by_name: Mapping[str, Participant] = field(default_factory=dict)  # by reference, and by identifier
+    # Of this policy alone: a changed copy (`dataclasses.replace`) begins anew.
+    _between: dict[tuple[str, str, str], Between] = field(default_factory=dict, init=False, compare=False, repr=False)
 
     def jurisdiction_of(self, code: str | None) -> Jurisdiction | None:
         """A jurisdiction by code; None means the hub's own where the deployment has one."""
         code = code if code is not None else self.home_jurisdiction
         return self.jurisdictions.get(code) if isinstance(code, str) else None
+
+    def between(self, requester: Participant | None, purpose: str, custodian_id: str) -> Between:
+        """What holds between an organization that asks for a purpose and a custodian; worked out once."""
+        key = (requester.id if requester is not None else "", purpose, custodian_id)
+        found = self._between.get(key)
+        if found is None:
+            if len(self._between) >= KEPT:
+                self._between.clear()
+            custodian = self.participants.get(custodian_id)
+            found = self._between[key] = Between.of(requester, purpose, custodian, self.tables)
+        return found
 
 
 def compile_policy(
@@ -197,6 +292,8 @@ def compile_jurisdiction(code: str, data: object) -> Jurisdiction:
         confidential_age=_age(data, "confidentialAge"),
         confidential_labels=_strings(data, "confidentialLabels"),
         honours_refusal=refusal,
+        basis=(BasisItem(kind="law", id=code),),
+        default_basis=(BasisItem(kind="default", id=code),),
     )
 
 
@@ -226,8 +323,11 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
     override = data.get("emergencyOverride", False)
     if not isinstance(override, bool):
         raise ValueError("emergencyOverride")
+    classes, loose_classes = _codings(lists["classes"])
+    codes, loose_codes = _codings(lists["codes"])
     return Rule(
-        id=str(data.get("id", "")),
+        basis=_of_law(data),
+        opens=not against,
         overridable=override,
         never=never and not against,
         purposes=lists["purposes"],
@@ -235,8 +335,10 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
         recipients=lists["recipients"],
         except_recipients=lists["exceptRecipients"],
         labels=lists["labels"],
-        classes=_codings(lists["classes"]),
-        codes=_codings(lists["codes"]),
+        classes=classes,
+        loose_classes=loose_classes,
+        codes=codes,
+        loose_codes=loose_codes,
         min_rank=min_rank,
     )
 
@@ -244,22 +346,31 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
 LETTER_SET: Final = frozenset(RANK)
 
 
-def _codings(given: frozenset[str] | None) -> frozenset[str] | None:
-    return canonical_codings(given) if given else None
+def _codings(given: frozenset[str] | None) -> tuple[frozenset[str] | None, frozenset[str]]:
+    """(codings with a system, or None for no limit; codes without one)."""
+    return split_codings(given) if given else (None, frozenset())
 
 
-def _release_rule(rule: ReleaseRule) -> Rule:
+def _of_law(data: Mapping[str, Any]) -> tuple[BasisItem, ...]:
+    return (BasisItem(kind="law", id=str(data.get("id", ""))),)
+
+
+def _release_rule(owner: str, rule: ReleaseRule) -> Rule:
     letter = rule.min_confidentiality
+    classes, loose_classes = _codings(frozenset(rule.classes))
+    codes, loose_codes = _codings(frozenset(rule.codes))
     return Rule(
-        id=rule.id,
+        basis=(BasisItem(kind="release", id=rule.id, path=owner),),
         overridable=not rule.absolute,
         purposes=frozenset(rule.purposes) or None,
         recipient_types=frozenset(rule.recipient_types) or None,
         recipients=frozenset(rule.recipients) or None,
         except_recipients=frozenset(rule.except_recipients) or None,
         labels=frozenset(rule.labels) or None,
-        classes=_codings(frozenset(rule.classes)),
-        codes=_codings(frozenset(rule.codes)),
+        classes=classes,
+        loose_classes=loose_classes,
+        codes=codes,
+        loose_codes=loose_codes,
         min_rank=RANK.get(letter, 0) if letter is not None else 0,
     )
 
@@ -294,7 +405,7 @@ def compile_participant(
         type=next((f.type for f in line if f.type is not None), None),
         jurisdiction=law,
         registered=all(f.status == "active" for f in line),
-        agreement_id=holder.id if holder is not None else "",
+        agreement_basis=(BasisItem(kind="agreement", id=holder.id if holder is not None else ""),),
         agreement_status=agreement.status if agreement is not None else "",
         active_from=active_from,
         active_until=active_until,
@@ -304,7 +415,7 @@ def compile_participant(
         requires_relationship=bool(
             next((f.requires_relationship for f in line if f.requires_relationship is not None), False)
         ),
-        release_rules=tuple((f.id, _release_rule(rule)) for f in line for rule in f.release_policy),
+        release_rules=tuple(_release_rule(f.id, rule) for f in line for rule in f.release_policy),
         identifiers=frozenset(i for f in line for i in f.identifiers),
         references=frozenset(f"Organization/{one}" for one in chain),
     )
@@ -324,7 +435,7 @@ def _consent_required(data: Mapping[str, Any]) -> ConsentRequired:
     if not isinstance(label, str):
         raise ValueError("consentRequired.label")
     return ConsentRequired(
-        id=str(data.get("id", "")),
+        basis=_of_law(data),
         label=label,
         covered_by=_strings(data, "coveredBy"),
         policy_codes=_strings(data, "policyCodes"),
@@ -356,30 +467,3 @@ def _age(data: Mapping[str, Any], member: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= 150:
         raise ValueError(member)
     return value
-
-
-def matches(
-    rule: Rule,
-    *,
-    families: frozenset[str],
-    requester: Participant,
-    carried: frozenset[str],
-    classes: frozenset[str],
-    codes: frozenset[str],
-    rank: int,
-) -> bool:
-    """Whether all given criteria of a law or release rule hold.
-
-    `families`: the purpose and its ancestors; `classes` and `codes`: in the present spelling of their systems.
-    """
-    return (
-        not rule.never
-        and (rule.purposes is None or not rule.purposes.isdisjoint(families))
-        and (rule.recipient_types is None or requester.type in rule.recipient_types)
-        and (rule.recipients is None or not rule.recipients.isdisjoint(requester.lineage))
-        and (rule.except_recipients is None or rule.except_recipients.isdisjoint(requester.lineage))
-        and (rule.labels is None or not rule.labels.isdisjoint(carried))
-        and (rule.classes is None or not rule.classes.isdisjoint(classes))
-        and (rule.codes is None or not rule.codes.isdisjoint(codes))
-        and rank >= rule.min_rank
-    )

@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 MIN: Final = datetime.min.replace(tzinfo=UTC)
 MAX: Final = datetime.max.replace(tzinfo=UTC)
 _ANY_ZONE: Final = "UTC"
+Interval = tuple[datetime, datetime]  # [from, until), UTC
 
 _FHIR_TIME: Final = re.compile(
     r"(?P<year>[0-9]{4})"

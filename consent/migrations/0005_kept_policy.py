@@ -19,7 +19,7 @@ DROP FUNCTION consent_refuse_policy_change();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("consent", "0004_raised_by")]
+    dependencies = [("consent", "0005_emergency_reviews")]
     operations = [
         migrations.CreateModel(
             name="KeptPolicy",

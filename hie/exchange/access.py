@@ -24,8 +24,8 @@ release it.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from time import perf_counter_ns
 from types import MappingProxyType
@@ -46,6 +46,7 @@ from hie.exchange.decision_record import Decided, Looks
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
+    BasisItem,
     BreakGlassGrant,
     Caller,
     Decision,
@@ -102,6 +103,11 @@ class Verdict(Generic[T]):
     policy: engine.Policy | None = None
     at: datetime | None = None
     elapsed_us: int = 0
+
+    @property
+    def emergency(self) -> BreakGlassGrant | None:
+        """The emergency grant that the request was made with."""
+        return next((one.break_glass for one in self.requests if one.break_glass is not None), None)
 
     def rows(self) -> list[T]:
         """The permitted rows."""
@@ -215,6 +221,49 @@ def gate(caller: Caller, operation: Operation) -> None:
     release.rests_on()
 
 
+_NO_CLINICIAN = ("Device/", "Patient/", "RelatedPerson/", "Group/", "Staff/")
+
+
+def gate_emergency(caller: Caller) -> None:
+    """Refuse what keeps the caller from opening an emergency grant for whomever: `gate` for BTG, but for the grant.
+
+    A person opens it, at the work of treating: no device, no patient, no helper.
+
+    Raises:
+        AccessRefused: with the rule (G1, G2, G4, G5) and its reason.
+    """
+    policy, at = policies.current(), now()
+    asked = replace(caller, purpose="BTG")
+    decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
+    if decision is not None:
+        raise AccessRefused(decision.rule, decision.reason)
+    if not caller.user_id or caller.user_id.startswith(_NO_CLINICIAN):
+        raise AccessRefused("G5", "role-not-permitted")
+    if caller.purpose != "BTG" and "TREAT" not in policy.tables.families.get(caller.purpose or "", frozenset()):
+        raise AccessRefused("G4", "purpose-not-permitted")
+    release.rests_on()
+
+
+def known_in_emergency(caller: Caller, about: Subject) -> bool:
+    """Whether the caller may know of this person: as somebody whom he treats, or with the grant that he asks for.
+
+    Who is known without a grant must be answered as known: else a refusal would tell that the patient refuses
+    emergency access.
+    """
+    release.rests_on(about.identifier_pks)
+    rows = demographics_rows(about.records)
+    treating = replace(caller, purpose="TREAT")
+    if _decide(_context(treating, [about]), treating, about, rows, Operation.QUERY).permitted:
+        return True
+    at, policy = now(), policies.current()
+    grant = BreakGlassGrant(
+        id="", user=caller.user_id, organization=directory.root_of(caller.organization_id), patient=about.person_id,
+        start=at, end=at + timedelta(minutes=1), status="active", reason="OTHER", text="asked for",
+    )  # fmt: skip
+    context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
+    return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+
+
 def subject(person_id: UUID | str) -> Subject:
     """The person's facts and compiled directives, as they are now.
 
@@ -310,19 +359,70 @@ def tried(
     """
     completed = [engine.completed(document, world.policy) for document in documents]
     for requests in askers:
-        first, *others = (
-            engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests
-        )
-        decisions = []
-        for document in completed:
-            decision = first.decide(document)
-            for other in others:
-                if decision.permitted:
-                    break
-                further = other.decide(document)
-                decision = further if further.permitted else decision
-            decisions.append(decision)
-        yield decisions
+        prepared = _prepared(world, requests)
+        yield [_best(prepared, document) for document in completed]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RuleTried:
+    """One rule as it was tried: whether it fired, and on what."""
+
+    rule: str
+    reason: str
+    fired: bool
+    basis: tuple[BasisItem, ...] = ()
+
+
+def traced(world: World, requests: Sequence[RequestFacts], document: DocumentFacts) -> tuple[RuleTried, ...]:
+    """The rules in the order they were tried for one document; the last fired. Nothing is released by it.
+
+    Of several grants it is the request by the one that opens, else by the first.
+    """
+    completed = engine.completed(document, world.policy)
+    traces = [engine.explain(one, completed, world.directives, world.policy, now=world.at) for one in requests]
+    chosen = next((one for one in traces if one.decision.permitted), traces[0])
+    return tuple(RuleTried(rule=one.rule, reason=one.reason, fired=one.fired, basis=one.basis) for one in chosen.rules)
+
+
+def answered(world: World, about: Subject, requests: Sequence[RequestFacts], rows: Iterable[R]) -> Verdict[R]:
+    """What is decided on each row for a request, of which there is one for each grant that it may rest on."""
+    started = perf_counter_ns()
+    prepared = _prepared(world, requests)
+    allowed: list[tuple[R, Decision]] = []
+    denied: list[tuple[R, Decision]] = []
+    facts: dict[int, DocumentFacts] = {}
+    for row in rows:
+        document = engine.completed(row.facts(about.person_id, about.identifier_pks), world.policy)
+        facts[id(row)] = document
+        decision = _best(prepared, document)
+        (allowed if decision.permitted else denied).append((row, decision))
+    first = prepared[0]
+    return Verdict(
+        permitted=tuple(allowed),
+        denied=tuple(denied),
+        facts=facts,
+        requests=tuple(requests),
+        policy=world.policy,
+        at=world.at,
+        considered=tuple(f"{item.id}@{item.version}" for item in first.considered()),
+        root_organization=first.requester.root if first.requester is not None else "",
+        elapsed_us=(perf_counter_ns() - started) // 1000,
+    )
+
+
+def _prepared(world: World, requests: Iterable[RequestFacts]) -> list[engine.Prepared]:
+    return [engine.Prepared(request, world.directives, world.policy, now=world.at) for request in requests]
+
+
+def _best(prepared: Sequence[engine.Prepared], document: DocumentFacts) -> Decision:
+    first, *others = prepared
+    decision = first.decide(document)
+    for other in others:
+        if decision.permitted:
+            break
+        further = other.decide(document)
+        decision = further if further.permitted else decision
+    return decision
 
 
 def open_permitted(
@@ -530,6 +630,9 @@ def record(
     # One rule stands for the whole look: the one that says most. An organization's look at its own record says least.
     decisions = [decision for _, decision in verdict.permitted or verdict.denied]
     first = min(decisions, key=lambda decision: decision.rule == "C1", default=None)
+    if verdict.emergency is not None and verdict.permitted:
+        # The patient reads beside each look the words that opened it.
+        more["personal"] = {"text": verdict.emergency.text} | dict(more.get("personal", {}))
     event.about(
         UUID(about.person_id),
         rule=first.rule if first else "",
@@ -581,6 +684,11 @@ def _effective(document: DocumentFacts, policy: engine.Policy) -> tuple[str, fro
     return engine.LETTERS[max(stated, 0 if document.labelled else restricted, floor)], labels
 
 
+def effective(document: DocumentFacts, verdict: Verdict[Any]) -> tuple[str, frozenset[str]]:
+    """A document's effective letter and labels, as the policy of a verdict has them."""
+    return _effective(document, verdict.policy or policies.current())
+
+
 def _looks(policy: engine.PatientPolicy) -> Looks:
     nodes: list[Node] = [one.root for one in policy.directives if one.root is not None]
     at_each = at_times = False
@@ -590,6 +698,11 @@ def _looks(policy: engine.PatientPolicy) -> Looks:
         at_times = at_times or node.data_period is not None
         nodes += node.children
     return Looks(at_each=at_each, at_times=at_times)
+
+
+def choices_of(about: Subject) -> dict[str, str]:
+    """When each directive in store says it was made, by its id."""
+    return {one.id: one.since for one in about.policy.directives if one.since}
 
 
 def _made_on(policy: engine.PatientPolicy, considered: Sequence[str]) -> dict[str, str]:
@@ -734,6 +847,9 @@ class _Context:
     proxy: Mapping[str, Sequence[ProxyGrant]]
 
 
+_NOBODY_NOW = "Patient/deceased"
+
+
 def _context(caller: Caller, about: Iterable[Subject]) -> _Context:
     at, policy = now(), policies.current()
     persons = [(one.facts, one.identifier_pks) for one in about]
@@ -762,43 +878,17 @@ def _decide(
     recipient: str | None = None,
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
-    started = perf_counter_ns()
     person_id = about.person_id
-    grants = context.proxy.get(person_id) or (None,)
+    if about.facts.deceased and caller.user_id.startswith("Patient/"):
+        # With the patient the patient's own access ends (spec/consent.md 10): nobody is he any more.
+        caller = replace(caller, user_id=_NOBODY_NOW)
     # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
-    prepared, *others = (
-        engine.Prepared(
-            _request(caller, operation, context.emergency.get(person_id), grant, recipient),
-            about.policy,
-            context.policy,
-            now=context.at,
-        )
-        for grant in grants
-    )
-    allowed: list[tuple[R, Decision]] = []
-    denied: list[tuple[R, Decision]] = []
-    facts: dict[int, DocumentFacts] = {}
-    for row in rows:
-        document = engine.completed(row.facts(about.person_id, about.identifier_pks), context.policy)
-        facts[id(row)] = document
-        decision = prepared.decide(document)
-        for other in others:
-            if decision.permitted:
-                break
-            further = other.decide(document)
-            decision = further if further.permitted else decision
-        (allowed if decision.permitted else denied).append((row, decision))
-    return Verdict(
-        permitted=tuple(allowed),
-        denied=tuple(denied),
-        facts=facts,
-        requests=tuple(one.request for one in (prepared, *others)),
-        policy=context.policy,
-        at=context.at,
-        elapsed_us=(perf_counter_ns() - started) // 1000,
-        considered=tuple(f"{item.id}@{item.version}" for item in prepared.considered()),
-        root_organization=prepared.requester.root if prepared.requester is not None else "",
-    )
+    requests = [
+        _request(caller, operation, context.emergency.get(person_id), grant, recipient)
+        for grant in context.proxy.get(person_id) or (None,)
+    ]
+    world = World(policy=context.policy, directives=about.policy, at=context.at)
+    return answered(world, about, requests, rows)
 
 
 def _request(

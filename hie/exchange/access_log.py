@@ -18,7 +18,7 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from consent import directives, explain, jurisdictions
+from consent import directives, explain, jurisdictions, owners, policies
 from documents import queries as registry
 from hie.audit import export
 from hie.audit import queries as audit
@@ -172,8 +172,8 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
     records = access.demographics_rows(index.source_records(subject.person_id))
     verdict = access.permitted(caller, subject, records, Operation.QUERY)
     if own:
-        # A custodian that left the exchange takes nothing of the log with it; an age limit does.
-        allowed = not any(decision.rule == "P2" for _, decision in verdict.denied)
+        # A custodian that left the exchange takes nothing of the log with it; an age limit does, and death.
+        allowed = not subject.facts.deceased and not any(decision.rule == "P2" for _, decision in verdict.denied)
     else:
         allowed = bool(verdict.permitted)
     if not allowed:
@@ -235,7 +235,7 @@ def _query(asked: LogFilters) -> AuditQuery:
         found = {
             facts.id for facts in held.participants.values() if word in {facts.id.casefold(), facts.name.casefold()}
         }
-        organizations = tuple(sorted({o for root in found or {asked.organization} for o in _tree(held, root)}))
+        organizations = tuple(sorted({o for root in found or {asked.organization} for o in tree(held, root)}))
     return AuditQuery(
         organizations=organizations,
         purposes=(asked.purpose,) if asked.purpose else (),
@@ -284,11 +284,23 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
     shown: dict[str, EventRecord] = {}
+    confidential = _keeps_to_himself(view)
     for event in events:
         cleaned = _for_helper(event, seen)
+        if cleaned is not None and confidential and event.type is EventType.BREAK_GLASS:
+            # The clinician's words may say what a teenager need not tell.
+            cleaned = replace(cleaned, words={**cleaned.words, "text": ""}, detail={}, query="")
         if cleaned is not None:
             shown[event.id] = cleaned
     return shown, set()
+
+
+def _keeps_to_himself(view: _View) -> bool:
+    """Whether the patient is a minor of the age for confidential care (P6)."""
+    law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
+    at = access.now()
+    limits = owners.only_confidential_care(view.subject.facts, law, now=at)
+    return limits is not None and owners.patient_may_file(view.subject.facts, law, now=at)
 
 
 def _is_document(what: str) -> bool:
@@ -407,7 +419,7 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
     if not caller.role or not caller.purpose:
         raise AccessRefused("G1", "invalid-request")
     held = directory.snapshot()
-    own = _tree(held, held.root_of(caller.organization_id))
+    own = tree(held, held.root_of(caller.organization_id))
     wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
     if not wanted:
         return AuditPage(events=())
@@ -441,7 +453,7 @@ def _filled(query: AuditQuery, keep: Callable[[Sequence[EventRecord]], Iterable[
     return AuditPage(events=shown, next=Cursor(at=shown[-1].at, id=shown[-1].id) if more else None)
 
 
-def _tree(held: directory.Directory, root: str) -> tuple[str, ...]:
+def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
     """An organization and all below it."""
     return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
 

@@ -184,6 +184,9 @@ SENTENCES: dict[str, str] = {
     "sent.withheld": "{who} wanted to ask {recipient} about you {why}. Nothing was sent.",
     "sent.documents": "{who} sent {count} of your documents to {recipient} {why}.",
     "sent.notice": "{who} sent a notice about you to {recipient} {why}.",
+    "asked.decision": "{who} asked us who may see your record {why}. Nothing of it was shown.",
+    "tried.decision": "{who} looked at who could see your record.",
+    "read.decision": "{who} read why your record was shown or not.",
     "added.documents": "{who} added documents to your record.",
     "added.refused": "{who} tried to add to your record. It was not taken in.",
     "added.person": "{who} added or updated your name and contact data.",
@@ -208,6 +211,12 @@ WHO: dict[str, str] = {
     "staff.named": "{name} of the exchange’s own staff ({role})",
 }
 
+_ABOUT_DECISIONS = {
+    EventType.CONSENT_DECISION: "asked.decision",
+    EventType.DECISION_SIMULATED: "tried.decision",
+    EventType.DECISION_EXPLAINED: "read.decision",
+}
+"""What is about decisions shows nothing of the record itself, and no rule of it let anything out."""
 _ADDED = {
     EventType.PROVIDE_DOCUMENT_BUNDLE,
     EventType.SIMPLIFIED_PUBLISH,
@@ -517,6 +526,8 @@ def _recipients(event: EventRecord) -> list[str]:
 
 def _sentence(event: EventRecord, verb: Verb, seen: Seen, documents: list[Item]) -> str:
     kind, count = event.type, len(documents)
+    if kind in _ABOUT_DECISIONS and seen is not Seen.REFUSED:
+        return _ABOUT_DECISIONS[kind]
     if kind in {EventType.STAFF_LOOK, EventType.STAFF_ACT}:
         return "staff" if kind is EventType.STAFF_LOOK else "changed.record"
     if verb is Verb.ADDED:
@@ -570,6 +581,8 @@ def _decisions(event: EventRecord) -> list[Mapping[str, Any]]:
 
 def _rule_sentence(event: EventRecord, who: Who, items: tuple[Item, ...], names: Names) -> RuleSentence | None:
     """The rule that decided: of what was shown; of what was refused when nothing was."""
+    if event.type in _ABOUT_DECISIONS:
+        return None
     shown: DisclosureRecord | None = event.disclosures[0] if event.disclosures else None
     rule = shown.rule if shown and shown.rule else (event.denied[0][1] if event.denied else event.rule) or event.rule
     if not rule or not rule[0].isalpha():

@@ -23,7 +23,7 @@ from consent import jurisdictions, proxies
 from hie.audit import recorder
 from hie.audit.recorder import EventDraft, EventType, Outcome
 from hie.directory import queries as directory
-from hie.exchange import identity
+from hie.exchange import helpers, identity
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
@@ -148,7 +148,7 @@ def people(account: Account, visit: Visit) -> list[ActsFor]:
                 person_id=person_id,
                 name=name or str(known.person_id),
                 kind=mine[0].kind if mine else "",
-                until=(mine[0].end or "") if mine else "",
+                until=helpers.until(person_id, mine[0]) if mine else "",
             )
         )
     return sorted(found, key=lambda item: (item.name.casefold(), item.person_id))
@@ -157,6 +157,11 @@ def people(account: Account, visit: Visit) -> list[ActsFor]:
 def person_of(identifier_pk: int) -> str:
     """The person behind an identifier row, now."""
     return str(identifiers.person_of_pk(identifier_pk))
+
+
+def name_of(helper: str) -> str:
+    """The name of a helper's account by the reference a grant is made out to; "" when there is none."""
+    return accounts.name_of(helper.removeprefix("RelatedPerson/"))
 
 
 def zone_of(person_id: str) -> ZoneInfo:
@@ -176,7 +181,7 @@ def load(document: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Create or update the accounts of a file; (created-or-updated|unchanged, login), all or none.
 
     ``{"patients": [{login, password, name, identifier, proxy_for: [identifier], totp_secret}], "staff":
-    [{username, password, totp_secret, roles}]}``; an identifier is ``value^^^&oid&ISO``.
+    [{username, password, totp_secret, roles, works_at: [participant]}]}``; an identifier is ``value^^^&oid&ISO``.
 
     Raises:
         BadRequest: something in it cannot be used; `element` names it, nothing was stored.
@@ -204,6 +209,7 @@ def load(document: Mapping[str, Any]) -> list[tuple[str, str]]:
                 )
             except ValueError as error:
                 raise BadRequest(str(error), element=place) from error
+            changed = _load_employers(entry, place) or changed
             done.append(("updated" if changed else "unchanged", _text(entry, "username", place)))
     return done
 
@@ -235,6 +241,16 @@ def _load_patient(entry: Mapping[str, Any], place: str) -> tuple[str, str]:
             )
             changed = True
     return "updated" if changed else "unchanged", facts.login
+
+
+def _load_employers(entry: Mapping[str, Any], place: str) -> bool:
+    """Where else a member of staff works, where the file says it: such a place's emergencies they do not judge."""
+    if "works_at" not in entry:
+        return False
+    named = entry["works_at"]
+    if not isinstance(named, list) or not all(isinstance(one, str) and directory.participant(one) for one in named):
+        raise BadRequest("works_at must be a list of ids of participants", element=f"{place}.works_at")
+    return staff.set_employers(_text(entry, "username", place), named)
 
 
 def _entries(document: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:

@@ -79,7 +79,7 @@ class Field:
 def same(decision: Decision) -> Decision:
     """A decision without what each asker has of its own (agreement, grant): two that agree are one answer."""
     basis = tuple(item for item in decision.basis if item.kind not in _OWN_TO_EACH)
-    return replace(decision, basis=basis, document_id="")
+    return replace(decision, basis=basis)
 
 
 def field(
@@ -201,7 +201,7 @@ class _Said:
                     self._note(rule)
             for participant in policy.participants.values():
                 self.purposes |= participant.purposes
-                for _, rule in participant.release_rules:
+                for rule in participant.release_rules:
                     self._note(rule)
             for listed in policy.tables.roles.values():
                 self.purposes |= listed

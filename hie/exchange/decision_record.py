@@ -90,8 +90,7 @@ def made(
     rows: list[list[Any]] = []
     facts: list[dict[str, Any]] = []
     for one in decided:
-        answer = replace(one.decision, document_id="")
-        number = numbered.setdefault(answer, len(numbered))
+        number = numbered.setdefault(one.decision, len(numbered))
         kind, own = _split(one.facts, looks)
         if kind not in kinds:
             kinds[kind] = len(kinds)
@@ -284,9 +283,7 @@ def decided_of(record: Mapping[str, Any]) -> list[Decided]:
             if min(kind, number) < 0:
                 raise ValueError("documents")
             facts = _facts_of(record["facts"][kind] | {"id": identifier} | (own[0] if own else {}), record["patient"])
-            found.append(
-                Decided(facts=facts, version=version, decision=replace(decisions[number], document_id=identifier))
-            )
+            found.append(Decided(facts=facts, version=version, decision=decisions[number]))
         return found
     except (KeyError, TypeError, IndexError, AttributeError) as problem:
         raise ValueError(str(problem)) from problem

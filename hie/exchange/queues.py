@@ -1,6 +1,6 @@
 """What waits for the exchange's own staff: queues with their count, their oldest, and what is in them.
 
-Counts and causes only: nothing of any patient is read here. The whole is nine statements, however much waits.
+Counts and causes only: nothing of any patient is read here. The whole is ten statements, however much waits.
 """
 
 from __future__ import annotations
@@ -13,8 +13,10 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Min, Q
 from django.utils import timezone
 
-from consent.models import BreakGlassGrant, Consent
+from consent.emergency_reviews import A_MONTH
+from consent.models import Consent, EmergencyCase, EmergencyReview
 from documents.models import ReviewItem as DoubtfulDocument
+from hie.directory import queries as directory
 from hie.directory.models import Certificate, ClientKey, Participant, Standing
 from hie.exchange import inbox
 from hie.exchange.models import QueryTarget
@@ -58,6 +60,7 @@ def waiting(now: datetime | None = None) -> list[Queue]:
         _unreadable_consents(),
         _failed_messages(),
         _communities(at),
+        _raised(at),
         _suspended(),
         _expiring(at),
         _stuck_notices(at),
@@ -65,19 +68,51 @@ def waiting(now: datetime | None = None) -> list[Queue]:
 
 
 def _emergencies(at: datetime) -> Queue:
-    found = BreakGlassGrant.objects.filter(status=BreakGlassGrant.Status.ACTIVE, end__gt=at).aggregate(
-        n=Count("pk"), oldest=Min("start")
+    waits = Q(status=EmergencyReview.Status.OPEN)
+    found = EmergencyReview.objects.filter(waits).aggregate(
+        n=Count("pk"),
+        oldest=Min("opened_at"),
+        due=Min("due_at"),
+        objections=Count("pk", filter=Q(objected_at__isnull=False)),
+        escalated=Count("pk", filter=Q(escalated_at__isnull=False)),
     )
+    parts = [
+        words
+        for count, words in (
+            (found["objections"], f"{found['objections']} with an objection of the patient"),
+            (found["escalated"], f"{found['escalated']} escalated"),
+        )
+        if count
+    ]
     return Queue(
         key="emergency",
-        title="Emergency access in force",
-        what="Somebody reads a record on their own word" if found["n"] else "Nobody has emergency access now",
+        title="Emergency access to review",
+        what=", ".join(parts) or ("Somebody read a record on their own word" if found["n"] else "Nothing to do"),
         count=found["n"],
         oldest_at=found["oldest"],
-        model="consent.breakglassgrant",
-        narrowed="status__exact=active",
+        due_at=found["due"],
+        model="consent.emergencyreview",
+        narrowed="state=waiting",
         owner="privacy-officer",
         urgent=bool(found["n"]),
+    )
+
+
+def _raised(at: datetime) -> Queue:
+    cases = EmergencyCase.objects.filter(withdrawn_at__isnull=True, opened_at__gt=at - A_MONTH)
+    found = list(cases.filter(raised_at__isnull=False).values("participant").annotate(oldest=Min("raised_at")).order_by("participant"))  # fmt: skip
+    names = directory.participants() if found else {}
+    shown = [names[row["participant"]].name if row["participant"] in names else row["participant"] for row in found]
+    return Queue(
+        key="raised",
+        title="Participants to think about suspending",
+        what=f"{', '.join(shown[:_NAMED])}: three emergencies not justified in a month" if shown else "None",
+        count=len(found),
+        oldest_at=min((row["oldest"] for row in found), default=None),
+        model="directory.participant",
+        narrowed="status__exact=active",
+        owner="onboarding",
+        urgent=bool(found),
     )
 
 

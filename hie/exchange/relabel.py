@@ -18,6 +18,7 @@ import structlog
 from django.db import connection, transaction
 from django.utils import timezone
 
+from consent import epochs
 from consent.labelling import LabelTables
 from documents import codec, labels, review
 from documents.errors import InvalidAttribute
@@ -79,6 +80,8 @@ def _batch(tables: LabelTables, size: int) -> int | None:
         raised: list[Raised] = []
         for row in DocumentEntry.objects.select_for_update().filter(pk__in=found).order_by("pk"):
             raised += labels.raise_to(row, found[row.pk][0], assigned_by="labelling", at=at)
+        # The rows raise them one by one when this commits, in the order of documents; a merge raises some at the same time.
+        epochs.bump(*(one.identifier_pk for one in raised))
         _announce(raised, tables)
         held.looked_at += len(found)
         held.raised += len(raised)

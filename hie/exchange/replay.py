@@ -25,7 +25,7 @@ from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.exchange import access, decision_record
-from hie.exchange.decision_record import ENGINE_VERSION
+from hie.exchange.decision_record import ENGINE_VERSION, Decided, Request
 from patients import queries as index
 
 log = structlog.get_logger(__name__)
@@ -73,29 +73,52 @@ class Report:
         return not self.found
 
 
-def decide_again(event_id: str, record: Mapping[str, Any], denied: tuple[tuple[str, str], ...] = ()) -> Replayed:
-    """Decide one record again. `denied` is the event's own list, which must say the same."""
-    if record.get("engine_version") != ENGINE_VERSION or "documents" not in record:
-        return Replayed(event_id=event_id, outcome=Outcome.OLD)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsThen:
+    """A record read back: what was asked and decided, and the world it was decided in."""
+
+    request: Request
+    decided: list[Decided]
+    world: access.World
+
+
+def as_then(record: Mapping[str, Any]) -> AsThen:
+    """Read a record and the versions it names back.
+
+    Raises:
+        ValueError: not a record that can be read; the message names the member.
+        MissingVersion: the policy or a directive that it names is not in store.
+    """
     try:
         person = str(record.get("patient", ""))
         subject = index.subject_facts(person)
         request = decision_record.request_of(record, subject.birth_date if subject is not None else None)
-        recorded = decision_record.decided_of(record)
+        decided = decision_record.decided_of(record)
         considered = [str(one) for one in record["considered"]]
-    except (ValueError, KeyError, TypeError) as problem:
-        return Replayed(event_id=event_id, outcome=Outcome.UNREADABLE, message=str(problem)[:200])
+    except (KeyError, TypeError) as problem:
+        raise ValueError(str(problem)) from problem
+    directives = replay.directives_as_then(request.subject, considered)
+    policy = kept.kept(str(record.get("policy", "")))
+    if policy is None:
+        raise MissingVersion("policy")
+    world = access.World(policy=policy, directives=directives, at=request.at)
+    return AsThen(request=request, decided=decided, world=world)
+
+
+def decide_again(event_id: str, record: Mapping[str, Any], denied: tuple[tuple[str, str], ...] = ()) -> Replayed:
+    """Decide one record again. `denied` is the event's own list, which must say the same."""
+    if record.get("engine_version") != ENGINE_VERSION or "documents" not in record:
+        return Replayed(event_id=event_id, outcome=Outcome.OLD)
     if record.get("decision_id") != event_id:
         return Replayed(event_id=event_id, outcome=Outcome.UNREADABLE, message="decision_id")
     try:
-        directives = replay.directives_as_then(request.subject, considered)
+        then = as_then(record)
+    except ValueError as problem:
+        return Replayed(event_id=event_id, outcome=Outcome.UNREADABLE, message=str(problem)[:200])
     except MissingVersion as problem:
         return Replayed(event_id=event_id, outcome=Outcome.MISSING, message=str(problem)[:200])
-    policy = kept.kept(str(record.get("policy", "")))
-    if policy is None:
-        return Replayed(event_id=event_id, outcome=Outcome.MISSING, message="policy")
-    world = access.World(policy=policy, directives=directives, at=request.at)
-    (decisions,) = access.tried(world, [request.alternatives], [one.facts for one in recorded])
+    recorded = then.decided
+    (decisions,) = access.tried(then.world, [then.request.alternatives], [one.facts for one in recorded])
     differences = [
         (one.facts.id, one.decision.rule, again.rule)
         for one, again in zip(recorded, decisions, strict=True)

@@ -14,7 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import imports, inbox, notices, query, relabel, replay
+from hie.exchange import emergency, emergency_review, helpers, imports, inbox, notices, query, relabel, replay
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -54,10 +54,28 @@ RELABEL_S = 3.0
 """How long one task goes on labelling: this process has questions to ask. The next one goes on behind it."""
 
 
+@shared_task(name="exchange.tell_patients")
+def tell_patients() -> int:
+    """Tell patients of emergency access, as far as due."""
+    return emergency.tell()
+
+
+@shared_task(name="exchange.escalate_emergencies")
+def escalate_emergencies() -> int:
+    """Make emergency cases whose deadline went by the hub's own matter."""
+    return emergency_review.escalate()
+
+
 @shared_task(name="exchange.replay_decisions")
 def replay_decisions() -> int:
     """Decide a random 1 % of the last day's decisions again; how many did not come out as recorded."""
     return len(replay.nightly().found)
+
+
+@shared_task(name="exchange.tell_of_majority")
+def tell_of_majority() -> int:
+    """Tell patients and parents, 90 days before, that a parent's permission ends."""
+    return helpers.tell_of_majority()
 
 
 @shared_task(name="exchange.rewrap_messages")
@@ -96,6 +114,11 @@ def stop_imports() -> None:
     """End the process of `carry_on_imports`; the next worker goes on where it was."""
     if _process is not None:
         _process.terminate()
+
+
+def nudge_patients() -> None:
+    """Nudge a worker to tell patients; without a broker beat looks by itself, several times a minute."""
+    _nudge(tell_patients)
 
 
 def nudge_imports() -> None:

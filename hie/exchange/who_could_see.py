@@ -5,21 +5,23 @@ Source: spec/consent.md 14, "Who could see this?".
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
+from consent import jurisdictions
 from documents import queries as registry
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
-from hie.exchange import access, askers, release
+from hie.directory import queries as directory
+from hie.exchange import access, accounts, askers, release
 from hie.exchange.access import Held, Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, NotFound
-from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
+from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation
 from patients import identifiers
 
-__all__ = ["Answer", "Seen", "for_patient", "for_staff", "groups"]
+__all__ = ["IN_SHORT", "Answer", "Line", "Seen", "for_patient", "for_staff", "groups", "in_short"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +36,8 @@ class Answer:
 class Seen:
     """One document and all who could ask for it, each exactly once, in order of the organizations.
 
-    `title` is "" for staff who may not read it; `custodian` a participant's id.
+    `title` is "" for staff who may not read it; `custodian` a participant's id; `choices` when each directive was made;
+    `jurisdiction` the name of the place whose law counts.
     """
 
     document_id: str
@@ -43,6 +46,82 @@ class Seen:
     custodian: str
     answers: tuple[Answer, ...]
     facts: DocumentFacts
+    choices: Mapping[str, str] = field(default_factory=dict)
+    jurisdiction: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """The answer to one purpose in short: these organizations are told `decision`; `roles` () for whoever works there.
+
+    `types` are participant types of which these are all the active members that may ask for this at all; `others` the
+    rest, by id. `person` is one certain person: a helper, or somebody whom a choice names.
+    """
+
+    purpose: str
+    types: tuple[str, ...]
+    others: tuple[str, ...]
+    decision: Decision
+    roles: tuple[str, ...] = ()
+    person: str = ""
+
+
+IN_SHORT = ("TREAT", "BTG", "HPAYMT", "HOPERAT", "HRESCH", "PUBHLTH", "HLEGAL", "PATRQT")
+_NOT_ASKING = frozenset({"G1", "G2", "G4", "G5"})
+"""What stops an asker before any patient is looked at: such a one is no answer to who could see this."""
+
+
+def in_short(seen: Seen) -> list[Line]:
+    """The answers purpose by purpose, without those who may not ask at all; organizations together where they are told alike."""
+    asking: dict[tuple[str, str, str], dict[tuple[bool, str, tuple[BasisItem, ...]], set[str]]] = {}
+    decisions: dict[tuple[bool, str, tuple[BasisItem, ...]], Decision] = {}
+    for answer in seen.answers:
+        one = answer.decision
+        key = (one.permitted, one.rule, one.basis)
+        if one.rule in _NOT_ASKING or (one.rule == "P4" and not answer.block.person):
+            continue
+        decisions.setdefault(key, one)
+        for asker in answer.block.askers():
+            if asker.purpose in IN_SHORT:
+                told = asking.setdefault((asker.purpose, asker.person, asker.organization), {})
+                told.setdefault(key, set()).add(asker.role)
+    members = directory.participants()
+    together: dict[tuple[str, str, tuple[bool, str, tuple[BasisItem, ...]], tuple[str, ...]], set[str]] = {}
+    of_type: dict[tuple[str, str, str], set[str]] = {}
+    for (purpose, person, organization), told in asking.items():
+        kind = type_of(organization)
+        of_type.setdefault((purpose, person, kind), set()).add(organization)
+        for key, roles in told.items():
+            some = tuple(sorted(roles)) if len(told) > 1 else ()
+            together.setdefault((purpose, person, key, some), set()).add(organization)
+    lines = []
+    for (purpose, person, key, only_roles), organizations in together.items():
+        whole = sorted(
+            kind
+            for (p, who, kind), every in of_type.items()
+            if (p, who) == (purpose, person) and every <= organizations
+        )
+        rest = sorted(one for one in organizations if type_of(one) not in whole and one in members)
+        lines.append(
+            Line(
+                purpose=purpose,
+                types=tuple(whole),
+                others=tuple(rest),
+                decision=decisions[key],
+                roles=only_roles,
+                person=person,
+            )
+        )
+    return sorted(
+        lines,
+        key=lambda one: (IN_SHORT.index(one.purpose), one.person, not one.decision.permitted, one.types, one.others),
+    )
+
+
+def type_of(participant_id: str) -> str:
+    """The participant's type, or that of the nearest organization above it that has one."""
+    line = directory.snapshot().lineage(participant_id)
+    return next((facts.type for facts in line if facts.type), "")
 
 
 @release.point
@@ -95,10 +174,10 @@ def for_staff(document_id: str, staff: Staff, *, reason: str) -> Seen:
 def groups(about: Subject, facts: DocumentFacts) -> list[Answer]:
     """Who is told what of a document: all participants, purposes and roles, disjoint, as few groups as there are answers."""
     world = access.as_it_is(about)
-    field = askers.field(about, [world], [facts])
-    told = access.tried(world, field.requests(world), [facts])
+    everybody = askers.field(about, [world], [facts])
+    told = access.tried(world, everybody.requests(world), [facts])
     found: Iterable[tuple[Block, Decision]] = (
-        (block, askers.same(decision)) for block, (decision,) in zip(field.blocks, told, strict=True)
+        (block, askers.same(decision)) for block, (decision,) in zip(everybody.blocks, told, strict=True)
     )
     return [Answer(block=block, decision=decision) for block, decision in askers.merged(found)]
 
@@ -112,4 +191,20 @@ def _seen(about: Subject, row: EntryRow, title: str) -> Seen:
         custodian=row.custodian,
         answers=tuple(groups(about, facts)),
         facts=facts,
+        choices=access.choices_of(about),
+        jurisdiction=_place(row.custodian),
     )
+
+
+def _place(custodian: str) -> str:
+    code = directory.snapshot().jurisdiction_of(custodian)
+    law = jurisdictions.in_effect().get(code, {})
+    return str(law.get("name") or law.get("title") or code)
+
+
+def name_of(person: str) -> str:
+    """A person of a participant by name, where one is registered; a helper by the name of the account; else the reference."""
+    found = directory.users_named([person])
+    if found:
+        return found[0].name
+    return accounts.name_of(person) or person

@@ -114,6 +114,12 @@ def give_back(ids: Iterable[int], *, now: datetime | None = None) -> int:
     return open_rows.update(next_attempt_at=now or timezone.now(), attempts=Greatest(F("attempts") - 1, 0))
 
 
+def put_off(ids: Iterable[int], until: datetime) -> int:
+    """Let notices wait until an instant, as if they had not been tried. Gives how many were open."""
+    open_rows = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=True)
+    return open_rows.update(next_attempt_at=until, attempts=Greatest(F("attempts") - 1, 0))
+
+
 def delivered(ids: Iterable[int], *, now: datetime | None = None) -> int:
     """Mark notices as told; a second time changes nothing. Gives how many were open."""
     open_rows = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True)

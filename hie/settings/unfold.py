@@ -92,8 +92,13 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Consent",
         "items": [
             _list("Choices of patients", "fact_check", "consent.consent"),
-            _list("Emergency access", "warning", "consent.breakglassgrant"),
+            _list("Emergency access", "warning", "consent.emergencyreview"),
+            _list("Emergency grants", "emergency", "consent.breakglassgrant"),
             _list("Helpers", "group", "consent.proxygrant"),
+            {
+                **_list("Name a helper", "group_add", "consent.proxygrant"),
+                "link": reverse_lazy("admin:consent_proxygrant_give"),
+            },
             _list("Law of each place", "gavel", "consent.jurisdiction"),
             _list("Changes of policy", "rule", "consent.policyproposal"),
             _list("Release policies", "policy", "directory.releasepolicy"),

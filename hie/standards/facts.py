@@ -245,14 +245,16 @@ class BasisItem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """Permit or deny for one document, with the one rule that decided (spec/consent.md 6, 13)."""
+    """Permit or deny, with the one rule that decided (spec/consent.md 6, 13).
+
+    Documents of one request that are equal in everything the rules ask about may share it.
+    """
 
     permitted: bool
     rule: str
     reason: str
     obligations: tuple[str, ...] = ()  # sorted
     basis: tuple[BasisItem, ...] = ()
-    document_id: str = ""
 
     @property
     def outcome(self) -> str:

@@ -14,7 +14,8 @@ import hashlib
 import hmac
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -107,6 +108,44 @@ def account(account_id: str, stamp: str) -> AccountFacts | None:
     if row is None or not hmac.compare_digest(_stamp(row), stamp):
         return None
     return _facts(row)
+
+
+def has_account(identifier_pks: Iterable[int]) -> bool:
+    """Whether a patient who has these identifiers can sign in."""
+    return PatientAccount.objects.filter(identifier_id__in=list(identifier_pks), active=True).exists()
+
+
+def of_login(login: str) -> AccountFacts | None:
+    """The open account of a login; None when there is none."""
+    row = PatientAccount.objects.filter(login=_normal(login), active=True).first()
+    return _facts(row) if row is not None else None
+
+
+def names_of(account_ids: Iterable[str]) -> dict[str, str]:
+    """The names of accounts by their ids; what is no id of an account is absent."""
+    ids = []
+    for one in account_ids:
+        with suppress(ValueError):
+            ids.append(uuid.UUID(one))
+    return {str(pk): name for pk, name in PatientAccount.objects.filter(pk__in=ids).values_list("pk", "name")}
+
+
+def are_open(account_ids: Iterable[str]) -> bool:
+    """Whether any of these accounts can sign in; what is no id of an account counts for nothing."""
+    ids = []
+    for one in account_ids:
+        with suppress(ValueError):
+            ids.append(uuid.UUID(one))
+    return PatientAccount.objects.filter(pk__in=ids, active=True).exists()
+
+
+def name_of(account_id: str) -> str:
+    """The name an account goes by; "" when there is none. One statement."""
+    try:
+        key = uuid.UUID(account_id)
+    except ValueError:
+        return ""
+    return PatientAccount.objects.filter(pk=key).values_list("name", flat=True).first() or ""
 
 
 def set_language(account_id: str, language: str) -> None:

@@ -13,6 +13,8 @@ from typing import Any
 
 import jwt
 from django.db import connection
+from django.db.models import QuerySet
+from django.utils import timezone
 
 from hie.directory.queries import ClientFacts, Directory
 from hie.trust import client_keys
@@ -25,6 +27,8 @@ ALGORITHMS = ("RS384", "ES384", "RS256", "ES256")
 MAX_LIFETIME_S = 300
 CLOCK_SKEW_S = 30
 MAX_LENGTH = 20_000
+FRESH = timedelta(minutes=5)
+"""How long after signing in again an act that needs it may be done."""
 # One wording for a client unknown, a key unknown and a signature wrong: client ids are not to be guessed here.
 _NOT_ACCEPTED = "client, key or signature is not accepted"
 
@@ -126,11 +130,12 @@ def spend(assertion: Assertion) -> None:
         TokenRefused: invalid_client; the jti was used before.
     """
     client = assertion.client
-    digest = hashlib.sha256(f"{client.client_id}\x00{assertion.jti}".encode()).digest()
+    # Kept for as long as it may be replayed, and as it may stand for a step-up.
+    kept_until = max(assertion.expires_at + timedelta(seconds=60), timezone.now() + FRESH)
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO trust_usedassertion (jti_digest, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [digest, assertion.expires_at + timedelta(seconds=60)],
+            [_digest(client.client_id, assertion.jti), kept_until],
         )
         if cursor.rowcount == 1:
             return
@@ -140,6 +145,36 @@ def spend(assertion: Assertion) -> None:
         client_id=client.client_id,
         participant_id=client.participant_id,
     )
+
+
+def accepted(assertion: Assertion, user_id: str, *, now: datetime) -> None:
+    """Note for whom a token is given: from here on the assertion can stand for a step-up of this user, once."""
+    UsedAssertion.objects.filter(jti_digest=_digest(assertion.client.client_id, assertion.jti)).update(
+        user_id=user_id, accepted_at=now
+    )
+
+
+def is_fresh(client_id: str, user_id: str, jti: str, *, now: datetime) -> bool:
+    """Whether `jti` names an assertion by which this user signed in through this client within `FRESH`, not used since."""
+    return _fresh(client_id, user_id, jti, now).exists()
+
+
+def step_up(client_id: str, user_id: str, jti: str, *, now: datetime) -> bool:
+    """Use a fresh assertion as the step-up of one act, in its transaction; of several at once exactly one may."""
+    return _fresh(client_id, user_id, jti, now).update(stepped_up_at=now) == 1
+
+
+def _fresh(client_id: str, user_id: str, jti: str, now: datetime) -> QuerySet[UsedAssertion]:
+    return UsedAssertion.objects.filter(
+        jti_digest=_digest(client_id, jti),
+        user_id=user_id,
+        accepted_at__gt=now - FRESH,
+        stepped_up_at__isnull=True,
+    ).exclude(user_id="")
+
+
+def _digest(client_id: str, jti: str) -> bytes:
+    return hashlib.sha256(f"{client_id}\x00{jti}".encode()).digest()
 
 
 def forget_ended(now: datetime) -> int:

@@ -12,11 +12,15 @@ class UsedAssertion(models.Model):
     """A client assertion's `jti`, kept until the assertion has ended, so that it is used once.
 
     In PostgreSQL, not in Redis: a broker that restarts must not make a captured assertion good again.
-    `jti_digest` is SHA-256 over client id and jti.
+    `jti_digest` is SHA-256 over client id and jti. `user_id` and `accepted_at` say for whom and when a token was given
+    for it ("" and None: for nobody); `stepped_up_at` when it stood for having signed in again, which it does once.
     """
 
     jti_digest = models.BinaryField(max_length=32)
     expires_at = models.DateTimeField()
+    user_id = models.TextField(blank=True, default="", db_default="")
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    stepped_up_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["jti_digest"], name="trust_used_assertion_jti")]
@@ -47,6 +51,22 @@ class PatientAccount(models.Model):
 
     def __str__(self) -> str:
         return f"account {self.id}"
+
+
+class StaffAffiliation(models.Model):
+    """An organization that a member of the exchange's own staff works at besides: what it did they do not judge."""
+
+    username = models.TextField(help_text="As the account of the desk is called")
+    organization = models.TextField(help_text="Id of the participant")
+
+    class Meta:
+        verbose_name = "second employer"
+        constraints = [
+            models.UniqueConstraint(fields=["username", "organization"], name="trust_staff_affiliation_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.username} at {self.organization}"
 
 
 class SignInAttempts(models.Model):

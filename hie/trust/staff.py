@@ -7,12 +7,14 @@ role opens at all. A test holds the two together. An administrator is a superuse
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Q
 
 from hie.trust import accounts
+from hie.trust.models import StaffAffiliation
 
 IDENTITY_PAGES = (
     "patients.view_person", "patients.view_sourcerecord", "patients.view_reviewitem", "patients.view_identityevent",
@@ -25,7 +27,8 @@ DOCUMENT_PAGES = (
 )  # fmt: skip
 CONSENT_PAGES = (
     "consent.view_consent", "consent.view_consentversion", "consent.view_proxygrant", "consent.view_breakglassgrant",
-    "consent.view_jurisdiction", "consent.view_codetable", "consent.view_policyproposal", "directory.view_releasepolicy",
+    "consent.view_jurisdiction", "consent.view_codetable", "consent.view_emergencyreview", "consent.view_policyproposal",
+    "directory.view_releasepolicy",
 )  # fmt: skip
 AUDIT_PAGES = ("audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint")
 QUERY_PAGES = ("exchange.view_query", "exchange.view_querytarget", "exchange.view_remotedocument")
@@ -84,6 +87,24 @@ def _permissions(names: tuple[str, ...]) -> list[Permission]:
     if missing:
         raise LookupError(f"no such right: {', '.join(sorted(missing))}")
     return found
+
+
+def employers(username: str) -> tuple[str, ...]:
+    """The participants that a member of staff works at besides, by id."""
+    rows = StaffAffiliation.objects.filter(username=username).order_by("organization")
+    return tuple(rows.values_list("organization", flat=True))
+
+
+def set_employers(username: str, organizations: Collection[str]) -> bool:
+    """Say where else a member of staff works: exactly these; whether anything changed."""
+    wanted = set(organizations)
+    with transaction.atomic():
+        held = set(employers(username))
+        StaffAffiliation.objects.filter(username=username, organization__in=held - wanted).delete()
+        StaffAffiliation.objects.bulk_create(
+            [StaffAffiliation(username=username, organization=one) for one in sorted(wanted - held)]
+        )
+    return held != wanted
 
 
 def count_attempt(username: str) -> None:

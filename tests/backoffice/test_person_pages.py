@@ -17,7 +17,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from hie.audit.models import AuditEvent
-from patients import identifiers, linking
+from patients import identifiers, linking, review_queue
 from patients.models import IdentityEvent, Link, ReviewAct, ReviewItem
 from tests.backoffice.cases import documented, fed, who
 from tests.exchange.world import CLINIC_AUTHORITY, HOSPITAL_AUTHORITY, exchange
@@ -431,6 +431,25 @@ def test_a_change_is_undone_from_the_page_at_once_or_by_a_case_where_documents_m
     shown = steward.get(opened["Location"].split("#")[0]).content.decode()
     assert "Undo the change" in shown
     assert "a second steward must agree first" in shown
+
+
+def test_what_is_contested_goes_to_the_case_that_waits_between_the_two_with_its_reason(as_role: AsRole) -> None:
+    person, _ = amara()
+    other = felix()
+    steward = as_role("steward", username="ada")
+    looking(steward, person)
+    merged = linking.merge(person, other, actor="client-9", reason="by a client")
+    undo = IdentityEvent.objects.get(id=linking.undo(merged, actor="client-9", reason="by mistake"))
+    waits, _ = review_queue.open_between(person, other, actor="Staff/x", reason="a call")
+    documented(CLINIC_AUTHORITY, "M2")
+    act = {"act": "undo", "event": str(undo.id), "reason": WHY}
+    opened = steward.post(url_of("identity", person), act)
+    assert opened["Location"].startswith(reverse("admin:patients_reviewitem_change", args=[waits]))
+    item = ReviewItem.objects.get()
+    assert item.contested_id == undo.seq
+    said = [(one.actor, one.reason) for one in ReviewAct.objects.order_by("pk")]
+    assert said == [("Staff/x", "a call"), ("Staff/ada", WHY)]
+    assert b"Undo the change" in steward.get(opened["Location"].split("#")[0]).content
 
 
 def test_what_is_no_change_of_this_person_is_not_undone_on_its_page(as_role: AsRole) -> None:

@@ -526,7 +526,7 @@ class Case:
         codings = [same_spelling(c) for c in codings]
         if any(f"{s}|{c}" in codings for s, c in wanted if s is not None):
             return True
-        if kind == "deny" and any(f"|{c}" in codings for _, c in wanted):
+        if kind == "deny" and any(c in [one.lstrip("|") for one in codings if "|" not in one[1:]] for _, c in wanted):
             return True  # the document's coding has no system: it may be this one
         return kind == "deny" and any(c in [one.rpartition("|")[2] for one in codings] for c in loose(wanted))
 
@@ -637,7 +637,8 @@ class Case:
         codings = [coding(c) for c in node.get("purpose", [])]
         return codes(codings, "v3-ActReason") + (loose(codings) if kind == "deny" else [])
 
-    def rule_matches(self, rule, doc):
+    def rule_matches(self, rule, doc, opens=False):
+        """`opens`: a mandate, which reaches only what surely matches."""
         line = self.line(self.req["org"])
         tests = [
             "purposes" not in rule or any(p in rule["purposes"] for p in self.family()),
@@ -645,25 +646,28 @@ class Case:
             "recipients" not in rule or any(o in rule["recipients"] for o in line),
             "exceptRecipients" not in rule or not any(o in rule["exceptRecipients"] for o in line),
             "labels" not in rule or any(self.carries(doc, x) for x in rule["labels"]),
-            "classes" not in rule or self.one_of(rule["classes"], doc.get("class", [])),
-            "codes" not in rule or self.one_of(rule["codes"], doc.get("codes", [])),
+            "classes" not in rule or self.one_of(rule["classes"], doc.get("class", []), opens),
+            "codes" not in rule or self.one_of(rule["codes"], doc.get("codes", []), opens),
             "minConfidentiality" not in rule or self.level(doc) >= LETTERS.index(rule["minConfidentiality"]),
         ]
         return all(tests)
 
-    def one_of(self, wanted, codings):
-        return any(same_spelling(c) in [same_spelling(w) for w in wanted] for c in codings)
+    def one_of(self, wanted, codings, opens):
+        for one in map(same_spelling, wanted):
+            for other in map(same_spelling, codings):
+                (system, _, code), (system2, _, code2) = one.rpartition("|"), other.rpartition("|")
+                if system and one == other:
+                    return True
+                if not opens and code == code2 and not (system and system2):
+                    return True  # without a system it may be of any
+        return False
 
     # the procedure
     def decide(self, doc):
         req, fx = self.req, self.fx
-        deny = lambda rule, reason: ("deny", rule, reason, [])  # noqa: E731
-        permit = lambda rule, reason, obligations=(): ("permit", rule, reason, sorted(obligations))  # noqa: E731
-        if not all(req.get(k) for k in ("org", "user", "role", "purpose")):
-            return deny("G1", "invalid-request")
-        if req["purpose"] not in fx["purposeParent"] or req["role"] not in fx["roles"]:
-            return deny("G1", "invalid-request")
-        if req.get("operation") not in ("query", "retrieve", "notify", "bulk", "register", "update"):
+        deny = lambda rule, reason, *basis: ("deny", rule, reason, [], list(basis))  # noqa: E731
+        permit = lambda rule, reason, duties, *basis: ("permit", rule, reason, sorted(duties), list(basis))  # noqa: E731
+        if not self.usable():
             return deny("G1", "invalid-request")
         if doc["patient"] not in self.ids or self.pj is None:
             return deny("G1", "invalid-request")
@@ -673,11 +677,11 @@ class Case:
         ):
             return deny("G1", "invalid-request")
         if not self.active(req["org"]):
-            return deny("G2", "participant-not-active")
+            return deny("G2", "participant-not-active", ("agreement", self.holder(req["org"]), ""))
         if not self.active(doc["custodian"]):
-            return deny("G3", "custodian-not-active")
+            return deny("G3", "custodian-not-active", ("agreement", self.holder(doc["custodian"]), ""))
         if not self.listed(self.inherited(req["org"], "agreement")["purposes"]):
-            return deny("G4", "purpose-not-permitted")
+            return deny("G4", "purpose-not-permitted", ("agreement", self.holder(req["org"]), ""))
         if not self.listed(fx["roles"][req["role"]]):
             return deny("G5", "role-not-permitted")
         family = self.family()
@@ -688,9 +692,9 @@ class Case:
             and not emergency
             and not req.get("relationship")
         ):
-            return deny("G6", "relationship-required")
-        if emergency and not self.grant_valid():
-            return deny("G7", "break-glass-invalid")
+            return deny("G6", "relationship-required", ("agreement", self.holder(req["org"]), ""))
+        if emergency and not self.grant_valid(req.get("breakGlass")):
+            return deny("G7", "break-glass-invalid", *self.given("break-glass", "breakGlass"))
         if any(self.decide(source)[0] == "deny" for source in doc.get("derivedFrom", [])):
             return deny("X1", "derived-from-denied")
         kind, winners = self.verdict(doc)
@@ -701,33 +705,48 @@ class Case:
         own_purpose = any(p in family for p in ("TREAT", "HPAYMT", "HOPERAT"))
         if self.own(doc) and own_purpose:
             if not (kind == "deny" and any(self.names(path, req["user"], False) for _, path in winners)):
-                return permit("C1", "own-organization")
-        for p in law.get("prohibitions", []):
-            if self.rule_matches(p, doc) and not (emergency and p.get("emergencyOverride")):
-                return deny("L1", "legal-prohibition")
+                return permit("C1", "own-organization", [])
+        against = [
+            ("law", p["id"], "")
+            for p in law.get("prohibitions", [])
+            if self.rule_matches(p, doc) and not (emergency and p.get("emergencyOverride"))
+        ]
+        if against:
+            return deny("L1", "legal-prohibition", *against)
         needed = [c for c in law.get("consentRequired", []) if self.carries(doc, c["label"])]
-        if not needed and any(self.rule_matches(m, doc) for m in law.get("mandates", [])):
-            return permit("L2", "legal-mandate", ["ACCOUNT"])
-        for owner in self.line(doc["custodian"]):
-            for r in self.org(owner).get("releasePolicy", []):
-                if self.rule_matches(r, doc) and not (emergency and not r.get("absolute")):
-                    return deny("O1", "release-policy")
+        mandates = [("law", m["id"], "") for m in law.get("mandates", []) if self.rule_matches(m, doc, opens=True)]
+        if mandates and not needed:
+            return permit("L2", "legal-mandate", ["ACCOUNT"], *mandates)
+        kept_back = [
+            ("release", r["id"], owner)
+            for owner in self.line(doc["custodian"])
+            for r in self.org(owner).get("releasePolicy", [])
+            if self.rule_matches(r, doc) and not (emergency and not r.get("absolute"))
+        ]
+        if kept_back:
+            return deny("O1", "release-policy", *kept_back)
         part2 = self.carries(doc, "42CFRPart2")
         if emergency and kind == "deny" and law.get("breakGlassRefusal"):
-            if any(n["type"] == "deny" and "BTG" in self.lists(n, "deny") for _, path in winners for n in path):
-                return deny("D1", "patient-refused-emergency")
+            refusing = [
+                (consent, path)
+                for consent, path in winners
+                if any(n["type"] == "deny" and "BTG" in self.lists(n, "deny") for n in path)
+            ]
+            if refusing:
+                return deny("D1", "patient-refused-emergency", *self.named(refusing))
         opened = ["NOTIFY-PATIENT", "REVIEW", "NOREUSE"]
         if emergency and level <= LETTERS.index("R"):
-            return permit("D2", "break-glass", opened + (["PART2-NOTICE", "NORDSCLCD"] if part2 else []))
+            duties = opened + (["PART2-NOTICE", "NORDSCLCD"] if part2 else [])
+            return permit("D2", "break-glass", duties, *self.given("break-glass", "breakGlass"))
         if kind == "deny":
-            return deny("D3", "patient-deny")
+            return deny("D3", "patient-deny", *self.named(winners))
         paths = winners if kind == "permit" else []
-        for c in needed:
-            if not any(self.covers(consent, path, c) for consent, path in paths):
-                return deny("D4", "explicit-consent-required")
+        missing = [c for c in needed if not any(self.covers(consent, path, c) for consent, path in paths)]
+        if missing:
+            return deny("D4", "explicit-consent-required", *[("law", c["id"], "") for c in missing])
         if level == LETTERS.index("V"):
             if not any("V" in self.labels_of(n, "v3-Confidentiality") for _, p in paths for n in p):
-                return deny("D5", "very-restricted")
+                return deny("D5", "very-restricted", *self.named(winners))
         extra = []
         if "HPAYMT" in family or "HOPERAT" in family:
             extra.append("MINEC")
@@ -739,20 +758,52 @@ class Case:
             if part2 and not self.own(doc):
                 tpo = any({"TREAT", "HPAYMT", "HOPERAT"} <= set(self.lists(n)) for _, p in paths for n in p)
                 extra += ["PART2-NOTICE", "REDISCLOSE-HIPAA" if tpo else "NORDSCLCD"]
-            return permit("D6", "patient-permit", extra)
+            return permit("D6", "patient-permit", extra, *self.named(winners))
         if kind == "weak":
-            return deny("D7", "outside-consent-scope")
+            return deny("D7", "outside-consent-scope", *self.named(winners))
         default = law["default"]
+        place = ("default", self.inherited(doc["custodian"], "jurisdiction"), "")
         if default["model"] != "opt-out":
-            return deny("F3", "no-consent")
+            return deny("F3", "no-consent", place)
         if (
             any(p in default["purposes"] for p in family)
             and level <= LETTERS.index(default["ceiling"])
             and doc.get("labelled", True)
             and not any(self.carries(doc, x) for x in default.get("excludeLabels", []))
         ):
-            return permit("F1", "default-opt-out", extra)
-        return deny("F2", "default-not-covered")
+            return permit("F1", "default-opt-out", extra, place)
+        return deny("F2", "default-not-covered", place)
+
+    def holder(self, name):
+        """Whose agreement it is."""
+        if not self.line(name):
+            return name
+        return next((one for one in self.line(name) if self.org(one).get("agreement") is not None), "")
+
+    def given(self, kind, member):
+        """A grant that came with the request."""
+        return [(kind, self.req[member].get("id", ""), "")] if self.req.get(member) else []
+
+    def named(self, winners):
+        """Consents and nodes that decided, each once: (consent, its id, the node's place)."""
+        return sorted({("consent", self.called(consent), self.place(consent, path)) for consent, path in winners})
+
+    def called(self, consent):
+        index = next(n for n, one in enumerate(self.case["consents"]) if one is consent)
+        identifier = consent.get("id") if isinstance(consent, dict) else None
+        return identifier if isinstance(identifier, str) else f"consents[{index}]"
+
+    def place(self, consent, path):
+        if len(path) < 2:
+            return "" if not path else "provision" if "type" in consent.get("provision", {}) else "policyRule"
+        steps = itertools.pairwise(path)
+        return ".".join(
+            f"provision[{next(n for n, one in enumerate(above['provision']) if one is node)}]" for above, node in steps
+        )
+
+    def considered(self):
+        """The ids of all consents in force."""
+        return sorted(self.called(one) for one in self.case["consents"] if self.zone and self.in_force(one))
 
     def labels_of(self, node, system):
         return codes([coding(c) for c in node.get("securityLabel", [])], system)
@@ -765,8 +816,38 @@ class Case:
         )
         return (named or by_rule) and any(self.lists(n) for n in path)
 
-    def grant_valid(self):
-        g = self.req.get("breakGlass")
+    def usable(self):
+        """Whether the request says all that it must, in words that are known."""
+        req, fx = self.req, self.fx
+        return (
+            all(req.get(k) for k in ("org", "user", "role", "purpose"))
+            and req["purpose"] in fx["purposeParent"]
+            and req["role"] in fx["roles"]
+            and req.get("operation") in ("query", "retrieve", "notify", "bulk", "register", "update")
+        )
+
+    def gate(self):
+        """The rule that refuses from what the caller is and claims alone, or None (6, "How a deny looks")."""
+        req = self.req
+        if not self.usable():
+            return "G1"
+        if not self.active(req["org"]):
+            return "G2"
+        if not self.listed(self.inherited(req["org"], "agreement")["purposes"]):
+            return "G4"
+        if not self.listed(self.fx["roles"][req["role"]]):
+            return "G5"
+        emergency = self.purpose == "BTG"
+        if self.inherited(req["org"], "requiresRelationship") and "TREAT" in self.family() and not emergency:
+            if not req.get("relationship"):
+                return "G6"
+        # Whose record the grant is for is not looked at.
+        if emergency and req.get("breakGlass"):
+            if not self.grant_valid({**req["breakGlass"], "patient": self.case["patient"]}):
+                return "G7"
+        return None
+
+    def grant_valid(self, g):
         if not g or g.get("status") != "active" or not g.get("reason", "").strip() or not g.get("text", "").strip():
             return False
         if g["user"] != self.req["user"] or g["patient"] not in self.ids or not self.line(g["org"]):
@@ -782,13 +863,14 @@ class Case:
 
     def patient_rules(self, doc, kind, winners):
         user, pj = self.req["user"], self.pj
+        place, grant = ("law", self.patient["jurisdiction"], ""), self.given("proxy", "proxyGrant")
         withheld = self.carries(doc, "NOPAT")
         if user in {f"Patient/{i}" for i in self.ids}:
             if withheld:
-                return "deny", "P1", "withheld-from-patient", []
+                return "deny", "P1", "withheld-from-patient", [], []
             if not self.age_reached(pj["confidentialAge"], True):
-                return "deny", "P2", "minor-too-young", []
-            return "permit", "P3", "self-access", []
+                return "deny", "P2", "minor-too-young", [], [place]
+            return "permit", "P3", "self-access", [], []
         g = self.req.get("proxyGrant")
         good = g and g.get("status") == "active" and g["patient"] in self.ids and g["person"] == user
         good = good and g["kind"] in ("parent", "guardian-of-minor", "guardian", "attorney", "nominated")
@@ -799,23 +881,28 @@ class Case:
             except Unintelligible:
                 good = False
         if not good:
-            return "deny", "P4", "proxy-not-authorized", []
+            return "deny", "P4", "proxy-not-authorized", [], grant
         if g["kind"] in ("parent", "guardian-of-minor") and self.age_reached(pj["majorityAge"], False):
-            return "deny", "P5", "proxy-ended-majority", []
+            return "deny", "P5", "proxy-ended-majority", [], [*grant, place]
         if withheld:
-            return "deny", "P1", "withheld-from-patient", []
+            return "deny", "P1", "withheld-from-patient", [], []
         if not self.age_reached(pj["majorityAge"], True) and self.age_reached(pj["confidentialAge"], False):
             named = kind == "permit" and any(self.names(path, user, True) for _, path in winners)
             if any(self.carries(doc, x) for x in pj["confidentialLabels"]) and not named:
-                return "deny", "P6", "minor-confidential", []
+                return "deny", "P6", "minor-confidential", [], [place]
         if kind == "deny":
-            named = any(self.names(path, user, False) for _, path in winners)
-            if named or any(p in self.family() for _, path in winners for n in path for p in self.lists(n, n["type"])):
-                return "deny", "P7", "proxy-denied-by-patient", []
+            denying = [
+                (consent, path)
+                for consent, path in winners
+                if self.names(path, user, False)
+                or any(p in self.family() for n in path for p in self.lists(n, n["type"]))
+            ]
+            if denying:
+                return "deny", "P7", "proxy-denied-by-patient", [], self.named(denying)
         letter = g.get("maxConfidentiality") or "N"
         if letter not in LETTERS or self.level(doc) > LETTERS.index(letter):
-            return "deny", "P8", "proxy-scope", []
-        return "permit", "P9", "proxy-access", []
+            return "deny", "P8", "proxy-scope", [], grant
+        return "permit", "P9", "proxy-access", [], grant
 
 
 def evaluate(fixture, case):
@@ -823,7 +910,7 @@ def evaluate(fixture, case):
     made = Case(fixture, case)
 
     def answer(doc):
-        decision, rule, reason, obligations = made.decide(doc)
+        decision, rule, reason, obligations, _ = made.decide(doc)
         return {"decision": decision, "rule": rule, "reason": reason, "obligations": obligations}
 
     if "documents" not in case:

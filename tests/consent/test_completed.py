@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from consent import tables
 from consent.engine import Tables, compile_policy, completed
 from hie.standards.facts import DocumentFacts, ParticipantFacts, Perhaps
+from tests.consent.fixture import CODES
 
 LAW = {"JA": {"timezone": "America/New_York"}}
 
@@ -19,7 +19,7 @@ def policy(**changes: Any) -> Any:
             "ward": ParticipantFacts(id="ward", part_of="north", identifiers=("urn:ietf:rfc:3986|urn:oid:2.999.1.7",)),
         },
         LAW,
-        Tables.from_json(tables.shipped("codes")),
+        Tables.from_json(CODES),
     )
 
 

@@ -463,7 +463,7 @@ def test_a_proxy_grant_that_could_not_be_read_is_refused(pk: int, given: dict[st
 
 
 def opened(pk: int, at: datetime = NOW, **more: str) -> Any:
-    given = {"reason": "LIFE-THREAT", "text": "collapsed in the waiting room"} | more
+    given = {"reason": "LIFE-THREAT", "text": f"collapsed in the waiting room at {at.isoformat()}"} | more
     return break_glass.open_grant(identifier_pk=pk, user_id="Practitioner/ivo", organization="hill", now=at, **given)
 
 
@@ -503,6 +503,14 @@ def test_an_emergency_grant_needs_a_reason_and_words(pk: int, given: dict[str, s
     with pytest.raises(EmergencyGrantRefused) as refused:
         opened(pk, **given)
     assert refused.value.element == element
+
+
+def test_a_further_emergency_of_the_day_needs_words_of_its_own(pk: int) -> None:
+    opened(pk, text="collapsed in the waiting room")
+    with pytest.raises(EmergencyGrantRefused) as refused:
+        opened(pk, NOW + timedelta(hours=5), text=" Collapsed  in the waiting ROOM", reason="OTHER")
+    assert refused.value.element == "text"
+    opened(pk, NOW + timedelta(days=1, minutes=1), text="collapsed in the waiting room")
 
 
 def test_the_fourth_emergency_of_a_day_needs_a_supervisor(pk: int) -> None:

@@ -11,18 +11,20 @@ from uuid import UUID
 from django.db import transaction
 from django.utils import timezone
 
-from consent import directives, jurisdictions
+from consent import directives, epochs, jurisdictions
 from consent.models import BreakGlassGrant, CodeTable, Consent, ProxyGrant
 from documents import registry
 from documents.metadata import CX, AssociationType
 from documents.models import DocumentEntry
-from hie.directory.models import Agreement, AssigningAuthority, Participant
+from hie.directory.models import Agreement, AssigningAuthority, ClientKey, Participant
 from hie.exchange import feed
 from hie.standards.demographics import Demographics, HumanName, Identifier
 from hie.standards.facts import Caller, Labels
 from patients import identifiers
 from tests.consent import fixture as fx
+from tests.directory.forms import EC_P256, jwk
 from tests.documents import samples
+from tests.trust import conftest as trust
 
 _names = itertools.count(1)
 _TABLES = ("hub", "purposeParent", "labelParent", "labelFloor", "roles")
@@ -58,6 +60,7 @@ class Hub:
             release_policy=data.get("releasePolicy", []),
         )
         AssigningAuthority.objects.create(oid=f"2.999.50.{n}.1", participant_id=name)
+        ClientKey.objects.create(participant_id=name, kid=f"{name}-1", jwk=jwk(EC_P256, f"{name}-1"))
         agreement = data.get("agreement")
         if agreement is not None:
             period = agreement.get("period", {})
@@ -71,6 +74,18 @@ class Hub:
                 decision_point=name in points,
             )
 
+    def token(self, organization: str, *, scope: str = "system/*.cruds", **stated: Any) -> str:
+        """An access token of a participant; a physician, for treatment, unless stated otherwise."""
+        trust.KEYS[organization] = (EC_P256, f"{organization}-1", "ES256")
+        row = Participant.objects.get(id=organization)
+        values = {
+            "subject_id": "Practitioner/ivo",
+            "subject_name": "Ivo Moor",
+            "organization_id": f"urn:oid:{row.organization_oid}",
+            "organization_name": row.name,
+        } | stated
+        return trust.token(organization, scope=scope, extensions={"hl7-b2b": trust.b2b(**values)})
+
     def authority(self, participant: str) -> str:
         """Where a participant's patient identifiers are issued."""
         return str(AssigningAuthority.objects.get(participant_id=participant).oid)
@@ -80,8 +95,8 @@ class Hub:
         found = (
             name
             for name, data in sorted(self.fixture["organizations"].items())
-            if data.get("jurisdiction") == jurisdiction and data["agreement"]["status"] == "active"
-            and "TREAT" in data["agreement"]["purposes"] and "end" not in data["agreement"].get("period", {})
+            if data.get("jurisdiction") == jurisdiction and data.get("type") == "hospital"
+            and "end" not in data["agreement"].get("period", {}) and name != "point"
         )  # fmt: skip
         return next(found, "mer" if "mer" in self.fixture["organizations"] else "org-south")
 
@@ -107,7 +122,8 @@ class Hub:
 
     def pk(self, patient: str) -> int:
         """The identifier that everything of a patient hangs on."""
-        return identifiers.of_person(self.persons[patient])[0].pk
+        linked = {one: name for name, data in self.fixture["patients"].items() for one in data.get("linked", ())}
+        return identifiers.of_person(self.persons[linked.get(patient, patient)])[0].pk
 
     def in_hub(self, value: Any) -> Any:
         """JSON of a case with each patient's reference as the hub knows it."""
@@ -120,6 +136,8 @@ class Hub:
 
     def consents(self, case: dict[str, Any]) -> list[UUID]:
         """Put a case's directives in store as another system might have left them."""
+        for pk in Consent.objects.values_list("identifier", flat=True).distinct():
+            epochs.bump(pk)
         Consent.objects.update(status="inactive")
         return [
             directives.import_unchecked(self.in_hub(one), identifier_pk=self.pk(case["patient"]), actor="test").id

@@ -6,16 +6,17 @@ import base64
 import json
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consent import labelling, policies, tables
+from consent import epochs, labelling, policies, tables
 from consent.engine import RANK, Tables
 from consent.models import CodeTable
 from documents import labels as entry_labels
@@ -513,6 +514,45 @@ def test_two_workers_at_once_label_each_document_once(settings: Any, tmp_path: P
     go_over(batch=2)
     assert AuditEvent.objects.filter(kind="relabel").count() == 6
     assert {DocumentEntry.objects.get(pk=row.pk).label_version for row in rows} == {2}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_run_and_a_change_of_the_same_patients_never_wait_for_each_other(settings: Any, tmp_path: Path) -> None:
+    settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
+    exchange()
+    for local_id in ("P1", "P2"):
+        test_submit.feed_patient(local_id)
+    # The documents come in the other order than the patients.
+    rows = [asthma(patient=replace(ADA, value=local_id)) for local_id in ("P2", "P1")]
+    second, first = (DocumentEntry.objects.get(pk=row.pk).patient_identifier_id for row in rows)
+    assert first < second
+    change_rules(ASTHMA)
+    done: list[int] = []
+
+    def work() -> None:
+        try:
+            done.append(go_over())
+        finally:
+            connection.close()
+
+    worker = threading.Thread(target=work)
+    with transaction.atomic():
+        epochs.bump(first)
+        worker.start()
+        _until_something_waits()
+        epochs.bump(second)
+    worker.join(30)
+    assert done == [2]
+
+
+def _until_something_waits() -> None:
+    for _ in range(600):
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+        time.sleep(0.05)
+    raise AssertionError("nothing waited")
 
 
 @pytest.mark.usefixtures("_world")

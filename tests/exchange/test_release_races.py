@@ -158,6 +158,8 @@ def _clients(at: Setting, kind: str, n: int) -> list[Client]:
         return [Client(way, one, {"request_id": one.request_id}) for one in callers]
     if kind == "notices":
         del at.told.notices[:]
+        # One that was put off in a round before would be told in this one, beside the one it is about.
+        OutboxMessage.objects.filter(delivered_at=None).delete()
         releasing.revised(at)
         (notice,) = OutboxMessage.objects.filter(delivered_at=None)
         return [Client(lambda _: _delivered(at), callers[0], {"correlation": f"notice/{notice.id}"})]

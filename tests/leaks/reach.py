@@ -20,6 +20,8 @@ DOOR = frozenset(
     f"hie.exchange.access.{name}"
     for name in (
         "gate",
+        "gate_emergency",
+        "known_in_emergency",
         "permitted",
         "still_permitted",
         "demographics",

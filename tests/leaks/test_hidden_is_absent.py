@@ -8,6 +8,7 @@ must get the same, but for ids and times.
 from __future__ import annotations
 
 import hashlib
+import os
 import uuid
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -180,7 +181,7 @@ LISTS = ("", "&code=submissionset", "&code=folder", "&_count=1", "&_summary=coun
 
 
 @settings(
-    max_examples=20,
+    max_examples=int(os.environ.get("HIE_EXAMPLES", "8")),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -18,7 +18,7 @@ from hie.exchange import consents
 from hie.exchange.consents import ShownConsent, StoredConsent
 from hie.exchange.errors import NotFound
 from hie.exchange.find import PatientNamed
-from hie.faces.fhir import bundle, search
+from hie.faces.fhir import bundle, consent_decision, search
 from hie.faces.fhir.documents import patients
 from hie.faces.fhir.errors import FhirSyntax, InvalidResource, InvalidSearch, ProfileViolation
 from hie.faces.fhir.http import Answer, FhirRequest, stored
@@ -435,6 +435,7 @@ RESOURCE = Resource(
     update=Interaction(handler=update, verb="u", transactions=("ITI-108",), body="json"),
     params=PARAMS,
     operations=(
+        consent_decision.OPERATION,
         OperationDefinition(
             name="validate",
             interaction=Interaction(

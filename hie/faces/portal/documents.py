@@ -8,15 +8,15 @@ from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
-from django.utils.translation import ngettext
+from django.utils.translation import gettext, ngettext
 
 from documents.filters import EntryFilter
 from documents.metadata import Status
 from hie.directory import queries as directory
-from hie.exchange import find, retrieve
+from hie.exchange import find, retrieve, who_could_see
 from hie.exchange.document_filter import Asked
 from hie.exchange.errors import NotFound
-from hie.faces.portal import dates
+from hie.faces.portal import dates, words
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
 
@@ -47,6 +47,16 @@ class Shown:
     icon: str
     size: str
     address: str
+    who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """Who could see it, for one purpose: yes or no, and why."""
+
+    who: str
+    yes: bool
+    why: str
 
 
 @page("GET")
@@ -90,6 +100,42 @@ def save(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBas
     return response
 
 
+@page("GET")
+def who(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBase:
+    """Who could see a document if they asked today, and why; for the patient alone."""
+    seen = who_could_see.for_patient(str(entry_id), caller=reader.caller, raw=request.path)
+    if seen.person_id != reader.person_id:
+        raise NotFound("no such document")
+    purposes: dict[str, list[Answer]] = {}
+    for line in who_could_see.in_short(seen):
+        purposes.setdefault(line.purpose, []).append(_answer(line, seen))
+    context = {
+        "title_of": seen.title,
+        "purposes": [(words.purpose(code), answers) for code, answers in purposes.items()],
+        "place": "documents",
+    }
+    return render(request, "who.html", context, reader=reader)
+
+
+def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
+    names = [gettext(words.ALL_OF_A_TYPE.get(kind, kind)) for kind in line.types]
+    names += [words.isolate(_custodian(one)) for one in line.others]
+    if line.person:
+        names = [words.isolate(who_could_see.name_of(line.person)), *names]
+    if line.roles:
+        roles = ", ".join(words.role(role) for role in line.roles)
+        names.append(gettext("only {roles}").format(roles=roles))
+    who = ", ".join(name for name in names if name)
+    why = words.would(
+        line.decision.rule,
+        asker=who,
+        custodian=_custodian(seen.custodian),
+        choice_on=next((seen.choices[item.id] for item in line.decision.basis if item.id in seen.choices), ""),
+        jurisdiction=seen.jurisdiction,
+    )
+    return Answer(who=who, yes=line.decision.permitted, why=why)
+
+
 def _shown(found: find.Found) -> Shown:
     entry = found.row.metadata
     kind = next((code.display for code in (entry.type_code, entry.class_code) if code and code.display), "") or ""
@@ -117,6 +163,7 @@ def _shown(found: find.Found) -> Shown:
         icon="image" if mime.startswith("image/") or mime == "application/dicom" else "doc",
         size=_size(entry.size),
         address=reverse("portal:save", args=[uuid]),
+        who=reverse("portal:who", args=[uuid]),
     )
 
 

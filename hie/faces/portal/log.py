@@ -17,7 +17,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
 from hie.exchange import access_log, accounts
-from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen
+from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
 from hie.faces.portal import dates, filters, words
 from hie.faces.portal.filters import Asked
@@ -28,6 +28,8 @@ LINES = 50
 _DOWNLOAD_LINES = 500
 _DOWNLOAD_PAGES = 200
 _AROUND_S = 6 * 3600
+_TOLD_FOR = timedelta(days=14)
+"""How long the log says at its top that there was an emergency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +101,10 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "showing": _showing(entries),
         "summary": _summary(asked, entries, reader) if whole and not asked.get("part") else None,
         "nobody": whole and not [entry for entry in entries if entry.part is not Part.OWN] and not asked.get("part"),
+        "emergency": any(
+            entry.verb is Verb.DECLARED and entry.seen is Seen.EMERGENCY and entry.at > now - _TOLD_FOR
+            for entry in entries
+        ),
         "copy": asked.query(),
         "zone": zone.key.rpartition("/")[2].replace("_", " "),
         "printed": dates.day(now.astimezone(zone).date()),

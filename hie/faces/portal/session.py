@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 from django.http import HttpRequest
+from django.utils import timezone
 
 from hie.exchange import accounts
 from hie.exchange.accounts import Account, ActsFor, Visit
+from hie.exchange.helpers import TOLD_BEFORE
+from hie.faces.portal import dates
 from hie.standards.facts import Caller
 from hie.trust.requests import network_address, request_id
 
@@ -31,6 +34,17 @@ class Reader:
     def person_id(self) -> str:
         """Whose record is read."""
         return accounts.person_of(self.acting.identifier_pk) if self.acting else self.account.person_id
+
+    @property
+    def acting_until(self) -> str:
+        """The last day on which the reader can act for this person, in words, from 90 days before; "" else."""
+        if self.acting is None or not self.acting.until:
+            return ""
+        try:
+            ends_on = date.fromisoformat(self.acting.until)
+        except ValueError:
+            return ""  # a month or a year alone
+        return dates.day(ends_on) if ends_on - timezone.now().date() <= TOLD_BEFORE else ""
 
     @property
     def caller(self) -> Caller:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, documents, log, signing
+from hie.faces.portal import choices, documents, emergencies, helpers, log, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -18,10 +18,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("log/<uuid:event_id>", log.show_line, name="line"),
     path("documents", documents.show, name="documents"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
+    path("documents/<uuid:entry_id>/who", documents.who, name="who"),
     path("consent/", choices.show, name="choices"),
     path("consent/check", choices.check, name="choices-check"),
     path("consent/save", choices.save, name="choices-save"),
     path("consent/history", choices.past, name="choices-past"),
+    path("emergencies", emergencies.show, name="emergencies"),
+    path("emergencies/<int:number>/object", emergencies.object_to, name="object"),
+    path("helpers", helpers.show, name="helpers"),
+    path("helpers/<uuid:grant_id>/end", helpers.end, name="helper-end"),
     path("help", log.help_page, name="help"),
     re_path(r"^(?P<path>.+)$", not_found),
 ]

@@ -37,6 +37,9 @@ THEIRS: dict[str, str] = {
     "sent.withheld": "{who} wanted to ask {recipient} about them {why}. Nothing was sent.",
     "sent.documents": "{who} sent {count} of their documents to {recipient} {why}.",
     "sent.notice": "{who} sent a notice about them to {recipient} {why}.",
+    "asked.decision": "{who} asked us who may see their record {why}. Nothing of it was shown.",
+    "tried.decision": "{who} looked at who could see their record.",
+    "read.decision": "{who} read why their record was shown or not.",
     "added.documents": "{who} added documents to their record.",
     "added.refused": "{who} tried to add to their record. It was not taken in.",
     "added.person": "{who} added or updated their name and contact data.",
@@ -67,6 +70,30 @@ THEIR_RULES: dict[str, str] = {
     "F1": "Shown under the general rule of {jurisdiction}; they have made no other choice.",
     "F3": "In {jurisdiction} nothing is shared until they agree; they have not.",
 }
+# Who could see a document, by the rule that would decide; where it has no sentence here, the one of the log is said.
+WOULD: dict[str, str] = {
+    "C1": "It is their own record of you.",
+    "D2": "They must give a reason, and you will be told.",
+    "D3": "Because of {c}.",
+    "D6": "Because of {c}.",
+    "P3": "This is you.",
+    "P9": "You let them act for you.",
+}
+ALL_OF_A_TYPE: dict[str, str] = {
+    "hospital": "All hospitals",
+    "primary-care": "All family doctors and clinics",
+    "lab": "All laboratories",
+    "imaging": "All imaging centers",
+    "pharmacy": "All pharmacies",
+    "payer": "All insurers",
+    "public-health": "All public health offices",
+    "research": "All researchers",
+    "sud-program": "All addiction programs",
+    "telehealth": "All online doctors",
+    "law-enforcement": "All police offices",
+    "patient-portal": "All patient portals",
+    "community": "All other networks",
+}
 # What staff and machines worked on, in words of the log.
 WHAT: dict[str, str] = {
     "identity": "name and contact data",
@@ -89,8 +116,11 @@ WHAT: dict[str, str] = {
     "ITI 62": "documents were taken out",
     "ITI 86": "documents were taken out",
     "proxy changed": "helpers",
+    "helper ends soon": "the time of a helper ends soon",
     "concern": "a concern",
     "break glass reviewed": "the check of an emergency look",
+    "emergency justified": "the check of an emergency look, which was right",
+    "emergency not justified": "the check of an emergency look, which was not right",
     "transfer broken": "sending was broken off",
 }
 FOR_THE_PURPOSE = "for the purpose {code}"
@@ -106,7 +136,7 @@ def sentence(entry: LogEntry, *, helper: bool = False) -> SafeString:
     else:
         template = gettext(template)
     recipients = entry.values["recipient"].split(", ") if entry.values["recipient"] else []
-    filled = _fill(
+    filled = fill(
         template,
         {
             "who": who(entry),
@@ -114,10 +144,10 @@ def sentence(entry: LogEntry, *, helper: bool = False) -> SafeString:
             "count": dates.digits(entry.values["count"]),
             "why": why(entry, helper=helper),
             "what": gettext(WHAT.get(entry.values["what"], entry.values["what"])),
-            "recipient": mark_safe(", ".join(_name(r) for r in recipients)) or gettext("another place"),  # noqa: S308
+            "recipient": mark_safe(", ".join(name_of(r) for r in recipients)) or gettext("another place"),  # noqa: S308
         },
     )
-    return mark_safe(_tidy(filled))  # noqa: S308  every value was escaped by _fill
+    return mark_safe(_tidy(filled))  # noqa: S308  every value was escaped by fill
 
 
 def plain(entry: LogEntry, *, helper: bool = False) -> str:
@@ -135,11 +165,11 @@ def who(entry: LogEntry) -> SafeString:
         key = "staff.named"
     template = pgettext("who", log.WHO[key])
     values = {
-        "name": _name(one.name or gettext("Someone")),
+        "name": name_of(one.name or gettext("Someone")),
         "role": gettext(one.role_words or UNKNOWN_ROLE),
-        "organization": _name(one.organization or gettext("the exchange")),
+        "organization": name_of(one.organization or gettext("the exchange")),
     }
-    filled = _fill(template, values)
+    filled = fill(template, values)
     return format_html("<b>{}</b>", filled) if "<b>" not in filled else filled
 
 
@@ -183,6 +213,34 @@ def rule(entry: LogEntry, *, helper: bool = False) -> str:
     return explain.fill(gettext(template), {name: isolate(value) for name, value in params.items() if value})
 
 
+def would(rule: str, *, asker: str, custodian: str, choice_on: str, jurisdiction: str) -> str:
+    """Why somebody could see a document, or could not."""
+    template = WOULD.get(rule) or explain.template(rule, explain.Audience.PATIENT)
+    choice = (
+        gettext("your choice of {date}").format(date=dates.fhir_date(choice_on))
+        if choice_on
+        else gettext("your choice")
+    )
+    parameters = {
+        "p": asker,
+        "o": isolate(custodian) if rule in {"P1", "G3"} else asker,
+        "o2": isolate(custodian) or gettext("the organization that holds it"),
+        "c": choice,
+        "jurisdiction": isolate(jurisdiction) or gettext("this place"),
+    }
+    return explain.fill(gettext(template), parameters)
+
+
+def purpose(code: str) -> str:
+    """A purpose of use in words, such as treatment."""
+    return gettext(explain.purpose_words(code))
+
+
+def role(code: str) -> str:
+    """A role in words, such as doctor."""
+    return gettext(log.ROLE_WORDS.get(code, code))
+
+
 def isolate(text: str) -> str:
     """Text of unknown direction within a sentence that runs from right to left, kept apart from it."""
     return f"\u2068{text}\u2069" if text and get_language_bidi() else text
@@ -219,11 +277,12 @@ def _kind(entry: LogEntry) -> SafeString:
     return format_html("{}", gettext(kind)) if kind == "documents" else format_html("<bdi>{}</bdi>", kind)
 
 
-def _name(name: str) -> SafeString:
+def name_of(name: str) -> SafeString:
+    """A name, in its own direction."""
     return format_html("<b><bdi>{}</bdi></b>", name)
 
 
-def _fill(template: str, values: Mapping[str, object]) -> SafeString:
+def fill(template: str, values: Mapping[str, object]) -> SafeString:
     """`format_html` for templates of our own and of translators: the literal text is escaped too."""
     parts: list[str] = []
     for n, part in enumerate(re.split(r"\{(\w+)\}", template)):

@@ -153,6 +153,63 @@ class HistoryInput(IdentifierInput):
     at = InstantField()
 
 
+class TextField(serializers.CharField):
+    """Text as text: a number or a truth value is none."""
+
+    def to_internal_value(self, data: Any) -> str:
+        """The text."""
+        if not isinstance(data, str):
+            self.fail("invalid")
+        return super().to_internal_value(data)
+
+
+class PatientField(serializers.Field[dict[str, Any], Any, str, Any]):
+    """The patient as `PatientInput`, or shorter as text: ``Patient/{id}``, or ``{system}|{value}`` of an identifier."""
+
+    def to_internal_value(self, data: Any) -> dict[str, Any]:
+        """As `PatientInput` gives it."""
+        if isinstance(data, str):
+            system, bar, value = data.partition("|")
+            data = {"identifier": {"system": system, "value": value}} if bar else {"reference": data}
+        for named in [data, *(data.values() if isinstance(data, dict) else ())]:
+            # A number is no identifier: read as text it could become another patient's.
+            if isinstance(named, dict) and any(not isinstance(one, str | dict) for one in named.values()):
+                raise serializers.ValidationError("identifiers and references are text")
+        inner = PatientInput(data=data)
+        inner.is_valid(raise_exception=True)
+        said: dict[str, Any] = inner.validated_data
+        return said
+
+
+class AcceptedField(serializers.Field[bool, Any, bool, Any]):
+    """The word true, in JSON."""
+
+    def to_internal_value(self, data: Any) -> bool:
+        """True."""
+        if data is not True:
+            raise serializers.ValidationError("the statement must be accepted: true")
+        return True
+
+
+class EmergencyInput(Strict):
+    """The body of `POST /api/break-glass`; what `reason` may be, the hub says."""
+
+    patient = PatientField()
+    reason = TextField(max_length=64)
+    text = TextField(max_length=2000)
+    statement_accepted = AcceptedField()
+    step_up = TextField(max_length=512, trim_whitespace=False)
+
+
+class EmergencyOutput(serializers.Serializer[Any]):
+    """An emergency grant."""
+
+    id = serializers.UUIDField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    status = serializers.CharField()
+
+
 class ChangeOutput(serializers.Serializer[Any]):
     """A change of identity: `event` undoes it."""
 
@@ -259,3 +316,74 @@ class ProofOutput(serializers.Serializer[Any]):
     leaf = serializers.CharField()
     path = serializers.ListField(child=serializers.CharField())
     checkpoint = serializers.DictField()
+
+
+class ExplainedRuleOutput(serializers.Serializer[Any]):
+    """One rule in its place: fired or not, and why."""
+
+    rule = serializers.CharField()
+    fired = serializers.BooleanField()
+    reason = serializers.CharField(allow_blank=True)
+    why = serializers.CharField()
+
+
+class ExplainedDocumentOutput(serializers.Serializer[Any]):
+    """One document of a decision, with its rules in order."""
+
+    id = serializers.CharField()
+    decision = serializers.ChoiceField(choices=["permit", "deny"])
+    rule = serializers.CharField()
+    reason = serializers.CharField()
+    sentence = serializers.CharField()
+    obligations = serializers.ListField(child=serializers.CharField())
+    rules = ExplainedRuleOutput(many=True)
+
+
+class RequesterOutput(serializers.Serializer[Any]):
+    """Who asked, as what, what for."""
+
+    organization = serializers.CharField()
+    purpose = serializers.CharField(allow_blank=True)
+    role = serializers.CharField(allow_blank=True)
+
+
+class ExplainedOutput(serializers.Serializer[Any]):
+    """A decision in words, for the patient or the participant that asked."""
+
+    id = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    audience = serializers.ChoiceField(choices=["patient", "participant"])
+    language = serializers.CharField()
+    request = RequesterOutput()
+    sentence = serializers.CharField()
+    rules = ExplainedRuleOutput(many=True)
+    documents = ExplainedDocumentOutput(many=True)
+
+
+class NamedOutput(serializers.Serializer[Any]):
+    """A participant."""
+
+    id = serializers.CharField()
+    name = serializers.CharField()
+
+
+class CouldSeeOutput(serializers.Serializer[Any]):
+    """Askers with one answer: each organization, for each purpose, in each role; `person` where it is one certain person."""
+
+    organizations = NamedOutput(many=True)
+    purposes = serializers.ListField(child=serializers.CharField())
+    roles = serializers.ListField(child=serializers.CharField())
+    person = serializers.CharField(allow_null=True)
+    decision = serializers.ChoiceField(choices=["permit", "deny"])
+    rule = serializers.CharField()
+    reason = serializers.CharField()
+    obligations = serializers.ListField(child=serializers.CharField())
+    basis = serializers.ListField(child=serializers.DictField())
+
+
+class WhoCouldSeeOutput(serializers.Serializer[Any]):
+    """A document and everybody who could ask for it, each once."""
+
+    document = serializers.DictField()
+    patient = serializers.DictField()
+    answers = CouldSeeOutput(many=True)

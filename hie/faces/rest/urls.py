@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from hie.faces.rest import audit, identities, imports, queries
+from hie.faces.rest import audit, break_glass, decisions, identities, imports, queries
 
 urlpatterns = [
     path(
@@ -30,6 +30,9 @@ urlpatterns = [
     path("identities/splits", identities.Splits.as_view(), name="api-identity-splits"),
     path("identities/events/<uuid:event_id>/undo", identities.Undo.as_view(), name="api-identity-undo"),
     path("identities/history", identities.History.as_view(), name="api-identity-history"),
+    path("break-glass", break_glass.BreakGlass.as_view(), name="api-break-glass"),
     path("audit/<uuid:event_id>/proof", audit.Proof.as_view(), name="api-audit-proof"),
+    path("decisions/<uuid:decision_id>/explain", decisions.Explain.as_view(), name="api-decision-explain"),
+    path("documents/<uuid:document_id>/who-could-see", decisions.WhoCouldSee.as_view(), name="api-who-could-see"),
     re_path(r"^.*$", queries.unknown),
 ]

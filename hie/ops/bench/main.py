@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hie.ops.bench import exchange, fanout, index, index_identity, index_speed, pure
+from hie.ops.bench import consent, exchange, fanout, index, index_identity, index_speed, pure
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -66,7 +66,7 @@ def measure(place: Place, name: str, act: Callable[[int], None], *, count: int, 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks named, or all."""
-    known = [*exchange.NAMES, *pure.NAMES, "fanout", "index"]
+    known = [*exchange.NAMES, *pure.NAMES, "consent", "fanout", "index"]
     parser = argparse.ArgumentParser(prog="./hub bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--count", type=int, default=400, help="requests a benchmark")
@@ -94,7 +94,10 @@ def main(arguments: list[str]) -> int:
     for name in pure.NAMES:
         if name in names and name != "audit":
             add(Row(**pure.run(name)))
-    if any(name in names for name in (*exchange.NAMES, "audit", "fanout")):
+    if "consent" in names:
+        for row in consent.run():
+            add(Row(**row))
+    if any(name in names for name in (*exchange.NAMES, "audit", "consent", "fanout")):
         with running() as place:
             wanted = [name for name in exchange.NAMES if name in names]
             if wanted:
@@ -102,6 +105,16 @@ def main(arguments: list[str]) -> int:
                     add(measure(place, name, act, count=options.count, ceiling=ceiling, note=note))
             if "audit" in names:
                 add(Row(**pure.audit(place)))
+            if "consent" in names:
+                for row in consent.through_the_door(place):
+                    add(Row(**row))
+                asking = consent.decision_over_http(place)
+                if asking is None:
+                    print("no $consent-decision here, so it is not measured")
+                else:
+                    act, ceiling, note = asking
+                    name = "consent decision HTTP"
+                    add(measure(place, name, act, count=options.count * 5, ceiling=ceiling, note=note))
             if "fanout" in names:
                 for row in fanout.run(place):
                     add(Row(**row))
@@ -128,9 +141,13 @@ def _line(row: Row | None) -> str:
     if row is None:
         head = ("benchmark", "CPU ms", "per s", "p50 ms", "p99 ms", "ceiling")
         return "{:<26}{:>9}{:>11}{:>10}{:>10}  {}".format(*head)
-    cpu = "" if row.cpu_ms is None else f"{row.cpu_ms:.2f}"
+    cpu = "" if row.cpu_ms is None else _ms(row.cpu_ms)
     tail = f"{row.ceiling}  {row.note}".rstrip()
-    return f"{row.name:<26}{cpu:>9}{row.rate_per_s:>11,.1f}{row.p50_ms:>10.2f}{row.p99_ms:>10.2f}  {tail}"
+    return f"{row.name:<26}{cpu:>9}{row.rate_per_s:>11,.1f}{_ms(row.p50_ms):>10}{_ms(row.p99_ms):>10}  {tail}"
+
+
+def _ms(value: float) -> str:
+    return f"{value:.2f}" if value >= 0.1 else f"{value:.5f}"
 
 
 if __name__ == "__main__":

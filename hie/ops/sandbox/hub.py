@@ -78,7 +78,7 @@ class Client:
             http=httpx.Client(base_url=sandbox["base_url"], timeout=60.0),
         )
 
-    def assertion(self, extensions: Mapping[str, Any] | None) -> str:
+    def assertion(self, extensions: Mapping[str, Any] | None, *, jti: str = "") -> str:
         """A fresh client assertion (RFC 7523)."""
         issued = int(time.time())
         claims: dict[str, Any] = {
@@ -87,13 +87,15 @@ class Client:
             "aud": f"{self.base_url}/oauth/token",
             "iat": issued,
             "exp": issued + 240,
-            "jti": str(uuid.uuid4()),
+            "jti": jti or str(uuid.uuid4()),
         }
         if extensions:
             claims["extensions"] = dict(extensions)
         return jwt.encode(claims, self.key, algorithm="ES384", headers={"kid": self.kid, "typ": "JWT"})
 
-    def request_token(self, user: Mapping[str, Any] | None = None, purpose: str | None = None) -> httpx.Response:
+    def request_token(
+        self, user: Mapping[str, Any] | None = None, purpose: str | None = None, *, jti: str = ""
+    ) -> httpx.Response:
         """The token endpoint's answer, good or bad."""
         extensions = None
         if user is not None:
@@ -114,7 +116,7 @@ class Client:
             "grant_type": "client_credentials",
             "scope": " ".join(self.scopes),
             "client_assertion_type": "urn:ietf:params:oauth:client-assertion-type:jwt-bearer",
-            "client_assertion": self.assertion(extensions),
+            "client_assertion": self.assertion(extensions, jti=jti),
         }
         return self.http.post("/oauth/token", data=form)
 
@@ -130,6 +132,14 @@ class Client:
         body = response.json()
         self._tokens[key] = (body["access_token"], time.monotonic() + body["expires_in"] - 20)
         return str(body["access_token"])
+
+    def step_up(self, user: Mapping[str, Any], purpose: str) -> str:
+        """Let the user sign in again; gives the jti that says so."""
+        jti = str(uuid.uuid4())
+        response = self.request_token(user, purpose, jti=jti)
+        if response.status_code != 200:
+            raise Unexpected(f"signing in again: {response.status_code} {response.text[:200]}")
+        return jti
 
     def call(
         self,

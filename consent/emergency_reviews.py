@@ -1,0 +1,275 @@
+"""Emergency grants as cases to be judged: claim, decision, deadline, ban, and what was done and why.
+
+Each grant opened is a case, due in 72 hours. A reviewer **claims** it before deciding; the claim ends by itself. One that
+is passed on is decided by somebody else; one that is overdue becomes the hub's own matter, and stays open. "Not justified"
+suspends the user's emergency access at all of that organization at once, and opens a case with the participant; the third
+in a month raises it. The order of steps is in `hie.exchange.emergency_review`.
+
+Source: spec/consent.md 9.5.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import connection
+from django.db.models import Q
+
+from consent.errors import (
+    EmergencyClaimed,
+    EmergencyClosed,
+    EmergencyNotClaimed,
+    EmergencyReviewRefused,
+    UnknownEmergency,
+)
+from consent.models import (
+    BreakGlassGrant,
+    EmergencyAct,
+    EmergencyBan,
+    EmergencyCase,
+    EmergencyReview,
+)
+
+DUE_IN = timedelta(hours=72)
+CLAIM_LASTS = timedelta(minutes=30)
+REOPENED_WITHIN = timedelta(days=30)
+A_MONTH = timedelta(days=30)
+RAISED_AT = 3
+LONGEST_HOLD = timedelta(hours=72)
+HUB = "hub"
+Act = EmergencyAct.Kind
+_OPEN = EmergencyReview.Status.OPEN
+
+
+def open_for(grant: BreakGlassGrant, *, now: datetime) -> EmergencyReview:
+    """The case of a grant just opened, in its transaction."""
+    review = EmergencyReview.objects.create(grant=grant, opened_at=now, due_at=now + DUE_IN)
+    note(review, Act.OPENED, actor=grant.user, now=now)
+    return review
+
+
+def note(review: EmergencyReview, kind: str, *, actor: str, now: datetime, reason: str = "") -> None:
+    """Keep what was done."""
+    EmergencyAct.objects.create(review=review, kind=kind, actor=actor, reason=reason, at=now)
+
+
+def claim(review_id: int, *, actor: str, now: datetime) -> datetime:
+    """Take a case, or keep it for longer; until when. One statement decides between two who try at once.
+
+    Raises:
+        UnknownEmergency, EmergencyClosed: no such case, or it is decided. EmergencyClaimed: somebody else has it.
+        EmergencyReviewRefused: this actor passed it on.
+    """
+    until = now + CLAIM_LASTS
+    free = Q(claimed_by="") | Q(claimed_by=actor) | Q(claimed_until__isnull=True) | Q(claimed_until__lte=now)
+    taken = (
+        EmergencyReview.objects.filter(free, pk=review_id, status=_OPEN)
+        .exclude(passed_on_by=actor)
+        .update(claimed_by=actor, claimed_until=until)
+    )
+    if taken:
+        return until
+    review = _open(EmergencyReview.objects.filter(pk=review_id).first())
+    if review.passed_on_by == actor:
+        raise EmergencyReviewRefused("you passed this case on: somebody else decides it", element="reviewer")
+    raise EmergencyClaimed(review.claimed_until or now)
+
+
+def release(review_id: int, *, actor: str) -> bool:
+    """Give a case back; whether it was this actor's."""
+    mine = EmergencyReview.objects.filter(pk=review_id, claimed_by=actor)
+    return bool(mine.update(claimed_by="", claimed_until=None))
+
+
+def locked(review_id: int) -> EmergencyReview:
+    """The case with its grant, locked until the transaction ends.
+
+    Raises:
+        UnknownEmergency: no such case.
+    """
+    row = EmergencyReview.objects.select_for_update(of=("self",)).select_related("grant").filter(pk=review_id).first()
+    if row is None:
+        raise UnknownEmergency
+    return row
+
+
+def of_grant(grant_id: UUID) -> EmergencyReview | None:
+    """The case of a grant, locked until the transaction ends; None when there is none."""
+    pk = EmergencyReview.objects.filter(grant=grant_id).values_list("pk", flat=True).first()
+    return locked(pk) if pk is not None else None
+
+
+def held(review_id: int, *, actor: str, now: datetime) -> EmergencyReview:
+    """The case, locked, for somebody who may decide it now; a claim that ran out while nobody took it still holds.
+
+    Raises:
+        UnknownEmergency, EmergencyClosed, EmergencyClaimed: as for `claim`. EmergencyNotClaimed: nobody has it.
+    """
+    review = _open(locked(review_id))
+    if review.claimed_by == actor:
+        return review
+    if review.claimed_by and review.claimed_until is not None and review.claimed_until > now:
+        raise EmergencyClaimed(review.claimed_until)
+    raise EmergencyNotClaimed
+
+
+def decide(review: EmergencyReview, outcome: str, *, actor: str, reason: str, now: datetime) -> None:
+    """Close the case; the caller suspends or gives back what follows from it."""
+    _set(
+        review, status=EmergencyReview.Status.DECIDED, outcome=outcome, decided_by=actor, decided_at=now,
+        reason=reason, claimed_by="", claimed_until=None,
+    )  # fmt: skip
+    note(review, outcome, actor=actor, reason=reason, now=now)
+
+
+def pass_on(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> None:
+    """Leave the case to a second reviewer; its deadline stays."""
+    _set(review, passed_on_by=actor, escalated_at=review.escalated_at or now, claimed_by="", claimed_until=None)
+    note(review, Act.PASSED_ON, actor=actor, reason=reason, now=now)
+
+
+def overdue(now: datetime) -> list[EmergencyReview]:
+    """Make the cases whose deadline went by the hub's own matter, each once; gives those new. In a transaction."""
+    rows = (
+        EmergencyReview.objects.select_for_update(of=("self",), skip_locked=True)
+        .select_related("grant")
+        .filter(status=_OPEN, due_at__lte=now, overdue_at__isnull=True)
+        .order_by("due_at", "pk")
+    )
+    late = list(rows[:100])
+    for review in late:
+        _set(review, overdue_at=now, escalated_at=review.escalated_at or now)
+        note(review, Act.OVERDUE, actor=HUB, now=now)
+    return late
+
+
+def reopen(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> None:
+    """Make a decided case wait again, with a deadline of its own; what followed from the decision the caller takes back.
+
+    Raises:
+        EmergencyReviewRefused: it waits, or was decided more than 30 days ago.
+    """
+    if review.status != EmergencyReview.Status.DECIDED or review.decided_at is None:
+        raise EmergencyReviewRefused("it is not decided", element="act")
+    if review.decided_at + REOPENED_WITHIN <= now:
+        raise EmergencyReviewRefused("a decision can be taken back for 30 days", element="act")
+    _set(
+        review, status=_OPEN, outcome="", decided_by="", decided_at=None, reason="", due_at=now + DUE_IN,
+        overdue_at=None, escalated_at=None, passed_on_by="", claimed_by="", claimed_until=None,
+    )  # fmt: skip
+    note(review, Act.REOPENED, actor=actor, reason=reason, now=now)
+
+
+def open_case(review: EmergencyReview, *, participant: str, now: datetime) -> EmergencyCase:
+    """What the participant must answer for; raised where it is its third in a month."""
+    with connection.cursor() as cursor:
+        # Two decided at once about one participant must see each other.
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock(hashtextextended('consent.emergency_case:' || %s, 0))", [participant]
+        )
+    standing = EmergencyCase.objects.filter(
+        participant=participant, withdrawn_at__isnull=True, opened_at__gt=now - A_MONTH
+    ).exclude(review=review)
+    raised = standing.count() + 1 >= RAISED_AT
+    case, _ = EmergencyCase.objects.update_or_create(
+        review=review,
+        defaults={
+            "participant": participant, "opened_at": now, "raised_at": now if raised else None,
+            "withdrawn_at": None, "answered_at": None, "answer": "",
+        },
+    )  # fmt: skip
+    return case
+
+
+def withdraw_case(review: EmergencyReview, *, now: datetime) -> None:
+    """The participant has nothing to answer for: the decision was taken back."""
+    EmergencyCase.objects.filter(review=review, withdrawn_at__isnull=True).update(withdrawn_at=now, raised_at=None)
+
+
+def answer_case(review: EmergencyReview, answer: str, *, actor: str, now: datetime) -> None:
+    """Keep what the participant answered.
+
+    Raises:
+        EmergencyReviewRefused: there is no case that waits for an answer.
+    """
+    waiting = EmergencyCase.objects.filter(review=review, withdrawn_at__isnull=True, answered_at__isnull=True)
+    if not waiting.update(answered_at=now, answer=answer):
+        raise EmergencyReviewRefused("no answer of the organization is waited for", element="act")
+    note(review, Act.ANSWERED, actor=actor, reason=answer, now=now)
+
+
+def hold_notice(review: EmergencyReview, until: datetime, *, actor: str, reason: str, now: datetime) -> None:
+    """Put the patient's notice off, for a reason of safety, to at most 72 hours after the grant was opened.
+
+    Raises:
+        EmergencyReviewRefused: the patient has been told, or the instant is past or later than that.
+    """
+    if review.told_at is not None:
+        raise EmergencyReviewRefused("the patient has been told already", element="act")
+    if not now < until <= review.opened_at + LONGEST_HOLD:
+        raise EmergencyReviewRefused("the notice waits at most 72 hours from the start", element="until")
+    _set(review, held_until=until, held_reason=reason)
+    note(review, Act.HELD, actor=actor, reason=reason, now=now)
+
+
+def told(review: EmergencyReview, *, actor: str, now: datetime) -> None:
+    """The patient has been told; a second time changes nothing."""
+    if review.told_at is None:
+        _set(review, told_at=now)
+        note(review, Act.TOLD, actor=actor, now=now)
+
+
+def object_to(review: EmergencyReview, words: str, *, actor: str, now: datetime) -> None:
+    """Keep the patient's objection; the latest words count, each stands in the acts."""
+    _set(review, objected_at=now, objection=words)
+    note(review, Act.OBJECTED, actor=actor, reason=words, now=now)
+
+
+def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[EmergencyReview]:
+    """The cases about a patient whose grants were opened since, newest first, with their grants; one statement."""
+    return list(
+        EmergencyReview.objects.select_related("grant")
+        .filter(grant__identifier_id__in=list(identifier_pks), opened_at__gte=since)
+        .order_by("-opened_at", "-pk")
+    )
+
+
+def bans_of(user: str, organization: str) -> list[EmergencyBan]:
+    """The bans in force of a user, oldest first."""
+    return list(
+        EmergencyBan.objects.filter(user=user, organization=organization, lifted_at__isnull=True).order_by(
+            "since", "pk"
+        )
+    )
+
+
+def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
+    """Suspend the emergency access of the grant's user; with `break_glass.hold_user` held, and what is open revoked."""
+    made, _ = EmergencyBan.objects.get_or_create(
+        review=review,
+        lifted_at=None,
+        defaults={"user": review.grant.user, "organization": review.grant.organization, "since": now},
+    )
+    return made
+
+
+def lift_ban(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> bool:
+    """End the ban that this case brought; whether there was one."""
+    rows = EmergencyBan.objects.filter(review=review, lifted_at__isnull=True)
+    return bool(rows.update(lifted_at=now, lifted_by=actor, lifted_reason=reason))
+
+
+def _open(review: EmergencyReview | None) -> EmergencyReview:
+    if review is None:
+        raise UnknownEmergency
+    if review.status != _OPEN:
+        raise EmergencyClosed
+    return review
+
+
+def _set(review: EmergencyReview, **values: object) -> None:
+    for name, value in values.items():
+        setattr(review, name, value)
+    review.save(update_fields=list(values))

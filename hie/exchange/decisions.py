@@ -1,0 +1,391 @@
+"""Decisions asked for by others: what would a requester be told about a patient's documents, and who may know that.
+
+A decision is told to the custodian (about its own documents), to the patient (about what the patient may see), to a hub
+privacy officer, and to an enforcement point named in its agreement (`decision_point`). Anybody else may ask about
+itself alone, and hears of what it may see. Of everything else each hears exactly what he hears of a thing that does
+not exist: `NotFound`, in the same words, counted alike, or not listed among the rest.
+
+Source: spec/consent.md 13, 14 "Decision interfaces", 6 "How a deny looks".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from consent import break_glass, proxies
+from documents import queries as registry
+from hie.audit import recorder
+from hie.audit.recorder import EventType
+from hie.directory import queries as directory
+from hie.exchange import access, release
+from hie.exchange.access import PRIVACY_OFFICER, Row, Subject, Verdict
+from hie.exchange.decision_record import Decided
+from hie.exchange.errors import NotFound
+from hie.exchange.find import PatientNamed, persons_named
+from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation, RequestFacts
+from hie.trust import limits
+
+__all__ = [
+    "MAX_DOCUMENTS",
+    "Answer",
+    "OrganizationNamed",
+    "Question",
+    "StatedDocument",
+    "Told",
+    "decide",
+    "organization_id",
+]
+
+MAX_DOCUMENTS = 500
+"""So many documents are decided at once, the newest where none are named."""
+
+_ABSENT = "no such patient or document"
+_OWN_READS = (Operation.QUERY.value, Operation.RETRIEVE.value)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrganizationNamed:
+    """An organization by the id of this hub, or by an identifier (`system` a URI or OID; with none, an OID or an id)."""
+
+    id: str = ""
+    system: str = ""
+    value: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatedDocument:
+    """A document by its metadata, as an enforcement point holds it; the hub need not know it.
+
+    `facts` are about the patient of the question when `subject` is () or names that patient.
+    """
+
+    facts: DocumentFacts
+    subject: tuple[PatientNamed, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What is asked. `patient`: every name given, all of one person.
+
+    Of the requester, what is None is as the caller says of itself. `documents` are ids of this hub or stated ones; without any, all of the
+    patient's are meant, or those with one of `classes` (``system|code``). `at` makes it a simulation.
+    """
+
+    patient: tuple[PatientNamed, ...]
+    organization: OrganizationNamed | None = None
+    user: str | None = None
+    role: str | None = None
+    purpose: str | None = None
+    operation: str = Operation.RETRIEVE.value
+    relationship: str | None = None
+    care_teams: tuple[str, ...] = ()
+    documents: tuple[str | StatedDocument, ...] = ()
+    classes: frozenset[str] = frozenset()
+    at: datetime | None = None
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """One document as it may be told; `document_id` "" is whatever the asker holds of the kind asked about."""
+
+    document_id: str
+    decision: Decision
+    letter: str
+    labels: frozenset[str]
+    classes: frozenset[str]
+    stated: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """The decision of a set (``permit``, ``deny``, ``partial``) with each of its documents, in the order asked.
+
+    `rule` is that of the set: of the documents that give it, the first. `id` is that of the record.
+    """
+
+    id: str
+    at: datetime
+    simulated: bool
+    person_id: str
+    documents: tuple[Told, ...]
+
+    @property
+    def decision(self) -> str:
+        """``permit``, ``deny`` or ``partial``."""
+        found = {one.decision.outcome for one in self.documents}
+        return "partial" if len(found) > 1 else next(iter(found))
+
+
+@dataclass(frozen=True, slots=True)
+class _Stated:
+    """A row for what is no entry of this hub."""
+
+    given: DocumentFacts
+
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
+        return self.given
+
+
+@release.point
+def decide(question: Question, *, caller: Caller) -> Answer:
+    """Decide as the engine would for this requester, and tell what this caller may know of it; recorded.
+
+    Raises:
+        AccessRefused: what follows from the caller alone.
+        NotFound: no such patient or document, or nothing of it to be told to this caller.
+        TooManyRequests: too many questions about what is not there for this caller.
+    """
+    simulated = question.at is not None
+    kind = EventType.DECISION_SIMULATED if simulated else EventType.CONSENT_DECISION
+    with recorder.recording(kind, caller, query=question.raw or None) as event:
+        if not _is_officer(caller):
+            access.gate(caller, Operation.QUERY)
+        about = _about(question)
+        if about is not None:
+            event.about(about.person_id, detail={"mode": "simulate" if simulated else "decide"})
+            answer, record = _answered(question, caller, about)
+            if answer.documents:
+                first = answer.documents[0].decision
+                event.about(about.person_id, rule=first.rule, reason=first.reason, decision=record)
+                event.commit()
+                return replace(answer, id=str(event.event_ids[0]))
+        # Counted whether it is not there or not for this caller: the limit must not tell which.
+        limits.guessing(caller, "decision")
+        raise NotFound(_ABSENT)
+
+
+def _about(question: Question) -> Subject | None:
+    found = persons_named([[name] for name in question.patient]) if question.patient else set()
+    return access.subject(next(iter(found))) if len(found) == 1 else None
+
+
+def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answer, dict[str, Any]]:
+    world = access.as_it_is(about)
+    if question.at is not None:
+        world = replace(world, at=question.at)
+    requests = _requests(question, caller, about, world.at)
+    rows = _rows(question, about)
+    verdict = access.answered(world, about, requests, rows)
+    may = _listener(question, caller, about, requests[0], rows)
+    told = [row for row in rows if may(row, _decision(verdict, row))]
+    if not told and not question.documents and (own := _of_the_kind(question, caller, about)) is not None:
+        rows = [own]
+        verdict = access.answered(world, about, requests, rows)
+        told = rows
+    documents = tuple(_told(row, verdict) for row in told)
+    decided = [
+        Decided(
+            facts=verdict.facts[id(row)], version=getattr(row, "document_version", ""), decision=_decision(verdict, row)
+        )
+        for row in told
+    ]
+    record = access.decision_of(about, verdict, decided, mode="simulate" if question.at else "decide")
+    return (
+        Answer(id="", at=world.at, simulated=question.at is not None, person_id=about.person_id, documents=documents),
+        record,
+    )
+
+
+def _decision(verdict: Verdict[Any], row: Row) -> Decision:
+    return next(decision for one, decision in (*verdict.permitted, *verdict.denied) if one is row)
+
+
+def _told(row: Row, verdict: Verdict[Any]) -> Told:
+    facts = verdict.facts[id(row)]
+    letter, labels = access.effective(facts, verdict)
+    return Told(
+        document_id=facts.id,
+        decision=_decision(verdict, row),
+        letter=letter,
+        labels=labels,
+        classes=facts.classes,
+        stated=isinstance(row, _Stated),
+    )
+
+
+# --- what is asked ----------------------------------------------------------------------------------------------------
+
+
+def _requests(question: Question, caller: Caller, about: Subject, at: datetime) -> list[RequestFacts]:
+    """The request in question: one, or one for each grant that its user holds."""
+    itself = question.organization is None
+    base = RequestFacts(
+        organization=caller.organization_id
+        if question.organization is None
+        else organization_id(question.organization),
+        user=caller.user_id if question.user is None else question.user,
+        role=caller.role if question.role is None else question.role,
+        purpose=caller.purpose if question.purpose is None else question.purpose,
+        operation=question.operation,
+        relationship=question.relationship or (caller.relationship if itself else None),
+        care_teams=question.care_teams or (caller.care_teams if itself else ()),
+    )
+    person = [(about.facts, about.identifier_pks)]
+    user, organization = base.user or "", base.organization or ""
+    if base.purpose == "BTG":
+        house = directory.same_organization(organization)
+        grant = break_glass.grants_for(user, house, person, now=at).get(about.person_id)
+        return [replace(base, break_glass=grant)]
+    if base.role == "proxy":
+        held = proxies.grants_for(user, person).get(about.person_id, ())
+        return [replace(base, proxy_grant=one) for one in held] or [base]
+    return [base]
+
+
+def organization_id(named: OrganizationNamed) -> str:
+    """The participant's id; what is unknown stays as it was named, and is unknown to the engine as well."""
+    held = directory.snapshot()
+    if named.id:
+        return named.id
+    if not named.value:
+        return ""
+    bare = directory.bare_oid(named.value)
+    if named.system in ("", "urn:ietf:rfc:3986") and bare in held.by_oid:
+        return held.by_oid[bare]
+    if not named.system and named.value in held.participants:
+        return named.value
+    wanted = f"{named.system}|{named.value}"
+    return next((one.id for one in held.participants.values() if wanted in one.identifiers), f"?{wanted}")
+
+
+def _rows(question: Question, about: Subject) -> list[Row]:
+    if not question.documents:
+        rows: list[Row] = list(registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS))
+        if not question.classes:
+            return rows
+        return [one for one in rows if question.classes & one.facts(about.person_id, about.identifier_pks).classes]
+    named = [one for one in question.documents if isinstance(one, str)]
+    entries = registry.entries_by_uuid(named) if named else {}
+    found: list[Row] = []
+    seen: set[str] = set()
+    for one in question.documents:
+        if isinstance(one, StatedDocument):
+            found.append(_Stated(_stated(one, about)))
+            continue
+        key = registry.as_uuid(one)
+        row = entries.get(f"urn:uuid:{key}") if key is not None else None
+        if row is not None and row.entry_uuid not in seen:
+            seen.add(row.entry_uuid)
+            found.append(row)
+    return found
+
+
+def _stated(one: StatedDocument, about: Subject) -> DocumentFacts:
+    mine = not one.subject or persons_named([[name] for name in one.subject]) == {UUID(about.person_id)}
+    patient = about.person_id if mine else "another"
+    return replace(
+        one.facts,
+        patient=patient,
+        derived_from=tuple(_stated(StatedDocument(facts=source), about) for source in one.facts.derived_from),
+    )
+
+
+def _of_the_kind(question: Question, caller: Caller, about: Subject) -> _Stated | None:
+    """What an enforcement point, or a holder of the patient's record, may hold of the kind asked about."""
+    if caller.role == "patient" or not (_is_point(caller) or _holds(caller, about)):
+        return None
+    return _Stated(
+        DocumentFacts(
+            id="",
+            patient=about.person_id,
+            custodian=caller.organization_id,
+            classes=question.classes,
+            confidentiality="N",
+        )
+    )
+
+
+# --- who may know -----------------------------------------------------------------------------------------------------
+
+
+def _listener(
+    question: Question, caller: Caller, about: Subject, request: RequestFacts, rows: Sequence[Row]
+) -> Callable[[Row, Decision], bool]:
+    """Whether this caller may be told of a row what was decided on it."""
+    if _is_officer(caller) or _is_point(caller):
+        return lambda row, decision: True
+    if caller.role == "patient":
+        entries = [row for row in rows if not isinstance(row, _Stated)]
+        verdict = access.permitted(caller, about, entries, Operation.QUERY)
+        seen = {id(row) for row in verdict.rows()}
+        return lambda row, decision: id(row) in seen
+    house = frozenset(directory.same_organization(caller.organization_id))
+    holds = _holds(caller, about)
+    itself = (
+        request.organization == caller.organization_id
+        and (request.user, request.role, request.purpose) == (caller.user_id, caller.role, caller.purpose)
+        and request.relationship in (None, caller.relationship)
+        and set(request.care_teams) <= set(caller.care_teams)
+        and request.operation in _OWN_READS
+        and question.at is None
+    )
+
+    def may(row: Row, decision: Decision) -> bool:
+        stated = isinstance(row, _Stated)
+        facts = row.facts(about.person_id, about.identifier_pks)
+        if facts.custodian in house:
+            return holds or not stated
+        return itself and decision.permitted and not stated
+
+    return may
+
+
+def _is_officer(caller: Caller) -> bool:
+    return caller.participant_id == recorder.HUB and caller.role == PRIVACY_OFFICER
+
+
+def _is_point(caller: Caller) -> bool:
+    agreement = directory.snapshot().agreement_of(caller.organization_id)
+    return agreement is not None and agreement.decision_point and caller.role not in ("patient", "proxy")
+
+
+def _holds(caller: Caller, about: Subject) -> bool:
+    """Whether the caller's own house has a record of the patient."""
+    house = directory.same_organization(caller.organization_id)
+    return any(record.active and record.participant_id in house for record in about.records)
+
+
+def redactions(documents: Iterable[Told]) -> list[tuple[str, str]]:
+    """Codes (system, code) that take out of a set all that is denied, and nothing else where that can be said.
+
+    Labels and classes of denied documents that no permitted one has; where a denied document has none of its own, its id.
+
+    Source: spec/consent.md 14, "REDACT obligations listing label and class codes that are denied".
+    """
+    listed = list(documents)
+    kept: set[tuple[str, str]] = set()
+    for one in listed:
+        if one.decision.permitted:
+            kept |= _codes(one)
+    found: set[tuple[str, str]] = set()
+    for one in listed:
+        if not one.decision.permitted:
+            telling = _codes(one) - kept
+            found |= telling or {("urn:ietf:rfc:3986", f"urn:uuid:{one.document_id}")}
+    return sorted(found)
+
+
+_ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+
+
+def _codes(one: Told) -> set[tuple[str, str]]:
+    found = {(_ACT_CODE, label) for label in one.labels}
+    for coding in one.classes:
+        system, _, code = coding.rpartition("|")
+        found.add((system, code))
+    return found
+
+
+def basis_of(decision: Decision) -> list[Mapping[str, str]]:
+    """What decided, as every face tells it: kind, id, version and path, without what is empty."""
+    return [_item(one) for one in decision.basis]
+
+
+def _item(one: BasisItem) -> Mapping[str, str]:
+    told = {"kind": one.kind, "id": one.id, "version": one.version, "path": one.path}
+    return {name: value for name, value in told.items() if value}

@@ -1,0 +1,356 @@
+"""Emergency access: a clinician declares an emergency, and the patient is told of it within minutes.
+
+The grant that is opened lets requests with the purpose BTG be decided by D1 and D2 until it ends; nothing else follows from
+it. In the transaction that opens it stand its audit row, the case of its review (`hie.exchange.emergency_review`) and a row
+of the outbox: the patient is told by the portal, at once, and by nothing that says anything of health.
+
+Source: spec/consent.md 9; design.md, "Break-glass".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from consent import break_glass, emergency_reviews, owners, policies, proxies
+from consent.errors import EmergencyGrantRefused
+from consent.models import EmergencyReview
+from hie.audit import queries as audit
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.audit.values import AuditQuery, EventRecord
+from hie.directory import queries as directory
+from hie.exchange import access, release
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
+from hie.exchange.find import PatientNamed, persons_named
+from hie.outbox import outbox
+from hie.outbox.outbox import Notice, Topic
+from hie.standards.demographics import authority_of
+from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
+from hie.trust import accounts, assertions, limits
+from patients import identifiers
+
+log = structlog.get_logger(__name__)
+
+MAX_RAW = 8192
+"""Bytes of a request that are kept with its event."""
+SHOWN_FOR = timedelta(days=180)
+"""How long an emergency is shown to the patient on a page of its own; in the log it stands for good."""
+STATEMENT = (
+    "The patient needs care now and cannot be asked. I look only at what this emergency needs. "
+    "The patient is told, and my access is reviewed."
+)
+"""What the clinician's system shows before the grant is asked for; `statement_accepted` says that it was accepted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declaration:
+    """What a clinician declares. `step_up` is the `jti` of the assertion by which he signed in again just now."""
+
+    patient: PatientNamed
+    reason: str
+    text: str
+    statement_accepted: bool
+    step_up: str
+    raw: str | bytes = ""
+
+
+@contextmanager
+def attempt(caller: Caller, raw: str | bytes) -> Iterator[None]:
+    """Record that an emergency was declared in a form that nobody can read; what can be read `declare` records."""
+    with recorder.recording(EventType.BREAK_GLASS, replace(caller, purpose="BTG"), query=raw[:MAX_RAW]) as event:
+        yield
+        event.dismiss()
+
+
+@release.point
+def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
+    """Open an emergency grant, from now for four hours; nothing of the patient is told in the answer.
+
+    First what depends on the caller alone, then what was said, then the patient; so that a refusal before the last says
+    nothing of anybody. A step-up is used up only by the grant that it opens.
+
+    Raises:
+        AccessRefused: agreement or role do not list BTG, or it is no clinician who asks.
+        EmergencyGrantRefused: what was said is not enough, the step-up is stale, or the user may open none now.
+        NotFound: no such patient, or none that the caller may know of: one answer, and counted as guessing.
+    """
+    declaring = replace(caller, purpose="BTG")
+    with recorder.recording(EventType.BREAK_GLASS, declaring, action="E", query=asked.raw[:MAX_RAW]) as event:
+        access.gate_emergency(caller)
+        at = access.now()
+        house = directory.root_of(caller.organization_id)
+        event.note(personal={"text": asked.text}, detail={"code": asked.reason})
+        _check_said(asked, caller, house, at)
+        about = _patient(asked.patient)
+        if about is not None:
+            # A person who may not be known is told of the attempt, as of every refused look.
+            event.about(UUID(about.person_id))
+        if about is None or not access.known_in_emergency(caller, about):
+            limits.guessing(caller, "patient")
+            raise NotFound("no such patient")
+        identifier_pk = _identifier(asked.patient, about.person_id)
+        with transaction.atomic():
+            # The user before the patient, as who takes access away holds them.
+            break_glass.hold_user(caller.user_id, house)
+            release.basis_of(event).hold_alone()
+            grant = break_glass.open_grant(
+                identifier_pk=identifier_pk,
+                user_id=caller.user_id,
+                organization=house,
+                reason=asked.reason,
+                text=asked.text.strip(),
+                now=at,
+            )
+            if not assertions.step_up(caller.client_id, caller.user_id, asked.step_up, now=at):
+                raise _stale()
+            outbox.add(Topic.EMERGENCY, grant.id)
+            event.about(
+                UUID(about.person_id), detail={"code": asked.reason, "grant": grant.id, "until": grant.end.isoformat()}
+            )
+            event.commit()
+    return grant
+
+
+# --- the patient -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmergencyNotice:
+    """An emergency access as the patient is told of it: who, where, why, and what became of it; nothing of health.
+
+    `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review.
+    """
+
+    review_id: int
+    at: datetime
+    until: datetime
+    name: str
+    role: str
+    organization: str
+    code: str
+    text: str
+    outcome: str = ""
+    outcome_reason: str = ""
+    decided_at: datetime | None = None
+    objected_at: datetime | None = None
+    objection: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _ToldRow:
+    """A notice as policy sees it: what a minor may keep to himself is in it as long as nobody can tell that it is not."""
+
+    review: EmergencyReview
+    custodian: str
+    labels: frozenset[str]
+
+    def facts(self, person_id: str, identifier_pks: Collection[int] | None = None) -> DocumentFacts:
+        mine = identifier_pks is None or self.review.grant.identifier_id in identifier_pks
+        return DocumentFacts(
+            id=f"EmergencyReview/{self.review.pk}",
+            patient=person_id if mine else f"identifier:{self.review.grant.identifier_id}",
+            custodian=self.custodian,
+            classes=frozenset({"http://hl7.org/fhir/resource-types|AuditEvent"}),
+            confidentiality="N",
+            labels=self.labels,
+            labelled=True,
+        )
+
+
+@release.point
+def notices(person_id: UUID | str, *, caller: Caller) -> list[EmergencyNotice]:
+    """What a patient, or for a minor a helper whom nothing excludes (P6), is told of emergencies; newest first.
+
+    What is held back for a reason of safety is not among them.
+
+    Raises:
+        AccessRefused: the caller's role or purpose does not allow it. NotFound: not a patient of this caller.
+    """
+    with recorder.recording(EventType.ACCESS_LOG_READ, caller, query="emergencies") as event:
+        about, told = _told(person_id, caller, event)
+        shown = _in_words(about, told)
+        event.commit()
+    return shown
+
+
+@release.point
+def object_to(review_id: int, person_id: UUID | str, words: str, *, caller: Caller) -> None:
+    """Keep what a patient says against an emergency access; whoever reviews it reads this first.
+
+    Raises:
+        As `notices`. NotFound: no such emergency of this patient. BadRequest: no words, or too many.
+    """
+    words = words.strip()
+    with recorder.recording(EventType.CONCERN, caller, action="C") as event:
+        about, told = _told(person_id, caller, event)
+        found = next((review for review in told if review.pk == review_id), None)
+        if found is None:
+            raise NotFound("no such emergency")
+        if not words or len(words) > MAX_OBJECTION:
+            raise BadRequest(f"write 1 to {MAX_OBJECTION} characters", element="words")
+        event.about(UUID(about.person_id), detail={"grant": str(found.grant_id)}, personal={"text": words})
+        with transaction.atomic():
+            emergency_reviews.object_to(
+                emergency_reviews.locked(found.pk), words, actor=caller.user_id, now=access.now()
+            )
+            event.commit()
+
+
+MAX_OBJECTION = 1000
+
+
+def _told(
+    person_id: UUID | str, caller: Caller, event: recorder.Recording
+) -> tuple[access.Subject, list[EmergencyReview]]:
+    access.gate(caller, Operation.QUERY)
+    if caller.role not in ("patient", "proxy"):
+        raise AccessRefused("G5", "role-not-permitted")
+    about = access.subject(person_id)
+    event.about(UUID(about.person_id))
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    at = access.now()
+    confidential = owners.only_confidential_care(about.facts, law, now=at)
+    if caller.role == "proxy" and confidential is None:
+        return about, []
+    teen = owners.patient_may_file(about.facts, law, now=at) and confidential is not None
+    labels = (confidential or frozenset()) if teen else frozenset()
+    held = [
+        review
+        for review in emergency_reviews.of_identifiers(about.identifier_pks, since=at - SHOWN_FOR)
+        if review.held_until is None or review.held_until <= at
+    ]
+    rows = [_ToldRow(review, caller.organization_id, labels) for review in held]
+    verdict = access.permitted(caller, about, rows, Operation.QUERY)
+    return about, [row.review for row in verdict.rows()]
+
+
+def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[EmergencyNotice]:
+    said = declared(about, since=min((review.opened_at for review in told), default=None))
+    members = directory.participants()
+    made = []
+    for review in told:
+        grant = review.grant
+        event = said.get(str(grant.id))
+        known = directory.user(grant.organization, grant.user)
+        place = members.get(event.organization if event is not None else grant.organization)
+        made.append(
+            EmergencyNotice(
+                review_id=review.pk,
+                at=grant.start,
+                until=grant.end,
+                name=(event.user_name if event is not None else "") or (known.name if known is not None else ""),
+                role=(event.role if event is not None else "") or (known.role if known is not None else ""),
+                organization=place.name if place is not None else grant.organization,
+                code=grant.reason,
+                text=grant.text,
+                outcome=review.outcome,
+                outcome_reason=review.reason if review.outcome else "",
+                decided_at=review.decided_at,
+                objected_at=review.objected_at,
+                objection=review.objection,
+            )
+        )
+    return made
+
+
+def declared(about: access.Subject, *, since: datetime | None) -> dict[str, EventRecord]:
+    """The events by which grants of this person were opened, by grant id; three statements."""
+    if since is None:
+        return {}
+    asked = AuditQuery(kinds=(EventType.BREAK_GLASS.value,), since=since - timedelta(minutes=1))
+    page = audit.events_for_person(about.facts.ids, filters=asked, limit=audit.MAX_LIMIT)
+    return {str(event.detail.get("grant")): event for event in page.events if event.detail.get("grant")}
+
+
+# --- telling -----------------------------------------------------------------------------------------------------------
+
+AT_ONCE = 100
+
+
+def tell(*, now: datetime | None = None) -> int:
+    """Tell patients of emergencies, as far as due: put the notice into the portal. Gives how many were told.
+
+    A patient without an account is told in no other way than by letter: the case then says so, for its reviewer.
+    """
+    at = now or access.now()
+    told = 0
+    for notice in outbox.claim(Topic.EMERGENCY, limit=AT_ONCE, now=at):
+        try:
+            told += _tell(notice, at)
+        except Exception as error:
+            log.exception("emergency.not_told", notice=notice.id)
+            outbox.failed(notice, type(error).__name__, now=at)
+    return told
+
+
+def _tell(notice: Notice, at: datetime) -> bool:
+    with transaction.atomic():
+        review = emergency_reviews.of_grant(UUID(notice.key))
+        if review is None:
+            outbox.give_up(notice, "there is no such grant", now=at)
+            return False
+        if review.held_until is not None and review.held_until > at:
+            outbox.put_off([notice.id], review.held_until)
+            return False
+        reached = _reachable(review, at)
+        if reached:
+            emergency_reviews.told(review, actor=emergency_reviews.HUB, now=at)
+        else:
+            emergency_reviews.note(review, emergency_reviews.Act.NOT_TOLD, actor=emergency_reviews.HUB, now=at)
+        outbox.delivered([notice.id], now=at)
+    return reached
+
+
+def _reachable(review: EmergencyReview, at: datetime) -> bool:
+    """Whether there is an account of the patient's, or for a minor one of a helper's."""
+    person_id = identifiers.person_of_pk(review.grant.identifier_id)
+    pks = identifiers.identifier_pks(person_id)
+    if accounts.has_account(pks):
+        return True
+    about = access.subject(person_id)
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    if owners.only_confidential_care(about.facts, law, now=at) is None:
+        return False
+    active = [grant.person for grant in proxies.grants_of(pks) if grant.status == grant.Status.ACTIVE]
+    return accounts.are_open(one.removeprefix("RelatedPerson/") for one in active)
+
+
+# --- within ------------------------------------------------------------------------------------------------------------
+
+
+def _check_said(asked: Declaration, caller: Caller, house: str, at: datetime) -> None:
+    break_glass.check_reason(asked.reason, asked.text)
+    if asked.statement_accepted is not True:
+        raise EmergencyGrantRefused("the statement must be accepted", element="statement_accepted")
+    if not assertions.is_fresh(caller.client_id, caller.user_id, asked.step_up, now=at):
+        raise _stale()
+    break_glass.check_user(caller.user_id, house, now=at)
+
+
+def _stale() -> EmergencyGrantRefused:
+    return EmergencyGrantRefused("is not the jti of an assertion this user signed in with just now", element="step_up")
+
+
+def _patient(named: PatientNamed) -> access.Subject | None:
+    for person_id in sorted(persons_named([[named]]))[:1]:
+        try:
+            return access.subject(person_id)
+        except NotFound:
+            return None
+    return None
+
+
+def _identifier(named: PatientNamed, person_id: str) -> int:
+    """The identifier that was named, which goes with its record when records are parted; else the person's anchor."""
+    if not named.id:
+        found = identifiers.resolve(authority_of(named.system), named.value)
+        if found is not None and str(found.person_id) == person_id:
+            return found.pk
+    return identifiers.anchor(person_id).pk

@@ -1,0 +1,277 @@
+"""Helpers (proxies): who gives, suspends and ends their permission, and who is told that it ends.
+
+The exchange's privacy officer gives and suspends with evidence, as of a court; a patient sees all helpers and ends those
+whom he named himself. Each change counts from its commit, in running transfers too, and stands in the patient's log. What
+a permission reaches, the engine says (P4 to P9).
+
+Source: spec/consent.md 10.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.db import transaction
+
+from consent import owners, policies, proxies
+from consent.models import ProxyGrant
+from hie.audit import recorder
+from hie.audit.kinds import EventType
+from hie.audit.recorder import EventDraft
+from hie.exchange import access, release
+from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
+from hie.exchange.find import PatientNamed, persons_named
+from hie.standards.facts import Caller, Operation
+from hie.trust import accounts
+from patients import identifiers
+from patients.errors import UnknownPatient
+
+OFFICERS = frozenset({PRIVACY_OFFICER, "administrator"})
+TOLD_BEFORE = timedelta(days=90)
+MAX_TEXT = 500
+Kind, Status = ProxyGrant.Kind, ProxyGrant.Status
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A permission to be given: `patient` and `login` as somebody types them, dates as FHIR writes them, "" for none."""
+
+    patient: str
+    login: str
+    kind: str
+    max_confidentiality: str = "N"
+    start: str = ""
+    end: str = ""
+    may_consent: bool = False
+    evidence: str = ""
+
+    @classmethod
+    def of(cls, form: Mapping[str, str]) -> Asked:
+        """From a form."""
+        said = {name: form.get(name, "").strip()[:MAX_TEXT] for name in cls.__slots__ if name != "may_consent"}
+        return cls(**said, may_consent=form.get("may_consent", "") == "yes")
+
+
+def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
+    """Give somebody who has an account the permission to act for a patient; shown to the patient.
+
+    Raises:
+        AccessRefused: not a privacy officer. BadRequest: something is missing or does not fit; `element` names it.
+        ProxyGrantRefused: of kind, letter or dates.
+    """
+    caller = _officer(staff, [], reason)
+    person_id = _patient(asked.patient)
+    about = access.subject(person_id)
+    helper = accounts.of_login(asked.login)
+    if helper is None:
+        raise BadRequest("nobody signs in to the portal by this name", element="login")
+    if helper.identifier_pk in about.identifier_pks:
+        raise BadRequest("nobody is the helper of himself", element="login")
+    if not asked.evidence:
+        raise BadRequest("say what shows it: a form, a deed, an order", element="evidence")
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    of_age = owners.comes_of_age(about.facts, law)
+    if asked.kind in owners.OF_MINORS and (of_age is None or of_age <= access.now()):
+        raise BadRequest("the patient is of age: a parent\u2019s permission has ended", element="kind")
+    if about.facts.deceased and asked.kind != Kind.ATTORNEY:
+        raise BadRequest("the patient has died: only an executor acts, as attorney", element="kind")
+    person = f"RelatedPerson/{helper.id}"
+    with transaction.atomic():
+        anchor = identifiers.anchor(person_id)
+        held = [row for row in proxies.grants_of(about.identifier_pks) if row.person == person]
+        if any(row.kind == asked.kind and row.status != Status.ENDED for row in held):
+            raise BadRequest("this helper has such a permission already: end it first", element="login")
+        row = proxies.grant(
+            identifier_pk=anchor.pk,
+            person=person,
+            kind=asked.kind,
+            max_confidentiality=asked.max_confidentiality or None,
+            start=asked.start or None,
+            end=asked.end or None,
+            may_consent=asked.may_consent,
+            evidence=asked.evidence,
+            verified_by=f"Staff/{staff.user_id}",
+        )
+        recorder.write([_event(caller, person_id, row, "given", {"text": reason.strip()})])
+    return row
+
+
+def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, evidence: str) -> ProxyGrant:
+    """Suspend (by order, with evidence), end, or take up again a permission; shown to the patient with the reason.
+
+    Raises:
+        AccessRefused: not a privacy officer. BadRequest: reason or evidence is missing. NotFound: no such permission.
+        ProxyGrantRefused: it has ended, or no such status.
+    """
+    row = ProxyGrant.objects.filter(pk=grant_id).first()
+    if row is None:
+        raise NotFound("no such permission")
+    person_id = identifiers.person_of_pk(row.identifier_id)
+    caller = _officer(staff, [person_id], reason)
+    if status in (Status.SUSPENDED, Status.ACTIVE) and not evidence.strip():
+        raise BadRequest("say what shows it: an order, a form", element="evidence")
+    with transaction.atomic():
+        row = proxies.set_status(grant_id, status, evidence=evidence.strip()[:MAX_TEXT])
+        recorder.write([_event(caller, person_id, row, str(status), {"text": reason.strip()})])
+    return row
+
+
+def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
+    """Who acts; the door refuses by role, in the log of these persons, and for want of a reason."""
+    officer = replace(staff, roles=staff.roles & OFFICERS)
+    if len(reason.strip()) > MAX_TEXT:
+        raise BadRequest(f"write at most {MAX_TEXT} characters", element="reason")
+    # Of an act that is let in the event written with it is the trace: no look of its own.
+    view = access.administrative(officer, Held.CONSENTS, [] if officer.roles else person_ids, reason=reason, act=True)
+    return Caller(
+        participant_id=recorder.HUB, organization_id=recorder.HUB, client_id="backoffice",
+        user_id=f"Staff/{staff.user_id}", user_name=staff.name, role=view.role, network_address=staff.network_address,
+        request_id=staff.request_id, face="backoffice",
+    )  # fmt: skip
+
+
+def _event(caller: Caller, person_id: UUID, row: ProxyGrant, act: str, personal: Mapping[str, str]) -> EventDraft:
+    detail = {"grant": str(row.pk), "helper": row.person, "kind": row.kind, "act": act}
+    if act == "ends-at-majority":
+        detail["what"] = "helper ends soon"
+    return EventDraft(
+        kind=EventType.PROXY_CHANGED, caller=caller, person_id=person_id, detail=detail, personal=dict(personal)
+    )
+
+
+def _patient(typed: str) -> UUID:
+    system, bar, value = typed.partition("|")
+    named = PatientNamed(system=system, value=value) if bar else PatientNamed(id=typed.removeprefix("Patient/"))
+    for person_id in persons_named([[named]]):
+        return person_id
+    raise BadRequest("write the person\u2019s id, or the number as system|value", element="patient")
+
+
+# --- the patient --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Helper:
+    """A helper as the patient sees him; `ends_on` is the day he comes of age or the last of the period, "" for none.
+
+    `mine`: the patient named him, and may end it.
+    """
+
+    grant_id: UUID
+    name: str
+    kind: str
+    status: str
+    letter: str
+    may_consent: bool
+    since: str
+    ends_on: str
+    mine: bool
+
+
+@release.point
+def of_patient(person_id: UUID | str, *, caller: Caller) -> list[Helper]:
+    """Everybody who may act for a patient, and could before, for the patient alone; recorded.
+
+    Raises:
+        AccessRefused, NotFound: not the patient, or too young for access of his own.
+    """
+    with recorder.recording(EventType.ACCESS_LOG_READ, caller, query="helpers") as event:
+        about = _self(person_id, caller, event)
+        names = accounts.names_of(
+            row.person.removeprefix("RelatedPerson/") for row in proxies.grants_of(about.identifier_pks)
+        )
+        found = [_helper(row, about, names) for row in proxies.grants_of(about.identifier_pks)]
+        event.commit()
+    return found
+
+
+@release.point
+def end(grant_id: UUID, person_id: UUID | str, *, caller: Caller) -> None:
+    """End a permission that the patient gave himself: from now on this helper sees and does nothing.
+
+    Raises:
+        As `of_patient`. NotFound: no such permission, or one that he did not give.
+    """
+    with recorder.recording(EventType.PROXY_CHANGED, caller, action="U") as event:
+        about = _self(person_id, caller, event)
+        row = next((one for one in proxies.grants_of(about.identifier_pks) if one.pk == grant_id), None)
+        if row is None or not _is_mine(row):
+            raise NotFound("no such helper")
+        event.about(UUID(about.person_id), detail=_event(caller, UUID(about.person_id), row, "ended", {}).detail)
+        with transaction.atomic():
+            release.basis_of(event).hold_alone()
+            proxies.set_status(grant_id, Status.ENDED)
+            event.commit()
+
+
+def _self(person_id: UUID | str, caller: Caller, event: recorder.Recording) -> Subject:
+    access.gate(caller, Operation.QUERY)
+    if caller.role != "patient":
+        raise AccessRefused("G5", "role-not-permitted")
+    about = access.subject(person_id)
+    event.about(UUID(about.person_id))
+    seen = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
+    own = caller.user_id.partition("/")[2] in about.facts.ids
+    if not own or about.facts.deceased or any(decision.rule == "P2" for _, decision in seen.denied):
+        raise NotFound("no such patient")
+    return about
+
+
+def _is_mine(row: ProxyGrant) -> bool:
+    return row.kind == Kind.NOMINATED and row.status == Status.ACTIVE
+
+
+def _helper(row: ProxyGrant, about: Subject, names: Mapping[str, str]) -> Helper:
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    of_age = owners.comes_of_age(about.facts, law) if row.kind in owners.OF_MINORS else None
+    ends_on = owners.day_of(of_age, law) if of_age is not None else ""
+    ends_on = min(filter(None, (ends_on, row.end or "")), default="")
+    return Helper(
+        grant_id=row.pk,
+        name=names.get(row.person.removeprefix("RelatedPerson/"), ""),
+        kind=row.kind,
+        status=row.status if not (of_age is not None and of_age <= access.now()) else Status.ENDED,
+        letter=row.max_confidentiality or "N",
+        may_consent=row.may_consent,
+        since=row.start or row.created_at.date().isoformat(),
+        ends_on=ends_on,
+        mine=_is_mine(row),
+    )
+
+
+def until(person_id: UUID | str, grant: ProxyGrant) -> str:
+    """The last day of a permission as FHIR writes it: of its period, or the day the patient comes of age; "" for none."""
+    about = access.subject(person_id)
+    return _helper(grant, about, {}).ends_on
+
+
+# --- coming of age ------------------------------------------------------------------------------------------------------
+
+_HUB = Caller(participant_id=recorder.HUB, organization_id=recorder.HUB, client_id="hub", user_id="", face="hub")
+
+
+def tell_of_majority(*, now: datetime | None = None) -> int:
+    """Tell patient and parent, 90 days before, that the parent's permission ends; once. Gives how many were told.
+
+    It is told in the log of both; the portal says it to the parent at each page while he acts for the patient.
+    """
+    at = now or access.now()
+    told = 0
+    for row in proxies.of_minors():
+        try:
+            person_id = identifiers.person_of_pk(row.identifier_id)
+        except UnknownPatient:
+            continue
+        about = access.subject(person_id)
+        of_age = owners.comes_of_age(about.facts, policies.current().jurisdiction_of(about.facts.jurisdiction))
+        if of_age is None or not of_age - TOLD_BEFORE <= at < of_age:
+            continue
+        with transaction.atomic():
+            if proxies.end_told(row.pk, now=at):
+                recorder.write([_event(_HUB, person_id, row, "ends-at-majority", {})])
+                told += 1
+    return told

@@ -1,0 +1,292 @@
+"""XACML 3.0 in JSON: Permit, Deny, NotApplicable or Indeterminate, one result for each resource asked about.
+
+Request: ``AccessSubject`` (organization, subject-id, role, purpose), ``Action``, ``Resource`` (patient and
+document; several for several documents), ``Environment`` (current-dateTime makes it a simulation), or the same as ``Category`` with
+CategoryIds. Attributes are called by the names of `NAMES`; one that is not understood is refused, for what it
+says may narrow what is permitted. Rule G1 is Indeterminate, F3 NotApplicable. What may not be told, and what is not there, is one
+Indeterminate.
+
+Source: spec/consent.md 14; OASIS XACML 3.0 core, JSON Profile 1.1, XSPA profile of XACML.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+from hie.exchange import decisions
+from hie.exchange.decisions import OrganizationNamed, Question, Told
+from hie.exchange.errors import BadRequest, NotFound
+from hie.exchange.find import PatientNamed
+from hie.faces.decisions.http import json_refusal, listed, mapped, only, service, text
+from hie.standards.facts import Caller
+from hie.standards.fhir import JsonObject
+
+TYPES = ("application/xacml+json", "application/json")
+_STATUS = "urn:oasis:names:tc:xacml:1.0:status:"
+_SHORT = ("AccessSubject", "Action", "Resource", "Environment")
+_CATEGORY = {
+    "urn:oasis:names:tc:xacml:1.0:subject-category:access-subject": "AccessSubject",
+    "urn:oasis:names:tc:xacml:3.0:attribute-category:action": "Action",
+    "urn:oasis:names:tc:xacml:3.0:attribute-category:resource": "Resource",
+    "urn:oasis:names:tc:xacml:3.0:attribute-category:environment": "Environment",
+}
+NAMES: Mapping[str, Mapping[str, str]] = {
+    "AccessSubject": {
+        "subject-id": "user",
+        "urn:oasis:names:tc:xacml:1.0:subject:subject-id": "user",
+        "urn:oasis:names:tc:xspa:1.0:subject:subject-id": "user",
+        "organization": "organization",
+        "organization-id": "organization",
+        "urn:oasis:names:tc:xspa:1.0:subject:organization-id": "organization",
+        "role": "role",
+        "urn:oasis:names:tc:xacml:2.0:subject:role": "role",
+        "purpose": "purpose",
+        "purpose-of-use": "purpose",
+        "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse": "purpose",
+        "relationship": "relationship",
+        "care-team": "care_team",
+    },
+    "Action": {"action-id": "operation", "urn:oasis:names:tc:xacml:1.0:action:action-id": "operation"},
+    "Resource": {
+        "patient": "patient",
+        "patient-id": "patient",
+        "urn:oasis:names:tc:xacml:1.0:resource:patient-id": "patient",
+        "urn:ihe:iti:ser:2016:patient-id": "patient",
+        "resource-id": "document",
+        "document": "document",
+        "urn:oasis:names:tc:xacml:1.0:resource:resource-id": "document",
+        "class": "class",
+    },
+    "Environment": {
+        "current-dateTime": "now",
+        "urn:oasis:names:tc:xacml:1.0:environment:current-dateTime": "now",
+        "purpose": "purpose",
+        "purpose-of-use": "purpose",
+        "urn:oasis:names:tc:xspa:1.0:subject:purposeofuse": "purpose",
+    },
+}
+"""What each attribute of a category means here."""
+_MANY = frozenset({"care_team", "class", "patient"})
+_OPERATIONS = {"read": "retrieve", "access": "retrieve", "search": "query"}
+_CX = re.compile(r"^(?P<value>[^^]+)\^\^\^(?:[^&]*)&(?P<oid>[0-9.]+)&ISO$")
+_VERSION = re.compile(r"^\d+(\.\d+)*$")
+_MAX_RESOURCES = 50
+
+
+@dataclass(slots=True)
+class _Asked:
+    """The attributes of one category, by what they mean; each with where it stands."""
+
+    values: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+
+    def one(self, name: str) -> str | None:
+        """The value of an attribute that may have one."""
+        found = self.values.get(name, [])
+        return found[0][0] if found else None
+
+    def all(self, name: str) -> list[tuple[str, str]]:
+        """Value and place of each."""
+        return self.values.get(name, [])
+
+
+def refusal(status: int, code: str, message: str, element: str | None) -> HttpResponse:
+    """A request that cannot be decided: Indeterminate, with what is wrong and where."""
+    if status in (401, 403, 404, 405, 413, 415, 429, 500, 503):
+        # Not of the request's content: a result would look like a decision.
+        return json_refusal(status, code, message, element)
+    told = f"{element}: {message}" if element else message
+    return JsonResponse({"Response": [_indeterminate("syntax-error", told)]}, status=status)
+
+
+@service(refusal, TYPES)
+def decide(request: HttpRequest, caller: Caller, body: JsonObject, raw: str) -> HttpResponse:
+    """`POST /consent/xacml`."""
+    return JsonResponse({"Response": [_result(one, caller) for one in _questions(body, raw)]})
+
+
+# --- reading ----------------------------------------------------------------------------------------------------------
+
+
+def _questions(body: JsonObject, raw: str) -> list[Question]:
+    only(body, ("Request",), "")
+    request = mapped(body.get("Request"), "Request")
+    only(request, ("ReturnPolicyIdList", "CombinedDecision", "XPathVersion", "Category", *_SHORT), "Request")
+    for name in ("ReturnPolicyIdList", "CombinedDecision"):
+        if not isinstance(request.get(name, False), bool):
+            raise BadRequest("is true or false", element=f"Request.{name}")
+    if request.get("CombinedDecision"):
+        raise BadRequest("decisions are given one by one", element="Request.CombinedDecision")
+    held = _categories(request)
+    for name in ("AccessSubject", "Action", "Environment"):
+        if len(held[name]) > 1:
+            raise BadRequest("is asked about once", element=f"Request.{name}")
+    if not held["Resource"]:
+        raise BadRequest("a resource with its patient is needed", element="Request.Resource")
+    if len(held["Resource"]) > _MAX_RESOURCES:
+        raise BadRequest(f"at most {_MAX_RESOURCES} are decided at once", element="Request.Resource")
+    subject, action, environment = (
+        (held[name] or [_Asked()])[0] for name in ("AccessSubject", "Action", "Environment")
+    )
+    organization = subject.one("organization")
+    operation = action.one("operation")
+    at = environment.one("now")
+    return [
+        Question(
+            patient=tuple(_patient(value, where) for value, where in _patients(resource, n)),
+            organization=None if organization is None else _organization(organization),
+            user=subject.one("user"),
+            role=subject.one("role"),
+            purpose=_purpose(subject, environment),
+            operation="retrieve" if operation is None else _OPERATIONS.get(operation, operation),
+            relationship=subject.one("relationship"),
+            care_teams=tuple(value for value, _ in subject.all("care_team")),
+            documents=() if resource.one("document") is None else (_bare(resource.one("document") or ""),),
+            classes=frozenset(value for value, _ in resource.all("class")),
+            at=None if at is None else _instant(at),
+            raw=raw,
+        )
+        for n, resource in enumerate(held["Resource"])
+    ]
+
+
+def _categories(request: Mapping[str, Any]) -> dict[str, list[_Asked]]:
+    found: dict[str, list[_Asked]] = {name: [] for name in _SHORT}
+    for name in _SHORT:
+        for n, one in enumerate(listed(request.get(name), f"Request.{name}", most=_MAX_RESOURCES)):
+            found[name].append(_category(name, one, f"Request.{name}[{n}]"))
+    for n, one in enumerate(listed(request.get("Category"), "Request.Category", most=_MAX_RESOURCES + 3)):
+        where = f"Request.Category[{n}]"
+        identifier = text(mapped(one, where).get("CategoryId"), f"{where}.CategoryId")
+        if identifier not in _CATEGORY:
+            raise BadRequest("a category that is not understood here", element=f"{where}.CategoryId")
+        found[_CATEGORY[identifier]].append(_category(_CATEGORY[identifier], one, where))
+    return found
+
+
+def _category(name: str, value: Any, where: str) -> _Asked:
+    given = mapped(value, where)
+    only(given, ("Attribute", "CategoryId", "Id"), where)
+    asked = _Asked()
+    for n, one in enumerate(listed(given.get("Attribute"), f"{where}.Attribute")):
+        place = f"{where}.Attribute[{n}]"
+        attribute = mapped(one, place)
+        only(attribute, ("AttributeId", "Value", "DataType", "Issuer", "IncludeInResult"), place)
+        identifier = text(attribute.get("AttributeId"), f"{place}.AttributeId")
+        meaning = NAMES[name].get(identifier)
+        if meaning is None:
+            raise BadRequest("an attribute that is not understood here", element=f"{place}.AttributeId")
+        values = attribute.get("Value")
+        listed_values = values if isinstance(values, list) else [values]
+        if not listed_values or len(listed_values) > 100:
+            raise BadRequest("has 1 to 100 values", element=f"{place}.Value")
+        held = asked.values.setdefault(meaning, [])
+        held += [(text(_code(one), f"{place}.Value"), f"{place}.Value") for one in listed_values]
+        if len(held) > 1 and meaning not in _MANY:
+            raise BadRequest("exactly one value can be asked about", element=f"{place}.Value")
+    return asked
+
+
+def _code(value: Any) -> Any:
+    """A value as a text: a coded one is its code."""
+    return value.get("code") if isinstance(value, dict) else value
+
+
+def _patients(resource: _Asked, n: int) -> list[tuple[str, str]]:
+    found = resource.all("patient")
+    if not found:
+        raise BadRequest("the patient is needed", element=f"Request.Resource[{n}].Attribute")
+    return found
+
+
+def _patient(value: str, where: str) -> PatientNamed:
+    """``Patient/id``, ``system|value``, or an identifier as HL7 v2 writes it (CX)."""
+    if value.startswith("Patient/"):
+        return PatientNamed(id=value.removeprefix("Patient/"))
+    cx = _CX.match(value)
+    if cx is not None:
+        return PatientNamed(system=f"urn:oid:{cx['oid']}", value=cx["value"])
+    system, bar, number = value.rpartition("|")
+    if not bar or not system or not number:
+        raise BadRequest("a patient is Patient/id, system|value, or value^^^&OID&ISO", element=where)
+    return PatientNamed(system=system, value=number)
+
+
+def _organization(value: str) -> OrganizationNamed:
+    if value.startswith("Organization/"):
+        return OrganizationNamed(id=value.removeprefix("Organization/"))
+    system, _, number = value.rpartition("|")
+    return OrganizationNamed(system=system, value=number)
+
+
+def _purpose(subject: _Asked, environment: _Asked) -> str | None:
+    found = [*subject.all("purpose"), *environment.all("purpose")]
+    if len(found) > 1:
+        raise BadRequest("exactly one purpose can be asked about", element=found[1][1])
+    return found[0][0].rpartition("#")[2].rpartition("|")[2] if found else None
+
+
+def _bare(value: str) -> str:
+    return value.removeprefix("urn:uuid:").removeprefix("DocumentReference/")
+
+
+def _instant(value: str) -> datetime:
+    where = "Request.Environment"
+    try:
+        found = datetime.fromisoformat(value) if "T" in value else None
+    except ValueError:
+        found = None
+    if found is None or found.tzinfo is None or not 1900 < found.year < 9000:
+        raise BadRequest("current-dateTime is an instant with its offset", element=where)
+    return found.astimezone(UTC)
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def _result(question: Question, caller: Caller) -> JsonObject:
+    try:
+        answer = decisions.decide(question, caller=caller)
+    except NotFound as absent:
+        return _indeterminate("processing-error", str(absent))
+    told = answer.documents
+    deciding: list[Told] = [one for one in told if one.decision.permitted] or list(told)
+    first = deciding[0].decision
+    if answer.decision == "partial" or (first.permitted and decisions.redactions(told)):
+        # Of several documents only some: a Permit would open all, and no obligation of this form can say which.
+        return _indeterminate("processing-error", "of these documents some are permitted: ask about each")
+    result: JsonObject = {
+        "Decision": _word(first.permitted, first.rule),
+        "Status": {"StatusCode": {"Value": f"{_STATUS}ok"}},
+    }
+    codes = sorted({code for one in deciding for code in one.decision.obligations})
+    if codes:
+        result["Obligations"] = [{"Id": f"urn:hie:obligation:{code}", "AttributeAssignment": []} for code in codes]
+    policies: list[JsonObject] = [{"Id": f"urn:hie:rule:{first.rule}"}]
+    for item in decisions.basis_of(first):
+        reference = {"Id": f"urn:hie:{item['kind']}:{item['id']}{'#' + item['path'] if 'path' in item else ''}"}
+        if _VERSION.match(item.get("version", "")):
+            reference["Version"] = item["version"]
+        policies.append(reference)
+    result["PolicyIdentifierList"] = {"PolicyIdReference": policies}
+    return result
+
+
+def _word(permitted: bool, rule: str) -> str:
+    if rule == "G1":
+        return "Indeterminate"
+    if rule == "F3":
+        return "NotApplicable"
+    return "Permit" if permitted else "Deny"
+
+
+def _indeterminate(code: str, message: str) -> JsonObject:
+    return {
+        "Decision": "Indeterminate",
+        "Status": {"StatusCode": {"Value": f"{_STATUS}{code}"}, "StatusMessage": message},
+    }

@@ -1,0 +1,228 @@
+"""A mutation run over the engine: every change that cosmic-ray knows, one at a time, against the tests.
+
+    python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 1500] [--again]
+
+cosmic-ray makes the mutants (its operators on every module of `consent/engine`); what runs them is here, because a
+process of its own for each would take a day. Each mutant lives in a fork that has everything but the engine in memory,
+imports the engine with the mutated module in its place, and is held first against a fixed corpus of cases with the
+answers of the slow evaluator (`killing`), then against the tests of rules that need no database. Results are kept in
+FOLDER, so that a run goes on where it stopped; `--again` runs the survivors once more.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import importlib.abc
+import importlib.util
+import itertools
+import json
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+ENGINE = ROOT / "consent" / "engine"
+TIMEOUT_S = 60
+TESTS = ("test_rules", "test_engine_edges", "test_uncertain", "test_completed")
+KILLED, SURVIVED, TOOK_TOO_LONG = "killed", "survived", "timeout"
+
+
+def mutants() -> Iterator[tuple[str, str, int]]:
+    """(module, operator, occurrence) of every mutant."""
+    from cosmic_ray import plugins
+    from cosmic_ray.ast import ast_nodes, get_ast
+
+    for path in sorted(ENGINE.glob("*.py")):
+        tree = get_ast(path.read_text())
+        nodes = list(ast_nodes(tree))
+        for name in sorted(plugins.operator_names()):
+            if name in ("core/VariableInserter", "core/VariableReplacer"):  # they need to be told which variables
+                continue
+            operator = plugins.get_operator(name)()
+            count = sum(len(list(operator.mutation_positions(node))) for node in nodes)
+            yield from ((path.stem, name, occurrence) for occurrence in range(count))
+
+
+def mutated(module: str, operator: str, occurrence: int) -> str | None:
+    """The source of a mutant; None where the change is of an annotation only, which decides nothing."""
+    from cosmic_ray import plugins
+    from cosmic_ray.mutating import mutate_code
+
+    source = (ENGINE / f"{module}.py").read_text()
+    return mutate_code(source, plugins.get_operator(operator)(), occurrence)
+
+
+def no_mutant(module: str, code: str) -> bool:
+    """Whether it differs from the module in annotations alone, which are never evaluated, or is no Python at all."""
+
+    class Bare(ast.NodeTransformer):
+        def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
+            node.returns = None
+            return self.generic_visit(node)
+
+        def visit_arg(self, node: ast.arg) -> Any:
+            node.annotation = None
+            return node
+
+        def visit_AnnAssign(self, node: ast.AnnAssign) -> Any:
+            node.annotation = ast.Name("object")
+            return self.generic_visit(node)
+
+    try:
+        ast.parse(code)
+    except SyntaxError:  # "*" and "/" between parameters are no operators
+        return True
+    bare = [ast.dump(Bare().visit(ast.parse(text))) for text in ((ENGINE / f"{module}.py").read_text(), code)]
+    return bare[0] == bare[1]
+
+
+class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports one module from a text in place of its file."""
+
+    def __init__(self, name: str, code: str) -> None:
+        self.name, self.code = name, code
+
+    def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
+        return importlib.util.spec_from_loader(fullname, self, is_package=False) if fullname == self.name else None
+
+    def exec_module(self, module: Any) -> None:
+        exec(compile(self.code, f"<mutant of {self.name}>", "exec"), module.__dict__)
+
+
+def lives(module: str, code: str, corpus: list[Any]) -> tuple[str, int | None]:
+    """(outcome, place of the case that killed it)."""
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        _as_mutant(module, code, corpus, write)
+    os.close(write)
+    until = time.monotonic() + TIMEOUT_S
+    while time.monotonic() < until:
+        done, status = os.waitpid(child, os.WNOHANG)
+        if done:
+            told = os.read(read, 20)
+            os.close(read)
+            survived = os.waitstatus_to_exitcode(status) == 0
+            return (SURVIVED if survived else KILLED), (int(told) if told else None)
+        time.sleep(0.002)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    os.close(read)
+    return TOOK_TOO_LONG, None
+
+
+def _as_mutant(module: str, code: str, corpus: list[Any], write: int) -> None:
+    """In the fork: ends with 0 when nothing notices the change."""
+    outcome = 1
+    try:
+        silent = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(silent, 1)
+        os.dup2(silent, 2)
+        sys.setrecursionlimit(3000)
+        sys.meta_path.insert(0, Instead(f"consent.engine.{module}", code))
+        from tests.consent import killing
+
+        wrong = killing.hold(corpus)
+        if wrong is not None:
+            os.write(write, str(wrong).encode())
+        else:
+            for name in TESTS:
+                hold_all(importlib.import_module(f"tests.consent.{name}"))
+            outcome = 0
+    except BaseException:
+        outcome = 1
+    finally:
+        os._exit(outcome)
+
+
+def hold_all(module: Any) -> None:
+    """Call every test of a module with every set of its parameters, as pytest would; one that fails raises."""
+    for name, test in sorted(vars(module).items()):
+        if not name.startswith("test_"):
+            continue
+        tables = []
+        for mark in getattr(test, "pytestmark", []):
+            if mark.name == "parametrize":
+                names, values = mark.args[0], mark.args[1]
+                names = [one.strip() for one in names.split(",")] if isinstance(names, str) else list(names)
+                rows = [one.values if hasattr(one, "values") and hasattr(one, "marks") else one for one in values]
+                tables.append(
+                    [
+                        dict(zip(names, row if len(names) > 1 or _is_param(row, one) else (row,), strict=True))
+                        for row, one in zip(rows, values, strict=True)
+                    ]
+                )
+        for chosen in itertools.product(*tables):
+            test(**{key: value for row in chosen for key, value in row.items()})
+
+
+def _is_param(row: Any, given: Any) -> bool:
+    return row is not given
+
+
+def corpus_of(folder: Path, size: int) -> list[Any]:
+    """(case, expected) pairs, the same in every run of a folder."""
+    kept = folder / "corpus.json"
+    if not kept.exists():
+        from tests.consent import drawn
+
+        kept.write_text(json.dumps(drawn.corpus(size)))
+    return [
+        (case, {**right, "decisions": [(*one[:4], [tuple(item) for item in one[4]]) for one in right["decisions"]]})
+        for case, right in json.loads(kept.read_text())
+    ]
+
+
+def main(arguments: list[str]) -> int:
+    """Run what is left of the mutants for some minutes, then say how it stands."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--minutes", type=float, default=5)
+    parser.add_argument("--corpus", type=int, default=600)
+    parser.add_argument("--again", action="store_true")
+    parser.add_argument("--only", default="", help="modules, separated by commas")
+    options = parser.parse_args(arguments)
+    options.folder.mkdir(exist_ok=True)
+    results = options.folder / "results.json"
+    known: dict[str, str] = json.loads(results.read_text()) if results.exists() else {}
+    until = time.monotonic() + options.minutes * 60
+    import pytest  # noqa: F401 - in memory before any fork
+
+    corpus = corpus_of(options.folder, options.corpus)
+    wanted = [one for one in mutants() if not options.only or one[0] in options.only.split(",")]
+    todo = [
+        one for one in wanted if known.get(" ".join(map(str, one))) in ((SURVIVED, None) if options.again else (None,))
+    ]
+    for done, one in enumerate(todo):
+        if time.monotonic() > until:
+            print(f"{len(todo) - done} left")
+            break
+        code = mutated(*one)
+        outcome, place = ("same", None)
+        if code is not None and not no_mutant(one[0], code):
+            outcome, place = lives(one[0], code, corpus)
+        known[" ".join(map(str, one))] = outcome
+        if place is not None:  # what kills one is tried first on the next
+            corpus.insert(0, corpus.pop(place))
+        if done % 20 == 0:
+            results.write_text(json.dumps(known))
+    results.write_text(json.dumps(known))
+    by_module: dict[str, Counter[str]] = {}
+    for key, outcome in known.items():
+        by_module.setdefault(key.split()[0], Counter())[outcome] += 1
+    for name, counts in sorted(by_module.items()):
+        print(name, dict(counts))
+    total = sum(by_module.values(), Counter())
+    made = total[KILLED] + total[TOOK_TOO_LONG] + total[SURVIVED]
+    print(f"{made} of {len(wanted) - total['same']}, {1 - total[SURVIVED] / max(made, 1):.1%} killed")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,300 @@
+"""Who is told a decision, and that everybody else hears of a hidden thing what he hears of one that does not exist."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from consent import directives
+from hie.audit.models import AuditEvent
+from hie.directory.models import Agreement, Participant
+from hie.exchange import access, decisions, replay
+from hie.exchange.decisions import OrganizationNamed, Question
+from hie.exchange.find import PatientNamed
+from tests.consent import fixture as fx
+from tests.decisions import asking
+from tests.decisions.asking import CDS, FHIR, XACML
+from tests.decisions.loaded import Hub, caller, lake
+from tests.exchange import releasing
+from tests.leaks.answers import answer as compared
+
+pytestmark = pytest.mark.django_db
+ABSENT = "0d0e3f0a-0000-4000-8000-000000000000"
+
+
+@pytest.fixture
+def hub(db: None) -> Hub:
+    return lake(points=frozenset({"call"}))
+
+
+def file(hub: Hub, provision: Any) -> None:
+    directives.import_unchecked(hub.in_hub(fx.consent(provision)), identifier_pk=hub.pk("ada"), actor="test")
+
+
+def ask(hub: Hub, token: str, request: Any, documents: Any = (), person: str = "", **more: Any) -> Any:
+    return asking.post(FHIR, asking.parameters(person or hub.persons["ada"], request, list(documents), **more), token)
+
+
+def identifier(hub: Hub, patient: str = "ada") -> tuple[str, str]:
+    return f"urn:oid:{hub.authority(hub.holder('JA'))}", patient
+
+
+def of(hub: Hub, organization: str = "coin", **changes: Any) -> dict[str, Any]:
+    return fx.request(org=organization, **changes)
+
+
+PAYER = {"role": "billing", "purpose": "HPAYMT"}
+
+
+def oid(organization: str) -> str:
+    row = Participant.objects.filter(id=organization).first()
+    return f"urn:oid:{row.organization_oid if row is not None else '2.999.99'}"
+
+
+def test_the_custodian_is_told_about_its_own_and_not_about_others(hub: Hub) -> None:
+    own, other = hub.document(fx.document(custodian="hill")), hub.document(fx.document(custodian="lake"))
+    file(hub, fx.node("deny", actor=fx.to("Organization/coin")))
+    hill = hub.token("hill")
+    answer = ask(hub, hill, of(hub, **PAYER), [own, other])
+    assert [one["rule"] for one in asking.told(answer)] == ["D3"]
+    assert json.dumps(answer.json()).count(other) == 0
+    assert compared(ask(hub, hill, of(hub, **PAYER), [own])) == compared(
+        ask(hub, hill, of(hub, **PAYER), [own, ABSENT])
+    )
+    assert compared(answer) == compared(ask(hub, hill, of(hub, **PAYER), [own, ABSENT]))
+
+
+def test_a_decision_point_is_told_all_and_loses_it_with_its_agreement(hub: Hub) -> None:
+    entry = hub.document(fx.document())
+    file(hub, fx.node("deny"))
+    token = hub.token("call", subject_id="Practitioner/eve")
+    # What the caller itself must state (a relationship) is asked of it as of any other.
+    assert ask(hub, token, of(hub, "hill"), [entry]).status_code == 403
+    Participant.objects.filter(id="call").update(requires_relationship=False)
+    assert asking.told(ask(hub, token, of(hub, "hill"), [entry]))[0]["rule"] == "D3"
+    Agreement.objects.filter(participant_id="call").update(decision_point=False)
+    assert ask(hub, token, of(hub, "hill"), [entry]).status_code == 404
+
+
+def test_the_patient_is_told_about_whoever_he_asks_and_only_of_what_he_may_see(hub: Hub) -> None:
+    seen, withheld = hub.document(fx.document()), hub.document(fx.document(labels=["NOPAT"]))
+    token = hub.token(
+        "door", subject_id=f"Patient/{hub.persons['ada']}", subject_role="patient", purpose_of_use=["PATRQT"]
+    )
+    told = asking.told(ask(hub, token, of(hub, **PAYER), [seen, withheld]))
+    assert [(one["decision"], one["rule"]) for one in told] == [("permit", "F1")]
+    absent = ask(hub, token, of(hub, **PAYER), [ABSENT])
+    assert compared(ask(hub, token, of(hub, **PAYER), [withheld])) == compared(absent)
+    other = hub.token(
+        "door", subject_id=f"Patient/{hub.persons['kit']}", subject_role="patient", purpose_of_use=["PATRQT"]
+    )
+    assert compared(ask(hub, other, of(hub, **PAYER), [seen])) == compared(absent)
+
+
+def test_anybody_else_may_ask_about_itself_alone_and_hears_of_what_it_may_see(hub: Hub) -> None:
+    seen, hidden = (
+        hub.document(fx.document(custodian="lake")),
+        hub.document(fx.document(custodian="lake", labels=["PSY"])),
+    )
+    file(hub, fx.node("permit", fx.node("deny", securityLabel=fx.labels("PSY"))))
+    token = hub.token("hill")
+    assert [one["rule"] for one in asking.told(ask(hub, token, None, [seen]))] == ["D6"]
+    assert [one["rule"] for one in asking.told(ask(hub, token, of(hub, "hill"), [seen, hidden]))] == ["D6"]
+    absent = compared(ask(hub, token, None, [ABSENT]))
+    for question in (
+        ask(hub, token, None, [hidden]),
+        ask(hub, token, of(hub, **PAYER), [seen]),
+        ask(hub, token, of(hub, "hill", user="Practitioner/other"), [seen]),
+        ask(hub, token, of(hub, "hill", role="nurse"), [seen]),
+        ask(hub, token, of(hub, "hill", purpose="HOPERAT"), [seen]),
+        ask(hub, token, of(hub, "hill", relationship="encounter"), [seen]),
+        ask(hub, token, of(hub, "hill", operation="bulk"), [seen]),
+        ask(hub, token, None, [seen], now="2026-06-15T12:00:00Z"),
+        ask(hub, token, None, [asking.reference_of(fx.document(custodian="lake"))]),
+        ask(hub, token, None, [asking.reference_of(fx.document(custodian="hill"))]),
+        ask(hub, token, None, [seen], person=ABSENT),
+        ask(hub, token, None, [], person=ABSENT),
+    ):
+        assert compared(question) == absent
+    assert absent[0] == 404
+
+
+def test_a_holder_of_no_record_of_the_patient_cannot_try_out_choices_with_documents_of_its_own(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    stated = [asking.reference_of(fx.document(custodian=holder))]
+    assert asking.told(ask(hub, hub.token(holder), of(hub, **PAYER), stated))
+    mine = [asking.reference_of(fx.document(custodian="shore"))]
+    file(hub, fx.node("deny"))
+    shore = hub.token("shore")
+    assert compared(ask(hub, shore, of(hub, **PAYER), mine)) == compared(
+        ask(hub, shore, of(hub, **PAYER), mine, person=ABSENT)
+    )
+
+
+FACES = ("fhir", "cds", "xacml")
+
+
+def every_face(hub: Hub, token: str, request: Any, document: str | None, patient: str) -> list[Any]:
+    person = hub.persons.get(patient, ABSENT)
+    of_kind = None if request is None else request | {"org": oid(request["org"])}
+    asked = asking.consult(identifier(hub, patient), of_kind)
+    asked["hookInstance"] = "one"
+    return [
+        compared(asking.post(FHIR, asking.parameters(person, request, [document] if document else []), token)),
+        compared(asking.post(CDS, asked, token)),
+        compared(asking.post(XACML, asking.xacml(person, request, document), token)),
+    ]
+
+
+@pytest.mark.parametrize(
+    "request_", [None, fx.request(org="coin", **PAYER), fx.request(purpose="NONSENSE"), fx.request(org="nowhere")]
+)
+def test_hidden_and_absent_are_one_answer_on_every_face_in_body_status_and_headers(hub: Hub, request_: Any) -> None:
+    hidden = hub.document(fx.document(custodian="lake", confidentiality="V"))
+    file(hub, fx.node("deny"))
+    token = hub.token("hill")
+    absent = every_face(hub, token, request_, ABSENT, "nobody")
+    assert every_face(hub, token, request_, hidden, "ada") == absent
+    assert every_face(hub, token, request_, None, "ada") == every_face(hub, token, request_, None, "nobody")
+    assert [status for status, _, _ in absent] == [404, 200, 200]
+    assert json.loads(absent[1][2]) == {"cards": []}
+    assert json.loads(absent[2][2])["Response"][0]["Decision"] == "Indeterminate"
+
+
+def test_refusals_from_the_caller_alone_come_before_any_record(hub: Hub) -> None:
+    hub.document(fx.document())
+    for stated, status in (({"purpose_of_use": ["HMARKT"]}, 403), ({"subject_role": "clerk"}, 403)):
+        token = hub.token("hill", **stated)
+        for person in (hub.persons["ada"], ABSENT):
+            assert ask(hub, token, of(hub), [], person=person).status_code == status
+    read_only = hub.token("hill", scope="system/Patient.rs")
+    for path, body in (
+        (FHIR, asking.parameters(ABSENT, None)),
+        (CDS, asking.consult(("urn:oid:1.2", "x"), None)),
+        (XACML, asking.xacml(ABSENT, None, None)),
+    ):
+        assert asking.post(path, body, read_only).status_code == 403
+        refused = asking.post(path, body, None)
+        assert (refused.status_code, "WWW-Authenticate" in refused.headers) == (401, True)
+
+
+def test_guesses_count_alike_for_hidden_and_absent(hub: Hub, settings: Any) -> None:
+    settings.GUESSING_PER_MINUTE = 3
+    hidden = hub.document(fx.document(custodian="lake", confidentiality="V"))
+    for documents in ([hidden], [ABSENT]):
+        token = hub.token(
+            "coin", subject_id=f"Practitioner/{documents[0][:6]}", subject_role="billing", purpose_of_use=["HPAYMT"]
+        )
+        statuses = [ask(hub, token, None, documents).status_code for _ in range(5)]
+        assert statuses == [404, 404, 404, 429, 429]
+
+
+def test_each_decision_leaves_an_event_with_a_record_that_comes_out_again(hub: Hub) -> None:
+    entry = hub.document(fx.document(custodian="hill", confidentiality="R"))
+    hill = hub.token("hill")
+    real = ask(hub, hill, of(hub, **PAYER), [entry])
+    tried = ask(hub, hill, of(hub, **PAYER), [entry], now="2030-01-01T00:00:00Z")
+    for answer, kind, mode in ((real, "consent-decision", "decide"), (tried, "decision-simulated", "simulate")):
+        given = {one["name"]: one for one in answer.json()["parameter"]}
+        event = AuditEvent.objects.get(id=given["id"]["valueString"])
+        assert (event.kind, event.outcome, str(event.person_id)) == (kind, 0, hub.persons["ada"])
+        assert (event.decision["mode"], given["mode"]["valueCode"]) == (mode, mode)
+        assert event.decision["request"]["org"] == "coin"
+        assert replay.decide_again(str(event.id), event.decision).outcome == "same"
+        # The requester of the question is not who asked it: that is the caller of the event.
+        assert (event.organization, event.user) == ("hill", "Practitioner/ivo")
+        assert not event.disclosures.exists()
+    asking.post(XACML, asking.xacml(ABSENT, None, ABSENT), hill)
+    refused = AuditEvent.objects.filter(outcome=4, kind="consent-decision").latest("at")
+    assert (refused.person_id, refused.decision) == (None, {})
+
+
+def test_a_hidden_attempt_stands_in_the_patients_log_refused(hub: Hub) -> None:
+    hidden = hub.document(fx.document(custodian="lake", confidentiality="V"))
+    token = hub.token("coin", subject_role="billing", purpose_of_use=["HPAYMT"])
+    assert ask(hub, token, None, [hidden]).status_code == 404
+    event = AuditEvent.objects.filter(kind="consent-decision").latest("at")
+    assert (event.outcome, str(event.person_id)) == (4, hub.persons["ada"])
+
+
+def test_a_class_is_permitted_when_some_are_with_a_redaction_that_takes_out_the_rest(hub: Hub) -> None:
+    Participant.objects.filter(id="call").update(requires_relationship=False)
+    token = hub.token("call")
+    hub.document(fx.document(**{"class": ["http://loinc.org|11506-3"]}))
+    hub.document(fx.document(labels=["PSY"], confidentiality="R", **{"class": ["http://loinc.org|11506-3"]}))
+    hub.document(fx.document(custodian="mer", **{"class": ["http://loinc.org|11506-3"]}))
+    hub.document(fx.document(labels=["HIV"], confidentiality="R"))
+    file(
+        hub,
+        fx.node(
+            "permit",
+            fx.node("deny", securityLabel=fx.labels("PSY")),
+            fx.node("deny", actor=[fx.actor("CST", reference="Organization/mer")]),
+        ),
+    )
+    asked = asking.consult(
+        identifier(hub),
+        of(hub, "hill") | {"org": oid("hill")},
+        **{"class": [{"system": "http://loinc.org", "code": "11506-3"}]},
+    )
+    (card,) = asking.post(CDS, asked, token).json()["cards"]
+    assert (card["summary"], card["indicator"]) == ("CONSENT_PERMIT", "warning")
+    (redact,) = card["extension"]["obligations"]
+    assert redact["id"]["code"] == "REDACT"
+    codes = {(one["system"], one["code"]) for one in redact["parameters"]["codes"]}
+    assert ("http://terminology.hl7.org/CodeSystem/v3-ActCode", "PSY") in codes
+    assert ("http://loinc.org", "11506-3") not in codes
+    # Nothing but the holder tells the third from the first: so it is named itself.
+    assert [system for system, _ in codes].count("urn:ietf:rfc:3986") == 1
+    assert all(code != "HIV" for _, code in codes)
+    nothing = asking.consult(
+        identifier(hub),
+        of(hub, "hill") | {"org": oid("hill")},
+        **{"class": [{"system": "http://loinc.org", "code": "1-8"}]},
+    )
+    (card,) = asking.post(CDS, nothing, token).json()["cards"]
+    assert card["summary"] == "CONSENT_PERMIT"
+    # Of a set of which some are denied no single Permit is given.
+    (result,) = asking.post(XACML, asking.xacml(hub.persons["ada"], of(hub, "hill"), None), token).json()["Response"]
+    assert result["Decision"] == "Indeterminate"
+
+
+def test_an_emergency_or_a_helper_is_decided_by_the_grants_in_store(hub: Hub) -> None:
+    Participant.objects.filter(id="call").update(requires_relationship=False)
+    token = hub.token("call")
+    entry = hub.document(fx.document())
+    file(hub, fx.node("deny"))
+    case = {"request": fx.emergency(), "patient": "ada"}
+    during = "2026-06-15T12:00:00Z"
+    assert asking.told(ask(hub, token, fx.emergency(), [entry], now=during))[0]["rule"] == "G7"
+    hub.grants(case)
+    assert asking.told(ask(hub, token, fx.emergency(), [entry], now=during))[0]["rule"] == "D2"
+    other = fx.emergency() | {"user": "Practitioner/other"}
+    assert asking.told(ask(hub, token, other, [entry], now=during))[0]["rule"] == "G7"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_between_decision_and_release_is_decided_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    hub = lake()
+    entry = hub.document(fx.document(custodian="hill"))
+    question = Question(
+        patient=(PatientNamed(id=hub.persons["ada"]),),
+        organization=OrganizationNamed(id="coin"),
+        role="billing",
+        purpose="HPAYMT",
+        documents=(entry,),
+    )
+    assert decisions.decide(question, caller=caller("hill")).decision == "permit"
+    real, changed = access.decision_of, []
+
+    def meanwhile(*args: Any, **kwargs: Any) -> Any:
+        if not changed:
+            changed.append(True)
+            releasing.apart(lambda: file(hub, fx.node("deny")))
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(access, "decision_of", meanwhile)
+    assert decisions.decide(question, caller=caller("hill")).decision == "deny"
+    assert changed

@@ -1,0 +1,139 @@
+"""Emergency access as the patient is told of it, and her objection; nothing for who may not know."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from consent import emergency_reviews, policies, proxies
+from consent.models import EmergencyReview
+from hie.audit.models import AuditEvent
+from hie.directory import registration
+from hie.exchange import accounts, emergency, emergency_review
+from hie.exchange.access import Staff
+from hie.trust.models import PatientAccount
+from patients import identifiers
+from tests.backoffice.emergencies import TEXT
+from tests.backoffice.emergencies import emergency as opened
+from tests.directory.forms import clinic, file, hospital
+from tests.portal.conftest import PASSWORD, PORTAL, fed, signed_in
+
+OFFICER = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+
+
+def page(client: Client) -> str:
+    answer = client.get("/my/emergencies")
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def test_the_patient_reads_who_where_and_why_and_that_it_waits(alice: str) -> None:
+    opened(alice)
+    client = signed_in()
+    text = page(client)
+    for words in ("Ada Moor", "doctor", "The Clinic", TEXT, "you were not awake", "It waits to be checked"):
+        assert words in text
+    log = client.get("/my/").content.decode()
+    assert "There was an emergency look at your record" in log
+    assert "/my/emergencies" in log
+
+
+def test_without_an_emergency_the_page_says_so(alice: str) -> None:
+    client = signed_in()
+    assert "There was no emergency" in page(client)
+    assert "emergency look at your record" not in client.get("/my/").content.decode()
+
+
+def test_what_came_of_it_is_told_with_the_checkers_words(alice: str) -> None:
+    review = opened(alice)
+    emergency_review.claim(review.pk, OFFICER)
+    emergency_review.decide(review.pk, "not-justified", OFFICER, "You were not at the clinic")
+    client = signed_in()
+    text = page(client)
+    assert "It was checked: this was not an emergency." in text
+    assert "You were not at the clinic" in text
+    assert "which was not right" in client.get("/my/?part=").content.decode()
+
+
+def test_an_objection_reaches_the_reviewer_and_stands_in_the_log(alice: str) -> None:
+    review = opened(alice)
+    client = signed_in()
+    answer = client.post(f"/my/emergencies/{review.pk}/object", {"words": " I was at home "})
+    assert (answer.status_code, answer.headers["Location"]) == (302, f"/my/emergencies?sent={review.pk}#notice")
+    assert "We have your words" in client.get(answer.headers["Location"]).content.decode()
+    review.refresh_from_db()
+    assert (review.objection, review.objected_at is not None) == ("I was at home", True)
+    assert AuditEvent.objects.get(kind="concern").outcome == 0
+    for words in ("   ", "x" * 1001):
+        wrong = client.post(f"/my/emergencies/{review.pk}/object", {"words": words})
+        assert wrong.status_code == 422
+        assert 'aria-invalid="true"' in wrong.content.decode()
+
+
+def test_nobody_objects_to_or_reads_what_is_anothers(alice: str) -> None:
+    sam = fed("S1", "Delgado", "Sam", "1995-06-02")
+    review = opened(sam)
+    client = signed_in()
+    assert TEXT not in page(client)
+    for number in (review.pk, review.pk + 1000):
+        assert client.post(f"/my/emergencies/{number}/object", {"words": "Not mine"}).status_code == 404
+    review.refresh_from_db()
+    assert review.objection == ""
+    assert Client().get("/my/emergencies").status_code == 302
+
+
+def test_what_is_held_back_for_safety_is_told_when_the_time_has_passed(alice: str) -> None:
+    review = opened(alice)
+    emergency_review.hold_notice(review.pk, OFFICER, "Threatened at home", timezone.now() + timedelta(hours=2))
+    client = signed_in()
+    assert TEXT not in page(client)
+    EmergencyReview.objects.update(held_until=timezone.now() - timedelta(minutes=1))
+    assert TEXT in page(client)
+
+
+def test_an_adults_helper_is_not_told(alice: str) -> None:
+    opened(alice)
+    client = signed_in("sam")
+    client.post("/my/person", {"person": alice})
+    text = page(client)
+    assert "acting for" in text
+    assert TEXT not in text
+
+
+@pytest.mark.parametrize(("age", "told"), [(6, True), (15, False)])
+def test_a_parent_is_told_of_a_childs_emergency_and_not_of_a_teenagers(db: None, age: int, told: bool) -> None:
+    policies.forget()
+    registration.apply(file(clinic(), hospital(), PORTAL))
+    mia = fed("M9", "Delgado", "Mia", f"{datetime.now(UTC).year - age}-01-01")
+    fed("S1", "Delgado", "Sam", "1980-06-02")
+    accounts.load({"patients": [{"login": "sam", "password": PASSWORD, "name": "Sam", "identifier": "S1^^^&2.999.10.1.1&ISO"}]})  # fmt: skip
+    proxies.grant(
+        identifier_pk=identifiers.anchor(mia).pk, person=f"RelatedPerson/{PatientAccount.objects.get(login='sam').pk}",
+        kind="parent", max_confidentiality="N", verified_by="desk", evidence="form 7",
+    )  # fmt: skip
+    review = opened(mia)
+    client = signed_in("sam")
+    client.post("/my/person", {"person": mia})
+    assert (TEXT in page(client)) is told
+    assert (TEXT in client.get("/my/").content.decode()) is told
+    status = client.post(f"/my/emergencies/{review.pk}/object", {"words": "I was not asked"}).status_code
+    assert status == (302 if told else 404)
+
+
+def test_who_has_no_account_is_shown_to_the_reviewer_as_not_told(alice: str) -> None:
+    from hie.outbox import outbox
+    from hie.outbox.outbox import Topic
+
+    mia = fed("M1", "Delgado", "Mia", f"{datetime.now(UTC).year - 30}-01-01")
+    for person in (alice, mia):
+        review = opened(person, user_id=f"Practitioner/{person[:4]}")
+        outbox.add(Topic.EMERGENCY, str(review.grant_id))
+    assert emergency.tell() == 1
+    states = {str(identifiers.person_of_pk(one.grant.identifier_id)): one for one in EmergencyReview.objects.all()}
+    assert states[alice].told_at is not None
+    assert states[mia].told_at is None
+    assert states[mia].acts.filter(kind=emergency_reviews.Act.NOT_TOLD).count() == 1
+    assert emergency.tell() == 0

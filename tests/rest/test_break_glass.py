@@ -1,0 +1,349 @@
+"""`POST /api/break-glass`: who may, what must be said, signing in again, one answer for unknown and hidden, three a day."""
+
+from __future__ import annotations
+
+import json
+import threading
+import uuid
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.db import connection
+from django.test import Client as Browser
+from django.utils import timezone
+
+from consent import emergency_reviews
+from consent.models import BreakGlassGrant, EmergencyReview
+from hie.audit.models import AuditEvent
+from hie.directory import registration
+from hie.exchange import access, emergency, emergency_review
+from hie.exchange.access import Staff
+from hie.exchange.errors import AccessRefused
+from hie.outbox.models import OutboxMessage
+from hie.standards.facts import Operation
+from hie.trust import client_keys, hub_keys
+from hie.trust.assertions import ASSERTION_TYPE
+from hie.trust.models import UsedAssertion
+from tests.directory.forms import clinic, file, hospital
+from tests.exchange import world
+from tests.trust import conftest as trust
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+BTG = ["TREAT", "HPAYMT", "BTG"]
+TEXT = "Found in the street, cannot answer"
+
+
+@pytest.fixture(autouse=True)
+def place(settings: Any, tmp_path: Any) -> None:
+    settings.BASE_URL = "https://hub.example"
+    settings.HUB_KEYS_DIR = tmp_path / "keys"
+    settings.ALLOWED_HOSTS = ["*"]
+    settings.GUESSING_PER_MINUTE = 100_000
+    hub_keys._held.clear()
+    client_keys.forget()
+    register()
+
+
+def register(**changes: Any) -> None:
+    """Clinic and hospital, both with emergency access, the clinic changed as said."""
+    own = {"purposes": BTG, "scopes": ["system/*.cruds"]}
+    registration.apply(file(clinic(**own | changes), hospital(users=[], **own)))
+
+
+@pytest.fixture
+def rosa() -> str:
+    return world.feed_rosa("P1")
+
+
+def signed_in(jti: str = "", **said: Any) -> tuple[str, str]:
+    """A token of somebody at the clinic, and the jti of the assertion that got it."""
+    jti = jti or str(uuid.uuid4())
+    encoded = trust.assertion(extensions={"hl7-b2b": trust.b2b(**{"purpose_of_use": ["BTG"]} | said)}, jti=jti)
+    form = {
+        "grant_type": "client_credentials",
+        "scope": "system/*.cruds",
+        "client_assertion_type": ASSERTION_TYPE,
+        "client_assertion": encoded,
+    }
+    answer = Browser().post("/oauth/token", urlencode(form), content_type="application/x-www-form-urlencoded")
+    assert answer.status_code == 200, answer.content
+    return answer.json()["access_token"], jti
+
+
+def post(token: str, body: Any) -> Any:
+    raw = body if isinstance(body, str) else json.dumps(body)
+    return Browser().post(
+        "/api/break-glass", data=raw, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
+    )
+
+
+def said(person: Any, jti: str, **changes: Any) -> dict[str, Any]:
+    plain = isinstance(person, str) and not set("/|") & set(person)
+    patient = {"reference": f"Patient/{person}"} if plain else person
+    whole = {
+        "patient": patient,
+        "reason": "UNCONSCIOUS",
+        "text": TEXT,
+        "statement_accepted": True,
+        "step_up": jti,
+    } | changes
+    return {name: value for name, value in whole.items() if value is not None}
+
+
+def declared(person: str, text: str = TEXT, **who: Any) -> Any:
+    """One emergency, with a fresh sign-in of its own."""
+    token, jti = signed_in(**who)
+    return post(token, said(person, jti, text=text))
+
+
+def test_a_clinician_opens_a_grant_that_lets_him_in_and_leaves_case_notice_and_trace(rosa: str) -> None:
+    token, jti = signed_in()
+    answer = post(token, said(rosa, jti))
+    assert answer.status_code == 201, answer.content
+    body = answer.json()
+    assert set(body) == {"id", "start", "end", "status"}
+    grant = BreakGlassGrant.objects.get()
+    assert (body["id"], body["status"], grant.user, grant.organization) == (
+        str(grant.pk), "active", "Practitioner/ada", "org-clinic",
+    )  # fmt: skip
+    assert grant.end - grant.start == timedelta(hours=4)
+    review = EmergencyReview.objects.get()
+    assert (review.grant_id, review.status, review.due_at - review.opened_at) == (grant.pk, "open", timedelta(hours=72))
+    assert OutboxMessage.objects.get(topic="emergency").key == str(grant.pk)
+    (event,) = AuditEvent.objects.filter(kind="break-glass")
+    assert (str(event.person_id), event.outcome, event.detail["grant"]) == (rosa, 0, str(grant.pk))
+    access.gate(world.caller(purpose="BTG"), Operation.QUERY)
+    with pytest.raises(AccessRefused):
+        access.gate(world.caller(purpose="BTG", user_id="Practitioner/bo"), Operation.QUERY)
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        lambda person: {"reference": f"Patient/{person}"},
+        lambda person: f"Patient/{person}",
+        lambda person: {"identifier": {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": "P1"}},
+        lambda person: f"urn:oid:{world.HOSPITAL_AUTHORITY}|P1",
+    ],
+)
+def test_the_patient_may_be_named_in_four_ways(rosa: str, named: Any) -> None:
+    token, jti = signed_in()
+    assert post(token, said(named(rosa), jti)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        pytest.param({"text": "help"}, "text", id="short"),
+        pytest.param({"text": "help" + " " * 30}, "text", id="short-with-blanks"),
+        pytest.param({"text": "help" + "\u200b" * 30}, "text", id="short-with-what-cannot-be-seen"),
+        pytest.param({"text": 123456789012345678}, "text", id="number-as-text"),
+        pytest.param({"text": "x" * 2001}, "text", id="long"),
+        pytest.param({"text": "half a character \ud800 here"}, "text", id="half-a-character"),
+        pytest.param({"text": "a zero \x00 in the middle of it"}, "text", id="zero"),
+        pytest.param({"reason": "CURIOUS"}, "reason", id="unknown-code"),
+        pytest.param({"reason": "unconscious"}, "reason", id="other-case"),
+        pytest.param({"reason": ["UNCONSCIOUS"]}, "reason", id="list-of-codes"),
+        pytest.param({"statement_accepted": False}, "statement_accepted", id="not-accepted"),
+        pytest.param({"statement_accepted": "true"}, "statement_accepted", id="text-for-true"),
+        pytest.param({"statement_accepted": 1}, "statement_accepted", id="one-for-true"),
+        pytest.param({"step_up": "never-seen"}, "step_up", id="unknown-step-up"),
+        pytest.param({"step_up": 7}, "step_up", id="number-for-step-up"),
+        pytest.param({"step_up": None}, "step_up", id="no-step-up"),
+        pytest.param({"patient": None}, "patient", id="no-patient"),
+        pytest.param({"patient": 7}, "patient", id="number-for-patient"),
+        pytest.param({"patient": {"reference": 7}}, "patient", id="number-for-reference"),
+        pytest.param({"end": "2030-01-01T00:00:00Z"}, "end", id="unknown-member"),
+    ],
+)
+def test_what_is_missing_or_wrong_is_named_and_nothing_is_opened(rosa: str, changes: Any, field: str) -> None:
+    token, jti = signed_in()
+    answer = post(token, said(rosa, jti, **changes))
+    assert answer.status_code in (400, 422), answer.content
+    if answer.status_code == 422:
+        assert answer.json()["error"]["field"].split(".")[0] == field
+    else:
+        assert field == "text"  # not JSON in UTF-8
+    assert not BreakGlassGrant.objects.exists()
+    (event,) = AuditEvent.objects.filter(kind="break-glass")
+    assert (event.outcome, event.user) == (4, "Practitioner/ada")
+    assert post(token, said(rosa, jti)).status_code == 201, "a refusal uses up no step-up"
+
+
+@pytest.mark.parametrize(
+    ("who", "status"),
+    [
+        pytest.param({"purpose_of_use": ["TREAT"]}, 201, id="treating"),
+        pytest.param({"subject_role": "nurse"}, 201, id="nurse"),
+        pytest.param({"subject_role": "clerk"}, 403, id="clerk"),
+        pytest.param({"subject_role": "pharmacist"}, 403, id="role-without-emergencies"),
+        pytest.param({"subject_role": "wizard"}, 403, id="unknown-role"),
+        pytest.param({"purpose_of_use": ["HPAYMT"]}, 403, id="paying"),
+        pytest.param({"subject_id": "Device/scanner"}, 403, id="device"),
+        pytest.param({"subject_id": "Patient/x", "subject_role": "physician"}, 403, id="patient-as-physician"),
+    ],
+)
+def test_only_a_clinician_at_the_work_of_treating_may(rosa: str, who: Any, status: int) -> None:
+    token, jti = signed_in(**who)
+    for person in (rosa, str(uuid.uuid4())):
+        answer = post(token, said(person, jti))
+        assert answer.status_code == (status if person == rosa or status == 403 else 404), answer.content
+        jti = jti if status == 403 else signed_in(**who)[1]
+
+
+def test_without_emergency_access_in_the_agreement_nobody_may(rosa: str) -> None:
+    register(purposes=["TREAT"])
+    token, jti = signed_in(purpose_of_use=["TREAT"])
+    answer = post(token, said(rosa, jti))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (403, "forbidden")
+    assert AuditEvent.objects.get(kind="break-glass").rule == "G4"
+
+
+def test_unknown_hidden_and_malformed_patients_are_one_answer(rosa: str) -> None:
+    silent = {"id": "S1", "recipients": ["org-clinic"], "absolute": True}
+    own = {"purposes": BTG, "scopes": ["system/*.cruds"]}
+    registration.apply(file(clinic(**own), hospital(users=[], release_policy=[silent], **own)))
+    answers = set()
+    for person in (
+        rosa,
+        str(uuid.uuid4()),
+        "not-an-id",
+        {"identifier": {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": "P1"}},
+        {"identifier": {"system": f"urn:oid:{world.HOSPITAL_AUTHORITY}", "value": "P2"}},
+        {"identifier": {"system": "urn:oid:2.999.77", "value": "P1"}},
+    ):
+        token, jti = signed_in()
+        answer = post(token, said(person, jti))
+        headers = {name: value for name, value in answer.headers.items() if name.lower() != "x-request-id"}
+        answers.add((answer.status_code, answer.content, tuple(sorted(headers.items()))))
+    assert len(answers) == 1
+    assert answers.pop()[0] == 404
+    assert not BreakGlassGrant.objects.exists()
+    assert AuditEvent.objects.filter(kind="break-glass", person_id=rosa, outcome=4).count() == 2
+
+
+def test_a_step_up_is_of_this_user_just_now_and_opens_one_grant(rosa: str) -> None:
+    token, jti = signed_in()
+    _, of_another = signed_in(subject_id="Practitioner/bo")
+    _, old = signed_in()
+    UsedAssertion.objects.filter(jti_digest=_digest(old)).update(accepted_at=timezone.now() - timedelta(minutes=5))
+    for stale in (of_another, old):
+        answer = post(token, said(rosa, stale))
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, "step_up")
+    assert post(token, said(rosa, jti)).status_code == 201
+    again = post(token, said(rosa, jti, text="Another emergency, hours later"))
+    assert (again.status_code, again.json()["error"]["field"]) == (422, "step_up")
+
+
+def _digest(jti: str) -> bytes:
+    from hie.trust.assertions import _digest as digest
+
+    return digest("org-clinic", jti)
+
+
+def test_a_grant_is_not_renewed_with_the_words_of_the_last(rosa: str) -> None:
+    assert declared(rosa).status_code == 201
+    answer = declared(rosa, f"  {TEXT.upper()} ")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "text")
+    assert declared(rosa, "Her heart has stopped since").status_code == 201
+
+
+def test_the_fourth_of_a_day_is_refused_whomever_it_is_for_and_another_user_is_not(rosa: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    for person in (rosa, str(uuid.uuid4())):
+        answer = declared(person, "A fourth emergency of this day")
+        assert (answer.status_code, answer.json()["error"]["field"]) == (422, "user")
+    assert declared(rosa, subject_id="Practitioner/bo").status_code == 201
+
+
+def test_of_many_at_once_three_are_opened_and_one_step_up_opens_one(rosa: str) -> None:
+    tries = [signed_in() for _ in range(6)]
+    same, once = signed_in(subject_id="Practitioner/bo")
+    got: list[tuple[str, int]] = []
+    together = threading.Barrier(10)
+
+    def press(kind: str, token: str, body: Any) -> None:
+        try:
+            together.wait(20)
+            got.append((kind, post(token, body).status_code))
+        finally:
+            connection.close()
+
+    bodies = [("many", token, said(rosa, jti, text=f"{TEXT}, {n}")) for n, (token, jti) in enumerate(tries)]
+    bodies += [("same", same, said(rosa, once, text=f"{TEXT}, again {n}")) for n in range(4)]
+    pressing = [threading.Thread(target=press, args=one) for one in bodies]
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join(60)
+    assert {status for _, status in got} <= {201, 422, 503}
+    assert BreakGlassGrant.objects.filter(user="Practitioner/ada").count() == sum(
+        1 for kind, status in got if (kind, status) == ("many", 201)
+    )
+    assert 1 <= BreakGlassGrant.objects.filter(user="Practitioner/ada").count() <= 3
+    assert BreakGlassGrant.objects.filter(user="Practitioner/bo").count() == 1
+
+
+def test_who_was_found_not_justified_is_stopped_at_the_next_request(rosa: str) -> None:
+    token, jti = signed_in()
+    assert post(token, said(rosa, jti)).status_code == 201
+    officer = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+    review = EmergencyReview.objects.get()
+    access.gate(world.caller(purpose="BTG"), Operation.QUERY)
+    emergency_review.claim(review.pk, officer)
+    emergency_review.decide(review.pk, "not-justified", officer, "No emergency that day")
+    with pytest.raises(AccessRefused) as refused:
+        access.gate(world.caller(purpose="BTG"), Operation.QUERY)
+    assert refused.value.rule == "G7"
+    answer = declared(rosa, "Another emergency on the next day")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "user")
+    assert declared(rosa, subject_id="Practitioner/bo").status_code == 201
+    emergency_review.reopen(review.pk, officer, "The ambulance's sheet has come")
+    assert declared(rosa, "Another emergency on the next day").status_code == 201
+
+
+def test_the_patient_is_told_within_minutes_and_later_only_for_a_reason_of_safety(rosa: str) -> None:
+    registration.apply(
+        file(
+            {
+                "id": "org-portal",
+                "name": "The Portal",
+                "type": "patient-portal",
+                "organization_oid": "2.999.10.9",
+                "scopes": [],
+                "purposes": ["PATRQT"],
+            }
+        )
+    )
+    from hie.exchange import accounts
+
+    accounts.load(
+        {
+            "patients": [
+                {
+                    "login": "rosa",
+                    "password": "long enough",
+                    "name": "Rosa",
+                    "identifier": f"P1^^^&{world.HOSPITAL_AUTHORITY}&ISO",
+                }
+            ]
+        }
+    )
+    assert declared(rosa).status_code == 201
+    officer = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+    review = EmergencyReview.objects.get()
+    emergency_review.hold_notice(review.pk, officer, "Threatened at home", timezone.now() + timedelta(hours=2))
+    assert emergency.tell() == 0
+    review.refresh_from_db()
+    assert review.told_at is None
+    assert emergency.tell(now=timezone.now() + timedelta(hours=2, minutes=1)) == 1
+    assert declared(rosa, "A second emergency, nothing held").status_code == 201
+    assert emergency.tell() == 1
+    second = EmergencyReview.objects.order_by("-pk")[0]
+    assert second.told_at is not None
+    with pytest.raises(emergency_reviews.EmergencyReviewRefused):
+        emergency_review.hold_notice(second.pk, officer, "Threatened at home", timezone.now() + timedelta(hours=2))

@@ -342,5 +342,5 @@ def _places() -> tuple[Place, ...]:
 def _basis(about: Subject, replaces: StoredConsent | None) -> str:
     """What the decisions about a person rest on, as a short text that changes with it."""
     stands = f"{replaces.id}@{replaces.version}" if replaces is not None else ""
-    text = f"{about.person_id} {about.identifier_pks} {about.consent_epoch} {directory.epoch()} {stands}"
+    text = f"{about.person_id} {about.consent_epoch} {directory.epoch()} {stands}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -403,7 +403,7 @@ def _other(one: Version, zone: ZoneInfo, names: Mapping[str, str]) -> dict[str, 
         "id": str(one.consent_id),
         "day": dates.day(one.recorded_at.astimezone(zone).date()),
         "by": _by(one),
-        "lines": _said(one.choices, names) if one.choices is not None else [],
+        "lines": _said(one.choices, names),
         "may_end": one.mine,
     }
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
+import sys
+from dataclasses import is_dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -13,7 +16,9 @@ from consent.cases import Fixture, document_from, participant_from, prepare, req
 from consent.engine import Tables, compile_directive, compile_jurisdiction, compile_policy, next_boundary, time
 from consent.engine.policy import compile_rule
 from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule, SubjectFacts
+from tests.consent import drawn, killing
 from tests.consent import fixture as fx
+from tests.consent.test_rules import TABLE
 
 NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 TABLES: dict[str, Any] = {
@@ -533,3 +538,63 @@ def test_what_is_no_object_is_a_denial_whatever_it_is() -> None:
             True,
             None,
         )
+
+
+def test_values_are_frozen_and_take_no_further_members() -> None:
+    """They are shared by requests, threads and documents: what one changed, all would meet."""
+    modules = [sys.modules[f"consent.engine.{name}"] for name in ("codes", "decide", "directive", "matching", "policy")]
+    kinds = {
+        one
+        for module in modules
+        for one in vars(module).values()
+        if isinstance(one, type) and is_dataclass(one) and one.__module__ == module.__name__
+    }
+    by_position = {"Tables", "PatientPolicy", "RuleTrace", "Trace", "_Place", "_Rule", "Problem", "Asker"}
+    assert len(kinds) == 22, sorted(one.__name__ for one in kinds)
+    for one in kinds:
+        params = one.__dataclass_params__  # type: ignore[attr-defined]
+        assert params.frozen or one.__name__ == "_Reading"
+        assert params.eq
+        assert "__slots__" in vars(one)
+        first = next(iter(inspect.signature(one).parameters.values()))
+        positional = one.__name__ in by_position | {"_Reading"}
+        assert (first.kind is first.KEYWORD_ONLY) is not positional, one.__name__
+
+
+BASIS = [
+    ("G2-of-nobody", fx.case(request=fx.request(org="nowhere"))),
+    ("G2-by-the-parent", fx.case(request=fx.request(org="lake-eye"), fixtureOverride={"organizations": {"lake": {"status": "ended"}}})),
+    ("G3-of-nobody", fx.case(document=fx.document(custodian="nowhere"))),
+    ("G3-suspended", fx.case(document=fx.document(custodian="asleep"))),
+    ("G4", fx.case(request=fx.request(org="coin", role="billing"))),
+    ("G6", fx.case(request=fx.request(org="call"))),
+    ("G7-without", fx.case(request=fx.request(purpose="BTG"))),
+    ("G7-of-another-patient", fx.case(request=fx.emergency(patient="bea", id="g"))),
+    ("G7-ended", fx.case(request=fx.emergency(status="ended", id="g"))),
+    ("D2", fx.case(request=fx.emergency(id="g"))),
+    ("L1-two", fx.case(document=fx.document(labels=["SEX"]), fixtureOverride={"jurisdictions": {"JA": {"prohibitions": [
+        {"id": "P-2", "labels": ["SEX"]}, {"id": "P-1"}, {"id": "P-3", "labels": ["HIV"]}]}}})),
+    ("O1-two", fx.case(document=fx.document(custodian="lake-eye"), fixtureOverride={"organizations": {
+        "lake": {"releasePolicy": [{"id": "R-1"}]}, "lake-eye": {"releasePolicy": [{"id": "R-2"}]}}})),
+    ("D3-two-nodes", fx.case(fx.consent(fx.node("permit", fx.node("deny"), fx.node("permit"), fx.node("deny", fx.node("deny")))))),
+    ("D3-unintelligible", fx.case(fx.consent(fx.node("permit"), dateTime="x"), fx.consent(fx.node("deny"), id="b"))),
+    ("D3-by-rule", fx.case(fx.consent({}, policyRule=fx.rule("OPTOUT")))),
+    ("D5-weak", fx.case(fx.consent(fx.node("permit", securityLabel=fx.labels("N"))), document=fx.document(confidentiality="V"))),
+    ("user-without-kind", fx.case(fx.consent(fx.node("permit", fx.node("deny", actor=fx.to("Practitioner/ivo")))), request=fx.request(user="ivo"))),
+    ("user-without-kind-permitted", fx.case(fx.consent(fx.node("deny", fx.node("permit", actor=fx.to("Practitioner/ivo")))), request=fx.request(user="ivo"))),
+    *[(f"related-{one}-{kind}-{meaning}", fx.case(
+        fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": one}}]))),
+        document=fx.document(related=["DocumentReference/m", "urn:oid:1.2.3"], dependsOn=["DocumentReference/m", "urn:oid:1.2.3"], encounter="m")))
+      for one in ("DocumentReference/a", "DocumentReference/m", "DocumentReference/z", "Encounter/a", "Encounter/m", "Encounter/z",
+                  "urn:oid:1.2.3", "urn:oid:1.2.2", "urn:oid:1.2.4", "DocumentReference/d", "DocumentReference/c", "DocumentReference/e")
+      for kind in ("permit", "deny") for meaning in ("instance", "related", "dependents")],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", [pytest.param(case, id=name) for name, case in [*BASIS, *((row[0], row[1]) for row in TABLE)]]
+)
+def test_every_directed_case_rests_on_what_the_slow_evaluator_says(case: dict[str, Any]) -> None:
+    asked = {key: value for key, value in case.items() if key not in ("document", "documents")}
+    asked["documents"] = case["documents"] if "documents" in case else [case["document"]]
+    assert killing.said(asked, Fixture(fx.FIXTURE)) == drawn.right(asked)

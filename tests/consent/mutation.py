@@ -240,8 +240,9 @@ def main(arguments: list[str]) -> int:
     results = options.folder / "results.json"
     known: dict[str, str] = json.loads(results.read_text()) if results.exists() else {}
     until = time.monotonic() + options.minutes * 60
-    for name in ("pytest", "zoneinfo", "consent", "hie.standards.facts", "hie.standards.naming"):
-        importlib.import_module(name)  # in memory before any fork
+    for name in ("pytest", "consent", "hie.standards.facts", "hie.standards.naming", "tests.consent.drawn"):
+        importlib.import_module(name)  # in memory before any fork; none of them knows the engine
+    assert "consent.engine" not in sys.modules
 
     corpus = corpus_of(options.folder, options.corpus)
     wanted = [one for one in mutants() if not options.only or one.module.name in options.only.split(",")]

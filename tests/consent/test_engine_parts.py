@@ -453,6 +453,15 @@ def put(*path: Any, value: Any) -> Any:
         (put("patient", value={}), ["Consent.patient"], []),
         (put("patient", "reference", value="https://h/Patient/ada"), ["Consent.patient.reference"], []),
         (put("patient", "reference", value="Group/ada"), ["Consent.patient.reference"], []),
+        (put("patient", "reference", value=""), ["Consent.patient"], []),
+        (put("patient", "reference", value=3), ["Consent.patient"], []),
+        (put("patient", "reference", value="Patient/"), ["Consent.patient.reference"], []),
+        (put("patient", "reference", value="Patient/a/b"), ["Consent.patient.reference"], []),
+        (put("patient", "reference", value="Zebra/ada"), ["Consent.patient.reference"], []),
+        (put("resourceType", value="Account"), ["Consent.resourceType"], []),
+        (put("text", value={"start": "x", "end": "y"}), [], []),
+        (put("policyRule", value={"coding": [*fx.rule("OPTOUT")["coding"], {"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
+        (put("policyRule", value={"coding": [{"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
         (put("scope", value={"coding": [{"code": "patient-privacy"}]}), ["Consent.scope"], []),
         (put("scope", value={"text": "x"}), ["Consent.scope.coding"], []),
         (put("scope", value=None), ["Consent.scope"], []),
@@ -574,6 +583,44 @@ BASIS = [
     ("G7-of-another-patient", fx.case(request=fx.emergency(patient="bea", id="g"))),
     ("G7-ended", fx.case(request=fx.emergency(status="ended", id="g"))),
     ("D2", fx.case(request=fx.emergency(id="g"))),
+    ("G7-of-a-user-before", fx.case(request=fx.emergency(user="Practitioner/abe"))),
+    ("G7-of-a-user-behind", fx.case(request=fx.emergency(user="Practitioner/zoe"))),
+    ("G7-longer-than-hours", fx.case(request=fx.emergency(start="2026-06-15T07:59:00Z"))),
+    ("D2-within-hours", fx.case(request=fx.emergency(start="2026-06-15T08:01:00Z"))),
+    ("G7-after-exactly-the-hours", fx.case(request=fx.emergency(start="2026-06-15T08:00:00Z"))),
+    ("L1-does-not-yield-by-itself", fx.case(request=fx.emergency(), fixtureOverride={"jurisdictions": {"JA": {"prohibitions": [{"id": "P"}]}}})),
+    ("L1-yields-to-emergency-alone", fx.case(request=fx.request(org="study", role="researcher", purpose="BIORCH"),
+        fixtureOverride={"jurisdictions": {"JA": {"prohibitions": [{"id": "P", "emergencyOverride": True}]}}})),
+    ("O1-yields-to-emergency-alone", fx.case(request=fx.request(org="study", role="researcher", purpose="BIORCH"),
+        fixtureOverride={"organizations": {"lake": {"releasePolicy": [{"id": "R"}]}}})),
+    ("stop-covers-its-day", fx.case(fx.consent(fx.node("permit", fx.node("deny", dataPeriod={"start": "2026-06-15T12:00:00Z"}))),
+        document=fx.document(serviceStart="2026-06-01", serviceStop="2026-06-15"))),
+    ("stop-before-it", fx.case(fx.consent(fx.node("permit", fx.node("deny", dataPeriod={"start": "2026-06-16T12:00:00Z"}))),
+        document=fx.document(serviceStart="2026-06-01", serviceStop="2026-06-15"))),
+    ("span-ends-where-the-period-begins", fx.case(fx.consent(fx.node("permit", fx.node("deny", dataPeriod={"start": "2026-06-16"}))),
+        document=fx.document(serviceStart="2026-06-15"))),
+    ("span-long-after-the-period", fx.case(fx.consent(fx.node("permit", fx.node("deny", dataPeriod={"end": "2020"}))),
+        document=fx.document(serviceStart="2026-06-15"))),
+    ("period-begins-now", fx.case(fx.consent(fx.node("permit", fx.node("deny", period={"start": "2026-06-15"}))), now="2026-06-15T04:00:00Z")),
+    ("period-ends-now", fx.case(fx.consent(fx.node("permit", fx.node("deny", period={"end": "2026-06-14"}))), now="2026-06-15T04:00:00Z")),
+    *[(f"proxy-{n}", fx.case(request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+        "person": "RelatedPerson/max", "patient": "ada", "kind": "attorney", "status": "active"} | grant), document=fx.document(confidentiality=letter, labels=[]),
+        now="2026-06-15T04:00:00Z"))
+      for letter in "ULN" for n, grant in enumerate(({"period": {"start": "2027"}}, {"period": {"start": "2026-06-15"}}, {"period": {"end": "2026-06-14"}},
+        {"maxConfidentiality": "X"}, {"maxConfidentiality": "U"}, {}))],
+    *[(f"born-{born}-{kind}", fx.case(request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+        "person": "RelatedPerson/max", "patient": "ada", "kind": kind, "status": "active", "maxConfidentiality": "R"}), document=fx.document(labels=["SEX"]),
+        fixtureOverride={"patients": {"ada": {"birthDate": born}}}))
+      for born in ("2012-06", "2012", "2008-06", "2008", "2012-06-15", "2012-06-16", "2008-06-15", "2008-06-16") for kind in ("parent", "attorney")],
+    *[(f"twice-{kind}-{code}-{held}", fx.case(
+        fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, securityLabel=[*fx.labels(code), {"code": code}]))),
+        document=fx.document(confidentiality=held, labels=["PSY"] if code == "PSY" else [])))
+      for kind in ("permit", "deny") for code in ("R", "PSY") for held in "NRV"],
+    *[(f"author-{kind}-{value}", fx.case(
+        fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, actor=[fx.actor("AUT", identifier={"value": value})]))),
+        document=fx.document(authors=["urn:x|7", "Practitioner/una"])))
+      for kind in ("permit", "deny") for value in ("7", "8")],
+    ("old-version-named", fx.case(fx.consent(fx.node("permit", fx.node("deny", actor=fx.to("Organization/hill/_history/3")))))),
     ("G7-of-a-house-before", fx.case(request=fx.emergency(org="call", id="g"))),
     ("G7-of-a-house-behind", fx.case(request=fx.emergency(org="lake", id="g"))),
     ("G7-of-a-department", fx.case(request=fx.emergency(org="lake-eye", id="g") | {"org": "lake"}, document=fx.document(custodian="hill"))),
@@ -647,3 +694,22 @@ def test_what_is_kept_beside_the_tables_and_the_policy_is_bounded_and_changes_no
     assert 0 < len(policy._between) <= KEPT
     assert tables.weighed(frozenset({"BH"})) is tables.weighed(frozenset({"BH"}))
     assert policy.between(None, "TREAT", "top") is policy.between(None, "TREAT", "top")
+
+
+def test_a_list_is_decided_by_the_time_of_each_document() -> None:
+    directive = fx.consent(fx.node("permit", fx.node("deny", dataPeriod={"start": "2026-05", "end": "2026-05"})))
+    prepared = prepare(fx.case(directive), Fixture(fx.FIXTURE))
+    days = ["2026-04-30", "2026-05-01", "2026-05-31", "2026-06-01", None]
+    about = [document_from(fx.document(serviceStart=day, created=None)) for day in days]
+    assert [one.rule for one in prepared.decide_all(about)] == ["D6", "D3", "D3", "D6", "D3"]
+    assert [prepared.decide(one).rule for one in about] == ["D6", "D3", "D3", "D6", "D3"]
+
+
+def test_a_consent_that_breaks_its_reader_denies_all() -> None:
+    class Breaking(dict[str, Any]):
+        def get(self, *_: Any) -> Any:
+            raise RuntimeError
+
+    read = compile_directive(Breaking(), directive_id="c", version="1")
+    assert [(one.element, one.message) for one in read.problems] == [("Consent", "cannot be read (RuntimeError)")]
+    assert (read.counts, read.root, read.depth, read.size) == (True, None, 0, 0)

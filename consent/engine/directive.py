@@ -282,7 +282,7 @@ def _opaque(directive_id: str, version: str, problem: Problem) -> Directive:
 
 
 def _read(resource: object, directive_id: str, version: str, patient_ids: frozenset[str] | None) -> Directive:
-    if not isinstance(resource, Mapping):
+    if not isinstance(resource, dict):
         return _opaque(directive_id, version, Problem("Consent", "is not a JSON object"))
     reading = _Reading()
     if resource.get("resourceType", "Consent") != "Consent":
@@ -296,7 +296,7 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
     period: Period | None = None
     root: Node | None = None
     provision = resource.get("provision", {} if "provision" not in resource else None)
-    if not isinstance(provision, Mapping):
+    if not isinstance(provision, dict):
         reading.problem("Consent.provision", "is not an object")
     else:
         stated = provision.get("type")
@@ -348,7 +348,7 @@ def _about(resource: Mapping[str, Any], patient_ids: frozenset[str] | None, read
     patient = resource.get("patient")
     if patient_ids is None:
         return True
-    reference = patient.get("reference") if isinstance(patient, Mapping) else None
+    reference = patient.get("reference") if isinstance(patient, dict) else None
     if not isinstance(reference, str) or not reference:
         reading.problem("Consent.patient", "is missing or has no reference")
         return True
@@ -390,13 +390,13 @@ def _modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
     stack: list[tuple[str, object]] = [("Consent", resource)]
     while stack:
         path, value = stack.pop()
-        if isinstance(value, Mapping):
+        if isinstance(value, dict):
             if "modifierExtension" in value:
                 reading.problem(f"{path}.modifierExtension", "a modifier that this hub does not implement")
             stack.extend(
                 (f"{path}.{key}", item)
                 for key, item in value.items()
-                if isinstance(item, Mapping | list) and key not in ("contained", "extension", "modifierExtension")
+                if isinstance(item, dict | list) and key not in ("contained", "extension", "modifierExtension")
             )
         elif isinstance(value, list):
             stack.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
@@ -417,7 +417,7 @@ def _dates(resource: Mapping[str, Any], reading: _Reading) -> None:
         path, name, value = stack.pop()
         if isinstance(value, list):
             stack.extend((f"{path}[{index}]", name, item) for index, item in enumerate(value))
-        if not isinstance(value, Mapping):
+        if not isinstance(value, dict):
             continue
         sides = ("start", "end") if name == "period" or name.endswith("Period") else ()
         for key, item in value.items():
@@ -427,7 +427,7 @@ def _dates(resource: Mapping[str, Any], reading: _Reading) -> None:
                     _date(value, key, f"{path}.{key}", reading)
                 elif named not in value:
                     reading.problem(f"{path}.{named}", "has no value")
-            if isinstance(item, Mapping | list):
+            if isinstance(item, dict | list):
                 stack.append((f"{path}.{key}", key, item))
 
 
@@ -436,7 +436,7 @@ def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | 
     if "policyRule" not in resource:
         return None, frozenset(), frozenset()
     rule = resource["policyRule"]
-    if not isinstance(rule, Mapping):
+    if not isinstance(rule, dict):
         reading.problem("Consent.policyRule", "is not an object")
         return None, frozenset(), frozenset()
     if "coding" not in rule:
@@ -486,7 +486,7 @@ def _node(
     children: list[Node] = []
     for index, child in enumerate(_list(provision, "provision", f"{element}.provision", reading)):
         child_element = f"{element}.provision[{index}]"
-        if not isinstance(child, Mapping):
+        if not isinstance(child, dict):
             reading.problem(child_element, "is not an object")
             continue
         if child.get("type") not in ("permit", "deny"):
@@ -553,7 +553,7 @@ def _read_actors(provision: Mapping[str, Any], element: str, reading: _Reading, 
     named_broad: set[str] = set()
     for index, item in enumerate(_list(provision, "actor", f"{element}.actor", reading, empty_ok=False)):
         where = f"{element}.actor[{index}]"
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             reading.problem(where, "is not an object")
             continue
         kinds = _actor_kinds(item, where, reading)
@@ -599,7 +599,7 @@ def _actor_kinds(item: Mapping[str, Any], where: str, reading: _Reading) -> tupl
     name none are translations. A code of another system is another role (section 2).
     """
     role = item.get("role")
-    if "role" not in item or (isinstance(role, Mapping) and "coding" not in role):
+    if "role" not in item or (isinstance(role, dict) and "coding" not in role):
         reading.unknown.append(Problem(f"{where}.role", "is missing or has no code"))
         return _KINDS
     try:
@@ -621,7 +621,7 @@ def _kind(code: str) -> str:
 def _actor(reference: object, element: str, given: bool, reading: _Reading) -> Actor:
     if not given:
         return Actor(uncertain=True)
-    if not isinstance(reference, Mapping):
+    if not isinstance(reference, dict):
         reading.problem(element, "is not an object")
         return Actor(uncertain=True)
     exact: set[str] = set()
@@ -640,7 +640,7 @@ def _actor(reference: object, element: str, given: bool, reading: _Reading) -> A
             broad.update({unversioned(text), "/".join(unversioned(text).split("/")[-2:])})
     if "identifier" in reference:
         identifier = reference["identifier"]
-        if not isinstance(identifier, Mapping):
+        if not isinstance(identifier, dict):
             reading.problem(f"{element}.identifier", "is not an object")
         else:
             system, value = identifier.get("system"), identifier.get("value")
@@ -677,11 +677,11 @@ def _data(provision: Mapping[str, Any], element: str, reading: _Reading) -> tupl
     found: list[tuple[str, str]] = []
     for index, item in enumerate(_list(provision, "data", f"{element}.data", reading, empty_ok=False)):
         where = f"{element}.data[{index}]"
-        if not isinstance(item, Mapping):
+        if not isinstance(item, dict):
             reading.problem(where, "is not an object")
             continue
         meaning, reference = item.get("meaning"), item.get("reference")
-        if not isinstance(meaning, str | None) or not isinstance(reference, Mapping | None):
+        if not isinstance(meaning, str | None) or not isinstance(reference, dict | None):
             reading.problem(where, "meaning must be a code and reference an object")
             continue
         text = reference.get("reference") if reference is not None else None
@@ -724,7 +724,7 @@ def _list(
 
 
 def _coding(item: object, element: str, reading: _Reading) -> tuple[str | None, str]:
-    if not isinstance(item, Mapping):
+    if not isinstance(item, dict):
         reading.problem(element, "is not a coding")
         raise _WrongShape
     system, code = item.get("system"), item.get("code")
@@ -755,7 +755,7 @@ def _codings(
 
 
 def _codings_of_concept(concept: object, element: str, reading: _Reading) -> list[tuple[str | None, str]]:
-    if not isinstance(concept, Mapping):
+    if not isinstance(concept, dict):
         reading.problem(element, "is not a concept")
         raise _WrongShape
     coding = concept.get("coding")
@@ -794,7 +794,7 @@ def _period(holder: Mapping[str, Any], member: str, element: str, reading: _Read
     if member not in holder:
         return None
     value = holder[member]
-    if not isinstance(value, Mapping):
+    if not isinstance(value, dict):
         reading.problem(element, "is not a period")
         return None
     return Period(

@@ -480,7 +480,9 @@ class Case:
         known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
         known.append(("urn:hie:role", self.req["role"]))
         known.append(("urn:hie:org-type", self.inherited(self.req["org"], "type")))
-        return exact, exact | {user, *teams}, known
+        # A user of no kind may be of any.
+        guessed = ["Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Device"] if "/" not in user else []
+        return exact, exact | {user, *teams, *(f"{kind}/{user}" for kind in guessed)}, known
 
     def custodian(self, doc):
         line = self.line(doc["custodian"])

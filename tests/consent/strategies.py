@@ -271,13 +271,13 @@ def documents(draw: Any, sources: int = 1) -> dict[str, Any]:
         labels=draw(st.lists(sampled(LABELS), max_size=2, unique=True)),
         labelled=draw(sampled([True] * 5 + [False])),
     )
-    made["class"] = draw(st.lists(sampled(CLASSES * 3 + ALIASED), max_size=2, unique=True))
+    made["class"] = draw(st.lists(sampled(CLASSES * 3 + ALIASED + ["|34133-9", "18842-5"]), max_size=2, unique=True))
     letter = draw(maybe(sampled("ULMNNNRV" * 4 + "X")))
     made.pop("confidentiality")
     if letter:
         made["confidentiality"] = letter
     optional = {
-        "codes": draw(maybe(some([*CODES, *ALIASED[:1], "|" + CODES[0].rpartition("|")[2]]))),
+        "codes": draw(maybe(some([*CODES, *ALIASED[:1], "|56717001", "|38341003", "CLN"]))),
         "authors": draw(maybe(sampled([["Practitioner/una"], ["Organization/lake", "urn:oid:2.999.7|lake"]]))),
         "encounter": draw(maybe(st.just("Encounter/e"))),
         "related": draw(maybe(st.just(["DocumentReference/x"]))),
@@ -358,6 +358,9 @@ OVERRIDES: list[dict[str, Any]] = [
     {"jurisdictions": {"JA": {"default": {"model": "opt-in"}}, "JB": {"default": {"model": "opt-out", "purposes": ["TREAT"], "ceiling": "R", "excludeLabels": []}}}},
     {"jurisdictions": {"JA": {"prohibitions": [{"id": "X-3", "codes": [ALIASED[1]], "emergencyOverride": True}]}}},
     {"jurisdictions": {"JA": {"mandates": [{"id": "X-4", "purposes": ["TREAT"], "classes": [ALIASED[2]]}]}}},
+    {"jurisdictions": {"JA": {"mandates": [{"id": "X-5", "codes": ["|CLN", *CODES]}],
+                              "prohibitions": [{"id": "X-6", "codes": ["38341003"], "minConfidentiality": "R"}]}}},
+    {"organizations": {"lake": {"releasePolicy": [{"id": "X-7", "classes": ["|18842-5", CLASSES[0]]}]}}},
     {"jurisdictions": {"JA": {"timezone": "Pacific/Kiritimati", "breakGlassRefusal": False}}},
     {"jurisdictions": {"JA": {"majorityAge": 16, "confidentialAge": 9, "confidentialLabels": ["GDIS"]}}},
     {"jurisdictions": {"JA": {"timezone": "Nowhere/Land"}}},

@@ -184,3 +184,41 @@ def test_a_purpose_listed_without_a_system_refuses_an_emergency_but_names_nothin
     assert decide_case(case(consent(named), document=part2), FIXTURE)["rule"] == "D6"
     named["provision"][0]["purpose"] = loose[1:]
     assert decide_case(case(consent(named), document=part2), FIXTURE)["rule"] == "D4"
+
+
+CODED = "http://snomed.info/sct|38341003"
+REPORT = {"org": "watch", "role": "public-health-officer", "purpose": "PUBHLTH"}
+
+
+@pytest.mark.parametrize(("member", "of_document"), [("codes", "codes"), ("classes", "class")])
+@pytest.mark.parametrize(
+    ("listed", "held", "prohibited", "mandated"),
+    [
+        pytest.param(CODED, CODED, True, True, id="the-same"),
+        pytest.param(CODED, "http://loinc.org|38341003", False, False, id="of-another-system"),
+        pytest.param(CODED, "|38341003", True, False, id="document-without-system"),
+        pytest.param(CODED, "38341003", True, False, id="document-without-bar"),
+        pytest.param("|38341003", CODED, True, False, id="rule-without-system"),
+        pytest.param("38341003", CODED, True, False, id="rule-without-bar"),
+        pytest.param("|38341003", "|38341003", True, False, id="neither-with-system"),
+        pytest.param(CODED, "|1", False, False, id="another-code-without-system"),
+        pytest.param("|1", CODED, False, False, id="rule-of-another-code-without-system"),
+        pytest.param("urn:oid:2.16.840.1.113883.5.4|x", fx.HL7 + "v3-ActCode|x", True, True, id="older-spelling"),
+    ],
+)
+def test_a_coding_without_a_system_may_be_of_any_where_it_closes_and_of_none_where_it_opens(
+    member: str, of_document: str, listed: str, held: str, prohibited: bool, mandated: bool
+) -> None:
+    rule = {"id": "X", member: ["http://example.org|y", listed]}
+    about = document(**{of_document: ["http://example.org|z", held]})
+    for part, closes in (
+        ({"jurisdictions": {"JA": {"prohibitions": [rule]}}}, "L1"),
+        ({"organizations": {"lake": {"releasePolicy": [rule | {"absolute": True}]}}}, "O1"),
+    ):
+        made = case(document=about, fixtureOverride=part)
+        assert decide_case(made, FIXTURE) == slow_evaluator.evaluate(fx.FIXTURE, made)
+        assert decide_case(made, FIXTURE)["rule"] == (closes if prohibited else "F1")
+    override = {"jurisdictions": {"JA": {"mandates": [rule]}}}
+    made = case(consent(node("deny")), document=about, request=request(**REPORT), fixtureOverride=override)
+    assert decide_case(made, FIXTURE) == slow_evaluator.evaluate(fx.FIXTURE, made)
+    assert decide_case(made, FIXTURE)["rule"] == ("L2" if mandated else "D3")

@@ -286,13 +286,15 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
     shown: dict[str, EventRecord] = {}
     confidential = _keeps_to_himself(view)
     for event in events:
+        if confidential and event.type in _EMERGENCY:
+            continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
         cleaned = _for_helper(event, seen)
-        if cleaned is not None and confidential and event.type is EventType.BREAK_GLASS:
-            # The clinician's words may say what a teenager need not tell.
-            cleaned = replace(cleaned, words={**cleaned.words, "text": ""}, detail={}, query="")
         if cleaned is not None:
             shown[event.id] = cleaned
     return shown, set()
+
+
+_EMERGENCY = frozenset({EventType.BREAK_GLASS, EventType.BREAK_GLASS_REVIEWED, EventType.CONCERN})
 
 
 def _keeps_to_himself(view: _View) -> bool:

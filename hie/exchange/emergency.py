@@ -220,7 +220,7 @@ def _told(
     at = access.now()
     confidential = owners.only_confidential_care(about.facts, law, now=at)
     if caller.role == "proxy" and confidential is None:
-        return about, []
+        raise NotFound("no such patient")  # an adult is told himself
     teen = owners.patient_may_file(about.facts, law, now=at) and confidential is not None
     labels = (confidential or frozenset()) if teen else frozenset()
     held = [

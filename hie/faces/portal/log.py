@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from hie.exchange import access_log, accounts
+from hie.exchange import access_log, accounts, emergency
 from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
 from hie.faces.portal import dates, filters, words
@@ -101,10 +101,7 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "showing": _showing(entries),
         "summary": _summary(asked, entries, reader) if whole and not asked.get("part") else None,
         "nobody": whole and not [entry for entry in entries if entry.part is not Part.OWN] and not asked.get("part"),
-        "emergency": any(
-            entry.verb is Verb.DECLARED and entry.seen is Seen.EMERGENCY and entry.at > now - _TOLD_FOR
-            for entry in entries
-        ),
+        "emergency": _is_told(entries, reader, now),
         "copy": asked.query(),
         "zone": zone.key.rpartition("/")[2].replace("_", " "),
         "printed": dates.day(now.astimezone(zone).date()),
@@ -297,6 +294,19 @@ def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = F
 def _look(item: Item, zone: ZoneInfo) -> Look:
     title = item.title or item.kind or gettext("A document. Your care team wants to talk with you about it first.")
     return Look(clock=dates.clock(item.at, zone), title=title, custodian=item.custodian)
+
+
+def _is_told(entries: Sequence[LogEntry], reader: Reader, now: datetime) -> bool:
+    """Whether the reader is told of an emergency lately, on a page of its own."""
+    lately = any(
+        entry.verb is Verb.DECLARED and entry.seen is Seen.EMERGENCY and entry.at > now - _TOLD_FOR for entry in entries
+    )
+    if not lately or reader.acting is None:
+        return lately
+    try:
+        return bool(emergency.notices(reader.person_id, caller=reader.caller))
+    except NotFound:
+        return False
 
 
 def _showing(entries: Sequence[LogEntry]) -> str:

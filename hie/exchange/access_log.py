@@ -284,23 +284,45 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
     shown: dict[str, EventRecord] = {}
-    confidential = _keeps_to_himself(view)
+    whole = _reads_words(view)
     for event in events:
         cleaned = _for_helper(event, seen)
-        if cleaned is not None and confidential and event.type is EventType.BREAK_GLASS:
-            # The clinician's words may say what a teenager need not tell.
-            cleaned = replace(cleaned, words={**cleaned.words, "text": ""}, detail={}, query="")
         if cleaned is not None:
-            shown[event.id] = cleaned
+            shown[event.id] = cleaned if whole else _without_words(cleaned)
     return shown, set()
 
 
-def _keeps_to_himself(view: _View) -> bool:
-    """Whether the patient is a minor of the age for confidential care (P6)."""
+def _reads_words(view: _View) -> bool:
+    """Whether a helper may read what people wrote: of a child alone who can keep nothing from a parent (P6)."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
-    at = access.now()
-    limits = owners.only_confidential_care(view.subject.facts, law, now=at)
-    return limits is not None and owners.patient_may_file(view.subject.facts, law, now=at)
+    return owners.keeps_nothing_from_parents(view.subject.facts, law, now=access.now())
+
+
+_WORDS_FOR_HELPERS = frozenset(
+    {
+        EventType.IDENTITY_LINK,
+        EventType.IDENTITY_UNLINK,
+        EventType.IDENTITY_MERGE,
+        EventType.IDENTITY_UNMERGE,
+        EventType.IDENTITY_REVIEW,
+        EventType.IDENTITY_BY_HAND,
+    }
+)
+"""What is said there is of whose record it is, and of no care."""
+_OF_EMERGENCIES = frozenset({EventType.BREAK_GLASS, EventType.BREAK_GLASS_REVIEWED, EventType.CONCERN})
+
+
+def _without_words(event: EventRecord) -> EventRecord:
+    """The event without what people wrote: it may say what a document that the helper may not see is about.
+
+    Each look under an emergency grant carries the clinician's words, and so do the review and the objection.
+    """
+    if event.type in _WORDS_FOR_HELPERS:
+        return event
+    cleaned = replace(event, words={}, query="")
+    if event.type in _OF_EMERGENCIES or event.purpose == "BTG":
+        cleaned = replace(cleaned, detail={}, decision={})
+    return cleaned
 
 
 def _is_document(what: str) -> bool:

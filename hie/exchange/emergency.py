@@ -219,8 +219,8 @@ def _told(
     confidential = owners.only_confidential_care(about.facts, law, now=at)
     if caller.role == "proxy" and confidential is None:
         return about, []
-    teen = owners.patient_may_file(about.facts, law, now=at) and confidential is not None
-    labels = (confidential or frozenset()) if teen else frozenset()
+    young = owners.keeps_nothing_from_parents(about.facts, law, now=at)
+    labels = frozenset() if young else confidential or frozenset()
     held = [
         review
         for review in emergency_reviews.of_identifiers(about.identifier_pks, since=at - SHOWN_FOR)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -11,14 +12,17 @@ from django.utils import timezone
 from consent import emergency_reviews, policies, proxies
 from consent.models import EmergencyReview
 from hie.audit.models import AuditEvent
+from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.directory import registration
 from hie.exchange import accounts, emergency, emergency_review
 from hie.exchange.access import Staff
+from hie.standards.facts import Caller
 from hie.trust.models import PatientAccount
 from patients import identifiers
 from tests.backoffice.emergencies import TEXT
 from tests.backoffice.emergencies import emergency as opened
 from tests.directory.forms import clinic, file, hospital
+from tests.exchange import world
 from tests.portal.conftest import PASSWORD, PORTAL, fed, signed_in
 
 OFFICER = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
@@ -103,24 +107,82 @@ def test_an_adults_helper_is_not_told(alice: str) -> None:
     assert TEXT not in text
 
 
-@pytest.mark.parametrize(("age", "told"), [(6, True), (15, False)])
-def test_a_parent_is_told_of_a_childs_emergency_and_not_of_a_teenagers(db: None, age: int, told: bool) -> None:
+def child(birth_date: str) -> str:
+    """Mia, for whom Sam, her parent, acts."""
     policies.forget()
     registration.apply(file(clinic(), hospital(), PORTAL))
-    mia = fed("M9", "Delgado", "Mia", f"{datetime.now(UTC).year - age}-01-01")
+    mia = fed("M9", "Delgado", "Mia", birth_date)
     fed("S1", "Delgado", "Sam", "1980-06-02")
-    accounts.load({"patients": [{"login": "sam", "password": PASSWORD, "name": "Sam", "identifier": "S1^^^&2.999.10.1.1&ISO"}]})  # fmt: skip
+    account("sam", "S1")
     proxies.grant(
         identifier_pk=identifiers.anchor(mia).pk, person=f"RelatedPerson/{PatientAccount.objects.get(login='sam').pk}",
         kind="parent", max_confidentiality="N", verified_by="desk", evidence="form 7",
     )  # fmt: skip
-    review = opened(mia)
+    return mia
+
+
+def account(login: str, value: str) -> None:
+    accounts.load({"patients": [{"login": login, "password": PASSWORD, "name": login.title(), "identifier": f"{value}^^^&2.999.10.1.1&ISO"}]})  # fmt: skip
+
+
+def acting_for(person: str) -> Client:
     client = signed_in("sam")
-    client.post("/my/person", {"person": mia})
+    client.post("/my/person", {"person": person})
+    return client
+
+
+YEAR = datetime.now(UTC).year
+
+
+@pytest.mark.parametrize(
+    ("birth_date", "told"),
+    [
+        pytest.param(f"{YEAR - 6}-01-01", True, id="a child"),
+        pytest.param(f"{YEAR - 15}-01-01", False, id="of the age for confidential care"),
+        pytest.param(f"{YEAR - 14}", False, id="perhaps of that age"),
+    ],
+)
+def test_a_parent_is_told_of_the_emergency_of_a_child_who_surely_is_one(db: None, birth_date: str, told: bool) -> None:
+    mia = child(birth_date)
+    review = opened(mia)
+    client = acting_for(mia)
     assert (TEXT in page(client)) is told
     assert (TEXT in client.get("/my/").content.decode()) is told
     status = client.post(f"/my/emergencies/{review.pk}/object", {"words": "I was not asked"}).status_code
     assert status == (302 if told else 404)
+
+
+@pytest.mark.parametrize(("birth_date", "read"), [(f"{YEAR - 6}-01-01", True), (f"{YEAR - 15}-01-01", False)])
+def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_or_review(
+    db: None, birth_date: str, read: bool
+) -> None:
+    mia = child(birth_date)
+    review = opened(mia)
+    look = DisclosureDraft(document_id=f"Patient/{mia}#1", custodian="org-clinic", what="demographics", rule="D2")
+    write(
+        [
+            EventDraft(
+                kind=EventType.PATIENT_READ, caller=world.caller(purpose="BTG"), person_id=mia, action="R",
+                personal={"text": "asked for a test in confidence"}, query="code=pregnancy", disclosures=(look,),
+            ),
+            EventDraft(
+                kind=EventType.CONCERN, caller=Caller(participant_id="org-portal", organization_id="org-portal",
+                client_id="portal", user_id=f"Patient/{mia}", role="patient", purpose="PATRQT"), person_id=mia,
+                action="C", detail={"grant": str(review.grant_id)}, personal={"text": "my mother must not know"},
+            ),
+        ]
+    )  # fmt: skip
+    emergency_review.claim(review.pk, OFFICER)
+    emergency_review.decide(review.pk, "not-justified", OFFICER, "the test could have waited")
+    client = acting_for(mia)
+    pages = [client.get(f"/my/{rest}") for rest in ("", "?part=own", "?q=pregnan", "log.csv", "log.json")]
+    seen = b"".join(b"".join(one.streaming_content) if one.streaming else one.content for one in pages).decode()
+    for event in AuditEvent.objects.filter(person_id=mia):
+        seen += client.get(f"/my/log/{event.pk}").content.decode()
+    query = base64.b64encode(b"code=pregnancy").decode()
+    for words in (TEXT, "in confidence", "must not know", "could have waited", query):
+        assert (words in seen) is read, words
+    assert "emergency justified" not in seen
 
 
 def test_who_has_no_account_is_shown_to_the_reviewer_as_not_told(alice: str) -> None:

@@ -28,10 +28,9 @@ from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
 from hie.outbox.outbox import Notice, Topic
-from hie.standards.demographics import authority_of
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
 from hie.trust import accounts, assertions, limits
 from patients import identifiers
@@ -95,7 +94,7 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         if about is None or not access.known_in_emergency(caller, about):
             limits.guessing(caller, "patient")
             raise NotFound("no such patient")
-        identifier_pk = _identifier(asked.patient, about.person_id)
+        identifier_pk = identifier_of(asked.patient, about.person_id)
         with transaction.atomic():
             # The user before the patient, as who takes access away holds them.
             break_glass.hold_user(caller.user_id, house)
@@ -345,12 +344,3 @@ def _patient(named: PatientNamed) -> access.Subject | None:
         except NotFound:
             return None
     return None
-
-
-def _identifier(named: PatientNamed, person_id: str) -> int:
-    """The identifier that was named, which goes with its record when records are parted; else the person's anchor."""
-    if not named.id:
-        found = identifiers.resolve(authority_of(named.system), named.value)
-        if found is not None and str(found.person_id) == person_id:
-            return found.pk
-    return identifiers.anchor(person_id).pk

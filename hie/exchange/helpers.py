@@ -24,7 +24,7 @@ from hie.audit.recorder import EventDraft
 from hie.exchange import access, release
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.standards.facts import Caller, Operation
 from hie.trust import accounts
 from patients import identifiers
@@ -64,7 +64,8 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         ProxyGrantRefused: of kind, letter or dates.
     """
     caller = _officer(staff, [], reason)
-    person_id = _patient(asked.patient)
+    named = _named(asked.patient)
+    person_id = _patient(named)
     about = access.subject(person_id)
     helper = accounts.of_login(asked.login)
     if helper is None:
@@ -81,12 +82,11 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         raise BadRequest("the patient has died: only an executor acts, as attorney", element="kind")
     person = f"RelatedPerson/{helper.id}"
     with transaction.atomic():
-        anchor = identifiers.anchor(person_id)
         held = [row for row in proxies.grants_of(about.identifier_pks) if row.person == person]
         if any(row.kind == asked.kind and row.status != Status.ENDED for row in held):
             raise BadRequest("this helper has such a permission already: end it first", element="login")
         row = proxies.grant(
-            identifier_pk=anchor.pk,
+            identifier_pk=identifier_of(named, person_id),
             person=person,
             kind=asked.kind,
             max_confidentiality=asked.max_confidentiality or None,
@@ -143,9 +143,12 @@ def _event(caller: Caller, person_id: UUID, row: ProxyGrant, act: str, personal:
     )
 
 
-def _patient(typed: str) -> UUID:
+def _named(typed: str) -> PatientNamed:
     system, bar, value = typed.partition("|")
-    named = PatientNamed(system=system, value=value) if bar else PatientNamed(id=typed.removeprefix("Patient/"))
+    return PatientNamed(system=system, value=value) if bar else PatientNamed(id=typed.removeprefix("Patient/"))
+
+
+def _patient(named: PatientNamed) -> UUID:
     for person_id in persons_named([[named]]):
         return person_id
     raise BadRequest("write the person\u2019s id, or the number as system|value", element="patient")

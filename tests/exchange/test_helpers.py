@@ -210,3 +210,16 @@ def test_with_the_patients_death_all_but_an_executors_permission_ends(rosa: str)
     helpers.give(asked(rosa, kind="attorney", evidence="grant of probate 5"), OFFICER, reason=WHY)
     identity.read_patient(rosa, asking("sam", rosa))
     assert access.subject(rosa).facts.deceased
+
+
+@pytest.mark.parametrize("typed", ["id", "number"])
+def test_a_permission_given_while_two_records_were_one_stays_with_whom_it_names(rosa: str, typed: str) -> None:
+    other = person("Ada", "1950-01-01")
+    identifiers.anchor(other)
+    event = linking.merge(uuid.UUID(rosa), uuid.UUID(other), actor="steward", reason="same person")
+    helpers.give(asked(rosa if typed == "id" else "urn:oid:2.999.10.1.1|Ada"), OFFICER, reason=WHY)
+    linking.unmerge(event, actor="steward")
+    meant, stranger = (rosa, other) if typed == "id" else (other, rosa)
+    assert identity.read_patient(meant, asking("sam", meant)).person_id == uuid.UUID(meant)
+    with pytest.raises(NotFound):
+        identity.read_patient(stranger, asking("sam", stranger))

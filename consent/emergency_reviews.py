@@ -236,15 +236,6 @@ def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[Em
     )
 
 
-def bans_of(user: str, organization: str) -> list[EmergencyBan]:
-    """The bans in force of a user, oldest first."""
-    return list(
-        EmergencyBan.objects.filter(user=user, organization=organization, lifted_at__isnull=True).order_by(
-            "since", "pk"
-        )
-    )
-
-
 def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
     """Suspend the emergency access of the grant's user; with `break_glass.hold_user` held, and what is open revoked."""
     made, _ = EmergencyBan.objects.get_or_create(

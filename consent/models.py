@@ -201,6 +201,7 @@ class BreakGlassGrant(models.Model):
     reason = models.TextField(choices=Reason.choices)
     text = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "emergency grant"

@@ -97,7 +97,7 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         identifier_pk = identifier_of(asked.patient, about.person_id)
         with transaction.atomic():
             # The user before the patient, as who takes access away holds them.
-            break_glass.hold_user(caller.user_id, house)
+            break_glass.hold_user(caller.user_id)
             release.basis_of(event).hold_alone()
             grant = break_glass.open_grant(
                 identifier_pk=identifier_pk,
@@ -106,6 +106,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
                 reason=asked.reason,
                 text=asked.text.strip(),
                 now=at,
+                identifier_pks=about.identifier_pks,
+                organizations=directory.same_organization(house),
             )
             if not assertions.step_up(caller.client_id, caller.user_id, asked.step_up, now=at):
                 raise _stale()
@@ -330,7 +332,7 @@ def _check_said(asked: Declaration, caller: Caller, house: str, at: datetime) ->
         raise EmergencyGrantRefused("the statement must be accepted", element="statement_accepted")
     if not assertions.is_fresh(caller.client_id, caller.user_id, asked.step_up, now=at):
         raise _stale()
-    break_glass.check_user(caller.user_id, house, now=at)
+    break_glass.check_user(caller.user_id, directory.same_organization(house), now=at)
 
 
 def _stale() -> EmergencyGrantRefused:

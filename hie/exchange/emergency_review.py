@@ -58,8 +58,8 @@ def may_review(staff: Staff, review: EmergencyReview) -> bool:
 
 def works_there(staff: Staff, review: EmergencyReview) -> bool:
     """Whether a member of staff works at the organization of the case's user, in whatever part of it."""
-    house = review.grant.organization
-    return any(directory.root_of(one) == house for one in staff_roles.employers(staff.user_id))
+    house = directory.same_organization(review.grant.organization)
+    return not set(house).isdisjoint(staff_roles.employers(staff.user_id))
 
 
 def claim(review_id: int, staff: Staff) -> None:
@@ -99,9 +99,9 @@ def decide(review_id: int, outcome: str, staff: Staff, reason: str) -> Emergency
         if outcome == EmergencyReview.Outcome.JUSTIFIED:
             return None
         grant = review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         emergency_reviews.ban(review, now=case.at)
-        break_glass.revoke_all(grant.user, grant.organization)
+        break_glass.revoke_all(grant.user, directory.same_organization(grant.organization), now=case.at)
         return emergency_reviews.open_case(review, participant=grant.organization, now=case.at)
 
 
@@ -124,7 +124,7 @@ def reopen(review_id: int, staff: Staff, reason: str) -> None:
     """
     with _acting(review_id, staff, reason, "reopened") as case:
         review, grant = case.review, case.review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         emergency_reviews.reopen(review, actor=case.actor, reason=reason.strip(), now=case.at)
         emergency_reviews.lift_ban(review, actor=case.actor, reason=reason.strip(), now=case.at)
         emergency_reviews.withdraw_case(review, now=case.at)
@@ -138,7 +138,7 @@ def give_access_back(review_id: int, staff: Staff, reason: str) -> None:
     """
     with _acting(review_id, staff, reason, "access-given-back", told=False) as case:
         grant = case.review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         if not emergency_reviews.lift_ban(case.review, actor=case.actor, reason=reason.strip(), now=case.at):
             raise EmergencyReviewRefused("no emergency access is suspended by this case", element="act")
         emergency_reviews.note(

@@ -251,6 +251,12 @@ def test_a_grant_is_not_renewed_with_the_words_of_the_last(rosa: str) -> None:
     assert declared(rosa, "Her heart has stopped since").status_code == 201
 
 
+def test_nor_by_naming_the_patient_otherwise(rosa: str) -> None:
+    assert declared(rosa).status_code == 201
+    answer = declared(f"urn:oid:{world.HOSPITAL_AUTHORITY}|P1")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "text")
+
+
 def test_the_fourth_of_a_day_is_refused_whomever_it_is_for_and_another_user_is_not(rosa: str) -> None:
     for number in range(3):
         assert declared(rosa, f"{TEXT}, number {number}").status_code == 201

@@ -16,6 +16,7 @@ from consent.models import EmergencyBan
 from hie.standards.facts import BreakGlassGrant, SubjectFacts
 
 MIN_TEXT = 15
+REASONS = tuple(Row.Reason.values)
 MAX_A_DAY = 3
 A_DAY = timedelta(days=1)
 
@@ -111,8 +112,8 @@ def check_reason(reason: str, text: str) -> None:
     Raises:
         EmergencyGrantRefused: `element` names which.
     """
-    if reason not in Row.Reason.values:
-        raise EmergencyGrantRefused(f"is one of {', '.join(Row.Reason.values)}", element="reason")
+    if reason not in REASONS:
+        raise EmergencyGrantRefused(f"is one of {', '.join(REASONS)}", element="reason")
     if len(_plain(text)) < MIN_TEXT:
         raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
 

@@ -34,6 +34,7 @@ from hie.outbox.outbox import Notice, Topic
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
 from hie.trust import accounts, assertions, limits
 from patients import identifiers
+from patients.normalise import storable
 
 log = structlog.get_logger(__name__)
 
@@ -85,7 +86,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         access.gate_emergency(caller)
         at = access.now()
         house = directory.root_of(caller.organization_id)
-        event.note(personal={"text": asked.text}, detail={"code": asked.reason})
+        code = {"code": asked.reason} if asked.reason in break_glass.REASONS else {}
+        event.note(personal={"text": asked.text}, detail=code)
         _check_said(asked, caller, house, at)
         about = _patient(asked.patient)
         if about is not None:
@@ -194,7 +196,7 @@ def object_to(review_id: int, person_id: UUID | str, words: str, *, caller: Call
         found = next((review for review in told if review.pk == review_id), None)
         if found is None:
             raise NotFound("no such emergency")
-        if not words or len(words) > MAX_OBJECTION:
+        if not words or len(words) > MAX_OBJECTION or not storable(words):
             raise BadRequest(f"write 1 to {MAX_OBJECTION} characters", element="words")
         event.about(UUID(about.person_id), detail={"grant": str(found.grant_id)}, personal={"text": words})
         with transaction.atomic():

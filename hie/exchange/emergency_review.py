@@ -31,6 +31,7 @@ from hie.exchange.errors import BadRequest
 from hie.standards.facts import Caller
 from hie.trust import staff as staff_roles
 from patients import identifiers
+from patients.normalise import storable
 
 REVIEWERS = frozenset({PRIVACY_OFFICER, "administrator"})
 MAX_REASON = 500
@@ -197,6 +198,8 @@ def _acting(
     """
     if len(reason.strip()) > MAX_REASON:
         raise BadRequest(f"write at most {MAX_REASON} characters", element="reason")
+    if not storable(reason):
+        raise BadRequest("holds a character that cannot be kept", element="reason")
     officer = replace(staff, roles=staff.roles & REVIEWERS)
     view = access.administrative(officer, Held.CONSENTS, [], reason=reason, act=True)
     at, actor = timezone.now(), f"Staff/{staff.user_id}"

@@ -29,6 +29,7 @@ from hie.standards.facts import Caller, Operation
 from hie.trust import accounts
 from patients import identifiers
 from patients.errors import UnknownPatient
+from patients.normalise import storable
 
 OFFICERS = frozenset({PRIVACY_OFFICER, "administrator"})
 TOLD_BEFORE = timedelta(days=90)
@@ -64,6 +65,8 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         ProxyGrantRefused: of kind, letter or dates.
     """
     caller = _officer(staff, [], reason)
+    for name in ("login", "kind", "max_confidentiality", "start", "end", "evidence"):
+        _check_storable(getattr(asked, name), name)
     named = _named(asked.patient)
     person_id = _patient(named)
     about = access.subject(person_id)
@@ -112,6 +115,7 @@ def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, eviden
         raise NotFound("no such permission")
     person_id = identifiers.person_of_pk(row.identifier_id)
     caller = _officer(staff, [person_id], reason)
+    _check_storable(evidence, "evidence")
     if status in (Status.SUSPENDED, Status.ACTIVE) and not evidence.strip():
         raise BadRequest("say what shows it: an order, a form", element="evidence")
     with transaction.atomic():
@@ -125,6 +129,7 @@ def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
     officer = replace(staff, roles=staff.roles & OFFICERS)
     if len(reason.strip()) > MAX_TEXT:
         raise BadRequest(f"write at most {MAX_TEXT} characters", element="reason")
+    _check_storable(reason, "reason")
     # Of an act that is let in the event written with it is the trace: no look of its own.
     view = access.administrative(officer, Held.CONSENTS, [] if officer.roles else person_ids, reason=reason, act=True)
     return Caller(
@@ -132,6 +137,11 @@ def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
         user_id=f"Staff/{staff.user_id}", user_name=staff.name, role=view.role, network_address=staff.network_address,
         request_id=staff.request_id, face="backoffice",
     )  # fmt: skip
+
+
+def _check_storable(text: str, element: str) -> None:
+    if not storable(text):
+        raise BadRequest("holds a character that cannot be kept", element=element)
 
 
 def _event(caller: Caller, person_id: UUID, row: ProxyGrant, act: str, personal: Mapping[str, str]) -> EventDraft:

@@ -114,6 +114,8 @@ def test_a_helper_is_given_with_evidence_and_the_patient_sees_by_whom(rosa: str)
         ({"login": "nobody"}, "login"),
         ({"login": "rosa"}, "login"),
         ({"evidence": ""}, "evidence"),
+        ({"evidence": "form\x007"}, "evidence"),
+        ({"login": "sa\x00m"}, "login"),
         ({"kind": "friend"}, "kind"),
         ({"kind": "parent"}, "kind"),
         ({"max_confidentiality": "X"}, "max_confidentiality"),

@@ -71,7 +71,7 @@ def test_an_objection_reaches_the_reviewer_and_stands_in_the_log(alice: str) -> 
     review.refresh_from_db()
     assert (review.objection, review.objected_at is not None) == ("I was at home", True)
     assert AuditEvent.objects.get(kind="concern").outcome == 0
-    for words in ("   ", "x" * 1001):
+    for words in ("   ", "x" * 1001, "a zero \x00 in it"):
         wrong = client.post(f"/my/emergencies/{review.pk}/object", {"words": words})
         assert wrong.status_code == 422
         assert 'aria-invalid="true"' in wrong.content.decode()

@@ -173,6 +173,25 @@ def test_what_is_missing_or_wrong_is_named_and_nothing_is_opened(rosa: str, chan
     assert post(token, said(rosa, jti)).status_code == 201, "a refusal uses up no step-up"
 
 
+def test_a_code_that_is_none_stands_nowhere_in_the_clear(rosa: str) -> None:
+    token, jti = signed_in()
+    assert post(token, said(rosa, jti, reason="She took pills")).status_code == 422
+    assert "pills" not in json.dumps(AuditEvent.objects.get(kind="break-glass").detail)
+
+
+def test_a_member_named_with_half_a_character_is_refused_by_name(rosa: str) -> None:
+    token, jti = signed_in()
+    body = json.dumps(said(rosa, jti))[:-1] + ', "\\ud800": 1}'
+    answer = post(token, body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "\\ud800")
+
+
+def test_a_body_longer_than_any_is_refused_as_too_long(rosa: str) -> None:
+    token, jti = signed_in()
+    answer = post(token, json.dumps(said(rosa, jti)) + " " * (3 << 20))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too-long")
+
+
 @pytest.mark.parametrize(
     ("who", "status"),
     [

@@ -111,7 +111,7 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
                 identifier_pks=about.identifier_pks,
                 organizations=directory.same_organization(house),
             )
-            if not assertions.step_up(caller.client_id, caller.user_id, asked.step_up, now=at):
+            if not assertions.step_up(caller, asked.step_up, now=at):
                 raise _stale()
             outbox.add(Topic.EMERGENCY, grant.id)
             event.about(
@@ -332,7 +332,7 @@ def _check_said(asked: Declaration, caller: Caller, house: str, at: datetime) ->
     break_glass.check_reason(asked.reason, asked.text)
     if asked.statement_accepted is not True:
         raise EmergencyGrantRefused("the statement must be accepted", element="statement_accepted")
-    if not assertions.is_fresh(caller.client_id, caller.user_id, asked.step_up, now=at):
+    if not assertions.is_fresh(caller, asked.step_up, now=at):
         raise _stale()
     break_glass.check_user(caller.user_id, directory.same_organization(house), now=at)
 

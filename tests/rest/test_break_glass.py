@@ -257,6 +257,13 @@ def test_a_step_up_is_of_this_user_just_now_and_opens_one_grant(rosa: str) -> No
     assert (again.status_code, again.json()["error"]["field"]) == (422, "step_up")
 
 
+def test_a_step_up_at_one_organization_is_none_at_another_of_the_same_client(rosa: str) -> None:
+    token, jti = signed_in()
+    UsedAssertion.objects.filter(jti_digest=_digest(jti)).update(organization="org-clinic-ward")
+    answer = post(token, said(rosa, jti))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "step_up")
+
+
 def _digest(jti: str) -> bytes:
     from hie.trust.assertions import _digest as digest
 

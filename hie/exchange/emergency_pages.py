@@ -126,7 +126,7 @@ def next_for(staff: Staff, *, after: int | None, now: datetime) -> list[int]:
         EmergencyReview.objects.select_related("grant")
         .filter(status=EmergencyReview.Status.OPEN)
         .exclude(taken)
-        .exclude(passed_on_by=me)
+        .exclude(pk__in=emergency_reviews.left_by(me))
         .exclude(pk=after or 0)
         .order_by("due_at", "pk")
     )
@@ -161,7 +161,7 @@ class Done:
 class Case:
     """A case for its page. `person_id` is whom it shows: the look must be recorded before.
 
-    `claim` is free, mine, other, passed-on (by this reader), not-mine (he works there, or may only look) or closed.
+    `claim` is free, mine, other, passed-on (by this reader, who passed it on or judged it before), not-mine (he works there, or may only look) or closed.
     """
 
     review: EmergencyReview
@@ -260,7 +260,7 @@ def _claim(review: EmergencyReview, me: str, why_not: str, now: datetime) -> str
         return "closed"
     if why_not:
         return "not-mine"
-    if review.passed_on_by == me:
+    if emergency_reviews.has_left(review, me):
         return "passed-on"
     if review.claimed_by == me:
         return "mine"

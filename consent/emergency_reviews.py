@@ -253,6 +253,12 @@ def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[Em
     )
 
 
+def held_back(identifier_pks: Iterable[int], *, now: datetime) -> list[BreakGlassGrant]:
+    """The grants about a patient of which nobody on the patient's side is told yet, for a reason of safety; one statement."""
+    held = BreakGlassGrant.objects.filter(identifier_id__in=list(identifier_pks), review__held_until__gt=now)
+    return list(held.order_by("start", "pk"))
+
+
 def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
     """Suspend the emergency access of the grant's user; with `break_glass.hold_user` held, and what is open revoked."""
     made, _ = EmergencyBan.objects.get_or_create(

@@ -18,7 +18,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from consent import directives, explain, jurisdictions, owners, policies
+from consent import directives, emergency_reviews, explain, jurisdictions, owners, policies
+from consent.models import BreakGlassGrant
 from documents import queries as registry
 from hie.audit import export
 from hie.audit import queries as audit
@@ -130,6 +131,7 @@ class _View:
     caller: Caller
     subject: access.Subject
     own: bool
+    held: tuple[BreakGlassGrant, ...] = ()
 
 
 @release.point
@@ -178,7 +180,8 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
         allowed = bool(verdict.permitted)
     if not allowed:
         raise NotFound("no such log")
-    return _View(caller=caller, subject=subject, own=own)
+    held = emergency_reviews.held_back(subject.identifier_pks, now=access.now())
+    return _View(caller=caller, subject=subject, own=own, held=tuple(held))
 
 
 def _asks_for_self(caller: Caller) -> bool:
@@ -266,6 +269,7 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
 
 def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
+    events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
     ids |= {document for event in events for document, _ in event.denied}
     current = {registry.bare_uuid(key): row for key, row in registry.entries_by_uuid(ids).items()}
@@ -290,6 +294,15 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         if cleaned is not None:
             shown[event.id] = cleaned if whole else _without_words(cleaned)
     return shown, set()
+
+
+def _is_held_back(view: _View, event: EventRecord) -> bool:
+    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review."""
+    return any(
+        event.detail.get("grant") == str(grant.pk)
+        or (event.purpose == "BTG" and event.user == grant.user and grant.start <= event.at < grant.end)
+        for grant in view.held
+    )
 
 
 def _reads_words(view: _View) -> bool:

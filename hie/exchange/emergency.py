@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from consent import break_glass, emergency_reviews, owners, policies, proxies
+from consent import break_glass, emergency_reviews, owners, policies
 from consent.errors import EmergencyGrantRefused
 from consent.models import EmergencyReview
 from hie.audit import queries as audit
@@ -26,18 +26,20 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, accounts, release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
 from hie.outbox.outbox import Notice, Topic
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
-from hie.trust import accounts, assertions, limits
+from hie.trust import assertions, limits
 from patients import identifiers
 from patients.normalise import storable
 
 log = structlog.get_logger(__name__)
 
+TELL_AFTER = timedelta(minutes=4)
+"""What is left to hold a notice for a reason of safety; the patient is told within 5 minutes."""
 MAX_RAW = 8192
 """Bytes of a request that are kept with its event."""
 SHOWN_FOR = timedelta(days=180)
@@ -113,7 +115,7 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
             )
             if not assertions.step_up(caller, asked.step_up, now=at):
                 raise _stale()
-            outbox.add(Topic.EMERGENCY, grant.id)
+            outbox.add(Topic.EMERGENCY, grant.id, not_before=at + TELL_AFTER)
             event.about(
                 UUID(about.person_id), detail={"code": asked.reason, "grant": grant.id, "until": grant.end.isoformat()}
             )
@@ -179,7 +181,11 @@ def notices(person_id: UUID | str, *, caller: Caller) -> list[EmergencyNotice]:
     with recorder.recording(EventType.ACCESS_LOG_READ, caller, query="emergencies") as event:
         about, told = _told(person_id, caller, event)
         shown = _in_words(about, told)
-        event.commit()
+        with transaction.atomic():
+            # Who could not be told in time has been told now.
+            for review in [one for one in told if one.told_at is None]:
+                emergency_reviews.told(emergency_reviews.locked(review.pk), actor=caller.user_id, now=access.now())
+            event.commit()
     return shown
 
 
@@ -217,11 +223,15 @@ def _told(
         raise AccessRefused("G5", "role-not-permitted")
     about = access.subject(person_id)
     event.about(UUID(about.person_id))
+    return about, _told_to(about, caller, access.now())
+
+
+def _told_to(about: access.Subject, caller: Caller, at: datetime) -> list[EmergencyReview]:
+    """What this reader is told of, newest first."""
     law = policies.current().jurisdiction_of(about.facts.jurisdiction)
-    at = access.now()
     confidential = owners.only_confidential_care(about.facts, law, now=at)
     if caller.role == "proxy" and confidential is None:
-        return about, []
+        return []
     young = owners.keeps_nothing_from_parents(about.facts, law, now=at)
     labels = frozenset() if young else confidential or frozenset()
     held = [
@@ -231,7 +241,7 @@ def _told(
     ]
     rows = [_ToldRow(review, caller.organization_id, labels) for review in held]
     verdict = access.permitted(caller, about, rows, Operation.QUERY)
-    return about, [row.review for row in verdict.rows()]
+    return [row.review for row in verdict.rows()]
 
 
 def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[EmergencyNotice]:
@@ -312,17 +322,12 @@ def _tell(notice: Notice, at: datetime) -> bool:
 
 
 def _reachable(review: EmergencyReview, at: datetime) -> bool:
-    """Whether there is an account of the patient's, or for a minor one of a helper's."""
-    person_id = identifiers.person_of_pk(review.grant.identifier_id)
-    pks = identifiers.identifier_pks(person_id)
-    if accounts.has_account(pks):
-        return True
-    about = access.subject(person_id)
-    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
-    if owners.only_confidential_care(about.facts, law, now=at) is None:
-        return False
-    active = [grant.person for grant in proxies.grants_of(pks) if grant.status == grant.Status.ACTIVE]
-    return accounts.are_open(one.removeprefix("RelatedPerson/") for one in active)
+    """Whether somebody can sign in who is then told: decided for each as when she or he reads it."""
+    about = access.subject(identifiers.person_of_pk(review.grant.identifier_id))
+    return any(
+        review.pk in {one.pk for one in _told_to(about, reader, at)}
+        for reader in accounts.readers_of(about.identifier_pks)
+    )
 
 
 # --- within ------------------------------------------------------------------------------------------------------------

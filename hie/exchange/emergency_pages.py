@@ -243,7 +243,7 @@ ACT_WORDS: Mapping[str, str] = {
     Act.OPENED: "Grant opened",
     Act.HELD: "Notice to the patient put off",
     Act.TOLD: "Patient told",
-    Act.NOT_TOLD: "Patient not told: no account at the portal",
+    Act.NOT_TOLD: "Patient not told: nobody who may know can sign in",
     Act.OBJECTED: "Patient objected",
     Act.PASSED_ON: "Passed on to a second reviewer",
     Act.OVERDUE: "Deadline went by: the hub’s own matter now",
@@ -321,7 +321,7 @@ def _steps(
                 )
             )
         elif act.kind == Act.NOT_TOLD:
-            steps.append(Step(at=act.at, words="Patient has no account: write a letter", source="The hub", sign="doubt", says="Not told"))  # fmt: skip
+            steps.append(Step(at=act.at, words="Nobody who may know can sign in: write a letter", source="The hub", sign="doubt", says="Not told"))  # fmt: skip
         elif act.kind == Act.OBJECTED:
             steps.append(Step(at=act.at, words=f"Patient objected: {act.reason}", source="Portal", sign="doubt", says="Objection"))  # fmt: skip
     return steps

@@ -16,9 +16,12 @@ from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.directory import registration
 from hie.exchange import accounts, emergency, emergency_review
 from hie.exchange.access import Staff
+from hie.outbox import outbox
+from hie.outbox.outbox import Topic
 from hie.standards.facts import Caller
 from hie.trust.models import PatientAccount
-from patients import identifiers
+from patients import identifiers, linking
+from patients.demographics import Demographics, HumanName, RecordFeed
 from tests.backoffice.emergencies import TEXT
 from tests.backoffice.emergencies import emergency as opened
 from tests.directory.forms import clinic, file, hospital
@@ -92,9 +95,25 @@ def test_nobody_objects_to_or_reads_what_is_anothers(alice: str) -> None:
 def test_what_is_held_back_for_safety_is_told_when_the_time_has_passed(alice: str) -> None:
     review = opened(alice)
     emergency_review.hold_notice(review.pk, OFFICER, "Threatened at home", timezone.now() + timedelta(hours=2))
+    look = DisclosureDraft(document_id=f"Patient/{alice}#1", custodian="org-clinic", what="demographics", rule="D2")
+    eve = world.caller(purpose="BTG")
+    write([EventDraft(kind=EventType.PATIENT_READ, caller=eve, person_id=alice, action="R", disclosures=(look,), personal={"text": TEXT})])  # fmt: skip
     client = signed_in()
-    assert TEXT not in page(client)
+    addresses = ("/my/emergencies", "/my/", "/my/log.json", "/my/log.csv")
+
+    def read(address: str) -> str:
+        answer = client.get(address)
+        return (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()
+
+    for address in addresses:
+        text = read(address)
+        assert TEXT not in text
+        assert "emergency look at your record" not in text
+        assert "Ada Moor" not in text
+    assert AuditEvent.objects.filter(kind="break-glass-reviewed", detail__act="notice-held").count() == 1
     EmergencyReview.objects.update(held_until=timezone.now() - timedelta(minutes=1))
+    for address in addresses:
+        assert "Ada Moor" in read(address)
     assert TEXT in page(client)
 
 
@@ -186,9 +205,6 @@ def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_
 
 
 def test_who_has_no_account_is_shown_to_the_reviewer_as_not_told(alice: str) -> None:
-    from hie.outbox import outbox
-    from hie.outbox.outbox import Topic
-
     mia = fed("M1", "Delgado", "Mia", f"{datetime.now(UTC).year - 30}-01-01")
     for person in (alice, mia):
         review = opened(person, user_id=f"Practitioner/{person[:4]}")
@@ -199,3 +215,34 @@ def test_who_has_no_account_is_shown_to_the_reviewer_as_not_told(alice: str) -> 
     assert states[mia].told_at is None
     assert states[mia].acts.filter(kind=emergency_reviews.Act.NOT_TOLD).count() == 1
     assert emergency.tell() == 0
+
+
+@pytest.mark.parametrize("who", ["a child with an account of her own", "a teenager's parent", "the dead"])
+def test_nobody_counts_as_told_who_cannot_read_it(db: None, who: str) -> None:
+    mia = child(f"{YEAR - (15 if 'parent' in who else 6)}-01-01")
+    if "child" in who:
+        account("mia", "M9")
+        proxies.set_status(proxies.grants_of(identifiers.identifier_pks(mia))[0].pk, "ended")
+    review = opened(mia)
+    if who == "the dead":
+        account("mia", "M9")
+        dead = Demographics(names=(HumanName(family="Delgado", given=("Mia",)),), birth_date=f"{YEAR - 6}-01-01", gender="female", deceased=True)  # fmt: skip
+        linking.feed(
+            RecordFeed(participant_id="org-clinic", authority="2.999.10.1.1", value="M9", demographics=dead)
+        )
+    outbox.add(Topic.EMERGENCY, str(review.grant_id))
+    assert emergency.tell() == 0
+    review.refresh_from_db()
+    assert review.told_at is None
+    assert review.acts.filter(kind=emergency_reviews.Act.NOT_TOLD).count() == 1
+
+
+def test_who_opens_an_account_later_is_told_when_she_reads_it(alice: str) -> None:
+    mia = fed("M7", "Delgado", "Mia", "1990-01-01")
+    review = opened(mia)
+    outbox.add(Topic.EMERGENCY, str(review.grant_id))
+    assert emergency.tell() == 0
+    account("mia", "M7")
+    assert TEXT in page(signed_in("mia"))
+    review.refresh_from_db()
+    assert review.told_at is not None

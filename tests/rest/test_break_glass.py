@@ -374,7 +374,8 @@ def test_the_patient_is_told_within_minutes_and_later_only_for_a_reason_of_safet
     assert review.told_at is None
     assert emergency.tell(now=timezone.now() + timedelta(hours=2, minutes=1)) == 1
     assert declared(rosa, "A second emergency, nothing held").status_code == 201
-    assert emergency.tell() == 1
+    assert emergency.tell(now=timezone.now() + timedelta(minutes=3)) == 0
+    assert emergency.tell(now=timezone.now() + timedelta(minutes=5)) == 1
     second = EmergencyReview.objects.order_by("-pk")[0]
     assert second.told_at is not None
     with pytest.raises(emergency_reviews.EmergencyReviewRefused):

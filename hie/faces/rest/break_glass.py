@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hie.exchange import emergency, tasks
+from hie.exchange import emergency
 from hie.exchange.emergency import Declaration
 from hie.exchange.find import PatientNamed
 from hie.exchange.query import instant
@@ -41,7 +41,6 @@ class BreakGlass(CallerView):
                 ),
                 caller=caller,
             )
-            tasks.nudge_patients()
         body = {"id": grant.id, "start": instant(grant.start), "end": instant(grant.end), "status": grant.status}
         return Response(body, status=201)
 

@@ -87,9 +87,7 @@ def open_grant(
         houses = {organization, *organizations}
         hold_user(user_id)
         check_user(user_id, houses, now=now)
-        theirs = _of(user_id, houses).filter(
-            identifier_id__in={identifier_pk, *identifier_pks}, start__gt=now - A_DAY
-        )
+        theirs = _of(user_id, houses).filter(identifier_id__in={identifier_pk, *identifier_pks}, start__gt=now - A_DAY)
         if any(_plain(row.text) == _plain(text) for row in theirs):
             raise EmergencyGrantRefused("a further emergency needs a reason of its own", element="text")
         row = Row.objects.create(

@@ -73,7 +73,9 @@ def claim(review_id: int, *, actor: str, now: datetime) -> datetime:
         return until
     review = _open(EmergencyReview.objects.filter(pk=review_id).first())
     if has_left(review, actor):
-        raise EmergencyReviewRefused("you passed this case on, or judged it: somebody else decides it", element="reviewer")
+        raise EmergencyReviewRefused(
+            "you passed this case on, or judged it: somebody else decides it", element="reviewer"
+        )
     raise EmergencyClaimed(review.claimed_until or now)
 
 

@@ -227,9 +227,7 @@ def test_nobody_counts_as_told_who_cannot_read_it(db: None, who: str) -> None:
     if who == "the dead":
         account("mia", "M9")
         dead = Demographics(names=(HumanName(family="Delgado", given=("Mia",)),), birth_date=f"{YEAR - 6}-01-01", gender="female", deceased=True)  # fmt: skip
-        linking.feed(
-            RecordFeed(participant_id="org-clinic", authority="2.999.10.1.1", value="M9", demographics=dead)
-        )
+        linking.feed(RecordFeed(participant_id="org-clinic", authority="2.999.10.1.1", value="M9", demographics=dead))
     outbox.add(Topic.EMERGENCY, str(review.grant_id))
     assert emergency.tell() == 0
     review.refresh_from_db()

@@ -43,6 +43,7 @@ class Grant(Protocol):
     end: str | None
     may_consent: bool
     evidence: str
+    executor: bool
 
 
 G = TypeVar("G", bound=Grant)
@@ -94,8 +95,8 @@ def consenting_grant(
 
 
 def outlives(grant: Grant) -> bool:
-    """Whether a grant counts after the patient's death: an executor's, with evidence; nominated ones end."""
-    return grant.kind in _OUTLIVES and bool(grant.evidence.strip())
+    """Whether a grant counts after the patient's death: an executor's, with evidence; a living person's attorney is none."""
+    return grant.kind in _OUTLIVES and grant.executor and bool(grant.evidence.strip())
 
 
 def comes_of_age(subject: SubjectFacts, law: Jurisdiction | None) -> datetime | None:

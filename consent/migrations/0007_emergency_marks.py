@@ -1,4 +1,4 @@
-"""When a grant was taken away; acts of a review cannot be emptied out either."""
+"""When a grant was taken away, and whose permission is an executor's; acts of a review cannot be emptied out either."""
 
 from django.db import migrations, models
 
@@ -20,6 +20,11 @@ class Migration(migrations.Migration):
             model_name="breakglassgrant",
             name="revoked_at",
             field=models.DateTimeField(blank=True, null=True),
+        ),
+        migrations.AddField(
+            model_name="proxygrant",
+            name="executor",
+            field=models.BooleanField(default=False),
         ),
         migrations.RunSQL(FORWARD, BACKWARD),
     ]

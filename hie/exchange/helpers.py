@@ -98,8 +98,10 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
             may_consent=asked.may_consent,
             evidence=asked.evidence,
             verified_by=f"Staff/{staff.user_id}",
+            executor=about.facts.deceased,
         )
-        recorder.write([_event(caller, person_id, row, "given", {"text": reason.strip()})])
+        said = {"text": reason.strip(), "evidence": asked.evidence}
+        recorder.write([_event(caller, person_id, row, "given", said)])
     return row
 
 
@@ -119,8 +121,10 @@ def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, eviden
     if status in (Status.SUSPENDED, Status.ACTIVE) and not evidence.strip():
         raise BadRequest("say what shows it: an order, a form", element="evidence")
     with transaction.atomic():
-        row = proxies.set_status(grant_id, status, evidence=evidence.strip()[:MAX_TEXT])
-        recorder.write([_event(caller, person_id, row, str(status), {"text": reason.strip()})])
+        shown = evidence.strip()[:MAX_TEXT]
+        row = proxies.set_status(grant_id, status, evidence=shown)
+        said = {"text": reason.strip()} | ({"evidence": shown} if shown else {})
+        recorder.write([_event(caller, person_id, row, str(status), said)])
     return row
 
 
@@ -280,6 +284,8 @@ def tell_of_majority(*, now: datetime | None = None) -> int:
         except UnknownPatient:
             continue
         about = access.subject(person_id)
+        if about.facts.deceased:
+            continue
         of_age = owners.comes_of_age(about.facts, policies.current().jurisdiction_of(about.facts.jurisdiction))
         if of_age is None or not of_age - TOLD_BEFORE <= at < of_age:
             continue

@@ -271,6 +271,11 @@ def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
     return made
 
 
+def has_ban(review: EmergencyReview) -> bool:
+    """Whether what this case brought still keeps its user from emergency access."""
+    return review.bans.filter(lifted_at__isnull=True).exists()
+
+
 def lift_ban(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> bool:
     """End the ban that this case brought; whether there was one."""
     rows = EmergencyBan.objects.filter(review=review, lifted_at__isnull=True)

@@ -130,7 +130,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
 class EmergencyNotice:
     """An emergency access as the patient is told of it: who, where, why, and what became of it; nothing of health.
 
-    `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review.
+    `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review;
+    `suspended`: the user may declare no emergency now, because of it.
     """
 
     review_id: int
@@ -143,6 +144,7 @@ class EmergencyNotice:
     text: str
     outcome: str = ""
     outcome_reason: str = ""
+    suspended: bool = False
     decided_at: datetime | None = None
     objected_at: datetime | None = None
     objection: str = ""
@@ -265,6 +267,7 @@ def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[Em
                 text=grant.text,
                 outcome=review.outcome,
                 outcome_reason=review.reason if review.outcome else "",
+                suspended=bool(review.outcome) and emergency_reviews.has_ban(review),
                 decided_at=review.decided_at,
                 objected_at=review.objected_at,
                 objection=review.objection,

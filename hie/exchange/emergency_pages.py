@@ -225,7 +225,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         claim=_claim(review, me, why_not, now),
         why_not=why_not,
         claimed_by=names.get(review.claimed_by, review.claimed_by),
-        banned=review.bans.filter(lifted_at__isnull=True).exists(),
+        banned=emergency_reviews.has_ban(review),
         answer_due=answered is not None and answered.withdrawn_at is None and answered.answered_at is None,
         raised=answered is not None and answered.raised_at is not None,
         can_reopen=review.decided_at is not None and review.decided_at + emergency_reviews.REOPENED_WITHIN > now,

@@ -61,6 +61,9 @@ def test_what_came_of_it_is_told_with_the_checkers_words(alice: str) -> None:
     client = signed_in()
     text = page(client)
     assert "It was checked: this was not an emergency." in text
+    assert "They cannot look this way any more" in text
+    emergency_review.give_access_back(review.pk, OFFICER, "Trained anew")
+    assert "They cannot look this way any more" not in page(client)
     assert "You were not at the clinic" in text
     assert "which was not right" in client.get("/my/?part=").content.decode()
 

@@ -16,6 +16,7 @@ from consent.models import EmergencyBan
 from hie.standards.facts import BreakGlassGrant, SubjectFacts
 
 MIN_TEXT = 15
+REASONS = tuple(Row.Reason.values)
 MAX_A_DAY = 3
 A_DAY = timedelta(days=1)
 
@@ -61,11 +62,20 @@ def _of(user_id: str, organizations: Collection[str]) -> QuerySet[Row]:
 
 
 def open_grant(
-    *, identifier_pk: int, user_id: str, organization: str, reason: str, text: str, now: datetime
+    *,
+    identifier_pk: int,
+    user_id: str,
+    organization: str,
+    reason: str,
+    text: str,
+    now: datetime,
+    identifier_pks: Collection[int] = (),
+    organizations: Collection[str] = (),
 ) -> BreakGlassGrant:
     """Open a grant from now for the longest time allowed, and the case of its review.
 
-    `organization` is the user's root organization. The caller has shown the statement, had it accepted and stepped the
+    `organization` is the user's root organization, `organizations` all that count as the same now; `identifier_pks` are
+    the patient's other identifiers: however he is named, it is the same patient. The caller has shown the statement, had it accepted and stepped the
     user up.
 
     Raises:
@@ -74,9 +84,10 @@ def open_grant(
     """
     check_reason(reason, text)
     with transaction.atomic():
-        hold_user(user_id, organization)
-        check_user(user_id, organization, now=now)
-        theirs = _of(user_id, [organization]).filter(identifier_id=identifier_pk, start__gt=now - A_DAY)
+        houses = {organization, *organizations}
+        hold_user(user_id)
+        check_user(user_id, houses, now=now)
+        theirs = _of(user_id, houses).filter(identifier_id__in={identifier_pk, *identifier_pks}, start__gt=now - A_DAY)
         if any(_plain(row.text) == _plain(text) for row in theirs):
             raise EmergencyGrantRefused("a further emergency needs a reason of its own", element="text")
         row = Row.objects.create(
@@ -99,46 +110,51 @@ def check_reason(reason: str, text: str) -> None:
     Raises:
         EmergencyGrantRefused: `element` names which.
     """
-    if reason not in Row.Reason.values:
-        raise EmergencyGrantRefused(f"is one of {', '.join(Row.Reason.values)}", element="reason")
+    if reason not in REASONS:
+        raise EmergencyGrantRefused(f"is one of {', '.join(REASONS)}", element="reason")
     if len(_plain(text)) < MIN_TEXT:
         raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
 
 
-def check_user(user_id: str, organization: str, *, now: datetime) -> None:
+def check_user(user_id: str, organizations: Collection[str], *, now: datetime) -> None:
     """Refuse who may open no grant now, whoever it is for; whole only while `hold_user` holds.
+
+    `organizations` are all that count as the user's own now: what was opened before his house got another root counts.
 
     Raises:
         EmergencyGrantRefused: `element` is ``user``.
     """
-    if is_banned(user_id, organization):
+    if is_banned(user_id, organizations):
         raise EmergencyGrantRefused("emergency access of this user is suspended", element="user")
-    if _of(user_id, [organization]).filter(start__gt=now - A_DAY).count() >= MAX_A_DAY:
+    if _of(user_id, organizations).filter(start__gt=now - A_DAY).count() >= MAX_A_DAY:
         raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
 
 
-def is_banned(user_id: str, organization: str) -> bool:
-    """Whether the user's emergency access at this root organization is suspended."""
-    return EmergencyBan.objects.filter(user=user_id, organization=organization, lifted_at__isnull=True).exists()
+def is_banned(user_id: str, organizations: Collection[str]) -> bool:
+    """Whether the user's emergency access at any of these, which share a root, is suspended."""
+    bans = EmergencyBan.objects.filter(user=user_id, organization__in=list(organizations))
+    return bans.filter(lifted_at__isnull=True).exists()
 
 
-def hold_user(user_id: str, organization: str) -> None:
+def hold_user(user_id: str) -> None:
     """One act at a time about a user's emergency access, until the transaction ends.
 
     Of several grants opened at once each would else count those before them only, and one be opened beside a ban.
     """
     with connection.cursor() as cursor:
-        who = f"{organization}|{user_id}"
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [who])
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [user_id])
 
 
-def revoke_all(user_id: str, organization: str) -> int:
-    """Take every open grant of a user away at once; gives how many. Under `hold_user`."""
-    rows = _of(user_id, [organization]).filter(status=Row.Status.ACTIVE).select_for_update().order_by("pk")
-    open_rows = list(rows)
+def revoke_all(user_id: str, organizations: Collection[str], *, now: datetime) -> int:
+    """Take every grant of a user that still runs away at once; gives how many. Under `hold_user`.
+
+    One that has ended by itself stays what it was: nothing that it let in was let in wrongly.
+    """
+    rows = _of(user_id, organizations).filter(status=Row.Status.ACTIVE, end__gt=now)
+    open_rows = list(rows.select_for_update().order_by("pk"))
     for row in open_rows:
-        row.status = Row.Status.REVOKED
-        row.save(update_fields=["status"])
+        row.status, row.revoked_at = Row.Status.REVOKED, now
+        row.save(update_fields=["status", "revoked_at"])
     for identifier_pk in sorted({row.identifier_id for row in open_rows}):
         epochs.bump(identifier_pk)
     return len(open_rows)

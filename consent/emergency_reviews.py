@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 
 from consent.errors import (
     EmergencyClaimed,
@@ -60,21 +60,34 @@ def claim(review_id: int, *, actor: str, now: datetime) -> datetime:
 
     Raises:
         UnknownEmergency, EmergencyClosed: no such case, or it is decided. EmergencyClaimed: somebody else has it.
-        EmergencyReviewRefused: this actor passed it on.
+        EmergencyReviewRefused: this actor passed it on, or judged it before.
     """
     until = now + CLAIM_LASTS
     free = Q(claimed_by="") | Q(claimed_by=actor) | Q(claimed_until__isnull=True) | Q(claimed_until__lte=now)
     taken = (
         EmergencyReview.objects.filter(free, pk=review_id, status=_OPEN)
-        .exclude(passed_on_by=actor)
+        .exclude(pk__in=left_by(actor))
         .update(claimed_by=actor, claimed_until=until)
     )
     if taken:
         return until
     review = _open(EmergencyReview.objects.filter(pk=review_id).first())
-    if review.passed_on_by == actor:
-        raise EmergencyReviewRefused("you passed this case on: somebody else decides it", element="reviewer")
+    if has_left(review, actor):
+        raise EmergencyReviewRefused(
+            "you passed this case on, or judged it: somebody else decides it", element="reviewer"
+        )
     raise EmergencyClaimed(review.claimed_until or now)
+
+
+def left_by(actor: str) -> QuerySet[EmergencyAct, int]:
+    """The cases that are for somebody else: this actor passed them on or judged them, even if they wait again."""
+    judged = (Act.PASSED_ON, Act.JUSTIFIED, Act.NOT_JUSTIFIED)
+    return EmergencyAct.objects.filter(actor=actor, kind__in=judged).values_list("review_id", flat=True)
+
+
+def has_left(review: EmergencyReview, actor: str) -> bool:
+    """Whether a case is for somebody else than this actor; see `left_by`."""
+    return left_by(actor).filter(review=review).exists()
 
 
 def release(review_id: int, *, actor: str) -> bool:
@@ -155,6 +168,10 @@ def reopen(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -
         raise EmergencyReviewRefused("it is not decided", element="act")
     if review.decided_at + REOPENED_WITHIN <= now:
         raise EmergencyReviewRefused("a decision can be taken back for 30 days", element="act")
+    _wait_again(review, actor=actor, reason=reason, now=now)
+
+
+def _wait_again(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> None:
     _set(
         review, status=_OPEN, outcome="", decided_by="", decided_at=None, reason="", due_at=now + DUE_IN,
         overdue_at=None, escalated_at=None, passed_on_by="", claimed_by="", claimed_until=None,
@@ -222,9 +239,11 @@ def told(review: EmergencyReview, *, actor: str, now: datetime) -> None:
 
 
 def object_to(review: EmergencyReview, words: str, *, actor: str, now: datetime) -> None:
-    """Keep the patient's objection; the latest words count, each stands in the acts."""
-    _set(review, objected_at=now, objection=words)
+    """Keep the patient's objection, beside those before it. What was found justified waits again, for somebody else."""
+    _set(review, objected_at=now, objection="\n\n".join(filter(None, (review.objection, words))))
     note(review, Act.OBJECTED, actor=actor, reason=words, now=now)
+    if review.outcome == EmergencyReview.Outcome.JUSTIFIED:
+        _wait_again(review, actor=HUB, reason="the patient objects", now=now)
 
 
 def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[EmergencyReview]:
@@ -236,13 +255,10 @@ def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[Em
     )
 
 
-def bans_of(user: str, organization: str) -> list[EmergencyBan]:
-    """The bans in force of a user, oldest first."""
-    return list(
-        EmergencyBan.objects.filter(user=user, organization=organization, lifted_at__isnull=True).order_by(
-            "since", "pk"
-        )
-    )
+def held_back(identifier_pks: Iterable[int], *, now: datetime) -> list[BreakGlassGrant]:
+    """The grants about a patient of which nobody on the patient's side is told yet, for a reason of safety; one statement."""
+    held = BreakGlassGrant.objects.filter(identifier_id__in=list(identifier_pks), review__held_until__gt=now)
+    return list(held.order_by("start", "pk"))
 
 
 def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
@@ -253,6 +269,11 @@ def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:
         defaults={"user": review.grant.user, "organization": review.grant.organization, "since": now},
     )
     return made
+
+
+def has_ban(review: EmergencyReview) -> bool:
+    """Whether what this case brought still keeps its user from emergency access."""
+    return review.bans.filter(lifted_at__isnull=True).exists()
 
 
 def lift_ban(review: EmergencyReview, *, actor: str, reason: str, now: datetime) -> bool:

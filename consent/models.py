@@ -130,7 +130,8 @@ class CodeTable(models.Model):
 class ProxyGrant(models.Model):
     """A person's standing permission to act for a patient. Dates are FHIR date text (spec/consent.md 10).
 
-    `end_told_at`: patient and parent have been told that it ends when the patient comes of age.
+    `end_told_at`: patient and parent have been told that it ends when the patient comes of age. `executor`: it was given
+    to act for one who has died; no other outlives the patient. `evidence` has a line for each act that needed some.
     """
 
     class Kind(models.TextChoices):
@@ -162,6 +163,7 @@ class ProxyGrant(models.Model):
     verified_by = models.TextField(blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     end_told_at = models.DateTimeField(null=True, blank=True)
+    executor = models.BooleanField(default=False)
 
     class Meta:
         indexes = [models.Index(fields=["person"], name="consent_proxy_person")]
@@ -201,6 +203,7 @@ class BreakGlassGrant(models.Model):
     reason = models.TextField(choices=Reason.choices)
     text = models.TextField()
     created_at = models.DateTimeField(default=timezone.now)
+    revoked_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
         verbose_name = "emergency grant"

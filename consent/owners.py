@@ -43,6 +43,7 @@ class Grant(Protocol):
     end: str | None
     may_consent: bool
     evidence: str
+    executor: bool
 
 
 G = TypeVar("G", bound=Grant)
@@ -72,6 +73,16 @@ def only_confidential_care(subject: SubjectFacts, law: Jurisdiction | None, *, n
     return law.confidential_labels if law is not None else frozenset()
 
 
+def keeps_nothing_from_parents(subject: SubjectFacts, law: Jurisdiction | None, *, now: datetime) -> bool:
+    """Whether a patient is surely too young to keep any care from a parent: below `confidentialAge`, whatever is unknown.
+
+    An age that is not sure, and a law that names none, read as P6 reads them: there may be something to keep.
+
+    Source: spec/consent.md 6 (P6), 10.
+    """
+    return law is not None and _is_surely_below(subject, law.confidential_age, law, now)
+
+
 def consenting_grant(
     grants: Iterable[G], user: str, subject: SubjectFacts, law: Jurisdiction | None, *, now: datetime
 ) -> G | None:
@@ -84,8 +95,8 @@ def consenting_grant(
 
 
 def outlives(grant: Grant) -> bool:
-    """Whether a grant counts after the patient's death: an executor's, with evidence; nominated ones end."""
-    return grant.kind in _OUTLIVES and bool(grant.evidence.strip())
+    """Whether a grant counts after the patient's death: an executor's, with evidence; a living person's attorney is none."""
+    return grant.kind in _OUTLIVES and grant.executor and bool(grant.evidence.strip())
 
 
 def comes_of_age(subject: SubjectFacts, law: Jurisdiction | None) -> datetime | None:

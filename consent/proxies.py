@@ -66,8 +66,9 @@ def grant(
     may_consent: bool = False,
     evidence: str = "",
     verified_by: str = "",
+    executor: bool = False,
 ) -> Row:
-    """Store a grant; it counts from its start in the patient's time zone.
+    """Store a grant; it counts from its start in the patient's time zone. An executor's is for one who has died.
 
     Raises:
         ProxyGrantRefused: unknown kind or letter, or a date that cannot be read; `element` names it.
@@ -92,13 +93,14 @@ def grant(
             may_consent=may_consent,
             evidence=evidence,
             verified_by=verified_by,
+            executor=executor,
         )
         epochs.bump(identifier_pk)
     return row
 
 
 def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> Row:
-    """Suspend, end or take up again a grant; one that has ended stays so.
+    """Suspend, end or take up again a grant; one that has ended stays so. Evidence stands beside that of the acts before.
 
     Raises:
         ProxyGrantRefused: no such grant or status, or it has ended.
@@ -112,7 +114,7 @@ def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> Row:
         if row.status == Row.Status.ENDED and status != Row.Status.ENDED:
             raise ProxyGrantRefused("it has ended: a new one is given instead", element="status")
         row.status = status
-        row.evidence = evidence or row.evidence
+        row.evidence = "\n".join(filter(None, (row.evidence, evidence)))
         row.save(update_fields=["status", "evidence"])
         epochs.bump(row.identifier_id)
     return row

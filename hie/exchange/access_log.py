@@ -18,7 +18,8 @@ from functools import cache
 from typing import Any
 from uuid import UUID
 
-from consent import directives, explain, jurisdictions, owners, policies
+from consent import directives, emergency_reviews, explain, jurisdictions, owners, policies
+from consent.models import BreakGlassGrant
 from documents import queries as registry
 from hie.audit import export
 from hie.audit import queries as audit
@@ -130,6 +131,7 @@ class _View:
     caller: Caller
     subject: access.Subject
     own: bool
+    held: tuple[BreakGlassGrant, ...] = ()
 
 
 @release.point
@@ -178,7 +180,8 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
         allowed = bool(verdict.permitted)
     if not allowed:
         raise NotFound("no such log")
-    return _View(caller=caller, subject=subject, own=own)
+    held = emergency_reviews.held_back(subject.identifier_pks, now=access.now())
+    return _View(caller=caller, subject=subject, own=own, held=tuple(held))
 
 
 def _asks_for_self(caller: Caller) -> bool:
@@ -266,6 +269,7 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
 
 def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
+    events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
     ids |= {document for event in events for document, _ in event.denied}
     current = {registry.bare_uuid(key): row for key, row in registry.entries_by_uuid(ids).items()}
@@ -284,25 +288,63 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
     shown: dict[str, EventRecord] = {}
-    confidential = _keeps_to_himself(view)
+    whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
-        if confidential and event.type in _EMERGENCY:
+        if untold and event.type in _OF_EMERGENCIES:
             continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
         cleaned = _for_helper(event, seen)
         if cleaned is not None:
-            shown[event.id] = cleaned
+            shown[event.id] = cleaned if whole else _without_words(cleaned)
     return shown, set()
 
 
-_EMERGENCY = frozenset({EventType.BREAK_GLASS, EventType.BREAK_GLASS_REVIEWED, EventType.CONCERN})
+def _is_held_back(view: _View, event: EventRecord) -> bool:
+    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review."""
+    return any(
+        event.detail.get("grant") == str(grant.pk)
+        or (event.purpose == "BTG" and event.user == grant.user and grant.start <= event.at < grant.end)
+        for grant in view.held
+    )
 
 
-def _keeps_to_himself(view: _View) -> bool:
-    """Whether the patient is a minor of the age for confidential care (P6)."""
+def _reads_words(view: _View) -> bool:
+    """Whether a helper may read what people wrote: of a child alone who can keep nothing from a parent (P6)."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
-    at = access.now()
-    limits = owners.only_confidential_care(view.subject.facts, law, now=at)
-    return limits is not None and owners.patient_may_file(view.subject.facts, law, now=at)
+    return owners.keeps_nothing_from_parents(view.subject.facts, law, now=access.now())
+
+
+def _is_of_a_teenager(view: _View) -> bool:
+    """Whether the patient is a minor who may keep something from a parent (P6), or may be."""
+    law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
+    minor = owners.only_confidential_care(view.subject.facts, law, now=access.now()) is not None
+    return minor and not _reads_words(view)
+
+
+_WORDS_FOR_HELPERS = frozenset(
+    {
+        EventType.IDENTITY_LINK,
+        EventType.IDENTITY_UNLINK,
+        EventType.IDENTITY_MERGE,
+        EventType.IDENTITY_UNMERGE,
+        EventType.IDENTITY_REVIEW,
+        EventType.IDENTITY_BY_HAND,
+    }
+)
+"""What is said there is of whose record it is, and of no care."""
+_OF_EMERGENCIES = frozenset({EventType.BREAK_GLASS, EventType.BREAK_GLASS_REVIEWED, EventType.CONCERN})
+
+
+def _without_words(event: EventRecord) -> EventRecord:
+    """The event without what people wrote: it may say what a document that the helper may not see is about.
+
+    Each look under an emergency grant carries the clinician's words, and so do the review and the objection.
+    """
+    if event.type in _WORDS_FOR_HELPERS:
+        return event
+    cleaned = replace(event, words={}, query="")
+    if event.type in _OF_EMERGENCIES or event.purpose == "BTG":
+        cleaned = replace(cleaned, detail={}, decision={})
+    return cleaned
 
 
 def _is_document(what: str) -> bool:

@@ -124,6 +124,23 @@ def caller(account: Account, visit: Visit, *, acting_for: int | None = None) -> 
     return _caller(_portal(), account, visit, acting_for=acting_for)
 
 
+def readers_of(identifier_pks: Sequence[int]) -> list[Caller]:
+    """As whom everybody would ask who can sign in and is this patient, or holds a grant for her; what each may, the door says."""
+    portal = _portal_id()
+    if not portal or not identifier_pks:
+        return []
+    grants = [grant for grant in proxies.grants_of(identifier_pks) if grant.status == grant.Status.ACTIVE]
+    helpers_ = accounts.of_ids(sorted({grant.person.removeprefix("RelatedPerson/") for grant in grants}))
+    own = accounts.of_patient(identifier_pks)
+    return [
+        *(_caller(portal, _account(one, second_factor_due=False), Visit()) for one in own),
+        *(
+            _caller(portal, _account(one, second_factor_due=False), Visit(), acting_for=identifier_pks[0])
+            for one in helpers_
+        ),
+    ]
+
+
 def people_pks(account: Account) -> tuple[int, ...]:
     """The identifier rows of the patients this account holds grants for; one statement."""
     return tuple(proxies.patients_of(account.helper_id))

@@ -497,7 +497,7 @@ def _own_patient(
 def _own(about: Subject, caller: Caller, capacity: Capacity) -> int | None:
     if capacity is not Capacity.PARTICIPANT:
         stands = _is_self(caller, about) if capacity is Capacity.PATIENT else _is_consenting_proxy(caller, about)
-        return identifiers.anchor(about.person_id).pk if stands else None
+        return identifiers.own_anchor(about.person_id).pk if stands else None
     for identifier in identifiers.of_person(about.person_id):
         if identifier.active and directory.within(identifier.participant_id, caller.participant_id):
             return identifier.pk

@@ -18,7 +18,7 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from consent import break_glass, emergency_reviews, owners, policies, proxies
+from consent import break_glass, emergency_reviews, owners, policies
 from consent.errors import EmergencyGrantRefused
 from consent.models import EmergencyReview
 from hie.audit import queries as audit
@@ -26,18 +26,20 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, accounts, release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
 from hie.outbox.outbox import Notice, Topic
-from hie.standards.demographics import authority_of
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
-from hie.trust import accounts, assertions, limits
+from hie.trust import assertions, limits
 from patients import identifiers
+from patients.normalise import storable
 
 log = structlog.get_logger(__name__)
 
+TELL_AFTER = timedelta(minutes=4)
+"""What is left to hold a notice for a reason of safety; the patient is told within 5 minutes."""
 MAX_RAW = 8192
 """Bytes of a request that are kept with its event."""
 SHOWN_FOR = timedelta(days=180)
@@ -86,7 +88,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         access.gate_emergency(caller)
         at = access.now()
         house = directory.root_of(caller.organization_id)
-        event.note(personal={"text": asked.text}, detail={"code": asked.reason})
+        code = {"code": asked.reason} if asked.reason in break_glass.REASONS else {}
+        event.note(personal={"text": asked.text}, detail=code)
         _check_said(asked, caller, house, at)
         about = _patient(asked.patient)
         if about is not None:
@@ -95,10 +98,10 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         if about is None or not access.known_in_emergency(caller, about):
             limits.guessing(caller, "patient")
             raise NotFound("no such patient")
-        identifier_pk = _identifier(asked.patient, about.person_id)
+        identifier_pk = identifier_of(asked.patient, about.person_id)
         with transaction.atomic():
             # The user before the patient, as who takes access away holds them.
-            break_glass.hold_user(caller.user_id, house)
+            break_glass.hold_user(caller.user_id)
             release.basis_of(event).hold_alone()
             grant = break_glass.open_grant(
                 identifier_pk=identifier_pk,
@@ -107,10 +110,12 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
                 reason=asked.reason,
                 text=asked.text.strip(),
                 now=at,
+                identifier_pks=about.identifier_pks,
+                organizations=directory.same_organization(house),
             )
-            if not assertions.step_up(caller.client_id, caller.user_id, asked.step_up, now=at):
+            if not assertions.step_up(caller, asked.step_up, now=at):
                 raise _stale()
-            outbox.add(Topic.EMERGENCY, grant.id)
+            outbox.add(Topic.EMERGENCY, grant.id, not_before=at + TELL_AFTER)
             event.about(
                 UUID(about.person_id), detail={"code": asked.reason, "grant": grant.id, "until": grant.end.isoformat()}
             )
@@ -125,7 +130,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
 class EmergencyNotice:
     """An emergency access as the patient is told of it: who, where, why, and what became of it; nothing of health.
 
-    `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review.
+    `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review;
+    `suspended`: the user may declare no emergency now, because of it.
     """
 
     review_id: int
@@ -138,6 +144,7 @@ class EmergencyNotice:
     text: str
     outcome: str = ""
     outcome_reason: str = ""
+    suspended: bool = False
     decided_at: datetime | None = None
     objected_at: datetime | None = None
     objection: str = ""
@@ -176,7 +183,11 @@ def notices(person_id: UUID | str, *, caller: Caller) -> list[EmergencyNotice]:
     with recorder.recording(EventType.ACCESS_LOG_READ, caller, query="emergencies") as event:
         about, told = _told(person_id, caller, event)
         shown = _in_words(about, told)
-        event.commit()
+        with transaction.atomic():
+            # Who could not be told in time has been told now.
+            for review in [one for one in told if one.told_at is None]:
+                emergency_reviews.told(emergency_reviews.locked(review.pk), actor=caller.user_id, now=access.now())
+            event.commit()
     return shown
 
 
@@ -193,7 +204,7 @@ def object_to(review_id: int, person_id: UUID | str, words: str, *, caller: Call
         found = next((review for review in told if review.pk == review_id), None)
         if found is None:
             raise NotFound("no such emergency")
-        if not words or len(words) > MAX_OBJECTION:
+        if not words or len(words) > MAX_OBJECTION or not storable(words):
             raise BadRequest(f"write 1 to {MAX_OBJECTION} characters", element="words")
         event.about(UUID(about.person_id), detail={"grant": str(found.grant_id)}, personal={"text": words})
         with transaction.atomic():
@@ -214,15 +225,19 @@ def _told(
         raise AccessRefused("G5", "role-not-permitted")
     about = access.subject(person_id)
     event.about(UUID(about.person_id))
-    if not _may_be_told(caller, about):
+    if not _may_be_told(caller, about, access.now()):
         raise NotFound("no such patient")
+    return about, _told_to(about, caller, access.now())
+
+
+def _told_to(about: access.Subject, caller: Caller, at: datetime) -> list[EmergencyReview]:
+    """What this reader is told of, newest first."""
+    if not _may_be_told(caller, about, at):
+        return []
     law = policies.current().jurisdiction_of(about.facts.jurisdiction)
-    at = access.now()
     confidential = owners.only_confidential_care(about.facts, law, now=at)
-    if caller.role == "proxy" and confidential is None:
-        raise NotFound("no such patient")  # an adult is told himself
-    teen = owners.patient_may_file(about.facts, law, now=at) and confidential is not None
-    labels = (confidential or frozenset()) if teen else frozenset()
+    young = owners.keeps_nothing_from_parents(about.facts, law, now=at)
+    labels = frozenset() if young else confidential or frozenset()
     held = [
         review
         for review in emergency_reviews.of_identifiers(about.identifier_pks, since=at - SHOWN_FOR)
@@ -230,14 +245,16 @@ def _told(
     ]
     rows = [_ToldRow(review, caller.organization_id, labels) for review in held]
     verdict = access.permitted(caller, about, rows, Operation.QUERY)
-    return about, [row.review for row in verdict.rows()]
+    return [row.review for row in verdict.rows()]
 
 
-def _may_be_told(caller: Caller, about: access.Subject) -> bool:
-    """Whether this is the patient, of the age for access of his own, or a helper who may act for him."""
+def _may_be_told(caller: Caller, about: access.Subject, at: datetime) -> bool:
+    """Whether this is the patient, of the age for access of his own, or a helper who may act for a minor."""
     seen = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
     if caller.role == "proxy":
-        return bool(seen.permitted)
+        law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+        # An adult is told himself.
+        return bool(seen.permitted) and owners.only_confidential_care(about.facts, law, now=at) is not None
     own = caller.user_id.partition("/")[2] in about.facts.ids and not about.facts.deceased
     return own and not any(decision.rule == "P2" for _, decision in seen.denied)
 
@@ -263,6 +280,7 @@ def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[Em
                 text=grant.text,
                 outcome=review.outcome,
                 outcome_reason=review.reason if review.outcome else "",
+                suspended=bool(review.outcome) and emergency_reviews.has_ban(review),
                 decided_at=review.decided_at,
                 objected_at=review.objected_at,
                 objection=review.objection,
@@ -320,17 +338,12 @@ def _tell(notice: Notice, at: datetime) -> bool:
 
 
 def _reachable(review: EmergencyReview, at: datetime) -> bool:
-    """Whether there is an account of the patient's, or for a minor one of a helper's."""
-    person_id = identifiers.person_of_pk(review.grant.identifier_id)
-    pks = identifiers.identifier_pks(person_id)
-    if accounts.has_account(pks):
-        return True
-    about = access.subject(person_id)
-    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
-    if owners.only_confidential_care(about.facts, law, now=at) is None:
-        return False
-    active = [grant.person for grant in proxies.grants_of(pks) if grant.status == grant.Status.ACTIVE]
-    return accounts.are_open(one.removeprefix("RelatedPerson/") for one in active)
+    """Whether somebody can sign in who is then told: decided for each as when she or he reads it."""
+    about = access.subject(identifiers.person_of_pk(review.grant.identifier_id))
+    return any(
+        review.pk in {one.pk for one in _told_to(about, reader, at)}
+        for reader in accounts.readers_of(about.identifier_pks)
+    )
 
 
 # --- within ------------------------------------------------------------------------------------------------------------
@@ -340,9 +353,9 @@ def _check_said(asked: Declaration, caller: Caller, house: str, at: datetime) ->
     break_glass.check_reason(asked.reason, asked.text)
     if asked.statement_accepted is not True:
         raise EmergencyGrantRefused("the statement must be accepted", element="statement_accepted")
-    if not assertions.is_fresh(caller.client_id, caller.user_id, asked.step_up, now=at):
+    if not assertions.is_fresh(caller, asked.step_up, now=at):
         raise _stale()
-    break_glass.check_user(caller.user_id, house, now=at)
+    break_glass.check_user(caller.user_id, directory.same_organization(house), now=at)
 
 
 def _stale() -> EmergencyGrantRefused:
@@ -356,12 +369,3 @@ def _patient(named: PatientNamed) -> access.Subject | None:
         except NotFound:
             return None
     return None
-
-
-def _identifier(named: PatientNamed, person_id: str) -> int:
-    """The identifier that was named, which goes with its record when records are parted; else the person's anchor."""
-    if not named.id:
-        found = identifiers.resolve(authority_of(named.system), named.value)
-        if found is not None and str(found.person_id) == person_id:
-            return found.pk
-    return identifiers.anchor(person_id).pk

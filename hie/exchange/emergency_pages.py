@@ -130,7 +130,7 @@ def next_for(staff: Staff, *, after: int | None, now: datetime) -> list[int]:
         EmergencyReview.objects.select_related("grant")
         .filter(status=EmergencyReview.Status.OPEN)
         .exclude(taken)
-        .exclude(passed_on_by=me)
+        .exclude(pk__in=emergency_reviews.left_by(me))
         .exclude(pk=after or 0)
         .order_by("due_at", "pk")
     )
@@ -165,7 +165,7 @@ class Done:
 class Case:
     """A case for its page. `person_id` is whom it shows: the look must be recorded before.
 
-    `claim` is free, mine, other, passed-on (by this reader), not-mine (he works there, or may only look) or closed.
+    `claim` is free, mine, other, passed-on (by this reader, who passed it on or judged it before), not-mine (he works there, or may only look) or closed.
     """
 
     review: EmergencyReview
@@ -229,7 +229,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         claim=_claim(review, me, why_not, now),
         why_not=why_not,
         claimed_by=names.get(review.claimed_by, review.claimed_by),
-        banned=review.bans.filter(lifted_at__isnull=True).exists(),
+        banned=emergency_reviews.has_ban(review),
         answer_due=answered is not None and answered.withdrawn_at is None and answered.answered_at is None,
         raised=answered is not None and answered.raised_at is not None,
         can_reopen=review.decided_at is not None and review.decided_at + emergency_reviews.REOPENED_WITHIN > now,
@@ -250,7 +250,7 @@ ACT_WORDS: Mapping[str, str] = {
     Act.OPENED: "Grant opened",
     Act.HELD: "Notice to the patient put off",
     Act.TOLD: "Patient told",
-    Act.NOT_TOLD: "Patient not told: no account at the portal",
+    Act.NOT_TOLD: "Patient not told: nobody who may know can sign in",
     Act.OBJECTED: "Patient objected",
     Act.PASSED_ON: "Passed on to a second reviewer",
     Act.OVERDUE: "Deadline went by: the hub’s own matter now",
@@ -267,7 +267,7 @@ def _claim(review: EmergencyReview, me: str, why_not: str, now: datetime) -> str
         return "closed"
     if why_not:
         return "not-mine"
-    if review.passed_on_by == me:
+    if emergency_reviews.has_left(review, me):
         return "passed-on"
     if review.claimed_by == me:
         return "mine"
@@ -328,7 +328,7 @@ def _steps(
                 )
             )
         elif act.kind == Act.NOT_TOLD:
-            steps.append(Step(at=act.at, words="Patient has no account: write a letter", source="The hub", sign="doubt", says="Not told"))  # fmt: skip
+            steps.append(Step(at=act.at, words="Nobody who may know can sign in: write a letter", source="The hub", sign="doubt", says="Not told"))  # fmt: skip
         elif act.kind == Act.OBJECTED:
             steps.append(Step(at=act.at, words=f"Patient objected: {act.reason}", source="Portal", sign="doubt", says="Objection"))  # fmt: skip
     return steps

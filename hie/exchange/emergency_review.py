@@ -31,6 +31,7 @@ from hie.exchange.errors import BadRequest
 from hie.standards.facts import Caller
 from hie.trust import staff as staff_roles
 from patients import identifiers
+from patients.normalise import storable
 
 REVIEWERS = frozenset({PRIVACY_OFFICER, "administrator"})
 MAX_REASON = 500
@@ -58,8 +59,8 @@ def may_review(staff: Staff, review: EmergencyReview) -> bool:
 
 def works_there(staff: Staff, review: EmergencyReview) -> bool:
     """Whether a member of staff works at the organization of the case's user, in whatever part of it."""
-    house = review.grant.organization
-    return any(directory.root_of(one) == house for one in staff_roles.employers(staff.user_id))
+    house = directory.same_organization(review.grant.organization)
+    return not set(house).isdisjoint(staff_roles.employers(staff.user_id))
 
 
 def claim(review_id: int, staff: Staff) -> None:
@@ -99,9 +100,9 @@ def decide(review_id: int, outcome: str, staff: Staff, reason: str) -> Emergency
         if outcome == EmergencyReview.Outcome.JUSTIFIED:
             return None
         grant = review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         emergency_reviews.ban(review, now=case.at)
-        break_glass.revoke_all(grant.user, grant.organization)
+        break_glass.revoke_all(grant.user, directory.same_organization(grant.organization), now=case.at)
         return emergency_reviews.open_case(review, participant=grant.organization, now=case.at)
 
 
@@ -124,7 +125,7 @@ def reopen(review_id: int, staff: Staff, reason: str) -> None:
     """
     with _acting(review_id, staff, reason, "reopened") as case:
         review, grant = case.review, case.review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         emergency_reviews.reopen(review, actor=case.actor, reason=reason.strip(), now=case.at)
         emergency_reviews.lift_ban(review, actor=case.actor, reason=reason.strip(), now=case.at)
         emergency_reviews.withdraw_case(review, now=case.at)
@@ -138,7 +139,7 @@ def give_access_back(review_id: int, staff: Staff, reason: str) -> None:
     """
     with _acting(review_id, staff, reason, "access-given-back", told=False) as case:
         grant = case.review.grant
-        break_glass.hold_user(grant.user, grant.organization)
+        break_glass.hold_user(grant.user)
         if not emergency_reviews.lift_ban(case.review, actor=case.actor, reason=reason.strip(), now=case.at):
             raise EmergencyReviewRefused("no emergency access is suspended by this case", element="act")
         emergency_reviews.note(
@@ -197,6 +198,8 @@ def _acting(
     """
     if len(reason.strip()) > MAX_REASON:
         raise BadRequest(f"write at most {MAX_REASON} characters", element="reason")
+    if not storable(reason):
+        raise BadRequest("holds a character that cannot be kept", element="reason")
     officer = replace(staff, roles=staff.roles & REVIEWERS)
     view = access.administrative(officer, Held.CONSENTS, [], reason=reason, act=True)
     at, actor = timezone.now(), f"Staff/{staff.user_id}"

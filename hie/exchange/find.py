@@ -446,6 +446,20 @@ def persons_named(groups: Sequence[Sequence[PatientNamed]]) -> set[UUID]:
     return set.intersection(*found) if found else set()
 
 
+def identifier_of(named: PatientNamed, person_id: UUID | str) -> int:
+    """The identifier row that something said of a person hangs on: the one named, which goes with its record when records
+    are parted; of one named by id the person's own anchor, so that nothing leaves with somebody whom the person took in.
+
+    Raises:
+        UnknownPatient: there is no such person, or it was merged away.
+    """
+    if not named.id:
+        found = identifiers.resolve(authority_of(named.system), named.value)
+        if found is not None and str(found.person_id) == str(person_id):
+            return found.pk
+    return identifiers.own_anchor(person_id).pk
+
+
 def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> None:
     """Count each identifier of a search without result whose patient this caller does not know of.
 

@@ -24,11 +24,12 @@ from hie.audit.recorder import EventDraft
 from hie.exchange import access, release
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.standards.facts import Caller, Operation
 from hie.trust import accounts
 from patients import identifiers
 from patients.errors import UnknownPatient
+from patients.normalise import storable
 
 OFFICERS = frozenset({PRIVACY_OFFICER, "administrator"})
 TOLD_BEFORE = timedelta(days=90)
@@ -64,7 +65,10 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         ProxyGrantRefused: of kind, letter or dates.
     """
     caller = _officer(staff, [], reason)
-    person_id = _patient(asked.patient)
+    for name in ("login", "kind", "max_confidentiality", "start", "end", "evidence"):
+        _check_storable(getattr(asked, name), name)
+    named = _named(asked.patient)
+    person_id = _patient(named)
     about = access.subject(person_id)
     helper = accounts.of_login(asked.login)
     if helper is None:
@@ -81,12 +85,11 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         raise BadRequest("the patient has died: only an executor acts, as attorney", element="kind")
     person = f"RelatedPerson/{helper.id}"
     with transaction.atomic():
-        anchor = identifiers.anchor(person_id)
         held = [row for row in proxies.grants_of(about.identifier_pks) if row.person == person]
         if any(row.kind == asked.kind and row.status != Status.ENDED for row in held):
             raise BadRequest("this helper has such a permission already: end it first", element="login")
         row = proxies.grant(
-            identifier_pk=anchor.pk,
+            identifier_pk=identifier_of(named, person_id),
             person=person,
             kind=asked.kind,
             max_confidentiality=asked.max_confidentiality or None,
@@ -95,8 +98,10 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
             may_consent=asked.may_consent,
             evidence=asked.evidence,
             verified_by=f"Staff/{staff.user_id}",
+            executor=about.facts.deceased,
         )
-        recorder.write([_event(caller, person_id, row, "given", {"text": reason.strip()})])
+        said = {"text": reason.strip(), "evidence": asked.evidence}
+        recorder.write([_event(caller, person_id, row, "given", said)])
     return row
 
 
@@ -112,11 +117,14 @@ def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, eviden
         raise NotFound("no such permission")
     person_id = identifiers.person_of_pk(row.identifier_id)
     caller = _officer(staff, [person_id], reason)
+    _check_storable(evidence, "evidence")
     if status in (Status.SUSPENDED, Status.ACTIVE) and not evidence.strip():
         raise BadRequest("say what shows it: an order, a form", element="evidence")
     with transaction.atomic():
-        row = proxies.set_status(grant_id, status, evidence=evidence.strip()[:MAX_TEXT])
-        recorder.write([_event(caller, person_id, row, str(status), {"text": reason.strip()})])
+        shown = evidence.strip()[:MAX_TEXT]
+        row = proxies.set_status(grant_id, status, evidence=shown)
+        said = {"text": reason.strip()} | ({"evidence": shown} if shown else {})
+        recorder.write([_event(caller, person_id, row, str(status), said)])
     return row
 
 
@@ -125,6 +133,7 @@ def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
     officer = replace(staff, roles=staff.roles & OFFICERS)
     if len(reason.strip()) > MAX_TEXT:
         raise BadRequest(f"write at most {MAX_TEXT} characters", element="reason")
+    _check_storable(reason, "reason")
     # Of an act that is let in the event written with it is the trace: no look of its own.
     view = access.administrative(officer, Held.CONSENTS, [] if officer.roles else person_ids, reason=reason, act=True)
     return Caller(
@@ -132,6 +141,11 @@ def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
         user_id=f"Staff/{staff.user_id}", user_name=staff.name, role=view.role, network_address=staff.network_address,
         request_id=staff.request_id, face="backoffice",
     )  # fmt: skip
+
+
+def _check_storable(text: str, element: str) -> None:
+    if not storable(text):
+        raise BadRequest("holds a character that cannot be kept", element=element)
 
 
 def _event(caller: Caller, person_id: UUID, row: ProxyGrant, act: str, personal: Mapping[str, str]) -> EventDraft:
@@ -143,9 +157,12 @@ def _event(caller: Caller, person_id: UUID, row: ProxyGrant, act: str, personal:
     )
 
 
-def _patient(typed: str) -> UUID:
+def _named(typed: str) -> PatientNamed:
     system, bar, value = typed.partition("|")
-    named = PatientNamed(system=system, value=value) if bar else PatientNamed(id=typed.removeprefix("Patient/"))
+    return PatientNamed(system=system, value=value) if bar else PatientNamed(id=typed.removeprefix("Patient/"))
+
+
+def _patient(named: PatientNamed) -> UUID:
     for person_id in persons_named([[named]]):
         return person_id
     raise BadRequest("write the person\u2019s id, or the number as system|value", element="patient")
@@ -267,6 +284,8 @@ def tell_of_majority(*, now: datetime | None = None) -> int:
         except UnknownPatient:
             continue
         about = access.subject(person_id)
+        if about.facts.deceased:
+            continue
         of_age = owners.comes_of_age(about.facts, policies.current().jurisdiction_of(about.facts.jurisdiction))
         if of_age is None or not of_age - TOLD_BEFORE <= at < of_age:
             continue

@@ -107,7 +107,7 @@ def keep(
         AccessRefused, SubmissionRefused: as `submit.submit`; nothing was registered.
     """
     staged = submit.stage(scan.content, scan.content_type, caller)
-    anchor = identifiers.anchor(about.person_id)
+    anchor = identifiers.own_anchor(about.person_id)
     patient_id = CX(value=anchor.value, authority=anchor.authority)
     made_at = access.now().astimezone(UTC).strftime("%Y%m%d%H%M%S")
     organization = directory.participant(caller.organization_id)

@@ -116,11 +116,6 @@ def stop_imports() -> None:
         _process.terminate()
 
 
-def nudge_patients() -> None:
-    """Nudge a worker to tell patients; without a broker beat looks by itself, several times a minute."""
-    _nudge(tell_patients)
-
-
 def nudge_imports() -> None:
     """Nudge a worker; without a broker beat looks by itself."""
     _nudge(carry_on_imports)

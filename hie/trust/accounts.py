@@ -110,9 +110,10 @@ def account(account_id: str, stamp: str) -> AccountFacts | None:
     return _facts(row)
 
 
-def has_account(identifier_pks: Iterable[int]) -> bool:
-    """Whether a patient who has these identifiers can sign in."""
-    return PatientAccount.objects.filter(identifier_id__in=list(identifier_pks), active=True).exists()
+def of_patient(identifier_pks: Iterable[int]) -> list[AccountFacts]:
+    """The open accounts of a patient who has these identifiers, by login."""
+    rows = PatientAccount.objects.filter(identifier_id__in=list(identifier_pks), active=True)
+    return [_facts(row) for row in rows.order_by("login")]
 
 
 def of_login(login: str) -> AccountFacts | None:
@@ -130,13 +131,13 @@ def names_of(account_ids: Iterable[str]) -> dict[str, str]:
     return {str(pk): name for pk, name in PatientAccount.objects.filter(pk__in=ids).values_list("pk", "name")}
 
 
-def are_open(account_ids: Iterable[str]) -> bool:
-    """Whether any of these accounts can sign in; what is no id of an account counts for nothing."""
+def of_ids(account_ids: Iterable[str]) -> list[AccountFacts]:
+    """Those of these accounts that are open, by login; what is no id of an account counts for nothing."""
     ids = []
     for one in account_ids:
         with suppress(ValueError):
             ids.append(uuid.UUID(one))
-    return PatientAccount.objects.filter(pk__in=ids, active=True).exists()
+    return [_facts(row) for row in PatientAccount.objects.filter(pk__in=ids, active=True).order_by("login")]
 
 
 def name_of(account_id: str) -> str:

@@ -17,6 +17,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from hie.directory.queries import ClientFacts, Directory
+from hie.standards.facts import Caller
 from hie.trust import client_keys
 from hie.trust.addresses import token_url
 from hie.trust.errors import TokenRefused
@@ -147,27 +148,31 @@ def spend(assertion: Assertion) -> None:
     )
 
 
-def accepted(assertion: Assertion, user_id: str, *, now: datetime) -> None:
-    """Note for whom a token is given: from here on the assertion can stand for a step-up of this user, once."""
+def accepted(assertion: Assertion, user_id: str, organization: str, *, now: datetime) -> None:
+    """Note for whom a token is given: from here on the assertion can stand for a step-up of this user there, once."""
     UsedAssertion.objects.filter(jti_digest=_digest(assertion.client.client_id, assertion.jti)).update(
-        user_id=user_id, accepted_at=now
+        user_id=user_id, organization=organization, accepted_at=now
     )
 
 
-def is_fresh(client_id: str, user_id: str, jti: str, *, now: datetime) -> bool:
-    """Whether `jti` names an assertion by which this user signed in through this client within `FRESH`, not used since."""
-    return _fresh(client_id, user_id, jti, now).exists()
+def is_fresh(caller: Caller, jti: str, *, now: datetime) -> bool:
+    """Whether `jti` names an assertion by which this user signed in within `FRESH`, not used since.
+
+    Through this client and as of this organization: a client may speak for several.
+    """
+    return _fresh(caller, jti, now).exists()
 
 
-def step_up(client_id: str, user_id: str, jti: str, *, now: datetime) -> bool:
+def step_up(caller: Caller, jti: str, *, now: datetime) -> bool:
     """Use a fresh assertion as the step-up of one act, in its transaction; of several at once exactly one may."""
-    return _fresh(client_id, user_id, jti, now).update(stepped_up_at=now) == 1
+    return _fresh(caller, jti, now).update(stepped_up_at=now) == 1
 
 
-def _fresh(client_id: str, user_id: str, jti: str, now: datetime) -> QuerySet[UsedAssertion]:
+def _fresh(caller: Caller, jti: str, now: datetime) -> QuerySet[UsedAssertion]:
     return UsedAssertion.objects.filter(
-        jti_digest=_digest(client_id, jti),
-        user_id=user_id,
+        jti_digest=_digest(caller.client_id, jti),
+        user_id=caller.user_id,
+        organization=caller.organization_id,
         accepted_at__gt=now - FRESH,
         stepped_up_at__isnull=True,
     ).exclude(user_id="")

@@ -12,13 +12,14 @@ class UsedAssertion(models.Model):
     """A client assertion's `jti`, kept until the assertion has ended, so that it is used once.
 
     In PostgreSQL, not in Redis: a broker that restarts must not make a captured assertion good again.
-    `jti_digest` is SHA-256 over client id and jti. `user_id` and `accepted_at` say for whom and when a token was given
-    for it ("" and None: for nobody); `stepped_up_at` when it stood for having signed in again, which it does once.
+    `jti_digest` is SHA-256 over client id and jti. `user_id`, `organization` and `accepted_at` say for whom, of which
+    participant, and when a token was given for it ("" and None: for nobody); `stepped_up_at` when it stood for having signed in again, which it does once.
     """
 
     jti_digest = models.BinaryField(max_length=32)
     expires_at = models.DateTimeField()
     user_id = models.TextField(blank=True, default="", db_default="")
+    organization = models.TextField(blank=True, default="", db_default="")
     accepted_at = models.DateTimeField(null=True, blank=True)
     stepped_up_at = models.DateTimeField(null=True, blank=True)
 

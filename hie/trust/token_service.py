@@ -82,7 +82,7 @@ def issue(form: Mapping[str, str], *, network_address: str, request_id: str) -> 
     token = encode(caller, granted, now=now, lifetime_s=lifetime_s)
     with transaction.atomic():
         recorder.token_issued(caller)
-        assertions.accepted(assertion, caller.user_id, now=now)
+        assertions.accepted(assertion, caller.user_id, caller.organization_id, now=now)
     return IssuedToken(access_token=token, expires_in=lifetime_s, scope=" ".join(granted))
 
 

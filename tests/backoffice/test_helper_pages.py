@@ -60,7 +60,7 @@ def test_a_helper_is_named_suspended_with_evidence_and_ended(world: UUID, sam: N
     order = {"status": "suspended", "reason": "By order", "evidence": "Court order 12/2026"}
     assert client.post(status, order).status_code == 302
     row.refresh_from_db()
-    assert (row.status, row.evidence) == ("suspended", "Court order 12/2026")
+    assert (row.status, row.evidence) == ("suspended", "form 7\nCourt order 12/2026")
     assert client.post(status, {"status": "ended", "reason": "Asked for"}).status_code == 302
     assert "It has ended" in client.get(status).content.decode()
     assert client.post(status, {"status": "active", "reason": "x", "evidence": "y"}).status_code == 422

@@ -11,7 +11,9 @@ import pytest
 from consent import policies, proxies
 from consent.errors import ProxyGrantRefused
 from consent.models import ProxyGrant
+from hie.audit import queries as audit
 from hie.audit.models import AuditEvent
+from hie.audit.values import AuditQuery
 from hie.directory import registration
 from hie.exchange import access, accounts, helpers, identity
 from hie.exchange.access import Staff
@@ -114,6 +116,8 @@ def test_a_helper_is_given_with_evidence_and_the_patient_sees_by_whom(rosa: str)
         ({"login": "nobody"}, "login"),
         ({"login": "rosa"}, "login"),
         ({"evidence": ""}, "evidence"),
+        ({"evidence": "form\x007"}, "evidence"),
+        ({"login": "sa\x00m"}, "login"),
         ({"kind": "friend"}, "kind"),
         ({"kind": "parent"}, "kind"),
         ({"max_confidentiality": "X"}, "max_confidentiality"),
@@ -155,6 +159,10 @@ def test_suspended_by_order_a_helper_sees_nothing_until_it_is_taken_up_again(ros
     helpers.set_status(row.pk, "ended", OFFICER, reason="Asked for it", evidence="")
     with pytest.raises(ProxyGrantRefused):
         helpers.set_status(row.pk, "active", OFFICER, reason=WHY, evidence="Court order 14/2026")
+    row.refresh_from_db()
+    assert row.evidence.splitlines() == ["form 7", "Court order 12/2026", "Court order 13/2026"]
+    shown = audit.events_for_person([rosa], filters=AuditQuery(kinds=("proxy-changed",))).events
+    assert [event.words.get("evidence") for event in reversed(shown)] == [*row.evidence.splitlines(), None]
     assert [event.detail["act"] for event in AuditEvent.objects.filter(kind="proxy-changed").order_by("at")] == [
         "given", "suspended", "active", "ended",
     ]  # fmt: skip
@@ -194,11 +202,21 @@ def test_patient_and_parent_are_told_once_ninety_days_before_majority(rosa: str,
     assert [event.detail["act"] for event in events] == ["ends-at-majority"] * told
 
 
+def test_nobody_is_told_of_the_majority_of_a_child_who_has_died(rosa: str) -> None:
+    mia = person("Mia", "2010-03-15")
+    proxies.grant(
+        identifier_pk=identifiers.anchor(mia).pk, person=account("Sam"), kind="parent", evidence="certificate"
+    )
+    person("Mia", "2010-03-15", deceased=True)
+    assert helpers.tell_of_majority(now=datetime(2028, 3, 1, tzinfo=UTC)) == 0
+
+
 def test_with_the_patients_death_all_but_an_executors_permission_ends(rosa: str) -> None:
     helpers.give(asked(rosa), OFFICER, reason=WHY)
     account("Rosa")
     identity.read_patient(rosa, asking("sam", rosa))
     identity.read_patient(rosa, asking("rosa"))
+    helpers.give(asked(rosa, kind="attorney", evidence="power of attorney"), OFFICER, reason=WHY)
     person("Rosa", "1970-05-01", deceased=True)
     for who in (asking("sam", rosa), asking("rosa")):
         with pytest.raises(NotFound):
@@ -207,6 +225,21 @@ def test_with_the_patients_death_all_but_an_executors_permission_ends(rosa: str)
         helpers.of_patient(rosa, caller=asking("rosa"))
     with pytest.raises(BadRequest):
         helpers.give(asked(rosa, kind="guardian"), OFFICER, reason=WHY)
+    (living,) = [row for row in proxies.grants_of(identifiers.identifier_pks(rosa)) if row.kind == "attorney"]
+    helpers.set_status(living.pk, "ended", OFFICER, reason="She has died", evidence="")
     helpers.give(asked(rosa, kind="attorney", evidence="grant of probate 5"), OFFICER, reason=WHY)
     identity.read_patient(rosa, asking("sam", rosa))
     assert access.subject(rosa).facts.deceased
+
+
+@pytest.mark.parametrize("typed", ["id", "number"])
+def test_a_permission_given_while_two_records_were_one_stays_with_whom_it_names(rosa: str, typed: str) -> None:
+    other = person("Ada", "1950-01-01")
+    identifiers.anchor(other)
+    event = linking.merge(uuid.UUID(rosa), uuid.UUID(other), actor="steward", reason="same person")
+    helpers.give(asked(rosa if typed == "id" else "urn:oid:2.999.10.1.1|Ada"), OFFICER, reason=WHY)
+    linking.unmerge(event, actor="steward")
+    meant, stranger = (rosa, other) if typed == "id" else (other, rosa)
+    assert identity.read_patient(meant, asking("sam", meant)).person_id == uuid.UUID(meant)
+    with pytest.raises(NotFound):
+        identity.read_patient(stranger, asking("sam", stranger))

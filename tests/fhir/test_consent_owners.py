@@ -205,8 +205,9 @@ def test_a_patient_files_from_the_age_of_confidential_care_and_of_all_care_from_
         pytest.param(subject("2016"), {"kind": "parent"}, True, id="parent-of-a-child"),
         pytest.param(subject("2008-06-15"), {"kind": "parent"}, False, id="parent-on-the-day-of-majority"),
         pytest.param(subject(None), {"kind": "guardian-of-minor"}, False, id="parent-of-unknown-age"),
-        pytest.param(subject(deceased=True), {"evidence": "will"}, True, id="executor"),
-        pytest.param(subject(deceased=True), {}, False, id="executor-without-evidence"),
+        pytest.param(subject(deceased=True), {"evidence": "will", "executor": True}, True, id="executor"),
+        pytest.param(subject(deceased=True), {"evidence": "deed"}, False, id="attorney-of-the-living"),
+        pytest.param(subject(deceased=True), {"executor": True}, False, id="executor-without-evidence"),
         pytest.param(subject(deceased=True), {"kind": "nominated", "evidence": "x"}, False, id="nominated-by-the-dead"),
     ],
 )
@@ -215,7 +216,7 @@ def test_a_grant_to_choose_counts_while_everything_about_it_holds(
 ) -> None:
     whole: dict[str, Any] = {
         "person": "RelatedPerson/sam", "kind": "attorney", "status": "active", "start": None, "end": None,
-        "may_consent": True, "evidence": "",
+        "may_consent": True, "evidence": "", "executor": False,
     }  # fmt: skip
     law = policies.current().jurisdiction_of("JA")
     found = owners.consenting_grant([SimpleNamespace(**whole | grant)], "RelatedPerson/sam", about, law, now=NOW)

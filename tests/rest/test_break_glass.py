@@ -173,6 +173,25 @@ def test_what_is_missing_or_wrong_is_named_and_nothing_is_opened(rosa: str, chan
     assert post(token, said(rosa, jti)).status_code == 201, "a refusal uses up no step-up"
 
 
+def test_a_code_that_is_none_stands_nowhere_in_the_clear(rosa: str) -> None:
+    token, jti = signed_in()
+    assert post(token, said(rosa, jti, reason="She took pills")).status_code == 422
+    assert "pills" not in json.dumps(AuditEvent.objects.get(kind="break-glass").detail)
+
+
+def test_a_member_named_with_half_a_character_is_refused_by_name(rosa: str) -> None:
+    token, jti = signed_in()
+    body = json.dumps(said(rosa, jti))[:-1] + ', "\\ud800": 1}'
+    answer = post(token, body)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "\\ud800")
+
+
+def test_a_body_longer_than_any_is_refused_as_too_long(rosa: str) -> None:
+    token, jti = signed_in()
+    answer = post(token, json.dumps(said(rosa, jti)) + " " * (3 << 20))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too-long")
+
+
 @pytest.mark.parametrize(
     ("who", "status"),
     [
@@ -238,6 +257,13 @@ def test_a_step_up_is_of_this_user_just_now_and_opens_one_grant(rosa: str) -> No
     assert (again.status_code, again.json()["error"]["field"]) == (422, "step_up")
 
 
+def test_a_step_up_at_one_organization_is_none_at_another_of_the_same_client(rosa: str) -> None:
+    token, jti = signed_in()
+    UsedAssertion.objects.filter(jti_digest=_digest(jti)).update(organization="org-clinic-ward")
+    answer = post(token, said(rosa, jti))
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "step_up")
+
+
 def _digest(jti: str) -> bytes:
     from hie.trust.assertions import _digest as digest
 
@@ -249,6 +275,12 @@ def test_a_grant_is_not_renewed_with_the_words_of_the_last(rosa: str) -> None:
     answer = declared(rosa, f"  {TEXT.upper()} ")
     assert (answer.status_code, answer.json()["error"]["field"]) == (422, "text")
     assert declared(rosa, "Her heart has stopped since").status_code == 201
+
+
+def test_nor_by_naming_the_patient_otherwise(rosa: str) -> None:
+    assert declared(rosa).status_code == 201
+    answer = declared(f"urn:oid:{world.HOSPITAL_AUTHORITY}|P1")
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "text")
 
 
 def test_the_fourth_of_a_day_is_refused_whomever_it_is_for_and_another_user_is_not(rosa: str) -> None:
@@ -342,7 +374,8 @@ def test_the_patient_is_told_within_minutes_and_later_only_for_a_reason_of_safet
     assert review.told_at is None
     assert emergency.tell(now=timezone.now() + timedelta(hours=2, minutes=1)) == 1
     assert declared(rosa, "A second emergency, nothing held").status_code == 201
-    assert emergency.tell() == 1
+    assert emergency.tell(now=timezone.now() + timedelta(minutes=3)) == 0
+    assert emergency.tell(now=timezone.now() + timedelta(minutes=5)) == 1
     second = EmergencyReview.objects.order_by("-pk")[0]
     assert second.told_at is not None
     with pytest.raises(emergency_reviews.EmergencyReviewRefused):

@@ -44,6 +44,7 @@ class Told:
     quotation: str
     code: str
     outcome: str
+    suspended: bool
     checker: str
     objected: str
     objection: str
@@ -100,6 +101,7 @@ def _told(found: Sequence[EmergencyNotice], reader: Reader) -> list[Told]:
                 quotation=words.isolate(one.text),
                 code=gettext(CODES[one.code]) if one.code in CODES and not helper else "",
                 outcome=one.outcome,
+                suspended=one.suspended,
                 checker=words.isolate(one.outcome_reason),
                 objected=dates.day(one.objected_at.astimezone(zone).date()) if one.objected_at else "",
                 objection=words.isolate(one.objection),

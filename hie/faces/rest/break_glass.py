@@ -8,10 +8,11 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hie.exchange import emergency, tasks
+from hie.exchange import emergency
 from hie.exchange.emergency import Declaration
 from hie.exchange.find import PatientNamed
 from hie.exchange.query import instant
+from hie.faces.rest.parsers import raw_of
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.serializers import EmergencyInput, EmergencyOutput
 from hie.trust import limits
@@ -23,7 +24,7 @@ class BreakGlass(CallerView):
     @extend_schema(request=EmergencyInput, responses={201: EmergencyOutput, **ERRORS})
     def post(self, request: Request) -> Response:
         """Open a grant for this user and patient, for four hours; the patient is told, and it is reviewed."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             with emergency.attempt(caller, raw):
                 serializer = EmergencyInput(data=request.data)
@@ -40,7 +41,6 @@ class BreakGlass(CallerView):
                 ),
                 caller=caller,
             )
-            tasks.nudge_patients()
         body = {"id": grant.id, "start": instant(grant.start), "end": instant(grant.end), "status": grant.status}
         return Response(body, status=201)
 

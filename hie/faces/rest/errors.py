@@ -34,8 +34,12 @@ REST_CODE: dict[type[HubError], tuple[int, str]] = {
 
 
 def error_body(code: str, message: str, field: str | None = None) -> dict[str, Any]:
-    """The one error form of `/api/`."""
-    return {"error": {"code": code, "message": message, "field": field}}
+    """The one error form of `/api/`; half a character that a name or a value held is shown escaped."""
+    return {"error": {"code": code, "message": _whole(message), "field": None if field is None else _whole(field)}}
+
+
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def word_for(error: HubError) -> tuple[int, str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import IO, Any
 
-from django.http.request import UnreadablePostError
+from django.core.exceptions import RequestDataTooBig
+from django.http.request import HttpRequest, UnreadablePostError
 from rest_framework.exceptions import APIException, ParseError
 from rest_framework.parsers import BaseParser
 
@@ -21,6 +22,20 @@ class TooLong(APIException):
     status_code = 413
     default_code = "too-long"
     default_detail = f"at most {MAX_BODY} bytes are taken here"
+
+
+def raw_of(request: HttpRequest) -> bytes:
+    """The body as it was sent.
+
+    Raises:
+        TooLong: more than the framework holds in memory. ParseError: it broke off.
+    """
+    try:
+        return request.body
+    except RequestDataTooBig as error:
+        raise TooLong from error
+    except UnreadablePostError as error:
+        raise ParseError from error
 
 
 class BoundedJsonParser(BaseParser):

@@ -28,6 +28,7 @@ from hie.exchange.query import QueryRequest, QueryView, instant
 from hie.exchange.waiting import ROOM
 from hie.faces.rest.authentication import TokenAuthentication
 from hie.faces.rest.errors import error_body, word_for
+from hie.faces.rest.parsers import raw_of
 from hie.faces.rest.renderers import OrjsonRenderer
 from hie.faces.rest.serializers import ErrorOutput, QueryInput, QueryOutput
 from hie.standards.errors import HubError
@@ -85,7 +86,7 @@ class Queries(QueryApi):
     def post(self, request: Request) -> Response:
         """Ask; answered 202 with `Location`, or 200 when complete within `Prefer: wait=S`."""
         caller = caller_of(request)
-        raw = request._request.body
+        raw = raw_of(request._request)
         with limits.admit(caller):
             serializer = QueryInput(data=request.data)
             serializer.is_valid(raise_exception=True)

@@ -322,7 +322,7 @@ def test_what_the_patient_says_after_the_decision_is_shown_for_somebody_to_read(
 
     review = emergency(world)
     client = as_role("privacy-officer")
-    decided(client, review, "justified")
+    decided(client, review, "not-justified")
     review.refresh_from_db()
     emergency_reviews.object_to(review, "I was at home", actor="Patient/x", now=timezone.now())
     page = client.get(f"{QUEUE}?state=objected").content.decode()

@@ -224,6 +224,7 @@ def test_a_jurisdiction_that_says_little_permits_little() -> None:
     assert (bare.consent_required, bare.prohibitions, bare.mandates, bare.honours_refusal) == ((), (), (), False)
     assert (bare.majority_age, bare.confidential_age, bare.confidential_labels) == (None, None, frozenset())
     assert compile_jurisdiction("JX", law(default={"ceiling": 3})).default_ceiling == -1
+    assert compile_jurisdiction("JX", law(default={"ceiling": "X"})).default_ceiling < 0
     assert compile_jurisdiction("JX", law(majorityAge=0, confidentialAge=150)).confidential_age == 150
     assert compile_jurisdiction("JX", law(breakGlassRefusal=True)).honours_refusal
 

@@ -494,7 +494,7 @@ def test_the_statement_declares_the_versions_and_the_check(people: World) -> Non
     rest = people.nobody.get("/metadata").json()["rest"][0]["resource"]
     declared = next(item for item in rest if item["type"] == "Consent")
     assert "history-instance" in {item["code"] for item in declared["interaction"]}
-    assert [item["name"] for item in declared["operation"]] == ["validate"]
+    assert [item["name"] for item in declared["operation"]] == ["consent-decision", "validate"]
 
 
 # --- secrets in a choice ----------------------------------------------------------------------------------------------

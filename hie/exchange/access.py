@@ -167,7 +167,8 @@ _FLAGS = frozenset({"VIP", "CEL"})
 def demographics_rows(records: Iterable[SourceRecordView]) -> list[DemographicsRow]:
     """A row for each source record of a person; what one source flags, all of them keep secret."""
     held = list(records)
-    standing = [record for record in held if record.active or record.replaced_by is not None]
+    # Where none stands any more, what they flagged as they ended: that they are gone is told to nobody new.
+    standing = [record for record in held if record.active or record.replaced_by is not None] or held
     protected = frozenset(code for record in standing for code in record.demographics.protected)
     return [DemographicsRow(record, protected) for record in held]
 

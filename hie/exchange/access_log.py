@@ -272,6 +272,7 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
     events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
     ids |= {document for event in events for document, _ in event.denied}
+    ids |= {document for event in events for document in _filed(event)}
     current = {registry.bare_uuid(key): row for key, row in registry.entries_by_uuid(ids).items()}
     rows: list[Any] = []
     owners: list[str] = []
@@ -347,6 +348,12 @@ def _without_words(event: EventRecord) -> EventRecord:
     return cleaned
 
 
+def _filed(event: EventRecord) -> tuple[str, ...]:
+    """The documents that an event says were published."""
+    listed = event.detail.get("documents", ()) if event.action == "C" else ()
+    return tuple(str(one["id"]) for one in listed if isinstance(one, Mapping) and "id" in one)
+
+
 def _is_document(what: str) -> bool:
     return what not in {"demographics", "query"}
 
@@ -370,13 +377,16 @@ def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
     """The event without the documents a helper may not see; None when it was about such documents alone."""
     disclosures = tuple(item for item in event.disclosures if not _is_document(item.what) or item.document_id in seen)
     denied = tuple(pair for pair in event.denied if pair[0] in seen)
-    had, has = bool(event.disclosures or event.denied), bool(disclosures or denied)
+    filed = _filed(event)
+    told = [document for document in filed if document in seen]
+    had, has = bool(event.disclosures or event.denied or filed), bool(disclosures or denied or told)
     if had and not has:
         return None
-    if len(disclosures) == len(event.disclosures) and len(denied) == len(event.denied):
+    if not had:
         return event
-    # What named the rest goes with it: the raw request, the decision record, the rule that was not of what is left.
-    rule = disclosures[0].rule if disclosures else denied[0][1]
+    # What could name more goes with it, always, else its lack would tell that there was more: the raw request, the
+    # decision record, the rule that was not of what is left.
+    rule = disclosures[0].rule if disclosures else denied[0][1] if denied else event.rule
     return replace(
         event, disclosures=disclosures, denied=denied, rule=rule, reason="", query="", decision={}, detail={}
     )
@@ -516,6 +526,8 @@ def _with_merged(query: AuditQuery) -> AuditQuery:
 def _for_participant(event: EventRecord) -> EventRecord:
     """An own event as a participant may see it: nothing that tells hidden from absent."""
     gate_rule = event.rule if event.rule in _GATE_RULES else ""
+    # What a decision refused was answered as absent, so its reason is that of what is not there.
+    decided = bool(event.rule) and not gate_rule
     shown = bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
     return replace(
         event,
@@ -523,7 +535,7 @@ def _for_participant(event: EventRecord) -> EventRecord:
         denied=(),
         decision={},
         rule=gate_rule,
-        reason=event.reason if gate_rule or event.outcome else "",
+        reason=("not-found" if decided else event.reason) if gate_rule or event.outcome else "",
     )
 
 

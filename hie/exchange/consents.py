@@ -29,7 +29,7 @@ from hie.directory import queries as directory
 from hie.exchange import access, release, scans
 from hie.exchange.access import PRIVACY_OFFICER, Held, Shown, Staff, Subject, Verdict
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, count_guesses, persons_named
+from hie.exchange.find import PatientNamed, count_guesses, persons_named, reached
 from hie.exchange.scans import Scan
 from hie.standards import oids
 from hie.standards.facts import Caller, CodedContent, Decision, DocumentFacts, Operation
@@ -356,7 +356,7 @@ def search(
     with recorder.recording(EventType.CONSENT_ACCESS, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
         found: list[ShownConsent] = []
-        for person_id, held in _candidates(patients, ids).items():
+        for person_id, held in _candidates(patients, ids, caller).items():
             about = access.subject(person_id)
             wanted = [item for item in held if keep(item)]
             for stored in _visible(caller, about, wanted, event):
@@ -367,11 +367,15 @@ def search(
     return found
 
 
-def _candidates(patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str]) -> dict[UUID, list[StoredConsent]]:
+def _candidates(
+    patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str], caller: Caller
+) -> dict[UUID, list[StoredConsent]]:
     if patients:
         return {
-            person: directives.in_store(identifiers.identifier_pks(person))
-            for person in sorted(persons_named(patients))
+            person: directives.in_store(
+                [pk for pk in identifiers.identifier_pks(person) if reach is None or pk in reach]
+            )
+            for person, reach in sorted(reached(patients, caller=caller).items())
         }
     by_person: dict[UUID, list[StoredConsent]] = {}
     for consent_id in ids:

@@ -99,7 +99,7 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         subjects: dict[UUID, Subject] = {}
-        by_person = _entries_by_person(search, subjects)
+        by_person = _entries_by_person(search, caller, subjects)
         subjects |= access.subjects(set(by_person) - set(subjects))
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
@@ -279,7 +279,7 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
-        by_person = _lists_by_person(search)
+        by_person = _lists_by_person(search, caller)
         subjects = access.subjects(by_person)
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
@@ -460,16 +460,74 @@ def identifier_of(named: PatientNamed, person_id: UUID | str) -> int:
     return identifiers.own_anchor(person_id).pk
 
 
+def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict[UUID, frozenset[int] | None]:
+    """The persons that every group names, each with what of it the names reach: None for all, else identifiers' row ids.
+
+    An identifier of a record that the caller may not know of does not lead to what hangs on the person's other records:
+    whose it is would be told by what is found (spec/consent.md 8). It reaches what hangs on that identifier itself,
+    which is decided by itself. No statement more than `persons_named` where only ids of this hub are named.
+    """
+    resolved = {
+        name: found
+        for name in {name for group in groups for name in group if not name.id and name.system and name.value}
+        if (found := identifiers.resolve(authority_of(name.system), name.value)) is not None
+    }
+    known = access.demographics(caller, sorted({found.person_id for found in resolved.values()})) if resolved else {}
+
+    def of(name: PatientNamed) -> tuple[UUID, frozenset[int] | None] | None:
+        if name.id:
+            person_id = identifiers.survivor(name.id)
+            return (person_id, None) if person_id is not None else None
+        found = resolved.get(name)
+        if found is None:
+            return None
+        person = known.get(found.person_id)
+        if found.participant_id == directory.HUB:
+            return found.person_id, None
+        if person is not None:
+            seen = {record.source_record_id for record in person.records}
+            hidden = {record.source_record_id for record in person.subject.records} - seen
+            if found.source_record_id not in hidden:
+                return found.person_id, None
+        return found.person_id, frozenset({found.pk})
+
+    whole: dict[UUID, frozenset[int] | None] | None = None
+    for group in groups:
+        named: dict[UUID, frozenset[int] | None] = {}
+        for person_id, pks in filter(None, map(of, group)):
+            before = named.get(person_id, frozenset())
+            named[person_id] = None if pks is None or before is None else before | pks
+        whole = named if whole is None else _both(whole, named)
+    return whole or {}
+
+
+def persons_known(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> set[UUID]:
+    """The persons that every group names by what the caller may know; the hub's own staff may know every identifier."""
+    if caller.participant_id == directory.HUB:
+        return persons_named(groups)
+    return {person for person, pks in reached(groups, caller=caller).items() if pks is None}
+
+
+def _both(
+    one: Mapping[UUID, frozenset[int] | None], other: Mapping[UUID, frozenset[int] | None]
+) -> dict[UUID, frozenset[int] | None]:
+    met: dict[UUID, frozenset[int] | None] = {}
+    for person_id in one.keys() & other.keys():
+        a, b = one[person_id], other[person_id]
+        met[person_id] = b if a is None else a if b is None else a & b
+    return met
+
+
 def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> None:
     """Count each identifier of a search without result whose patient this caller does not know of.
 
     Raises:
         TooManyRequests: more misses than an honest user has.
     """
-    named = {name: _person(name) for group in groups for name in group if not name.id}
-    known = access.demographics(caller, sorted({person for person in named.values() if person is not None}))
-    for name, person in named.items():
-        if person not in known:
+    for name in {name for group in groups for name in group if not name.id}:
+        # Whom this identifier does not lead to is not known by it, though he may be by another.
+        led_to = [person for person, pks in reached([[name]], caller=caller).items() if pks is None]
+        if not access.demographics(caller, led_to):
             limits.guessing(caller, f"{name.system}|{name.value}")
 
 
@@ -492,20 +550,29 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     return CX(value=anchor.value, authority=anchor.authority)
 
 
-def _entries_by_person(search: DocumentSearch, subjects: dict[UUID, Subject]) -> dict[UUID, list[EntryRow]]:
+def _entries_by_person(
+    search: DocumentSearch, caller: Caller, subjects: dict[UUID, Subject]
+) -> dict[UUID, list[EntryRow]]:
     """The entries of each person; subjects read on the way are put into `subjects`."""
     asked = search.asked
     if search.patients:
-        persons = sorted(persons_named(search.patients))
+        persons = reached(search.patients, caller=caller)
         if asked.nothing:
-            return {person: [] for person in persons}
+            return {person: [] for person in sorted(persons)}
         subjects |= access.subjects(persons)
-        return {person: registry.entries(subjects[person].identifier_pks, _candidates(asked)) for person in persons}
+        return {
+            person: registry.entries(_within(subjects[person].identifier_pks, persons[person]), _candidates(asked))
+            for person in sorted(persons)
+        }
     if asked.nothing:
         return {}
     identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
     pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
     return _by_person(registry.entries(pks, _candidates(asked))) if pks else {}
+
+
+def _within(pks: Sequence[int], reach: frozenset[int] | None) -> Sequence[int]:
+    return pks if reach is None else [pk for pk in pks if pk in reach]
 
 
 def _named_alone(identifiers_: Sequence[str]) -> Sequence[str]:
@@ -519,14 +586,14 @@ def _named_alone(identifiers_: Sequence[str]) -> Sequence[str]:
     return identifiers_
 
 
-def _lists_by_person(search: DocumentSearch) -> dict[UUID, list[ListRow]]:
+def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[ListRow]]:
     asked = search.asked
     if search.patients:
-        persons = sorted(persons_named(search.patients))
+        persons = reached(search.patients, caller=caller)
         found: dict[UUID, list[ListRow]] = {}
-        for person in persons:
-            rows = [] if asked.nothing else _lists(identifiers.identifier_pks(person), asked)
-            found[person] = rows
+        for person in sorted(persons):
+            pks = _within(identifiers.identifier_pks(person), persons[person])
+            found[person] = [] if asked.nothing else _lists(pks, asked)
         return found
     if asked.nothing:
         return {}

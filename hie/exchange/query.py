@@ -41,7 +41,7 @@ NEVER = datetime(9999, 12, 31, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueryRequest:
-    """What `POST /api/queries` asks: whose documents, which, where, by when."""
+    """What `POST /api/queries` asks: whose documents (a person, or one `named` by an identifier), which, where, by when."""
 
     person_id: UUID | None
     filter: Mapping[str, Any]
@@ -49,6 +49,7 @@ class QueryRequest:
     deadline_s: float = 10.0
     idempotency_key: str | None = None
     raw: bytes = b""
+    named: find.PatientNamed | None = None
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When the question came: its deadline counts from here, also when it waits for its turn."""
 
@@ -266,7 +267,12 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
         if earlier is not None:
             event.commit()
             return earlier
-        known = access.demographics(caller, [request.person_id]) if request.person_id else {}
+        person_id = request.person_id
+        if request.named is not None:
+            # An identifier of a record that the asker may not know of names nobody, known otherwise or not.
+            reach = find.reached([[request.named]], caller=caller)
+            person_id = next((one for one, pks in reach.items() if pks is None), None)
+        known = access.demographics(caller, [person_id]) if person_id else {}
         if not known:
             # By what may be known, not by what there is: else the limit itself would tell a hidden patient.
             limits.guessing(caller, "patient")

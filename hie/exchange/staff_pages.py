@@ -130,6 +130,15 @@ class AuditedAdmin(_Base):
         answer: HttpResponse = super().change_view(request, object_id, form_url, extra_context)
         return answer
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """As Django's, which looks for the row first: who has no right is refused whether or not there is one."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        answer: HttpResponse = super().history_view(request, object_id, extra_context)
+        return answer
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list; when it was narrowed by a search, a look at each person on the page."""
         answer: HttpResponse = super().changelist_view(request, extra_context)

@@ -7,6 +7,8 @@ entry fails `test_every_way_out_is_listed.py`. Source: spec/consent.md 1.1.
 Accepted residue, known and kept:
 
 * who guesses another's uniqueId learns it by `XDSNonIdenticalHash` (spec/consent.md 6);
+* who publishes about an identifier of another's domain learns by `XDSUnknownPatientId` whether it is known, a guess that
+  is counted;
 * time, beyond what one answer for hidden and absent evens out.
 """
 

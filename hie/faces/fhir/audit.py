@@ -11,7 +11,7 @@ from datetime import datetime
 from hie.audit.values import AuditQuery, Cursor
 from hie.exchange import access_log
 from hie.exchange.errors import NotFound
-from hie.exchange.find import persons_named
+from hie.exchange.find import persons_known
 from hie.faces.fhir import audit_event, bundle, search
 from hie.faces.fhir.documents import patients
 from hie.faces.fhir.errors import InvalidSearch
@@ -92,7 +92,7 @@ def _audit_query(request: FhirRequest, page: bundle.Page) -> AuditQuery:
     named = patients(query)
     persons: tuple[str, ...] | None = None
     if named:
-        persons = tuple(sorted(map(str, persons_named(named))))
+        persons = tuple(sorted(map(str, persons_known(named, caller=request.caller))))
     before = None
     if page.after is not None:
         before = Cursor(at=datetime.fromisoformat(page.after[0]), id=page.after[1])

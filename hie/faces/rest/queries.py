@@ -93,7 +93,8 @@ class Queries(QueryApi):
             data = serializer.validated_data
             asked = query.ask(
                 QueryRequest(
-                    person_id=_person(data["patient"]),
+                    person_id=None,
+                    named=_named(data["patient"]),
                     filter=data.get("filter", {}),
                     targets=tuple(data.get("targets", ())),
                     deadline_s=data["deadline_s"],
@@ -190,13 +191,11 @@ def as_json(current: QueryView) -> dict[str, Any]:
     }
 
 
-def _person(named: dict[str, Any]) -> UUID | None:
-    """The person the body names; None when unknown, which is answered like one not to be known."""
-    if "reference" in named:
-        name = find.PatientNamed(id=named["reference"].removeprefix("Patient/"))
-    else:
-        name = find.PatientNamed(system=named["identifier"]["system"], value=named["identifier"]["value"])
-    return next(iter(find.persons_named([[name]])), None)
+def _named(said: dict[str, Any]) -> find.PatientNamed:
+    """The patient as the body names one."""
+    if "reference" in said:
+        return find.PatientNamed(id=said["reference"].removeprefix("Patient/"))
+    return find.PatientNamed(system=said["identifier"]["system"], value=said["identifier"]["value"])
 
 
 def _preferred_wait(request: Request) -> float:

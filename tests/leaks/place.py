@@ -1,0 +1,154 @@
+"""The place of the walk: who takes part, a patient of the hospital, her documents and directives."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from consent import jurisdictions, proxies
+from hie.directory import registration
+from hie.exchange import feed
+from hie.standards.demographics import HumanName
+from patients import identifiers
+from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
+from tests.exchange import world
+from tests.exchange.releasing import PORTAL
+from tests.fhir.conftest import CONFIDENTIALITY, concept, provide_bundle
+from tests.leaks import policies
+from tests.leaks.policies import CLASS, LOINC, Document, Policy
+from tests.leaks.walking import Ear, Listener
+
+SYSTEM = f"urn:oid:{world.HOSPITAL_AUTHORITY}"
+ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
+LOCAL, FAMILY = "W1", "Vanterpool"
+
+
+def takes_part(policy: Policy | None = None, *more: dict[str, Any]) -> None:
+    """Register those who ask and the hospital, with its release rules and the place's law."""
+    policy = policy or Policy()
+    study = {
+        "id": "org-study",
+        "name": "The Study",
+        "type": "research",
+        "organization_oid": "2.999.10.4",
+        "assigning_authority": "2.999.10.4.1",
+        "scopes": ["system/*.rs"],
+        "purposes": ["HRESCH"],
+    }
+    payer = {
+        "id": "org-payer",
+        "name": "The Payer",
+        "type": "payer",
+        "organization_oid": "2.999.10.3",
+        "assigning_authority": "2.999.10.3.1",
+        "jwks": {"keys": [jwk(EC_P256, "payer-1")]},
+        "scopes": ["system/*.rs"],
+        "purposes": ["HPAYMT"],
+    }
+    asking = {"default_role": "system", "default_purpose": "TREAT"}
+    outcome = registration.apply(
+        file(
+            clinic(hl7v2={"application": "CLIN", "facility": "SOUTH"}, **asking),
+            hospital(users=[], release_policy=list(policy.release), **asking),
+            payer,
+            study,
+            PORTAL | {"scopes": ["system/*.rs"]},
+            *more,
+        )
+    )
+    assert outcome
+    if policy.prohibitions:
+        jurisdictions.load({"JA": policies.law(policy)})
+
+
+def fed(local: str = LOCAL, family: str = FAMILY, **changes: Any) -> str:
+    """A patient of the hospital; her person."""
+    values = {
+        "names": (HumanName(family=family, given=("Rosamund",), use="official"),),
+        "birth_date": policies.BIRTH,
+    } | changes
+    done = feed.feed(
+        feed.Revision(authority=world.HOSPITAL_AUTHORITY, value=local, demographics=world.rosa(local, **values)),
+        world.hospital_caller(),
+    )
+    assert done.result is not None
+    return str(done.result.person_id)
+
+
+def pk(local: str = LOCAL) -> int:
+    """The row id of the patient's identifier."""
+    found = identifiers.resolve(world.HOSPITAL_AUTHORITY, local)
+    assert found is not None
+    return found.pk
+
+
+def helped(local: str = LOCAL) -> None:
+    """Sam may act for the patient, up to R."""
+    proxies.grant(
+        identifier_pk=pk(local),
+        person="RelatedPerson/sam",
+        kind="nominated",
+        max_confidentiality="R",
+        verified_by="desk",
+    )
+
+
+def published(
+    held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
+) -> list[dict[str, str] | None]:
+    """Publish those of the documents that are `shown`, in order; the ids of each, None for one that is not there."""
+    sender = Ear(world.hospital_caller(), listener)
+    subject = {"identifier": {"system": SYSTEM, "value": local}}
+    made: list[dict[str, str] | None] = []
+    for number, (one, there) in enumerate(zip(held, shown, strict=True)):
+        if not there:
+            made.append(None)
+            continue
+        changes: dict[str, Any] = {}
+        before = made[number - 1] if number else None
+        if one.relation and before is not None:
+            changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
+        tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
+        bundle = provide_bundle(
+            f"document {number}".encode(),
+            subject=subject,
+            type=concept(LOINC, one.type),
+            category=[concept(CLASS, one.category)],
+            securityLabel=tags,
+            context={
+                "facilityType": concept("http://snomed.info/sct", "22232009", "Hospital"),
+                "practiceSetting": concept("http://snomed.info/sct", "408443003", "General medical practice"),
+                "period": {"start": f"{one.year}-03-01T09:00:00Z", "end": f"{one.year}-03-01T09:30:00Z"},
+            },
+            **changes,
+        )
+        bundle["entry"][0]["resource"]["subject"] = subject
+        attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
+        attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
+        status, raw = sender.sent("POST", "/fhir", bundle)
+        assert status == 200, raw
+        places = [item["response"]["location"].split("/_history")[0] for item in raw["entry"]]
+        unique = bundle["entry"][1]["resource"]["masterIdentifier"]["value"]
+        made.append({"List": places[0], "DocumentReference": places[1], "Binary": places[2], "unique": unique})
+    return made
+
+
+def directed(
+    policy: Policy,
+    person: str,
+    made: list[dict[str, str] | None],
+    listener: Listener,
+    names: dict[str, str] | None = None,
+) -> list[str]:
+    """File the directives as the hospital does; their ids. `names` say what else in them is called otherwise."""
+    sender = Ear(world.hospital_caller(), listener)
+    ids = {
+        f"DocumentReference/d{number}": one["DocumentReference"] if one else f"DocumentReference/{uuid.uuid4()}"
+        for number, one in enumerate([*made, *[None] * 4][:4])
+    } | (names or {})
+    found = []
+    for provision in policy.provisions:
+        status, raw = sender.sent("POST", "/fhir/Consent", policies.directive(provision, person, ids))
+        assert status == 201, raw
+        found.append(str(raw["id"]))
+    return found

@@ -1,0 +1,221 @@
+"""The walk over pages: a helper's portal, the downloads of the log, and the administrators' pages for who may not open them.
+
+A helper reads the log of a patient in which others looked at documents that the helper may not see; on the other side
+there are no such documents. A member of staff without the right gets of a row what he gets of none.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import Group, User
+from django.test import Client, RequestFactory
+from django.urls import reverse
+from hypothesis import HealthCheck, Phase, given, settings
+
+from consent import proxies
+from consent.models import Consent
+from hie.audit.models import AuditEvent
+from hie.exchange import accounts
+from hie.trust.models import PatientAccount
+from hie.trust.staff import ensure_roles
+from patients.models import Person
+from tests.exchange import world
+from tests.leaks import place, policies
+from tests.leaks.policies import Document, Policy
+from tests.leaks.table import ADMIN, Guarded
+from tests.leaks.test_walk_documents import EXAMPLES
+from tests.leaks.walking import Ear, Heard, Listener, difference, same, stopped, taken_back, walks
+from tests.portal.conftest import PASSWORD, signed_in
+
+pytestmark = pytest.mark.django_db
+
+CLOCK = re.compile(r"(?<![\w:])\d{1,2}:\d\d\b(?::\d\d)?")
+TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="[^"]*"|nonce="[^"]*"|nonce-[\w+/=-]+')
+
+
+def heard(ear: Ear, client: Client, path: str) -> Heard:
+    """A page as it is compared, less what protects its forms."""
+    ear.listener.taken()
+    response = client.get(path)
+    raw = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
+    headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
+    return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
+
+
+def helper() -> tuple[Client, str]:
+    """Sam, who signs in and acts for the patient; his user id. He has a record of his own at the hospital."""
+    place.fed("S1", "Delgado", birth_date="1990-01-02", telecoms=(), addresses=())
+    accounts.load(
+        {
+            "patients": [
+                {
+                    "login": "sam",
+                    "password": PASSWORD,
+                    "name": "Sam Delgado",
+                    "identifier": f"S1^^^&{world.HOSPITAL_AUTHORITY}&ISO",
+                }
+            ]
+        }
+    )
+    user = f"RelatedPerson/{PatientAccount.objects.get(login='sam').pk}"
+    proxies.grant(identifier_pk=place.pk(), person=user, kind="nominated", max_confidentiality="R", verified_by="desk")
+    return signed_in("sam"), user
+
+
+PAGES = (
+    "/my/",
+    "/my/?part=others",
+    "/my/?text=Title",
+    "/my/?text=Title+1",
+    "/my/?org=The+Clinic",
+    "/my/log.csv",
+    "/my/log.json",
+    "/my/documents",
+)
+
+
+def side(
+    held: list[Document], policy: Policy, there: list[bool], seen: list[bool], listener: Listener
+) -> dict[Any, list[Heard]]:
+    """What Sam reads of the patient whose documents are `there`, after a clinician looked at each of them."""
+    place.takes_part(policy)
+    person = place.fed()
+    made = place.published(held, there, listener)
+    client, user = helper()
+    looker = Ear(world.hospital_caller(), listener)
+    for ids in made:
+        if ids is not None:
+            looker.ask("GET", f"/fhir/{ids['Binary']}")
+    looker.ask("GET", f"/fhir/DocumentReference?patient={person}")
+    place.directed(policy, person, made, listener, {"RelatedPerson/sam": user})
+    ear = Ear(world.caller(), listener, {person: "<person>"})
+    answered = client.post("/my/person", {"person": person})
+    assert answered.status_code == 302
+    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
+        if ids is not None and may:
+            ear.known |= {
+                ids["DocumentReference"].split("/")[1]: f"<document {number}>",
+                ids["Binary"].split("/")[1]: f"<binary {number}>",
+            }
+            ear.known |= {
+                ids["List"].split("/")[1]: f"<list {number}>",
+                ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>",
+            }
+    found: dict[Any, list[Heard]] = {(path,): [heard(ear, client, path)] for path in PAGES}
+    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
+        if may:
+            continue
+        key = ids["DocumentReference"].split("/")[1] if ids else str(uuid.uuid4())
+        event = str(uuid.uuid4())
+        if ids is not None:
+            looks = AuditEvent.objects.filter(person_id=person, kind="ITI-68", disclosures__document_id=key)
+            event = str(looks[0].id) if looks else event
+        ear.known |= {key: "<asked>", event: "<event>"}
+        for path in (f"/my/documents/{key}/file", f"/my/log/{event}"):
+            found[path.replace(key, "").replace(event, ""), number] = [heard(ear, client, path)]
+    return found
+
+
+@walks(
+    "url",
+    "my/",
+    "my/log.csv",
+    "my/log.json",
+    "my/log/<uuid:event_id>",
+    "my/documents",
+    "my/documents/<uuid:entry_id>/file",
+)
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(held=policies.documents, policy=policies.policies)
+def test_a_helper_reads_no_trace_of_documents_that_are_hidden_from_him(
+    listener: Listener, held: list[Document], policy: Policy
+) -> None:
+    held = [Document(letter="V"), *held[1:], Document(type=policies.TYPES[0])]
+    seen = policies.visible("proxy", held, policy, purpose="PATRQT")
+    with_them = taken_back(lambda: side(held, policy, [True] * len(held), seen, listener))
+    without = taken_back(lambda: side(held, policy, seen, seen, listener))
+    same(with_them, without)
+
+
+# --- administrators ----------------------------------------------------------------------------------------------------
+
+
+def rows() -> dict[str, Any]:
+    """One row of each table about patients that there is."""
+    found = {}
+    for model in admin.site._registry:
+        if isinstance(ADMIN.get(model._meta.label), Guarded):
+            row = model._default_manager.order_by("pk").first()
+            if row is not None:
+                found[model._meta.label] = row
+    return found
+
+
+PEOPLE = ("by-hand/", "identity/", "split/", f"join/{uuid.UUID(int=1)}/")
+"""Pages of one person, below that person's."""
+
+
+@stopped("url", "admin/patients/person/find/", "admin/consent/consent/<uuid:consent_id>/end/")
+@stopped("url", "admin/patients/person/<uuid:person_id>/by-hand/", "admin/patients/person/<uuid:person_id>/identity/")
+@stopped("url", "admin/patients/person/<uuid:person_id>/split/")
+@stopped("url", "admin/patients/person/<uuid:person_id>/join/<uuid:other_id>/")
+@stopped("admin", *(name for name, entry in ADMIN.items() if isinstance(entry, Guarded)))
+@pytest.mark.parametrize("role", ["onboarding", "operator", "auditor", "steward", "privacy-officer", ""])
+def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Listener, role: str) -> None:
+    place.takes_part()
+    person = place.fed()
+    place.published([Document()], [True], listener)
+    place.directed(Policy(provisions=({"type": "permit"},)), person, [], listener)
+    place.helped()
+    Ear(world.caller(), listener).ask("GET", f"/fhir/DocumentReference?patient={person}")
+    ensure_roles()
+    user = User.objects.create_user("moss", password=PASSWORD, is_staff=True)
+    user.groups.set(Group.objects.filter(name=role))
+    client = Client()
+    client.force_login(user)
+    ear = Ear(world.caller(), listener)
+    found = rows()
+    assert len(found) >= 6
+    refused = 0
+    for label, row in found.items():
+        base = f"admin:{row._meta.app_label}_{row._meta.model_name}"
+        absent = str(uuid.uuid4()) if not str(row.pk).isdigit() else "999999999"
+        allowed = admin.site._registry[type(row)].has_view_permission(_request(user))
+        if allowed:
+            continue
+        refused += 1
+        for page in ("change", "history", "delete"):
+            got = []
+            for key in (str(row.pk), absent):
+                ear.known = {f"/{key}/": "/<asked>/", f"“{key}”": "“<asked>”"}
+                got.append(heard(ear, client, reverse(f"{base}_{page}", args=[key])))
+            assert got[0] == got[1], (label, page, difference(*got))
+            assert person not in got[0].body
+    consent = found["consent.Consent"].pk
+    paths = [f"/admin/patients/person/{{}}/{page}" for page in PEOPLE] + ["/admin/consent/consent/{}/end/"]
+    for path in paths:
+        real = str(consent) if "consent" in path else person
+        got = []
+        for key in (real, str(uuid.uuid4())):
+            ear.known = {key: "<asked>"}
+            got.append(heard(ear, client, path.format(key)))
+        # Who may see such rows knows of them, also where he may not change them.
+        if not admin.site._registry[Consent if "consent" in path else Person].has_view_permission(_request(user)):
+            assert got[0] == got[1], (path, difference(*got))
+    assert refused or role in ("auditor", "privacy-officer")
+
+
+def _request(user: User) -> Any:
+    request = RequestFactory().get("/admin/")
+    request.user = user
+    return request

@@ -42,9 +42,13 @@ def grants_of(identifier_pks: Sequence[int]) -> list[Row]:
 
 
 def held_for(subject: SubjectFacts, identifier_pks: Sequence[int]) -> dict[str, tuple[ProxyGrant, ...]]:
-    """The grants for a person by who holds them, helpers in order, active ones before others; one statement."""
+    """The grants for a person by who holds them, helpers in order, active ones before others; one statement.
+
+    Of one who has died an executor's alone, as `grants_for`.
+    """
     found: dict[str, list[ProxyGrant]] = {}
-    for row in sorted(grants_of(identifier_pks), key=lambda row: (row.person, row.status != Row.Status.ACTIVE)):
+    rows = [row for row in grants_of(identifier_pks) if not subject.deceased or outlives(row)]
+    for row in sorted(rows, key=lambda row: (row.person, row.status != Row.Status.ACTIVE)):
         found.setdefault(row.person, []).append(_facts(row, subject.id))
     return {person: tuple(grants) for person, grants in found.items()}
 

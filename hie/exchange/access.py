@@ -880,16 +880,34 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    if about.facts.deceased and caller.user_id.startswith("Patient/"):
-        # With the patient the patient's own access ends (spec/consent.md 10): nobody is he any more.
-        caller = replace(caller, user_id=_NOBODY_NOW)
-    # A helper may hold several grants; what any of them opens is open, and the first says why the rest is not.
-    requests = [
-        _request(caller, operation, context.emergency.get(person_id), grant, recipient)
-        for grant in context.proxy.get(person_id) or (None,)
-    ]
+    base = _request(caller, operation, context.emergency.get(person_id), None, recipient)
+    requests = alternatives(base, about, context.proxy.get(person_id, ()))
     world = World(policy=context.policy, directives=about.policy, at=context.at)
     return answered(world, about, requests, rows)
+
+
+def alternatives(base: RequestFacts, about: Subject, held: Sequence[ProxyGrant | None]) -> list[RequestFacts]:
+    """What is asked about a person: one request, or one for each of the grants held for that person.
+
+    What any of them opens is open, and the first says why the rest is not. Whatever asks the engine makes its requests here.
+    """
+    if about.facts.deceased and (base.user or "").startswith("Patient/"):
+        # With the patient the patient's own access ends (spec/consent.md 10): nobody is he any more.
+        base = replace(base, user=_NOBODY_NOW)
+    return [replace(base, proxy_grant=grant) for grant in held or (None,)]
+
+
+def requests_of(base: RequestFacts, about: Subject, at: datetime) -> list[RequestFacts]:
+    """As `alternatives`, of a requester with the grants that are in store for its user and its house at an instant."""
+    release.rests_on(about.identifier_pks)
+    person = [(about.facts, about.identifier_pks)]
+    user = base.user or ""
+    if base.purpose == "BTG":
+        house = directory.same_organization(base.organization or "")
+        grant = break_glass.grants_for(user, house, person, now=at).get(about.person_id)
+        base = replace(base, break_glass=grant)
+    held = proxies.grants_for(user, person).get(about.person_id, ()) if base.role == "proxy" else ()
+    return alternatives(base, about, held)
 
 
 def _request(

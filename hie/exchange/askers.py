@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 from consent import directives, proxies
 from consent.drafts import Draft
 from hie.directory import queries as directory
+from hie.exchange import access
 from hie.exchange.access import Subject, World
 from hie.standards.facts import BreakGlassGrant, Decision, DocumentFacts, Operation, ProxyGrant, RequestFacts
 
@@ -72,8 +73,7 @@ class Field:
     def requests(self, world: World) -> Iterator[list[RequestFacts]]:
         """For each block what it may ask under a world: one request, or one for each grant."""
         for block, grants in zip(self.blocks, self.grants, strict=True):
-            plain = request(self.about, next(block.askers()), world)
-            yield [plain if grant is None else replace(plain, proxy_grant=grant) for grant in grants]
+            yield access.alternatives(request(self.about, next(block.askers()), world), self.about, grants)
 
 
 def same(decision: Decision) -> Decision:

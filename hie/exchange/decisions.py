@@ -16,7 +16,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from consent import break_glass, proxies
 from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
@@ -45,6 +44,7 @@ MAX_DOCUMENTS = 500
 """So many documents are decided at once, the newest where none are named."""
 
 _ABSENT = "no such patient or document"
+_FOR_THE_PATIENT = ("patient", "proxy")
 _OWN_READS = (Operation.QUERY.value, Operation.RETRIEVE.value)
 
 
@@ -232,16 +232,7 @@ def _requests(question: Question, caller: Caller, about: Subject, at: datetime) 
         else None,
         care_teams=question.care_teams or (caller.care_teams if itself else ()),
     )
-    person = [(about.facts, about.identifier_pks)]
-    user, organization = base.user or "", base.organization or ""
-    if base.purpose == "BTG":
-        house = directory.same_organization(organization)
-        grant = break_glass.grants_for(user, house, person, now=at).get(about.person_id)
-        return [replace(base, break_glass=grant)]
-    if base.role == "proxy":
-        held = proxies.grants_for(user, person).get(about.person_id, ())
-        return [replace(base, proxy_grant=one) for one in held] or [base]
-    return [base]
+    return access.requests_of(base, about, at)
 
 
 def organization_id(named: OrganizationNamed) -> str:
@@ -294,7 +285,7 @@ def _stated(one: StatedDocument, about: Subject) -> DocumentFacts:
 
 def _of_the_kind(question: Question, caller: Caller, about: Subject) -> _Stated | None:
     """What an enforcement point, or a holder of the patient's record, may hold of the kind asked about."""
-    if caller.role == "patient" or not (_is_point(caller) or _holds(caller, about)):
+    if caller.role in _FOR_THE_PATIENT or not (_is_point(caller) or _holds(caller, about)):
         return None
     return _Stated(
         DocumentFacts(
@@ -316,7 +307,8 @@ def _listener(
     """Whether this caller may be told of a row what was decided on it."""
     if _is_officer(caller) or _is_point(caller):
         return lambda row, decision: True
-    if caller.role == "patient":
+    if caller.role in _FOR_THE_PATIENT:
+        # Never as the house whose portal he uses: of what it holds he hears what he may see himself.
         entries = [row for row in rows if not isinstance(row, _Stated)]
         verdict = access.permitted(caller, about, entries, Operation.QUERY)
         seen = {id(row) for row in verdict.rows()}
@@ -348,7 +340,7 @@ def _is_officer(caller: Caller) -> bool:
 
 def _is_point(caller: Caller) -> bool:
     agreement = directory.snapshot().agreement_of(caller.organization_id)
-    return agreement is not None and agreement.decision_point and caller.role not in ("patient", "proxy")
+    return agreement is not None and agreement.decision_point and caller.role not in _FOR_THE_PATIENT
 
 
 def _holds(caller: Caller, about: Subject) -> bool:

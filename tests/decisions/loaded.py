@@ -100,7 +100,11 @@ class Hub:
         )  # fmt: skip
         return next(found, "mer" if "mer" in self.fixture["organizations"] else "org-south")
 
-    def _patient(self, name: str, data: dict[str, Any]) -> str:
+    def dies(self, patient: str) -> None:
+        """Let a patient have died."""
+        self._patient(patient, self.fixture["patients"][patient], deceased=True)
+
+    def _patient(self, name: str, data: dict[str, Any], **more: Any) -> str:
         holder = self.holder(data["jurisdiction"])
         authority = self.authority(holder)
         caller = Caller(participant_id=holder, organization_id=holder, client_id=holder, user_id=f"Device/{holder}")
@@ -113,6 +117,7 @@ class Hub:
                     names=(HumanName(family=family, given=(name.title(),)),),
                     birth_date=data["birthDate"],
                     identifiers=(Identifier(system=f"urn:oid:{authority}", value=name),),
+                    **more,
                 ),
             ),
             caller,

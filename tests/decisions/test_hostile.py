@@ -124,6 +124,30 @@ def test_a_request_of_the_wrong_shape_is_indeterminate_and_names_the_member(
 P = "parameter"
 
 
+@pytest.mark.parametrize("person", ["ada", None], ids=["known", "unknown"])
+@pytest.mark.parametrize("odd", ["\ud800", "x\x00"], ids=["half-a-pair", "nul"])
+def test_what_is_no_text_is_refused_whether_or_not_the_patient_exists(hub: Hub, odd: str, person: str | None) -> None:
+    """Looked up it would break, and only where there is somebody to look it up for."""
+    hill = hub.token("hill")
+    named = hub.persons["ada"] if person else "0d0e3f0a-0000-4000-8000-000000000000"
+    document = hub.document(fx.document(custodian="hill"))
+    for member in ("org", "user", "role", "purpose", "operation", "relationship"):
+        request = fx.request(org="coin", relationship="encounter") | {member: odd}
+        if member == "user":
+            request |= {"purpose": "BTG"}
+        asked = [(FHIR, asking.parameters(named, request, [document]))]
+        if member not in ("operation", "relationship"):
+            asked.append((CDS, asking.consult(("urn:oid:2.999", named), request)))
+        if member != "org":
+            asked.append((XACML, asking.xacml(named, request, document)))
+        for path, body in asked:
+            assert asking.post(path, body, hill).status_code == 400, (path, member)
+    stated = asking.reference_of(fx.document(custodian="hill"))
+    stated["category"][0]["coding"][0]["code"] = odd
+    answer = asking.post(FHIR, asking.parameters(named, fx.request(org="coin"), [stated]), hill)
+    assert answer.status_code == 400
+
+
 @pytest.mark.parametrize(
     ("path", "value", "status", "element"),
     [

@@ -10,9 +10,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from consent import directives
+from documents import queries as registry
 from hie.audit.models import AuditEvent
 from hie.directory.models import Agreement, Participant
-from hie.exchange import access, decisions, replay
+from hie.exchange import access, decisions, replay, who_could_see
 from hie.exchange.decisions import OrganizationNamed, Question
 from hie.exchange.find import PatientNamed
 from tests.consent import fixture as fx
@@ -93,6 +94,55 @@ def test_the_patient_is_told_about_whoever_he_asks_and_only_of_what_he_may_see(h
         "door", subject_id=f"Patient/{hub.persons['kit']}", subject_role="patient", purpose_of_use=["PATRQT"]
     )
     assert compared(ask(hub, other, of(hub, **PAYER), [seen])) == compared(absent)
+
+
+def test_a_helper_at_a_custodians_portal_hears_of_what_he_may_see_and_not_of_what_the_house_holds(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    own = hub.document(fx.document(custodian=holder))
+    hub.grants({"request": {"proxyGrant": {
+        "person": "RelatedPerson/sam", "patient": "ada", "kind": "attorney", "status": "active", "maxConfidentiality": "N",
+    }}})  # fmt: skip
+    withheld = hub.document(fx.document(custodian=holder, confidentiality="R"))
+    Agreement.objects.filter(participant_id=holder).update(purposes=["FAMRQT"])
+    helper = {"subject_role": "proxy", "purpose_of_use": ["FAMRQT"]}
+    sam = hub.token(holder, subject_id="RelatedPerson/sam", **helper)
+    assert len(asking.told(ask(hub, sam, of(hub, **PAYER), [own, withheld]))) == 1
+    absent = compared(ask(hub, sam, of(hub, **PAYER), [ABSENT]))
+    assert absent[0] == 404
+    stranger = hub.token(holder, subject_id="RelatedPerson/eve", **helper)
+    stated = [asking.reference_of(fx.document(custodian=holder))]
+    for token, documents in ((sam, [withheld]), (sam, stated), (stranger, [own]), (stranger, stated), (stranger, [])):
+        assert compared(ask(hub, token, of(hub, **PAYER), documents)) == absent
+
+
+def test_with_the_patient_the_patients_own_access_is_decided_to_have_ended(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    own = hub.document(fx.document(custodian=holder))
+    hub.grants({"request": {"proxyGrant": {
+        "person": "RelatedPerson/sam", "patient": "ada", "kind": "attorney", "status": "active",
+    }}})  # fmt: skip
+    ada = of(hub, "door", user=f"Patient/{hub.persons['ada']}", role="patient", purpose="PATRQT")
+    sam = of(hub, "door", user="RelatedPerson/sam", role="proxy", purpose="FAMRQT")
+
+    def rules() -> list[str]:
+        about = access.subject(hub.persons["ada"])
+        (facts,) = [one.facts(about.person_id) for one in registry.entries(about.identifier_pks)]
+        answers = who_could_see.groups(about, facts)
+        assert (
+            any(
+                answer.decision.permitted
+                for answer in answers
+                if answer.block.person == "RelatedPerson/sam" or "patient" in answer.block.roles
+            )
+            is not about.facts.deceased
+        )
+        token = hub.token(holder)
+        return [asking.told(ask(hub, token, who, [own]))[0]["rule"] for who in (ada, sam)]
+
+    assert rules() == ["P3", "P9"]
+    hub.dies("ada")
+    assert access.subject(hub.persons["ada"]).facts.deceased
+    assert rules() == ["P4", "P4"]
 
 
 def test_anybody_else_may_ask_about_itself_alone_and_hears_of_what_it_may_see(hub: Hub) -> None:

@@ -27,6 +27,7 @@ from hie.standards.fhir import JsonObject
 from hie.trust import limits, scopes, tokens
 from hie.trust.errors import NotAuthenticated, NotEntitled, TooManyRequests
 from hie.trust.requests import request_id
+from patients.normalise import storable
 
 log = logging.getLogger("hie.decisions")
 
@@ -170,6 +171,8 @@ def text(value: Any, where: str, *, absent: str | None = None) -> str:
         return absent
     if not isinstance(value, str) or not value.strip() or len(value) > LONGEST:
         raise BadRequest(f"a text of 1 to {LONGEST} characters is needed", element=where)
+    if not storable(value):  # JSON can write half of a surrogate pair, and NUL
+        raise BadRequest("is no text", element=where)
     return value.strip()
 
 

@@ -30,6 +30,7 @@ from hie.faces.fhir.resources import Interaction, OperationDefinition
 from hie.standards import fhir, naming
 from hie.standards.facts import CodedContent, DocumentFacts, Operation, Perhaps
 from hie.standards.fhir import JsonObject, Problem, instant_text
+from patients.normalise import storable
 
 OBLIGATIONS = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 MAX_BODY = 1 << 20
@@ -89,7 +90,17 @@ class _Parameter:
             value = value.get("code") if isinstance(value, dict) else None
         if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
             raise self.refuse(f"{self.name} is a code of at most {_LONGEST} characters", member)
-        return value.strip()
+        return self.readable(value.strip(), member)
+
+    def readable(self, text: str, member: str) -> str:
+        """The text; half of a surrogate pair and NUL are JSON, and no text.
+
+        Raises:
+            FhirSyntax: no text.
+        """
+        if not storable(text):
+            raise self.refuse("is no text", member)
+        return text
 
     def reference(self, member: str = "valueReference") -> tuple[str, tuple[str, str] | None]:
         """The literal reference and the identifier of a Reference; at least one of them."""
@@ -101,7 +112,7 @@ class _Parameter:
         identifier = self.identifier(value["identifier"], f"{member}.identifier") if "identifier" in value else None
         if not literal and identifier is None:
             raise self.refuse(f"{self.name} has a reference or an identifier", member)
-        return literal, identifier
+        return self.readable(literal, f"{member}.reference"), identifier
 
     def identifier(self, value: Any, member: str) -> tuple[str, str]:
         """System and value of an Identifier."""
@@ -110,7 +121,7 @@ class _Parameter:
         fits = all(isinstance(one, str) and len(one) <= _LONGEST for one in (system, text))
         if not fits or not str(text).strip():
             raise self.refuse("an identifier has a system and a value", member)
-        return system, text
+        return self.readable(system, f"{member}.system"), self.readable(text, f"{member}.value")
 
 
 def _listed(value: Any, where: str) -> list[_Parameter]:
@@ -255,9 +266,12 @@ def _stated(given: _Parameter, resource: Any, labelled: bool | None, base: str) 
     if not isinstance(resource, dict) or resource.get("resourceType") != "DocumentReference":
         raise given.refuse("a DocumentReference is expected here", "resource.resourceType")
     try:
-        problems = fhir.check(fhir.dumps(resource), resource)
+        raw = fhir.dumps(resource)
     except TypeError as error:  # half of a surrogate pair is JSON, and no text
         raise given.refuse("a text is not Unicode", "resource") from error
+    if b"\\u0000" in raw:
+        raise given.refuse("a text has NUL in it", "resource")
+    problems = fhir.check(raw, resource)
     if problems:
         raise InvalidResource(
             [replace(one, expression=f"{given.where}.resource: {one.expression}") for one in problems]

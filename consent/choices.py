@@ -114,6 +114,20 @@ class Choices:
         """Whether nothing is chosen: then there is no Consent to file, the general rule decides."""
         return self == Choices(minor=self.minor)
 
+    @property
+    def named_places(self) -> frozenset[str]:
+        """Every participant that these choices name."""
+        whose = [rule.who.removeprefix("place:") for rule in self.rules if rule.who.startswith("place:")]
+        holders = [rule.held_by for rule in self.rules]
+        return frozenset((*self.places, *(place for one in self.apart for place in one.places), *whose, *holders)) - {
+            ""
+        }
+
+    @property
+    def named_types(self) -> frozenset[str]:
+        """Every type of organization that these choices name."""
+        return frozenset(rule.who.removeprefix("type:") for rule in self.rules if rule.who.startswith("type:")) - {""}
+
     def answer(self, card: str) -> Answer:
         """The answer of one of the cards of `PURPOSES`."""
         return Answer(getattr(self, card))

@@ -277,12 +277,13 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
 def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller: Caller) -> _Change:
     limited = consents.limited_to(caller, about)
     places = _places()
-    named = {one.id for one in places}
+    named, types = {one.id for one in places}, {one.type for one in places}
     # Who was named once may be named still, whatever has become of it.
     held = _said(mine.resource) if mine is not None else None
     if held is not None:
-        named |= {*held.places, *(place for one in held.apart for place in one.places)}
-    rules.check(choices, places=named, types={one.type for one in places}, only_labels=limited)
+        named |= held.named_places
+        types |= held.named_types
+    rules.check(choices, places=named, types=types, only_labels=limited)
     active = mine is not None and mine.status == "active"
     if (choices == held and active) or (choices.empty and not active):
         raise NothingToSave("nothing would change")

@@ -431,3 +431,32 @@ def test_where_the_law_allows_no_refusal_the_page_says_so(record: str) -> None:
     text = text_of(confirmed(signed_in(), emergency="no").content)
     assert "There, doctors may still see it." in text
     assert "even to save a life" not in text
+
+
+def sent_by(page: str) -> dict[str, str]:
+    """What a browser sends of the fields of the finer choices: of a list without a selected value its first one."""
+    sent = {}
+    for name, options in re.findall(r'<select[^>]* name="(rule-[^"]*)">(.*?)</select>', page, re.DOTALL):
+        values = re.findall(r'<option value="([^"]*)"( selected)?>', options)
+        sent[name] = next((value for value, chosen in values if chosen), values[0][0])
+    return sent
+
+
+@pytest.mark.parametrize("who", ["place:org-payer", "type:payer"])
+def test_a_finer_choice_whose_place_is_gone_still_names_it_after_the_next_save(record: str, who: str) -> None:
+    client = signed_in()
+    fields = {"rule-0-show": "show", "rule-0-who": who, "rule-0-purpose": "HPAYMT", "rule-0-held_by": "org-hospital"}
+    client.post("/my/consent/save", hidden(confirmed(client, **fields)))
+    registration.suspend("org-payer", "gone", "x")
+    registration.suspend("org-hospital", "gone", "x")
+    page = client.get("/my/consent/").content.decode()
+    again = confirmed(client, **sent_by(page) | {"run": "none"})
+    assert client.post("/my/consent/save", hidden(again)).status_code == 302
+    made = choices_of(Consent.objects.get().resource, now=access.now())
+    rule = Rule(show=True, who=who, purpose="HPAYMT", held_by="org-hospital")
+    assert made == Choices(run=Answer.NONE, rules=(rule,))
+
+
+def test_a_finer_choice_sent_without_whom_it_is_about_is_refused(record: str) -> None:
+    answer = confirmed(signed_in(), **{"rule-0-show": "show", "rule-0-purpose": "TREAT"})
+    assert answer.status_code == 400

@@ -557,7 +557,7 @@ def _warnings(shown: Preview) -> list[str]:
     refused = gettext("Doctors could not see this in an emergency, even to save a life.")
     if refused in found and shown.forbidden:
         found.add(gettext("Not each place is under a law that allows this. There, doctors may still see it."))
-    if refused in found and not shown.allowed:
+    if refused in found and shown.forbidden and not shown.allowed:
         found.discard(refused)
     return sorted(found)
 

@@ -338,13 +338,15 @@ def consent_of(choices: Choices, *, person_id: str, by: str, at: datetime) -> di
 def choices_of(resource: Mapping[str, Any], *, now: datetime) -> Choices | None:
     """The choices that a Consent says exactly; None where it says anything else, whatever it claims to be made from.
 
-    One that counts from a time still to come says something else too.
+    What no page could have saved is something else too, such as a kind with labels that are not its own. One that counts from a time still to come says something else too.
     """
     try:
         claimed = from_json(_claimed(resource))
-    except (ChoicesRefused, ValueError):
+        only = frozenset(label for one in claimed.apart for label in one.labels) if claimed.minor else None
+        check(claimed, places=claimed.named_places, types=claimed.named_types, only_labels=only)
+        expected = consent_of(claimed, person_id="", by="", at=now)
+    except (ChoicesRefused, ValueError, KeyError, TypeError, RecursionError):
         return None
-    expected = consent_of(claimed, person_id="", by="", at=now)
     fixed = ("scope", "policyRule", "provision", "extension")
     noted = {"id", "meta", "text", "status", "patient", "dateTime", "performer", "category", "resourceType"}
     if any(resource.get(name) != expected[name] for name in fixed) or not resource.keys() <= {*fixed, *noted}:

@@ -20,6 +20,7 @@ from uuid import UUID
 from consent import choices as rules
 from consent.choices import Choices
 from consent.drafts import ConsentDraft, Draft
+from consent.owners import Capacity
 from hie.directory import queries as directory
 from hie.exchange import access, consents, release, what_if
 from hie.exchange.access import Subject
@@ -44,6 +45,8 @@ __all__ = [
     "save",
 ]
 
+_FORMS = frozenset({Capacity.PATIENT, Capacity.PROXY, Capacity.STAFF})
+"""Who stands behind a Consent that the page is a form of: the privacy office only ends one."""
 _NOT_NAMED = frozenset({"patient-portal", "community"})
 _ENDED_HERE = "chosen on the page of choices"
 
@@ -295,7 +298,11 @@ def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller
 
 def _form_of(held: Sequence[StoredConsent], caller: Caller, about: Subject) -> StoredConsent | None:
     """Of these, the Consent that the page is a form of: the caller's to change, said in its words; in force if any is."""
-    said = [one for one in held if _said(one.resource) is not None and consents.may_change(caller, one, about)]
+    said = [
+        one
+        for one in held
+        if one.capacity in _FORMS and _said(one.resource) is not None and consents.may_change(caller, one, about)
+    ]
     return min(said, key=lambda one: (one.status != "active", -one.recorded_at.timestamp(), str(one.id)), default=None)
 
 

@@ -114,6 +114,20 @@ class Choices:
         """Whether nothing is chosen: then there is no Consent to file, the general rule decides."""
         return self == Choices(minor=self.minor)
 
+    @property
+    def named_places(self) -> frozenset[str]:
+        """Every participant that these choices name."""
+        whose = [rule.who.removeprefix("place:") for rule in self.rules if rule.who.startswith("place:")]
+        holders = [rule.held_by for rule in self.rules]
+        return frozenset((*self.places, *(place for one in self.apart for place in one.places), *whose, *holders)) - {
+            ""
+        }
+
+    @property
+    def named_types(self) -> frozenset[str]:
+        """Every type of organization that these choices name."""
+        return frozenset(rule.who.removeprefix("type:") for rule in self.rules if rule.who.startswith("type:")) - {""}
+
     def answer(self, card: str) -> Answer:
         """The answer of one of the cards of `PURPOSES`."""
         return Answer(getattr(self, card))
@@ -324,13 +338,15 @@ def consent_of(choices: Choices, *, person_id: str, by: str, at: datetime) -> di
 def choices_of(resource: Mapping[str, Any], *, now: datetime) -> Choices | None:
     """The choices that a Consent says exactly; None where it says anything else, whatever it claims to be made from.
 
-    One that counts from a time still to come says something else too.
+    What no page could have saved is something else too, such as a kind with labels that are not its own. One that counts from a time still to come says something else too.
     """
     try:
         claimed = from_json(_claimed(resource))
-    except (ChoicesRefused, ValueError):
+        only = frozenset(label for one in claimed.apart for label in one.labels) if claimed.minor else None
+        check(claimed, places=claimed.named_places, types=claimed.named_types, only_labels=only)
+        expected = consent_of(claimed, person_id="", by="", at=now)
+    except (ChoicesRefused, ValueError, KeyError, TypeError, RecursionError):
         return None
-    expected = consent_of(claimed, person_id="", by="", at=now)
     fixed = ("scope", "policyRule", "provision", "extension")
     noted = {"id", "meta", "text", "status", "patient", "dateTime", "performer", "category", "resourceType"}
     if any(resource.get(name) != expected[name] for name in fixed) or not resource.keys() <= {*fixed, *noted}:

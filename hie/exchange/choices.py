@@ -20,6 +20,7 @@ from uuid import UUID
 from consent import choices as rules
 from consent.choices import Choices
 from consent.drafts import ConsentDraft, Draft
+from consent.owners import Capacity
 from hie.directory import queries as directory
 from hie.exchange import access, consents, release, what_if
 from hie.exchange.access import Subject
@@ -44,6 +45,8 @@ __all__ = [
     "save",
 ]
 
+_FORMS = frozenset({Capacity.PATIENT, Capacity.PROXY, Capacity.STAFF})
+"""Who stands behind a Consent that the page is a form of: the privacy office only ends one."""
 _NOT_NAMED = frozenset({"patient-portal", "community"})
 _ENDED_HERE = "chosen on the page of choices"
 
@@ -277,12 +280,13 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
 def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller: Caller) -> _Change:
     limited = consents.limited_to(caller, about)
     places = _places()
-    named = {one.id for one in places}
+    named, types = {one.id for one in places}, {one.type for one in places}
     # Who was named once may be named still, whatever has become of it.
     held = _said(mine.resource) if mine is not None else None
     if held is not None:
-        named |= {*held.places, *(place for one in held.apart for place in one.places)}
-    rules.check(choices, places=named, types={one.type for one in places}, only_labels=limited)
+        named |= held.named_places
+        types |= held.named_types
+    rules.check(choices, places=named, types=types, only_labels=limited)
     active = mine is not None and mine.status == "active"
     if (choices == held and active) or (choices.empty and not active):
         raise NothingToSave("nothing would change")
@@ -294,7 +298,11 @@ def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller
 
 def _form_of(held: Sequence[StoredConsent], caller: Caller, about: Subject) -> StoredConsent | None:
     """Of these, the Consent that the page is a form of: the caller's to change, said in its words; in force if any is."""
-    said = [one for one in held if _said(one.resource) is not None and consents.may_change(caller, one, about)]
+    said = [
+        one
+        for one in held
+        if one.capacity in _FORMS and _said(one.resource) is not None and consents.may_change(caller, one, about)
+    ]
     return min(said, key=lambda one: (one.status != "active", -one.recorded_at.timestamp(), str(one.id)), default=None)
 
 

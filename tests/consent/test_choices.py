@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import os
@@ -235,6 +236,49 @@ def test_a_consent_changed_elsewhere_is_no_form() -> None:
         {"resourceType": "Consent"},
     ):
         assert rules.choices_of(one, now=NOW) is None
+
+
+def claiming(changes: dict[str, Any]) -> dict[str, Any]:
+    """A Consent that claims to be made from choices of its own, and says what these compile to where they compile."""
+    data = {**rules.to_json(Choices()), **changes}
+    text = json.dumps(data, separators=(",", ":"), sort_keys=True)
+    whole = rules.consent_of(Choices(pay=Answer.NONE), person_id="ada", by="Patient/ada", at=NOW)
+    with contextlib.suppress(ChoicesRefused, KeyError):
+        whole["provision"] = rules.provision_of(rules.from_json(data))
+    return {**whole, "extension": [{"url": rules.EXTENSION, "valueString": text}]}
+
+
+A_RULE = {name: getattr(Rule(show=False), name) for name in Rule.__slots__} | {"kind": "hiv"}
+
+
+def test_a_consent_that_claims_choices_that_a_page_could_save_is_a_form() -> None:
+    assert rules.choices_of(claiming({"rules": [A_RULE]}), now=NOW) == Choices(rules=(Rule(show=False, kind="hiv"),))
+    assert rules.choices_of(claiming({"treat": "named", "places": ["hill"]}), now=NOW) is not None
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"apart": [{"kind": "hiv", "labels": ["TBOO"], "places": []}]},
+        {"apart": [{"kind": "hiv", "labels": ["TBOO"], "places": []}], "minor": True},
+        {"apart": [{"kind": "zz", "labels": ["HIV"], "places": []}]},
+        {"apart": [{"kind": "hiv", "labels": ["HIV"], "places": ["hill"]}], "treat": "none"},
+        {"rules": [A_RULE | {"kind": "zz"}]},
+        {"rules": [A_RULE | {"purpose": "PUBHLTH"}]},
+        {"rules": [A_RULE | {"who": "someone"}]},
+        {"rules": [A_RULE | {"since": "20260101"}]},
+        {"pay": "named"},
+        {"treat": "named"},
+    ],
+)
+def test_a_consent_that_claims_what_no_page_could_have_saved_is_no_form(changes: dict[str, Any]) -> None:
+    assert rules.choices_of(claiming(changes), now=NOW) is None
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, "{" * 5, '{"version":' + "9" * 5000 + "}", "null", '"\\ud800"'])
+def test_an_extension_that_cannot_be_read_is_no_form(text: str) -> None:
+    whole = claiming({})
+    assert rules.choices_of({**whole, "extension": [{"url": rules.EXTENSION, "valueString": text}]}, now=NOW) is None
 
 
 MINOR = frozenset({"MH", "SUD", "SEX", "STD", "HIV"})

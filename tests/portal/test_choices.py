@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from consent import directives, jurisdictions, proxies, tables
-from consent.choices import KINDS, Answer, Apart, Choices, Rule, choices_of
+from consent.choices import KINDS, Answer, Apart, Choices, Rule, choices_of, consent_of, provision_of, to_json
 from consent.models import Consent, ConsentVersion, ProxyGrant
 from consent.owners import Capacity
 from documents import queries as registry
@@ -23,6 +23,7 @@ from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.exchange import access, accounts, choices, submit
 from hie.exchange.choices import Action
+from hie.faces.portal.choices import _warnings
 from hie.standards.facts import Caller, Operation
 from patients import identifiers
 from tests.directory.forms import file
@@ -431,3 +432,74 @@ def test_where_the_law_allows_no_refusal_the_page_says_so(record: str) -> None:
     text = text_of(confirmed(signed_in(), emergency="no").content)
     assert "There, doctors may still see it." in text
     assert "even to save a life" not in text
+
+
+def test_the_warning_about_emergencies_stands_for_a_patient_without_records_too() -> None:
+    shown = choices.Preview(
+        before=Choices(),
+        after=Choices(refuse_emergency=True),
+        found=None,  # type: ignore[arg-type]  # what would change is not looked at here
+        warnings=(("provision", "refuses emergency access: in an emergency this is not shown either"),),
+        basis="",
+        allowed=False,
+        forbidden=False,
+    )
+    assert [one for one in _warnings(shown) if "even to save a life" in one]
+
+
+def sent_by(page: str) -> dict[str, str]:
+    """What a browser sends of the fields of the finer choices: of a list without a selected value its first one."""
+    sent = {}
+    for name, options in re.findall(r'<select[^>]* name="(rule-[^"]*)">(.*?)</select>', page, re.DOTALL):
+        values = re.findall(r'<option value="([^"]*)"( selected)?>', options)
+        sent[name] = next((value for value, chosen in values if chosen), values[0][0])
+    return sent
+
+
+@pytest.mark.parametrize("who", ["place:org-payer", "type:payer"])
+def test_a_finer_choice_whose_place_is_gone_still_names_it_after_the_next_save(record: str, who: str) -> None:
+    client = signed_in()
+    fields = {"rule-0-show": "show", "rule-0-who": who, "rule-0-purpose": "HPAYMT", "rule-0-held_by": "org-hospital"}
+    client.post("/my/consent/save", hidden(confirmed(client, **fields)))
+    registration.suspend("org-payer", "gone", "x")
+    registration.suspend("org-hospital", "gone", "x")
+    page = client.get("/my/consent/").content.decode()
+    again = confirmed(client, **sent_by(page) | {"run": "none"})
+    assert client.post("/my/consent/save", hidden(again)).status_code == 302
+    made = choices_of(Consent.objects.get().resource, now=access.now())
+    rule = Rule(show=True, who=who, purpose="HPAYMT", held_by="org-hospital")
+    assert made == Choices(run=Answer.NONE, rules=(rule,))
+
+
+def test_a_finer_choice_sent_without_whom_it_is_about_is_refused(record: str) -> None:
+    answer = confirmed(signed_in(), **{"rule-0-show": "show", "rule-0-purpose": "TREAT"})
+    assert answer.status_code == 400
+
+
+@pytest.mark.parametrize("capacity", [Capacity.PARTICIPANT, Capacity.IMPORT])
+def test_a_consent_of_another_with_the_words_of_the_page_is_no_form_of_the_patient(
+    record: str, capacity: Capacity
+) -> None:
+    directives.file(
+        consent_of(Choices(pay=Answer.NONE), person_id=record, by="Organization/org-clinic", at=access.now()),
+        identifier_pk=identifiers.anchor(record).pk,
+        filer=directives.Filer(actor="org-clinic|x", capacity=capacity, organization="org-clinic"),
+    )
+    page = signed_in().get("/my/consent/")
+    assert "Other choices in force" in text_of(page.content)
+    assert 'name="pay" value="none" checked' not in page.content.decode()
+
+
+def test_a_claim_in_a_filed_consent_that_no_page_made_breaks_no_page(record: str) -> None:
+    made = consent_of(Choices(pay=Answer.NONE), person_id=record, by="Organization/org-clinic", at=access.now())
+    claim = to_json(Choices(apart=(Apart(kind="zz", labels=("HIV",)),)))
+    made["extension"][0]["valueString"] = json.dumps(claim, separators=(",", ":"), sort_keys=True)
+    made["provision"] = provision_of(Choices(apart=(Apart(kind="zz", labels=("HIV",)),)))
+    directives.file(
+        made,
+        identifier_pk=identifiers.anchor(record).pk,
+        filer=directives.Filer(actor="org-clinic|x", capacity=Capacity.PARTICIPANT, organization="org-clinic"),
+    )
+    page = signed_in().get("/my/consent/")
+    assert page.status_code == 200
+    assert "It was not made on this page." in text_of(page.content)

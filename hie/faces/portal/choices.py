@@ -69,12 +69,13 @@ class Card:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """A finer choice in a form: its fields by name, and what is wrong with it."""
+    """A finer choice in a form: its fields by name, what each of them offers, and what is wrong with it."""
 
     n: int
     show: str
     values: Rule
     facts: tuple[tuple[str, str], ...]
+    offers: Mapping[str, Sequence[tuple[str, str]]]
     fault: str = ""
 
 
@@ -178,7 +179,7 @@ def _form(
     context = {
         "cards": _cards(found, wanted, field, fault),
         "kinds": _kind_cards(found, wanted, field, fault),
-        "lines": _lines(wanted, names, field, fault),
+        "lines": _lines(found, wanted, names, field, fault),
         "blank": len(wanted.rules),
         "offers": _offers(found),
         "fault": fault,
@@ -361,23 +362,24 @@ def _ticks(places: Sequence[Place], chosen: Sequence[str]) -> tuple[Tick, ...]:
     return (*(Tick(id=one.id, name=one.name, chosen=one.id in chosen) for one in places), *gone)
 
 
-def _lines(wanted: Choices, names: Mapping[str, str], field: str, fault: str) -> list[Line]:
+def _lines(found: Overview, wanted: Choices, names: Mapping[str, str], field: str, fault: str) -> list[Line]:
     return [
         Line(
             n=n,
             show="show" if rule.show else "hide",
             values=rule,
             facts=_rule_facts(rule, names),
+            offers=_offers(found, rule),
             fault=fault if field.startswith(f"rules[{n}]") else "",
         )
         for n, rule in enumerate(wanted.rules)
     ]
 
 
-def _offers(found: Overview) -> dict[str, Any]:
-    """What the fields of a finer choice offer."""
+def _offers(found: Overview, held: Rule | None = None) -> dict[str, list[tuple[str, str]]]:
+    """What the fields of a finer choice offer, with what the choice `held` names already, gone or not."""
     types = sorted({one.type for one in found.places})
-    return {
+    offers = {
         "who": [
             ("", gettext("Everyone")),
             *((f"type:{one}", _type(one)) for one in types),
@@ -387,6 +389,17 @@ def _offers(found: Overview) -> dict[str, Any]:
         "held_by": [("", gettext("Any place")), *((one.id, one.name) for one in found.places)],
         "purpose": [("", gettext("Any reason")), *((code, _purpose(code)) for code in PURPOSES.values())],
     }
+    if held is None:
+        return offers
+    # A list without its value would send its first one: hidden from one place would become hidden from all.
+    what, _, name = held.who.partition(":")
+    for field, value, words in (
+        ("who", held.who, _type(name) if what == "type" else _name(name)),
+        ("held_by", held.held_by, _name(held.held_by)),
+    ):
+        if value not in dict(offers[field]):
+            offers[field].append((value, words))
+    return offers
 
 
 def _undo(found: Overview) -> dict[str, str] | None:
@@ -544,7 +557,7 @@ def _warnings(shown: Preview) -> list[str]:
     refused = gettext("Doctors could not see this in an emergency, even to save a life.")
     if refused in found and shown.forbidden:
         found.add(gettext("Not each place is under a law that allows this. There, doctors may still see it."))
-    if refused in found and not shown.allowed:
+    if refused in found and shown.forbidden and not shown.allowed:
         found.discard(refused)
     return sorted(found)
 
@@ -663,6 +676,8 @@ def _read(request: HttpRequest, found: Overview) -> Choices:
         how = post.get(f"rule-{n}-show", "")
         if how not in ("show", "hide") or f"rule-{n}-remove" in post:
             continue
+        if f"rule-{n}-who" not in post:
+            raise BadRequest("the form was not understood", element=f"rules[{n}].who")
         texts = {name: post.get(f"rule-{n}-{name}", "").strip()[:200] for name in Rule.__slots__ if name != "show"}
         kept.append(Rule(show=how == "show", **texts))
     return Choices(

@@ -598,8 +598,8 @@ def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[
     if asked.nothing:
         return {}
     identifiers_ = () if asked.lists.ids else _named_alone(asked.lists.identifiers[0])
-    pks = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
-    return _by_person(_lists(sorted(pks), asked)) if pks else {}
+    owners = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
+    return _by_person(_lists(sorted(owners), asked)) if owners else {}
 
 
 def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:

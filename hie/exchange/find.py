@@ -150,10 +150,11 @@ def _read_related(known: dict[str, EntryRow], subject: Subject, rows: Sequence[E
 
 def _as_seen(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow]) -> EntryRow:
     associations = tuple(item for item in row.associations if {item.source, item.target} <= seen)
-    metadata = row.metadata
     if _is_deprecated(row) and _is_current(row, seen, known, frozenset()):
-        metadata = replace(metadata, availability_status=Status.APPROVED)
-    return replace(row, associations=associations, metadata=metadata)
+        # Its status is all that changed since it was registered: version and instant of the change go with it.
+        metadata = replace(row.metadata, availability_status=Status.APPROVED)
+        row = replace(row, metadata=metadata, revision=row.revision - 1, updated_at=row.registered_at)
+    return replace(row, associations=associations)
 
 
 def _is_current(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow], path: frozenset[str]) -> bool:

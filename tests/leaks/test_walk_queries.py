@@ -147,7 +147,12 @@ def side(policy: Policy, numbers: tuple[int, ...], seen: tuple[int, ...], listen
 @pytest.mark.parametrize(
     ("case", "early"),
     # The law of the place is there from the beginning.
-    [(case, early) for case, (policy, _) in CASES.items() for early in (False, True) if policy.provisions or not early],
+    [
+        pytest.param(case, early, marks=pytest.mark.slow if early and case != "by label" else ())
+        for case, (policy, _) in CASES.items()
+        for early in (False, True)
+        if policy.provisions or not early
+    ],
 )
 def test_remote_documents_that_are_hidden_are_none(
     listener: Listener, monkeypatch: pytest.MonkeyPatch, case: str, early: bool

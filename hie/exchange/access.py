@@ -811,6 +811,19 @@ def administrative(
     return view
 
 
+def administrative_decisions(
+    staff: Staff, person_ids: Iterable[UUID | str | None], *, reason: str, detail: Mapping[str, Any] | None = None
+) -> StaffView:
+    """As `administrative`, for what is decided on documents: by who may look at the documents and at the choices too.
+
+    Who may not look at both looks at neither, and no look is written.
+    """
+    about = sorted({str(person_id) for person_id in person_ids if person_id})
+    if staff_view(staff.roles, Held.CONSENTS) is None:
+        _refuse_staff(staff, Held.CONSENTS, about, detail or {})
+    return administrative(staff, Held.DOCUMENT_METADATA, about, reason=reason, detail=detail)
+
+
 def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mapping[str, Any]) -> NoReturn:
     caller = Caller(
         participant_id=recorder.HUB,

@@ -24,7 +24,7 @@ from documents import queries as registry
 from hie.audit import export
 from hie.audit import queries as audit
 from hie.audit.balp import audit_event
-from hie.audit.recorder import EventType, Recording, recording
+from hie.audit.recorder import EventType, Outcome, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, release
@@ -69,6 +69,7 @@ __all__ = [
     "day_words",
     "log_for_patient",
     "proof",
+    "refused_at_gate",
     "rule_words",
     "search_events",
     "sentence_words",
@@ -523,11 +524,20 @@ def _with_merged(query: AuditQuery) -> AuditQuery:
     return replace(query, person_ids=tuple(sorted(ids)))
 
 
+def refused_at_gate(event: EventRecord) -> str:
+    """The rule that refused a caller for what it is and claims; "" where none did.
+
+    The rule of an event may be that of a document, G7 or G1 too: that one would tell hidden from absent.
+    """
+    refused = event.outcome == Outcome.REFUSED and event.detail.get("error") == AccessRefused.__name__
+    return event.rule if refused and event.rule in _GATE_RULES else ""
+
+
 def _for_participant(event: EventRecord) -> EventRecord:
     """An own event as a participant may see it: nothing that tells hidden from absent."""
-    gate_rule = event.rule if event.rule in _GATE_RULES else ""
+    gate_rule = refused_at_gate(event)
     # What a decision refused was answered as absent, so its reason is that of what is not there.
-    decided = bool(event.rule) and not gate_rule
+    decided = bool(event.rule or event.decision) and not gate_rule
     shown = bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
     return replace(
         event,

@@ -9,7 +9,8 @@ It stands in the audit event, permits and denials alike (`EventRecord.decision`)
      "decisions": [{"decision", "rule", "reason", "obligations", "basis": [{kind, id, version, path}],
                     "explanation": {"key", "parameters"}}],
      "facts": [{"custodian", "confidentiality", "labels", "effective": {"confidentiality", "labels"}, …}],
-     "documents": [[id, version, number of its facts, number of its decision, {what else is its own}], …]}
+     "documents": [[id, version, number of its facts, number of its decision, {what else is its own}], …],
+     "stated": [numbers of those documents that an asker stated: their ids are its words for them]}
 
 Equal decisions and equal facts stand once. Of a document's facts is kept what the directives of the patient look at, never
 content. `policy` is the digest under which the policy was kept (`consent/kept.py`); a document's `version` is its

@@ -10,7 +10,7 @@ Source: spec/consent.md 13, 14 "Decision interfaces", 6 "How a deny looks".
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,9 +21,9 @@ from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.exchange import access, release
-from hie.exchange.access import PRIVACY_OFFICER, Row, Subject, Verdict
+from hie.exchange.access import PRIVACY_OFFICER, Row, Subject, Verdict, World
 from hie.exchange.decision_record import Decided
-from hie.exchange.errors import NotFound
+from hie.exchange.errors import BadRequest, NotFound
 from hie.exchange.find import PatientNamed, persons_named
 from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation, RequestFacts
 from hie.trust import limits
@@ -36,16 +36,21 @@ __all__ = [
     "Question",
     "StatedDocument",
     "Told",
+    "TooManyDocuments",
     "decide",
     "organization_id",
 ]
 
 MAX_DOCUMENTS = 500
-"""So many documents are decided at once, the newest where none are named."""
+"""So many documents are decided at once; a question that means more is refused."""
 
 _ABSENT = "no such patient or document"
 _FOR_THE_PATIENT = ("patient", "proxy")
 _OWN_READS = (Operation.QUERY.value, Operation.RETRIEVE.value)
+
+
+class TooManyDocuments(BadRequest):
+    """More documents are meant, and may be told of, than are decided at once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +66,13 @@ class OrganizationNamed:
 class StatedDocument:
     """A document by its metadata, as an enforcement point holds it; the hub need not know it.
 
-    `facts` are about the patient of the question when `subject` is () or names that patient.
+    `facts` are about the patient of the question when `subject` is () or names that patient. `sources` are what it
+    was derived from, each with its own subject.
     """
 
     facts: DocumentFacts
     subject: tuple[PatientNamed, ...] = ()
+    sources: tuple[StatedDocument, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +81,7 @@ class Question:
 
     Of the requester, what is None is as the caller says of itself. `documents` are ids of this hub or stated ones; without any, all of the
     patient's are meant, or those with one of `classes` (``system|code``). `at` makes it a simulation.
+    `of_a_kind`: with nothing of the kind on file, a normal document of the caller's own is decided instead.
     """
 
     patient: tuple[PatientNamed, ...]
@@ -87,6 +95,7 @@ class Question:
     documents: tuple[str | StatedDocument, ...] = ()
     classes: frozenset[str] = frozenset()
     at: datetime | None = None
+    of_a_kind: bool = False
     raw: str = ""
 
 
@@ -139,6 +148,7 @@ def decide(question: Question, *, caller: Caller) -> Answer:
     Raises:
         AccessRefused: what follows from the caller alone.
         NotFound: no such patient or document, or nothing of it to be told to this caller.
+        TooManyDocuments: more than `MAX_DOCUMENTS` are meant.
         TooManyRequests: too many questions about what is not there for this caller.
     """
     simulated = question.at is not None
@@ -148,7 +158,9 @@ def decide(question: Question, *, caller: Caller) -> Answer:
             access.gate(caller, Operation.QUERY)
         about = _about(question)
         if about is not None:
-            event.about(about.person_id, detail={"mode": "simulate" if simulated else "decide"})
+            # The root in the record is that of the organization asked about; the event is the caller's.
+            root = directory.root_of(caller.organization_id)
+            event.about(about.person_id, root_organization=root, detail={"mode": "simulate" if simulated else "decide"})
             answer, record = _answered(question, caller, about)
             if answer.documents:
                 first = answer.documents[0].decision
@@ -170,15 +182,15 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
     if question.at is not None:
         world = replace(world, at=question.at)
     requests = _requests(question, caller, about, world.at)
-    rows = _rows(question, about)
-    verdict = access.answered(world, about, requests, rows)
-    may = _listener(question, caller, about, requests[0], rows)
+    told = _may_be_told(question, caller, about, world, requests)
+    if (
+        not told
+        and question.of_a_kind
+        and (own := _of_the_kind(caller, about, requests[0], question.classes)) is not None
+    ):
+        told = [own]
+    verdict = access.answered(world, about, requests, told)
     decision_on = _by_row(verdict)
-    told = [row for row in rows if may(row, decision_on[id(row)])]
-    if not told and not question.documents and (own := _of_the_kind(question, caller, about)) is not None:
-        rows = [own]
-        verdict = access.answered(world, about, requests, rows)
-        decision_on, told = _by_row(verdict), rows
     documents = tuple(_told(row, verdict, decision_on[id(row)]) for row in told)
     decided = [
         Decided(
@@ -186,11 +198,35 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
         )
         for row in told
     ]
-    record = access.decision_of(about, verdict, decided, mode="simulate" if question.at else "decide")
+    record = access.decision_of(
+        about,
+        verdict,
+        decided,
+        mode="simulate" if question.at else "decide",
+        stated=[n for n, row in enumerate(told) if isinstance(row, _Stated)],
+    )
     return (
         Answer(id="", at=world.at, simulated=question.at is not None, person_id=about.person_id, documents=documents),
         record,
     )
+
+
+def _may_be_told(
+    question: Question, caller: Caller, about: Subject, world: World, requests: Sequence[RequestFacts]
+) -> list[Row]:
+    """Of what is asked about, all that this caller may be told of.
+
+    Raises:
+        TooManyDocuments: more than are decided at once. Only what may be told is counted: the number tells nothing else.
+    """
+    told: list[Row] = []
+    for rows in _pages(question, about):
+        decision_on = _by_row(access.answered(world, about, requests, rows))
+        may = _listener(question, caller, about, requests[0], rows)
+        told += [row for row in rows if may(row, decision_on[id(row)])]
+        if len(told) > MAX_DOCUMENTS:
+            raise TooManyDocuments(f"more than {MAX_DOCUMENTS} documents are meant: name those that are")
+    return told
 
 
 def _by_row(verdict: Verdict[Any]) -> dict[int, Decision]:
@@ -251,12 +287,28 @@ def organization_id(named: OrganizationNamed) -> str:
     return next((one.id for one in held.participants.values() if wanted in one.identifiers), f"?{wanted}")
 
 
-def _rows(question: Question, about: Subject) -> list[Row]:
-    if not question.documents:
-        rows: list[Row] = list(registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS))
-        if not question.classes:
-            return rows
-        return [one for one in rows if question.classes & one.facts(about.person_id, about.identifier_pks).classes]
+def _pages(question: Question, about: Subject) -> Iterator[list[Row]]:
+    """What is asked about: the documents named, else all of the patient's or all of the classes, part by part.
+
+    All: a decision on some of a set, said of the whole, permits what nobody has looked at.
+    """
+    if question.documents:
+        yield _named(question, about)
+        return
+    after = None
+    while True:
+        page = registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS, after=after)
+        yield [
+            one
+            for one in page
+            if not question.classes or question.classes & one.facts(about.person_id, about.identifier_pks).classes
+        ]
+        if len(page) < MAX_DOCUMENTS:
+            return
+        after = page[-1].position
+
+
+def _named(question: Question, about: Subject) -> list[Row]:
     named = [one for one in question.documents if isinstance(one, str)]
     entries = registry.entries_by_uuid(named) if named else {}
     found: list[Row] = []
@@ -279,20 +331,28 @@ def _stated(one: StatedDocument, about: Subject) -> DocumentFacts:
     return replace(
         one.facts,
         patient=patient,
-        derived_from=tuple(_stated(StatedDocument(facts=source), about) for source in one.facts.derived_from),
+        derived_from=tuple(
+            _stated(source, about)
+            for source in (*one.sources, *(StatedDocument(facts=facts) for facts in one.facts.derived_from))
+        ),
     )
 
 
-def _of_the_kind(question: Question, caller: Caller, about: Subject) -> _Stated | None:
-    """What an enforcement point, or a holder of the patient's record, may hold of the kind asked about."""
+def _of_the_kind(caller: Caller, about: Subject, request: RequestFacts, classes: frozenset[str]) -> _Stated | None:
+    """What an enforcement point, or a holder of the patient's record, may hold of the kind asked about.
+
+    Nothing where it asks about its own house: with that every one of its own documents would count as permitted (C1).
+    """
     if caller.role in _FOR_THE_PATIENT or not (_is_point(caller) or _holds(caller, about)):
+        return None
+    if request.organization in directory.same_organization(caller.organization_id):
         return None
     return _Stated(
         DocumentFacts(
             id="",
             patient=about.person_id,
             custodian=caller.organization_id,
-            classes=question.classes,
+            classes=classes,
             confidentiality="N",
         )
     )
@@ -339,8 +399,10 @@ def _is_officer(caller: Caller) -> bool:
 
 
 def _is_point(caller: Caller) -> bool:
+    """Whether an enforcement point asks: the system itself, none of the persons who sign in there."""
     agreement = directory.snapshot().agreement_of(caller.organization_id)
-    return agreement is not None and agreement.decision_point and caller.role not in _FOR_THE_PATIENT
+    itself = caller.user_id == f"Device/{caller.client_id}" and caller.role not in _FOR_THE_PATIENT
+    return agreement is not None and agreement.decision_point and itself
 
 
 def _holds(caller: Caller, about: Subject) -> bool:

@@ -27,7 +27,7 @@ from hie.audit.recorder import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, access_log, release, replay
-from hie.exchange.access import Held, RuleTried, Staff
+from hie.exchange.access import RuleTried, Staff
 from hie.exchange.decision_record import Decided, decided_of
 from hie.exchange.errors import NotFound
 from hie.standards.facts import Caller, Operation
@@ -110,14 +110,14 @@ def explain_decision(decision_id: str, *, caller: Caller, language: str = "en", 
         elif caller.role == "proxy" or not _is_own(found, caller):
             raise NotFound("no such decision")
         else:
-            told = _to_participant(found, language)
+            told = _to_participant(found, caller, language)
         event.note(detail={"decision": found.id})
         event.commit()
     return told
 
 
 def explain_for_staff(decision_id: str, staff: Staff, *, reason: str, language: str = "en") -> Explained:
-    """Explain one decision in full to the hub's staff who may read patients' choices; the patient finds the look in the log.
+    """Explain one decision in full to the hub's staff who may look at documents and choices; the patient finds the look in the log.
 
     Raises:
         NotFound: no such decision.
@@ -126,9 +126,7 @@ def explain_for_staff(decision_id: str, staff: Staff, *, reason: str, language: 
     found = _event(decision_id)
     if found is None or not found.decision:
         raise NotFound("no such decision")
-    access.administrative(
-        staff, Held.CONSENTS, [found.person_id], reason=reason, detail={"decision explained": found.id}
-    )
+    access.administrative_decisions(staff, [found.person_id], reason=reason, detail={"decision explained": found.id})
     return _told(found, Audience.ADMINISTRATOR, language, _documents(found, Audience.ADMINISTRATOR, language, None))
 
 
@@ -164,14 +162,15 @@ def _to_patient(found: EventRecord, caller: Caller, language: str, event: record
     entries = registry.entries_by_uuid([one for one in ids if registry.as_uuid(one) is not None])
     verdict = access.permitted(caller, about, list(entries.values()), Operation.QUERY)
     seen = {registry.bare_uuid(row.entry_uuid) for row in verdict.rows()}
+    seen |= {str(row.record.source_record_id) for row in known.rows()}
     documents = _documents(found, Audience.PATIENT, language, seen)
     return _told(found, Audience.PATIENT, language, documents)
 
 
-def _to_participant(found: EventRecord, language: str) -> Explained:
+def _to_participant(found: EventRecord, caller: Caller, language: str) -> Explained:
     """What was shown, with the one rule of each, and the rules about the asker alone: equal for hidden and absent."""
     language = _language(Audience.PARTICIPANT, language)
-    refused = found.rule if found.rule in _GATE else ""
+    refused = access_log.refused_at_gate(found)
     words = _Words(found, Audience.PARTICIPANT, language)
     documents = tuple(
         ExplainedDocument(
@@ -185,7 +184,8 @@ def _to_participant(found: EventRecord, language: str) -> Explained:
         for one in found.disclosures
         if one.rule and one.what != "query"
     )
-    if found.type in (EventType.CONSENT_DECISION, EventType.DECISION_SIMULATED) and not found.outcome:
+    itself = (found.organization, found.user, found.role) == (caller.organization_id, caller.user_id, caller.role)
+    if found.type in (EventType.CONSENT_DECISION, EventType.DECISION_SIMULATED) and not found.outcome and itself:
         documents = _told_already(found, words)
     rules: list[ExplainedRule] = []
     for rule in _GATE:
@@ -201,7 +201,7 @@ def _to_participant(found: EventRecord, language: str) -> Explained:
 
 
 def _told_already(found: EventRecord, words: _Words) -> tuple[ExplainedDocument, ...]:
-    """The record of a question about decisions holds what its asker was told, and nothing else."""
+    """The record of a question about decisions holds what its asker was told, and nothing else: to be told to him alone."""
     try:
         decided = decided_of(found.decision) if found.decision else []
     except ValueError:
@@ -222,7 +222,10 @@ def _told_already(found: EventRecord, words: _Words) -> tuple[ExplainedDocument,
 def _documents(
     found: EventRecord, audience: Audience, language: str, seen: set[str] | None
 ) -> tuple[ExplainedDocument, ...]:
-    """The documents of the record, all or only `seen` ones and those that are no documents of their own."""
+    """The documents of the record, all or only `seen` ones, by UUID or as the source record of demographics.
+
+    What an enforcement point stated is nothing of this hub, whatever its id says: nobody can say that it may be seen.
+    """
     language = _language(audience, language)
     words = _Words(found, audience, language)
     try:
@@ -230,12 +233,18 @@ def _documents(
     except (ValueError, MissingVersion):
         then = None
     made = []
-    for one in then.decided if then is not None else ():
-        if seen is not None and one.facts.id not in seen and registry.as_uuid(one.facts.id) is not None:
+    stated = found.decision.get("stated", ())
+    for n, one in enumerate(then.decided if then is not None else ()):
+        if seen is not None and (n in stated or _held_as(one.facts.id) not in seen):
             continue
         tried = access.traced(then.world, then.request.alternatives, one.facts) if then is not None else ()
         made.append(_document(one, tried, audience, words))
     return tuple(made)
+
+
+def _held_as(document_id: str) -> str:
+    """A document's own id; of demographics the source record's, whatever the person is called by now."""
+    return document_id.rpartition("#")[2] if document_id.startswith("Patient/") else document_id
 
 
 def _document(one: Decided, tried: Sequence[RuleTried], audience: Audience, words: _Words) -> ExplainedDocument:

@@ -32,7 +32,7 @@ from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.exchange import access, askers, consents, release
-from hie.exchange.access import Held, Staff, Subject
+from hie.exchange.access import Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import NotFound
 from hie.exchange.find import shown
@@ -101,7 +101,7 @@ def compare(person_id: UUID | str, draft: Draft, *, caller: Caller, raw: str = "
 
 
 def compare_for_staff(person_id: UUID | str, draft: Draft, staff: Staff, *, reason: str) -> WhatIf:
-    """What a draft would change, for staff who may read the patient's choices; the patient finds the look in the log.
+    """What a draft would change, for staff who may look at the patient's documents and choices; the patient finds the look in the log.
 
     Raises:
         NotFound: no such person.
@@ -109,7 +109,7 @@ def compare_for_staff(person_id: UUID | str, draft: Draft, staff: Staff, *, reas
         DirectiveRefused, JurisdictionRefused, CodeTableRefused: the draft cannot be used; by element.
     """
     about = access.subject(person_id)
-    view = access.administrative(staff, Held.CONSENTS, [about.person_id], reason=reason, detail=_detail(draft))
+    view = access.administrative_decisions(staff, [about.person_id], reason=reason, detail=_detail(draft))
     rows = registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS + 1)
     named = [_shown(row, words=view.words_of(row.confidentiality)) for row in rows[:MAX_DOCUMENTS]]
     found = _compared(about, draft, rows[:MAX_DOCUMENTS], named)

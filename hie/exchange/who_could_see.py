@@ -15,7 +15,7 @@ from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.exchange import access, accounts, askers, release
-from hie.exchange.access import Held, Staff, Subject
+from hie.exchange.access import Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, NotFound
 from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation
@@ -163,10 +163,7 @@ def for_staff(document_id: str, staff: Staff, *, reason: str) -> Seen:
         raise NotFound("no such document")
     person_id = identifiers.person_of_pk(row.identifier_pk)
     detail = {"who could see": registry.bare_uuid(row.entry_uuid)}
-    view = access.administrative(staff, Held.DOCUMENT_METADATA, [person_id], reason=reason, detail=detail)
-    if not view.consent_outcomes:
-        # What decides is the patient's choices: documents alone are not enough.
-        access.administrative(staff, Held.CONSENTS, [person_id], reason=reason, detail=detail)
+    view = access.administrative_decisions(staff, [person_id], reason=reason, detail=detail)
     about = access.subject(person_id)
     return _seen(about, row, (row.metadata.title or "") if view.words_of(row.confidentiality) else "")
 

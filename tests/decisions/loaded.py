@@ -35,6 +35,7 @@ class Hub:
 
     def __init__(self, fixture: dict[str, Any], *, points: frozenset[str] = frozenset()) -> None:
         self.fixture = fixture
+        self.points = points
         self.persons: dict[str, str] = {}
         jurisdictions.load(fixture["jurisdictions"])
         CodeTable.objects.create(name="codes", version=1, body={key: fixture[key] for key in _TABLES})
@@ -75,7 +76,7 @@ class Hub:
             )
 
     def token(self, organization: str, *, scope: str = "system/*.cruds", **stated: Any) -> str:
-        """An access token of a participant; a physician, for treatment, unless stated otherwise."""
+        """An access token of a participant; a physician, for treatment, unless stated otherwise; of a point its system."""
         trust.KEYS[organization] = (EC_P256, f"{organization}-1", "ES256")
         row = Participant.objects.get(id=organization)
         values = {
@@ -84,6 +85,8 @@ class Hub:
             "organization_id": f"urn:oid:{row.organization_oid}",
             "organization_name": row.name,
         } | stated
+        if organization in self.points and "subject_id" not in stated:
+            values |= {"subject_id": None, "subject_name": None}
         return trust.token(organization, scope=scope, extensions={"hl7-b2b": trust.b2b(**values)})
 
     def authority(self, participant: str) -> str:

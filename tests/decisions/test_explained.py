@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from django.test import Client
 
 from consent import directives, explain
+from consent.drafts import Draft
 from consent.engine.decide import RULES
 from hie.audit.models import AuditEvent
-from hie.exchange import explained, find
+from hie.audit.values import AuditQuery
+from hie.exchange import access_log, decisions, explained, find, what_if, who_could_see
 from hie.exchange.access import Staff
+from hie.exchange.decisions import Question, StatedDocument
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.errors import AccessRefused, NotFound
 from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.standards.facts import DocumentFacts
 from tests.consent import fixture as fx
+from tests.decisions import asking
 from tests.decisions.loaded import Hub, caller, lake
 from tests.leaks.answers import answer as compared
 
@@ -143,6 +149,61 @@ def test_a_refusal_at_the_gate_is_explained_to_whom_it_hit(hub: Hub) -> None:
     body = get(f"/api/decisions/{event.id}/explain", hub.token("hill")).json()
     assert [(one["rule"], one["fired"]) for one in body["rules"]] == [("G1", False), ("G2", False), ("G4", True)]
     assert body["sentence"] == "Your organization's agreement does not include payment."
+
+
+def test_the_rule_of_a_hidden_document_is_not_told_as_a_refusal_at_the_gate(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.document(fx.document())
+    asking.at(monkeypatch, "2026-06-15T12:00:00Z")
+    hub.grants({"request": fx.emergency(patient="bea")})
+    hidden, absent = looked(hub, purpose="BTG"), looked(hub, purpose="BTG", person=ABSENT)
+    assert AuditEvent.objects.get(id=hidden).rule == "G7"
+    token = hub.token("hill")
+    told = [compared(get(f"/api/decisions/{one}/explain", token)) for one in (hidden, absent)]
+    assert told[0] == told[1]
+    found = access_log.search_events(AuditQuery(ids=(hidden, absent)), caller=caller("hill")).events
+    assert len({(one.rule, one.reason, one.outcome, one.person_id) for one in found}) == 1
+
+
+def test_what_an_asker_was_told_is_not_told_to_the_rest_of_its_house_again(hub: Hub) -> None:
+    own_one = hub.document(fx.document(custodian="hill"))
+    asked = Question(patient=(PatientNamed(id=hub.persons["ada"]),), documents=(own_one,))
+    decision = decisions.decide(asked, caller=caller("hill")).id
+    path = f"/api/decisions/{decision}/explain"
+    assert [one["id"] for one in get(path, hub.token("hill")).json()["documents"]] == [own_one]
+    for other in ({"subject_id": "Practitioner/eve"}, {"subject_role": "nurse"}):
+        assert get(path, hub.token("hill", **other)).json()["documents"] == []
+
+
+def test_the_patient_does_not_read_of_what_somebody_stated_under_whatever_id(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    entry = hub.document(fx.document(custodian=holder))
+    asked = Question(
+        patient=(PatientNamed(id=hub.persons["ada"]),),
+        documents=tuple(
+            StatedDocument(facts=DocumentFacts(id=one, patient="", custodian=holder, confidentiality="V"))
+            for one in (entry, "kept apart from her")
+        ),
+    )
+    decision = decisions.decide(asked, caller=caller(holder)).id
+    assert get(f"/api/decisions/{decision}/explain", own(hub)).json()["documents"] == []
+    asked = replace(asked, documents=(entry,))
+    decision = decisions.decide(asked, caller=caller(holder)).id
+    assert [one["id"] for one in get(f"/api/decisions/{decision}/explain", own(hub)).json()["documents"]] == [entry]
+
+
+def test_staff_who_may_not_look_at_documents_read_no_decision_on_them_and_no_look_is_written(hub: Hub) -> None:
+    shown, _, decision = a_mixed_record(hub)
+    auditor, steward = (Staff(user_id="otto", roles=frozenset({role})) for role in ("auditor", "steward"))
+    for staff in (auditor, steward):
+        with pytest.raises(AccessRefused):
+            explained.explain_for_staff(decision, staff, reason="case 7")
+        with pytest.raises(AccessRefused):
+            what_if.compare_for_staff(hub.persons["ada"], Draft(), staff, reason="case 7")
+        with pytest.raises(AccessRefused):
+            who_could_see.for_staff(shown, staff, reason="case 7")
+    assert not AuditEvent.objects.filter(kind="staff-look", outcome=0).exists()
 
 
 def test_the_words_of_a_choice_stay_those_of_the_day_it_decided(hub: Hub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from consent import directives
 from documents import queries as registry
 from hie.audit.models import AuditEvent
+from hie.directory import queries as directory
 from hie.directory.models import Agreement, Participant
 from hie.exchange import access, decisions, replay, who_could_see
 from hie.exchange.decisions import OrganizationNamed, Question
@@ -72,11 +74,14 @@ def test_the_custodian_is_told_about_its_own_and_not_about_others(hub: Hub) -> N
 def test_a_decision_point_is_told_all_and_loses_it_with_its_agreement(hub: Hub) -> None:
     entry = hub.document(fx.document())
     file(hub, fx.node("deny"))
-    token = hub.token("call", subject_id="Practitioner/eve")
+    token = hub.token("call")
     # What the caller itself must state (a relationship) is asked of it as of any other.
     assert ask(hub, token, of(hub, "hill"), [entry]).status_code == 403
     Participant.objects.filter(id="call").update(requires_relationship=False)
     assert asking.told(ask(hub, token, of(hub, "hill"), [entry]))[0]["rule"] == "D3"
+    # Nobody who signs in there is told.
+    person = hub.token("call", subject_id="Practitioner/eve")
+    assert ask(hub, person, of(hub, "hill"), [entry]).status_code == 404
     Agreement.objects.filter(participant_id="call").update(decision_point=False)
     assert ask(hub, token, of(hub, "hill"), [entry]).status_code == 404
 
@@ -311,6 +316,74 @@ def test_a_class_is_permitted_when_some_are_with_a_redaction_that_takes_out_the_
     # Of a set of which some are denied no single Permit is given.
     (result,) = asking.post(XACML, asking.xacml(hub.persons["ada"], of(hub, "hill"), None), token).json()["Response"]
     assert result["Decision"] == "Indeterminate"
+
+
+def test_what_is_behind_the_first_page_is_decided_too_and_a_set_too_large_to_decide_is_never_permitted(
+    hub: Hub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decisions, "MAX_DOCUMENTS", 2)
+    hill = hub.token("hill")
+    hub.document(fx.document(custodian="hill", confidentiality="V", **{"class": ["http://loinc.org|11506-3"]}))
+    for _ in range(2):
+        hub.document(fx.document(custodian="hill"))
+    summary = {"class": [{"system": "http://loinc.org", "code": "11506-3"}]}
+    asked = asking.consult(identifier(hub), of(hub, **PAYER) | {"org": oid("coin")}, **summary)
+    (card,) = asking.post(CDS, asked, hill).json()["cards"]
+    assert card["summary"] == "CONSENT_DENY"
+    # Three are meant: neither form permits by the two newest.
+    assert ask(hub, hill, of(hub, **PAYER)).status_code == 422
+    (result,) = asking.post(XACML, asking.xacml(hub.persons["ada"], of(hub, **PAYER), None), hill).json()["Response"]
+    assert result["Decision"] == "Indeterminate"
+    # Who may be told of none of them is not told of their number either.
+    shore = hub.token("shore")
+    assert compared(ask(hub, shore, of(hub, **PAYER))) == compared(ask(hub, shore, of(hub, **PAYER), person=ABSENT))
+
+
+def test_nothing_on_file_is_no_permit_for_whatever_may_come(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    token = hub.token(holder)
+    person = hub.persons["ada"]
+    for request in (of(hub, **PAYER), of(hub, holder)):
+        assert ask(hub, token, request).status_code == 404
+        (result,) = asking.post(XACML, asking.xacml(person, request, None), token).json()["Response"]
+        assert result["Decision"] == "Indeterminate"
+    asked = asking.consult(identifier(hub), of(hub, holder) | {"org": oid(holder)})
+    assert asking.post(CDS, asked, token).json() == {"cards": []}
+
+
+def test_what_a_stated_document_was_made_from_is_never_taken_for_less_than_it_may_be(hub: Hub) -> None:
+    holder = hub.holder("JA")
+    token = hub.token(holder)
+    source = fx.document(custodian=holder)
+    stated = asking.reference_of(fx.document(custodian=holder, derivedFrom=[source]))
+    assert asking.told(ask(hub, token, of(hub, **PAYER), [stated]))[0]["rule"] == "F1"
+    # Of another patient.
+    stated["contained"][0]["subject"] = {"reference": f"Patient/{hub.persons['kit']}"}
+    assert asking.told(ask(hub, token, of(hub, **PAYER), [stated]))[0]["decision"] == "deny"
+    # Not described: a directive that keeps back what is very restricted reaches it.
+    unknown = stated | {"relatesTo": [{"code": "transforms", "target": {"reference": "DocumentReference/elsewhere"}}]}
+    del unknown["contained"]
+    file(hub, fx.node("permit", fx.node("deny", securityLabel=fx.labels("V"))))
+    (told,) = asking.told(ask(hub, token, of(hub, **PAYER), [unknown]))
+    assert told["decision"] == "deny"
+    many = unknown | {"relatesTo": [{"code": "appends", "target": {"reference": "DocumentReference/x"}}] * 51}
+    assert ask(hub, token, of(hub, **PAYER), [many]).status_code == 400
+
+
+def test_the_event_of_a_decision_is_of_the_root_of_whoever_asked(hub: Hub) -> None:
+    entry = hub.document(fx.document(custodian="hill"))
+    asking.told(ask(hub, hub.token("hill"), of(hub, **PAYER), [entry]))
+    event = AuditEvent.objects.filter(kind="consent-decision").latest("at")
+    assert (event.root_organization, event.decision["request"]["org"]) == (directory.root_of("hill"), "coin")
+
+
+def test_the_time_of_the_request_is_no_simulation_and_another_time_is_one(hub: Hub) -> None:
+    entry = hub.document(fx.document(custodian="hill"))
+    token = hub.token("hill")
+    for away, kind in ((timedelta(seconds=20), "consent-decision"), (timedelta(minutes=2), "decision-simulated")):
+        when = (access.now() - away).isoformat()
+        asking.post(XACML, asking.xacml(hub.persons["ada"], of(hub, **PAYER), entry, when), token)
+        assert AuditEvent.objects.latest("at").kind == kind
 
 
 def test_only_a_relationship_that_a_token_may_state_counts_as_one(hub: Hub) -> None:

@@ -27,6 +27,7 @@ from hie.exchange.find import PatientNamed
 from hie.faces.decisions.http import base_url, json_refusal, listed, mapped, only, service, text
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject
+from hie.trust.extensions import PURPOSE_SYSTEMS
 
 SERVICE = "patient-consent-consult"
 OBLIGATION_SYSTEM = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -107,6 +108,7 @@ def _question(body: JsonObject, raw: str) -> Question:
         role=role,
         purpose=_purpose(context.get("purposeOfUse")),
         classes=facts_of_entries.spelled(_codings(context, "class")),
+        of_a_kind=True,
         raw=raw,
     )
 
@@ -142,6 +144,8 @@ def _purpose(value: Any) -> str | None:
         value, where = value[0], f"{where}[0]"
     if isinstance(value, dict):
         only(value, ("system", "code", "display"), where)
+        if text(value.get("system"), f"{where}.system", absent="") not in PURPOSE_SYSTEMS:
+            raise BadRequest("is of an unknown code system", element=f"{where}.system")
         value, where = value.get("code"), f"{where}.code"
     return text(value, where)
 

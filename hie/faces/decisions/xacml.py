@@ -1,7 +1,7 @@
 """XACML 3.0 in JSON: Permit, Deny, NotApplicable or Indeterminate, one result for each resource asked about.
 
 Request: ``AccessSubject`` (organization, subject-id, role, purpose), ``Action``, ``Resource`` (patient and
-document; several for several documents), ``Environment`` (current-dateTime makes it a simulation), or the same as ``Category`` with
+document; several for several documents), ``Environment`` (current-dateTime, when a minute and more from now, makes it a simulation), or the same as ``Category`` with
 CategoryIds. Attributes are called by the names of `NAMES`; one that is not understood is refused, for what it
 says may narrow what is permitted. Rule G1 is Indeterminate, F3 NotApplicable. What may not be told, and what is not there, is one
 Indeterminate.
@@ -14,19 +14,20 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
 from documents import facts as facts_of_entries
-from hie.exchange import decisions
-from hie.exchange.decisions import OrganizationNamed, Question, Told
+from hie.exchange import access, decisions
+from hie.exchange.decisions import OrganizationNamed, Question, Told, TooManyDocuments
 from hie.exchange.errors import BadRequest, NotFound
 from hie.exchange.find import PatientNamed
 from hie.faces.decisions.http import json_refusal, listed, mapped, only, service, text
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject
+from hie.trust.extensions import PURPOSE_SYSTEMS
 
 TYPES = ("application/xacml+json", "application/json")
 _STATUS = "urn:oasis:names:tc:xacml:1.0:status:"
@@ -74,10 +75,12 @@ NAMES: Mapping[str, Mapping[str, str]] = {
 }
 """What each attribute of a category means here."""
 _MANY = frozenset({"care_team", "class", "patient"})
+_CODED = frozenset({"class", "organization", "patient", "purpose"})
 _OPERATIONS = {"read": "retrieve", "access": "retrieve", "search": "query"}
 _CX = re.compile(r"^(?P<value>[^^]+)\^\^\^(?:[^&]*)&(?P<oid>[0-9.]+)&ISO$")
 _VERSION = re.compile(r"^\d+(\.\d+)*$")
 _MAX_RESOURCES = 50
+_NOW = timedelta(minutes=1)
 
 
 @dataclass(slots=True)
@@ -187,15 +190,28 @@ def _category(name: str, value: Any, where: str) -> _Asked:
         if not listed_values or len(listed_values) > 100:
             raise BadRequest("has 1 to 100 values", element=f"{place}.Value")
         held = asked.values.setdefault(meaning, [])
-        held += [(text(_code(one), f"{place}.Value"), f"{place}.Value") for one in listed_values]
+        held += [
+            (text(_code(one, meaning, f"{place}.Value"), f"{place}.Value"), f"{place}.Value") for one in listed_values
+        ]
         if len(held) > 1 and meaning not in _MANY:
             raise BadRequest("exactly one value can be asked about", element=f"{place}.Value")
     return asked
 
 
-def _code(value: Any) -> Any:
-    """A value as a text: a coded one is its code."""
-    return value.get("code") if isinstance(value, dict) else value
+def _code(value: Any, meaning: str, where: str) -> Any:
+    """A value as a text: a coded one with its system, a role without, as in a token.
+
+    Raises:
+        BadRequest: a system where no value has one.
+    """
+    if not isinstance(value, dict):
+        return value
+    system, code = value.get("system"), value.get("code")
+    if system is None or meaning == "role":
+        return code
+    if meaning not in _CODED:
+        raise BadRequest("a value here has no system", element=where)
+    return f"{text(system, where)}|{text(code, where)}"
 
 
 def _patients(resource: _Asked, n: int) -> list[tuple[str, str]]:
@@ -236,14 +252,20 @@ def _purpose(subject: _Asked, environment: _Asked) -> str | None:
     found = [*subject.all("purpose"), *environment.all("purpose")]
     if len(found) > 1:
         raise BadRequest("exactly one purpose can be asked about", element=found[1][1])
-    return found[0][0].rpartition("#")[2].rpartition("|")[2] if found else None
+    if not found:
+        return None
+    value, where = found[0]
+    system, _, code = value.rpartition("#" if "#" in value else "|")
+    if system not in PURPOSE_SYSTEMS:
+        raise BadRequest("is of an unknown code system", element=where)
+    return code
 
 
 def _bare(value: str) -> str:
     return value.removeprefix("urn:uuid:").removeprefix("DocumentReference/")
 
 
-def _instant(value: str) -> datetime:
+def _instant(value: str) -> datetime | None:
     where = "Request.Environment"
     try:
         found = datetime.fromisoformat(value) if "T" in value else None
@@ -251,7 +273,9 @@ def _instant(value: str) -> datetime:
         found = None
     if found is None or found.tzinfo is None or not 1900 < found.year < 9000:
         raise BadRequest("current-dateTime is an instant with its offset", element=where)
-    return found.astimezone(UTC)
+    at = found.astimezone(UTC)
+    # A request states the time it was made at as a matter of course: that asks about now, by the clock of the hub.
+    return None if abs(at - access.now()) <= _NOW else at
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
@@ -260,7 +284,7 @@ def _instant(value: str) -> datetime:
 def _result(question: Question, caller: Caller) -> JsonObject:
     try:
         answer = decisions.decide(question, caller=caller)
-    except NotFound as absent:
+    except (NotFound, TooManyDocuments) as absent:
         return _indeterminate("processing-error", str(absent))
     told = answer.documents
     deciding: list[Told] = [one for one in told if one.decision.permitted] or list(told)

@@ -11,7 +11,7 @@ Source: spec/consent.md 14.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -30,6 +30,7 @@ from hie.faces.fhir.resources import Interaction, OperationDefinition
 from hie.standards import fhir, naming
 from hie.standards.facts import CodedContent, DocumentFacts, Operation, Perhaps
 from hie.standards.fhir import JsonObject, Problem, instant_text
+from hie.trust.extensions import PURPOSE_SYSTEMS
 from patients.normalise import storable
 
 OBLIGATIONS = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -78,8 +79,8 @@ class _Parameter:
             raise self.refuse(f"{self.name} has one of: {' '.join(members)}")
         return held[0]
 
-    def text(self) -> str:
-        """A code or text, not empty."""
+    def text(self, systems: Collection[str] | None = ("",)) -> str:
+        """A code or text, not empty; of one of these systems where it has one (None: of any)."""
         member = self.only(*_TEXTS, "valueCoding", "valueCodeableConcept")
         value = self.given[member]
         if member == "valueCodeableConcept":
@@ -87,6 +88,9 @@ class _Parameter:
             value = listed[0] if isinstance(listed, list) and len(listed) == 1 else None
             member = "valueCoding"
         if member == "valueCoding":
+            system = value.get("system", "") if isinstance(value, dict) else ""
+            if systems is not None and (not isinstance(system, str) or system not in systems):
+                raise self.refuse(f"{self.name} is of an unknown code system", member)
             value = value.get("code") if isinstance(value, dict) else None
         if not isinstance(value, str) or not value.strip() or len(value) > _LONGEST:
             raise self.refuse(f"{self.name} is a code of at most {_LONGEST} characters", member)
@@ -159,7 +163,7 @@ def _question(request: FhirRequest) -> Question:
         raise listed[decisions.MAX_DOCUMENTS].refuse(f"at most {decisions.MAX_DOCUMENTS} documents are decided at once")
     question = Question(
         patient=_patient(given["patient"][0], request.base),
-        purpose=given["purpose"][0].text() if "purpose" in given else None,
+        purpose=given["purpose"][0].text(PURPOSE_SYSTEMS) if "purpose" in given else None,
         operation=given["operation"][0].text() if "operation" in given else Operation.RETRIEVE.value,
         documents=tuple(_document(one, request.base) for one in listed),
         at=_now(given["now"][0]) if "now" in given else None,
@@ -179,7 +183,7 @@ def _with_requester(question: Question, given: _Parameter, base: str) -> Questio
         question,
         organization=one("organization", lambda part: _organization(part, base)),
         user=one("user", lambda part: _user(part, base)),
-        role=one("role", _Parameter.text),
+        role=one("role", lambda part: part.text(None)),
         relationship=one("relationship", _Parameter.text),
         care_teams=tuple(_user(part, base) for part in parts.get("careTeam", ())),
     )
@@ -279,6 +283,10 @@ def _stated(given: _Parameter, resource: Any, labelled: bool | None, base: str) 
     for element in ("modifierExtension", "implicitRules"):
         if element in resource:
             raise given.refuse(f"{element} is not understood here, and may not be ignored", f"resource.{element}")
+    return _described(given, resource, labelled, base)
+
+
+def _subject(given: _Parameter, resource: Mapping[str, Any], base: str) -> tuple[PatientNamed, ...]:
     subject = resource.get("subject") or {}
     names = []
     logical = local_id(str(subject.get("reference", "")), "Patient", base)
@@ -289,10 +297,12 @@ def _stated(given: _Parameter, resource: Any, labelled: bool | None, base: str) 
         names.append(PatientNamed(system=str(identifier.get("system", "")), value=identifier["value"]))
     if subject.get("reference") and logical is None:
         raise given.refuse("names a patient of this hub", "resource.subject.reference")
-    return StatedDocument(facts=_facts(resource, labelled, base), subject=tuple(names))
+    return tuple(names)
 
 
-def _facts(resource: Mapping[str, Any], labelled: bool | None, base: str, depth: int = 0) -> DocumentFacts:
+def _described(
+    given: _Parameter, resource: Mapping[str, Any], labelled: bool | None, base: str, depth: int = 0
+) -> StatedDocument:
     """What the metadata says, labelled from it by the rules in force.
 
     Labels that are stated are relied on unless it says otherwise; without any, or with one that is not known, the
@@ -311,9 +321,9 @@ def _facts(resource: Mapping[str, Any], labelled: bool | None, base: str, depth:
     if attachment.get("contentType"):
         classes |= {f"{MIME_CLASS}|{attachment['contentType'].split(';')[0].strip().lower()}"}
     known = {code for _, code in security if code not in RANK} <= tables.tables.known_labels | NO_LABELS
-    related, derived = _relations(resource, labelled, base, depth)
+    related, derived = _relations(given, resource, labelled, base, depth)
     encounter = next((one.get("reference", "") for one in context.get("encounter") or ()), "")
-    return DocumentFacts(
+    facts = DocumentFacts(
         id=_name_of(resource),
         patient="",
         custodian=_custodian(resource, base),
@@ -329,22 +339,24 @@ def _facts(resource: Mapping[str, Any], labelled: bool | None, base: str, depth:
         encounter=encounter or None,
         related=tuple(sorted(related)),
         depends_on=tuple(sorted(related)),
-        derived_from=tuple(derived),
         perhaps=Perhaps(
             authors=names.perhaps | names.sure,
             related=frozenset(naming.bare(one) for one in (*said.belongs_to(resource), *related)),
         ),
     )
+    return StatedDocument(facts=facts, subject=_subject(given, resource, base), sources=tuple(derived))
 
 
 def _relations(
-    resource: Mapping[str, Any], labelled: bool | None, base: str, depth: int
-) -> tuple[list[str], list[DocumentFacts]]:
-    """What it is related to, and the facts of what it was made from: contained, or else nothing known of it."""
+    given: _Parameter, resource: Mapping[str, Any], labelled: bool | None, base: str, depth: int
+) -> tuple[list[str], list[StatedDocument]]:
+    """What it is related to, and what it was made from: contained, or else nothing known of it."""
     contained = {f"#{one.get('id')}": one for one in resource.get("contained", ()) if isinstance(one, dict)}
     related: list[str] = []
-    derived: list[DocumentFacts] = []
-    for item in (resource.get("relatesTo") or ())[:_MAX_SOURCES]:
+    derived: list[StatedDocument] = []
+    if len(resource.get("relatesTo") or ()) > _MAX_SOURCES:
+        raise given.refuse(f"at most {_MAX_SOURCES} relations are looked at", "resource.relatesTo")
+    for item in resource.get("relatesTo") or ():
         reference = str((item.get("target") or {}).get("reference", ""))
         related.append(reference)
         if item.get("code") != "transforms":
@@ -352,12 +364,16 @@ def _relations(
         source = contained.get(reference)
         if source is not None and source.get("resourceType") == "DocumentReference" and depth < _DEPTH:
             inner = {**source, "contained": resource.get("contained", [])}
-            derived.append(_facts(inner, labelled, base, depth + 1))
+            derived.append(_described(given, inner, labelled, base, depth + 1))
         else:
-            derived.append(
-                DocumentFacts(id=reference, patient="", custodian=_custodian(resource, base), labelled=False)
-            )
+            derived.append(_unknown(reference, _custodian(resource, base)))
     return related, derived
+
+
+def _unknown(reference: str, custodian: str) -> StatedDocument:
+    """A source of which nothing is known: as closed as anything may be."""
+    facts = DocumentFacts(id=reference, patient="", custodian=custodian, confidentiality="V", labelled=False)
+    return StatedDocument(facts=facts)
 
 
 def _name_of(resource: Mapping[str, Any]) -> str:

@@ -82,6 +82,7 @@ OUTCOME: dict[str, Row] = {
     "NoSuchBinary": _row(404, "not-found"),
     # the exchange
     "BadRequest": _row(400, "value"),
+    "TooManyDocuments": _row(422, "too-costly"),
     "RemoteUnavailable": _row(502, "transient", "XDSUnavailableCommunity"),
     "Unsettled": _row(503, "transient", "XDSRegistryBusy"),
     "IdempotencyConflict": _row(409, "conflict"),

@@ -195,9 +195,14 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
         typed = {
             name: given.get(name, "")[:limit] for name, limit in (("body", 500_000), ("reason", _LONGEST), ("from", 32))
         }
+        problem: PolicyRefused | PolicyChanged | FourEyes | None = None
+        report = None
+        if "\0" in subject:
+            subject, problem = "", PolicyRefused("holds a character that cannot be stored", element="subject")
         found = governance.versions(kind, subject) if kind in models.PolicyProposal.Kind.values and subject else []
-        problem, report = None, None
-        if request.method == "POST":
+        if problem is not None:
+            pass
+        elif request.method == "POST":
             try:
                 body, starts = _json(typed["body"]), _instant(typed["from"])
                 if "propose" in request.POST:

@@ -54,4 +54,4 @@ class Draft:
     @property
     def changes_policy(self) -> bool:
         """Whether more than the patient's own directives and documents is otherwise."""
-        return bool(self.participants or self.jurisdictions or self.codes)
+        return bool(self.participants or self.jurisdictions) or self.codes is not None

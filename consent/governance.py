@@ -1,6 +1,7 @@
 """Law, code tables and release policies as versions that one person proposes and another puts into force.
 
-A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
+Of the versions whose time has come the one with the highest number counts: what was activated later stands, even where
+an older version was put off to a later instant. A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
 What is shipped with the hub, or what an organization registered with, is version 0 where nothing else is there.
 
 Source: spec/consent.md 11.
@@ -8,9 +9,10 @@ Source: spec/consent.md 11.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,11 +28,15 @@ from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction, PolicyProposal
 from hie.directory import forms, registration
 from hie.directory import queries as directory
+from hie.directory.errors import RegistrationRefused, UnknownParticipant
 from hie.directory.models import ParticipantType, ReleasePolicy
 
 Kind = PolicyProposal.Kind
 State = PolicyProposal.State
 
+FURTHEST = timedelta(days=3653)
+"""So far ahead a version may be put off."""
+_DEEPEST = 32
 _RULE_MEMBERS = {
     "prohibitions": {"emergencyOverride"},
     "mandates": set[str](),
@@ -63,7 +69,7 @@ def versions(kind: str, subject: str) -> list[Version]:
     rows = _rows(kind, subject)
     counts = max(
         (row for row in rows if row.effective_from <= now),
-        key=lambda row: (row.effective_from, row.version),
+        key=lambda row: row.version,
         default=None,
     )
     found = [
@@ -87,6 +93,7 @@ def check(kind: str, subject: str, body: Any) -> None:
     Raises:
         PolicyRefused: the first thing that is wrong; `element` names it.
     """
+    _check_storable(body)
     if kind == Kind.JURISDICTION:
         _check_law(subject, body)
     elif kind == Kind.CODE_TABLE:
@@ -106,7 +113,8 @@ def draft_of(kind: str, subject: str, body: Any) -> Draft:
     if kind == Kind.JURISDICTION:
         return Draft(jurisdictions={subject: body})
     if kind == Kind.CODE_TABLE:
-        return Draft(codes=body) if subject == CodeTable.Name.CODES else Draft()
+        # Over what is shipped, as it would count: an override that this version no longer has is gone then.
+        return Draft(codes={**tables.shipped("codes"), **body}) if subject == CodeTable.Name.CODES else Draft()
     facts = directory.participant(subject)
     if facts is None:
         raise PolicyRefused("there is no such participant", element="subject")
@@ -130,10 +138,11 @@ def propose(
         PolicyRefused: it cannot be used, says what counts already, or another for the same waits.
     """
     check(kind, subject, body)
-    if not reason.strip():
-        raise PolicyRefused("a reason is needed", element="reason")
+    _check_reason(reason)
     if effective_from is not None and effective_from <= timezone.now():
         raise PolicyRefused("lies in the past", element="effective_from")
+    if effective_from is not None and effective_from > timezone.now() + FURTHEST:
+        raise PolicyRefused("lies more than ten years ahead", element="effective_from")
     found = versions(kind, subject)
     if found and found[0].body == body:
         raise PolicyRefused("says what the newest version says", element="body")
@@ -164,8 +173,7 @@ def activate(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
         row = _open(proposal_id)
         if row.proposed_by == by:
             raise FourEyes
-        if not reason.strip():
-            raise PolicyRefused("a reason is needed", element="reason")
+        _check_reason(reason)
         check(row.kind, row.subject, row.body)
         found = versions(row.kind, row.subject)
         if (found[0].number if found else 0) != row.on_version:
@@ -184,10 +192,16 @@ def withdraw(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
     """
     with transaction.atomic():
         row = _open(proposal_id)
-        if not reason.strip():
-            raise PolicyRefused("a reason is needed", element="reason")
+        _check_reason(reason)
         _decide(row, State.WITHDRAWN, by, reason, timezone.now())
     return row
+
+
+def _check_reason(reason: str) -> None:
+    if not reason.strip():
+        raise PolicyRefused("a reason is needed", element="reason")
+    if "\0" in reason:
+        raise PolicyRefused("holds a character that cannot be stored", element="reason")
 
 
 def _open(proposal_id: UUID) -> PolicyProposal:
@@ -208,7 +222,12 @@ def _store(row: PolicyProposal, effective_from: datetime, by: str) -> int:
     """The version as a row; its unique number makes two at once one."""
     actor = f"{row.proposed_by} and {by}"
     if row.kind == Kind.RELEASE_POLICY:
-        return registration.release(row.subject, row.body, effective_from=effective_from, actor=actor)
+        try:
+            return registration.release(row.subject, row.body, effective_from=effective_from, actor=actor)
+        except UnknownParticipant as error:
+            raise PolicyRefused("there is no such participant", element="subject") from error
+        except RegistrationRefused as error:
+            raise PolicyRefused(str(error), element="body") from error
     try:
         with transaction.atomic():
             if row.kind == Kind.JURISDICTION:
@@ -241,6 +260,26 @@ def _before_any(kind: str, subject: str) -> Any:
 
 
 # --- what can be read -------------------------------------------------------------------------------------------------
+
+
+def _check_storable(body: Any) -> None:
+    """Refuse what Python reads as JSON and the database does not."""
+    level = [body]
+    for _ in range(_DEEPEST):
+        inside: list[Any] = []
+        for one in level:
+            if isinstance(one, dict):
+                inside += [*one, *one.values()]
+            elif isinstance(one, list):
+                inside += one
+            elif isinstance(one, float) and not math.isfinite(one):
+                raise PolicyRefused("holds a number that is none", element="body")
+            elif isinstance(one, str) and ("\0" in one or any("\ud800" <= sign <= "\udfff" for sign in one)):
+                raise PolicyRefused("holds a character that cannot be stored", element="body")
+        if not inside:
+            return
+        level = inside
+    raise PolicyRefused("is nested too deep", element="body")
 
 
 def _check_law(subject: str, body: Any) -> None:

@@ -18,7 +18,7 @@ from consent.models import Jurisdiction
 def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
     """Every jurisdiction by code as it counts at an instant (default now); one statement."""
     found: dict[str, Mapping[str, Any]] = dict(tables.shipped("jurisdictions")["jurisdictions"])
-    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("effective_from", "version")
+    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("version")
     found.update({row.code: row.body for row in rows})
     return found
 
@@ -26,7 +26,7 @@ def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
 def versions(at: datetime | None = None) -> dict[str, str]:
     """The number of the version that counts of each jurisdiction; "" of one as shipped. One statement."""
     found = dict.fromkeys(tables.shipped("jurisdictions")["jurisdictions"], "")
-    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("effective_from", "version")
+    rows = Jurisdiction.objects.filter(effective_from__lte=at or timezone.now()).order_by("version")
     found.update({code: str(number) for code, number in rows.values_list("code", "version")})
     return found
 

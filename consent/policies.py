@@ -11,7 +11,7 @@ from threading import Lock
 from typing import Any
 
 from django.conf import settings
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef
 from django.utils import timezone
 
 from consent import jurisdictions, tables
@@ -186,10 +186,15 @@ def forget() -> None:
 
 
 def _next_change(now: datetime) -> datetime | None:
-    later = [
-        found
-        for model in (Jurisdiction, CodeTable)
-        if (found := model.objects.filter(effective_from__gt=now).aggregate(at=Min("effective_from"))["at"])
-    ]
+    later = []
+    for model, subject in ((Jurisdiction, "code"), (CodeTable, "name")):
+        overtaken = model.objects.filter(
+            version__gt=OuterRef("version"),
+            effective_from__lte=OuterRef("effective_from"),
+            **{subject: OuterRef(subject)},
+        )
+        waiting = model.objects.filter(~Exists(overtaken), effective_from__gt=now)
+        if (found := waiting.aggregate(at=Min("effective_from"))["at"]) is not None:
+            later.append(found)
     released = directory.next_release_policy(now)
     return min([*later, released] if released is not None else later, default=None)

@@ -26,11 +26,7 @@ def shipped(name: str) -> dict[str, Any]:
 
 def in_effect(name: str, at: datetime | None = None) -> dict[str, Any]:
     """A table with the newest override in effect laid over it, member by member; one statement."""
-    row = (
-        CodeTable.objects.filter(name=name, effective_from__lte=at or timezone.now())
-        .order_by("-effective_from", "-version")
-        .first()
-    )
+    row = CodeTable.objects.filter(name=name, effective_from__lte=at or timezone.now()).order_by("-version").first()
     return {**shipped(name), **row.body} if row is not None else shipped(name)
 
 

@@ -16,6 +16,7 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from hie.audit import personal
+from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent, Disclosure
 from hie.audit.values import AuditPage, AuditQuery, Cursor, DisclosureRecord, EventRecord
 
@@ -54,9 +55,14 @@ def search(query: AuditQuery) -> AuditPage:
     return AuditPage(events=tuple(events), next=Cursor(at=last.at, id=last.id) if last else None)
 
 
-def decided_between(since: datetime, until: datetime) -> Iterator[str]:
-    """The ids of the events of this time that hold a decision record, oldest first; read in batches."""
+def decided_between(since: datetime, until: datetime, *, tried: bool = True) -> Iterator[str]:
+    """The ids of the events of this time that hold a decision record, oldest first; read in batches.
+
+    `tried`: with the decisions that somebody only tried, by which nothing was released.
+    """
     rows = AuditEvent.objects.filter(at__gte=since, at__lt=until).exclude(decision={}).order_by("at", "id")
+    if not tried:
+        rows = rows.exclude(kind=EventType.DECISION_SIMULATED)
     for identifier in rows.values_list("id", flat=True).iterator(chunk_size=2000):
         yield str(identifier)
 

@@ -19,7 +19,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from django.db.models import Min
+from django.db.models import Exists, Min, OuterRef
 from django.utils import timezone
 
 from hie.directory import periods
@@ -354,15 +354,19 @@ def release_policies(at: datetime) -> dict[str, tuple[int, tuple[ReleaseRule, ..
 
     One statement.
     """
-    rows = ReleasePolicy.objects.filter(effective_from__lte=at).order_by("effective_from", "version")
+    rows = ReleasePolicy.objects.filter(effective_from__lte=at).order_by("version")
     return {row.participant_id: (row.version, tuple(release_rule(rule) for rule in row.rules)) for row in rows}
 
 
 def next_release_policy(after: datetime) -> datetime | None:
     """When the next version of a release policy comes into effect; one statement."""
-    found: datetime | None = ReleasePolicy.objects.filter(effective_from__gt=after).aggregate(at=Min("effective_from"))[
-        "at"
-    ]
+    overtaken = ReleasePolicy.objects.filter(
+        participant=OuterRef("participant"),
+        version__gt=OuterRef("version"),
+        effective_from__lte=OuterRef("effective_from"),
+    )
+    waiting = ReleasePolicy.objects.filter(~Exists(overtaken), effective_from__gt=after)
+    found: datetime | None = waiting.aggregate(at=Min("effective_from"))["at"]
     return found
 
 

@@ -1,8 +1,8 @@
 """Policy changed by two people: propose with a what-if over the last month's decisions, activate, withdraw, go back.
 
-The report decides again what was decided and recorded in the last 30 days, under the policy in force and under the one
-proposed, with the directives and at the instant of each record: what differs comes of the proposal alone. It names
-events and rules, never a patient or a document.
+The report decides again what was decided and recorded in the last 30 days, not what was only tried, under the policy in
+force and under the one proposed, with the directives and at the instant of each record: what differs comes of the
+proposal alone. It names events and rules, never a patient or a document.
 
 Source: spec/consent.md 11.
 """
@@ -193,7 +193,7 @@ def _report(kind: str, subject: str, body: Any) -> Report:
     then = policies.drafted(governance.draft_of(kind, subject, body))
     count, stop = _Count(), time.monotonic() + LONGEST_S
     whole, ids = True, []
-    for identifier in audit.decided_between(since, until):
+    for identifier in audit.decided_between(since, until, tried=False):
         ids.append(identifier)
         if len(ids) == _BATCH:
             _decide_again(ids, now, then, count)

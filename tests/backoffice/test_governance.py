@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from uuid import uuid4
 
 import pytest
@@ -15,12 +16,14 @@ from django.test import Client
 from django.utils import timezone
 
 from consent import governance as rules
-from consent import policies, tables
+from consent import jurisdictions, policies, tables
 from consent.errors import FourEyes, PolicyChanged, PolicyRefused
 from consent.models import CodeTable, Jurisdiction, PolicyProposal
+from hie.audit import queries as audit
 from hie.audit.models import AuditEvent
 from hie.directory import queries as directory
 from hie.directory import registration
+from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
 from hie.directory.models import ReleasePolicy
 from hie.exchange import find, governance, submit
 from hie.exchange.access import Staff
@@ -144,8 +147,77 @@ def test_a_code_table_is_a_version_too_and_raises_the_epoch(letter: str) -> None
     assert directory.epoch() > before
     with pytest.raises(AccessRefused):
         listed(letter)
+    found = governance.report("code-table", "codes", {}, IDA)
+    assert {(one.was, one.would_be, one.count) for one in found.turned} == {("deny", "permit", 1)}
+    assert governance.report("code-table", "codes", {"version": "9"}, IDA).turned == found.turned
     activated("code-table", "codes", {})
     assert listed(letter) == 1
+
+
+def test_what_was_only_tried_is_no_decision_that_a_report_counts(letter: str) -> None:
+    assert listed(letter) == 1
+    row = AuditEvent.objects.exclude(decision={}).get()
+    row.pk, row.kind = uuid4(), "decision-simulated"
+    row.save(force_insert=True)
+    since, until = timezone.now() - timedelta(days=1), timezone.now()
+    assert len(list(audit.decided_between(since, until))) == 2
+    found = governance.report("release-policy", "org-clinic", CLOSED, IDA)
+    assert (found.events, found.decisions) == (1, 1)
+    assert [one.count for one in found.turned] == [1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "first", "second"),
+    [
+        ("jurisdiction", "JA", law(majorityAge=21), law(majorityAge=20)),
+        ("release-policy", "org-clinic", CLOSED, [{"id": "other", "labels": ["HIV"]}]),
+        ("code-table", "codes", {"version": "7"}, {"version": "8"}),
+        ("code-table", "labels", {"version": "7"}, {"version": "8"}),
+    ],
+)
+def test_a_newer_version_in_force_stands_when_the_time_of_an_older_one_comes(
+    alice: str, monkeypatch: pytest.MonkeyPatch, kind: str, subject: str, first: Any, second: Any
+) -> None:
+    later = timezone.now() + timedelta(days=2)
+    activated(kind, subject, first, effective_from=later)
+    assert policies.next_change() == later
+    activated(kind, subject, second)
+    assert policies.next_change() is None
+    monkeypatch.setattr("django.utils.timezone.now", lambda: later + timedelta(seconds=1))
+    assert [one.number for one in rules.versions(kind, subject) if one.in_force] == [2]
+    counts = {
+        "jurisdiction": lambda: (
+            jurisdictions.in_effect()[subject] == second and jurisdictions.versions()[subject] == "2"
+        ),
+        "release-policy": lambda: directory.release_policies(timezone.now())[subject][0] == 2,
+        "code-table": lambda: tables.in_effect(subject)["version"] == "8",
+    }
+    assert counts[kind]()
+
+
+@pytest.mark.parametrize(
+    "text", ["9999-12-31T23:59:59-10:00", "2060-01-01T00:00:00+00:00", "0001-01-01T00:00:00+10:00"]
+)
+def test_a_version_cannot_be_put_off_beyond_ten_years_or_into_the_past(alice: str, text: str) -> None:
+    with pytest.raises(PolicyRefused) as refused:
+        governance.propose(
+            "release-policy", "org-clinic", CLOSED, IDA, reason="x", effective_from=datetime.fromisoformat(text)
+        )
+    assert refused.value.element == "effective_from"
+    assert not PolicyProposal.objects.exists()
+
+
+def test_a_participant_that_is_gone_at_activation_is_a_refusal(alice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    proposal = governance.propose("release-policy", "org-clinic", CLOSED, IDA, reason="x")
+    for error, element in (
+        (UnknownParticipant("org-clinic"), "subject"),
+        (RegistrationRefused([Fault(path="rules", message="are wrong")]), "body"),
+    ):
+        monkeypatch.setattr(registration, "release", Mock(side_effect=error))
+        with pytest.raises(PolicyRefused) as refused:
+            governance.activate(proposal.pk, BO, reason="x")
+        assert refused.value.element == element
+    assert PolicyProposal.objects.get().state == "proposed"
 
 
 def test_the_database_itself_refuses_one_person_and_two_open_proposals(alice: str) -> None:
@@ -204,6 +276,12 @@ def test_a_file_that_says_the_same_as_ever_undoes_no_activated_policy(letter: st
         ("code-table", "codes", {"roles": {"nurse": ["TREATING"]}}, "body.roles"),
         ("code-table", "codes", {"purposeParent": 7}, "body"),
         ("code-table", "labels", {"rules": 7}, "body"),
+        ("jurisdiction", "JA", law(title="a\0b"), "body"),
+        ("jurisdiction", "JA", law(title="\ud800"), "body"),
+        ("jurisdiction", "JA", law(majorityAge=float("nan")), "body"),
+        ("jurisdiction", "JA", law(source=[float("inf")]), "body"),
+        ("release-policy", "org-clinic", [{"id": "a\0", "labels": ["HIV"]}], "body"),
+        ("code-table", "codes", {"labelParent": {"A\0": None}}, "body"),
         ("nothing", "x", {}, "kind"),
     ],
 )
@@ -214,6 +292,34 @@ def test_a_version_that_cannot_be_read_or_names_what_is_not_there_is_refused_by_
         governance.propose(kind, subject, body, IDA, reason="x")
     assert refused.value.element == element
     assert not PolicyProposal.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("subject", "org\0clinic"),
+        ("reason", "be\0cause"),
+        ("body", '[{"id": "\\u0000", "labels": ["HIV"]}]'),
+        ("body", '[{"id": "\\ud800", "labels": ["HIV"]}]'),
+        ("body", '[{"id": "a", "labels": [NaN]}]'),
+        ("body", '[{"id": "a", "labels": [1e999]}]'),
+        ("from", "9999-12-31T23:59:59-10:00"),
+    ],
+)
+def test_the_desk_refuses_what_cannot_be_stored_by_field(
+    letter: str, as_role: Callable[..., Client], field: str, value: str
+) -> None:
+    desk, address = as_role("administrator"), "/admin/consent/policyproposal/propose/"
+    sent = {"kind": "release-policy", "subject": "org-clinic", "body": json.dumps(CLOSED), "reason": "x", "from": ""}
+    answer = desk.post(address, sent | {field: value, "propose": "1"})
+    assert answer.status_code == 422
+    assert {"from": "effective_from"}.get(field, field) + ":" in answer.content.decode()
+    assert not PolicyProposal.objects.exists()
+    assert desk.get(address, {"kind": "release-policy", "subject": "org\0clinic"}).status_code == 422
+    proposal = governance.propose("release-policy", "org-clinic", CLOSED, BO, reason="x")
+    for act in ("activate", "withdraw"):
+        decided = desk.post(f"/admin/consent/policyproposal/{proposal.pk}/decide/", {act: "1", "reason": "x\0"})
+        assert decided.status_code == 422
 
 
 def test_only_administrators_and_the_privacy_officer_change_policy(alice: str) -> None:

@@ -97,7 +97,10 @@ def test_a_consent_that_is_refused_leaves_no_document(hub_world: Any) -> None:
     checked = hub_world.hospital.post("/Consent/$validate", scanned(hub_world.person))
     assert checked.status_code == 200, checked.content
     assert not DocumentEntry.objects.exists()
-    assert not Binary.objects.filter(owner="org-clinic").exists()
+    assert not Binary.objects.exists()
+    # The one who files owns the bytes, so that there would be some to find.
+    assert hub_world.hospital.post("/Consent", scanned(hub_world.person)).status_code == 201
+    assert [one.owner for one in Binary.objects.all()] == ["org-hospital"]
 
 
 def test_a_source_that_is_no_document_of_the_patient_is_refused_like_one_that_is_not_there(hub_world: Any) -> None:

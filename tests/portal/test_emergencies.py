@@ -202,8 +202,10 @@ def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_
     for event in AuditEvent.objects.filter(person_id=mia):
         seen += client.get(f"/my/log/{event.pk}").content.decode()
     query = base64.b64encode(b"code=pregnancy").decode()
-    for words in (TEXT, "in confidence", "must not know", "could have waited", query):
+    for words in (TEXT, "in confidence", "must not know", "could have waited"):
         assert (words in seen) is read, words
+    # What was asked could name more than was shown: of a look at documents no helper reads it.
+    assert query not in seen
     assert "emergency justified" not in seen
 
 

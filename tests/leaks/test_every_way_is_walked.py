@@ -15,7 +15,9 @@ from tests.leaks.walking import guards_asked, walked
 _ACKNOWLEDGED = "an acknowledgement of the feeder's own record, as ADT^A28, which is walked"
 
 _ASKED_FOR_DECISIONS = "not by generated policies yet; tests/decisions/test_who_is_told.py holds hidden against absent"
-_EXPLAINED = "not by generated policies yet; tests/decisions/test_explained.py and test_what_if.py hold who is told what"
+_EXPLAINED = (
+    "not by generated policies yet; tests/decisions/test_explained.py and test_what_if.py hold who is told what"
+)
 _CHOSEN = "not by generated policies yet; tests/portal/test_choices.py holds what a helper sees no trace of"
 _EMERGENCIES = "not by generated policies yet; tests/portal/test_emergencies.py and test_helpers.py hold who is told"
 _DESK = "not by generated policies yet; who may look at the desk is held in tests/backoffice"

@@ -746,6 +746,20 @@ class Staff:
     network_address: str = ""
     request_id: str = ""
 
+    def caller(self, role: str = "") -> Caller:
+        """As the caller of a use case of the exchange, let in as `role`; else by the first of the roles held."""
+        return Caller(
+            participant_id=recorder.HUB,
+            organization_id=recorder.HUB,
+            client_id="backoffice",
+            user_id=f"Staff/{self.user_id}",
+            user_name=self.name,
+            role=role or min(self.roles, default=""),
+            network_address=self.network_address,
+            request_id=self.request_id,
+            face="backoffice",
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StaffView:
@@ -825,17 +839,7 @@ def administrative_decisions(
 
 
 def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mapping[str, Any]) -> NoReturn:
-    caller = Caller(
-        participant_id=recorder.HUB,
-        organization_id=recorder.HUB,
-        client_id="backoffice",
-        user_id=f"Staff/{staff.user_id}",
-        user_name=staff.name,
-        role=min(staff.roles, default=""),
-        network_address=staff.network_address,
-        request_id=staff.request_id,
-        face="backoffice",
-    )
+    caller = staff.caller()
     recorder.write_apart(
         recorder.EventDraft(
             kind=recorder.EventType.STAFF_LOOK,

@@ -203,12 +203,7 @@ def _acting(
     officer = replace(staff, roles=staff.roles & REVIEWERS)
     view = access.administrative(officer, Held.CONSENTS, [], reason=reason, act=True)
     at, actor = timezone.now(), f"Staff/{staff.user_id}"
-    caller = Caller(
-        participant_id=recorder.HUB, organization_id=recorder.HUB, client_id="backoffice", user_id=actor,
-        user_name=staff.name, role=view.role, network_address=staff.network_address, request_id=staff.request_id,
-        face="backoffice",
-    )  # fmt: skip
-    with recorder.recording(EventType.BREAK_GLASS_REVIEWED, caller, action="U") as event:
+    with recorder.recording(EventType.BREAK_GLASS_REVIEWED, staff.caller(view.role), action="U") as event:
         event.note(detail={"review": review_id, "act": act})
         with transaction.atomic():
             review = emergency_reviews.locked(review_id)

@@ -29,7 +29,7 @@ from hie.audit.recorder import EventType
 from hie.exchange import access, decision_record
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
-from hie.standards.facts import Caller, Decision
+from hie.standards.facts import Decision
 from patients import queries as index
 
 __all__ = ["Report", "Turn", "activate", "look", "may", "propose", "report", "versions", "withdraw"]
@@ -296,15 +296,4 @@ def _refused(draft: recorder.EventDraft) -> recorder.EventDraft:
 
 
 def _draft(kind: EventType, staff: Staff, detail: Mapping[str, Any]) -> recorder.EventDraft:
-    caller = Caller(
-        participant_id=recorder.HUB,
-        organization_id=recorder.HUB,
-        client_id="backoffice",
-        user_id=f"Staff/{staff.user_id}",
-        user_name=staff.name,
-        role=min(staff.roles, default=""),
-        network_address=staff.network_address,
-        request_id=staff.request_id,
-        face="backoffice",
-    )
-    return recorder.EventDraft(kind=kind, caller=caller, detail=dict(detail))
+    return recorder.EventDraft(kind=kind, caller=staff.caller(), detail=dict(detail))

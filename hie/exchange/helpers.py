@@ -136,11 +136,7 @@ def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
     _check_storable(reason, "reason")
     # Of an act that is let in the event written with it is the trace: no look of its own.
     view = access.administrative(officer, Held.CONSENTS, [] if officer.roles else person_ids, reason=reason, act=True)
-    return Caller(
-        participant_id=recorder.HUB, organization_id=recorder.HUB, client_id="backoffice",
-        user_id=f"Staff/{staff.user_id}", user_name=staff.name, role=view.role, network_address=staff.network_address,
-        request_id=staff.request_id, face="backoffice",
-    )  # fmt: skip
+    return staff.caller(view.role)
 
 
 def _check_storable(text: str, element: str) -> None:

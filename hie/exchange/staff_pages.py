@@ -273,18 +273,7 @@ def sign_in_refused(request: HttpRequest, reason: str) -> None:
 
 def caller_of(request: HttpRequest) -> Caller:
     """The member of staff as the caller of a use case of the exchange."""
-    staff = staff_of(request)
-    return Caller(
-        participant_id=recorder.HUB,
-        organization_id=recorder.HUB,
-        client_id="backoffice",
-        user_id=f"Staff/{staff.user_id}",
-        user_name=staff.name,
-        role=min(staff.roles, default=""),
-        network_address=staff.network_address,
-        request_id=staff.request_id,
-        face="backoffice",
-    )
+    return staff_of(request).caller()
 
 
 def _record_session(request: HttpRequest, kind: recorder.EventType) -> None:

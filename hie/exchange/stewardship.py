@@ -374,27 +374,13 @@ def _persons_of(event_id: UUID) -> list[UUID]:
 def _steward(staff: Staff) -> Caller:
     # With nobody named the door refuses by role and records no look: taking a case shows nothing of anybody.
     view = access.administrative(staff, Held.IDENTITIES, [], reason="a task of the review queue", act=True)
-    return _caller_as(staff, view.role)
+    return staff.caller(view.role)
 
 
 def _caller(staff: Staff, reason: str) -> tuple[Caller, str]:
     # The door refuses by role and for want of a reason; with nobody named it records no look of its own.
     view = access.administrative(staff, Held.IDENTITIES, [], reason=reason, act=True)
-    return _caller_as(staff, view.role), reason.strip()
-
-
-def _caller_as(staff: Staff, role: str) -> Caller:
-    return Caller(
-        participant_id=recorder.HUB,
-        organization_id=recorder.HUB,
-        client_id="backoffice",
-        user_id=f"Staff/{staff.user_id}",
-        user_name=staff.name,
-        role=role,
-        network_address=staff.network_address,
-        request_id=staff.request_id,
-        face="backoffice",
-    )
+    return staff.caller(view.role), reason.strip()
 
 
 def _record(kind: EventType, caller: Caller, persons: Iterable[UUID], reason: str, detail: Mapping[str, Any]) -> None:

@@ -102,7 +102,9 @@ def test_a_record_says_all_that_section_13_asks_and_nothing_of_content(hub: Hub)
     assert record["choices"] == {str(stored.id): "2026-01-01"}
     assert record["elapsed_us"] > 0
     assert record["policy_epoch"] == policies.current().epoch
+    # Of other tests some may stand beside it: it is written on a connection of its own.
     assert KeptPolicy.objects.filter(digest=record["policy"]).exists()
+    assert kept.kept(record["policy"]) is not None
     assert {len(row) for row in record["documents"]} <= {4, 5}
     by_rule = {one["rule"]: one for one in record["decisions"]}
     assert by_rule["D3"]["basis"] == [{"kind": "consent", "id": str(stored.id), "version": "1", "path": "provision[0]"}]

@@ -181,7 +181,7 @@ LISTS = ("", "&code=submissionset", "&code=folder", "&_count=1", "&_summary=coun
 
 
 @settings(
-    max_examples=int(os.environ.get("HIE_EXAMPLES", "8")),
+    max_examples=int(os.environ.get("HIE_EXAMPLES", "20")),
     deadline=None,
     phases=(Phase.explicit, Phase.generate),
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

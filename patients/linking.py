@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import cached_property
 from uuid import UUID, uuid4
 
 from django.db import connection, transaction
@@ -142,19 +143,21 @@ def feed(record: RecordFeed, *, alone: bool = False) -> FeedResult:
     normalised = features(record.demographics, own=(authority, value))
     raw = to_json(record.demographics)
     digest = store.digest(raw)
-    with transaction.atomic():
+    # Without a savepoint: what raises in here ends the caller's transaction too, but for an import's, which goes on.
+    with transaction.atomic(savepoint=alone):
         if not alone:
             store.lock([blocking.digest(f"record/{authority}|{value}"), *blocking.strong_hashes(normalised)])
         known = _known(authority, value)
+        feeding = _Feed(record, authority, value, normalised, raw, digest)
         if known is None:
-            return _Feed(record, authority, value, normalised, raw, digest).add()
-        if known.participant_id != record.participant_id:
-            raise IdentifierNotOwned
-        if known.status != "removed" and digest == known.digest:
-            return _result(known, outcome="unchanged", reason="the same as the current version")
-        if digest == known.quarantined_digest:
-            return _result(known, outcome="quarantined", reason="the same as the version kept aside")
-        return _Feed(record, authority, value, normalised, raw, digest).revise(known)
+            return feeding.add()
+        if known.participant_id == record.participant_id:
+            if known.status != "removed" and digest == known.digest:
+                return _result(known, outcome="unchanged", reason="the same as the current version")
+            if digest == known.quarantined_digest:
+                return _result(known, outcome="quarantined", reason="the same as the version kept aside")
+            return feeding.revise(known)
+    raise IdentifierNotOwned
 
 
 def check_repeats(demographics: Demographics) -> None:
@@ -223,14 +226,18 @@ class _Feed:
         self.features = normalised
         self.raw = raw
         self.digest = digest
-        self.scorer: Scorer = store.scorer()
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """That of the active model, under the feed's locks."""
+        return store.scorer()
 
     def add(self) -> FeedResult:
-        found = self._scores(store.near(self.features))
+        near, self.scorer, ids = store.near_new(self.features)
+        found = self._scores(near)
         certain = found[0] if found and found[0].grade is Grade.CERTAIN else None
         person_id = lock_person(certain.person_id).id if certain else uuid4()
         reason = why(certain) if certain else ""
-        ids = store.next_ids()
         store.add_record(
             ids,
             store.NewRecord(
@@ -291,7 +298,7 @@ class _Feed:
 
     def _elsewhere(self, known: _Known) -> list[PersonScore]:
         """Other persons that the revised record may belong to."""
-        near = store.near(self.features, record_id=known.record_id)
+        near, _ = store.near(self.features, record_id=known.record_id)
         return self._scores([item for item in near if item.person_id != known.person_id], _different(known.record_id))
 
     def _lock(self, known: _Known, found: list[PersonScore]) -> Person:

@@ -67,15 +67,15 @@ def borne_out(shown: Iterable[SourceRecordView], about: Iterable[SourceRecordVie
 
 
 def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> list[Candidate]:
-    """Persons who may be the one described, most likely first, at most `limit`. 2 queries.
+    """Persons who may be the one described, most likely first, at most `limit`. 1 query.
 
     Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
     and at most that where the twin or junior rule speaks. Whoever is certainly not is left out.
     """
     described = features(demographics)
-    near = store.near(described)
+    near, scorer = store.near(described)
     found = person_scores(
-        store.scorer(),
+        scorer,
         described,
         [(item.record_id, item.person_id, item.features) for item in near],
         by_hand=store.by_hand(near),

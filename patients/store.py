@@ -182,25 +182,53 @@ def lock_index() -> None:
 def lock(hashes: Iterable[int]) -> None:
     """Hold these until the transaction ends; always taken in ascending order, so that no two feeds wait crosswise.
 
-    Who holds the index is waited for. 2 statements.
+    Who holds the index is waited for. 1 statement.
     """
     with prepared() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock_shared(%s)", [_BULK])
+        # A row of the join is there only when its part of the index is held, and only then its own lock is asked for.
         cursor.execute(
-            "SELECT pg_advisory_xact_lock(k) FROM (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) o",
-            [list(hashes)],
+            "SELECT pg_advisory_xact_lock(o.k) FROM (SELECT pg_advisory_xact_lock_shared(%s)) AS s"
+            " LEFT JOIN (SELECT DISTINCT unnest(%s::bigint[]) AS k ORDER BY k) AS o ON true",
+            [_BULK, list(hashes)],
         )
 
 
-def near(record: Features, *, record_id: int = 0) -> list[CandidateRecord]:
-    """Every active record of the persons who share a blocking key with this one. 1 query."""
+_ACTIVE = "SELECT version FROM patients_matchmodel WHERE status = 'active'"
+_NEAR = "SELECT m.*, c.* FROM (SELECT ({active}) AS version{ids}) m LEFT JOIN ({near}) c ON true ORDER BY c.id"
+_NEAR_KNOWN = _NEAR.format(active=_ACTIVE, near=_CANDIDATES, ids="")
+_NEAR_NEW = _NEAR.format(
+    active=_ACTIVE,
+    near=_CANDIDATES,
+    ids="".join(
+        f", nextval('patients_{name}_id_seq')" for name in ("sourcerecord", "sourcerecordversion", "patientidentifier")
+    ),
+)
+
+
+def near(record: Features, *, record_id: int = 0) -> tuple[list[CandidateRecord], Scorer]:
+    """Every active record of the persons who share a blocking key with this one, and the scorer of the active model.
+
+    1 query.
+    """
+    found, (version,) = _near(_NEAR_KNOWN, record, record_id)
+    return found, _scorer(version or "")
+
+
+def near_new(record: Features) -> tuple[list[CandidateRecord], Scorer, NewIds]:
+    """As `near`, for a record to come: with the row ids it will have. 1 query."""
+    found, (version, *ids) = _near(_NEAR_NEW, record, 0)
+    return found, _scorer(version or ""), NewIds(*ids)
+
+
+def _near(statement: str, record: Features, record_id: int) -> tuple[list[CandidateRecord], Sequence[Any]]:
+    """The candidates, and the columns that stand before theirs."""
     wanted = blocking.hashes(record)
-    if not wanted:
-        return []
     finer = [blocking.refinement(record)] * len(wanted)
     with prepared() as cursor:
-        cursor.execute(_CANDIDATES, {"keys": wanted, "finer": finer, "record": record_id})
-        return [_candidate(row) for row in cursor.fetchall()]
+        cursor.execute(statement, {"keys": wanted, "finer": finer, "record": record_id})
+        rows = cursor.fetchall()
+    before = len(rows[0]) - 4
+    return [_candidate(row[before:]) for row in rows if row[before] is not None], rows[0][:before]
 
 
 def _candidate(row: Sequence[Any]) -> CandidateRecord:
@@ -364,7 +392,7 @@ def write_terms(record_id: int, demographics: Demographics) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class NewIds:
     """The row ids of a record to come."""
 
@@ -389,17 +417,6 @@ class NewRecord:
     score: float | None
     weights: Mapping[str, float]
     reason: str
-
-
-def next_ids() -> NewIds:
-    """Row ids for one record. 1 statement."""
-    with prepared() as cursor:
-        cursor.execute(
-            "SELECT nextval('patients_sourcerecord_id_seq'), nextval('patients_sourcerecordversion_id_seq'),"
-            " nextval('patients_patientidentifier_id_seq')"
-        )
-        record, version, identifier = cursor.fetchone()
-    return NewIds(record=record, version=version, identifier=identifier)
 
 
 # References between these rows are checked when the transaction ends, so their order is free.
@@ -596,6 +613,6 @@ def _scorer(version: str) -> Scorer:
 def scorer() -> Scorer:
     """The scorer of the active model, the built-in one when none is active. 1 query."""
     with prepared() as cursor:
-        cursor.execute("SELECT version FROM patients_matchmodel WHERE status = 'active'")
+        cursor.execute(_ACTIVE)
         row = cursor.fetchone()
     return _scorer(row[0] if row else "")

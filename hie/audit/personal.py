@@ -89,30 +89,57 @@ def keys_for(subjects: Iterable[str], connection: BaseDatabaseWrapper, now: date
 
     A key this transaction made is remembered only once it is committed.
     """
-    database = str(connection.settings_dict["NAME"])
-    found: dict[str, PatientKey] = {}
-    missing: set[str] = set()
-    for subject in subjects:
-        known = _cache.get((database, subject))
-        if known is None:
-            missing.add(subject)
-        else:
-            found[subject] = known
-    if not missing:
-        return found
-    stored = _read(sorted(missing), connection)
-    if missing - stored.keys():
-        stored |= _make(sorted(missing - stored.keys()), connection, now)
-    for subject, key in stored.items():
-        _remember(connection, (database, subject), key)
-    found |= stored
+    found, missing = _known(subjects, connection)
+    if missing:
+        made = _make([_new_key(subject, now) for subject in missing], connection)
+        remember(made, connection)
+        found |= made
     return found
 
 
-def _remember(connection: BaseDatabaseWrapper, key: tuple[str, str], value: PatientKey) -> None:
-    """Only once committed: the row may be one that this very transaction made and will roll back."""
+def keys_or_new(
+    subjects: Iterable[str], connection: BaseDatabaseWrapper, now: datetime
+) -> tuple[dict[str, PatientKey], list[NewKey]]:
+    """The key of each subject, and those among them that are still to be stored, in the order of their subjects.
+
+    For who stores them with what they seal, by one statement; then they are to be `remember`ed. Of two who make one for
+    the same subject at once the second one's statement breaks the uniqueness of subjects. At most one statement here.
+    """
+    found, missing = _known(subjects, connection)
+    new = [_new_key(subject, now) for subject in missing]
+    return found | {key.subject: key.key for key in new}, new
+
+
+def _known(subjects: Iterable[str], connection: BaseDatabaseWrapper) -> tuple[dict[str, PatientKey], list[str]]:
+    """The keys that are there, and the subjects that have none, in order; one statement for those not remembered."""
+    database = str(connection.settings_dict["NAME"])
+    found: dict[str, PatientKey] = {}
+    unseen: set[str] = set()
+    for subject in subjects:
+        held = _cache.get((database, subject))
+        if held is None:
+            unseen.add(subject)
+        else:
+            found[subject] = held
+    if unseen:
+        stored = _read(sorted(unseen), connection)
+        remember(stored, connection)
+        found |= stored
+    return found, sorted(unseen - found.keys())
+
+
+def remember(keys: Mapping[str, PatientKey], connection: BaseDatabaseWrapper) -> None:
+    """Keep keys for the next time: once committed, for the row may be one that this very transaction will roll back."""
+    database = str(connection.settings_dict["NAME"])
+
+    def keep() -> None:
+        for subject, key in keys.items():
+            _cache.put((database, subject), key)
+
     if connection.in_atomic_block:
-        connection.on_commit(lambda: _cache.put(key, value))
+        connection.on_commit(keep)
+    elif connection.get_autocommit():
+        keep()
 
 
 def _read(subjects: list[str], connection: BaseDatabaseWrapper) -> dict[str, PatientKey]:
@@ -121,27 +148,38 @@ def _read(subjects: list[str], connection: BaseDatabaseWrapper) -> dict[str, Pat
         return {subject: _unwrap(key_id, wrap, wrapped) for subject, key_id, wrap, wrapped in cursor.fetchall()}
 
 
-def _make(subjects: list[str], connection: BaseDatabaseWrapper, now: datetime) -> dict[str, PatientKey]:
-    """New keys, in the order of their subjects (no two transactions wait for one another crosswise)."""
+KEY_COLUMNS = ("id", "subject", "wrap_key_id", "wrapped", "created_at")
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key that is not stored yet; `row` by `KEY_COLUMNS`."""
+
+    subject: str
+    key: PatientKey
+    row: tuple[Any, ...]
+
+
+def _new_key(subject: str, now: datetime) -> NewKey:
     wrap = wrap_keys()
-    rows: list[Any] = []
-    made: dict[str, PatientKey] = {}
-    for subject in subjects:
-        key_id, secret = uuid.uuid4(), secrets.token_bytes(32)
-        wrapped = seal_text(wrap.keys[wrap.current], secret, bound_to=key_id.bytes)
-        made[subject] = PatientKey(id=key_id, secret=secret)
-        rows += [key_id, subject, wrap.current, wrapped, now]
-    places = ", ".join(["(%s, %s, %s, %s, %s)"] * len(subjects))
+    key_id, secret = uuid.uuid4(), secrets.token_bytes(32)
+    wrapped = seal_text(wrap.keys[wrap.current], secret, bound_to=key_id.bytes)
+    return NewKey(subject, PatientKey(id=key_id, secret=secret), (key_id, subject, wrap.current, wrapped, now))
+
+
+def _make(new: list[NewKey], connection: BaseDatabaseWrapper) -> dict[str, PatientKey]:
+    """Store new keys, in the order of their subjects (no two transactions wait for one another crosswise)."""
+    places = ", ".join(["(%s, %s, %s, %s, %s)"] * len(new))
     with connection.cursor() as cursor:
         cursor.execute(
-            "INSERT INTO audit_key (id, subject, wrap_key_id, wrapped, created_at) VALUES "  # noqa: S608  only placeholders
+            f"INSERT INTO audit_key ({', '.join(KEY_COLUMNS)}) VALUES "  # noqa: S608  only placeholders
             f"{places} ON CONFLICT (subject) DO NOTHING RETURNING subject",
-            rows,
+            [value for key in new for value in key.row],
         )
         ours = {row[0] for row in cursor.fetchall()}
-    kept = {subject: key for subject, key in made.items() if subject in ours}
+    kept = {key.subject: key.key for key in new if key.subject in ours}
     # Another transaction was first with these.
-    theirs = [subject for subject in subjects if subject not in ours]
+    theirs = [key.subject for key in new if key.subject not in ours]
     return kept | (_read(theirs, connection) if theirs else {})
 
 

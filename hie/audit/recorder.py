@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field, fields, replace
@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 from uuid import UUID
 
-from django.db import DEFAULT_DB_ALIAS, connections, transaction
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from hie.audit import personal
@@ -121,11 +121,10 @@ DISCLOSURE_COLUMNS = (
 
 
 def write(drafts: Iterable[EventDraft], *, using: str = DEFAULT_DB_ALIAS) -> list[UUID]:
-    """Insert events and their disclosures in the running transaction; their ids, in order.
+    """Insert events and their disclosures in the running transaction, or in one of its own; their ids, in order.
 
-    One statement a table whatever the count (up to 1,000 rows each), and one more
-    for each patient whose key this process has not seen. Must run inside `atomic`
-    or stand alone (then it makes its own transaction).
+    One statement whatever the count (up to 1,000 rows a table), one more for the patients whose keys this process has
+    not seen, and within a transaction one where keys are made.
     """
     return _write(list(drafts), connections[using])
 
@@ -133,14 +132,45 @@ def write(drafts: Iterable[EventDraft], *, using: str = DEFAULT_DB_ALIAS) -> lis
 def _write(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> list[UUID]:
     if not drafts:
         return []
-    if not connection.in_atomic_block and connection.get_autocommit():
-        with (
-            transaction.atomic(using=connection.alias)
-            if connection is connections[connection.alias]
-            else _plain_transaction(connection)
-        ):
-            return _write_rows(drafts, connection)
-    return _write_rows(drafts, connection)
+    if connection.in_atomic_block or not connection.get_autocommit():
+        rows = _Rows(drafts, connection)
+        rows.insert()
+        return rows.ids
+    return _alone(drafts, connection, lambda rows: rows.insert())
+
+
+def _released(drafts: list[EventDraft], condition: Condition) -> list[UUID]:
+    """Write while the condition holds: by the one statement that asks for it, where the rows are not too many."""
+    connection = connections[DEFAULT_DB_ALIAS]
+    if connection.in_atomic_block:
+        # No savepoint: whoever opened the transaction ends it when this raises.
+        condition.hold()
+        return _write(drafts, connection)
+    return _alone(drafts, connection, lambda rows: condition.hold(rows.insert))
+
+
+def _alone(drafts: list[EventDraft], connection: BaseDatabaseWrapper, insert: Callable[[_Rows], object]) -> list[UUID]:
+    """Write in a transaction of its own: that of the one statement, where one is enough."""
+    for attempt in (1, 2):
+        rows = _Rows(drafts, connection, alone=True)
+        try:
+            if len(rows.parts) == 1:
+                insert(rows)
+            else:
+                with (
+                    transaction.atomic(using=connection.alias)
+                    if connection is connections[connection.alias]
+                    else _plain_transaction(connection)
+                ):
+                    insert(rows)
+        except IntegrityError:
+            # Somebody else has just made the same patient's key.
+            if attempt == 2 or not rows.new_keys:
+                raise
+            continue
+        personal.remember({key.subject: key.key for key in rows.new_keys}, connection)
+        return rows.ids
+    raise AssertionError("unreachable")
 
 
 @contextmanager
@@ -158,61 +188,112 @@ def _plain_transaction(connection: BaseDatabaseWrapper) -> Iterator[None]:
         connection.set_autocommit(True)
 
 
-def _write_rows(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> list[UUID]:
-    now = datetime.now(UTC)
-    keys = personal.keys_for([_text(draft.person_id) or HUB for draft in drafts], connection, now)
-    events: list[tuple[Any, ...]] = []
-    disclosures: list[tuple[Any, ...]] = []
-    ids: list[UUID] = []
-    for draft in drafts:
-        event_id = uuid.uuid4()
-        at = draft.at or now
-        events.append(_event_row(event_id, at, draft, keys[_text(draft.person_id) or HUB]))
-        said = _Said()
-        disclosures.extend(
-            _disclosure_row(event_id, at, n, draft, item, said) for n, item in enumerate(draft.disclosures)
-        )
-        ids.append(event_id)
-    with prepared(connection) as cursor:
-        _insert(cursor, "audit_event", EVENT_COLUMNS, events)
-        _insert(cursor, "audit_disclosure", DISCLOSURE_COLUMNS, disclosures)
-    return ids
+class _Rows:
+    """The rows of some drafts, ready to be inserted; `parts` of at most 1,000 of events and of disclosures each.
+
+    `alone`: in a transaction of their own, so that keys which are still to be made can come with them.
+    """
+
+    def __init__(self, drafts: list[EventDraft], connection: BaseDatabaseWrapper, *, alone: bool = False) -> None:
+        now = datetime.now(UTC)
+        subjects = [_text(draft.person_id) or HUB for draft in drafts]
+        self.connection = connection
+        self.ids: list[UUID] = []
+        self.new_keys: list[personal.NewKey] = []
+        if alone:
+            keys, self.new_keys = personal.keys_or_new(subjects, connection, now)
+        else:
+            keys = personal.keys_for(subjects, connection, now)
+        events: list[tuple[Any, ...]] = []
+        disclosures: list[tuple[Any, ...]] = []
+        for draft, subject in zip(drafts, subjects, strict=True):
+            event_id = uuid.uuid4()
+            at = draft.at or now
+            events.append(_event_row(event_id, at, draft, keys[subject]))
+            said = _Said()
+            disclosures.extend(
+                _disclosure_row(event_id, at, n, draft, item, said) for n, item in enumerate(draft.disclosures)
+            )
+            self.ids.append(event_id)
+        self.parts = [
+            (events[start : start + _ROWS_A_STATEMENT], disclosures[start : start + _ROWS_A_STATEMENT])
+            for start in range(0, max(len(events), len(disclosures)), _ROWS_A_STATEMENT)
+        ]
+
+    def insert(self, condition: str = "", values: Sequence[Any] = ()) -> bool:
+        """Insert them, under an SQL condition only where that holds: whether it did. One statement for each part.
+
+        Of several parts only the first is conditional: the caller's transaction ends where it did not hold.
+        """
+        new_keys = [key.row for key in self.new_keys]
+        with prepared(self.connection) as cursor:
+            for part in self.parts:
+                if not _insert(cursor, (new_keys, *part), condition, values):
+                    return False
+                new_keys, condition, values = [], "", ()
+        return True
 
 
 _TYPES = {
     "id": "uuid", "event_id": "uuid", "person_id": "uuid", "personal_key": "uuid", "at": "timestamptz", "outcome": "smallint",
     "n": "integer", "detail": "jsonb", "denied": "jsonb", "decision": "jsonb", "labels": "jsonb", "basis": "jsonb",
-    "obligations": "jsonb", "personal": "bytea",
+    "obligations": "jsonb", "personal": "bytea", "wrapped": "bytea", "created_at": "timestamptz",
 }  # fmt: skip
 
 
 _BASIS = tuple(member.name for member in fields(BasisItem))
+_MANY = -1
 _FEW = 12  # up to here a list of values is the cheaper form, beyond it one JSON text is (measured)
 
 
-@cache
-def _few(table: str, columns: tuple[str, ...], rows: int) -> str:
-    """An INSERT of so many rows; the same text each time, so that it is parsed once."""
-    one = "(" + ", ".join(["%s"] * len(columns)) + ")"
-    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES {', '.join([one] * rows)}"  # noqa: S608  constants
+_TABLES = (
+    ("audit_key", personal.KEY_COLUMNS),
+    ("audit_event", EVENT_COLUMNS),
+    ("audit_disclosure", DISCLOSURE_COLUMNS),
+)
+
+
+def _insert(cursor: Any, tables: Sequence[list[tuple[Any, ...]]], condition: str, values: Sequence[Any]) -> bool:
+    """Insert the rows of each table (as `_TABLES`) if the condition holds, and whether it does; one statement."""
+    sizes = tuple(len(rows) if len(rows) <= _FEW else _MANY for rows in tables)
+    parameters = list(values)
+    for (_, columns), rows, size in zip(_TABLES, tables, sizes, strict=True):
+        if size == _MANY:
+            parameters.append(recordset(columns, [[_hex(value) for value in row] for row in rows]))
+        else:
+            parameters += [_dumped(value) for row in rows for value in row]
+    cursor.execute(_statement(condition, sizes), parameters)
+    return bool(cursor.fetchone()[0])
 
 
 @cache
-def _many(table: str, columns: tuple[str, ...]) -> str:
-    """An INSERT of any number of rows, which travel as one JSON text."""
-    types = ", ".join(f"{column} {_TYPES.get(column, 'text')}" for column in columns)
-    names = ", ".join(columns)
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM json_to_recordset(%s) AS r({types})"  # noqa: S608  constants
+def _statement(condition: str, sizes: tuple[int, ...]) -> str:
+    """An INSERT of so many rows into each table; the same text each time, so that it is parsed once.
+
+    The condition is worked out before any row is: what it locks is locked until the statement's transaction ends.
+    """
+    steps = [f"held AS MATERIALIZED (SELECT {condition} AS as_then)"] if condition else []
+    where = " CROSS JOIN held WHERE held.as_then" if condition else ""
+    for (table, columns), rows in zip(_TABLES, sizes, strict=True):
+        if rows:
+            names = _names(columns)
+            steps.append(
+                f"{table} AS (INSERT INTO {table} ({names}) SELECT {names} FROM {_source(columns, rows)}{where})"  # noqa: S608  constants
+            )
+    return f"WITH {', '.join(steps)} SELECT {'as_then FROM held' if condition else 'true'}"  # noqa: S608  constants
 
 
-def _insert(cursor: Any, table: str, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
-    if 0 < len(rows) <= _FEW:
-        flat = [_dumped(value) for row in rows for value in row]
-        cursor.execute(_few(table, columns, len(rows)), flat)
-        return
-    for start in range(0, len(rows), _ROWS_A_STATEMENT):
-        part = rows[start : start + _ROWS_A_STATEMENT]
-        cursor.execute(_many(table, columns), [recordset(columns, [[_hex(value) for value in row] for row in part])])
+def _names(columns: tuple[str, ...]) -> str:
+    return ", ".join(f'"{column}"' for column in columns)
+
+
+def _source(columns: tuple[str, ...], rows: int) -> str:
+    """So many rows of these columns: a list of values, or any number that travel as one JSON text."""
+    if rows == _MANY:
+        types = ", ".join(f'"{column}" {_TYPES.get(column, "text")}' for column in columns)
+        return f"json_to_recordset(%s) AS r({types})"
+    one = "(" + ", ".join(f"%s::{_TYPES.get(column, 'text')}" for column in columns) + ")"
+    return f"(VALUES {', '.join([one] * rows)}) AS r({_names(columns)})"
 
 
 def _dumped(value: Any) -> Any:
@@ -343,11 +424,15 @@ class Outdated(Exception):
         self.refusals: list[EventDraft] = []
 
 
+Ask = Callable[[str, Sequence[Any]], bool]
+"""Asks the database whether an SQL condition with these values holds, and does what is to be done if so."""
+
+
 class Condition(Protocol):
     """What a release rests on."""
 
-    def hold(self) -> None:
-        """Keep it as it is until the running transaction ends.
+    def hold(self, ask: Ask | None = None) -> None:
+        """Keep it as it is until the running transaction ends; `ask` carries the question to the database.
 
         Raises:
             Outdated: it is no longer what it was.
@@ -407,16 +492,7 @@ class Recording:
         drafts = list(self._drafts.values())
         if not drafts and not self._written:
             drafts = [self._base]
-        if self.condition is None:
-            written = write(drafts)
-        elif connections[DEFAULT_DB_ALIAS].in_atomic_block:
-            # No savepoint: whoever opened the transaction ends it when this raises.
-            self.condition.hold()
-            written = write(drafts)
-        else:
-            with transaction.atomic():
-                self.condition.hold()
-                written = write(drafts)
+        written = write(drafts) if self.condition is None else _released(drafts, self.condition)
         self.event_ids += written
         self.persons += [key for key in self._drafts if key]
         self._drafts.clear()

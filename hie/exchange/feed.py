@@ -137,19 +137,22 @@ def apply(
         AccessRefused: the participant is not active.
     """
     with recorder.recording(kind, caller, query=raw) as event:
-        prepared: list[tuple[Change, str]] = []
+        prepared: list[tuple[Change, str, Demographics | None]] = []
         with directory.one_reading():
             for change in changes:
                 owners = [_owner(authority, caller, change.element) for authority, _ in _named_by(change)]
-                prepared.append((change, owners[0]))
                 access.may_submit(caller, owners[0])
+                said = None
+                if isinstance(change, Revision):
+                    said = _own_view(change.demographics, owners[0], change.element)
+                prepared.append((change, owners[0], said))
         with transaction.atomic():
             _lock(changes)
             done: list[Fed] = []
-            for change, owner in prepared:
+            for change, owner, said in prepared:
                 match change:
                     case Revision():
-                        done.append(_revise(change, owner, caller, source, event))
+                        done.append(_revise(change, owner, caller, source, event, said))
                     case Duplicate():
                         done.append(_resolve(change, owner, caller, source, event))
                     case Renaming():
@@ -236,7 +239,15 @@ def _lock(changes: Sequence[Change]) -> None:
         store.lock_index()
 
 
-def _revise(change: Revision, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+def _revise(
+    change: Revision,
+    owner: str,
+    caller: Caller,
+    source: str,
+    event: recorder.Recording,
+    said: Demographics | None = None,
+) -> Fed:
+    """Feed a record; `said`: what it says of itself (`_own_view`), where the caller has looked already."""
     authority = authority_of(change.authority)
     asks = change.only_new or change.keep_unsaid or change.expected_version is not None
     current = index.source_record(authority, change.value) if asks else None
@@ -246,8 +257,10 @@ def _revise(change: Revision, owner: str, caller: Caller, source: str, event: re
         held = current.version if current is not None else 0
         if held != change.expected_version:
             raise StaleVersion(f"the record is at version {held}", element="If-Match")
-    with directory.one_reading():
-        demographics = _own_view(change.demographics, owner, change.element)
+    if said is None:
+        with directory.one_reading():
+            said = _own_view(change.demographics, owner, change.element)
+    demographics = said
     if change.keep_unsaid and current is not None:
         demographics = merged(current.demographics, demographics, change.deleted)
     result = linking.feed(

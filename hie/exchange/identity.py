@@ -17,7 +17,6 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
@@ -137,8 +136,7 @@ def find_patients(
             limits.guessing(caller, "patient-identifier")
         for _, person in page:
             disclose(event, caller, person)
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     return Found(total=len(hits), patients=tuple(patient for patient, _ in page), more=len(following) > len(page))
 
 
@@ -157,8 +155,7 @@ def read_patient(person_id: str, caller: Caller) -> KnownPatient:
         if person is None or patient is None or survivor is None:
             raise NotFound("no such patient")
         disclose(event, caller, person)
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     if survivor != UUID(person_id):
         return KnownPatient(
             person_id=UUID(person_id),
@@ -209,8 +206,7 @@ def match(
             hits = hits[:count]
         for _, person in hits:
             disclose(event, caller, person)
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     return [found for found, _ in hits]
 
 
@@ -257,8 +253,7 @@ def cross_reference(
             if (item.authority, item.value) != source and item.authority in issued
         )
         disclose(event, caller, person)
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     return CrossReference(person_id=patient.person_id if found or not targets else None, identifiers=found)
 
 

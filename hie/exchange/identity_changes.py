@@ -193,8 +193,7 @@ def who_was(
         asked = shown[0]
         for person_id in sorted({one.now for one in shown}):
             identity.disclose(event, caller, people[person_id])
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     living = identifiers.survivor(asked.person_id)
     told = living in people
     return Then(

@@ -145,8 +145,7 @@ def replay(message_id: UUID, actor: Caller, reason: str) -> Received:
         row.refresh_from_db()
         result = _run(row, _decrypt(row), _envelope(row))
         event.about(None, detail={**detail, "status": result.status})
-        with transaction.atomic():
-            event.commit()
+        event.commit()
     return result
 
 

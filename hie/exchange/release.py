@@ -14,7 +14,7 @@ that commits in between must not be lost (spec/consent.md 12). So each use case 
 `point` notes which transactions were visible before anything was read (`directory.one_reading`). `commit` locks what was
 decided from, in the transaction of the audit row, and looks whether a transaction not visible then has raised it
 (migration ``exchange.0007_release_point``). If so nothing is written and nothing leaves: the use case runs again from
-its start, a few times, then it is refused with `Unsettled`. One statement more than without.
+its start, a few times, then it is refused with `Unsettled`. Where the act is a look, lock, look and row are one statement.
 
 What may change without raising anything: an agreement, a directive or a grant that ends by itself. A decision holds for
 its instant, and the time from there to the commit is that of an ordinary request.
@@ -25,12 +25,12 @@ Source: spec/consent.md 1.5, 12.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import wraps
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from django.db import OperationalError
 
@@ -86,6 +86,15 @@ def contended(error: OperationalError) -> bool:
     return getattr(error.__cause__, "sqlstate", None) in _CONTENDED
 
 
+_HOLD = "exchange_hold(%s::text::pg_snapshot, %s::bigint, %s::bigint[], %s::boolean)"
+
+
+def _ask(condition: str, values: Sequence[Any]) -> bool:
+    with prepared() as cursor:
+        cursor.execute(f"SELECT {condition}", values)
+        return bool(cursor.fetchone()[0])
+
+
 class Basis:
     """What an answer was decided from: the policy, and the patients by their identifiers' row ids, as then visible."""
 
@@ -93,26 +102,21 @@ class Basis:
         self.reading = reading
         self.identifier_pks = set(identifier_pks)
 
-    def hold(self) -> None:
-        """Keep it as it is until the running transaction ends; one statement.
+    def hold(self, ask: recorder.Ask | None = None) -> None:
+        """Keep it as it is until the running transaction ends; one statement, or that of `ask`.
 
         Raises:
             Outdated: policy or patients have changed, or are being changed.
         """
-        self._hold(alone=False)
+        self._hold(ask or _ask, alone=False)
 
     def hold_alone(self) -> None:
         """As `hold`, for who will change it in this transaction: of two such one waits, and then decides anew."""
-        self._hold(alone=True)
+        self._hold(_ask, alone=True)
 
-    def _hold(self, *, alone: bool) -> None:
+    def _hold(self, ask: recorder.Ask, *, alone: bool) -> None:
         try:
-            with prepared() as cursor:
-                cursor.execute(
-                    "SELECT exchange_hold(%s::text::pg_snapshot, %s::bigint, %s::bigint[], %s::boolean)",
-                    (*self._values(), alone),
-                )
-                (as_then,) = cursor.fetchone()
+            as_then = ask(_HOLD, (*self._values(), alone))
         except OperationalError as error:
             if contended(error):
                 raise Outdated("being changed") from error

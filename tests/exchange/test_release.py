@@ -67,11 +67,11 @@ def between(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[int]]:
     def plan(act: Callable[[], None], times: int = 1) -> list[int]:
         done: list[int] = []
 
-        def held(self: Basis, *, alone: bool) -> None:
+        def held(self: Basis, ask: Any, *, alone: bool) -> None:
             if len(done) < times:
                 done.append(disclosed())
                 apart(act)
-            hold(self, alone=alone)
+            hold(self, ask, alone=alone)
 
         monkeypatch.setattr(Basis, "_hold", held)
         return done

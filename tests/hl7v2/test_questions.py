@@ -81,7 +81,7 @@ def pdq(*parameters: str, domains: str = "") -> str:
 def test_a_question_whose_ground_keeps_moving_is_to_be_asked_again(
     monkeypatch: pytest.MonkeyPatch, event: str, qpd: str
 ) -> None:
-    def moved(self: Basis, *, alone: bool) -> None:
+    def moved(self: Basis, ask: Any, *, alone: bool) -> None:
         raise Outdated("each time")
 
     assert msa(ask(event, qpd))[1] == "AA"

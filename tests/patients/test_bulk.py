@@ -76,7 +76,7 @@ def test_one_record_is_compared_with_all_whom_bulk_compares_it_with(seed: int, c
     unknown = nothing_known_of_the_tables()
     found, before = 0, rows_read()
     for position, record in enumerate(records):
-        near = {item.record_id for item in store.near(record, record_id=known[position])}
+        near = {item.record_id for item in store.near(record, record_id=known[position])[0]}
         assert partners[position] <= near
         found += len(near)
     assert found < 300 * 150, "and not with everybody"

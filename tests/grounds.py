@@ -26,7 +26,7 @@ _laid: list[tuple[Make, transaction.Atomic, Any]] = []
 def ground(make: Make) -> Any:
     """A fixture of the function's name: its rows, and a copy of the value it gives."""
 
-    def laid(_django_db_helper: None) -> Any:
+    def laid(db: None) -> Any:
         held = {one: value for one, _, value in _laid}
         return copy.deepcopy(held[make]) if make in held else make()
 

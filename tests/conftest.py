@@ -7,7 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.isolation import django_db_setup, fresh_caches  # noqa: F401 - fixtures for every test
+from tests.grounds import _django_db_helper, _ground, grounds  # noqa: F401 - fixtures for every test
+from tests.isolation import (  # noqa: F401 - fixtures for every test
+    django_db_setup,
+    fresh_caches,
+    static_files_listed_once,
+)
 
 SHARED = Path(os.environ.get("HIE_SHARED") or Path(__file__).resolve().parent.parent.parent / "shared")
 

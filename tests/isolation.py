@@ -5,11 +5,14 @@ Loaded for every test by `conftest.py`.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.db import connection, transaction
 from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 KEPT = frozenset({"django_migrations", "django_content_type", "auth_permission"})
 """Made by migrating and by nothing else."""
@@ -25,7 +28,7 @@ FEW = 1000
 
 
 @pytest.fixture(scope="session")
-def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
+def django_db_setup(django_db_setup: None, django_db_blocker: object) -> Iterator[None]:
     """Let the test runner empty the log between tests that commit; the log itself refuses TRUNCATE."""
     with django_db_blocker.unblock(), connection.cursor() as cursor:  # type: ignore[attr-defined]  # pytest-django's
         cursor.execute(
@@ -37,6 +40,9 @@ def django_db_setup(django_db_setup: None, django_db_blocker: object) -> None:
         _remember_seeds(cursor)
     # Django's way empties every table one by one and makes all content types and permissions anew: over a second.
     TransactionTestCase._fixture_teardown = _empty  # type: ignore[method-assign,assignment]  # for all tests
+    yield
+    # A connection refers to itself: that of a thread that ended stays open, and the database in use, until then.
+    gc.collect()
 
 
 def _remember_seeds(cursor: object) -> None:
@@ -105,15 +111,32 @@ def _empty(_test: TransactionTestCase) -> None:
             cursor.execute(f'INSERT INTO public."{table}" TABLE seeds."{table}"')
 
 
+@pytest.fixture(scope="session", autouse=True)
+def static_files_listed_once() -> Iterator[None]:
+    """Each test client makes the middleware anew, and WhiteNoise would list two hundred files each time."""
+    listed: dict[str, dict[str, Any]] = {}
+    list_files = WhiteNoiseMiddleware.add_files_from_finders
+
+    def add(self: Any) -> None:
+        if self.static_prefix not in listed:
+            list_files(self)
+            listed[self.static_prefix] = dict(self.files)
+        self.files.update(listed[self.static_prefix])
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(WhiteNoiseMiddleware, "add_files_from_finders", add)
+        yield
+
+
 @pytest.fixture(autouse=True)
 def fresh_caches() -> Iterator[None]:
     """What a process remembers of rows that the last test took back."""
-    _forget()
+    forget()
     yield
-    _forget()
+    forget()
 
 
-def _forget() -> None:
+def forget() -> None:
     from consent import directives, kept, policies
     from hie.audit import personal
     from hie.directory import queries as directory

@@ -80,4 +80,4 @@ def parallel(arguments: list[str]) -> list[str]:
     """One process a core, at most four, unless the caller says otherwise or wants a debugger."""
     if any(a.startswith(("-n", "--pdb", "--trace", "-x", "--collect")) for a in arguments):
         return []
-    return ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "loadfile"]
+    return ["-n", str(min(4, os.cpu_count() or 1)), "--dist", "worksteal"]

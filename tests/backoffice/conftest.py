@@ -9,6 +9,7 @@ from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -18,12 +19,20 @@ from hie.exchange.models import InboundMessage, Query, QueryTarget, RemoteDocume
 from hie.trust.staff import ensure_roles
 from tests.documents.samples import ALICE, ALICE_ELSEWHERE, entry, register, submission
 from tests.exchange.world import HOSPITAL_AUTHORITY, community_at, exchange, feed_rosa
+from tests.grounds import ground
+from tests.portal.conftest import alice  # noqa: F401 - a fixture
 
 PASSWORD = "a long enough one"
 
 
-@pytest.fixture
-def world(db: None) -> UUID:
+@ground
+def roles() -> None:
+    """What each role of the staff may do."""
+    ensure_roles()
+
+
+@ground
+def world() -> UUID:
     """Rosa, fed by the hospital; the id of her person."""
     portal = {"id": "org-portal", "name": "The Portal", "type": "patient-portal", "organization_oid": "2.999.10.9", "scopes": [], "purposes": ["PATRQT"]}  # fmt: skip
     exchange(community_at(1, 1), community_at(2, 1), community_at(3, 1), portal)
@@ -31,9 +40,8 @@ def world(db: None) -> UUID:
 
 
 @pytest.fixture
-def as_role(db: None) -> Callable[..., Client]:
+def as_role(roles: None) -> Callable[..., Client]:
     """A signed-in member of staff with these roles."""
-    ensure_roles()
 
     def sign_in(*roles: str, username: str = "") -> Client:
         user = User.objects.create_user(
@@ -108,17 +116,28 @@ def failed_message(db: None) -> InboundMessage:
     )  # fmt: skip
 
 
-@pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A running Chromium."""
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """One browser for all pages of a module: two at once would be two loops in one thread."""
     from tests.backoffice.looking import CHROMIUM, FLAGS
 
-    # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
+    playwright_api = pytest.importorskip("playwright.sync_api")
+    with pytest.MonkeyPatch.context() as patched, playwright_api.sync_playwright() as playwright:
+        # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
+        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
+        # Beside that loop Django keeps a connection of its own, which nobody else would close.
+        connections.close_all()
+
+
+@pytest.fixture
+def browser(chromium: Any) -> Iterator[Any]:
+    """A running Chromium in which nobody has been."""
+    yield chromium
+    for context in chromium.contexts:
+        context.close()
 
 
 def suspend(participant: str) -> None:

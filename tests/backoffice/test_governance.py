@@ -31,7 +31,7 @@ from hie.exchange.errors import AccessRefused
 from tests.backoffice.conftest import PASSWORD
 from tests.directory.forms import clinic, file, hospital
 from tests.documents import samples
-from tests.portal.conftest import signed_in, world
+from tests.portal.conftest import signed_in
 from tests.portal.test_choices import ASKERS
 from tests.portal.test_documents import ALICE_ID, CLINIC
 
@@ -42,13 +42,6 @@ BO = Staff(user_id="bo", roles=frozenset({"privacy-officer"}))
 EVA = Staff(user_id="eva", roles=frozenset({"auditor"}))
 HOSPITAL = next(one for one in ASKERS if (one.organization_id, one.role) == ("org-hospital", "physician"))
 CLOSED = [{"id": "no-treatment", "purposes": ["TREAT"], "absolute": True}]
-
-
-@pytest.fixture
-def alice(db: None) -> Any:
-    """Alice with a letter of the clinic; her person."""
-    yield world()
-    policies.forget()
 
 
 @pytest.fixture

@@ -62,14 +62,15 @@ def own_override(n: int) -> dict[str, Any]:
     ][n % 4]
 
 
-def test_ten_thousand_cases_each_with_its_own_override_take_less_than_ten_seconds(tmp_path: Path) -> None:
+@pytest.mark.parametrize("many", [2_500, pytest.param(10_000, marks=pytest.mark.slow)])
+def test_cases_each_with_its_own_override_take_less_than_a_millisecond_each(tmp_path: Path, many: int) -> None:
     path = tmp_path / "many.json"
     consent = fx.consent(fx.node("permit", fx.node("deny", securityLabel=fx.labels("PSY"))))
-    cases = [fx.case(consent, id=str(n), fixtureOverride=own_override(n)) for n in range(10_000)]
+    cases = [fx.case(consent, id=str(n), fixtureOverride=own_override(n)) for n in range(many)]
     path.write_text(json.dumps({"fixture": fx.FIXTURE, "cases": cases}))
     start = time.process_time()
     assert {one["rule"] for one in run(path)} == {"D6"}
-    assert time.process_time() - start < 10
+    assert time.process_time() - start < many / 1_000
 
 
 def test_cases_with_an_override_each_need_the_memory_of_a_few(tmp_path: Path) -> None:

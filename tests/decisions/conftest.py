@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.decisions.loaded import loaded_lake  # noqa: F401 - a fixture
 from tests.fhir.conftest import hub as keys_and_folders  # noqa: F401 - a fixture
 
 

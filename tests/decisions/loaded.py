@@ -24,6 +24,7 @@ from patients import identifiers
 from tests.consent import fixture as fx
 from tests.directory.forms import EC_P256, jwk
 from tests.documents import samples
+from tests.grounds import ground
 from tests.trust import conftest as trust
 
 _names = itertools.count(1)
@@ -231,6 +232,12 @@ def _dtm(text: str | None) -> str | None:
 def lake(**more: Any) -> Hub:
     """The invented exchange of `tests/consent/fixture.py`."""
     return Hub(fx.FIXTURE, **more)
+
+
+@ground
+def loaded_lake() -> Hub:
+    """The invented exchange, with no decision point."""
+    return lake()
 
 
 def caller(organization: str, **changes: Any) -> Caller:

@@ -24,7 +24,7 @@ from hie.exchange.find import DocumentSearch, PatientNamed
 from hie.standards.facts import DocumentFacts
 from tests.consent import fixture as fx
 from tests.decisions import asking
-from tests.decisions.loaded import Hub, caller, lake
+from tests.decisions.loaded import Hub, caller
 from tests.leaks.answers import answer as compared
 
 pytestmark = pytest.mark.django_db
@@ -32,8 +32,8 @@ ABSENT = "0d0e3f0a-0000-4000-8000-000000000000"
 
 
 @pytest.fixture
-def hub(db: None) -> Hub:
-    return lake()
+def hub(loaded_lake: Hub) -> Hub:
+    return loaded_lake
 
 
 def get(path: str, token: str, **headers: str) -> Any:

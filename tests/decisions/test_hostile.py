@@ -16,15 +16,21 @@ from tests.consent import fixture as fx
 from tests.decisions import asking
 from tests.decisions.asking import CDS, FHIR, XACML
 from tests.decisions.loaded import Hub, lake
+from tests.grounds import ground
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def hub(db: None) -> Hub:
+@ground
+def lake_with_a_document() -> Hub:
     made = lake(points=frozenset({"hill"}))
     made.document(fx.document())
     return made
+
+
+@pytest.fixture
+def hub(lake_with_a_document: Hub) -> Hub:
+    return lake_with_a_document
 
 
 def changed(body: Any, path: tuple[Any, ...], value: Any) -> Any:

@@ -22,15 +22,15 @@ from hie.exchange.find import DocumentSearch, PatientNamed
 from hie.exchange.replay import Outcome
 from hie.standards.facts import Caller
 from tests.consent import fixture as fx
-from tests.decisions.loaded import Hub, caller, lake
+from tests.decisions.loaded import Hub, caller
 
 pytestmark = pytest.mark.django_db
 CASES = json.loads((Path(__file__).parents[1] / "consent/cases.json").read_text())
 
 
 @pytest.fixture
-def hub(db: None) -> Hub:
-    return lake()
+def hub(loaded_lake: Hub) -> Hub:
+    return loaded_lake
 
 
 def search(hub: Hub, who: Caller, patient: str = "ada") -> Any:

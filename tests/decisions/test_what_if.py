@@ -25,7 +25,7 @@ from hie.exchange.askers import Asker
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.facts import Caller, Decision
 from tests.consent import fixture as fx
-from tests.decisions.loaded import Hub, caller, lake
+from tests.decisions.loaded import Hub, caller
 
 pytestmark = pytest.mark.django_db
 
@@ -41,8 +41,10 @@ def privacy_officer(*roles: str) -> Staff:
     return Staff(user_id="vera", roles=frozenset(roles or {"privacy-officer"}))
 
 
-def brute_force(hub: Hub, world: access.World, about: access.Subject, facts: Any) -> dict[Asker, Decision]:
-    """Every participant, purpose and role asked by itself."""
+def brute_force(
+    hub: Hub, world: access.World, about: access.Subject, documents: list[Any]
+) -> list[dict[Asker, Decision]]:
+    """Every participant, purpose and role asked by itself: what each is told, a document."""
     everybody = [
         Asker(organization, purpose, role)
         for organization in world.policy.participants
@@ -50,8 +52,11 @@ def brute_force(hub: Hub, world: access.World, about: access.Subject, facts: Any
         for role in world.policy.tables.roles
     ]
     requests = [[askers.request(about, asker, world)] for asker in everybody]
-    told = access.tried(world, requests, [facts])
-    return {asker: askers.same(decision) for asker, (decision,) in zip(everybody, told, strict=True)}
+    told: list[dict[Asker, Decision]] = [{} for _ in documents]
+    for asker, decisions in zip(everybody, access.tried(world, requests, documents), strict=True):
+        for of_document, decision in zip(told, decisions, strict=True):
+            of_document[asker] = askers.same(decision)
+    return told
 
 
 def file(hub: Hub, provision: Any, patient: str = "ada") -> Any:
@@ -100,8 +105,8 @@ LIMITS = settings(
 
 
 @pytest.fixture
-def hub(db: None) -> Hub:
-    return lake()
+def hub(loaded_lake: Hub) -> Hub:
+    return loaded_lake
 
 
 @LIMITS
@@ -129,7 +134,8 @@ def test_the_groups_say_of_every_participant_purpose_and_role_what_asking_each_s
             for asker in answer.block.askers():
                 assert asker not in said
                 said[asker] = answer.decision
-        assert {asker: one for asker, one in said.items() if not asker.person} == brute_force(hub, world, about, facts)
+        (expected,) = brute_force(hub, world, about, [facts])
+        assert {asker: one for asker, one in said.items() if not asker.person} == expected
 
 
 @LIMITS
@@ -172,12 +178,12 @@ def test_a_draft_changes_what_asking_each_before_and_after_says_and_nothing_else
     with directory.one_reading():
         about = access.subject(hub.persons["ada"])
         was, will = access.as_it_is(about), access.as_drafted(about, draft)
+        rows = [registry.entry(entry) for entry in entries]
+        facts = [row.facts(about.person_id, about.identifier_pks) for row in rows if row is not None]
+        assert len(facts) == len(entries)
         expected: dict[tuple[str, Asker], bool] = {}
-        for entry in entries:
-            row = registry.entry(entry)
-            assert row is not None
-            facts = row.facts(about.person_id, about.identifier_pks)
-            old, new = brute_force(hub, was, about, facts), brute_force(hub, will, about, facts)
+        told = zip(entries, brute_force(hub, was, about, facts), brute_force(hub, will, about, facts), strict=True)
+        for entry, old, new in told:
             expected |= {(entry, one): new[one].permitted for one in old if old[one].permitted != new[one].permitted}
     assert {key: opens for key, opens in turned.items() if not key[1].person} == expected
 

@@ -23,15 +23,21 @@ from tests.decisions import asking
 from tests.decisions.asking import CDS, FHIR, XACML
 from tests.decisions.loaded import Hub, caller, lake
 from tests.exchange import releasing
+from tests.grounds import ground
 from tests.leaks.answers import answer as compared
 
 pytestmark = pytest.mark.django_db
 ABSENT = "0d0e3f0a-0000-4000-8000-000000000000"
 
 
-@pytest.fixture
-def hub(db: None) -> Hub:
+@ground
+def lake_with_a_point() -> Hub:
     return lake(points=frozenset({"call"}))
+
+
+@pytest.fixture
+def hub(lake_with_a_point: Hub) -> Hub:
+    return lake_with_a_point
 
 
 def file(hub: Hub, provision: Any) -> None:

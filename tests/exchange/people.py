@@ -11,6 +11,7 @@ from hie.exchange import feed
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
 from hie.standards.facts import Caller
 from tests.directory.forms import EC_P384, clinic, hospital, jwk
+from tests.grounds import ground
 
 CLINIC, HOSPITAL, QUIET = "2.999.10.1.1", "2.999.10.2.1", "2.999.10.3.1"
 _OWNER = {CLINIC: "org-clinic", HOSPITAL: "org-hospital", QUIET: "org-quiet"}
@@ -31,6 +32,12 @@ def _jurisdiction(model: str) -> dict[str, Any]:
         "prohibitions": [],
         "mandates": [],
     }
+
+
+@ground
+def houses() -> None:
+    """The three are in the directory, where `world` puts them."""
+    world()
 
 
 def world() -> None:

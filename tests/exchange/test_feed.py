@@ -18,14 +18,14 @@ from patients import identifiers
 from patients import queries as index
 from patients.models import Person, SourceRecord, SourceRecordVersion
 from tests.directory.forms import ward
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, identifier, ivo, nora, world
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, houses, identifier, ivo, nora  # noqa: F401 - `houses` is a fixture
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture(autouse=True)
-def _world(db: None) -> None:
-    world()
+def _world(houses: None) -> None:  # noqa: F811 - the fixture of that name
+    """All tests begin with the three houses."""
 
 
 def revision(authority: str = HOSPITAL, value: str = "h1", **changes: Any) -> feed.Revision:

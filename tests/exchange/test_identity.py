@@ -27,7 +27,7 @@ from hie.standards.demographics import (
     Telecom,
 )
 from patients import identifiers as index_identifiers
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, ivo, nora, world, zander
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, houses, ivo, nora, zander  # noqa: F401 - `houses` is a fixture
 
 pytestmark = pytest.mark.django_db
 
@@ -35,8 +35,8 @@ HUB = settings.HUB_ASSIGNING_AUTHORITY
 
 
 @pytest.fixture(autouse=True)
-def _world(db: None) -> None:
-    world()
+def _world(houses: None) -> None:  # noqa: F811 - the fixture of that name
+    """All tests begin with the three houses."""
 
 
 def family(*names: str) -> PatientQuery:

@@ -43,6 +43,7 @@ from hie.terminology.models import CodeSet
 from tests.documents import samples
 from tests.documents.cda_samples import clinical_document
 from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange, hospital_caller
+from tests.grounds import ground
 
 pytestmark = pytest.mark.django_db
 DATA = Path(os.environ.get("HIE_SHARED", "../shared")) / "data"
@@ -52,11 +53,16 @@ CCDA = CodedValue(
 ADA = CX(value="P1", authority=CLINIC_AUTHORITY)
 
 
-@pytest.fixture(autouse=True)
-def _world(settings: Any, tmp_path: Path) -> None:
-    settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
+@ground
+def ada_at_the_clinic() -> None:
+    """Clinic and hospital, and the patient whom the clinic feeds."""
     exchange()
     feed_patient("P1")
+
+
+@pytest.fixture(autouse=True)
+def _world(ada_at_the_clinic: None, settings: Any, tmp_path: Path) -> None:
+    settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
 
 
 def feed_patient(local_id: str, **changes: Any) -> CX:

@@ -16,16 +16,11 @@ from hie.standards.facts import Caller
 from patients import by_hand, identifiers, linking
 from patients.errors import AlreadyUndone, UnknownValue
 from patients.models import ValueByHand
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, nora, world
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, houses, nora  # noqa: F401 - `houses` is a fixture
 
 STEWARD = Staff(user_id="ida", roles=frozenset({"steward"}), name="Ida Moss")
 WHY = "Passport seen at the desk"
 BY_HAND, BY_RECORD = "1970-02-13", "1970-02-03"
-
-
-@pytest.fixture
-def _world(db: None) -> None:
-    world()
 
 
 def set_date(person: UUID, date: str = BY_HAND) -> UUID:
@@ -42,7 +37,7 @@ def told(person: UUID, by: Caller, other: str) -> str | None:
     return said.birth_date if said is not None else None
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_what_was_set_in_sight_of_a_hidden_source_is_shown_only_to_who_may_see_that_source() -> None:
     person = fed(HOSPITAL, "h1", nora())
     assert fed(QUIET, "q1", nora(birth_date=BY_HAND)) == person
@@ -52,7 +47,7 @@ def test_what_was_set_in_sight_of_a_hidden_source_is_shown_only_to_who_may_see_t
     assert told(person, caller(CLINIC), "org-hospital") in (None, BY_RECORD)
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_a_hidden_source_that_comes_later_changes_nothing_of_what_is_shown() -> None:
     person = fed(HOSPITAL, "h1", nora())
     set_date(person)
@@ -62,7 +57,7 @@ def test_a_hidden_source_that_comes_later_changes_nothing_of_what_is_shown() -> 
     assert identity.read_patient(str(person), caller(CLINIC)) == before
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_a_value_stays_hidden_when_the_hidden_record_it_rests_on_has_gone_to_somebody_else() -> None:
     person = fed(HOSPITAL, "h1", nora())
     fed(QUIET, "q1", nora(birth_date=BY_HAND))
@@ -75,7 +70,7 @@ def test_a_value_stays_hidden_when_the_hidden_record_it_rests_on_has_gone_to_som
     assert shown(person, caller(QUIET)) == BY_HAND
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_a_record_replaced_by_its_organization_still_bears_the_value() -> None:
     person = fed(HOSPITAL, "h1", nora())
     set_date(person)
@@ -87,7 +82,7 @@ def test_a_record_replaced_by_its_organization_still_bears_the_value() -> None:
     assert shown(person, caller(CLINIC)) == BY_HAND
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_the_patient_reads_who_set_undid_and_withdrew_a_value_and_the_log_does_not_name_it() -> None:
     person = fed(HOSPITAL, "h1", nora())
     set_date(person)
@@ -105,7 +100,7 @@ def test_the_patient_reads_who_set_undid_and_withdrew_a_value_and_the_log_does_n
         stewardship.withdraw_value(row.pk, STEWARD, WHY)
 
 
-@pytest.mark.usefixtures("_world")
+@pytest.mark.usefixtures("houses")
 def test_only_staff_with_the_right_and_a_reason_sets_a_value() -> None:
     person = fed(HOSPITAL, "h1", nora())
     value = Demographics(birth_date=BY_HAND)

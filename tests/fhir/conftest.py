@@ -16,6 +16,7 @@ from hie.exchange import feed
 from hie.trust import client_keys, clients, hub_keys, limits
 from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
 from tests.exchange import world
+from tests.grounds import ground
 from tests.trust import conftest as trust
 
 BASE = "https://hub.example/fhir"
@@ -78,20 +79,25 @@ class Api:
         return self.call("POST", path, body, **more)
 
 
+@ground
+def rosa_at_both() -> str:
+    """Clinic, hospital and payer; Rosa, fed by the first two; her person's id."""
+    registration.apply(file(clinic(scopes=["system/*.cruds"]), hospital(scopes=["system/*.cruds"], users=[]), payer()))
+    person = world.feed_rosa("P1")
+    fed = feed.feed(
+        feed.Revision(authority=world.CLINIC_AUTHORITY, value="C1", demographics=world.rosa("P1", identifiers=())),
+        world.caller(),
+    )
+    assert fed.result is not None
+    assert str(fed.result.person_id) == person
+    return person
+
+
 class World:
     """The participants and their patient."""
 
-    def __init__(self) -> None:
-        registration.apply(
-            file(clinic(scopes=["system/*.cruds"]), hospital(scopes=["system/*.cruds"], users=[]), payer())
-        )
-        self.person = world.feed_rosa("P1")
-        fed = feed.feed(
-            feed.Revision(authority=world.CLINIC_AUTHORITY, value="C1", demographics=world.rosa("P1", identifiers=())),
-            world.caller(),
-        )
-        assert fed.result is not None
-        assert str(fed.result.person_id) == self.person
+    def __init__(self, person: str) -> None:
+        self.person = person
         self.hospital = Api(
             trust.token(
                 "org-hospital",
@@ -123,8 +129,8 @@ class World:
 
 
 @pytest.fixture
-def hub_world(db: None) -> World:
-    return World()
+def hub_world(rosa_at_both: str) -> World:
+    return World(rosa_at_both)
 
 
 # --- resources --------------------------------------------------------------------------------------------------------

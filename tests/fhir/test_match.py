@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hie.standards import fhir
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, ivo, nora, world
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, houses, ivo, nora  # noqa: F401 - `houses` is a fixture
 from tests.fhir.conftest import Api
 from tests.trust import conftest as trust
 
@@ -18,8 +18,7 @@ GRADE = "http://hl7.org/fhir/StructureDefinition/match-grade"
 
 
 @pytest.fixture
-def clinic(hub: None, db: None) -> Api:
-    world()
+def clinic(hub: None, houses: None) -> Api:  # noqa: F811 - the fixture of that name
     return Api(trust.token("org-clinic"))
 
 

@@ -15,7 +15,7 @@ from django.conf import settings
 from hie.audit.models import AuditEvent
 from hie.standards import fhir
 from patients.models import SourceRecord
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, ivo, nora, world, zander
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, houses, ivo, nora, zander  # noqa: F401 - `houses` is a fixture
 from tests.fhir.conftest import BASE, Api
 from tests.trust import conftest as trust
 
@@ -26,8 +26,7 @@ OID = "urn:oid:"
 
 
 @pytest.fixture
-def clinic(hub: None, db: None) -> Api:
-    world()
+def clinic(hub: None, houses: None) -> Api:  # noqa: F811 - the fixture of that name
     return Api(trust.token("org-clinic"))
 
 

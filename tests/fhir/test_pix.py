@@ -9,7 +9,7 @@ import pytest
 from django.conf import settings
 
 from hie.standards import fhir
-from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, nora, world
+from tests.exchange.people import CLINIC, HOSPITAL, QUIET, fed, houses, nora  # noqa: F401 - `houses` is a fixture
 from tests.fhir.conftest import BASE, Api
 from tests.trust import conftest as trust
 
@@ -19,8 +19,7 @@ HUB = settings.HUB_ASSIGNING_AUTHORITY
 
 
 @pytest.fixture
-def clinic(hub: None, db: None) -> Api:
-    world()
+def clinic(hub: None, houses: None) -> Api:  # noqa: F811 - the fixture of that name
     return Api(trust.token("org-clinic"))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.fhir.conftest import hub, hub_world  # noqa: F401 - fixtures
+from tests.fhir.conftest import hub, hub_world, rosa_at_both  # noqa: F401 - fixtures
 from tests.leaks.walking import Listener, guards_asked
 
 

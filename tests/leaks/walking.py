@@ -274,7 +274,7 @@ def token(caller: Caller) -> str:
 
 def taken_back(build: Callable[[], T]) -> T:
     """What a side gives; the side itself is gone afterwards, and forgotten by every cache."""
-    isolation._forget()
+    isolation.forget()
     try:
         side = transaction.atomic()
         side._from_testcase = True  # type: ignore[attr-defined]  # refusals are recorded apart from the request, not from the test
@@ -282,7 +282,7 @@ def taken_back(build: Callable[[], T]) -> T:
             result = build()
             transaction.set_rollback(True)
     finally:
-        isolation._forget()
+        isolation.forget()
     return result
 
 

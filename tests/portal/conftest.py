@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
 from django.test import Client
 
 from consent import policies, proxies
@@ -21,6 +19,7 @@ from hie.trust.models import PatientAccount
 from patients import identifiers, linking
 from patients.demographics import Demographics, HumanName, RecordFeed
 from tests.directory.forms import clinic, file, hospital
+from tests.grounds import ground
 
 PORTAL = {
     "id": "org-portal",
@@ -157,11 +156,10 @@ def busy_log(person: str) -> None:
     staff_look(staff_user="ada", role="steward", person_id=person, what="identity", reason="a possible duplicate")
 
 
-@pytest.fixture
-def alice(db: None) -> Iterator[str]:
+@ground
+def alice() -> str:
     """Alice's person; her account is `ALICE`, Sam may act for her."""
-    yield world()
-    policies.forget()
+    return world()
 
 
 def signed_in(login: str = "alice", password: str = PASSWORD) -> Client:

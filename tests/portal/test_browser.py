@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connections
 from pytest_django.live_server_helper import LiveServer
 
 from consent import policies
@@ -92,6 +93,8 @@ def chromium() -> Iterator[Any]:
         browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield browser
         browser.close()
+        # Beside that loop Django keeps a connection of its own, which nobody else would close.
+        connections.close_all()
 
 
 @pytest.fixture

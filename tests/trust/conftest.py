@@ -15,6 +15,7 @@ from hie.directory import registration
 from hie.trust import client_keys, clients, hub_keys, limits
 from hie.trust.assertions import ASSERTION_TYPE
 from tests.directory.forms import EC_P256, EC_P384, RSA_2048, clinic, community, file, hospital, ward
+from tests.grounds import ground
 
 KEYS = {
     "org-clinic": (EC_P384, "clinic-1", "ES384"),
@@ -38,8 +39,9 @@ def hub(settings, tmp_path):
     clients._endpoints.clear()
 
 
-@pytest.fixture
-def directory(db):
+@ground
+def directory() -> None:
+    """All four in the directory."""
     register()
 
 

@@ -3,8 +3,8 @@
     python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 1500] [--again]
 
 cosmic-ray makes the mutants (its operators on every module of `consent/engine`); what runs them is here, because a
-process of its own for each would take a day. Each mutant lives in a fork that has everything but the engine in memory,
-imports the engine with the mutated module in its place, and is held first against a fixed corpus of cases with the
+process of its own for each would take a day. Each mutant lives in a fork that has everything but the engine in memory
+(the engine and the tests as compiled code), runs the engine's modules with the mutated one in its place, and is held first against a fixed corpus of cases with the
 answers of the slow evaluator (`killing`), then against the tests of rules that need no database. Results are kept in
 FOLDER, so that a run goes on where it stopped; `--again` runs the survivors once more.
 """
@@ -13,12 +13,14 @@ from __future__ import annotations
 
 import argparse
 import ast
+import gc
 import importlib.abc
 import importlib.util
 import itertools
 import json
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -30,7 +32,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "consent" / "engine"
-TIMEOUT_S = 60
+CPU_S = 30  # of one mutant; what takes more never ends
 FIRST = 40  # cases of the corpus that are tried before the tests
 TESTS = ("test_engine_parts", "test_rules", "test_engine_edges", "test_uncertain", "test_completed")
 KILLED, SURVIVED, TOOK_TOO_LONG, NONE = "killed", "survived", "timeout", "same"
@@ -84,6 +86,13 @@ class Mutant:
         return str(self.module.tree.get_code())
 
 
+class Unchanged(Mutant):
+    """No change: what is held against a mutant must let this pass."""
+
+    def code(self) -> str:
+        return str(self.module.tree.get_code())
+
+
 def mutants() -> Iterator[Mutant]:
     """Every mutant of the engine's code."""
     from cosmic_ray import plugins
@@ -105,7 +114,7 @@ def mutants() -> Iterator[Mutant]:
 
 
 def bare(source: str) -> str:
-    """The module without annotations; empty when it is no Python."""
+    """The module without annotations."""
 
     class Bare(ast.NodeTransformer):
         def visit_FunctionDef(self, node: ast.FunctionDef) -> Any:
@@ -120,94 +129,128 @@ def bare(source: str) -> str:
             node.annotation = ast.Name("object")
             return self.generic_visit(node)
 
-    try:
-        return ast.dump(Bare().visit(ast.parse(source)))
-    except SyntaxError:  # "*" and "/" between parameters are no operators
-        return ""
+    return ast.dump(Bare().visit(ast.parse(source)))
 
 
 class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Imports one module from a text in place of its file."""
+    """Imports modules from code compiled before any fork, so that a fork pays for running it only."""
 
-    def __init__(self, name: str, code: str) -> None:
-        self.name, self.code = name, code
+    def __init__(self) -> None:
+        files = [*ENGINE.glob("*.py"), ROOT / "consent" / "cases.py", *(ROOT / "tests" / "consent").glob("*.py")]
+        self.codes = {self._name(file): compile(file.read_text(), str(file), "exec") for file in files}
+
+    @staticmethod
+    def _name(file: Path) -> str:
+        return ".".join(file.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
     def find_spec(self, fullname: str, path: Any, target: Any = None) -> Any:
-        return importlib.util.spec_from_loader(fullname, self, is_package=False) if fullname == self.name else None
+        package = fullname in ("consent.engine", "tests.consent")
+        return importlib.util.spec_from_loader(fullname, self, is_package=package) if fullname in self.codes else None
 
     def exec_module(self, module: Any) -> None:
-        exec(compile(self.code, f"<mutant of {self.name}>", "exec"), module.__dict__)
+        exec(self.codes[module.__name__], module.__dict__)
 
 
-def lives(mutant: Mutant, corpus: list[Any]) -> tuple[str, int | None]:
-    """(outcome, place of the case that killed it)."""
+@dataclass
+class Held:
+    """What mutants are held against; whatever killed one comes first for the next."""
+
+    corpus: list[Any]
+    tests: list[str]
+    modules: Instead
+
+    def killed_by(self, told: str) -> None:
+        """`told`: the place of a case, or a test as `module.name`."""
+        if told.isdigit():
+            self.corpus.insert(0, self.corpus.pop(int(told)))
+        elif told:
+            self.tests = [told, *(one for one in self.tests if one != told)]
+
+
+def lives(mutant: Mutant, held: Held) -> str:
+    """What becomes of a mutant."""
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        _as_mutant(mutant, corpus, write)
+        _as_mutant(mutant, held, write)
     os.close(write)
-    until = time.monotonic() + TIMEOUT_S
-    while time.monotonic() < until:
-        done, status = os.waitpid(child, os.WNOHANG)
-        if done:
-            told = os.read(read, 20)
-            os.close(read)
-            outcome = {0: SURVIVED, 77: NONE}.get(os.waitstatus_to_exitcode(status), KILLED)
-            return outcome, (int(told) if told else None)
-        time.sleep(0.002)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
+    _, status = os.waitpid(child, 0)
+    held.killed_by(os.read(read, 200).decode())
     os.close(read)
-    return TOOK_TOO_LONG, None
+    endings = {0: SURVIVED, 77: NONE, -signal.SIGXCPU: TOOK_TOO_LONG}
+    return endings.get(os.waitstatus_to_exitcode(status), KILLED)
 
 
-def _as_mutant(mutant: Mutant, corpus: list[Any], write: int) -> None:
+def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
     """In the fork: ends with 0 when nothing notices the change, with 77 when there is none."""
     outcome = 1
     try:
+        gc.disable()
+        resource.setrlimit(resource.RLIMIT_CPU, (CPU_S, CPU_S + 1))
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
         os.dup2(silent, 2)
-        code = mutant.code()
-        if bare(code) in ("", mutant.module.bare):
+        name, text = f"consent.engine.{mutant.module.name}", mutant.code()
+        try:
+            held.modules.codes[name] = compile(text, f"<mutant of {name}>", "exec")
+        except SyntaxError:  # "*" and "/" between parameters are no operators
             os._exit(77)
-        sys.meta_path.insert(0, Instead(f"consent.engine.{mutant.module.name}", code))
-        from tests.consent import killing
-
-        # What kills most comes first, and all of the corpus last: a mutant that lives pays for everything.
-        wrong = killing.hold(corpus[:FIRST])
-        if wrong is None:
-            for name in TESTS:
-                hold_all(importlib.import_module(f"tests.consent.{name}"))
-            wrong = killing.hold(corpus)
-        if wrong is not None:
-            os.write(write, str(wrong).encode())
-        outcome = int(wrong is not None)
+        if _noticed(held, write):
+            outcome = 1
+        else:
+            outcome = 77 if bare(text) == mutant.module.bare else 0
     except BaseException:
         outcome = 1
     finally:
         os._exit(outcome)
 
 
-def hold_all(module: Any) -> None:
-    """Call every test of a module with every set of its parameters, as pytest would; one that fails raises."""
-    for name, test in sorted(vars(module).items()):
-        if not name.startswith("test_"):
-            continue
-        tables = []
-        for mark in getattr(test, "pytestmark", []):
-            if mark.name == "parametrize":
-                names, values = mark.args[0], mark.args[1]
-                names = [one.strip() for one in names.split(",")] if isinstance(names, str) else list(names)
-                rows = [one.values if hasattr(one, "values") and hasattr(one, "marks") else one for one in values]
-                tables.append(
-                    [
-                        dict(zip(names, row if len(names) > 1 or _is_param(row, one) else (row,), strict=True))
-                        for row, one in zip(rows, values, strict=True)
-                    ]
-                )
-        for chosen in itertools.product(*tables):
-            test(**{key: value for row in chosen for key, value in row.items()})
+def _noticed(held: Held, write: int) -> bool:
+    """Whether a case or a test fails; what kills most comes first, and a mutant that lives pays for everything."""
+    from tests.consent import killing
+
+    def cases(since: int, until: int | None) -> bool:
+        wrong = killing.hold(held.corpus[since:until])
+        if wrong is not None:
+            os.write(write, str(since + wrong).encode())
+        return wrong is not None
+
+    if cases(0, FIRST):
+        return True
+    for name in TESTS:
+        module = importlib.import_module(f"tests.consent.{name}")
+        held.tests += [test for test in tests_of(module) if test not in held.tests]
+    for test in held.tests:
+        module_name, _, function = test.partition(".")
+        try:
+            hold_test(getattr(sys.modules[f"tests.consent.{module_name}"], function))
+        except BaseException:
+            os.write(write, test.encode())
+            return True
+    return cases(FIRST, None)
+
+
+def tests_of(module: Any) -> list[str]:
+    """The tests of a module, as `module.name`."""
+    return [f"{module.__name__.rpartition('.')[2]}.{name}" for name in sorted(vars(module)) if name.startswith("test_")]
+
+
+def hold_test(test: Any) -> None:
+    """Call a test with every set of its parameters, as pytest would; one that fails raises."""
+    tables = []
+    for mark in getattr(test, "pytestmark", []):
+        if mark.name == "parametrize":
+            names, values = mark.args[0], mark.args[1]
+            names = [one.strip() for one in names.split(",")] if isinstance(names, str) else list(names)
+            rows = [one.values if hasattr(one, "values") and hasattr(one, "marks") else one for one in values]
+            tables.append(
+                [
+                    dict(zip(names, row if len(names) > 1 or _is_param(row, one) else (row,), strict=True))
+                    for row, one in zip(rows, values, strict=True)
+                ]
+            )
+    for chosen in itertools.product(*tables):
+        test(**{key: value for row in chosen for key, value in row.items()})
 
 
 def _is_param(row: Any, given: Any) -> bool:
@@ -244,17 +287,20 @@ def main(arguments: list[str]) -> int:
         importlib.import_module(name)  # in memory before any fork; none of them knows the engine
     assert "consent.engine" not in sys.modules
 
-    corpus = corpus_of(options.folder, options.corpus)
+    held = Held(corpus_of(options.folder, options.corpus), [], Instead())
+    sys.meta_path.insert(0, held.modules)
     wanted = [one for one in mutants() if not options.only or one.module.name in options.only.split(",")]
     todo = [one for one in wanted if known.get(one.key) in ((SURVIVED, None) if options.again else (None,))]
     random.Random(3).shuffle(todo)  # what has been run so far stands for the whole
+    gc.collect()
+    gc.freeze()
+    if todo and lives(Unchanged(todo[0].module, None, None, 0, ""), held) != NONE:
+        sys.exit("the engine as it is does not pass: nothing can be said of its mutants")
     for done, one in enumerate(todo):
         if time.monotonic() > until:
             print(f"{len(todo) - done} left")
             break
-        known[one.key], place = lives(one, corpus)
-        if place is not None:  # what kills one is tried first on the next
-            corpus.insert(0, corpus.pop(place))
+        known[one.key] = lives(one, held)
         if done % 20 == 0:
             results.write_text(json.dumps(known))
     results.write_text(json.dumps(known))

@@ -34,7 +34,14 @@ ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "consent" / "engine"
 CPU_S = 30  # of one mutant; what takes more never ends
 FIRST = 40  # cases of the corpus that are tried before the tests
-TESTS = ("test_engine_parts", "test_rules", "test_engine_edges", "test_uncertain", "test_completed")
+TESTS = (
+    "test_engine_values",
+    "test_engine_parts",
+    "test_rules",
+    "test_engine_edges",
+    "test_uncertain",
+    "test_completed",
+)
 KILLED, SURVIVED, TOOK_TOO_LONG, NONE = "killed", "survived", "timeout", "same"
 
 

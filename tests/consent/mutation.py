@@ -33,7 +33,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "consent" / "engine"
 CPU_S = 30  # of one mutant; what takes more never ends
-FIRST = 40  # cases of the corpus that are tried before the tests
+FIRST = 40  # cases that are tried before the tests
+DIRECTED = (
+    "test_engine_parts.test_every_directed_case_rests_on_what_the_slow_evaluator_says"  # its cases join the corpus
+)
 TESTS = (
     "test_engine_values",
     "test_engine_parts",
@@ -160,18 +163,11 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @dataclass
 class Held:
-    """What mutants are held against; whatever killed one comes first for the next."""
+    """What mutants are held against: cases, of which one that killed comes first for the next, and tests by their cost."""
 
     corpus: list[Any]
     tests: list[str]
     modules: Instead
-
-    def killed_by(self, told: str) -> None:
-        """`told`: the place of a case, or a test as `module.name`."""
-        if told.isdigit():
-            self.corpus.insert(0, self.corpus.pop(int(told)))
-        elif told:
-            self.tests = [told, *(one for one in self.tests if one != told)]
 
 
 def lives(mutant: Mutant, held: Held) -> str:
@@ -182,7 +178,8 @@ def lives(mutant: Mutant, held: Held) -> str:
         _as_mutant(mutant, held, write)
     os.close(write)
     _, status = os.waitpid(child, 0)
-    held.killed_by(os.read(read, 200).decode())
+    if place := os.read(read, 20):
+        held.corpus.insert(0, held.corpus.pop(int(place)))
     os.close(read)
     endings = {0: SURVIVED, 77: NONE, -signal.SIGXCPU: TOOK_TOO_LONG}
     return endings.get(os.waitstatus_to_exitcode(status), KILLED)
@@ -224,22 +221,45 @@ def _noticed(held: Held, write: int) -> bool:
 
     if cases(0, FIRST):
         return True
-    for name in TESTS:
-        module = importlib.import_module(f"tests.consent.{name}")
-        held.tests += [test for test in tests_of(module) if test not in held.tests]
-    for test in held.tests:
-        module_name, _, function = test.partition(".")
-        try:
-            hold_test(getattr(sys.modules[f"tests.consent.{module_name}"], function))
-        except BaseException:
-            os.write(write, test.encode())
-            return True
+    for name in held.tests:
+        hold_test(test_of(name))
     return cases(FIRST, None)
 
 
-def tests_of(module: Any) -> list[str]:
-    """The tests of a module, as `module.name`."""
-    return [f"{module.__name__.rpartition('.')[2]}.{name}" for name in sorted(vars(module)) if name.startswith("test_")]
+def test_of(name: str) -> Any:
+    """A test by `module.name`."""
+    module, _, function = name.partition(".")
+    return getattr(importlib.import_module(f"tests.consent.{module}"), function)
+
+
+def prepared(kept: Path) -> dict[str, Any]:
+    """What needs the engine as it is, worked out in a fork: the tests by their cost, and the directed cases answered."""
+    child = os.fork()
+    if child == 0:
+        from tests.consent import drawn
+
+        costs = {}
+        for module in TESTS:
+            for name in vars(importlib.import_module(f"tests.consent.{module}")):
+                if name.startswith("test_") and f"{module}.{name}" != DIRECTED:
+                    since = time.process_time()
+                    hold_test(test_of(f"{module}.{name}"))
+                    costs[f"{module}.{name}"] = time.process_time() - since
+        made = [as_documents(*row.values) for row in test_of(DIRECTED).pytestmark[0].args[1]]
+        directed = [(case, drawn.right(case)) for case in made]
+        kept.write_text(json.dumps({"tests": sorted(costs, key=lambda one: costs[one]), "directed": directed}))
+        os._exit(0)
+    os.waitpid(child, 0)
+    return dict(json.loads(kept.read_text()))
+
+
+def as_documents(case: dict[str, Any]) -> dict[str, Any]:
+    """A case of one document as one of several."""
+    return (
+        case
+        if "documents" in case
+        else {k: v for k, v in case.items() if k != "document"} | {"documents": [case["document"]]}
+    )
 
 
 def hold_test(test: Any) -> None:
@@ -264,8 +284,8 @@ def _is_param(row: Any, given: Any) -> bool:
     return row is not given
 
 
-def corpus_of(folder: Path, size: int) -> list[Any]:
-    """(case, expected) pairs, the same in every run of a folder."""
+def corpus_of(folder: Path, size: int, directed: list[Any]) -> list[Any]:
+    """(case, expected) pairs: drawn, the same in every run of a folder, and directed ones."""
     kept = folder / "corpus.json"
     if not kept.exists():
         from tests.consent import drawn
@@ -273,7 +293,7 @@ def corpus_of(folder: Path, size: int) -> list[Any]:
         kept.write_text(json.dumps(drawn.corpus(size)))
     return [
         (case, {**right, "decisions": [(*one[:4], [tuple(item) for item in one[4]]) for one in right["decisions"]]})
-        for case, right in json.loads(kept.read_text())
+        for case, right in [*json.loads(kept.read_text()), *directed]
     ]
 
 
@@ -294,8 +314,10 @@ def main(arguments: list[str]) -> int:
         importlib.import_module(name)  # in memory before any fork; none of them knows the engine
     assert "consent.engine" not in sys.modules
 
-    held = Held(corpus_of(options.folder, options.corpus), [], Instead())
-    sys.meta_path.insert(0, held.modules)
+    modules = Instead()
+    sys.meta_path.insert(0, modules)
+    found = prepared(options.folder / "prepared.json")
+    held = Held(corpus_of(options.folder, options.corpus, found["directed"]), found["tests"], modules)
     wanted = [one for one in mutants() if not options.only or one.module.name in options.only.split(",")]
     todo = [one for one in wanted if known.get(one.key) in ((SURVIVED, None) if options.again else (None,))]
     random.Random(3).shuffle(todo)  # what has been run so far stands for the whole

@@ -60,7 +60,7 @@ class Problem:
 class Actor:
     """One actor of a provision.
 
-    `exact` and `broad` are references ("Type/id"); `identifiers` are ``system|value``,
+    `exact` and `broad` are references ("Type/id"), all that are exact among the broad; `identifiers` are ``system|value``,
     `loose_values` values without a system; `uncertain`: it cannot be told who is meant.
     """
 
@@ -86,7 +86,7 @@ class Parties:
     recipients: tuple[Actor, ...] | None = None
     custodians: tuple[Actor, ...] | None = None
     authors: tuple[Actor, ...] | None = None
-    other_actor: bool = False
+    other_actor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -588,7 +588,7 @@ def _readings(actors: list[tuple[tuple[str, ...], Actor]]) -> list[Parties]:
             other_actor="other" in by_kind,
         )
         found[parties] = None
-    return list(found) or [Parties()]
+    return list(found)
 
 
 def _actor_kinds(item: Mapping[str, Any], where: str, reading: _Reading) -> tuple[str, ...]:

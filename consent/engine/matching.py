@@ -129,7 +129,6 @@ def _is_recipient(actor: Actor, asker: Asker, permit: bool) -> bool:
         return _surely(actor, asker.exact, asker.identifiers)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(asker.exact)
         or not actor.identifiers.isdisjoint(asker.identifiers)
         or not actor.broad.isdisjoint(asker.broad)
         or not actor.loose_values.isdisjoint(asker.values)
@@ -212,7 +211,6 @@ def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
         return _surely(actor, custodian.references, identifiers)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(custodian.references)
         or not actor.identifiers.isdisjoint(identifiers)
         or not actor.broad.isdisjoint(custodian.references)
         or any(one.rpartition("|")[2] in actor.loose_values for one in identifiers)
@@ -225,7 +223,6 @@ def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
     authors = document.perhaps.authors.union(document.authors)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(authors)
         or not actor.identifiers.isdisjoint(authors)
         or not actor.broad.isdisjoint(authors)
         or any(one.rpartition("|")[2] in actor.loose_values for one in authors)

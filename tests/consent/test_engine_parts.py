@@ -713,11 +713,20 @@ BASIS = [
     *[(f"a-role-that-is-none-without-system-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
         {"role": {"coding": [{"code": "TRC"}, *more]}, "reference": {"reference": named}}])))))
       for kind in ("permit", "deny") for more in ([], [{"code": "IRCP"}]) for named in ("Organization/hill", "Organization/x")],
+    *[(f"nobody-knows-who-{role}-{kind}-{n}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        fx.actor(role, **reference)])))))
+      for kind in ("permit", "deny") for role in ("IRCP", "CST", "AUT") for n, reference in enumerate((
+        {}, {"display": "The clinic"}, {"reference": "#a"}, {"identifier": {}}, {"identifier": {"system": "urn:x"}}, {"identifier": {"value": "zzz"}}))],
+    *[(f"self-by-the-kind-{kind}", fx.case(request=fx.request(org="door", role="patient", purpose="PATRQT", user=f"{kind}/ada")))
+      for kind in ("Patient", "Practitioner", "RelatedPerson", "Group", "")],
+    ("P5-by-no-proxy", fx.case(request=fx.request(proxyGrant={"person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active"}))),
+    ("G6-for-any-treatment", fx.case(request=fx.request(org="call", purpose="ACUTE"), fixtureOverride={"purposeParent": {"ACUTE": "TREAT"}})),
+    ("D2-for-no-other-purpose", fx.case(request=fx.emergency() | {"org": "study", "role": "researcher", "purpose": "BIORCH"})),
     *[(f"related-{one}-{kind}-{meaning}", fx.case(
         fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": one}}]))),
         document=fx.document(related=["DocumentReference/m", "urn:oid:1.2.3"], dependsOn=["DocumentReference/m", "urn:oid:1.2.3"], encounter="m")))
       for one in ("DocumentReference/a", "DocumentReference/m", "DocumentReference/z", "Encounter/a", "Encounter/m", "Encounter/z",
-                  "urn:oid:1.2.3", "urn:oid:1.2.2", "urn:oid:1.2.4", "DocumentReference/d", "DocumentReference/c", "DocumentReference/e")
+                  "urn:oid:1.2.3", "urn:oid:1.2.2", "urn:oid:1.2.4", "DocumentReference/urn:oid:1.2.3", "DocumentReference/DocumentReference/m", "DocumentReference/d", "DocumentReference/c", "DocumentReference/e")
       for kind in ("permit", "deny") for meaning in ("instance", "related", "dependents")],
 ]  # fmt: skip
 

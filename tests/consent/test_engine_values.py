@@ -181,6 +181,23 @@ def test_a_consent_whose_provision_cannot_be_read_has_no_provisions() -> None:
     assert (read.depth, read.size, read.root) == (0, 0, None)
 
 
+def test_a_consent_whose_scope_cannot_be_read_counts_for_every_purpose() -> None:
+    read = compile_directive(fx.consent(fx.node("permit"), scope={"text": "privacy"}), directive_id="c")
+    assert (read.privacy, read.research, read.root) == (True, True, None)
+
+
+@pytest.mark.parametrize("side", ["start", "end"])
+def test_a_grant_whose_window_has_no_offset_is_no_grant(side: str) -> None:
+    prepared = prepare(fx.case(request=fx.emergency()), FIXTURE)
+    grant = prepared.request.break_glass
+    assert grant is not None
+    naive = replace(grant, **{side: getattr(grant, side).replace(tzinfo=None)})
+    refusal = engine.gate(replace(prepared.request, break_glass=naive), prepared.policy, now=prepared.now)
+    assert refusal is not None
+    assert refusal.rule == "G7"
+    assert prepared.refusal is None
+
+
 def test_a_release_rule_without_a_letter_that_is_one_reaches_every_letter() -> None:
     rules = [
         ReleaseRule(id=str(n), min_confidentiality=letter) for n, letter in enumerate((None, "Q", "", "U", "L", "V"))

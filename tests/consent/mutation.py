@@ -26,14 +26,15 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "consent" / "engine"
 CPU_S = 30  # of one mutant; what takes more never ends
-FIRST = 40  # cases that are tried before the tests
+FIRST = 25  # cases that are tried before anything else
+BY_CASES = ("decide", "directive", "matching")  # modules whose mutants cases notice rather than tests
 DIRECTED = (
     "test_engine_parts.test_every_directed_case_rests_on_what_the_slow_evaluator_says"  # its cases join the corpus
 )
@@ -163,11 +164,29 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @dataclass
 class Held:
-    """What mutants are held against: cases, of which one that killed comes first for the next, and tests by their cost."""
+    """What mutants are held against: cases and tests, for each module in an order of its own.
+
+    What killed one comes first for the next of its module.
+    """
 
     corpus: list[Any]
-    tests: list[str]
+    tests: list[str]  # the cheapest first
     modules: Instead
+    orders: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)
+
+    def order(self, module: str) -> tuple[list[int], list[str]]:
+        """The places of the cases, and the tests."""
+        return self.orders.setdefault(module, (list(range(len(self.corpus))), [*self.tests]))
+
+    def killed(self, module: str, told: str) -> None:
+        """`told`: the place of a case or the name of a test, empty where it lived or broke at once."""
+        cases, tests = self.order(module)
+        if told.isdigit():
+            cases.remove(int(told))
+            cases.insert(0, int(told))
+        elif told in tests[: len(tests) // 2]:  # the dear ones stay at the end
+            tests.remove(told)
+            tests.insert(0, told)
 
 
 def lives(mutant: Mutant, held: Held) -> str:
@@ -178,8 +197,7 @@ def lives(mutant: Mutant, held: Held) -> str:
         _as_mutant(mutant, held, write)
     os.close(write)
     _, status = os.waitpid(child, 0)
-    if place := os.read(read, 20):
-        held.corpus.insert(0, held.corpus.pop(int(place)))
+    held.killed(mutant.module.name, os.read(read, 200).decode())
     os.close(read)
     endings = {0: SURVIVED, 77: NONE, -signal.SIGXCPU: TOOK_TOO_LONG}
     return endings.get(os.waitstatus_to_exitcode(status), KILLED)
@@ -199,7 +217,7 @@ def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
             held.modules.codes[name] = compile(text, f"<mutant of {name}>", "exec")
         except SyntaxError:  # "*" and "/" between parameters are no operators
             os._exit(77)
-        if _noticed(held, write):
+        if _noticed(mutant.module.name, held, write):
             outcome = 1
         else:
             outcome = 77 if bare(text) == mutant.module.bare else 0
@@ -209,21 +227,32 @@ def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
         os._exit(outcome)
 
 
-def _noticed(held: Held, write: int) -> bool:
+def _noticed(module: str, held: Held, write: int) -> bool:
     """Whether a case or a test fails; what kills most comes first, and a mutant that lives pays for everything."""
     from tests.consent import killing
 
-    def cases(since: int, until: int | None) -> bool:
-        wrong = killing.hold(held.corpus[since:until])
+    places, names = held.order(module)
+
+    def by_cases(places: list[int]) -> bool:
+        wrong = killing.hold(held.corpus[place] for place in places)
         if wrong is not None:
-            os.write(write, str(since + wrong).encode())
+            os.write(write, str(places[wrong]).encode())
         return wrong is not None
 
-    if cases(0, FIRST):
+    def by_tests() -> bool:
+        for name in names:
+            try:
+                hold_test(test_of(name))
+            except BaseException:
+                os.write(write, name.encode())
+                return True
+        return False
+
+    if by_cases(places[:FIRST]):
         return True
-    for name in held.tests:
-        hold_test(test_of(name))
-    return cases(FIRST, None)
+    if module in BY_CASES:
+        return by_cases(places[FIRST:]) or by_tests()
+    return by_tests() or by_cases(places[FIRST:])
 
 
 def test_of(name: str) -> Any:

@@ -305,6 +305,85 @@ def test_documents_that_differ_in_nothing_that_is_asked_about_are_decided_once()
     assert prepared.decide_all([]) == []
 
 
+def asked_by_rule(member: str, value: str) -> dict[str, Any]:
+    return {"fixtureOverride": {"organizations": {"lake": {"releasePolicy": [{"id": "X", member: [value]}]}}}}
+
+
+def asked_by_data(meaning: str, reference: str) -> list[Any]:
+    return [fx.node("permit", fx.node("deny", data=[{"meaning": meaning, "reference": {"reference": reference}}]))]
+
+
+@pytest.mark.parametrize(
+    ("provision", "more", "change", "rule"),
+    [
+        pytest.param([], asked_by_rule("classes", "urn:s|1"), {"classes": frozenset({"urn:s|1"})}, "O1", id="class-by-rule"),
+        pytest.param([], asked_by_rule("codes", "urn:s|1"), {"codes": frozenset({"urn:s|1"})}, "O1", id="code-by-rule"),
+        pytest.param([], asked_by_rule("labels", "PSY"), {"labels": frozenset({"PSY"})}, "O1", id="label-by-rule"),
+        pytest.param([fx.node("permit", fx.node("deny", **{"class": [{"system": "urn:s", "code": "1"}]}))], {}, {"classes": frozenset({"urn:s|1"})}, "D3", id="class"),
+        pytest.param([fx.node("permit", fx.node("deny", code=[{"coding": [{"system": "urn:s", "code": "1"}]}]))], {}, {"codes": frozenset({"urn:s|1"})}, "D3", id="code"),
+        pytest.param([fx.node("permit", fx.node("deny", actor=[fx.actor("AUT", reference="Practitioner/una")]))], {}, {"authors": ("Practitioner/una",)}, "D3", id="author"),
+        pytest.param([fx.node("permit", fx.node("deny", actor=[fx.actor("AUT", reference="Practitioner/kim")]))], {}, {"perhaps": Perhaps(authors=frozenset({"Practitioner/kim"}))}, "D3", id="perhaps-author"),
+        pytest.param(asked_by_data("instance", "DocumentReference/other"), {}, {"id": "other"}, "D3", id="id"),
+        pytest.param(asked_by_data("instance", "DocumentReference/other"), {}, {"perhaps": Perhaps(ids=frozenset({"other"}))}, "D3", id="perhaps-id"),
+        pytest.param(asked_by_data("related", "Encounter/e"), {}, {"encounter": "Encounter/e"}, "D3", id="encounter"),
+        pytest.param(asked_by_data("related", "DocumentReference/x"), {}, {"related": ("DocumentReference/x",)}, "D3", id="related"),
+        pytest.param(asked_by_data("dependents", "DocumentReference/x"), {}, {"depends_on": ("DocumentReference/x",)}, "D3", id="dependents"),
+        pytest.param(asked_by_data("authoredby", "Practitioner/una"), {}, {"authors": ("Practitioner/una",)}, "D3", id="authored"),
+        pytest.param([fx.node("permit", fx.node("deny", dataPeriod={"end": "2025"}))], {}, {"service_start": "2025-02"}, "D3", id="time"),
+        pytest.param([fx.node("permit", fx.node("deny", dataPeriod={"end": "2025"}))], {}, {"created": "2025-02-01T10:00:00Z"}, "D3", id="created"),
+        pytest.param([], {}, {"confidentiality": "V"}, "D5", id="letter"),
+        pytest.param([], {}, {"confidentiality": None, "labelled": False}, "F2", id="labelled"),
+        pytest.param([], {}, {"patient": "bea"}, "G1", id="patient"),
+        pytest.param([], {}, {"custodian": "mer"}, "F3", id="custodian"),
+    ],
+)  # fmt: skip
+def test_documents_that_differ_in_what_is_asked_about_are_told_apart_in_any_order_and_alone(
+    provision: list[Any], more: dict[str, Any], change: dict[str, Any], rule: str
+) -> None:
+    case = fx.case(*(fx.consent(one) for one in provision), **more)
+    plain = document_from(fx.document())
+    other = replace(plain, **change)
+    for documents in ([plain, other, plain], [other, plain, other]):
+        expected = [rule if one is other else "D6" if provision else "F1" for one in documents]
+        for prepared, each in ((prepare(case, FIXTURE), False), (prepare(case, FIXTURE), True)):
+            found = [prepared.decide(one) for one in documents] if each else prepared.decide_all(documents)
+            assert [one.rule for one in found] == expected
+
+
+def test_a_list_of_several_custodians_asks_what_the_rules_of_each_ask() -> None:
+    override = {"organizations": {
+        "lake": {"releasePolicy": [{"id": "X", "classes": ["urn:s|1"]}]}, "mer": {"releasePolicy": [{"id": "Y", "codes": ["urn:s|2"]}]}}}  # fmt: skip
+    prepared = prepare(fx.case(fixtureOverride=override), FIXTURE)
+    plain = document_from(fx.document())
+    several = [
+        replace(plain, custodian=custodian, classes=frozenset(classes), codes=frozenset(codes))
+        for custodian in ("lake", "mer")
+        for classes in ((), ("urn:s|1",))
+        for codes in ((), ("urn:s|2",))
+    ]
+    assert [one.rule for one in prepared.decide_all(several)] == ["F1", "F1", "O1", "O1", "F3", "O1", "F3", "O1"]
+
+
+def test_a_changed_copy_of_a_policy_works_out_everything_anew() -> None:
+    before = policy()
+    hill = before.participants["hill"]
+    assert before.between(hill, "TREAT", "lake").custodian is before.participants["lake"]
+    after = replace(before, participants={"hill": hill})
+    assert after.between(hill, "TREAT", "lake").custodian is None
+    assert before.between(hill, "TREAT", "lake").custodian is before.participants["lake"]
+
+
+def test_a_document_may_carry_every_label_there_is() -> None:
+    document = document_from(fx.document(labels=sorted(fx.FIXTURE["labelParent"])))
+    assert prepare(fx.case(fx.consent(fx.node("deny"))), FIXTURE).decide(document).rule in ("L1", "O1", "D3")
+    assert prepare(fx.case(), FIXTURE).decide(replace(document, labels=document.labels | {"WHAT"})).rule == "G1"
+
+
+def test_a_jurisdiction_that_cannot_be_read_is_unknown_and_the_others_are_not() -> None:
+    laws = {"A": 3, "B": {"timezone": "UTC"}, "C": {}, "D": {"timezone": "UTC"}}
+    assert set(compile_policy({}, laws, fx.FIXTURE).jurisdictions) == {"B", "D"}  # type: ignore[arg-type]
+
+
 def test_a_list_with_a_derived_document_decides_each_and_its_sources() -> None:
     prepared = prepare(fx.case(fx.consent(fx.node("permit", fx.node("deny", securityLabel=fx.labels("PSY"))))), FIXTURE)
     plain = document_from(fx.document())

@@ -1,12 +1,13 @@
 """A mutation run over the engine: every change that cosmic-ray knows, one at a time, against the tests.
 
-    python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 1500] [--again]
+    python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 400] [--again]
 
 cosmic-ray makes the mutants (its operators on every module of `consent/engine`); what runs them is here, because a
 process of its own for each would take a day. Each mutant lives in a fork that has everything but the engine in memory
-(the engine and the tests as compiled code), runs the engine's modules with the mutated one in its place, and is held first against a fixed corpus of cases with the
-answers of the slow evaluator (`killing`), then against the tests of rules that need no database. Results are kept in
-FOLDER, so that a run goes on where it stopped; `--again` runs the survivors once more.
+(the engine and the tests as compiled code), runs the engine's modules with the mutated one in its place, and is held
+against cases with the answers of the slow evaluator (`killing`), drawn and directed, and against the tests of rules
+that need no database. Results are kept in FOLDER, so that a run goes on where it stopped; `--again` runs the survivors
+once more, `--only` some modules.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 ENGINE = ROOT / "consent" / "engine"
 CPU_S = 30  # of one mutant; what takes more never ends
-FIRST = 25  # cases that are tried before anything else
+FIRST = 25  # of what killed mutants at a place is kept, and tried before anything else
 BY_CASES = ("decide", "directive", "matching")  # modules whose mutants cases notice rather than tests
 DIRECTED = (
     "test_engine_parts.test_every_directed_case_rests_on_what_the_slow_evaluator_says"  # its cases join the corpus
@@ -87,6 +88,14 @@ class Mutant:
     node: Any
     index: int
     key: str
+
+    def places(self) -> list[tuple[str, int]]:
+        """Where it is, from near to far: its line, its function, its module."""
+        function = self.node.search_ancestor("funcdef") if self.node is not None else None
+        lines = [self.node.start_pos[0]] if self.node is not None else []
+        if function is not None:
+            lines.append(-function.start_pos[0])
+        return [(self.module.name, line) for line in (*lines, 0)]
 
     def code(self) -> str:
         """The source with the change; it is made in the tree, so only in a fork."""
@@ -164,29 +173,28 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
 @dataclass
 class Held:
-    """What mutants are held against: cases and tests, for each module in an order of its own.
+    """What mutants are held against: cases (by their places) and tests (as `module.name`, the cheapest first).
 
-    What killed one comes first for the next of its module.
+    First comes what killed others of the same line, then of the same function, then of the same module.
     """
 
     corpus: list[Any]
-    tests: list[str]  # the cheapest first
+    tests: list[str]
     modules: Instead
-    orders: dict[str, tuple[list[int], list[str]]] = field(default_factory=dict)
+    killers: dict[tuple[str, int], list[int | str]] = field(default_factory=dict)
 
-    def order(self, module: str) -> tuple[list[int], list[str]]:
-        """The places of the cases, and the tests."""
-        return self.orders.setdefault(module, (list(range(len(self.corpus))), [*self.tests]))
+    def order(self, mutant: Mutant) -> list[int | str]:
+        """Everything, in the order in which it is tried on a mutant."""
+        near = [killer for place in mutant.places() for killer in self.killers.get(place, ())]
+        cases, tests = range(len(self.corpus)), self.tests
+        rest = [*cases, *tests] if mutant.module.name in BY_CASES else [*tests, *cases]
+        return list(dict.fromkeys([*near, *rest]))
 
-    def killed(self, module: str, told: str) -> None:
-        """`told`: the place of a case or the name of a test, empty where it lived or broke at once."""
-        cases, tests = self.order(module)
-        if told.isdigit():
-            cases.remove(int(told))
-            cases.insert(0, int(told))
-        elif told in tests[: len(tests) // 2]:  # the dear ones stay at the end
-            tests.remove(told)
-            tests.insert(0, told)
+    def killed(self, mutant: Mutant, killer: int | str) -> None:
+        """Remember what killed one."""
+        for place in mutant.places():
+            before = self.killers.setdefault(place, [])
+            self.killers[place] = [killer, *(one for one in before if one != killer)][:FIRST]
 
 
 def lives(mutant: Mutant, held: Held) -> str:
@@ -197,7 +205,9 @@ def lives(mutant: Mutant, held: Held) -> str:
         _as_mutant(mutant, held, write)
     os.close(write)
     _, status = os.waitpid(child, 0)
-    held.killed(mutant.module.name, os.read(read, 200).decode())
+    told = os.read(read, 200).decode()
+    if told:
+        held.killed(mutant, int(told) if told.isdigit() else told)
     os.close(read)
     endings = {0: SURVIVED, 77: NONE, -signal.SIGXCPU: TOOK_TOO_LONG}
     return endings.get(os.waitstatus_to_exitcode(status), KILLED)
@@ -217,7 +227,7 @@ def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
             held.modules.codes[name] = compile(text, f"<mutant of {name}>", "exec")
         except SyntaxError:  # "*" and "/" between parameters are no operators
             os._exit(77)
-        if _noticed(mutant.module.name, held, write):
+        if _noticed(held, held.order(mutant), write):
             outcome = 1
         else:
             outcome = 77 if bare(text) == mutant.module.bare else 0
@@ -227,32 +237,23 @@ def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
         os._exit(outcome)
 
 
-def _noticed(module: str, held: Held, write: int) -> bool:
-    """Whether a case or a test fails; what kills most comes first, and a mutant that lives pays for everything."""
+def _noticed(held: Held, order: list[int | str], write: int) -> bool:
+    """Whether a case or a test fails; a mutant that lives pays for everything."""
+    from consent.cases import Fixture
+    from tests.consent import fixture as fx
     from tests.consent import killing
 
-    places, names = held.order(module)
-
-    def by_cases(places: list[int]) -> bool:
-        wrong = killing.hold(held.corpus[place] for place in places)
-        if wrong is not None:
-            os.write(write, str(places[wrong]).encode())
-        return wrong is not None
-
-    def by_tests() -> bool:
-        for name in names:
-            try:
-                hold_test(test_of(name))
-            except BaseException:
-                os.write(write, name.encode())
-                return True
-        return False
-
-    if by_cases(places[:FIRST]):
-        return True
-    if module in BY_CASES:
-        return by_cases(places[FIRST:]) or by_tests()
-    return by_tests() or by_cases(places[FIRST:])
+    fixture = Fixture(fx.FIXTURE)
+    for one in order:
+        try:
+            if isinstance(one, str):
+                hold_test(test_of(one))
+            elif not killing.says(*held.corpus[one], fixture):
+                raise AssertionError
+        except BaseException:
+            os.write(write, str(one).encode())
+            return True
+    return False
 
 
 def test_of(name: str) -> Any:
@@ -331,7 +332,7 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--minutes", type=float, default=5)
-    parser.add_argument("--corpus", type=int, default=300)
+    parser.add_argument("--corpus", type=int, default=400)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--only", default="", help="modules, separated by commas")
     options = parser.parse_args(arguments)

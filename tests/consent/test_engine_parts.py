@@ -461,6 +461,7 @@ def put(*path: Any, value: Any) -> Any:
         (put("patient", "reference", value="Zebra/ada"), ["Consent.patient.reference"], []),
         (put("resourceType", value="Account"), ["Consent.resourceType"], []),
         (put("text", value={"start": "x", "end": "y"}), [], []),
+        (put("extra", value={"start": "x", "end": "y"}), [], []),
         (put("policyRule", value={"coding": [*fx.rule("OPTOUT")["coding"], {"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
         (put("policyRule", value={"coding": [{"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
         (put("scope", value={"coding": [{"code": "patient-privacy"}]}), ["Consent.scope"], []),
@@ -722,6 +723,37 @@ BASIS = [
     ("P5-by-no-proxy", fx.case(request=fx.request(proxyGrant={"person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active"}))),
     ("G6-for-any-treatment", fx.case(request=fx.request(org="call", purpose="ACUTE"), fixtureOverride={"purposeParent": {"ACUTE": "TREAT"}})),
     ("D2-for-no-other-purpose", fx.case(request=fx.emergency() | {"org": "study", "role": "researcher", "purpose": "BIORCH"})),
+    *[(f"span-{since}-{until}-in-{'-'.join(period.values())}-{kind}", fx.case(
+        fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, dataPeriod=period))),
+        document=fx.document(serviceStart=since, serviceStop=until)))
+      for kind in ("permit", "deny") for period in ({"start": "2026-03", "end": "2026-05"}, {"start": "2026-03"}, {"end": "2026-05"})
+      for since, until in (("2026-03", "2026-05"), ("2026-04-10", "2026-04-12"), ("2026-02", "2026-04"), ("2026-04", "2026-06"), ("2026-02", "2026-06"),
+                           ("2026-01", "2026-02"), ("2026-06", "2026-07"), ("2026-03-01", "2026-04"), ("2026-04", "2026-05-31"))],
+    *[(f"listed-twice-on-the-path-{what}", fx.case(
+        fx.consent(fx.node("permit", fx.node("permit", fx.node("permit", **criterion), **criterion), purpose=fx.purposes("TREAT"))), document=document))
+      for what, criterion, document in (
+        ("V", {"securityLabel": fx.labels("V")}, fx.document(confidentiality="V")),
+        ("42CFRPart2", {"securityLabel": fx.labels("42CFRPart2")}, fx.document(custodian="shore", labels=["42CFRPart2"])),
+        ("purpose", {"securityLabel": fx.labels("42CFRPart2"), "purpose": fx.purposes("TREAT", "HPAYMT", "HOPERAT")}, fx.document(custodian="shore")))],
+    *[(f"named-twice-on-the-path-{reference}", fx.case(
+        fx.consent(fx.node("permit", fx.node("deny", fx.node("deny", actor=fx.to(reference)), actor=fx.to(reference)))), request=fx.request(org="lake")))
+      for reference in ("Practitioner/ivo", "https://h/Practitioner/ivo", "Organization/lake")],
+    *[(f"P6-named-{times}-times", fx.case(
+        fx.consent(fx.node("deny", fx.node("permit", *[fx.node("permit", actor=fx.to("RelatedPerson/max"))] * (times - 1), actor=fx.to("RelatedPerson/max")))),
+        request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active", "maxConfidentiality": "R"}),
+        document=fx.document(labels=["SEX"]), fixtureOverride={"patients": {"ada": {"birthDate": "2011-01-20"}}})) for times in (1, 2)],
+    *[(f"P4-made-out-to-{person}-{status}", fx.case(request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": person, "patient": "ada", "kind": "attorney", "status": status})))
+      for person in ("RelatedPerson/abe", "RelatedPerson/max", "RelatedPerson/zoe", "") for status in ("active", "Active", "suspended", "")],
+    *[(f"G7-{status}", fx.case(request=fx.emergency(status=status))) for status in ("active", "Active", "a", "", "ended")],
+    ("D1-for-no-other-purpose", fx.case(fx.consent(fx.node("permit", fx.node("deny", purpose=fx.purposes("BIORCH", "BTG")))),
+        request=fx.request(org="study", role="researcher", purpose="BIORCH"))),
+    *[(f"P8-by-no-proxy-{letter}", fx.case(fx.consent(fx.node("permit")), document=fx.document(confidentiality=letter), request=fx.request(proxyGrant={
+        "person": "Practitioner/ivo", "patient": "ada", "kind": "attorney", "status": "active"}))) for letter in "NRV"],
+    *[(f"a-role-with-and-without-system-{kind}-{code}-{named}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        {"role": {"coding": [fx.coding("v3-ParticipationType", code), {"code": code}]}, "reference": {"reference": named}}])))))
+      for kind in ("permit", "deny") for code in ("IRCP", "CST") for named in ("Organization/hill", "Organization/lake")],
     *[(f"related-{one}-{kind}-{meaning}", fx.case(
         fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": one}}]))),
         document=fx.document(related=["DocumentReference/m", "urn:oid:1.2.3"], dependsOn=["DocumentReference/m", "urn:oid:1.2.3"], encounter="m")))

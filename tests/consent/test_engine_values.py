@@ -282,6 +282,8 @@ def test_a_perhaps_author_closes_as_an_actor_and_never_opens() -> None:
         (["1"], ["2"], False, False),
         (["s|1"], ["t|1"], False, False),
         (["s|1"], [], False, False),
+        (["1"], ["s|1", "1"], False, True),
+        (["s|1"], ["t|1", "1"], False, True),
         (["urn:oid:2.16.840.1.113883.5.4|1"], ["http://hl7.org/fhir/v3/ActCode|1"], True, True),
     ],
 )
@@ -371,6 +373,21 @@ def test_a_changed_copy_of_a_policy_works_out_everything_anew() -> None:
     after = replace(before, participants={"hill": hill})
     assert after.between(hill, "TREAT", "lake").custodian is None
     assert before.between(hill, "TREAT", "lake").custodian is before.participants["lake"]
+
+
+def test_changed_code_tables_weigh_everything_anew() -> None:
+    before = Tables.from_json(fx.FIXTURE)
+    assert before.weighed(frozenset({"HIV"}))[1] == engine.RANK["R"]
+    after = replace(before, floors={"HIV": engine.RANK["V"]})
+    assert after.weighed(frozenset({"HIV"}))[1] == engine.RANK["V"]
+    assert before.weighed(frozenset({"HIV"}))[1] == engine.RANK["R"]
+
+
+def test_a_store_that_vouches_for_whose_a_consent_is_needs_no_patient_in_it() -> None:
+    filed = fx.consent(fx.node("permit"), patient="somebody")
+    assert compile_directive(filed, directive_id="c").counts
+    assert not compile_directive(filed, directive_id="c", patient_ids=frozenset({"ada"})).counts
+    assert not compile_directive(filed | {"status": "draft"}, directive_id="c").counts
 
 
 def test_a_document_may_carry_every_label_there_is() -> None:

@@ -12,9 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from hie.standards.facts import Operation
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
 
 _HL7: Final = "http://terminology.hl7.org/CodeSystem/"
 ACT_REASON: Final = _HL7 + "v3-ActReason"
@@ -43,8 +46,7 @@ RANK_V: Final = RANK["V"]
 
 KEPT: Final = 4096  # of each thing that is worked out once and kept beside a table
 
-OPT_IN: Final = frozenset({"OPTIN", "OPTINR"})
-OPT_OUT: Final = frozenset({"OPTOUT", "OPTOUTE"})
+OPTED: Final[Mapping[str, str]] = {"OPTIN": "permit", "OPTINR": "permit", "OPTOUT": "deny", "OPTOUTE": "deny"}
 ACTIONS: Final = frozenset({"collect", "access", "use", "disclose", "correct"})
 TPO: Final = frozenset({"TREAT", "HPAYMT", "HOPERAT"})  # treatment, payment, operations
 RECIPIENT_ROLES: Final = frozenset({"IRCP", "PRCP"})
@@ -63,6 +65,14 @@ OPERATION_ACTIONS: Final[Mapping[str, frozenset[str]]] = {
     Operation.REGISTER.value: frozenset({"collect"}),
     Operation.UPDATE.value: frozenset({"correct"}),
 }
+
+
+def keep(kept: dict[Key, Value], key: Key, value: Value) -> Value:
+    """Keep a value that was worked out; when as many are kept as may be, begin anew."""
+    if len(kept) >= KEPT:
+        kept.clear()
+    kept[key] = value
+    return value
 
 
 def canonical_system(system: str) -> str:
@@ -186,9 +196,7 @@ class Tables:
         found = self._weighed.get(labels)
         if found is None:
             carried = self.carried(labels)
-            if len(self._weighed) >= KEPT:
-                self._weighed.clear()
-            found = self._weighed[labels] = carried, self.floor(carried)
+            found = keep(self._weighed, labels, (carried, self.floor(carried)))
         return found
 
     def permits(self, listed: frozenset[str], purpose: str) -> bool:

@@ -18,6 +18,7 @@ from typing import Final
 
 from consent.engine import time
 from consent.engine.codes import (
+    KEPT,
     NOPAT,
     OPERATION_ACTIONS,
     PART2,
@@ -135,8 +136,12 @@ class Prepared:
         "_in_force",
         "_periods",
         "_places",
+        "birth_date",
+        "directed",
         "families",
         "ids",
+        "is_proxy",
+        "is_self",
         "kind",
         "now",
         "opaque",
@@ -150,6 +155,7 @@ class Prepared:
         "trees",
         "user",
         "usual",
+        "zone",
     )
 
     def __init__(self, request: RequestFacts, patient: PatientPolicy | None, policy: Policy, *, now: datetime) -> None:
@@ -166,16 +172,22 @@ class Prepared:
         self.requester = policy.participants.get(organization)
         self.ids = patient.subject.ids if patient is not None else frozenset()
         self.patient_law = policy.jurisdiction_of(patient.subject.jurisdiction) if patient is not None else None
+        self.birth_date = patient.subject.birth_date if patient is not None else None
+        self.zone = self.patient_law.zone if self.patient_law is not None else ""
         self.refusal = self._gate()
+        kind, _, identifier = self.user.partition("/")
+        by_patient = "PATRQT" in self.families
+        self.is_self = by_patient and kind == "Patient" and identifier in self.ids
+        self.is_proxy = by_patient and not self.is_self
         self._in_force = self._counting()
         self.opaque, self.trees = self._heard()
+        self.directed = bool(self.opaque or self.trees)
         # What the rules that can fire depend on, apart from who holds the document.
         refused = self.refusal.rule if self.refusal is not None else ""
-        self.kind = (refused, _asks_as(self), bool(self.opaque or self.trees))
+        self.kind = (refused, self.is_self, self.is_proxy, self.directed)
         self.usual = _usual_obligations(self.families)
         self._asked = frozenset().union(*(tree.asks for tree in self.trees))
-        zone = self.patient_law.zone if self.patient_law is not None else ""
-        self._periods = tuple(frozenset().union(*(data_periods(tree, zone) for tree in self.trees)))
+        self._periods = tuple(frozenset().union(*(data_periods(tree, self.zone) for tree in self.trees)))
         self._places: dict[str, _Place] = {}
         self._decided: dict[object, Decision] = {}
 
@@ -238,15 +250,15 @@ class Prepared:
         """The directives in force for this request."""
         if self.patient is None or self.patient_law is None:
             return ()
-        now, families, zone = self.now, self.families, self.patient_law.zone
+        now, families, zone = self.now, self.families, self.zone
         return tuple(one for one in self.patient.directives if in_force(one, now=now, families=families, zone=zone))
 
     def _heard(self) -> tuple[tuple[Path, ...], tuple[Branch, ...]]:
         """Of the directives in force: the paths of the unintelligible ones, and what can match of the others."""
-        if not self._in_force or self.patient_law is None or self.requester is None or self.refusal is not None:
+        if not self._in_force or self.requester is None or self.refusal is not None:
             return (), ()
         asker = Asker.of(self.request, self.requester)
-        now, families, zone = self.now, self.families, self.patient_law.zone
+        now, families, zone = self.now, self.families, self.zone
         live = [
             live_tree(one.tree, now=now, families=families, asker=asker, zone=zone)
             for one in self._in_force
@@ -266,12 +278,12 @@ class Prepared:
     def decide(self, document: DocumentFacts, *, trace: list[RuleTrace] | None = None) -> Decision:
         """Decide one document; with `trace`, also note every rule tried."""
         if trace is not None or document.derived_from:
-            return self._settle(document, trace, 0)
+            return self._settle(document, trace)
         place = self._places.get(document.custodian) or self._place(document.custodian)
         class_ = place.class_of(document)
         decided = self._decided.get(class_)
         if decided is None:
-            decided = self._decided[class_] = self._settle(document, None, 0)
+            decided = self._decided[class_] = self._settle(document, None)
         return decided
 
     def decide_all(self, documents: Sequence[DocumentFacts]) -> list[Decision]:
@@ -296,12 +308,12 @@ class Prepared:
             rules = between.chains[kind] = tuple(rule for rule in RULES if rule.concerns(self, between))
         members = _members(self._asked | between.asks)
         class_of = members
-        if self._periods and self.patient_law is not None:
-            class_of = _with_times(members, self._periods, self.patient_law.zone)
+        if self._periods:
+            class_of = _with_times(members, self._periods, self.zone)
         place = self._places[custodian_id] = _Place(between, rules, class_of)
         return place
 
-    def _settle(self, document: DocumentFacts, trace: list[RuleTrace] | None, depth: int) -> Decision:
+    def _settle(self, document: DocumentFacts, trace: list[RuleTrace] | None, depth: int = 0) -> Decision:
         place = self._place(document.custodian)
         question = _Question(self, document, place.between, depth)
         for rule in place.rules if trace is None else RULES:
@@ -343,7 +355,7 @@ class _Place:
     class_of: Callable[[DocumentFacts], object]
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=KEPT)
 def _members(asked: frozenset[str]) -> Callable[[DocumentFacts], object]:
     """The members of a document that decide, where these are asked about besides those that always are."""
     return attrgetter(*_ALWAYS_ASKED, *sorted(asked))
@@ -376,7 +388,7 @@ class _Question(Subject):
             document.labels | _PART2 if between.part2 else document.labels
         )
         stated = RANK_R if document.confidentiality is None else RANK.get(document.confidentiality, RANK_V)
-        self.rank = max(stated, 0 if document.labelled else RANK_R, floor)
+        self.rank = max(stated, floor) if document.labelled else max(stated, floor, RANK_R)
         self._heard: tuple[Verdict, tuple[Path, ...]] | None = None
 
     @property
@@ -393,13 +405,12 @@ class _Question(Subject):
 
     def _hear(self) -> tuple[Verdict, tuple[Path, ...]]:
         prepared, custodian = self.prepared, self.between.custodian
-        law = prepared.patient_law
         found: dict[Verdict, tuple[Path, ...]] = {Verdict.DENY: prepared.opaque}
-        if prepared.trees and law is not None and custodian is not None:
+        if prepared.trees and custodian is not None:
             actions = OPERATION_ACTIONS[str(prepared.request.operation)]
             self.actions = actions | _DISCLOSE if "access" in actions and not self.between.own else actions
             self.custodian = custodian
-            self.zone = law.zone
+            self.zone = prepared.zone
             for tree in prepared.trees:
                 verdict, paths = root_verdict(tree, self)
                 found[verdict] = found.get(verdict, ()) + paths
@@ -448,15 +459,15 @@ def _refused(rule: str) -> _Concern:
 
 
 def _self(prepared: Prepared, between: Between) -> bool:
-    return prepared.kind[1] == "self"
+    return prepared.is_self
 
 
 def _proxy(prepared: Prepared, between: Between) -> bool:
-    return prepared.kind[1] == "proxy"
+    return prepared.is_proxy
 
 
 def _others(prepared: Prepared, between: Between) -> bool:
-    return not prepared.kind[1]
+    return not prepared.is_self and not prepared.is_proxy
 
 
 def _emergency(prepared: Prepared, between: Between) -> bool:
@@ -473,7 +484,7 @@ def _by_default(prepared: Prepared, between: Between) -> bool:
 
 
 def _directed(prepared: Prepared, between: Between) -> bool:
-    return not prepared.kind[1] and prepared.kind[2]
+    return prepared.directed and _others(prepared, between)
 
 
 def _if(condition: bool, *basis: BasisItem) -> _Basis | None:
@@ -532,37 +543,20 @@ def _x1(q: _Question) -> _Basis | None:
     return None
 
 
-def _asks_as(prepared: Prepared) -> str:
-    """``self``, or ``proxy`` for anybody else with a purpose of the PATRQT family; empty for all other purposes."""
-    if "PATRQT" not in prepared.families:
-        return ""
-    kind, _, identifier = prepared.user.partition("/")
-    return "self" if kind == "Patient" and identifier in prepared.ids else "proxy"
-
-
-def _is_self(q: _Question) -> bool:
-    return q.prepared.kind[1] == "self"
-
-
-def _is_proxy(q: _Question) -> bool:
-    return q.prepared.kind[1] == "proxy"
-
-
 def _reached(q: _Question, years: int | None, *, surely: bool, unknown: bool) -> bool:
     """Whether the patient has reached an age; `unknown` is the answer when the law names none."""
-    law, patient = q.prepared.patient_law, q.prepared.patient
-    if years is None or law is None or patient is None:
+    if years is None:
         return unknown
-    earliest, latest = time.birthday(patient.subject.birth_date, years, law.zone)
+    earliest, latest = time.birthday(q.prepared.birth_date, years, q.prepared.zone)
     return q.prepared.now >= (latest if surely else earliest)
 
 
 def _p1_self(q: _Question) -> _Basis | None:
-    return _if(_is_self(q) and NOPAT in q.carried)
+    return _if(q.prepared.is_self and NOPAT in q.carried)
 
 
 def _p2(q: _Question) -> _Basis | None:
-    if not _is_self(q):
+    if not q.prepared.is_self:
         return None
     law = q.prepared.patient_law
     age = None if law is None else law.confidential_age if law.confidential_age is not None else law.majority_age
@@ -570,7 +564,7 @@ def _p2(q: _Question) -> _Basis | None:
 
 
 def _p3(q: _Question) -> _Basis | None:
-    return _if(_is_self(q))
+    return _if(q.prepared.is_self)
 
 
 def _proxy_item(q: _Question) -> _Basis:
@@ -579,7 +573,7 @@ def _proxy_item(q: _Question) -> _Basis:
 
 
 def _p4(q: _Question) -> _Basis | None:
-    if not _is_proxy(q):
+    if not q.prepared.is_proxy:
         return None
     grant, law = q.prepared.request.proxy_grant, q.prepared.patient_law
     if grant is None or law is None:
@@ -601,19 +595,19 @@ def _p4(q: _Question) -> _Basis | None:
 
 def _p5(q: _Question) -> _Basis | None:
     grant, law = q.prepared.request.proxy_grant, q.prepared.patient_law
-    if not _is_proxy(q) or grant is None or grant.kind not in ("parent", "guardian-of-minor"):
+    if not q.prepared.is_proxy or grant is None or grant.kind not in ("parent", "guardian-of-minor"):
         return None
     age = law.majority_age if law is not None else None
     return _if(_reached(q, age, surely=False, unknown=True), *_proxy_item(q), *_law_item(law))
 
 
 def _p1_proxy(q: _Question) -> _Basis | None:
-    return _if(_is_proxy(q) and NOPAT in q.carried)
+    return _if(q.prepared.is_proxy and NOPAT in q.carried)
 
 
 def _p6(q: _Question) -> _Basis | None:
     law = q.prepared.patient_law
-    if not _is_proxy(q) or law is None or law.confidential_labels.isdisjoint(q.carried):
+    if not q.prepared.is_proxy or law is None or law.confidential_labels.isdisjoint(q.carried):
         return None
     if _reached(q, law.majority_age, surely=True, unknown=False):
         return None
@@ -625,7 +619,7 @@ def _p6(q: _Question) -> _Basis | None:
 
 
 def _p7(q: _Question) -> _Basis | None:
-    if not _is_proxy(q):
+    if not q.prepared.is_proxy:
         return None
     families, user = q.prepared.families, q.prepared.user
     deciding = [
@@ -636,14 +630,15 @@ def _p7(q: _Question) -> _Basis | None:
 
 def _p8(q: _Question) -> _Basis | None:
     grant = q.prepared.request.proxy_grant
-    if not _is_proxy(q) or grant is None:
+    if not q.prepared.is_proxy or grant is None:
         return None
     limit = grant.max_confidentiality
-    return _if(q.rank > (RANK_N if limit is None else RANK.get(limit, -1)), *_proxy_item(q))
+    highest = RANK_N if limit is None else RANK.get(limit)
+    return _if(highest is None or q.rank > highest, *_proxy_item(q))
 
 
 def _p9(q: _Question) -> _Basis | None:
-    return _if(_is_proxy(q), *_proxy_item(q))
+    return _if(q.prepared.is_proxy, *_proxy_item(q))
 
 
 def _c1(q: _Question) -> _Basis | None:
@@ -687,9 +682,13 @@ def _d2(q: _Question) -> _Basis | None:
     return (BasisItem(kind="break-glass", id=grant.id),) if grant is not None else None
 
 
+def _by_verdict(q: _Question, verdict: Verdict) -> _Basis | None:
+    paths = q.paths_if(verdict)
+    return _items(paths) if paths else None
+
+
 def _d3(q: _Question) -> _Basis | None:
-    verdict, paths = q.heard
-    return _items(paths) if verdict is Verdict.DENY else None
+    return _by_verdict(q, Verdict.DENY)
 
 
 def _d4(q: _Question) -> _Basis | None:
@@ -706,19 +705,16 @@ def _d4(q: _Question) -> _Basis | None:
 def _d5(q: _Question) -> _Basis | None:
     if q.rank < RANK_V:
         return None
-    verdict, paths = q.heard
-    opened = verdict is Verdict.PERMIT and any("V" in path.letters for path in paths)
-    return None if opened else _items(paths)
+    opened = any("V" in path.letters for path in q.paths_if(Verdict.PERMIT))
+    return None if opened else _items(q.heard[1])
 
 
 def _d6(q: _Question) -> _Basis | None:
-    verdict, paths = q.heard
-    return _items(paths) if verdict is Verdict.PERMIT else None
+    return _by_verdict(q, Verdict.PERMIT)
 
 
 def _d7(q: _Question) -> _Basis | None:
-    verdict, paths = q.heard
-    return _items(paths) if verdict is Verdict.WEAK_DENY else None
+    return _by_verdict(q, Verdict.WEAK_DENY)
 
 
 def _f3(q: _Question) -> _Basis | None:
@@ -789,7 +785,7 @@ def _covers(path: Path, required: ConsentRequired) -> bool:
     return (named or by_policy) and path.for_a_purpose
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=KEPT)
 def _usual_obligations(families: frozenset[str]) -> tuple[str, ...]:
     """What goes with a permit by consent or default for a purpose with these ancestors."""
     minimum = () if families.isdisjoint(("HPAYMT", "HOPERAT")) else ("MINEC",)
@@ -823,7 +819,8 @@ def _items(paths: tuple[Path, ...]) -> _Basis:
     """What these paths name, each once, in one order whatever that of the directives and their provisions."""
     if len(paths) == 1:
         return paths[0].basis
-    return tuple(sorted({path.basis[0] for path in paths}, key=lambda one: (one.id, one.version, one.path)))
+    items = {item for path in paths for item in path.basis}
+    return tuple(sorted(items, key=lambda one: (one.id, one.version, one.path)))
 
 
 def _no_agreement(organization: str | None) -> _Basis:

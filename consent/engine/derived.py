@@ -26,19 +26,14 @@ def completed(document: DocumentFacts, policy: Policy) -> DocumentFacts:
 
 
 def _with_organizations(document: DocumentFacts, policy: Policy) -> DocumentFacts:
-    sure, perhaps = set(document.authors), set(document.perhaps.authors)
-    for name in document.authors:
-        participant = policy.by_name.get(name)
-        if participant is not None:
-            sure.add(f"Organization/{participant.id}")
-            perhaps |= participant.references | participant.identifiers
-    for name in document.perhaps.authors:
-        participant = policy.by_name.get(name)
-        if participant is not None:
-            perhaps |= participant.references | participant.identifiers
-    if len(sure) == len(document.authors) and len(perhaps) == len(document.perhaps.authors):
+    wrote = [policy.by_name[name] for name in document.authors if name in policy.by_name]
+    perhaps_wrote = [policy.by_name[name] for name in document.perhaps.authors if name in policy.by_name]
+    if not wrote and not perhaps_wrote:
         return document
-    return replace(document, authors=tuple(sorted(sure)), perhaps=replace(document.perhaps, authors=frozenset(perhaps)))
+    sure = {*document.authors, *(f"Organization/{one.id}" for one in wrote)}
+    above = [names for one in (*wrote, *perhaps_wrote) for names in (one.references, one.identifiers)]
+    perhaps = document.perhaps.authors.union(*above)
+    return replace(document, authors=tuple(sorted(sure)), perhaps=replace(document.perhaps, authors=perhaps))
 
 
 def _with_sources(document: DocumentFacts, policy: Policy) -> DocumentFacts:

@@ -30,8 +30,7 @@ from consent.engine.codes import (
     ACTIONS,
     CONFIDENTIALITY,
     DATA_MEANINGS,
-    OPT_IN,
-    OPT_OUT,
+    OPTED,
     PARTICIPATION,
     RANK,
     RECIPIENT_ROLES,
@@ -61,7 +60,7 @@ class Problem:
 class Actor:
     """One actor of a provision.
 
-    `exact` and `broad` are references ("Type/id"); `identifiers` are ``system|value``,
+    `exact` and `broad` are references ("Type/id"), all that are exact among the broad; `identifiers` are ``system|value``,
     `loose_values` values without a system; `uncertain`: it cannot be told who is meant.
     """
 
@@ -69,7 +68,7 @@ class Actor:
     broad: frozenset[str] = frozenset()
     identifiers: frozenset[str] = frozenset()
     loose_values: frozenset[str] = frozenset()
-    uncertain: bool = False
+    uncertain: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +86,7 @@ class Parties:
     recipients: tuple[Actor, ...] | None = None
     custodians: tuple[Actor, ...] | None = None
     authors: tuple[Actor, ...] | None = None
-    other_actor: bool = False
+    other_actor: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +154,9 @@ class Path:
     def to(self, node: Node) -> Path:
         """This path and one node more."""
         matching = node.purposes if node.purposes is not None else _NONE
+        (of_directive,) = self.basis
         return Path(
-            basis=(replace(self.basis[0], path=node.path),),
+            basis=(replace(of_directive, path=node.path),),
             policy_codes=self.policy_codes,
             named_exact=self.named_exact | node.named_exact,
             named_broad=self.named_broad | node.named_broad,
@@ -373,7 +373,7 @@ def _scope(resource: Mapping[str, Any], reading: _Reading) -> tuple[bool, bool]:
     if "patient-privacy" in sure:
         return True, "research" in sure
     privacy, research = "patient-privacy" in perhaps or unknown, "research" in perhaps or unknown
-    if privacy or research != ("research" in sure):
+    if privacy or (research and "research" not in sure):
         reading.problem("Consent.scope", f"has a code that is none of the system {SCOPE}")
     return privacy, research
 
@@ -423,7 +423,7 @@ def _dates(resource: Mapping[str, Any], reading: _Reading) -> None:
         for key, item in value.items():
             named = key.removeprefix("_")
             if named in sides or named in _DATE_NAMES or named.endswith(_DATE_ENDINGS):
-                if key == named:
+                if not key.startswith("_"):
                     _date(value, key, f"{path}.{key}", reading)
                 elif named not in value:
                     reading.problem(f"{path}.{named}", "has no value")
@@ -458,7 +458,7 @@ def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | 
 
 def _opted(codes: Iterable[str]) -> frozenset[str]:
     """The base decisions that these codes mean."""
-    return frozenset("permit" if code in OPT_IN else "deny" for code in codes if code in OPT_IN | OPT_OUT)
+    return frozenset(OPTED[code] for code in codes if code in OPTED)
 
 
 # --- one provision
@@ -504,10 +504,10 @@ def _read_purposes(
     codings = _codings(provision, "purpose", element, reading)
     if codings is None:
         return
-    listed = frozenset(code for system, code in codings if system == ACT_REASON)
-    loose = frozenset(code for system, code in codings if system is None)
-    fields["listed_purposes"] = listed
-    fields["purposes"] = listed if permit else listed | loose
+    fields["listed_purposes"] = frozenset(code for system, code in codings if system == ACT_REASON)
+    fields["purposes"] = frozenset(
+        code for system, code in codings if system == ACT_REASON or (system is None and not permit)
+    )
     for system, code in codings:
         if system != ACT_REASON:
             reading.unknown.append(Problem(f"{element}.purpose", f"{code} is not of the system {ACT_REASON}"))
@@ -537,7 +537,7 @@ def _read_labels(provision: Mapping[str, Any], element: str, reading: _Reading, 
     fields["listed_letters"] = letters & RANK.keys()
     fields["listed_labels"] = frozenset(code for system, code in codings if system == ACT_CODE)
     fields["ranks"] = frozenset(RANK[one] for one in letters & RANK.keys())
-    fields["unknown_letter"] = not letters <= RANK.keys()
+    fields["unknown_letter"] = bool(letters - RANK.keys())
     fields["loose_ranks"] = frozenset(RANK[one] for one in loose & RANK.keys())
     fields["loose_labels"] = loose - RANK.keys()
     for system, code in codings:
@@ -588,7 +588,7 @@ def _readings(actors: list[tuple[tuple[str, ...], Actor]]) -> list[Parties]:
             other_actor="other" in by_kind,
         )
         found[parties] = None
-    return list(found) or [Parties()]
+    return list(found)
 
 
 def _actor_kinds(item: Mapping[str, Any], where: str, reading: _Reading) -> tuple[str, ...]:
@@ -608,8 +608,8 @@ def _actor_kinds(item: Mapping[str, Any], where: str, reading: _Reading) -> tupl
         return ("other",)
     sure = {_kind(code) for system, code in codings if system == PARTICIPATION} - {"other"}
     perhaps = sure | {_kind(code) for system, code in codings if system is None}
-    kinds = perhaps - {"other"} if sure else perhaps | {"other"}
-    if kinds != sure or len(kinds) != 1:
+    kinds = perhaps - {"other"} if sure else {*perhaps, "other"}
+    if not sure or len(kinds) > 1:
         reading.unknown.append(Problem(f"{where}.role", "is not recipient, custodian or author"))
     return tuple(kind for kind in _KINDS if kind in kinds)
 
@@ -619,10 +619,9 @@ def _kind(code: str) -> str:
 
 
 def _actor(reference: object, element: str, given: bool, reading: _Reading) -> Actor:
-    if not given:
-        return Actor(uncertain=True)
     if not isinstance(reference, dict):
-        reading.problem(element, "is not an object")
+        if given:
+            reading.problem(element, "is not an object")
         return Actor(uncertain=True)
     exact: set[str] = set()
     broad: set[str] = set()

@@ -53,11 +53,11 @@ class Asker:
         if user.partition("/")[0] in _USER_TYPES:
             exact.add(user)
         # A team is a care team: it must not stand in for an organization or a person.
-        exact |= {team for team in teams if team.startswith("CareTeam/")}
-        broad = exact | {user} | teams
-        if user and "/" not in user:
-            broad |= {f"{kind}/{user}" for kind in _PERSON_TYPES}
-        identifiers = set(organization.identifiers) | {f"{ROLE_SYSTEM}|{request.role}"}
+        exact.update(team for team in teams if team.startswith("CareTeam/"))
+        broad = exact.union(teams, (user,))
+        if "/" not in user:
+            broad.update(f"{kind}/{user}" for kind in _PERSON_TYPES)
+        identifiers = {*organization.identifiers, f"{ROLE_SYSTEM}|{request.role}"}
         if organization.type is not None:
             identifiers.add(f"{ORG_TYPE_SYSTEM}|{organization.type}")
         return cls(
@@ -129,7 +129,6 @@ def _is_recipient(actor: Actor, asker: Asker, permit: bool) -> bool:
         return _surely(actor, asker.exact, asker.identifiers)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(asker.exact)
         or not actor.identifiers.isdisjoint(asker.identifiers)
         or not actor.broad.isdisjoint(asker.broad)
         or not actor.loose_values.isdisjoint(asker.values)
@@ -207,12 +206,11 @@ def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
     custodian = subject.custodian
     identifiers = custodian.identifiers
     if custodian.type is not None:
-        identifiers = identifiers | {f"{ORG_TYPE_SYSTEM}|{custodian.type}"}
+        identifiers = identifiers.union((f"{ORG_TYPE_SYSTEM}|{custodian.type}",))
     if permit:
         return _surely(actor, custodian.references, identifiers)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(custodian.references)
         or not actor.identifiers.isdisjoint(identifiers)
         or not actor.broad.isdisjoint(custodian.references)
         or any(one.rpartition("|")[2] in actor.loose_values for one in identifiers)
@@ -225,7 +223,6 @@ def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
     authors = document.perhaps.authors.union(document.authors)
     return (
         actor.uncertain
-        or not actor.exact.isdisjoint(authors)
         or not actor.identifiers.isdisjoint(authors)
         or not actor.broad.isdisjoint(authors)
         or any(one.rpartition("|")[2] in actor.loose_values for one in authors)
@@ -307,14 +304,11 @@ def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool
     # What depends on a document and what belongs together with it is not told apart in a denial.
     if not permit and meaning in ("related", "dependents") and perhaps.related and bare(reference) in perhaps.related:
         return True
-    if meaning == "related":
-        encounter = document.encounter
-        if encounter is not None and _same(reference, encounter, "Encounter", permit):
-            return True
-        return any(_same_document(reference, one, permit) or reference == one for one in document.related)
-    return meaning == "dependents" and any(
-        _same_document(reference, one, permit) or reference == one for one in document.depends_on
-    )
+    encounter = document.encounter
+    if meaning == "related" and encounter is not None and _same(reference, encounter, "Encounter", permit):
+        return True
+    others = {"related": document.related, "dependents": document.depends_on}.get(meaning, ())
+    return any(_same_document(reference, one, permit) for one in others)
 
 
 def _same_document(reference: str, identifier: str, permit: bool) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from consent.engine import time
-from consent.engine.codes import KEPT, RANK, Tables, has_coding, split_codings
+from consent.engine.codes import RANK, Tables, has_coding, keep, split_codings
 from hie.standards.facts import AgreementFacts, BasisItem, DocumentFacts, ParticipantFacts, ReleaseRule
 
 _RULE_LISTS: Final = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
@@ -36,8 +36,8 @@ class Rule:
     """
 
     basis: tuple[BasisItem, ...]  # what a decision by this rule rests on
-    opens: bool = False
-    overridable: bool = False
+    opens: bool
+    overridable: bool
     never: bool = False
     purposes: frozenset[str] | None = None
     recipient_types: frozenset[str] | None = None
@@ -148,7 +148,9 @@ class Between:
     mandates: tuple[Rule, ...]
     release_rules: tuple[Rule, ...]
     asks: frozenset[str]
-    chains: dict[tuple[str, str, bool, bool], tuple[Any, ...]] = field(default_factory=dict, compare=False, repr=False)
+    chains: dict[tuple[str, bool, bool, bool, bool], tuple[Any, ...]] = field(
+        default_factory=dict, compare=False, repr=False
+    )
 
     @classmethod
     def of(cls, requester: Participant | None, purpose: str, custodian: Participant | None, tables: Tables) -> Between:
@@ -206,10 +208,8 @@ class Policy:
         key = (requester.id if requester is not None else "", purpose, custodian_id)
         found = self._between.get(key)
         if found is None:
-            if len(self._between) >= KEPT:
-                self._between.clear()
             custodian = self.participants.get(custodian_id)
-            found = self._between[key] = Between.of(requester, purpose, custodian, self.tables)
+            found = keep(self._between, key, Between.of(requester, purpose, custodian, self.tables))
         return found
 
 
@@ -356,11 +356,11 @@ def _of_law(data: Mapping[str, Any]) -> tuple[BasisItem, ...]:
 
 
 def _release_rule(owner: str, rule: ReleaseRule) -> Rule:
-    letter = rule.min_confidentiality
     classes, loose_classes = _codings(frozenset(rule.classes))
     codes, loose_codes = _codings(frozenset(rule.codes))
     return Rule(
         basis=(BasisItem(kind="release", id=rule.id, path=owner),),
+        opens=False,
         overridable=not rule.absolute,
         purposes=frozenset(rule.purposes) or None,
         recipient_types=frozenset(rule.recipient_types) or None,
@@ -371,7 +371,7 @@ def _release_rule(owner: str, rule: ReleaseRule) -> Rule:
         loose_classes=loose_classes,
         codes=codes,
         loose_codes=loose_codes,
-        min_rank=RANK.get(letter, 0) if letter is not None else 0,
+        min_rank=RANK.get(rule.min_confidentiality or "", 0),
     )
 
 

@@ -10,8 +10,9 @@ Source: spec/consent.md section 4.
 from __future__ import annotations
 
 import re
+from calendar import monthrange
 from datetime import UTC, date, datetime, timedelta, timezone, tzinfo
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -34,7 +35,7 @@ class UnreadableDate(ValueError):
     """A date that is not a FHIR date or dateTime, or a time of day without offset."""
 
 
-@lru_cache(maxsize=64)
+@cache  # there are some six hundred
 def zone(name: str) -> ZoneInfo:
     """The time zone of this IANA name.
 
@@ -57,15 +58,15 @@ def interval(text: str, zone_name: str) -> tuple[datetime, datetime]:
     match = _FHIR_TIME.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise UnreadableDate(text)
-    part = match.groupdict()
+    part = match.groupdict("")
     try:
-        if part["hour"] is not None:
+        if part["hour"]:
             return _time_interval(part)
         local = zone(zone_name)
         year, month, day = int(part["year"]), part["month"], part["day"]
-        if month is None:
+        if not month:
             return _midnight(year, 1, 1, local), _midnight(year + 1, 1, 1, local)
-        if day is None:
+        if not day:
             after = (year + 1, 1) if month == "12" else (year, int(month) + 1)
             return _midnight(year, int(month), 1, local), _midnight(*after, 1, local)
         first = date(year, int(month), int(day))
@@ -101,36 +102,22 @@ def bounds(start: str | None, end: str | None, zone_name: str) -> tuple[datetime
     return since, until
 
 
-def _time_interval(part: dict[str, str | None]) -> tuple[datetime, datetime]:
-    second = int(part["second"] or 0)
-    fraction = part["fraction"] or ""
-    start = datetime(
-        int(part["year"] or 0),
-        int(part["month"] or 0),
-        int(part["day"] or 0),
-        int(part["hour"] or 0),
-        int(part["minute"] or 0),
-        min(second, 59),
-        int(fraction[:6].ljust(6, "0")) if fraction else 0,
-        tzinfo=_offset(part["offset"] or "Z"),
-    )
-    if part["second"] is None:
-        unit = timedelta(minutes=1)
-    elif fraction:
-        unit = timedelta(microseconds=10 ** (6 - min(len(fraction), 6)))
-    else:
-        unit = timedelta(seconds=1)
-    begin = _utc(start)
-    if second == 60:  # a leap second has no place of its own in UTC clocks: it is the second after
-        begin = _plus(begin, timedelta(seconds=1))
-    return begin, _plus(begin, unit)
+def _time_interval(part: dict[str, str]) -> tuple[datetime, datetime]:
+    year, month, day, hour, minute = (int(part[one]) for one in ("year", "month", "day", "hour", "minute"))
+    begin = _utc(datetime(year, month, day, hour, minute, tzinfo=_offset(part["offset"])))
+    fraction = part["fraction"][:6]
+    if not part["second"]:
+        return begin, _plus(begin, timedelta(minutes=1))
+    # A leap second, 60, has no place of its own in UTC clocks: it is the second after.
+    begin = _plus(begin, timedelta(seconds=int(part["second"]), microseconds=int(fraction.ljust(6, "0"))))
+    return begin, _plus(begin, timedelta(microseconds=10 ** (6 - len(fraction))))
 
 
 def _offset(text: str) -> tzinfo:
     if text == "Z":
         return UTC
-    sign = -1 if text[0] == "-" else 1
-    return timezone(sign * timedelta(hours=int(text[1:3]), minutes=int(text[4:6])))
+    sign = {"+": 1, "-": -1}
+    return timezone(sign[text[0]] * timedelta(hours=int(text[1:3]), minutes=int(text[4:])))
 
 
 def _midnight(year: int, month: int, day: int, local: tzinfo) -> datetime:
@@ -170,16 +157,10 @@ def birthday(birth_date: str | None, years: int, zone_name: str) -> tuple[dateti
         first = last = date(year, int(digits[1]), int(digits[2]))
     elif len(digits) == 2:
         first = date(year, int(digits[1]), 1)
-        last = _last_day(year, int(digits[1]))
+        last = first.replace(day=monthrange(year, first.month)[1])
     else:
         first, last = date(year, 1, 1), date(year, 12, 31)
     return _anniversary(first, years, zone_name), _anniversary(last, years, zone_name)
-
-
-def _last_day(year: int, month: int) -> date:
-    if month == 12:
-        return date(year, 12, 31)
-    return date(year, month + 1, 1) - timedelta(days=1)
 
 
 def _anniversary(born: date, years: int, zone_name: str) -> datetime:

@@ -14,11 +14,11 @@ from tests.consent import slow_evaluator
 from tests.consent.strategies import cases, documents
 
 
-def corpus(size: int) -> list[tuple[dict[str, Any], dict[str, Any]]]:
-    """Cases, the same for the same size, each with two documents more, and what is right about each."""
+def corpus(size: int, first: int = 1) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Cases, the same for the same size and seed, each with two documents more, and what is right about each."""
     found: list[tuple[dict[str, Any], dict[str, Any]]] = []
 
-    @seed(1)
+    @seed(first)
     @settings(
         max_examples=size,
         deadline=None,

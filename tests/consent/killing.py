@@ -44,13 +44,15 @@ def said(case: Mapping[str, Any], fixture: cases.Fixture) -> dict[str, Any]:
 def hold(corpus: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int | None:
     """The place of the first (case, expected) that the engine gets wrong; None: it gets all right."""
     fixture = cases.Fixture(fx.FIXTURE)
-    for place, (case, right) in enumerate(corpus):
-        try:
-            if said(case, fixture) != right:
-                return place
-        except Exception:
-            return place
-    return None
+    return next((place for place, (case, right) in enumerate(corpus) if not says(case, right, fixture)), None)
+
+
+def says(case: Mapping[str, Any], right: Mapping[str, Any], fixture: cases.Fixture) -> bool:
+    """Whether the engine says of a case what is right."""
+    try:
+        return said(case, fixture) == right
+    except Exception:
+        return False
 
 
 def noted(resource: object) -> tuple[list[tuple[str, str]], list[tuple[str, str]], int, int]:

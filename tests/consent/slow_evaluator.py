@@ -14,7 +14,6 @@ Source: spec/consent.md sections 1 to 6.
 # ruff: noqa: SIM102 - nested as the text of the rules is nested
 from __future__ import annotations
 
-import copy
 import itertools
 import re
 from datetime import UTC, date, datetime, timedelta
@@ -40,7 +39,7 @@ class Unintelligible(Exception):
 
 
 def merge(base, over):
-    out = copy.deepcopy(base)
+    out = dict(base)
     for k, v in over.items():
         out[k] = merge(out[k], v) if isinstance(v, dict) and isinstance(out.get(k), dict) else v
     return out

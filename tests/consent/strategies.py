@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from functools import cache
+from itertools import combinations, product
 from typing import Any
 
 from hypothesis import strategies as st
@@ -24,6 +25,7 @@ DATES = ["2025", "2026", "2027", "2026-05", "2026-06", "2026-06-14", "2026-06-15
          "2026-06-15T12:00Z", "2026-06-15T12:00:00Z", "2026-06-15T07:59:59.999-04:00", "2026-06-15T08:00:00.000-04:00"]  # fmt: skip
 NOWS = ["2026-06-15T12:00:00Z", "2026-06-15T03:59:59Z", "2026-06-15T04:00:00Z", "2026-12-31T23:30:00Z", "2029-01-20T05:00:00Z",
         "2029-01-20T04:59:59Z", "2026-02-28T12:00:00Z", "2026-03-01T05:00:00Z"]  # fmt: skip
+PERIODS = list(product([None] * 7 + DATES, repeat=2))
 UNREADABLE = ["soon", "2026-02-30", "2026-06-15T12:00:00", "", "2026-6"]
 CLASSES = ["http://loinc.org|34133-9", "http://loinc.org|11488-4", "http://loinc.org|18842-5"]
 ALIASED = ["http://hl7.org/fhir/v3/ActCode|CLN", "urn:oid:2.16.840.1.113883.5.4|CLN", fx.HL7 + "v3-ActCode|CLN"]
@@ -38,7 +40,8 @@ SYSTEM_SPELLINGS = {
 }
 
 
-# Strategies are made once: to make one anew at each draw costs more than the draw.
+# What a case costs is its draws (about 80 µs each, whatever is drawn), so that what can be chosen at once is; and
+# strategies are made once: to make one anew at each draw costs more than the draw.
 @cache
 def _sampled(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
     return st.sampled_from(values)
@@ -59,17 +62,30 @@ def maybe(strategy: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return st.one_of(st.none(), strategy)
 
 
-def some(values: list[str], most: int = 2) -> st.SearchStrategy[list[str]]:
-    return st.lists(sampled(values), min_size=1, max_size=most, unique=True)
+@cache
+def few(values: tuple[Any, ...], least: int = 0, most: int = 2) -> st.SearchStrategy[tuple[Any, ...]]:
+    """Some of the values, without order and each at most once; each number of them about equally often."""
+    sizes = [list(combinations(values, size)) for size in range(least, most + 1)]
+    longest = max(map(len, sizes))
+    return st.sampled_from([one for made in sizes for one in made * (longest // len(made))])
+
+
+def some(values: list[str], most: int = 2) -> st.SearchStrategy[tuple[str, ...]]:
+    return few(tuple(values), 1, most)
 
 
 @st.composite
 def codings(draw: Any, system: str, values: list[str], most: int = 3) -> list[dict[str, str]]:
     """Codings mostly of the system, some of another or none; mostly known codes."""
-    spelled = sampled([fx.HL7 + system] * 8 + SYSTEM_SPELLINGS.get(system, []) + [OTHER_SYSTEM, None, None])
-    code = sampled(values * (1 + 16 // len(values)) + ["WHAT"])
-    made = [{"system": draw(spelled), "code": draw(code)} for _ in range(draw(number(1, most)))]
+    one = _codings(system, tuple(values))
+    made = [dict(zip(("system", "code"), draw(one), strict=True)) for _ in range(draw(number(1, most)))]
     return [{k: v for k, v in one.items() if v is not None} for one in made]
+
+
+@cache
+def _codings(system: str, values: tuple[str, ...]) -> st.SearchStrategy[tuple[str | None, str]]:
+    spelled = [fx.HL7 + system] * 8 + SYSTEM_SPELLINGS.get(system, []) + [OTHER_SYSTEM, None, None]
+    return st.sampled_from(list(product(spelled, [*values * (1 + 16 // len(values)), "WHAT"])))
 
 
 @st.composite
@@ -91,8 +107,7 @@ def security_labels(draw: Any) -> list[dict[str, str]]:
 @cache
 @st.composite
 def period(draw: Any) -> dict[str, str]:
-    made = {"start": draw(maybe(sampled(DATES))), "end": draw(maybe(sampled(DATES)))}
-    return {k: v for k, v in made.items() if v}
+    return {k: v for k, v in zip(("start", "end"), draw(sampled(PERIODS)), strict=True) if v}
 
 
 IDENTIFIERS = [("urn:hie:role", "physician"), ("urn:hie:org-type", "payer"), ("urn:hie:org-type", "hospital"),
@@ -102,9 +117,8 @@ IDENTIFIERS = [("urn:hie:role", "physician"), ("urn:hie:org-type", "payer"), ("u
 
 @cache
 @st.composite
-def references(draw: Any) -> dict[str, Any]:
+def references(draw: Any, form: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    form = draw(number(0, 11))
     if form < 8:
         text = draw(sampled([f"Organization/{o}" for o in ORGS] + USERS * 2 + ["CareTeam/t1"]))
         made["reference"] = {6: ELSEWHERE + text, 7: text + "/_history/2"}.get(form, text)
@@ -116,19 +130,22 @@ def references(draw: Any) -> dict[str, Any]:
     return made
 
 
+ROLES = ["IRCP"] * 5 + ["PRCP", "CST", "CST", "AUT", "TRC"]
+ACTORS = list(product(ROLES, range(12), range(12)))
+
+
 @cache
 @st.composite
 def actors(draw: Any) -> list[dict[str, Any]]:
-    roles = sampled(["IRCP"] * 5 + ["PRCP", "CST", "CST", "AUT", "TRC"])
     made = []
     for _ in range(draw(sampled([1, 1, 2, 2, 3]))):
-        actor: dict[str, Any] = fx.actor(draw(roles), **draw(references()))
-        odd = draw(number(0, 11))
+        role, form, odd = draw(sampled(ACTORS))
+        actor: dict[str, Any] = fx.actor(role, **draw(references(form)))
         if odd == 0:
             values = ["IRCP", "CST", "AUT", "TRC"]
             actor["role"] = {"coding": draw(codings("v3-ParticipationType", values))}
         elif odd == 1:
-            actor["role"] = {"coding": [fx.coding("v3-ParticipationType", draw(roles)) for _ in range(2)]}
+            actor["role"] = {"coding": [fx.coding("v3-ParticipationType", draw(sampled(ROLES))) for _ in range(2)]}
         elif odd == 2:
             actor |= draw(sampled([{"role": {"text": "reader"}}, {"role": {"coding": [{"code": "IRCP"}]}}]))
         elif odd == 3:
@@ -137,12 +154,13 @@ def actors(draw: Any) -> list[dict[str, Any]]:
     return made
 
 
+CRITERIA = ("purpose", "actor", "securityLabel", "class", "code", "action", "data", "period", "dataPeriod")
+
+
 @cache
 @st.composite
-def criteria(draw: Any) -> dict[str, Any]:
+def criteria(draw: Any, chosen: tuple[str, ...]) -> dict[str, Any]:
     made: dict[str, Any] = {}
-    chosen = draw(st.sets(sampled(["purpose", "actor", "securityLabel", "class", "code", "action", "data",
-                                           "period", "dataPeriod"]), max_size=2))  # fmt: skip
     if "purpose" in chosen:
         made["purpose"] = draw(codings("v3-ActReason", PURPOSES))
     if "actor" in chosen:
@@ -164,16 +182,21 @@ def criteria(draw: Any) -> dict[str, Any]:
         made["data"] = [{"meaning": meaning, "reference": {"reference": prefix + text}}]
         if meaning is None:
             made["data"][0].pop("meaning")
-    for member in {"period", "dataPeriod"} & chosen:
+    for member in {"period", "dataPeriod"}.intersection(chosen):
         made[member] = draw(period())
     return made
+
+
+_CHOSEN = [one for size in range(3) for one in list(combinations(CRITERIA, size)) * {0: 12, 1: 4, 2: 1}[size]]
+_SHAPES = st.sampled_from(list(product(["permit", "permit", "deny"], [0, 0, 1, 1, 2], _CHOSEN)))
 
 
 @cache
 @st.composite
 def provisions(draw: Any, depth: int = 3) -> dict[str, Any]:
-    children = draw(st.lists(provisions(depth=depth - 1), max_size=2)) if depth else []
-    return fx.node(draw(sampled(["permit", "permit", "deny"])), *children, **draw(criteria()))
+    kind, children, chosen = draw(_SHAPES)
+    below = [draw(provisions(depth=depth - 1)) for _ in range(children if depth else 0)]
+    return fx.node(kind, *below, **draw(criteria(chosen)))
 
 
 SCOPES = [[fx.coding("consentscope", "research")], [fx.coding("consentscope", "treatment")], [{"code": "patient-privacy"}],
@@ -202,9 +225,7 @@ BESIDE: list[dict[str, Any]] = [
 @st.composite
 def consents(draw: Any, *, wild: bool = False) -> dict[str, Any]:
     made = fx.consent(draw(provisions()), patient=draw(sampled(["ada"] * 6 + ["ada-old", "bea"])))
-    made["id"] = draw(sampled("abcdef"))
-    made["status"] = draw(sampled(["active"] * 8 + ["inactive"]))
-    made["dateTime"] = draw(sampled(["2026-01-01"] * 6 + DATES))
+    made |= zip(("id", "status", "dateTime"), draw(sampled(HEADS)), strict=True)
     if draw(number(0, 9)) == 0:
         made["scope"] = {"coding": draw(sampled(SCOPES))}
     oddity = draw(number(0, 24))
@@ -224,6 +245,7 @@ def consents(draw: Any, *, wild: bool = False) -> dict[str, Any]:
     return draw(broken(made)) if wild and draw(st.booleans()) else made
 
 
+HEADS = list(product("abcdef", ["active"] * 8 + ["inactive"], ["2026-01-01"] * 6 + DATES))
 JUNK: list[Any] = [None, [], {}, "", "x", "#a", 0, True, [None], [[]], {"x": 1}]
 MEMBERS: list[tuple[str, Any]] = [
     ("type", "permit"), ("type", "deny"), ("type", "maybe"), ("period", {}), ("period", {"_end": {"id": "e"}}),
@@ -262,34 +284,32 @@ def broken(draw: Any, whole: dict[str, Any]) -> Any:
     return whole
 
 
+WHOSE = list(product(["ada"] * 8 + ["ada-old", "bea"], ["lake"] * 4 + ORGS, [True] * 5 + [False]))
+_SOME_CODES = [*CODES, ALIASED[0], "|56717001", "|38341003", "CLN"]
+_AUTHORS = [("Practitioner/una",), ("Organization/lake", "urn:oid:2.999.7|lake")]
+ABOUT = list(product([None] * 8 + list("ULMNNNRV"), [None, *combinations(_SOME_CODES, 1), *combinations(_SOME_CODES, 2)],
+                     [None, None, *_AUTHORS], [None, "Encounter/e"]))  # fmt: skip
+ABOUT += [("X", None, None, None)] * (len(ABOUT) // 60)
+_OTHERS = [None, ("DocumentReference/x",)]
+_STOPS = [None] * 4 + ["2026-07-01", "2026-08", "2025", "2026-02-30"]
+_TIMES = [(None, None)] * 32 + list(product(["2026-05-01", "2025-12-30", "2026-06", "soon"], _STOPS))
+WHEN = [(*one, *times, "2026-05-01T08:00:00Z") for one in product(_OTHERS, repeat=2) for times in _TIMES]
+
+
 @cache
 @st.composite
 def documents(draw: Any, sources: int = 1) -> dict[str, Any]:
-    made = fx.document(
-        patient=draw(sampled(["ada"] * 8 + ["ada-old", "bea"])),
-        custodian=draw(sampled(["lake"] * 4 + ORGS)),
-        labels=draw(st.lists(sampled(LABELS), max_size=2, unique=True)),
-        labelled=draw(sampled([True] * 5 + [False])),
-    )
-    made["class"] = draw(st.lists(sampled(CLASSES * 3 + ALIASED + ["|34133-9", "18842-5"]), max_size=2, unique=True))
-    letter = draw(maybe(sampled("ULMNNNRV" * 4 + "X")))
+    whose = zip(("patient", "custodian", "labelled"), draw(sampled(WHOSE)), strict=True)
+    made = fx.document(**dict(whose), labels=list(draw(few(tuple(LABELS)))))
+    made["class"] = list(draw(few((*CLASSES, *ALIASED, "|34133-9", "18842-5"))))
     made.pop("confidentiality")
-    if letter:
-        made["confidentiality"] = letter
-    optional = {
-        "codes": draw(maybe(some([*CODES, *ALIASED[:1], "|56717001", "|38341003", "CLN"]))),
-        "authors": draw(maybe(sampled([["Practitioner/una"], ["Organization/lake", "urn:oid:2.999.7|lake"]]))),
-        "encounter": draw(maybe(st.just("Encounter/e"))),
-        "related": draw(maybe(st.just(["DocumentReference/x"]))),
-        "dependsOn": draw(maybe(st.just(["DocumentReference/x"]))),
-        "serviceStart": draw(maybe(sampled(["2026-05-01", "2025-12-30", "2026-06", "soon"]))),
-    }
-    made |= {k: v for k, v in optional.items() if v}
-    if "serviceStart" in made and draw(st.booleans()):
-        made["serviceStop"] = draw(sampled(["2026-07-01", "2026-08", "2025", "2026-02-30"]))
-    if draw(number(0, 30)) == 0:
+    about = zip(("confidentiality", "codes", "authors", "encounter"), draw(sampled(ABOUT)), strict=True)
+    when = zip(("related", "dependsOn", "serviceStart", "serviceStop", "created"), draw(sampled(WHEN)), strict=True)
+    made |= {k: list(v) if isinstance(v, tuple) else v for k, v in (*about, *when) if v}
+    odd = draw(number(0, 71))
+    if odd < 2:
         made["labels"] = [*made["labels"], "WHAT"]
-    if draw(number(0, 8)) == 0:
+    if odd % 9 == 0:
         made.pop("created")
     if sources and draw(number(0, 8)) == 0:
         made["derivedFrom"] = draw(st.lists(documents(sources=0), min_size=1, max_size=2))
@@ -304,15 +324,20 @@ HOMES = {"HPAYMT": "coin", "COVERAGE": "coin", "HRESCH": "study", "CLINTRCH": "s
 
 
 @cache
+def _who(purpose: str) -> st.SearchStrategy[tuple[str, ...]]:
+    roles = [FITTING.get(purpose, "physician")] * 6 + ["nurse", "clerk"]
+    homes = [HOMES.get(purpose, "hill")] * 6 + ORGS
+    operations = ["query", "retrieve", "retrieve", "notify", "bulk", "register", "update"]
+    users = USERS[2:5] * 2 if purpose in ("PATRQT", "FAMRQT", "PWATRNY") else USERS[:2] * 4 + USERS
+    return st.sampled_from(list(product(roles, homes, operations, users)))
+
+
+@cache
 @st.composite
 def requests(draw: Any) -> dict[str, Any]:
     purpose = draw(sampled([*PURPOSES, "TREAT", "TREAT", "BTG", "FAMRQT", "PATRQT", "HPAYMT", "HRESCH"]))
     made = fx.request(
-        purpose=purpose,
-        role=draw(sampled([FITTING.get(purpose, "physician")] * 6 + ["nurse", "clerk"])),
-        org=draw(sampled([HOMES.get(purpose, "hill")] * 6 + ORGS)),
-        operation=draw(sampled(["query", "retrieve", "retrieve", "notify", "bulk", "register", "update"])),
-        user=draw(sampled(USERS[2:5] * 2 if purpose in ("PATRQT", "FAMRQT", "PWATRNY") else USERS[:2] * 4 + USERS)),
+        **dict(zip(("role", "org", "operation", "user"), draw(_who(purpose)), strict=True)), purpose=purpose
     )
     if draw(st.booleans()):
         made["relationship"] = "referral"

@@ -43,6 +43,8 @@ def test_a_source_that_was_not_labelled_or_has_no_letter_restricts_what_was_made
 
 def test_what_was_made_of_a_part_2_record_is_one() -> None:
     plain = document(custodian="elsewhere", derived_from=(document(),))
+    labelled = document(custodian="elsewhere", derived_from=(document(labels=frozenset({"42CFRPart2"})),))
+    assert completed(labelled, policy(part2_program=True)).labels == {"42CFRPart2"}
     assert completed(plain, policy(part2_program=True)).labels == {"42CFRPart2"}
     assert completed(plain, policy()).labels == frozenset()
 

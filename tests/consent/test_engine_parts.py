@@ -224,7 +224,7 @@ def test_a_jurisdiction_that_says_little_permits_little() -> None:
     assert (bare.consent_required, bare.prohibitions, bare.mandates, bare.honours_refusal) == ((), (), (), False)
     assert (bare.majority_age, bare.confidential_age, bare.confidential_labels) == (None, None, frozenset())
     assert compile_jurisdiction("JX", law(default={"ceiling": 3})).default_ceiling == -1
-    assert compile_jurisdiction("JX", law(default={"ceiling": "X"})).default_ceiling < 0
+    assert compile_jurisdiction("JX", law(default={"ceiling": "X"})).default_ceiling == -1  # as without one
     assert compile_jurisdiction("JX", law(majorityAge=0, confidentialAge=150)).confidential_age == 150
     assert compile_jurisdiction("JX", law(breakGlassRefusal=True)).honours_refusal
 
@@ -461,6 +461,7 @@ def put(*path: Any, value: Any) -> Any:
         (put("patient", "reference", value="Zebra/ada"), ["Consent.patient.reference"], []),
         (put("resourceType", value="Account"), ["Consent.resourceType"], []),
         (put("text", value={"start": "x", "end": "y"}), [], []),
+        (put("extra", value={"start": "x", "end": "y"}), [], []),
         (put("policyRule", value={"coding": [*fx.rule("OPTOUT")["coding"], {"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
         (put("policyRule", value={"coding": [{"code": "OPTOUT"}]}), ["Consent.provision.type"], []),
         (put("scope", value={"coding": [{"code": "patient-privacy"}]}), ["Consent.scope"], []),
@@ -508,6 +509,22 @@ def put(*path: Any, value: Any) -> Any:
         (put("provision", "provision", value=[]), [], []),
         (put("provision", "provision", value=[3]), ["Consent.provision.provision[0]"], []),
         (put("provision", "provision", 0, "type", value="x"), [f"{INNER}.type"], []),
+        (put("provision", "provision", 0, "type", value=3), [f"{INNER}.type"], []),
+        (put("provision", "provision", 0, "type", value=None), [f"{INNER}.type"], []),
+        (put("provision", "provision", value=[3, {"type": "x"}, 4]), [INNER, "Consent.provision.provision[1].type", "Consent.provision.provision[2]"], []),
+        (put("provision", "purpose", value=[3, {}]), ["Consent.provision.purpose[0]", "Consent.provision.purpose[1].code"], []),
+        (put("provision", "code", value=[3, {}]), ["Consent.provision.code[0]", "Consent.provision.code[1].coding"], []),
+        (put("provision", "data", value=[3, {"meaning": 3}, {"reference": {"reference": 3}}, 4]),
+            ["Consent.provision.data[0]", "Consent.provision.data[1]", "Consent.provision.data[2].reference.reference", "Consent.provision.data[3]"], []),
+        (put("provision", "provision", 0, "actor", value=[3, {"reference": []}, 4]),
+            [f"{INNER}.actor[0]", f"{INNER}.actor[1].reference", f"{INNER}.actor[2]"], [f"{INNER}.actor[1].role"]),
+        (put("provision", "provision", 0, "actor", 0, "role", value={"coding": [fx.coding("v3-ParticipationType", one) for one in ("IRCP", "CST")]}), [], [f"{INNER}.actor[0].role"]),
+        (put("provision", "provision", 0, "actor", 0, "role", value={"coding": [fx.coding("v3-ParticipationType", one) for one in ("IRCP", "TRC")]}), [], []),
+        (put("identifier", value=[{"period": {"end": "x", "_end": {}}}]), ["Consent.identifier[0].period.end"], []),
+        (put("_recorded", value={}), ["Consent.recorded"], []),
+        (put("scope", value={"coding": [fx.coding("consentscope", "research"), {"code": "research"}]}), [], []),
+        (put("scope", value={"coding": [fx.coding("consentscope", "research"), {"code": "patient-privacy"}]}), ["Consent.scope"], []),
+        (put("scope", value={"coding": [{"code": "research"}]}), ["Consent.scope"], []),
         (put("provision", "provision", 0, "actor", value=[]), [f"{INNER}.actor"], []),
         (put("provision", "provision", 0, "actor", value=[3]), [f"{INNER}.actor[0]"], []),
         (put("provision", "provision", 0, "actor", 0, "reference", value=[]), [f"{INNER}.actor[0].reference"], []),
@@ -639,11 +656,109 @@ BASIS = [
     ("D5-weak", fx.case(fx.consent(fx.node("permit", securityLabel=fx.labels("N"))), document=fx.document(confidentiality="V"))),
     ("user-without-kind", fx.case(fx.consent(fx.node("permit", fx.node("deny", actor=fx.to("Practitioner/ivo")))), request=fx.request(user="ivo"))),
     ("user-without-kind-permitted", fx.case(fx.consent(fx.node("deny", fx.node("permit", actor=fx.to("Practitioner/ivo")))), request=fx.request(user="ivo"))),
+    ("G7-ended-an-hour-ago", fx.case(request=fx.emergency(end="2026-06-15T11:30:00Z"))),
+    ("G7-not-yet", fx.case(request=fx.emergency(start="2026-06-15T13:00:00Z"))),
+    *[(f"G1-{member}-{value}", fx.case(fx.consent(fx.node("permit")), request={k: v for k, v in fx.request(**{member: value}).items() if v != "left out"},
+        document=fx.document(custodian=held)))
+      for member in ("org", "user", "role", "purpose", "operation") for value in ("left out", "", "A", "zz") if (member, value) != ("org", "A")
+      for held in ("lake", "hill", "nowhere")],
+    *[(f"not-begun-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, period=period)))))
+      for kind in ("permit", "deny") for period in ({"start": "2026-07"}, {"start": "2026-07", "end": "2026-08"}, {"end": "2026-05"}, {"start": "2026-06"})],
+    *[(f"root-not-begun-{kind}", fx.case(fx.consent(fx.node(kind, period=period)), document=fx.document(custodian="mer"), request=fx.request(purpose="HOPERAT")))
+      for kind in ("permit", "deny") for period in ({"start": "2026-07"}, {"start": "2026-07", "end": "2026-08"}, {"end": "2026-05"}, {"start": "2026-06"})],
+    *[(f"elsewhere-{text}-{kind}-{meaning}", fx.case(
+        fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": text}}]))),
+        document=fx.document(id="letter-1", related=["DocumentReference/letter-2", "letter-3"], dependsOn=["DocumentReference/letter-2", "letter-3"],
+                             encounter="Encounter/visit-1", authors=["Practitioner/una"])))
+      for text in ("https://h/DocumentReference/letter-1", "https://h/DocumentReference/letter-2", "DocumentReference/letter-3", "https://h/Encounter/visit-1",
+                   "letter-1", "letter-3", "letter-4", "DocumentReference/letter-2/_history/4", "https://h/Practitioner/una", "Practitioner/una")
+      for kind in ("permit", "deny") for meaning in ("instance", "related", "dependents", "authoredby")],
+    *[(f"P6-named-in-a-role-{'-'.join(roles)}", fx.case(
+        fx.consent(fx.node("deny", fx.node("permit", actor=[{"role": {"coding": [fx.coding("v3-ParticipationType", one) for one in roles]},
+            "reference": {"reference": "RelatedPerson/max"}}]))),
+        request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active", "maxConfidentiality": "R"}),
+        document=fx.document(labels=["SEX"], authors=["RelatedPerson/max"]), fixtureOverride={"patients": {"ada": {"birthDate": "2011-01-20"}}}))
+      for roles in (["IRCP"], ["PRCP"], ["IRCP", "PRCP"], ["IRCP", "AUT"], ["AUT"], ["IRCP", "TRC"], ["AUT", "TRC"])],
+    *[(f"D1-for-{purpose}", fx.case(fx.consent(fx.node("permit", fx.node("deny", purpose=fx.purposes("TREAT", "BTG")))),
+        request=fx.emergency() if purpose == "BTG" else fx.request(purpose=purpose))) for purpose in ("TREAT", "COC", "BTG")],
+    *[(f"{made}-{member}-{value}-asked-by-{asking}", fx.case(fx.consent(fx.node("permit")), request=fx.request(org=asking, purpose="HOPERAT"),
+        document=fx.document(custodian="hill" if asking != "hill" else "lake"), fixtureOverride=(
+            {"organizations": {one: {"releasePolicy": [{"id": "X", member: [value]}]} for one in ("hill", "lake")}} if made == "release"
+            else {"jurisdictions": {"JA": {"prohibitions": [], made: [{"id": "X", member: [value]}]}}})))
+      for made in ("prohibitions", "mandates", "release") for member in ("recipients", "exceptRecipients")
+      for value in ("hill", "lake", "lake-eye") for asking in ("hill", "lake", "lake-eye")],
+    *[(f"{made}-{member}-{'-'.join(values)}", fx.case(fx.consent(fx.node("permit")), request=fx.request(purpose="HOPERAT"), document=fx.document(
+            labels=["PSY"], confidentiality="R", codes=["urn:s|1"]), fixtureOverride=(
+            {"organizations": {"lake": {"releasePolicy": [{"id": "X", member: values}]}}} if made == "release"
+            else {"jurisdictions": {"JA": {"prohibitions": [], made: [{"id": "X", member: values}]}}})))
+      for made in ("prohibitions", "mandates", "release") for member, values in (
+        ("purposes", ["HOPERAT"]), ("purposes", ["TREAT"]), ("purposes", ["TREAT", "HOPERAT"]), ("recipientTypes", ["primary-care"]), ("recipientTypes", ["payer"]),
+        ("labels", ["MH"]), ("labels", ["HIV"]), ("labels", ["HIV", "PSY"]), ("classes", ["http://loinc.org|34133-9"]), ("classes", ["urn:s|1"]),
+        ("codes", ["urn:s|1"]), ("codes", ["urn:s|2"]))],
+    *[(f"{made}-from-{letter}", fx.case(fx.consent(fx.node("permit")), request=fx.request(purpose="HOPERAT"), document=fx.document(confidentiality=held), fixtureOverride=(
+            {"organizations": {"lake": {"releasePolicy": [{"id": "X", "minConfidentiality": letter}]}}} if made == "release"
+            else {"jurisdictions": {"JA": {"prohibitions": [], made: [{"id": "X", "minConfidentiality": letter}]}}})))
+      for made in ("prohibitions", "mandates", "release") for letter in "ULNV" for held in "ULNV"],
+    *[(f"user-{user}-in-the-team-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=fx.to(named)))),
+        request=fx.request(user=user, careTeams=[user, "t1"])))
+      for user in ("Practitioner/ivo", "PractitionerRole/ivo") for named in (user, "CareTeam/t1", "CareTeam/t2", f"https://h/{user}") for kind in ("permit", "deny")],
+    *[(f"called-by-its-type-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        fx.actor(role, identifier={"system": "urn:hie:org-type", "value": "hospital"})]))), request=fx.request(org=asking), document=fx.document(custodian=held),
+        fixtureOverride={"organizations": {"lake": {"identifiers": [{"system": "urn:hie:org-type", "value": "hospital"}]}}}))
+      for kind in ("permit", "deny") for role, asking, held in (("CST", "hill", "lake"), ("IRCP", "lake", "hill"))],
+    *[(f"{member}-twice-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, **{member: value})))))
+      for kind in ("permit", "deny") for member, value in (
+        ("purpose", [*fx.purposes("TREAT"), {"code": "TREAT"}]), ("action", [{"coding": [fx.coding("consentaction", "access"), {"code": "access"}]}]),
+        ("class", [{"system": "http://loinc.org", "code": "34133-9"}, {"code": "34133-9"}]))],
+    *[(f"a-role-that-is-none-without-system-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        {"role": {"coding": [{"code": "TRC"}, *more]}, "reference": {"reference": named}}])))))
+      for kind in ("permit", "deny") for more in ([], [{"code": "IRCP"}]) for named in ("Organization/hill", "Organization/x")],
+    *[(f"nobody-knows-who-{role}-{kind}-{n}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        fx.actor(role, **reference)])))))
+      for kind in ("permit", "deny") for role in ("IRCP", "CST", "AUT") for n, reference in enumerate((
+        {}, {"display": "The clinic"}, {"reference": "#a"}, {"identifier": {}}, {"identifier": {"system": "urn:x"}}, {"identifier": {"value": "zzz"}}))],
+    *[(f"self-by-the-kind-{kind}", fx.case(request=fx.request(org="door", role="patient", purpose="PATRQT", user=f"{kind}/ada")))
+      for kind in ("Patient", "Practitioner", "RelatedPerson", "Group", "")],
+    ("P5-by-no-proxy", fx.case(request=fx.request(proxyGrant={"person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active"}))),
+    ("G6-for-any-treatment", fx.case(request=fx.request(org="call", purpose="ACUTE"), fixtureOverride={"purposeParent": {"ACUTE": "TREAT"}})),
+    ("D2-for-no-other-purpose", fx.case(request=fx.emergency() | {"org": "study", "role": "researcher", "purpose": "BIORCH"})),
+    *[(f"span-{since}-{until}-in-{'-'.join(period.values())}-{kind}", fx.case(
+        fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, dataPeriod=period))),
+        document=fx.document(serviceStart=since, serviceStop=until)))
+      for kind in ("permit", "deny") for period in ({"start": "2026-03", "end": "2026-05"}, {"start": "2026-03"}, {"end": "2026-05"})
+      for since, until in (("2026-03", "2026-05"), ("2026-04-10", "2026-04-12"), ("2026-02", "2026-04"), ("2026-04", "2026-06"), ("2026-02", "2026-06"),
+                           ("2026-01", "2026-02"), ("2026-06", "2026-07"), ("2026-03-01", "2026-04"), ("2026-04", "2026-05-31"))],
+    *[(f"listed-twice-on-the-path-{what}", fx.case(
+        fx.consent(fx.node("permit", fx.node("permit", fx.node("permit", **criterion), **criterion), purpose=fx.purposes("TREAT"))), document=document))
+      for what, criterion, document in (
+        ("V", {"securityLabel": fx.labels("V")}, fx.document(confidentiality="V")),
+        ("42CFRPart2", {"securityLabel": fx.labels("42CFRPart2")}, fx.document(custodian="shore", labels=["42CFRPart2"])),
+        ("purpose", {"securityLabel": fx.labels("42CFRPart2"), "purpose": fx.purposes("TREAT", "HPAYMT", "HOPERAT")}, fx.document(custodian="shore")))],
+    *[(f"named-twice-on-the-path-{reference}", fx.case(
+        fx.consent(fx.node("permit", fx.node("deny", fx.node("deny", actor=fx.to(reference)), actor=fx.to(reference)))), request=fx.request(org="lake")))
+      for reference in ("Practitioner/ivo", "https://h/Practitioner/ivo", "Organization/lake")],
+    *[(f"P6-named-{times}-times", fx.case(
+        fx.consent(fx.node("deny", fx.node("permit", *[fx.node("permit", actor=fx.to("RelatedPerson/max"))] * (times - 1), actor=fx.to("RelatedPerson/max")))),
+        request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": "RelatedPerson/max", "patient": "ada", "kind": "parent", "status": "active", "maxConfidentiality": "R"}),
+        document=fx.document(labels=["SEX"]), fixtureOverride={"patients": {"ada": {"birthDate": "2011-01-20"}}})) for times in (1, 2)],
+    *[(f"P4-made-out-to-{person}-{status}", fx.case(request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": person, "patient": "ada", "kind": "attorney", "status": status})))
+      for person in ("RelatedPerson/abe", "RelatedPerson/max", "RelatedPerson/zoe", "") for status in ("active", "Active", "suspended", "")],
+    *[(f"G7-{status}", fx.case(request=fx.emergency(status=status))) for status in ("active", "Active", "a", "", "ended")],
+    ("D1-for-no-other-purpose", fx.case(fx.consent(fx.node("permit", fx.node("deny", purpose=fx.purposes("BIORCH", "BTG")))),
+        request=fx.request(org="study", role="researcher", purpose="BIORCH"))),
+    *[(f"P8-by-no-proxy-{letter}", fx.case(fx.consent(fx.node("permit")), document=fx.document(confidentiality=letter), request=fx.request(proxyGrant={
+        "person": "Practitioner/ivo", "patient": "ada", "kind": "attorney", "status": "active"}))) for letter in "NRV"],
+    *[(f"a-role-with-and-without-system-{kind}-{code}-{named}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
+        {"role": {"coding": [fx.coding("v3-ParticipationType", code), {"code": code}]}, "reference": {"reference": named}}])))))
+      for kind in ("permit", "deny") for code in ("IRCP", "CST") for named in ("Organization/hill", "Organization/lake")],
     *[(f"related-{one}-{kind}-{meaning}", fx.case(
         fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": one}}]))),
         document=fx.document(related=["DocumentReference/m", "urn:oid:1.2.3"], dependsOn=["DocumentReference/m", "urn:oid:1.2.3"], encounter="m")))
       for one in ("DocumentReference/a", "DocumentReference/m", "DocumentReference/z", "Encounter/a", "Encounter/m", "Encounter/z",
-                  "urn:oid:1.2.3", "urn:oid:1.2.2", "urn:oid:1.2.4", "DocumentReference/d", "DocumentReference/c", "DocumentReference/e")
+                  "urn:oid:1.2.3", "urn:oid:1.2.2", "urn:oid:1.2.4", "DocumentReference/urn:oid:1.2.3", "DocumentReference/DocumentReference/m", "DocumentReference/d", "DocumentReference/c", "DocumentReference/e")
       for kind in ("permit", "deny") for meaning in ("instance", "related", "dependents")],
 ]  # fmt: skip
 

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import copy
 import os
+import pickle
 import random
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
+from functools import wraps
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from consent import engine
-from consent.cases import Fixture, decide_case, document_from, participant_from, prepare, request_from
+from consent.cases import Fixture, decide_case, document_from, participant_from, prepare
 from consent.engine import compile_directive
 from consent.engine.decide import RULES, RuleTrace
 from tests.consent import fixture as fx
@@ -27,18 +31,32 @@ FIXTURE = Fixture(fx.FIXTURE)
 EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "25"))
 
 
-def generated(
-    *strategies: Any, quick: int = EXAMPLES, slow: int = 20_000
-) -> Callable[[Callable[..., None]], Callable[[int], None]]:
-    """A property held against drawn values: `quick` times (HIE_EXAMPLES), and `slow` times in the slow lane."""
+PROPERTIES: list[tuple[tuple[st.SearchStrategy[Any], ...], Callable[..., None]]] = []
 
-    def of(holds: Callable[..., None]) -> Callable[[int], None]:
-        @pytest.mark.parametrize(
-            "examples", [pytest.param(quick, id="quick"), pytest.param(slow, marks=pytest.mark.slow, id=str(slow))]
-        )
-        def test(examples: int) -> None:
-            several = settings(max_examples=examples, deadline=None, suppress_health_check=list(HealthCheck))
-            several(given(*strategies)(holds))()
+
+class Vacuous(Exception):
+    """The premise of a property does not hold in an example, which then says nothing."""
+
+
+def given_that(premise: object) -> None:
+    if not premise:
+        raise Vacuous
+
+
+def generated(*strategies: Any) -> Callable[[Callable[..., None]], Callable[[], None]]:
+    """A property held against drawn values: here HIE_EXAMPLES times, and in the slow lane with all the others."""
+
+    def of(holds: Callable[..., None]) -> Callable[[], None]:
+        PROPERTIES.append((strategies, holds))
+
+        @wraps(holds)
+        def example(**drawn: Any) -> None:
+            with suppress(Vacuous):
+                holds(**drawn)
+
+        def test() -> None:
+            several = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
+            several(given(*strategies)(example))()
 
         test.__name__, test.__doc__, test.__module__ = holds.__name__, holds.__doc__, holds.__module__
         return test
@@ -87,8 +105,7 @@ def test_order_of_consents_provisions_and_values_changes_nothing(case: dict[str,
 def test_adding_a_deny_provision_never_turns_deny_into_permit(
     case: dict[str, Any], extra: dict[str, Any], where: int
 ) -> None:
-    if not (case["consents"] and not permitted(case)):
-        return
+    given_that(case["consents"] and not permitted(case))
     extra = {**extra, "type": "deny"}
     # An added deny has no permits of its own below it: those would be an addition too.
     extra.pop("provision", None)
@@ -101,8 +118,7 @@ def test_adding_a_deny_provision_never_turns_deny_into_permit(
 def test_adding_a_consent_with_base_deny_and_no_exceptions_never_turns_deny_into_permit(
     case: dict[str, Any], extra: dict[str, Any]
 ) -> None:
-    if permitted(case):
-        return
+    given_that(not permitted(case))
     extra["provision"] = {k: v for k, v in extra["provision"].items() if k != "provision"} | {"type": "deny"}
     case["consents"].append(extra)
     assert not permitted(case)
@@ -125,8 +141,7 @@ def denies_below(node: dict[str, Any]) -> bool:
 
 @generated(cases())
 def test_removing_a_nested_permit_without_denials_below_never_turns_deny_into_permit(case: dict[str, Any]) -> None:
-    if permitted(case):
-        return
+    given_that(not permitted(case))
     for index, one in enumerate(case["consents"]):
         for less in without_nested_permits(one["provision"]):
             changed = [*case["consents"][:index], one | {"provision": less}, *case["consents"][index + 1 :]]
@@ -147,11 +162,10 @@ def opens_by_label(node: dict[str, Any], *, root: bool = True, above: bool = Fal
 def test_raising_confidentiality_adding_a_label_or_taking_labelled_away_never_opens(
     case: dict[str, Any], label: str
 ) -> None:
-    if not (not permitted(case) and not any(opens_by_label(one["provision"]) for one in case["consents"])):
-        return
+    given_that(not permitted(case) and not any(opens_by_label(one["provision"]) for one in case["consents"]))
     document = case["document"]
     letters = "ULMNRV"
-    assume(document.get("confidentiality") != "X")
+    given_that(document.get("confidentiality") != "X")
     raised = letters[letters.index(document.get("confidentiality") or "R") :]
     for letter in raised:
         assert not permitted(case | {"document": document | {"confidentiality": letter}})
@@ -198,6 +212,8 @@ def test_a_set_is_decided_one_by_one(case: dict[str, Any], custodians: list[str]
     others = [case["document"] | {"id": f"o{n}", "custodian": org} for n, org in enumerate(custodians)]
     together = answer(case | {"documents": [*others, case["document"]]})
     assert together["documents"]["d"] == {k: v for k, v in alone.items() if k != "id"}
+    turned = answer(case | {"documents": [case["document"], *reversed(others)]})
+    assert turned["documents"] == together["documents"]
 
 
 @generated(cases())
@@ -220,17 +236,15 @@ def lists_emergency(node: dict[str, Any]) -> bool:
 
 @generated(cases())
 def test_emergency_access_reaches_at_least_what_treatment_does(case: dict[str, Any]) -> None:
-    if any(lists_emergency(one["provision"]) for one in case["consents"]):
-        return
+    given_that(not any(lists_emergency(one["provision"]) for one in case["consents"]))
     base = {k: v for k, v in case["request"].items() if k not in ("breakGlass", "proxyGrant")}
     # The premise: agreement and role list BTG, and the grant is in its window.
     case["fixtureOverride"].pop("hub", None)
     told = slow_evaluator.Case(fx.FIXTURE, case)
-    assume("BTG" in (told.inherited("hill", "agreement") or {}).get("purposes", ()))
-    assume("BTG" in told.fx["roles"]["physician"])
+    given_that("BTG" in (told.inherited("hill", "agreement") or {}).get("purposes", ()))
+    given_that("BTG" in told.fx["roles"]["physician"])
     ordinary = case | {"now": fx.NOW, "request": base | {"purpose": "TREAT", "role": "physician", "org": "hill"}}
-    if not (permitted(ordinary)):
-        return
+    given_that(permitted(ordinary))
     grant = fx.emergency()["breakGlass"] | {"user": base["user"]}
     assert permitted(ordinary | {"request": ordinary["request"] | {"purpose": "BTG", "breakGlass": grant}})
 
@@ -281,56 +295,87 @@ def test_inside_an_interval_without_a_boundary_the_instant_does_not_matter(
     since, until = limits[before], limits[before + 1]
     moved = since if its_start else since + (until - since) * part
     moved = moved.replace(microsecond=moved.microsecond // 1000 * 1000)
-    assume(since <= moved < until)
+    given_that(since <= moved < until)
     text = moved.isoformat(timespec="milliseconds").replace("+00:00", "Z")
     assert answer(case | {"now": text}) == answer(case)
 
 
-def plainly(case: dict[str, Any], *, fresh: bool) -> list[engine.Decision]:
-    """The decisions of a case by the engine's own functions, over its fixture compiled as a whole."""
-    whole = slow_evaluator.merge(fx.FIXTURE, case["fixtureOverride"])
-    facts = {k: participant_from(k, v) for k, v in whole["organizations"].items() if v is not None}
-    policy = engine.compile_policy(facts, whole["jurisdictions"], whole)
+@generated(cases(), st.floats(0, 1, exclude_max=True))
+def test_until_the_next_boundary_no_decision_changes(case: dict[str, Any], part: float) -> None:
     told = prepare(case, FIXTURE)
+    # Of ages and grants it says that it does not look at them.
+    given_that("breakGlass" not in case["request"] and "PATRQT" not in told.families)
     assert told.patient is not None
-    directives = [
-        compile_directive(one, directive_id=str(n), patient_ids=told.patient.subject.ids)
-        for n, one in enumerate(case["consents"])
-    ]
-    patient = engine.compile_patient(told.patient.subject, directives)
-    request = request_from(case["request"])
-    prepared = engine.Prepared(request, patient, policy, now=told.now)
-    return [
-        engine.decide(request, document_from(one), patient, policy, now=told.now)
-        if fresh
-        else prepared.decide(document_from(one))
-        for one in case["documents"]
-    ]
+    held = [one["custodian"] for one in (case["document"], *case["document"].get("derivedFrom", []))]
+    until = engine.next_boundary(told.patient, told.policy, [case["request"]["org"], *held], now=told.now)
+    moved = told.now + (min(until, datetime(2100, 1, 1, tzinfo=UTC)) - told.now) * part
+    text = moved.replace(microsecond=moved.microsecond // 1000 * 1000).isoformat(timespec="milliseconds")
+    assert answer(case | {"now": text.replace("+00:00", "Z")}) == answer(case)
 
 
-# 500 answers an example: 2,000 examples are the million of a release.
-@generated(
-    st.lists(cases(wild=True), min_size=5, max_size=5),
-    st.lists(documents(), min_size=10, max_size=10),
-    quick=max(2, EXAMPLES // 10),
-    slow=2_000,
-)
-def test_compiled_cached_and_plain_evaluation_agree(several: list[dict[str, Any]], about: list[dict[str, Any]]) -> None:
+def plain_policy(override: dict[str, Any]) -> engine.Policy:
+    """The fixture with an override compiled as a whole."""
+    whole = slow_evaluator.merge(fx.FIXTURE, override)
+    facts = {k: participant_from(k, v) for k, v in whole["organizations"].items() if v is not None}
+    return engine.compile_policy(facts, whole["jurisdictions"], whole)
+
+
+def told_of(decisions: list[engine.Decision]) -> list[tuple[str, str, str, list[str]]]:
+    return [(one.outcome, one.rule, one.reason, list(one.obligations)) for one in decisions]
+
+
+def compared(asked: list[dict[str, Any]], about: list[dict[str, Any]]) -> int:
+    """Hold every way to evaluate against the slow evaluator, the parts of the cases mixed; how many answers that were."""
     about = [one | {"id": f"d{n}"} for n, one in enumerate(about)]
-    for asked in several:
-        for filed in several:
-            for changed in several[:2]:
-                case = asked | {"consents": filed["consents"], "documents": about}
-                case["fixtureOverride"] = changed["fixtureOverride"]
-                case.pop("document")
+    documents = [document_from(one) for one in about]
+    answers = 0
+    for changed in asked[:2]:
+        policy, unkept = plain_policy(changed["fixtureOverride"]), Fixture(fx.FIXTURE)
+        for filed in asked:
+            for one in asked:
+                case = {k: v for k, v in one.items() if k != "document"} | {"consents": filed["consents"]}
+                case |= {"documents": about, "fixtureOverride": changed["fixtureOverride"]}
                 expected = slow_evaluator.evaluate(fx.FIXTURE, case)
                 assert decide_case(case, FIXTURE) == expected  # the override as kept from before
-                assert decide_case(case, Fixture(fx.FIXTURE)) == expected
-                for fresh in (False, True):
-                    found = [(one.outcome, one.rule, list(one.obligations)) for one in plainly(case, fresh=fresh)]
-                    assert found == [
-                        (d["decision"], d["rule"], d["obligations"]) for d in expected["documents"].values()
-                    ]
+                assert decide_case(case, unkept) == expected
+                right = [
+                    (d["decision"], d["rule"], d["reason"], d["obligations"]) for d in expected["documents"].values()
+                ]
+                told = prepare(case, FIXTURE)
+                assert told.patient is not None
+                directives = [
+                    compile_directive(consent, directive_id=str(n), patient_ids=told.patient.subject.ids)
+                    for n, consent in enumerate(case["consents"])
+                ]
+                patient = engine.compile_patient(told.patient.subject, directives)
+                prepared = engine.Prepared(told.request, patient, policy, now=told.now)
+                assert told_of([prepared.decide(each) for each in documents]) == right
+                assert told_of([prepared.decide(each) for each in documents]) == right  # as kept by class
+                fresh = engine.Prepared(told.request, patient, policy, now=told.now)
+                assert told_of(fresh.decide_all(documents)) == right
+                plain = [engine.decide(told.request, each, patient, policy, now=told.now) for each in documents]
+                assert told_of(plain) == right
+                answers += len(documents)
+    return answers
+
+
+# A thousand answers an example: a thousand examples are the million of a release.
+MIXED = (st.lists(cases(wild=True), min_size=5, max_size=5), st.lists(documents(), min_size=20, max_size=20))
+
+
+@pytest.mark.parametrize("portion", [0, *(pytest.param(n, marks=pytest.mark.slow) for n in range(1, 11))])
+def test_compiled_cached_and_plain_evaluation_agree(portion: int) -> None:
+    answers = 0
+
+    @seed(portion)
+    @settings(max_examples=100 if portion else 2, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(*MIXED)
+    def agree(several: list[dict[str, Any]], about: list[dict[str, Any]]) -> None:
+        nonlocal answers
+        answers += compared(several, about)
+
+    agree()
+    assert answers >= (100_000 if portion else 2_000)
 
 
 @generated(JSON)
@@ -389,3 +434,32 @@ def test_any_json_in_place_of_parts_of_a_case_is_answered(parts: dict[str, Any])
 )
 def test_any_json_in_place_of_a_part_of_the_fixture_is_answered(member: str, junk: Any) -> None:
     assert decide_case(fx.case(), Fixture(fx.FIXTURE | {member: junk}))["decision"] in ("permit", "deny")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("portion", range(20))
+def test_every_property_holds_in_a_thousand_examples(portion: int) -> None:
+    """All of them in one run: what an example costs is drawing it, and one case says something about each."""
+    drawn = list(dict.fromkeys(one for strategies, _ in PROPERTIES for one in strategies))
+    met: Counter[str] = Counter()
+
+    @seed(portion)
+    @settings(
+        max_examples=1_000,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(st.tuples(*drawn))
+    def hold(values: tuple[Any, ...]) -> None:
+        kept = {strategy: pickle.dumps(value) for strategy, value in zip(drawn, values, strict=True)}
+        for strategies, holds in PROPERTIES:
+            with suppress(Vacuous):
+                holds(*(pickle.loads(kept[strategy]) for strategy in strategies))
+                met[holds.__name__] += 1
+
+    hold()
+    for _, holds in PROPERTIES:
+        print(f"{holds.__name__}: the premise held in {met[holds.__name__]} of 1,000 examples")
+        assert met[holds.__name__] > 20

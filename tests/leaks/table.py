@@ -34,7 +34,7 @@ class Nothing:
 
 Entry = Guarded | Nothing
 
-_STAFF = Guarded("hie.exchange.access.administrative")
+_STAFF = Guarded("hie.exchange.administrative.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
 _POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
 _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
@@ -276,7 +276,7 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.retrieve.retrieve": "its parts are: `_local` for what is kept here, `remote_retrieve._release` for the rest",
     "hie.exchange.notices.change_for": "`notices._prepare` is, which records and releases what this decides",
     "hie.exchange.access.questions": "`query.ask` is, which discloses the question; the loop asks again what waited",
-    "hie.exchange.access.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
+    "hie.exchange.administrative.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
     "hie.exchange.consents.end": "the hub's own staff",
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",
     "hie.exchange.who_could_see.for_staff": "the hub's own staff",

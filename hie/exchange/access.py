@@ -30,7 +30,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
 from typing import Any, Generic, Protocol, TypeVar
-from uuid import UUID
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+from django.conf import settings
 
 from consent import break_glass, directives, engine, kept, labelling, policies, proxies
 from consent.drafts import Draft
@@ -228,13 +230,13 @@ def gate(caller: Caller, operation: Operation) -> None:
     release.rests_on()
 
 
-_NO_CLINICIAN = ("Device/", "Patient/", "RelatedPerson/", "Group/", "Staff/")
+_NO_CLINICIAN = ("device/", "patient/", "relatedperson/", "group/", "staff/")
 
 
 def gate_emergency(caller: Caller) -> None:
     """Refuse what keeps the caller from opening an emergency grant for whomever: `gate` for BTG, but for the grant.
 
-    A person opens it, at the work of treating: no device, no patient, no helper.
+    A person opens it, known again by name, at the work of treating one patient: no device, no patient, no helper.
 
     Raises:
         AccessRefused: with the rule (G1, G2, G4, G5) and its reason.
@@ -244,9 +246,12 @@ def gate_emergency(caller: Caller) -> None:
     decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
-    if not caller.user_id or caller.user_id.startswith(_NO_CLINICIAN):
+    if not caller.user_id or caller.user_id.casefold().startswith(_NO_CLINICIAN):
         raise AccessRefused("G5", "role-not-permitted")
-    if caller.purpose != "BTG" and "TREAT" not in policy.tables.families.get(caller.purpose or "", frozenset()):
+    if not break_glass.names_a_person(caller.user_id):
+        raise AccessRefused("G1", "invalid-request")
+    family = policy.tables.families.get(caller.purpose or "", frozenset())
+    if caller.purpose != "BTG" and ("TREAT" not in family or "POPHLTH" in family):
         raise AccessRefused("G4", "purpose-not-permitted")
     release.rests_on()
 
@@ -269,6 +274,26 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     )  # fmt: skip
     context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
     return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+
+
+def stand_in(named: str) -> Subject:
+    """Somebody who does not exist, for a name that nobody has: as much is read of him, and as much can be decided.
+
+    So an answer that there is nobody costs what one costs that hides somebody; the same name is the same nobody.
+    """
+    key = uuid5(NAMESPACE_URL, f"urn:hie:nobody:{named}")
+    # Below every row id there is: read from the database like a patient's, and found there never.
+    pk = -1 - key.int % 2**62
+    facts = SubjectFacts(id=str(key), jurisdiction=str(settings.HUB_JURISDICTION))
+    index.known_persons([key])
+    directed = directives.for_subjects([(facts, (pk,))])[facts.id]
+    record = SourceRecordView(
+        source_record_id=pk, identifier_pk=pk, participant_id=recorder.HUB, authority="", value="", active=True, version=1,
+        demographics=Demographics(), created_at=now(), updated_at=now(),
+    )  # fmt: skip
+    return Subject(
+        facts=facts, identifier_pks=(pk,), policy=directed.policy, consent_epoch=directed.epoch, records=(record,)
+    )
 
 
 def subject(person_id: UUID | str) -> Subject:

@@ -301,10 +301,18 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
 
 
 def _is_held_back(view: _View, event: EventRecord) -> bool:
-    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review."""
+    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review.
+
+    A reviewer's look at the case is one, which says by its reason that there is a case.
+    """
     return any(
         event.detail.get("grant") == str(grant.pk)
         or (event.purpose == "BTG" and event.user == grant.user and grant.start <= event.at < grant.end)
+        or (
+            event.type is EventType.STAFF_LOOK
+            and (event.detail.get("page"), event.detail.get("row"))
+            in {("consent.emergencyreview", str(grant.review.pk)), ("consent.breakglassgrant", str(grant.pk))}
+        )
         for grant in view.held
     )
 

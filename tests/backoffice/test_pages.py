@@ -216,14 +216,14 @@ def test_home_counts_what_waits_and_leads_to_it(document: Any, question: Query, 
 
 def test_home_shows_each_role_its_own_queues(as_role: AsRole) -> None:
     keys = {row.queue.key for row in as_role("steward").get("/admin/").context_data["rows"]}
-    assert keys == {"duplicates", "doubtful-documents"}
+    assert keys == {"duplicates", "deaths", "doubtful-documents"}
     assert as_role("operator").get("/admin/").context_data["summary"] == "Nothing waits."
 
 
 def test_the_queues_cost_the_same_however_much_waits(
     document: Any, question: Query, failed_message: InboundMessage, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         queues.waiting()
 
 

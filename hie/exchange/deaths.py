@@ -81,15 +81,18 @@ def close(objection_id: int, staff: Staff, *, reason: str) -> None:
     """
     if len(reason.strip()) > MAX_SAID or not storable(reason):
         raise BadRequest(f"write at most {MAX_SAID} characters", element="reason")
-    steward = replace(staff, roles=staff.roles & STEWARDS)
+    steward, rows = replace(staff, roles=staff.roles & STEWARDS), DeathObjection.objects.filter(pk=objection_id)
+    known = rows.first()
+    if known is None:
+        raise NotFound("no such objection")
+    person_id, detail = identifiers.person_of_pk(known.identifier_id), {"objection": objection_id}
+    if not steward.roles:
+        # Refused before anything is held: a refusal is written by another connection.
+        access.administrative(steward, Held.IDENTITIES, [person_id], reason=reason, act=True, detail=detail)
     with transaction.atomic():
-        row = DeathObjection.objects.select_for_update().filter(pk=objection_id, closed_at__isnull=True).first()
+        row = rows.select_for_update().filter(closed_at__isnull=True).first()
         if row is None:
             raise NotFound("no such objection")
-        person_id = identifiers.person_of_pk(row.identifier_id)
-        # A refusal is written apart, and stands although this rolls back.
-        access.administrative(
-            steward, Held.IDENTITIES, [person_id], reason=reason, act=True, detail={"objection": row.pk}
-        )
+        access.administrative(steward, Held.IDENTITIES, [person_id], reason=reason, act=True, detail=detail)
         row.closed_at, row.closed_by, row.closed_reason = access.now(), f"Staff/{staff.user_id}", reason.strip()
         row.save(update_fields=["closed_at", "closed_by", "closed_reason"])

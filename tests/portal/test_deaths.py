@@ -31,7 +31,7 @@ def said_dead(died: bool = True) -> None:
 def test_she_reads_why_nothing_is_shown_and_says_that_she_lives(alice: str) -> None:
     client = signed_in()
     said_dead()
-    for address in ("/my/", "/my/helpers", "/my/emergencies", "/my/consent/"):
+    for address in ("/my/", "/my/helpers", "/my/emergencies"):
         page = client.get(address)
         assert (page.status_code, "told us that you have died" in page.content.decode()) == (403, True), address
     assert client.post("/my/alive", {"words": "Call 555-0100"}).status_code == 302

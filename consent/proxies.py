@@ -114,13 +114,13 @@ _SIGNS_A_CODE = 12
 
 
 def make_code(person: str, *, now: datetime) -> str:
-    """A code by which a patient can name this helper, once within a week; an older one of his counts no more.
+    """A code by which a patient can name this helper, once within a week; an older one of his that was not used is gone.
 
     It stands nowhere in the clear, and cannot be shown again. In groups of four, as it is told.
     """
     code = "".join(secrets.choice(_SIGNS) for _ in range(_SIGNS_A_CODE))
     with transaction.atomic():
-        HelperCode.objects.filter(person=person, grant__isnull=True, ends_at__gt=now).update(ends_at=now)
+        HelperCode.objects.filter(person=person, grant__isnull=True).delete()
         HelperCode.objects.create(digest=_digest(code), person=person, made_at=now, ends_at=now + CODE_LASTS)
     return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
 

@@ -87,7 +87,7 @@ def test_only_who_cares_for_records_closes_one_with_a_reason_and_once(alice: str
     deaths.close(number, STEWARD, reason="It was somebody else")
     with pytest.raises(NotFound):
         deaths.close(number, STEWARD, reason="It was somebody else")
-    told = AuditEvent.objects.filter(person_id=alice, user_id="Staff/ida").get()
+    told = AuditEvent.objects.filter(person_id=alice, user="Staff/ida").get()
     assert told.detail["objection"] == number
 
 

@@ -364,7 +364,7 @@ def test_a_supervisor_allows_one_more_and_no_second(rosa: str) -> None:
     fourth = BreakGlassGrant.objects.get(text="A fourth emergency of this day")
     assert (fourth.leave.given_by, fourth.leave.text) == ("Practitioner/bo", "Many injured at once")
     event = AuditEvent.objects.get(kind="break-glass", action="U", outcome=0)
-    assert (event.user_id, event.person_id, event.detail["for"]) == ("Practitioner/bo", None, "Practitioner/ada")
+    assert (event.user, event.person_id, event.detail["for"]) == ("Practitioner/bo", None, "Practitioner/ada")
 
 
 def test_a_leave_that_is_not_used_in_time_opens_nothing(rosa: str) -> None:

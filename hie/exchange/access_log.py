@@ -292,8 +292,8 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
-        if untold and event.type in _OF_EMERGENCIES:
-            continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
+        if untold and (event.type in _OF_EMERGENCIES or event.purpose == "BTG"):
+            continue  # of which a helper of a teenager is not told (P6), so of no look under it either
         cleaned = _for_helper(event, seen)
         if cleaned is not None:
             shown[event.id] = cleaned if whole else _without_words(cleaned)

@@ -17,6 +17,7 @@ from hie.audit.models import AuditEvent
 from hie.directory.models import DirectoryChange, Participant
 from hie.exchange import access, access_log, accounts, queues
 from hie.exchange.access import Held
+from hie.exchange.errors import BadRequest
 from hie.exchange.models import InboundMessage, Query
 from hie.exchange.staff_pages import AuditedAdmin
 from hie.trust.staff import PAGES, ensure_roles
@@ -304,7 +305,7 @@ def test_the_door_lets_a_role_in_exactly_as_its_table_says(role: str, held: Held
 
 def test_without_a_reason_nothing_is_shown_and_nothing_recorded(world: UUID) -> None:
     staff = access.Staff(user_id="ida", roles=frozenset({"steward"}))
-    with pytest.raises(access.BadRequest):
+    with pytest.raises(BadRequest):
         access.administrative(staff, Held.IDENTITIES, [world], reason="  ")
     assert looks(world) == []
 

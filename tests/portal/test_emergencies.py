@@ -214,6 +214,11 @@ def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_
     query = base64.b64encode(b"code=pregnancy").decode()
     for words in (TEXT, "in confidence", "must not know", "could have waited"):
         assert (words in seen) is read, words
+    # Neither a line of it, nor the notice that leads to a page where there is none.
+    assert ("Ada Moor" in seen) is read
+    assert ("There was an emergency look at this record" in seen) is read
+    assert ("/my/emergencies" in seen) is read
+    assert client.get("/my/emergencies").status_code == 200
     # What was asked could name more than was shown: of a look at documents no helper reads it.
     assert query not in seen
     assert "emergency justified" not in seen

@@ -181,7 +181,7 @@ def give_leave(
 
     Raises:
         EmergencyGrantRefused: a reason shorter than 15 characters; to oneself, to or by somebody whose access is
-            suspended, or where one waits already; `element` names which.
+            suspended, to who has not used the three, or where one waits already; `element` names which.
     """
     houses = {organization, *organizations}
     if len(_plain(text)) < MIN_TEXT:
@@ -190,6 +190,8 @@ def give_leave(
         raise EmergencyGrantRefused("nobody is his own supervisor", element="user")
     if is_banned(given_by, houses) or is_banned(user_id, houses):
         raise EmergencyGrantRefused("emergency access of this user is suspended", element="user")
+    if _today(user_id, houses, now).count() < MAX_A_DAY:
+        raise EmergencyGrantRefused("this user has not opened three today", element="user")
     if _leaves(user_id, houses, now).exists():
         raise EmergencyGrantRefused("this user has a leave that is not used yet", element="user")
     return SupervisorLeave.objects.create(

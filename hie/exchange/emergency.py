@@ -181,15 +181,15 @@ def allow_one_more(user_id: str, text: str, *, step_up: str, caller: Caller, raw
         access.gate_emergency(caller)
         at = access.now()
         house = directory.root_of(caller.organization_id)
-        named = user_id if break_glass.names_a_person(user_id) else ""
-        event.note(personal={"text": text}, detail={"act": "supervisor-leave"} | ({"for": named} if named else {}))
-        if not named:
+        # Who is named stands in the clear only once it is somebody who opened grants.
+        event.note(personal={"text": text, "for": user_id}, detail={"act": "supervisor-leave"})
+        if not break_glass.names_a_person(user_id):
             raise EmergencyGrantRefused("is not the id of a user", element="user")
         with transaction.atomic():
-            break_glass.hold_user(named, caller.user_id)
+            break_glass.hold_user(user_id, caller.user_id)
             release.basis_of(event).hold()
             leave = break_glass.give_leave(
-                user_id=named,
+                user_id=user_id,
                 organization=house,
                 given_by=caller.user_id,
                 text=text.strip(),
@@ -198,6 +198,7 @@ def allow_one_more(user_id: str, text: str, *, step_up: str, caller: Caller, raw
             )
             if not assertions.step_up(caller, step_up, now=at):
                 raise _stale()
+            event.note(detail={"act": "supervisor-leave", "for": user_id})
             event.commit()
     return leave
 

@@ -26,7 +26,6 @@ from consent.errors import (
     EmergencyClaimed,
     EmergencyClosed,
     EmergencyNotClaimed,
-    EmergencyReviewRefused,
     FourEyes,
     PolicyChanged,
     PolicyRefused,
@@ -489,12 +488,11 @@ class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
                 return self._next(request, after=row.pk)
             case "decide":
                 outcome = request.POST.get("outcome", "")
-                if request.POST.get("seen", "") != emergency_pages.seen(row):
-                    raise EmergencyReviewRefused("something was added to the case: read it again", element="act")
+                seen = request.POST.get("seen", "")
                 if outcome == "escalate":
-                    emergency_review.pass_on(row.pk, staff, said)
+                    emergency_review.pass_on(row.pk, staff, said, as_seen=seen)
                 else:
-                    emergency_review.decide(row.pk, outcome, staff, said)
+                    emergency_review.decide(row.pk, outcome, staff, said, as_seen=seen)
                 return self._next(request, after=row.pk, done=row.pk)
             case "reopen":
                 emergency_review.reopen(row.pk, staff, said)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Value
 
 from consent import emergency_reviews, epochs, tables
 from consent.errors import EmergencyGrantRefused
 from consent.models import BreakGlassGrant as Row
-from consent.models import EmergencyBan
+from consent.models import EmergencyBan, SupervisorLeave, user_key
 from hie.standards.facts import BreakGlassGrant, SubjectFacts
 
 MIN_TEXT = 15
 REASONS = tuple(Row.Reason.values)
 MAX_A_DAY = 3
 A_DAY = timedelta(days=1)
+LEAVE_LASTS = timedelta(hours=4)
+"""How long a supervisor's leave waits for the emergency that it is for."""
+_ONE_ID = re.compile(r"(?:[A-Za-z]+/)?[^/]+")
 
 
 def grant_for(
@@ -80,14 +85,15 @@ def open_grant(
 
     Raises:
         EmergencyGrantRefused: unknown reason, text shorter than 15 characters or that of a grant for this patient in the
-            last day (a grant is not renewed), the fourth of a user and day, or a user whose access is suspended.
+            last day (a grant is not renewed), the fourth of a user and day for which no supervisor gave leave, or a user
+            whose access is suspended.
     """
     check_reason(reason, text)
     with transaction.atomic():
         houses = {organization, *organizations}
         hold_user(user_id)
-        check_user(user_id, houses, now=now)
-        theirs = _of(user_id, houses).filter(identifier_id__in={identifier_pk, *identifier_pks}, start__gt=now - A_DAY)
+        leave = check_user(user_id, houses, now=now)
+        theirs = _today(user_id, houses, now).filter(identifier_id__in={identifier_pk, *identifier_pks})
         if any(_plain(row.text) == _plain(text) for row in theirs):
             raise EmergencyGrantRefused("a further emergency needs a reason of its own", element="text")
         row = Row.objects.create(
@@ -99,6 +105,9 @@ def open_grant(
             reason=reason,
             text=text,
         )
+        if leave is not None:
+            leave.grant = row
+            leave.save(update_fields=["grant"])
         emergency_reviews.open_for(row, now=now)
         epochs.bump(identifier_pk)
     return _facts(row, "")
@@ -116,33 +125,94 @@ def check_reason(reason: str, text: str) -> None:
         raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
 
 
-def check_user(user_id: str, organizations: Collection[str], *, now: datetime) -> None:
+def names_a_person(user_id: str) -> bool:
+    """Whether a user is named so that he is known again: one id, of a type or of none, in signs that are what they look.
+
+    Else whoever is stopped or counted would write his name otherwise: with what cannot be seen, or in other letters that
+    look alike to a reader.
+    """
+    plain = user_id.isprintable() and user_id.strip() == user_id and unicodedata.normalize("NFKC", user_id) == user_id
+    return plain and _ONE_ID.fullmatch(user_id) is not None
+
+
+def is_same_user(one: str, other: str) -> bool:
+    """Whether two names of users count as one; as `consent.models.user_key` in the database."""
+    return _key(one) == _key(other)
+
+
+def _key(user_id: str) -> str:
+    return re.sub(r"^.*/|\s+", "", user_id).upper()
+
+
+def check_user(user_id: str, organizations: Collection[str], *, now: datetime) -> SupervisorLeave | None:
     """Refuse who may open no grant now, whoever it is for; whole only while `hold_user` holds.
 
     `organizations` are all that count as the user's own now: what was opened before his house got another root counts.
+    Gives the supervisor's leave that a further grant today would use up, None where none is needed.
 
     Raises:
         EmergencyGrantRefused: `element` is ``user``.
     """
     if is_banned(user_id, organizations):
         raise EmergencyGrantRefused("emergency access of this user is suspended", element="user")
-    if _of(user_id, organizations).filter(start__gt=now - A_DAY).count() >= MAX_A_DAY:
+    if _today(user_id, organizations, now).count() < MAX_A_DAY:
+        return None
+    leave = _leaves(user_id, organizations, now).first()
+    if leave is None:
         raise EmergencyGrantRefused("the third grant of the day is the last without a supervisor", element="user")
+    return leave
+
+
+def _today(user_id: str, organizations: Collection[str], now: datetime) -> QuerySet[Row]:
+    """The grants of a day, however the user's id was written."""
+    mine = Row.objects.filter(user_key=user_key(Value(user_id)), organization__in=list(organizations))
+    return mine.filter(start__gt=now - A_DAY)
+
+
+def _leaves(user_id: str, organizations: Collection[str], now: datetime) -> QuerySet[SupervisorLeave]:
+    held = SupervisorLeave.objects.filter(user_key=user_key(Value(user_id)), organization__in=list(organizations))
+    return held.filter(grant__isnull=True, given_at__lte=now, ends_at__gt=now).order_by("given_at", "pk")
+
+
+def give_leave(
+    *, user_id: str, organization: str, given_by: str, text: str, now: datetime, organizations: Collection[str] = ()
+) -> SupervisorLeave:
+    """Allow a user one emergency more than three a day, within four hours; with the reason why, under `hold_user` of both.
+
+    Raises:
+        EmergencyGrantRefused: a reason shorter than 15 characters; to oneself, to or by somebody whose access is
+            suspended, to who has not used the three, or where one waits already; `element` names which.
+    """
+    houses = {organization, *organizations}
+    if len(_plain(text)) < MIN_TEXT:
+        raise EmergencyGrantRefused(f"at least {MIN_TEXT} characters are needed", element="text")
+    if is_same_user(user_id, given_by):
+        raise EmergencyGrantRefused("nobody is his own supervisor", element="user")
+    if is_banned(given_by, houses) or is_banned(user_id, houses):
+        raise EmergencyGrantRefused("emergency access of this user is suspended", element="user")
+    if _today(user_id, houses, now).count() < MAX_A_DAY:
+        raise EmergencyGrantRefused("this user has not opened three today", element="user")
+    if _leaves(user_id, houses, now).exists():
+        raise EmergencyGrantRefused("this user has a leave that is not used yet", element="user")
+    return SupervisorLeave.objects.create(
+        user=user_id, organization=organization, given_by=given_by, text=text, given_at=now, ends_at=now + LEAVE_LASTS
+    )
 
 
 def is_banned(user_id: str, organizations: Collection[str]) -> bool:
-    """Whether the user's emergency access at any of these, which share a root, is suspended."""
-    bans = EmergencyBan.objects.filter(user=user_id, organization__in=list(organizations))
+    """Whether the user's emergency access at any of these, which share a root, is suspended; however the id is written."""
+    bans = EmergencyBan.objects.filter(user_key=user_key(Value(user_id)), organization__in=list(organizations))
     return bans.filter(lifted_at__isnull=True).exists()
 
 
-def hold_user(user_id: str) -> None:
-    """One act at a time about a user's emergency access, until the transaction ends.
+def hold_user(*user_ids: str) -> None:
+    """One act at a time about these users' emergency access, until the transaction ends.
 
     Of several grants opened at once each would else count those before them only, and one be opened beside a ban.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [user_id])
+        for key in sorted({_key(user_id) for user_id in user_ids}):
+            cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended('consent.break_glass:' || %s, 0))", [key])
 
 
 def revoke_all(user_id: str, organizations: Collection[str], *, now: datetime) -> int:
@@ -150,7 +220,9 @@ def revoke_all(user_id: str, organizations: Collection[str], *, now: datetime) -
 
     One that has ended by itself stays what it was: nothing that it let in was let in wrongly.
     """
-    rows = _of(user_id, organizations).filter(status=Row.Status.ACTIVE, end__gt=now)
+    rows = Row.objects.filter(
+        user_key=user_key(Value(user_id)), organization__in=list(organizations), status=Row.Status.ACTIVE, end__gt=now
+    )
     open_rows = list(rows.select_for_update().order_by("pk"))
     for row in open_rows:
         row.status, row.revoked_at = Row.Status.REVOKED, now

@@ -2,8 +2,8 @@
 
 Each grant opened is a case, due in 72 hours. A reviewer **claims** it before deciding; the claim ends by itself. One that
 is passed on is decided by somebody else; one that is overdue becomes the hub's own matter, and stays open. "Not justified"
-suspends the user's emergency access at all of that organization at once, and opens a case with the participant; the third
-in a month raises it. The order of steps is in `hie.exchange.emergency_review`.
+suspends the user's emergency access at all of that organization at once, and opens a case with the participant, which has
+ten working days to answer; three that stand in a month raise it. The order of steps is in `hie.exchange.emergency_review`.
 
 Source: spec/consent.md 9.5.
 """
@@ -14,7 +14,6 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import connection
 from django.db.models import Q, QuerySet
 
 from consent.errors import (
@@ -37,6 +36,8 @@ CLAIM_LASTS = timedelta(minutes=30)
 REOPENED_WITHIN = timedelta(days=30)
 A_MONTH = timedelta(days=30)
 RAISED_AT = 3
+ANSWER_IN = timedelta(days=14)
+"""Ten working days, as a participant has for any question of a patient's (spec/consent.md 15)."""
 LONGEST_HOLD = timedelta(hours=72)
 HUB = "hub"
 Act = EmergencyAct.Kind
@@ -180,29 +181,36 @@ def _wait_again(review: EmergencyReview, *, actor: str, reason: str, now: dateti
 
 
 def open_case(review: EmergencyReview, *, participant: str, now: datetime) -> EmergencyCase:
-    """What the participant must answer for; raised where it is its third in a month."""
-    with connection.cursor() as cursor:
-        # Two decided at once about one participant must see each other.
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(hashtextextended('consent.emergency_case:' || %s, 0))", [participant]
-        )
-    standing = EmergencyCase.objects.filter(
-        participant=participant, withdrawn_at__isnull=True, opened_at__gt=now - A_MONTH
-    ).exclude(review=review)
-    raised = standing.count() + 1 >= RAISED_AT
+    """What the participant must answer for."""
     case, _ = EmergencyCase.objects.update_or_create(
         review=review,
         defaults={
-            "participant": participant, "opened_at": now, "raised_at": now if raised else None,
-            "withdrawn_at": None, "answered_at": None, "answer": "",
+            "participant": participant, "opened_at": now, "withdrawn_at": None, "answered_at": None, "answer": "",
         },
     )  # fmt: skip
     return case
 
 
+def standing_cases(*, now: datetime) -> list[EmergencyCase]:
+    """The cases of the last month that were not taken back, oldest first; three of one house raise it. One statement."""
+    rows = EmergencyCase.objects.filter(withdrawn_at__isnull=True, opened_at__gt=now - A_MONTH)
+    return list(rows.order_by("opened_at", "pk"))
+
+
+def cases_of(participants: Iterable[str]) -> list[EmergencyCase]:
+    """Every case that these participants answer, or answered, for, newest first; one statement."""
+    rows = EmergencyCase.objects.select_related("review__grant").filter(participant__in=list(participants))
+    return list(rows.order_by("-opened_at", "-pk"))
+
+
+def answer_due(case: EmergencyCase) -> datetime:
+    """By when the participant answers."""
+    return case.opened_at + ANSWER_IN
+
+
 def withdraw_case(review: EmergencyReview, *, now: datetime) -> None:
     """The participant has nothing to answer for: the decision was taken back."""
-    EmergencyCase.objects.filter(review=review, withdrawn_at__isnull=True).update(withdrawn_at=now, raised_at=None)
+    EmergencyCase.objects.filter(review=review, withdrawn_at__isnull=True).update(withdrawn_at=now)
 
 
 def answer_case(review: EmergencyReview, answer: str, *, actor: str, now: datetime) -> None:
@@ -258,7 +266,7 @@ def of_identifiers(identifier_pks: Iterable[int], *, since: datetime) -> list[Em
 def held_back(identifier_pks: Iterable[int], *, now: datetime) -> list[BreakGlassGrant]:
     """The grants about a patient of which nobody on the patient's side is told yet, for a reason of safety; one statement."""
     held = BreakGlassGrant.objects.filter(identifier_id__in=list(identifier_pks), review__held_until__gt=now)
-    return list(held.order_by("start", "pk"))
+    return list(held.select_related("review").order_by("start", "pk"))
 
 
 def ban(review: EmergencyReview, *, now: datetime) -> EmergencyBan:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import uuid
 
 from django.db import models
+from django.db.models.expressions import Combinable
+from django.db.models.functions import Upper
 from django.utils import timezone
 
 from consent.owners import Capacity
@@ -172,8 +174,42 @@ class ProxyGrant(models.Model):
         return f"proxy grant {self.id}"
 
 
+def user_key(user: Combinable) -> Upper:
+    """By what a user is counted and stopped: the id alone, in one case and without blanks.
+
+    A client says who its user is. However it spells the id, or what it writes before it, it is the same user.
+    """
+    said = [user, models.Value(r"^.*/|\s+"), models.Value(""), models.Value("g")]
+    return Upper(models.Func(*said, function="regexp_replace", output_field=models.TextField()))
+
+
+def _user_key_field() -> models.GeneratedField:
+    return models.GeneratedField(
+        expression=user_key(models.F("user")), output_field=models.TextField(), db_persist=True
+    )
+
+
+class HelperCode(models.Model):
+    """A code that somebody gives to a patient whom he is willing to help: `digest` of it, and what it was used for.
+
+    Who gives it agrees to help, who types it names the helper; so nobody is named by a name that is guessed or mistyped.
+    """
+
+    digest = models.BinaryField(max_length=32, unique=True)
+    person = models.TextField(help_text="Reference of the helper, such as RelatedPerson/…")
+    made_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    grant = models.OneToOneField(ProxyGrant, null=True, blank=True, on_delete=models.PROTECT, related_name="code")
+
+    class Meta:
+        indexes = [models.Index(fields=["person", "-made_at"], name="consent_helper_code_person")]
+
+    def __str__(self) -> str:
+        return f"helper code {self.pk}"
+
+
 class BreakGlassGrant(models.Model):
-    """An emergency grant: user, root organization, patient, window (spec/consent.md 9)."""
+    """An emergency grant: user, root organization, patient, window (spec/consent.md 9). `user_key` as the function."""
 
     class Reason(models.TextChoices):
         """Why the glass was broken."""
@@ -196,6 +232,7 @@ class BreakGlassGrant(models.Model):
         "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="break_glass_grants"
     )
     user = models.TextField()
+    user_key = _user_key_field()
     organization = models.TextField()
     start = models.DateTimeField()
     end = models.DateTimeField()
@@ -207,7 +244,10 @@ class BreakGlassGrant(models.Model):
 
     class Meta:
         verbose_name = "emergency grant"
-        indexes = [models.Index(fields=["user", "-start"], name="consent_emergency_user")]
+        indexes = [
+            models.Index(fields=["user", "-start"], name="consent_emergency_user"),
+            models.Index(fields=["user_key", "-start"], name="consent_emergency_user_key"),
+        ]
         constraints = [
             models.CheckConstraint(condition=models.Q(end__gt=models.F("start")), name="consent_emergency_window")
         ]
@@ -314,6 +354,7 @@ class EmergencyBan(models.Model):
 
     review = models.ForeignKey(EmergencyReview, on_delete=models.PROTECT, related_name="bans")
     user = models.TextField()
+    user_key = _user_key_field()
     organization = models.TextField()
     since = models.DateTimeField()
     lifted_at = models.DateTimeField(null=True, blank=True)
@@ -322,7 +363,7 @@ class EmergencyBan(models.Model):
 
     class Meta:
         verbose_name = "suspended emergency access"
-        indexes = [models.Index(fields=["user", "organization"], name="consent_emergency_ban_user")]
+        indexes = [models.Index(fields=["user_key", "organization"], name="consent_emergency_ban_key")]
         constraints = [
             models.UniqueConstraint(
                 fields=["review"], condition=models.Q(lifted_at__isnull=True), name="consent_emergency_ban_once"
@@ -334,15 +375,11 @@ class EmergencyBan(models.Model):
 
 
 class EmergencyCase(models.Model):
-    """What a participant must answer for: an emergency access of one of its users that was not justified.
-
-    `raised_at`: with it they were three in a month, and whether the participant is suspended is to be thought about.
-    """
+    """What a participant must answer for: an emergency access of one of its users that was not justified."""
 
     review = models.OneToOneField(EmergencyReview, on_delete=models.PROTECT, related_name="case")
     participant = models.TextField()
     opened_at = models.DateTimeField()
-    raised_at = models.DateTimeField(null=True, blank=True)
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     answered_at = models.DateTimeField(null=True, blank=True)
     answer = models.TextField(blank=True, default="")
@@ -353,6 +390,34 @@ class EmergencyCase(models.Model):
 
     def __str__(self) -> str:
         return f"case {self.pk}"
+
+
+class SupervisorLeave(models.Model):
+    """One emergency more than three a day, allowed by another clinician of the user's house; `grant` is what it opened.
+
+    Source: spec/consent.md 9.2.
+    """
+
+    user = models.TextField()
+    user_key = _user_key_field()
+    organization = models.TextField()
+    given_by = models.TextField()
+    text = models.TextField()
+    given_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    grant = models.OneToOneField(BreakGlassGrant, null=True, blank=True, on_delete=models.PROTECT, related_name="leave")
+
+    class Meta:
+        verbose_name = "supervisor's leave"
+        indexes = [models.Index(fields=["user_key", "-given_at"], name="consent_emergency_leave_user")]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(ends_at__gt=models.F("given_at")), name="consent_emergency_leave_window"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"leave {self.pk}"
 
 
 class KeptPolicy(models.Model):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Q
 
 from consent import epochs, owners
 from consent.engine import RANK, time
 from consent.errors import ProxyGrantRefused
+from consent.models import HelperCode
 from consent.models import ProxyGrant as Row
 from hie.standards.facts import ProxyGrant, SubjectFacts
 
@@ -101,6 +105,44 @@ def grant(
         )
         epochs.bump(identifier_pk)
     return row
+
+
+CODE_LASTS = timedelta(days=7)
+_SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+_SIGNS_A_CODE = 12
+"""Of 31 signs that nobody mistakes for one another: 59 bits, for a week and one use."""
+
+
+def make_code(person: str, *, now: datetime) -> str:
+    """A code by which a patient can name this helper, once within a week; an older one of his that was not used is gone.
+
+    It stands nowhere in the clear, and cannot be shown again. In groups of four, as it is told.
+    """
+    code = "".join(secrets.choice(_SIGNS) for _ in range(_SIGNS_A_CODE))
+    with transaction.atomic():
+        HelperCode.objects.filter(person=person, grant__isnull=True).delete()
+        HelperCode.objects.create(digest=_digest(code), person=person, made_at=now, ends_at=now + CODE_LASTS)
+    return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
+
+
+def helper_of_code(code: str, *, now: datetime) -> str | None:
+    """Whose code it is; None: nobody's, used, or too old. One statement."""
+    return HelperCode.objects.filter(_open_code(code, now)).values_list("person", flat=True).first()
+
+
+def use_code(code: str, grant: Row, *, now: datetime) -> bool:
+    """Use a code up for a grant to its helper, in the transaction that gives it; of several at once exactly one may."""
+    return HelperCode.objects.filter(_open_code(code, now), person=grant.person).update(grant=grant) == 1
+
+
+def _open_code(code: str, now: datetime) -> Q:
+    return Q(digest=_digest(code), grant__isnull=True, made_at__lte=now, ends_at__gt=now)
+
+
+def _digest(code: str) -> bytes:
+    """However it is typed: in small letters, with blanks or strokes."""
+    plain = "".join(sign for sign in code.upper() if sign.isascii() and sign.isalnum())
+    return hashlib.sha256(f"helper-code:{plain}".encode()).digest()
 
 
 def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> Row:

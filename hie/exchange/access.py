@@ -19,6 +19,8 @@ Every call reads policies and directives as they are at its own instant (spec/co
 rests on has changed by then, nothing leaves and the use case, a `release.point`, runs again
 (`hie.exchange.release`). Callers that hold a row longer ask `still_permitted` before they
 release it.
+
+The exchange's own staff come in by `access.administrative`, whose rules are in `hie.exchange.administrative`.
 """
 
 from __future__ import annotations
@@ -26,13 +28,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from enum import StrEnum
 from time import perf_counter_ns
-from types import MappingProxyType
-from typing import Any, Generic, NoReturn, Protocol, TypeVar
-from uuid import UUID
+from typing import Any, Generic, Protocol, TypeVar
+from uuid import NAMESPACE_URL, UUID, uuid5
 
-from django.db import transaction
+from django.conf import settings
 
 from consent import break_glass, directives, engine, kept, labelling, policies, proxies
 from consent.drafts import Draft
@@ -42,8 +42,16 @@ from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
 from hie.exchange import decision_record, release
+from hie.exchange.administrative import PRIVACY_OFFICER as PRIVACY_OFFICER
+from hie.exchange.administrative import STAFF_MAY as STAFF_MAY
+from hie.exchange.administrative import Held as Held
+from hie.exchange.administrative import Staff as Staff
+from hie.exchange.administrative import StaffView as StaffView
+from hie.exchange.administrative import administrative as administrative
+from hie.exchange.administrative import administrative_decisions as administrative_decisions
+from hie.exchange.administrative import staff_view as staff_view
 from hie.exchange.decision_record import Decided, Looks
-from hie.exchange.errors import AccessRefused, BadRequest, NotFound
+from hie.exchange.errors import AccessRefused, NotFound
 from hie.standards.demographics import Demographics
 from hie.standards.facts import (
     BasisItem,
@@ -222,13 +230,13 @@ def gate(caller: Caller, operation: Operation) -> None:
     release.rests_on()
 
 
-_NO_CLINICIAN = ("Device/", "Patient/", "RelatedPerson/", "Group/", "Staff/")
+_NO_CLINICIAN = ("device/", "patient/", "relatedperson/", "group/", "staff/")
 
 
 def gate_emergency(caller: Caller) -> None:
     """Refuse what keeps the caller from opening an emergency grant for whomever: `gate` for BTG, but for the grant.
 
-    A person opens it, at the work of treating: no device, no patient, no helper.
+    A person opens it, known again by name, at the work of treating one patient: no device, no patient, no helper.
 
     Raises:
         AccessRefused: with the rule (G1, G2, G4, G5) and its reason.
@@ -238,9 +246,12 @@ def gate_emergency(caller: Caller) -> None:
     decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
-    if not caller.user_id or caller.user_id.startswith(_NO_CLINICIAN):
+    if not caller.user_id or caller.user_id.casefold().startswith(_NO_CLINICIAN):
         raise AccessRefused("G5", "role-not-permitted")
-    if caller.purpose != "BTG" and "TREAT" not in policy.tables.families.get(caller.purpose or "", frozenset()):
+    if not break_glass.names_a_person(caller.user_id):
+        raise AccessRefused("G1", "invalid-request")
+    family = policy.tables.families.get(caller.purpose or "", frozenset())
+    if caller.purpose != "BTG" and ("TREAT" not in family or "POPHLTH" in family):
         raise AccessRefused("G4", "purpose-not-permitted")
     release.rests_on()
 
@@ -263,6 +274,26 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     )  # fmt: skip
     context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
     return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+
+
+def stand_in(named: str) -> Subject:
+    """Somebody who does not exist, for a name that nobody has: as much is read of him, and as much can be decided.
+
+    So an answer that there is nobody costs what one costs that hides somebody; the same name is the same nobody.
+    """
+    key = uuid5(NAMESPACE_URL, f"urn:hie:nobody:{named}")
+    # Below every row id there is: read from the database like a patient's, and found there never.
+    pk = -1 - key.int % 2**62
+    facts = SubjectFacts(id=str(key), jurisdiction=str(settings.HUB_JURISDICTION))
+    index.known_persons([key])
+    directed = directives.for_subjects([(facts, (pk,))])[facts.id]
+    record = SourceRecordView(
+        source_record_id=pk, identifier_pk=pk, participant_id=recorder.HUB, authority="", value="", active=True, version=1,
+        demographics=Demographics(), created_at=now(), updated_at=now(),
+    )  # fmt: skip
+    return Subject(
+        facts=facts, identifier_pks=(pk,), policy=directed.policy, consent_epoch=directed.epoch, records=(record,)
+    )
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -710,149 +741,6 @@ def _made_on(policy: engine.PatientPolicy, considered: Sequence[str]) -> dict[st
     """When each consent in force says it was made: a later change must not change what an old record tells."""
     wanted = {one.rpartition("@")[0] for one in considered}
     return {one.id: one.since for one in policy.directives if one.id in wanted and one.since}
-
-
-class Held(StrEnum):
-    """What the exchange holds of a patient, as its own staff may look at it; the words stand in the patient's log."""
-
-    IDENTITIES = "identity"
-    CONSENTS = "consents"
-    AUDIT = "access log"
-    DOCUMENT_METADATA = "documents"
-    QUERIES = "queries"
-
-
-PRIVACY_OFFICER = "privacy-officer"
-STAFF_MAY: Mapping[str, frozenset[Held]] = MappingProxyType(
-    {
-        PRIVACY_OFFICER: frozenset(Held),
-        "administrator": frozenset(Held),
-        "steward": frozenset({Held.IDENTITIES, Held.DOCUMENT_METADATA}),
-        "auditor": frozenset({Held.AUDIT, Held.QUERIES, Held.CONSENTS}),
-        "operator": frozenset({Held.QUERIES}),
-        "onboarding": frozenset(),
-    }
-)
-"""Who of the hub's own staff may look at what; never bytes. The first role in this order that may is the one recorded."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Staff:
-    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`."""
-
-    user_id: str
-    roles: frozenset[str]
-    name: str = ""
-    network_address: str = ""
-    request_id: str = ""
-
-    def caller(self, role: str = "") -> Caller:
-        """As the caller of a use case of the exchange, let in as `role`; else by the first of the roles held."""
-        return Caller(
-            participant_id=recorder.HUB,
-            organization_id=recorder.HUB,
-            client_id="backoffice",
-            user_id=f"Staff/{self.user_id}",
-            user_name=self.name,
-            role=role or min(self.roles, default=""),
-            network_address=self.network_address,
-            request_id=self.request_id,
-            face="backoffice",
-        )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StaffView:
-    """What may be shown to a member of staff who was let in as `role`."""
-
-    held: Held
-    role: str
-    consent_outcomes: bool
-
-    def words_of(self, confidentiality: str | None) -> bool:
-        """Whether titles, codes and labels of a document of this confidentiality may be shown; absent counts as above N."""
-        return self.role == PRIVACY_OFFICER or confidentiality in {"N", "M", "L", "U"}
-
-
-def staff_view(roles: Collection[str], held: Held) -> StaffView | None:
-    """What somebody with these roles may see of such things; None: nothing. Records nothing: for menus and columns."""
-    role = next((name for name, things in STAFF_MAY.items() if name in roles and held in things), None)
-    if role is None:
-        return None
-    outcomes = any(Held.CONSENTS in STAFF_MAY.get(name, ()) for name in roles)
-    return StaffView(held=held, role=role, consent_outcomes=outcomes)
-
-
-def administrative(
-    staff: Staff,
-    held: Held,
-    person_ids: Iterable[UUID | str | None],
-    *,
-    reason: str,
-    act: bool = False,
-    detail: Mapping[str, Any] | None = None,
-) -> StaffView:
-    """The one door for the hub's own staff: by role, with a task or a reason, shown to each patient concerned.
-
-    One look a person is written before anything is shown; `act` when something of them is changed.
-
-    Raises:
-        AccessRefused: no role of theirs may look at this; the attempt stands in the log of each person.
-        BadRequest: no reason was given; nothing is recorded, nothing shown.
-
-    Source: spec/consent.md 7, item 5.
-    """
-    about = sorted({str(person_id) for person_id in person_ids if person_id})
-    view = staff_view(staff.roles, held)
-    if view is None:
-        _refuse_staff(staff, held, about, detail or {})
-    if not reason.strip():
-        raise BadRequest("a task or a reason is needed", element="reason")
-    with transaction.atomic():
-        for person_id in about:
-            recorder.staff_look(
-                staff_user=staff.user_id,
-                staff_name=staff.name,
-                role=view.role,
-                person_id=person_id,
-                what=held.value,
-                reason=reason.strip(),
-                network_address=staff.network_address,
-                request_id=staff.request_id,
-                act=act,
-                detail=detail,
-            )
-    return view
-
-
-def administrative_decisions(
-    staff: Staff, person_ids: Iterable[UUID | str | None], *, reason: str, detail: Mapping[str, Any] | None = None
-) -> StaffView:
-    """As `administrative`, for what is decided on documents: by who may look at the documents and at the choices too.
-
-    Who may not look at both looks at neither, and no look is written.
-    """
-    about = sorted({str(person_id) for person_id in person_ids if person_id})
-    if staff_view(staff.roles, Held.CONSENTS) is None:
-        _refuse_staff(staff, Held.CONSENTS, about, detail or {})
-    return administrative(staff, Held.DOCUMENT_METADATA, about, reason=reason, detail=detail)
-
-
-def _refuse_staff(staff: Staff, held: Held, about: Sequence[str], detail: Mapping[str, Any]) -> NoReturn:
-    caller = staff.caller()
-    recorder.write_apart(
-        recorder.EventDraft(
-            kind=recorder.EventType.STAFF_LOOK,
-            caller=caller,
-            outcome=recorder.Outcome.REFUSED,
-            person_id=person_id,
-            rule="G5",
-            reason="role-not-permitted",
-            detail={"what": held.value} | dict(detail),
-        )
-        for person_id in (about or (None,))
-    )
-    raise AccessRefused("G5", "role-not-permitted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

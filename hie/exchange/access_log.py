@@ -292,8 +292,8 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
-        if untold and event.type in _OF_EMERGENCIES:
-            continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
+        if untold and (event.type in _OF_EMERGENCIES or event.purpose == "BTG"):
+            continue  # of which a helper of a teenager is not told (P6), so of no look under it either
         cleaned = _for_helper(event, seen)
         if cleaned is not None:
             shown[event.id] = cleaned if whole else _without_words(cleaned)
@@ -301,10 +301,18 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
 
 
 def _is_held_back(view: _View, event: EventRecord) -> bool:
-    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review."""
+    """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review.
+
+    A reviewer's look at the case is one, which says by its reason that there is a case.
+    """
     return any(
         event.detail.get("grant") == str(grant.pk)
         or (event.purpose == "BTG" and event.user == grant.user and grant.start <= event.at < grant.end)
+        or (
+            event.type is EventType.STAFF_LOOK
+            and (event.detail.get("page"), event.detail.get("row"))
+            in {("consent.emergencyreview", str(grant.review.pk)), ("consent.breakglassgrant", str(grant.pk))}
+        )
         for grant in view.held
     )
 

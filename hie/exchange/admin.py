@@ -8,18 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hie.exchange import inbox, query_words, queues
+from hie.exchange import deaths, inbox, query_words, queues
 from hie.exchange.access import Held
-from hie.exchange.errors import BadRequest
-from hie.exchange.models import InboundMessage, Query, QueryTarget, RemoteDocument
-from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, caller_of, roles_of
+from hie.exchange.errors import AccessRefused, BadRequest
+from hie.exchange.models import DeathObjection, InboundMessage, Query, QueryTarget, RemoteDocument
+from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, bare, caller_of, roles_of, staff_of
 from hie.standards.errors import HubError
 
 REPLAYED_AT_ONCE = 200
@@ -123,6 +126,67 @@ class RemoteDocumentAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[m
     def question(self, row: RemoteDocument) -> str:
         """The question it answers."""
         return str(row.target.query_id)
+
+
+@admin.register(DeathObjection)
+class DeathObjectionAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Patients whom the record says are dead, and who signed in and say they live; a steward settles it."""
+
+    held = Held.IDENTITIES
+    identifier_fields = ("identifier_id",)
+    list_display = ("id", "at", "standing", "closed_at")
+    list_filter = (("closed_at", admin.EmptyFieldListFilter),)
+    ordering = ("closed_at", "at", "pk")
+    fields = ("at", "said", "closed_at", "closed_by", "closed_reason", "settling")
+    readonly_fields = ("settling",)
+
+    def task(self, row: DeathObjection) -> str:
+        """Each is a task."""
+        return f"Objection to a death, number {row.pk}"
+
+    @display(description="standing", label={"waits": "danger", "closed": "success"})  # type: ignore[untyped-decorator]
+    def standing(self, row: DeathObjection) -> str:
+        """Whether it waits, as a badge."""
+        return "closed" if row.closed_at is not None else "waits"
+
+    @display(description="settle it")  # type: ignore[untyped-decorator]  # unfold ships no types
+    def settling(self, row: DeathObjection) -> str:
+        """The ways to the person's page, where the death is set right, and to the end of the objection."""
+        (person_id,) = self.people([row])
+        by_hand = reverse("admin:patients_person_by_hand", args=[person_id])
+        close = reverse("admin:exchange_deathobjection_close", args=[row.pk])
+        return format_html(
+            '<a href="{}">Set the death right by hand</a>, then <a href="{}">close the objection, with the reason</a>',
+            by_hand, close,
+        )  # fmt: skip
+
+    def get_urls(self) -> list[Any]:
+        """With the page that closes one."""
+        view = self.admin_site.admin_view(self.close_view)
+        return [path("<int:objection_id>/close/", view, name="exchange_deathobjection_close"), *super().get_urls()]
+
+    def close_view(self, request: HttpRequest, objection_id: int) -> HttpResponse:
+        """A form that asks for the reason; a POST with it closes the objection."""
+        row: DeathObjection | None = self.get_object(request, str(objection_id))
+        if not self.has_view_permission(request, row) or not roles_of(request.user) & deaths.STEWARDS:
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        problem = ""
+        if request.method == "POST":
+            try:
+                deaths.close(row.pk, staff_of(request), reason=request.POST.get("reason", ""))
+                return HttpResponseRedirect(reverse("admin:exchange_deathobjection_change", args=[row.pk]))
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except HubError as refusal:
+                problem = f"{str(refusal)[:1].upper()}{str(refusal)[1:]}."
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Close an objection to a death",
+            "row": row, "row_url": reverse("admin:exchange_deathobjection_change", args=[row.pk]),
+            "typed": request.POST, "problem": problem, "problem_field": "why", "longest": deaths.MAX_SAID,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "exchange/close_objection.html", context, status=422 if problem else 200))
 
 
 class OpenFilter(admin.SimpleListFilter):

@@ -10,7 +10,7 @@ Source: spec/consent.md 9; design.md, "Break-glass".
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -20,10 +20,11 @@ from django.db import transaction
 
 from consent import break_glass, emergency_reviews, owners, policies
 from consent.errors import EmergencyGrantRefused
-from consent.models import EmergencyReview
+from consent.models import EmergencyReview, SupervisorLeave
 from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.kinds import EventType
+from hie.audit.recorder import Outdated
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, accounts, release
@@ -34,6 +35,7 @@ from hie.outbox.outbox import Notice, Topic
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation
 from hie.trust import assertions, limits
 from patients import identifiers
+from patients.errors import UnknownPatient
 from patients.normalise import storable
 
 log = structlog.get_logger(__name__)
@@ -49,6 +51,42 @@ STATEMENT = (
     "The patient is told, and my access is reviewed."
 )
 """What the clinician's system shows before the grant is asked for; `statement_accepted` says that it was accepted."""
+HINT = "More may be available in an emergency."
+"""What somebody entitled to emergency access may be told, of every patient alike, so that it says nothing of any."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What whoever may declare emergencies is shown before: equal for all patients, whom nobody names for it."""
+
+    statement: str
+    hint: str
+    reasons: tuple[str, ...]
+    min_text: int
+    hours: int
+    a_day: int
+
+
+@release.point
+def terms(*, caller: Caller) -> Terms:
+    """The statement to be accepted, what an emergency asks for, and the hint that more may be available.
+
+    Raises:
+        AccessRefused: as `declare`.
+
+    Source: spec/consent.md 9.1, 9.2, 9.6.
+    """
+    with recorder.recording(EventType.BREAK_GLASS, replace(caller, purpose="BTG"), query="terms") as event:
+        access.gate_emergency(caller)
+        event.dismiss()
+    return Terms(
+        statement=STATEMENT,
+        hint=HINT,
+        reasons=break_glass.REASONS,
+        min_text=break_glass.MIN_TEXT,
+        hours=policies.current().tables.break_glass_max_hours,
+        a_day=break_glass.MAX_A_DAY,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,14 +129,18 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         code = {"code": asked.reason} if asked.reason in break_glass.REASONS else {}
         event.note(personal={"text": asked.text}, detail=code)
         _check_said(asked, caller, house, at)
-        about = _patient(asked.patient)
-        if about is not None:
+        about, exists = _patient(asked.patient)
+        if exists:
             # A person who may not be known is told of the attempt, as of every refused look.
             event.about(UUID(about.person_id))
-        if about is None or not access.known_in_emergency(caller, about):
+        if not access.known_in_emergency(caller, about) or not exists:
             limits.guessing(caller, "patient")
             raise NotFound("no such patient")
-        identifier_pk = identifier_of(asked.patient, about.person_id)
+        try:
+            identifier_pk = identifier_of(asked.patient, about.person_id)
+        except UnknownPatient as error:
+            # Merged away since it was read: declared anew, for whom it has become.
+            raise Outdated("merged since it was read") from error
         with transaction.atomic():
             # The user before the patient, as who takes access away holds them.
             break_glass.hold_user(caller.user_id)
@@ -121,6 +163,44 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
             )
             event.commit()
     return grant
+
+
+@release.point
+def allow_one_more(user_id: str, text: str, *, step_up: str, caller: Caller, raw: str | bytes = "") -> SupervisorLeave:
+    """As a second clinician of the same house, allow a colleague one emergency more than three a day, within four hours.
+
+    What it opens is reviewed like any other, and who allowed it stands in the case. It is about no patient.
+
+    Raises:
+        AccessRefused: as `declare`. EmergencyGrantRefused: too few words, the step-up is stale, or not for this user.
+
+    Source: spec/consent.md 9.2.
+    """
+    supervising = replace(caller, purpose="BTG")
+    with recorder.recording(EventType.BREAK_GLASS, supervising, action="U", query=raw[:MAX_RAW]) as event:
+        access.gate_emergency(caller)
+        at = access.now()
+        house = directory.root_of(caller.organization_id)
+        # Who is named stands in the clear only once it is somebody who opened grants.
+        event.note(personal={"text": text, "for": user_id}, detail={"act": "supervisor-leave"})
+        if not break_glass.names_a_person(user_id):
+            raise EmergencyGrantRefused("is not the id of a user", element="user")
+        with transaction.atomic():
+            break_glass.hold_user(user_id, caller.user_id)
+            release.basis_of(event).hold()
+            leave = break_glass.give_leave(
+                user_id=user_id,
+                organization=house,
+                given_by=caller.user_id,
+                text=text.strip(),
+                now=at,
+                organizations=directory.same_organization(house),
+            )
+            if not assertions.step_up(caller, step_up, now=at):
+                raise _stale()
+            event.note(detail={"act": "supervisor-leave", "for": user_id})
+            event.commit()
+    return leave
 
 
 # --- the patient -------------------------------------------------------------------------------------------------------
@@ -362,10 +442,9 @@ def _stale() -> EmergencyGrantRefused:
     return EmergencyGrantRefused("is not the jti of an assertion this user signed in with just now", element="step_up")
 
 
-def _patient(named: PatientNamed) -> access.Subject | None:
+def _patient(named: PatientNamed) -> tuple[access.Subject, bool]:
+    """Who is named, and whether there is such a person; where there is none, somebody to decide about all the same."""
     for person_id in sorted(persons_named([[named]]))[:1]:
-        try:
-            return access.subject(person_id)
-        except NotFound:
-            return None
-    return None
+        with suppress(NotFound):
+            return access.subject(person_id), True
+    return access.stand_in(f"{named.id}|{named.system}|{named.value}"), False

@@ -8,7 +8,7 @@ Source: spec/consent.md 9.5.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -22,14 +22,14 @@ from hie.audit import queries as audit
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, emergency, emergency_review, review_list
+from hie.exchange import access, emergency, emergency_answers, emergency_review, review_list
 from hie.exchange.access import Staff, StaffView
 from hie.exchange.access_log_lines import ROLE_WORDS
 from hie.standards.facts import Caller, Operation, ParticipantFacts
 from patients import identifiers
 
 PAGE = 20
-STATES = ("waiting", "mine", "escalated", "objected", "decided")
+STATES = ("waiting", "mine", "escalated", "objected", "unanswered", "decided")
 SOON = timedelta(hours=24)
 TOLD_WITHIN = timedelta(minutes=5)
 CODE_WORDS: Mapping[str, str] = {
@@ -82,13 +82,14 @@ def listed(state: str, page: int, staff: Staff, *, now: datetime) -> Listed:
     state = state if state in STATES else "waiting"
     conditions = _conditions(me, now)
     counts = EmergencyReview.objects.aggregate(**{name: Count("pk", filter=q) for name, q in conditions.items()})
-    order = ("-decided_at", "-pk") if state in ("objected", "decided") else ("due_at", "pk")
+    order = ("-decided_at", "-pk") if state in ("objected", "unanswered", "decided") else ("due_at", "pk")
     rows: QuerySet[EmergencyReview] = EmergencyReview.objects.select_related("grant").filter(conditions[state])
     pages = max(1, -(-counts[state] // PAGE))
     page = min(max(1, page), pages)
     found = list(rows.order_by(*order)[(page - 1) * PAGE : page * PAGE])
     members = directory.participants()
-    cases = tuple(_waiting(row, staff, members, now) for row in found)
+    houses = emergency_review.houses_of(staff)
+    cases = tuple(_waiting(row, staff, houses, members, now) for row in found)
     return Listed(
         cases=cases, state=state, page=page, pages=pages, total=counts[state], counts=counts,
         names=review_list.names_of({row.claimed_by for row in found} | {row.decided_by for row in found}),
@@ -103,11 +104,15 @@ def _conditions(me: str, now: datetime) -> dict[str, Q]:
         "escalated": waits & Q(escalated_at__isnull=False),
         # What the patient says after the decision is for somebody to read, and perhaps to open the case again.
         "objected": Q(status=EmergencyReview.Status.DECIDED, objected_at__gt=F("decided_at")),
+        # The organization has not said yet what it has to say about it.
+        "unanswered": Q(case__isnull=False, case__withdrawn_at__isnull=True, case__answered_at__isnull=True),
         "decided": Q(status=EmergencyReview.Status.DECIDED),
     }
 
 
-def _waiting(row: EmergencyReview, staff: Staff, members: Mapping[str, ParticipantFacts], now: datetime) -> Waiting:
+def _waiting(
+    row: EmergencyReview, staff: Staff, houses: Collection[str], members: Mapping[str, ParticipantFacts], now: datetime
+) -> Waiting:
     grant = row.grant
     place = members.get(grant.organization)
     live = row.claimed_until is not None and row.claimed_until > now
@@ -117,7 +122,7 @@ def _waiting(row: EmergencyReview, staff: Staff, members: Mapping[str, Participa
         objected=row.objected_at is not None, escalated=row.escalated_at is not None,
         overdue=row.status == EmergencyReview.Status.OPEN and row.due_at <= now,
         claimed_by=row.claimed_by if live else "", claimed_until=row.claimed_until if live else None,
-        outcome=row.outcome, not_mine=_not_mine(row, staff),
+        outcome=row.outcome, not_mine=_not_mine(row, staff, houses),
         objected_since=bool(row.decided_at and row.objected_at and row.objected_at > row.decided_at),
     )  # fmt: skip
 
@@ -127,14 +132,18 @@ def next_for(staff: Staff, *, after: int | None, now: datetime) -> list[int]:
     me = f"Staff/{staff.user_id}"
     taken = Q(claimed_until__gt=now) & ~Q(claimed_by="") & ~Q(claimed_by=me)
     rows = (
-        EmergencyReview.objects.select_related("grant")
-        .filter(status=EmergencyReview.Status.OPEN)
+        EmergencyReview.objects.filter(status=EmergencyReview.Status.OPEN)
         .exclude(taken)
         .exclude(pk__in=emergency_reviews.left_by(me))
+        .exclude(grant__organization__in=sorted(emergency_review.houses_of(staff)))
         .exclude(pk=after or 0)
         .order_by("due_at", "pk")
     )
-    return [row.pk for row in rows[:50] if emergency_review.may_review(staff, row)]
+    return list(rows.values_list("pk", flat=True)[:_TRIED]) if staff.roles & emergency_review.REVIEWERS else []
+
+
+_TRIED = 50
+"""How many cases are tried in turn by who takes the next: each that fails was taken that moment by somebody else."""
 
 
 # --- one case ----------------------------------------------------------------------------------------------------------
@@ -184,6 +193,7 @@ class Case:
     claimed_by: str
     banned: bool
     answer_due: bool
+    answer_due_at: datetime | None
     raised: bool
     can_reopen: bool
     can_hold: bool
@@ -203,7 +213,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
     acts = list(review.acts.order_by("at", "pk"))
     names = review_list.names_of({act.actor for act in acts} | {review.claimed_by})
     role = (opened.role if opened is not None else "") or (known.role if known is not None else "")
-    why_not = _not_mine(review, staff)
+    why_not = _not_mine(review, staff, emergency_review.houses_of(staff))
     me = f"Staff/{staff.user_id}"
     answered = getattr(review, "case", None)
     return Case(
@@ -216,7 +226,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         code=CODE_WORDS.get(grant.reason, grant.reason),
         steps=tuple(sorted(_steps(review, events, acts, view), key=lambda step: step.at)),
         more=more,
-        facts=tuple(_facts(review, about, events, opened, staff, now)),
+        facts=tuple(_facts(review, about, events, opened, why_not, now)),
         acts=tuple(
             Done(
                 at=act.at,
@@ -231,19 +241,17 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         claimed_by=names.get(review.claimed_by, review.claimed_by),
         banned=emergency_reviews.has_ban(review),
         answer_due=answered is not None and answered.withdrawn_at is None and answered.answered_at is None,
-        raised=answered is not None and answered.raised_at is not None,
+        answer_due_at=emergency_reviews.answer_due(answered) if answered is not None else None,
+        raised=answered is not None
+        and answered.withdrawn_at is None
+        and directory.root_of(answered.participant) in emergency_answers.raised_roots(now),
         can_reopen=review.decided_at is not None and review.decided_at + emergency_reviews.REOPENED_WITHIN > now,
         can_hold=review.told_at is None and review.opened_at + emergency_reviews.LONGEST_HOLD > now,
-        seen=seen(review),
+        seen=emergency_review.seen(review),
     )
 
 
 _BY = {emergency_reviews.HUB: "the hub", "Patient": "the patient", "RelatedPerson": "a helper of the patient"}
-
-
-def seen(review: EmergencyReview) -> str:
-    """What changes with every act about the case: the patient's objection among them."""
-    return f"{review.pk}/{review.acts.count()}"
 
 
 ACT_WORDS: Mapping[str, str] = {
@@ -275,10 +283,10 @@ def _claim(review: EmergencyReview, me: str, why_not: str, now: datetime) -> str
     return "other" if taken else "free"
 
 
-def _not_mine(review: EmergencyReview, staff: Staff) -> str:
+def _not_mine(review: EmergencyReview, staff: Staff, houses: Collection[str]) -> str:
     if not staff.roles & emergency_review.REVIEWERS:
         return "Privacy officers decide this."
-    if emergency_review.works_there(staff, review):
+    if review.grant.organization in houses:
         return "You work at this organization: somebody else decides it."
     return ""
 
@@ -367,17 +375,31 @@ def _facts(
     about: access.Subject,
     events: Sequence[EventRecord],
     opened: EventRecord | None,
-    staff: Staff,
+    why_not: str,
     now: datetime,
 ) -> list[tuple[str, str]]:
     grant = review.grant
+    leave = getattr(grant, "leave", None)
+    more = [("More than three a day", f"Allowed by {leave.given_by}: {leave.text}")] if leave is not None else []
     return [
         ("Without the emergency", _otherwise(review, about, events, opened)),
+        *more,
+        ("The user", _known(grant, opened)),
         ("The patient", _patients_word(review)),
         ("Same person, 30 days", _before(grant, now)),
         ("Same organization, 30 days", _in_the_house(grant, now)),
-        ("You as reviewer", _not_mine(review, staff) or "You do not work at this organization."),
+        ("You as reviewer", why_not or "You do not work at this organization."),
     ]
+
+
+def _known(grant: BreakGlassGrant, opened: EventRecord | None) -> str:
+    """Whether the directory knows the user: else the organization's own system alone says who it is."""
+    known = directory.user(opened.organization if opened is not None else grant.organization, grant.user)
+    return (
+        "Registered by the organization."
+        if known is not None
+        else "Named by the organization’s system; not registered."
+    )
 
 
 def _otherwise(
@@ -412,7 +434,9 @@ def _patients_word(review: EmergencyReview) -> str:
 
 def _before(grant: BreakGlassGrant, now: datetime) -> str:
     rows = EmergencyReview.objects.filter(
-        grant__user=grant.user, grant__organization=grant.organization, opened_at__gt=now - emergency_reviews.A_MONTH
+        grant__user_key=grant.user_key,
+        grant__organization=grant.organization,
+        opened_at__gt=now - emergency_reviews.A_MONTH,
     ).exclude(grant=grant)
     counted = rows.aggregate(
         n=Count("pk"),

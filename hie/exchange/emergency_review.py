@@ -52,15 +52,15 @@ class _Case:
     person_id: UUID
 
 
-def may_review(staff: Staff, review: EmergencyReview) -> bool:
-    """Whether a member of staff may judge this case: by role, and not working where its user does."""
-    return bool(staff.roles & REVIEWERS) and not works_there(staff, review)
+def houses_of(staff: Staff) -> frozenset[str]:
+    """The organizations whose cases a member of staff does not judge: where he works, with all parts of it; one statement."""
+    named = staff_roles.employers(staff.user_id)
+    return frozenset(part for employer in named for part in directory.same_organization(employer))
 
 
-def works_there(staff: Staff, review: EmergencyReview) -> bool:
-    """Whether a member of staff works at the organization of the case's user, in whatever part of it."""
-    house = directory.same_organization(review.grant.organization)
-    return not set(house).isdisjoint(staff_roles.employers(staff.user_id))
+def seen(review: EmergencyReview) -> str:
+    """What changes with every act about the case: the patient's objection among them."""
+    return f"{review.pk}/{review.acts.count()}"
 
 
 def claim(review_id: int, staff: Staff) -> None:
@@ -84,17 +84,23 @@ def give_back(review_id: int, staff: Staff) -> None:
         emergency_reviews.release(case.review.pk, actor=case.actor)
 
 
-def decide(review_id: int, outcome: str, staff: Staff, reason: str) -> EmergencyCase | None:
+def decide(
+    review_id: int, outcome: str, staff: Staff, reason: str, *, as_seen: str | None = None
+) -> EmergencyCase | None:
     """Say whether it was justified; the patient reads the reason. The case with the participant where it was not.
+
+    `as_seen` is what `seen` gave as the page was made: what was added since is read first.
 
     Raises:
         AccessRefused, EmergencyReviewRefused: not a reviewer of this case. BadRequest: no reason, or no such outcome.
         UnknownEmergency, EmergencyClosed, EmergencyClaimed, EmergencyNotClaimed: of the case.
+        EmergencyReviewRefused: something was added to it.
     """
     if outcome not in EmergencyReview.Outcome.values:
         raise BadRequest("choose what you decide", element="outcome")
     what = _WHAT[EmergencyReview.Outcome(outcome)]
     with _acting(review_id, staff, reason, outcome, what=what) as case:
+        _check_seen(case, as_seen)
         review = emergency_reviews.held(case.review.pk, actor=case.actor, now=case.at)
         emergency_reviews.decide(review, outcome, actor=case.actor, reason=reason.strip(), now=case.at)
         if outcome == EmergencyReview.Outcome.JUSTIFIED:
@@ -106,15 +112,21 @@ def decide(review_id: int, outcome: str, staff: Staff, reason: str) -> Emergency
         return emergency_reviews.open_case(review, participant=grant.organization, now=case.at)
 
 
-def pass_on(review_id: int, staff: Staff, reason: str) -> None:
+def pass_on(review_id: int, staff: Staff, reason: str, *, as_seen: str | None = None) -> None:
     """Leave a case to a second reviewer; its deadline stays.
 
     Raises:
         As `decide`.
     """
     with _acting(review_id, staff, reason, "passed-on") as case:
+        _check_seen(case, as_seen)
         review = emergency_reviews.held(case.review.pk, actor=case.actor, now=case.at)
         emergency_reviews.pass_on(review, actor=case.actor, reason=reason.strip(), now=case.at)
+
+
+def _check_seen(case: _Case, as_seen: str | None) -> None:
+    if as_seen is not None and as_seen != seen(case.review):
+        raise EmergencyReviewRefused("something was added to the case: read it again", element="act")
 
 
 def reopen(review_id: int, staff: Staff, reason: str) -> None:
@@ -210,7 +222,7 @@ def _acting(
             person_id = identifiers.person_of_pk(review.grant.identifier_id)
             detail = {"review": review_id, "act": act, "grant": str(review.grant_id), "what": what}
             event.about(person_id if told else None, detail=detail, personal={"text": reason.strip()})
-            if works_there(staff, review):
+            if review.grant.organization in houses_of(staff):
                 raise EmergencyReviewRefused(
                     "who works at the user's organization does not judge it", element="reviewer"
                 )

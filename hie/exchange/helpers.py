@@ -1,8 +1,9 @@
 """Helpers (proxies): who gives, suspends and ends their permission, and who is told that it ends.
 
-The exchange's privacy officer gives and suspends with evidence, as of a court; a patient sees all helpers and ends those
-whom he named himself. Each change counts from its commit, in running transfers too, and stands in the patient's log. What
-a permission reaches, the engine says (P4 to P9).
+The exchange's privacy officer gives and suspends with evidence, as of a court. A patient who is of age names helpers
+himself, by a code that the helper made and told him: so both agree, and nobody finds out by a name who has an account. He
+sees all helpers and ends those whom he named. Each change counts from its commit, in running transfers too, and stands in
+the patient's log. What a permission reaches, the engine says (P4 to P9).
 
 Source: spec/consent.md 10.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -26,7 +27,7 @@ from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.standards.facts import Caller, Operation
-from hie.trust import accounts
+from hie.trust import accounts, limits
 from patients import identifiers
 from patients.errors import UnknownPatient
 from patients.normalise import storable
@@ -219,6 +220,117 @@ def end(grant_id: UUID, person_id: UUID | str, *, caller: Caller) -> None:
             release.basis_of(event).hold_alone()
             proxies.set_status(grant_id, Status.ENDED)
             event.commit()
+
+
+# --- a helper whom the patient names -------------------------------------------------------------------------------------
+
+CODE_LASTS = proxies.CODE_LASTS
+LETTERS = ("N", "R")
+"""How far a patient may let a helper of his own naming see: ordinary documents, or private ones too."""
+
+
+@release.point
+def make_code(helper: str, *, caller: Caller) -> str:
+    """A code of one's own to tell a patient whom one is willing to help; good for a week, once. `helper` is the account's.
+
+    Raises:
+        AccessRefused, NotFound: not somebody who asks for himself.
+    """
+    with recorder.recording(EventType.PROXY_CHANGED, caller, action="C") as event:
+        _self(caller.user_id.partition("/")[2], caller, event)
+        event.note(detail={"helper": helper, "act": "code-made"})
+        with transaction.atomic():
+            code = proxies.make_code(helper, now=access.now())
+            event.commit()
+    return code
+
+
+@release.point
+def named_by(code: str, person_id: UUID | str, *, caller: Caller) -> str:
+    """The name of the helper who made a code, for the patient to look at before anything is given.
+
+    Raises:
+        As `nominate`.
+    """
+    with recorder.recording(EventType.ACCESS_LOG_READ, caller, query="helper code") as event:
+        about = _of_age(person_id, caller, event)
+        helper = _helper_of(code, about, caller)
+        event.commit()
+    return accounts.name_of(helper.removeprefix("RelatedPerson/"))
+
+
+@release.point
+def nominate(
+    code: str, person_id: UUID | str, *, letter: str, end: str, may_consent: bool, caller: Caller
+) -> ProxyGrant:
+    """Name the helper who made a code, from now on, until the end of a day (FHIR date text, "" for no end).
+
+    Raises:
+        AccessRefused, NotFound: not the patient. BadRequest: under age, a code that is nobody's, one's own or too old, a
+            letter that a patient does not give, a day that is none; `element` names it. TooManyRequests: codes were guessed.
+        ProxyGrantRefused: of the day.
+    """
+    with recorder.recording(EventType.PROXY_CHANGED, caller, action="C") as event:
+        about = _of_age(person_id, caller, event)
+        if letter not in LETTERS:
+            raise BadRequest("choose how much the helper may see", element="letter")
+        if end and not _is_day_to_come(end, about):
+            raise BadRequest("write a day that is to come, as 2030-03-14", element="end")
+        helper = _helper_of(code, about, caller)
+        held = [row for row in proxies.grants_of(about.identifier_pks) if row.person == helper]
+        if any(row.kind == Kind.NOMINATED and row.status != Status.ENDED for row in held):
+            raise BadRequest("this helper has such a permission already: end it first", element="code")
+        identifier_pk = identifiers.own_anchor(about.person_id).pk
+        at = access.now()
+        with transaction.atomic():
+            release.basis_of(event).hold_alone()
+            row = proxies.grant(
+                identifier_pk=identifier_pk,
+                person=helper,
+                kind=Kind.NOMINATED,
+                max_confidentiality=letter,
+                end=end or None,
+                may_consent=may_consent,
+                evidence="named by the patient in the portal, by a code of the helper's",
+                verified_by=caller.user_id,
+            )
+            if not proxies.use_code(code, row, now=at):
+                raise _no_code()
+            event.about(UUID(about.person_id), detail=_event(caller, UUID(about.person_id), row, "given", {}).detail)
+            event.commit()
+    return row
+
+
+def _of_age(person_id: UUID | str, caller: Caller, event: recorder.Recording) -> Subject:
+    about = _self(person_id, caller, event)
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    if owners.only_confidential_care(about.facts, law, now=access.now()) is not None:
+        raise BadRequest("who is not of age asks the office to name a helper", element="patient")
+    return about
+
+
+def _helper_of(code: str, about: Subject, caller: Caller) -> str:
+    helper = proxies.helper_of_code(code, now=access.now())
+    known = accounts.of_ids([helper.removeprefix("RelatedPerson/")]) if helper is not None else []
+    if helper is None or not known:
+        limits.guessing(caller, "helper code")
+        raise _no_code()
+    if known[0].identifier_pk in about.identifier_pks:
+        raise BadRequest("nobody is the helper of himself", element="code")
+    return helper
+
+
+def _no_code() -> BadRequest:
+    return BadRequest("this is not a code that counts: ask for a new one", element="code")
+
+
+def _is_day_to_come(text: str, about: Subject) -> bool:
+    try:
+        day = date.fromisoformat(text)
+    except ValueError:
+        return False
+    law = policies.current().jurisdiction_of(about.facts.jurisdiction)
+    return day.isoformat() == text and text >= owners.day_of(access.now(), law)
 
 
 def _self(person_id: UUID | str, caller: Caller, event: recorder.Recording) -> Subject:

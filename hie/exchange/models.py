@@ -233,3 +233,31 @@ class Subscription(models.Model):
 
     def __str__(self) -> str:
         return str(self.id)
+
+
+class DeathObjection(models.Model):
+    """Somebody who signed in as a patient says that the patient lives, though the record says otherwise.
+
+    Nothing opens by it: a steward asks whoever it is, and sets the record right, or closes it with a reason.
+    """
+
+    identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="+")
+    said = models.TextField(blank=True)
+    at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.TextField(blank=True, default="")
+    closed_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        verbose_name = "objection to a death"
+        verbose_name_plural = "objections to a death"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["identifier"],
+                condition=models.Q(closed_at__isnull=True),
+                name="exchange_death_objection_once",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"objection {self.pk}"

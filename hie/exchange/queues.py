@@ -1,6 +1,6 @@
 """What waits for the exchange's own staff: queues with their count, their oldest, and what is in them.
 
-Counts and causes only: nothing of any patient is read here. The whole is eleven statements, however much waits.
+Counts and causes only: nothing of any patient is read here. The whole is twelve statements, however much waits.
 """
 
 from __future__ import annotations
@@ -13,13 +13,12 @@ from datetime import datetime, timedelta
 from django.db.models import Count, F, Max, Min, Q
 from django.utils import timezone
 
-from consent.emergency_reviews import A_MONTH
-from consent.models import Consent, EmergencyCase, EmergencyReview
+from consent.models import Consent, EmergencyReview
 from documents.models import ReviewItem as DoubtfulDocument
 from hie.directory import queries as directory
 from hie.directory.models import Certificate, ClientKey, Participant, Standing
-from hie.exchange import inbox
-from hie.exchange.models import QueryTarget
+from hie.exchange import emergency_answers, inbox
+from hie.exchange.models import DeathObjection, QueryTarget
 from hie.outbox.models import OutboxMessage
 from patients import review_queue
 from patients.models import ReviewItem
@@ -56,6 +55,7 @@ def waiting(now: datetime | None = None) -> list[Queue]:
     return [
         _emergencies(at),
         _duplicates(at),
+        _deaths(),
         _doubtful_documents(),
         _unreadable_consents(),
         _failed_messages(),
@@ -103,16 +103,15 @@ def _emergencies(at: datetime) -> Queue:
 
 
 def _raised(at: datetime) -> Queue:
-    cases = EmergencyCase.objects.filter(withdrawn_at__isnull=True, opened_at__gt=at - A_MONTH)
-    found = list(cases.filter(raised_at__isnull=False).values("participant").annotate(oldest=Min("raised_at")).order_by("participant"))  # fmt: skip
+    found = emergency_answers.raised_roots(at)
     names = directory.participants() if found else {}
-    shown = [names[row["participant"]].name if row["participant"] in names else row["participant"] for row in found]
+    shown = [names[root].name if root in names else root for root in found]
     return Queue(
         key="raised",
         title="Participants to think about suspending",
         what=f"{', '.join(shown[:_NAMED])}: three emergencies not justified in a month" if shown else "None",
         count=len(found),
-        oldest_at=min((row["oldest"] for row in found), default=None),
+        oldest_at=min(found.values(), default=None),
         model="directory.participant",
         narrowed="status__exact=active",
         owner="onboarding",
@@ -138,6 +137,21 @@ def _duplicates(at: datetime) -> Queue:
         model="patients.reviewitem",
         narrowed="state=waiting",
         owner="steward",
+    )
+
+
+def _deaths() -> Queue:
+    found = DeathObjection.objects.filter(closed_at__isnull=True).aggregate(n=Count("pk"), oldest=Min("at"))
+    return Queue(
+        key="deaths",
+        title="Objections to a death",
+        what="Patients said to be dead who say they live" if found["n"] else "None",
+        count=found["n"],
+        oldest_at=found["oldest"],
+        model="exchange.deathobjection",
+        narrowed="closed_at__isempty=1",
+        owner="steward",
+        urgent=bool(found["n"]),
     )
 
 

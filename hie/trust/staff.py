@@ -19,7 +19,7 @@ from hie.trust.models import StaffAffiliation
 IDENTITY_PAGES = (
     "patients.view_person", "patients.view_sourcerecord", "patients.view_reviewitem", "patients.view_identityevent",
     "patients.view_matchdecision", "patients.view_matchmodel", "patients.view_importrun", "patients.view_link",
-    "patients.view_patientidentifier",
+    "patients.view_patientidentifier", "exchange.view_deathobjection",
 )  # fmt: skip
 DOCUMENT_PAGES = (
     "documents.view_documententry", "documents.view_reviewitem", "documents.view_submissionset",

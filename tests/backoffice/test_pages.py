@@ -17,6 +17,7 @@ from hie.audit.models import AuditEvent
 from hie.directory.models import DirectoryChange, Participant
 from hie.exchange import access, access_log, accounts, queues
 from hie.exchange.access import Held
+from hie.exchange.errors import BadRequest
 from hie.exchange.models import InboundMessage, Query
 from hie.exchange.staff_pages import AuditedAdmin
 from hie.trust.staff import PAGES, ensure_roles
@@ -216,14 +217,14 @@ def test_home_counts_what_waits_and_leads_to_it(document: Any, question: Query, 
 
 def test_home_shows_each_role_its_own_queues(as_role: AsRole) -> None:
     keys = {row.queue.key for row in as_role("steward").get("/admin/").context_data["rows"]}
-    assert keys == {"duplicates", "doubtful-documents"}
+    assert keys == {"duplicates", "deaths", "doubtful-documents"}
     assert as_role("operator").get("/admin/").context_data["summary"] == "Nothing waits."
 
 
 def test_the_queues_cost_the_same_however_much_waits(
     document: Any, question: Query, failed_message: InboundMessage, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(11):
+    with django_assert_num_queries(12):
         queues.waiting()
 
 
@@ -304,7 +305,7 @@ def test_the_door_lets_a_role_in_exactly_as_its_table_says(role: str, held: Held
 
 def test_without_a_reason_nothing_is_shown_and_nothing_recorded(world: UUID) -> None:
     staff = access.Staff(user_id="ida", roles=frozenset({"steward"}))
-    with pytest.raises(access.BadRequest):
+    with pytest.raises(BadRequest):
         access.administrative(staff, Held.IDENTITIES, [world], reason="  ")
     assert looks(world) == []
 

@@ -34,7 +34,7 @@ class Nothing:
 
 Entry = Guarded | Nothing
 
-_STAFF = Guarded("hie.exchange.access.administrative")
+_STAFF = Guarded("hie.exchange.administrative.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
 _POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
 _SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
@@ -63,6 +63,9 @@ URLS: Mapping[str, Entry] = {
     "api/identities/events/<uuid:event_id>/undo": Guarded("hie.exchange.identity_changes.undo"),
     "api/identities/history": Guarded("hie.exchange.identity_changes.who_was"),
     "api/break-glass": Guarded("hie.exchange.emergency.declare"),
+    "api/break-glass/leaves": Nothing("who allowed whom one emergency more; no patient is named or asked for"),
+    "api/break-glass/cases": Nothing("what a participant answers for: its own users and their words, no patient"),
+    "api/break-glass/cases/<uuid:grant_id>/answer": Nothing("as api/break-glass/cases"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -87,6 +90,9 @@ URLS: Mapping[str, Entry] = {
     "my/emergencies": Guarded("hie.exchange.emergency.notices"),
     "my/emergencies/<int:number>/object": Guarded("hie.exchange.emergency.object_to"),
     "my/helpers": Guarded("hie.exchange.helpers.of_patient"),
+    "my/helpers/code": Guarded("hie.exchange.helpers.make_code"),
+    "my/helpers/name": Guarded("hie.exchange.helpers.nominate"),
+    "my/alive": Guarded("hie.exchange.deaths.object_to"),
     "my/helpers/<uuid:grant_id>/end": Guarded("hie.exchange.helpers.end"),
     "my/help": Nothing("fixed text"),
     "my/sign-in": _SIGNED_IN,
@@ -117,6 +123,7 @@ URLS: Mapping[str, Entry] = {
     "admin/audit/auditevent/<uuid:event_id>/explain/": Guarded("hie.exchange.explained.explain_for_staff"),
     "admin/consent/policyproposal/propose/": _POLICY,
     "admin/consent/policyproposal/<uuid:proposal_id>/decide/": _POLICY,
+    "admin/exchange/deathobjection/<int:objection_id>/close/": Guarded("hie.exchange.deaths.close"),
     "admin/consent/proxygrant/give/": Guarded("hie.exchange.helpers.give"),
     "admin/consent/proxygrant/<uuid:grant_id>/status/": Guarded("hie.exchange.helpers.set_status"),
     "admin/jsi18n/": Nothing("words of the interface"),
@@ -213,6 +220,7 @@ ADMIN: Mapping[str, Entry] = {
             "consent.ProxyGrant",
             "consent.BreakGlassGrant",
             "consent.EmergencyReview",
+            "exchange.DeathObjection",
             "exchange.Query",
             "exchange.RemoteDocument",
         ),
@@ -276,11 +284,12 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.retrieve.retrieve": "its parts are: `_local` for what is kept here, `remote_retrieve._release` for the rest",
     "hie.exchange.notices.change_for": "`notices._prepare` is, which records and releases what this decides",
     "hie.exchange.access.questions": "`query.ask` is, which discloses the question; the loop asks again what waited",
-    "hie.exchange.access.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
+    "hie.exchange.administrative.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
     "hie.exchange.consents.end": "the hub's own staff",
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",
     "hie.exchange.who_could_see.for_staff": "the hub's own staff",
     "hie.exchange.explained.explain_for_staff": "the hub's own staff",
+    "hie.exchange.deaths.close": "the hub's own staff",
     "hie.exchange.helpers.give": "the hub's own staff",
     "hie.exchange.helpers.set_status": "the hub's own staff",
     "hie.exchange.submit.stage": "takes bytes in; gives back their name",

@@ -16,6 +16,7 @@ from consent import policies
 from hie.exchange import emergency_review
 from tests.backoffice.emergencies import emergency
 from tests.portal.conftest import PASSWORD, busy_log, world
+from tests.portal.test_deaths import said_dead
 from tests.portal.test_emergencies import OFFICER
 
 playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -173,6 +174,52 @@ def test_the_pages_of_emergencies_and_helpers_are_accessible_and_fit_in_every_la
         for name in ("emergencies", "helpers"):
             browsing.open(f"/my/{name}")
             browsing.hold(f"{name}-{language}")
+
+
+def test_a_helper_is_named_by_a_code_on_pages_that_are_accessible_and_fit(browsing: Browsing) -> None:
+    world()
+    browsing.sign_in("sam")
+    browsing.open("/my/helpers")
+    browsing.page.click("main button:has-text('Make a code')")
+    browsing.hold("helper-code")
+    code = browsing.page.text_content("#code").strip()
+    browsing.page.click("text=Sign out")
+    browsing.sign_in()
+    browsing.open("/my/helpers")
+    browsing.page.click("text=End this help")
+    browsing.page.click("main button[type=submit]")
+    browsing.page.click("a:has-text('Name a helper')")
+    browsing.hold("helper-name")
+    browsing.page.fill("#code", code)
+    browsing.page.click("main button[type=submit]")
+    browsing.page.wait_for_selector("h1:has-text('Sam Delgado')")
+    browsing.hold("helper-name-whose", fully=True)
+    browsing.page.click("button[lang=ar]")
+    browsing.page.goto(browsing.server + "/my/helpers/name")
+    browsing.page.fill("#code", code)
+    browsing.page.click("main button[type=submit]")
+    browsing.page.wait_for_selector("#letter")
+    browsing.hold("helper-name-whose-ar")
+    browsing.page.click("main button[type=submit]")
+    browsing.page.wait_for_selector("#notice")
+    browsing.hold("helper-named-ar")
+
+
+def test_what_is_said_to_whom_the_record_calls_dead_is_accessible_and_fits(browsing: Browsing) -> None:
+    world()
+    browsing.sign_in()
+    said_dead()
+    browsing.open("/my/")
+    browsing.hold("said-dead", fully=True)
+    browsing.page.fill("#words", "Call 555-0100")
+    browsing.page.click("main button[type=submit]")
+    browsing.page.wait_for_selector("#notice")
+    browsing.hold("said-dead-sent")
+    for language in ("es", "ar"):
+        browsing.page.click(f"button[lang={language}]")
+        browsing.hold(f"said-dead-{language}")
+    # A page that is refused is named so by the browser, which is not the page's own noise.
+    browsing.noise[:] = [line for line in browsing.noise if "status of 403" not in line]
 
 
 def test_a_helper_and_other_languages_are_accessible_too(browsing: Browsing) -> None:

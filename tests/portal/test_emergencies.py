@@ -14,8 +14,8 @@ from consent.models import EmergencyReview
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.directory import registration
-from hie.exchange import accounts, emergency, emergency_review
-from hie.exchange.access import Staff
+from hie.exchange import access, accounts, emergency, emergency_review
+from hie.exchange.access import Held, Staff
 from hie.outbox import outbox
 from hie.outbox.outbox import Topic
 from hie.standards.facts import Caller
@@ -101,6 +101,14 @@ def test_what_is_held_back_for_safety_is_told_when_the_time_has_passed(alice: st
     look = DisclosureDraft(document_id=f"Patient/{alice}#1", custodian="org-clinic", what="demographics", rule="D2")
     eve = world.caller(purpose="BTG")
     write([EventDraft(kind=EventType.PATIENT_READ, caller=eve, person_id=alice, action="R", disclosures=(look,), personal={"text": TEXT})])  # fmt: skip
+    reviewing = f"Review of emergency access, case {review.pk}"
+    access.administrative(
+        OFFICER,
+        Held.AUDIT,
+        [alice],
+        reason=reviewing,
+        detail={"page": "consent.emergencyreview", "row": str(review.pk)},
+    )
     client = signed_in()
     addresses = ("/my/emergencies", "/my/", "/my/log.json", "/my/log.csv")
 
@@ -113,11 +121,13 @@ def test_what_is_held_back_for_safety_is_told_when_the_time_has_passed(alice: st
         assert TEXT not in text
         assert "emergency look at your record" not in text
         assert "Ada Moor" not in text
+        assert "Review of emergency" not in text
     assert AuditEvent.objects.filter(kind="break-glass-reviewed", detail__act="notice-held").count() == 1
     EmergencyReview.objects.update(held_until=timezone.now() - timedelta(minutes=1))
     for address in addresses:
         assert "Ada Moor" in read(address)
     assert TEXT in page(client)
+    assert any("Review of emergency" in read(address) for address in addresses)
 
 
 def test_an_adults_helper_is_not_told(alice: str) -> None:
@@ -204,6 +214,11 @@ def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_
     query = base64.b64encode(b"code=pregnancy").decode()
     for words in (TEXT, "in confidence", "must not know", "could have waited"):
         assert (words in seen) is read, words
+    # Neither a line of it, nor the notice that leads to a page where there is none.
+    assert ("Ada Moor" in seen) is read
+    assert ("There was an emergency look at this record" in seen) is read
+    assert ("/my/emergencies" in seen) is read
+    assert client.get("/my/emergencies").status_code == 200
     # What was asked could name more than was shown: of a look at documents no helper reads it.
     assert query not in seen
     assert "emergency justified" not in seen

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import re
+import threading
 import uuid
+from datetime import timedelta
 from typing import Any
 
+import pytest
+from django.db import connection
+from django.db.models import F
 from django.test import Client
 
 from consent import proxies
-from consent.models import ProxyGrant
+from consent.models import HelperCode, ProxyGrant
+from hie.audit.models import AuditEvent
+from hie.exchange import accounts
 from hie.trust.models import PatientAccount
 from patients import identifiers
-from tests.portal.conftest import signed_in
+from tests.portal.conftest import PASSWORD, fed, signed_in
 
 
 def grant() -> ProxyGrant:
@@ -73,3 +81,132 @@ def test_a_parent_reads_until_when_he_can_act(alice: str) -> None:
     client = signed_in("sam")
     client.post("/my/person", {"person": alice})
     assert "You can do this until" in client.get("/my/documents").content.decode()
+
+
+def code_of(client: Client) -> str:
+    """A code that whoever is signed in makes."""
+    answer = client.post("/my/helpers/code")
+    assert answer.status_code == 200
+    found = re.search(r"[2-9A-Z]{4}-[2-9A-Z]{4}-[2-9A-Z]{4}", answer.content.decode())
+    assert found is not None
+    return found.group()
+
+
+def give(client: Client, code: str, **changes: str) -> Any:
+    return client.post("/my/helpers/name", {"step": "give", "code": code, "letter": "N"} | changes)
+
+
+def another(login: str, given: str, birth_date: str = "1980-03-04") -> str:
+    """One more person with an account; the person's id."""
+    person = fed(login.upper(), "Okafor", given, birth_date)
+    account = {"login": login, "password": PASSWORD, "name": f"{given} Okafor", "identifier": f"{login.upper()}^^^&2.999.10.1.1&ISO"}  # fmt: skip
+    accounts.load({"patients": [account]})
+    return person
+
+
+def test_a_patient_names_whom_the_code_is_of_after_seeing_the_name(alice: str) -> None:
+    another("noor", "Noor")
+    client, helper = signed_in(), signed_in("noor")
+    code = code_of(helper)
+    asked = client.post("/my/helpers/name", {"code": code.lower().replace("-", " ")})
+    assert "Noor Okafor" in asked.content.decode()
+    assert ProxyGrant.objects.count() == 1
+    answer = give(client, code, letter="R", end="2999-01-31", may_consent="yes")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/my/helpers?named=1#notice")
+    assert "Your helper is named" in client.get("/my/helpers?named=1").content.decode()
+    named = ProxyGrant.objects.exclude(evidence="form 7").get()
+    assert (named.kind, named.max_confidentiality, named.end, named.may_consent, named.verified_by) == (
+        "nominated", "R", "2999-01-31", True, f"Patient/{alice}",
+    )  # fmt: skip
+    helper.post("/my/person", {"person": alice})
+    assert "acting for" in helper.get("/my/").content.decode()
+    (event,) = AuditEvent.objects.filter(kind="proxy-changed", person_id=alice)
+    assert (event.detail["act"], event.detail["helper"]) == ("given", named.person)
+    client.post(f"/my/helpers/{named.pk}/end")
+    assert "acting for" not in helper.get("/my/").content.decode()
+
+
+def test_a_code_counts_once_for_a_week_and_only_the_newest(alice: str) -> None:
+    another("noor", "Noor")
+    client, helper = signed_in(), signed_in("noor")
+    old, code = code_of(helper), code_of(helper)
+    for wrong in (old, "", "AAAA-BBBB-CCCC", "\x00", "x" * 5000):
+        answer = give(client, wrong)
+        assert (answer.status_code, "This code does not work" in answer.content.decode()) == (422, True)
+    HelperCode.objects.update(made_at=F("made_at") - timedelta(days=8), ends_at=F("ends_at") - timedelta(days=8))
+    assert give(client, code).status_code == 422
+    code = code_of(helper)
+    assert give(client, code).status_code == 302
+    assert ProxyGrant.objects.count() == 2
+    assert give(client, code).status_code == 422
+    assert give(client, code_of(helper)).status_code == 422  # has such a permission already
+    assert ProxyGrant.objects.count() == 2
+    assert not any(code.replace("-", "").encode() in bytes(row.digest) for row in HelperCode.objects.all())
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        pytest.param({"letter": "V"}, "Choose what they may see", id="very-private"),
+        pytest.param({"letter": ""}, "Choose what they may see", id="no-letter"),
+        pytest.param({"end": "2001-01-01"}, "Choose a day that is still to come", id="past"),
+        pytest.param({"end": "soon"}, "Choose a day that is still to come", id="no-day"),
+        pytest.param({"end": "29990101"}, "Choose a day that is still to come", id="other-spelling"),
+    ],
+)
+def test_what_does_not_fit_is_said_and_the_code_stays_good(alice: str, changes: Any, says: str) -> None:
+    another("noor", "Noor")
+    client, code = signed_in(), code_of(signed_in("noor"))
+    answer = give(client, code, **changes)
+    assert answer.status_code == 422
+    assert says in answer.content.decode()
+    assert "Noor Okafor" in answer.content.decode()
+    assert give(client, code).status_code == 302
+
+
+def test_nobody_names_himself_a_child_nobody_and_a_helper_nobody_for_another(alice: str) -> None:
+    client = signed_in()
+    assert give(client, code_of(client)).status_code == 422
+    another("teen", "Teo", "2010-01-01")
+    another("noor", "Noor")
+    code = code_of(signed_in("noor"))
+    answer = give(signed_in("teen"), code)
+    assert (answer.status_code, "when you are of age" in answer.content.decode()) == (422, True)
+    helper = signed_in("sam")
+    helper.post("/my/person", {"person": alice})
+    assert give(helper, code).status_code == 403
+    assert helper.post("/my/helpers/code").status_code == 403
+    assert ProxyGrant.objects.count() == 1
+
+
+def test_who_guesses_codes_is_stopped(alice: str, settings: Any) -> None:
+    settings.GUESSING_PER_MINUTE = 3
+    client = signed_in()
+    assert 429 in {give(client, f"AAAA-BBBB-CC{number:02}").status_code for number in range(20, 30)}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_patients_with_one_code_one_names_the_helper(db: None) -> None:
+    from tests.portal.conftest import world
+
+    world()
+    another("noor", "Noor")
+    another("olu", "Olu")
+    code = code_of(signed_in("noor"))
+    clients = [signed_in(), signed_in("olu")]
+    together, got = threading.Barrier(2), []
+
+    def press(client: Client) -> None:
+        try:
+            together.wait(20)
+            got.append(give(client, code).status_code)
+        finally:
+            connection.close()
+
+    pressing = [threading.Thread(target=press, args=(client,)) for client in clients]
+    for one in pressing:
+        one.start()
+    for one in pressing:
+        one.join(60)
+    assert sorted(got) == [302, 422]
+    assert ProxyGrant.objects.count() == 2

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.test import Client as Browser
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from consent import emergency_reviews
-from consent.models import BreakGlassGrant, EmergencyReview
+from consent.models import BreakGlassGrant, EmergencyCase, EmergencyReview, SupervisorLeave
 from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.exchange import access, emergency, emergency_review
@@ -26,8 +29,10 @@ from hie.standards.facts import Operation
 from hie.trust import client_keys, hub_keys
 from hie.trust.assertions import ASSERTION_TYPE
 from hie.trust.models import UsedAssertion
+from patients import identifiers, linking
 from tests.directory.forms import clinic, file, hospital
 from tests.exchange import world
+from tests.leaks.test_cost import person as another
 from tests.trust import conftest as trust
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -201,6 +206,12 @@ def test_a_body_longer_than_any_is_refused_as_too_long(rosa: str) -> None:
         pytest.param({"subject_role": "pharmacist"}, 403, id="role-without-emergencies"),
         pytest.param({"subject_role": "wizard"}, 403, id="unknown-role"),
         pytest.param({"purpose_of_use": ["HPAYMT"]}, 403, id="paying"),
+        pytest.param({"purpose_of_use": ["POPHLTH"]}, 403, id="many-patients"),
+        pytest.param({"subject_id": "device/scanner"}, 403, id="device-in-small-letters"),
+        pytest.param({"subject_id": "Practitioner/ada/2"}, 403, id="more-than-an-id"),
+        pytest.param({"subject_id": "Practitioner/a\u200bda"}, 403, id="id-with-what-cannot-be-seen"),
+        pytest.param({"subject_id": "Practitioner/\uff41da"}, 403, id="id-in-letters-that-look-alike"),
+        pytest.param({"subject_id": "ada"}, 201, id="id-alone"),
         pytest.param({"subject_id": "Device/scanner"}, 403, id="device"),
         pytest.param({"subject_id": "Patient/x", "subject_role": "physician"}, 403, id="patient-as-physician"),
     ],
@@ -242,6 +253,28 @@ def test_unknown_hidden_and_malformed_patients_are_one_answer(rosa: str) -> None
     assert answers.pop()[0] == 404
     assert not BreakGlassGrant.objects.exists()
     assert AuditEvent.objects.filter(kind="break-glass", person_id=rosa, outcome=4).count() == 2
+
+
+@pytest.mark.parametrize("by", ["id", "number"])
+def test_an_unknown_patient_costs_as_many_statements_as_a_hidden_one(rosa: str, by: str) -> None:
+    silent = {"id": "S1", "recipients": ["org-clinic"], "absolute": True}
+    own = {"purposes": BTG, "scopes": ["system/*.cruds"]}
+    registration.apply(file(clinic(**own), hospital(users=[], release_policy=[silent], **own)))
+    number = f"urn:oid:{world.HOSPITAL_AUTHORITY}|"
+    hidden, unknown = (rosa, str(uuid.uuid4())) if by == "id" else (f"{number}P1", f"{number}P2")
+    token, jti = signed_in()
+    assert post(token, said(str(uuid.uuid4()), jti)).status_code == 404  # reads what all share: policy and law
+    cost: dict[tuple[str, int], list[str]] = {}
+    for turn in range(3):
+        for person in (hidden, unknown):
+            token, jti = signed_in()
+            with CaptureQueriesContext(connection) as seen:
+                assert post(token, said(person, jti)).status_code == 404
+            cost[person, turn] = [re.sub(r"'[^']*'|\d+", "?", one["sql"]) for one in seen.captured_queries]
+    # The first time too, but for the key under which the patient's own trace of the attempt is kept.
+    assert len(cost[hidden, 1]) == len(cost[unknown, 1])
+    assert len(cost[hidden, 2]) == len(cost[unknown, 2])
+    assert 0 <= len(cost[hidden, 0]) - len(cost[unknown, 0]) <= 2
 
 
 def test_a_step_up_is_of_this_user_just_now_and_opens_one_grant(rosa: str) -> None:
@@ -290,6 +323,190 @@ def test_the_fourth_of_a_day_is_refused_whomever_it_is_for_and_another_user_is_n
         answer = declared(person, "A fourth emergency of this day")
         assert (answer.status_code, answer.json()["error"]["field"]) == (422, "user")
     assert declared(rosa, subject_id="Practitioner/bo").status_code == 201
+
+
+@pytest.mark.parametrize("spelled", ["Practitioner/ADA", "practitioner/ada", "ada", "PractitionerRole/Ada"])
+def test_a_user_is_counted_and_stopped_however_the_id_is_written(rosa: str, spelled: str) -> None:
+    for number, name in enumerate(("Practitioner/ada", spelled, "Practitioner/ada")):
+        assert declared(rosa, f"{TEXT}, number {number}", subject_id=name).status_code == 201
+    answer = declared(rosa, "A fourth emergency of this day", subject_id=spelled)
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "user")
+    officer = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+    review = EmergencyReview.objects.filter(grant__user="Practitioner/ada")[0]
+    emergency_review.claim(review.pk, officer)
+    emergency_review.decide(review.pk, "not-justified", officer, "No emergency that day")
+    assert set(BreakGlassGrant.objects.values_list("status", flat=True)) == {"revoked"}
+    BreakGlassGrant.objects.update(start=F("start") - timedelta(days=2), end=F("end") - timedelta(days=2))
+    answer = declared(rosa, "Another emergency of another day", subject_id=spelled)
+    assert answer.json()["error"]["message"] == "emergency access of this user is suspended"
+    assert declared(rosa, "Another emergency of another day", subject_id="Practitioner/adam").status_code == 201
+
+
+def leave(rosa: str, user: str = "Practitioner/ada", text: str = "Many injured at once", **who: Any) -> Any:
+    """A colleague of Ada's allows one more."""
+    token, jti = signed_in(**{"subject_id": "Practitioner/bo"} | who)
+    body = json.dumps({"user": user, "text": text, "step_up": jti})
+    return Browser().post(
+        "/api/break-glass/leaves", data=body, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
+    )
+
+
+def test_a_supervisor_allows_one_more_and_no_second(rosa: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    answer = leave(rosa)
+    assert answer.status_code == 201, answer.content
+    assert set(answer.json()) == {"user", "start", "end"}
+    again = leave(rosa)
+    assert (again.status_code, again.json()["error"]["field"]) == (422, "user")
+    assert declared(rosa, "A fourth emergency of this day").status_code == 201
+    assert declared(rosa, "A fifth emergency of this day").status_code == 422
+    fourth = BreakGlassGrant.objects.get(text="A fourth emergency of this day")
+    assert (fourth.leave.given_by, fourth.leave.text) == ("Practitioner/bo", "Many injured at once")
+    event = AuditEvent.objects.get(kind="break-glass", action="U", outcome=0)
+    assert (event.user, event.person_id, event.detail["for"]) == ("Practitioner/bo", None, "Practitioner/ada")
+
+
+def test_a_leave_that_is_not_used_in_time_opens_nothing(rosa: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    assert leave(rosa).status_code == 201
+    hours = timedelta(hours=5)
+    SupervisorLeave.objects.update(given_at=F("given_at") - hours, ends_at=F("ends_at") - hours)
+    assert declared(rosa, "A fourth emergency of this day").status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("changes", "status", "field"),
+    [
+        pytest.param({"subject_id": "practitioner/ADA"}, 422, "user", id="oneself"),
+        pytest.param({"subject_role": "clerk"}, 403, None, id="who-may-open-none"),
+        pytest.param({"text": "please"}, 422, "text", id="no-reason"),
+        pytest.param({"text": "half a character \ud800 here"}, 422, "text", id="half-a-character"),
+        pytest.param({"user": "Practitioner/ada/2"}, 422, "user", id="no-id"),
+    ],
+)
+def test_nobody_allows_more_to_himself_nor_without_right_or_reason(
+    rosa: str, changes: Any, status: int, field: str | None
+) -> None:
+    answer = leave(rosa, **changes)
+    assert answer.status_code in (400, status), answer.content
+    if answer.status_code == status:
+        assert answer.json()["error"]["field"] == field
+    assert not SupervisorLeave.objects.exists()
+
+
+def test_who_is_suspended_allows_nothing_and_a_used_step_up_neither(rosa: str) -> None:
+    assert leave(rosa).json()["error"]["message"] == "this user has not opened three today"
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    not_justified(rosa, subject_id="Practitioner/bo")
+    assert leave(rosa).json()["error"]["message"] == "emergency access of this user is suspended"
+    token, jti = signed_in(subject_id="Practitioner/cy")
+    assert post(token, said(rosa, jti)).status_code == 201
+    body = json.dumps({"user": "Practitioner/ada", "text": "Many injured at once", "step_up": jti})
+    answer = Browser().post(
+        "/api/break-glass/leaves", data=body, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
+    )
+    assert (answer.status_code, answer.json()["error"]["field"]) == (422, "step_up")
+
+
+def not_justified(rosa: str, **who: Any) -> EmergencyReview:
+    """An emergency that was none, as the exchange's officer found."""
+    assert declared(rosa, **who).status_code == 201
+    officer = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+    review = EmergencyReview.objects.order_by("-pk")[0]
+    emergency_review.claim(review.pk, officer)
+    emergency_review.decide(review.pk, "not-justified", officer, "She looked at what she should not have")
+    return review
+
+
+def quality(**who: Any) -> str:
+    """A token of the clinic's quality office."""
+    said = {"subject_id": "Practitioner/quinn", "subject_role": "quality", "purpose_of_use": ["HQUALIMP"]}
+    return signed_in(**said | who)[0]
+
+
+def cases(token: str) -> Any:
+    return Browser().get("/api/break-glass/cases", HTTP_AUTHORIZATION=f"Bearer {token}")
+
+
+def answers(token: str, grant: Any, text: str = "We have spoken with her") -> Any:
+    return Browser().post(
+        f"/api/break-glass/cases/{grant}/answer", data=json.dumps({"text": text}), content_type="application/json",
+        HTTP_AUTHORIZATION=f"Bearer {token}",
+    )  # fmt: skip
+
+
+def test_a_participant_reads_what_it_answers_for_and_answers_once(rosa: str) -> None:
+    register(purposes=[*BTG, "HOPERAT"])
+    review = not_justified(rosa)
+    (case,) = cases(quality()).json()["cases"]
+    assert (case["id"], case["user"], case["status"], case["raised"], case["answer"]) == (
+        str(review.grant_id), "Practitioner/ada", "open", False, None,
+    )  # fmt: skip
+    opened, due = (datetime.fromisoformat(case[name]) for name in ("opened_at", "due_at"))
+    assert due - opened == timedelta(days=14)
+    assert rosa not in json.dumps(case)
+    assert "should not have" not in json.dumps(case)
+    answer = answers(quality(), review.grant_id)
+    assert (answer.status_code, answer.json()["status"], answer.json()["answer"]) == (
+        200, "answered", "We have spoken with her",
+    )  # fmt: skip
+    assert answers(quality(), review.grant_id).status_code == 422
+    (told,) = review.acts.filter(kind="answered")
+    assert (told.actor, told.reason) == ("Practitioner/quinn", "We have spoken with her")
+    assert {e.outcome for e in AuditEvent.objects.filter(kind="break-glass-reviewed", detail__act="answered")} == {0, 4}
+
+
+def test_only_its_own_operations_read_and_answer_and_not_the_user_concerned(rosa: str) -> None:
+    register(purposes=[*BTG, "HOPERAT"])
+    review = not_justified(rosa)
+    treating = signed_in(purpose_of_use=["TREAT"])[0]
+    assert (cases(treating).status_code, answers(treating, review.grant_id).status_code) == (403, 403)
+    concerned = answers(quality(subject_id="practitioner/ADA"), review.grant_id)
+    assert (concerned.status_code, concerned.json()["error"]["field"]) == (422, "user")
+    assert answers(quality(), uuid.uuid4()).status_code == 404
+    assert answers(quality(), review.grant_id, "  ").status_code == 422
+    BreakGlassGrant.objects.update(organization="org-hospital")
+    EmergencyCase.objects.update(participant="org-hospital")
+    assert cases(quality()).json() == {"cases": []}
+    assert answers(quality(), review.grant_id).status_code == 404
+    assert not review.acts.filter(kind="answered").exists()
+
+
+def test_whoever_may_declare_is_shown_the_statement_and_that_more_may_be_there_and_nobody_else(rosa: str) -> None:
+    def asked(token: str) -> Any:
+        return Browser().get("/api/break-glass", HTTP_AUTHORIZATION=f"Bearer {token}")
+
+    answer = asked(signed_in()[0])
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["statement"], body["hint"]) == (emergency.STATEMENT, emergency.HINT)
+    assert (body["min_text"], body["hours"], body["a_day"]) == (15, 4, 3)
+    assert asked(signed_in(subject_role="clerk")[0]).status_code == 403
+    # It names no patient, and asks for none: the answer cannot depend on one.
+    assert asked(signed_in()[0]).json() == body
+
+
+def test_a_merge_between_the_look_and_the_grant_is_declared_anew_for_whom_it_became(
+    rosa: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = another(3)
+    merged: list[str] = []
+    real = emergency.identifier_of
+
+    def meanwhile(named: Any, person_id: Any) -> int:
+        if not merged:
+            merged.append(str(person_id))
+            linking.merge(uuid.UUID(rosa), uuid.UUID(other), actor="steward", reason="same person")
+        return real(named, person_id)
+
+    monkeypatch.setattr(emergency, "identifier_of", meanwhile)
+    token, jti = signed_in()
+    answer = post(token, said(other, jti))
+    assert answer.status_code == 201, answer.content
+    assert str(identifiers.person_of_pk(BreakGlassGrant.objects.get().identifier_id)) == rosa
 
 
 def test_of_many_at_once_three_are_opened_and_one_step_up_opens_one(rosa: str) -> None:

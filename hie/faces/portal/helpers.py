@@ -11,8 +11,8 @@ from django.urls import reverse
 from django.utils.translation import gettext, gettext_noop
 
 from hie.exchange import helpers
-from hie.exchange.errors import NotFound
-from hie.exchange.helpers import Helper
+from hie.exchange.errors import BadRequest, NotFound
+from hie.exchange.helpers import CODE_LASTS, Helper
 from hie.faces.portal import dates
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
@@ -49,9 +49,57 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "now": [one for one in found if one.status != "ended"],
         "before": [one for one in found if one.status == "ended"],
         "ended": "ended" in request.GET,
+        "named": "named" in request.GET,
         "place": "helpers",
     }
     return render(request, "helpers.html", context, reader=reader)
+
+
+@page("POST")
+def code(request: HttpRequest, reader: Reader) -> HttpResponseBase:
+    """A code to tell somebody whom the reader is willing to help; shown once."""
+    made = helpers.make_code(reader.account.helper_id, caller=reader.caller)
+    context = {"code": made, "days": CODE_LASTS.days, "place": "helpers"}
+    return render(request, "helper_code.html", context, reader=reader)
+
+
+@page("GET", "POST")
+def name(request: HttpRequest, reader: Reader) -> HttpResponseBase:
+    """Ask for a helper's code; then show whose it is, and ask how far the help goes; then give it."""
+    typed = {field: request.POST.get(field, "").strip()[:100] for field in ("code", "letter", "end")}
+    may_consent = request.POST.get("may_consent", "") == "yes"
+    problem = field = helper = ""
+    if request.method == "POST":
+        try:
+            if request.POST.get("step") == "give":
+                helpers.nominate(
+                    typed["code"], reader.person_id, letter=typed["letter"], end=typed["end"], may_consent=may_consent,
+                    caller=reader.caller,
+                )  # fmt: skip
+                return HttpResponseRedirect(f"{reverse('portal:helpers')}?named=1#notice")
+            helper = helpers.named_by(typed["code"], reader.person_id, caller=reader.caller)
+        except BadRequest as error:
+            field = error.element if error.element in PROBLEMS else "code"
+            problem = gettext(PROBLEMS[field])
+            if field in ("letter", "end"):
+                helper = helpers.named_by(typed["code"], reader.person_id, caller=reader.caller)
+    context = {
+        "helper": helper,
+        "typed": typed,
+        "may_consent": may_consent,
+        "problem": problem,
+        "field": field,
+        "place": "helpers",
+    }
+    return render(request, "helper_name.html", context, reader=reader, status=422 if problem else 200)
+
+
+PROBLEMS = {
+    "code": gettext_noop("This code does not work. Ask your helper for a new one."),
+    "patient": gettext_noop("You can name helpers when you are of age. Ask our office until then."),
+    "letter": gettext_noop("Choose what they may see."),
+    "end": gettext_noop("Choose a day that is still to come."),
+}
 
 
 @page("GET", "POST")

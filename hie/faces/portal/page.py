@@ -25,6 +25,7 @@ from django.utils import translation
 from django.utils.translation import gettext
 from django.views.decorators.csrf import csrf_exempt
 
+from hie.exchange import deaths
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnavailable, Unsettled
 from hie.faces.portal import session
 from hie.faces.portal.session import Reader
@@ -106,11 +107,31 @@ def _refusal(request: HttpRequest, error: Exception) -> HttpResponse:
         return error_page(request, 404)
     if isinstance(error, PermissionDenied):
         return error_page(request, 403)
+    if isinstance(error, NotFound | AccessRefused) and _is_said_dead(request):
+        return said_dead(request)
     status = next((code for kind, code in STATUS.items() if isinstance(error, kind)), 503)
     answer = error_page(request, status)
     if isinstance(error, TooManyRequests | Unsettled):
         answer["Retry-After"] = str(error.retry_after_s)
     return answer
+
+
+def _is_said_dead(request: HttpRequest) -> bool:
+    reader: Reader | None = getattr(request, "portal_reader", None)
+    return reader is not None and reader.acting is None and deaths.is_said_dead(reader.person_id)
+
+
+def said_dead(request: HttpRequest, *, wrong: bool = False, typed: str = "") -> HttpResponse:
+    """What a patient reads who signs in although the record says that she has died; and how she says that she lives."""
+    reader: Reader | None = getattr(request, "portal_reader", None)
+    context = {
+        "waits": reader is not None and deaths.waits(reader.person_id),
+        "wrong": wrong,
+        "typed": typed,
+        "longest": deaths.MAX_SAID,
+        "place": "",
+    }
+    return render(request, "said_dead.html", context, reader=reader, status=422 if wrong else 403)
 
 
 def error_page(request: HttpRequest, status: int, *, expired: bool = False) -> HttpResponse:

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, documents, emergencies, helpers, log, signing
+from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -26,7 +26,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("emergencies", emergencies.show, name="emergencies"),
     path("emergencies/<int:number>/object", emergencies.object_to, name="object"),
     path("helpers", helpers.show, name="helpers"),
+    path("helpers/code", helpers.code, name="helper-code"),
+    path("helpers/name", helpers.name, name="helper-name"),
     path("helpers/<uuid:grant_id>/end", helpers.end, name="helper-end"),
+    path("alive", deaths.object_to, name="alive"),
     path("help", log.help_page, name="help"),
     re_path(r"^(?P<path>.+)$", not_found),
 ]

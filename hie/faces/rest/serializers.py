@@ -210,6 +210,62 @@ class EmergencyOutput(serializers.Serializer[Any]):
     status = serializers.CharField()
 
 
+class EmergencyTermsOutput(serializers.Serializer[Any]):
+    """What is shown before an emergency is declared; equal for all patients. `hint` may be shown with any of them."""
+
+    statement = serializers.CharField()
+    hint = serializers.CharField()
+    reasons = serializers.ListField(child=serializers.CharField())
+    min_text = serializers.IntegerField()
+    hours = serializers.FloatField()
+    a_day = serializers.IntegerField()
+
+
+class LeaveInput(Strict):
+    """The body of `POST /api/break-glass/leaves`: the colleague, and why one emergency more."""
+
+    user = TextField(max_length=255, trim_whitespace=False)
+    text = TextField(max_length=2000)
+    step_up = TextField(max_length=512, trim_whitespace=False)
+
+
+class LeaveOutput(serializers.Serializer[Any]):
+    """A supervisor's leave: for one emergency, until `end`."""
+
+    user = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+
+
+class EmergencyAnswerInput(Strict):
+    """The body of `POST /api/break-glass/cases/{id}/answer`."""
+
+    text = TextField(max_length=2000)
+
+
+class EmergencyCaseOutput(serializers.Serializer[Any]):
+    """A case that the participant answers for; `id` is the grant's. `raised`: three stand in a month."""
+
+    id = serializers.UUIDField()
+    user = serializers.CharField()
+    reason = serializers.CharField()
+    text = serializers.CharField()
+    start = serializers.DateTimeField()
+    end = serializers.DateTimeField()
+    opened_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField()
+    status = serializers.ChoiceField(choices=["open", "answered", "withdrawn"])
+    raised = serializers.BooleanField()
+    answered_at = serializers.DateTimeField(allow_null=True)
+    answer = serializers.CharField(allow_null=True)
+
+
+class EmergencyCasesOutput(serializers.Serializer[Any]):
+    """The cases of the caller's organization, newest first."""
+
+    cases = serializers.ListField(child=EmergencyCaseOutput())
+
+
 class ChangeOutput(serializers.Serializer[Any]):
     """A change of identity: `event` undoes it."""
 

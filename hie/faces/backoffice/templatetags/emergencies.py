@@ -16,6 +16,7 @@ _TABS = (
     ("mine", "Yours"),
     ("escalated", "Escalated"),
     ("objected", "Objected since"),
+    ("unanswered", "To be answered"),
     ("decided", "Decided"),
 )
 _FOLLOWS = {

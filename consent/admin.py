@@ -6,7 +6,7 @@ import difflib
 import json
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -30,7 +30,7 @@ from consent.errors import (
     PolicyChanged,
     PolicyRefused,
 )
-from hie.exchange import consents, decision_pages, emergency_pages, emergency_review, governance, helpers
+from hie.exchange import access, consents, decision_pages, emergency_pages, emergency_review, governance, helpers
 from hie.exchange.access import PRIVACY_OFFICER, Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
@@ -70,6 +70,7 @@ class ConsentAdmin(AuditedAdmin, ReadOnlyAdmin):
     search_fields = ("id", "identifier__value")
     ordering = ("-updated_at", "pk")
     readonly_fields = ("ending", "trying")
+    ways: ClassVar = {"ending": lambda roles: PRIVACY_OFFICER in roles, "trying": access.may_see_decisions}
 
     @display(description="end it")  # type: ignore[untyped-decorator]  # unfold ships no types
     def ending(self, row: models.Consent) -> str:

@@ -153,7 +153,7 @@ class Fixture:
         return compiled.usable()
 
 
-_TABLES: Final = frozenset({"purposeParent", "labelParent", "labelFloor", "roles", "hub"})
+_TABLES: Final = frozenset({"purposeParent", "labelParent", "labelMayMean", "labelFloor", "roles", "hub"})
 _NOTHING: Final[frozenset[str]] = frozenset()
 
 

@@ -6,7 +6,7 @@ document above N are for the privacy officer only (spec/consent.md 7, item 5).
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -28,7 +28,7 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
-from hie.exchange import decision_pages
+from hie.exchange import access, decision_pages
 from hie.exchange.access import Held
 from hie.exchange.staff_pages import AuditedAdmin
 
@@ -87,6 +87,7 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
         "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at", "who",
     )  # fmt: skip
     readonly_fields = ("who",)
+    ways: ClassVar = {"who": access.may_see_decisions}
 
     def get_urls(self) -> list[Any]:
         """With the page that says who could see the document."""
@@ -116,7 +117,8 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
 
     def get_fields(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[Any]:
         """As `get_inlines`."""
-        return [name for name in self.fields if name != "labels" or obj is None or self._words(request, obj)]
+        shown = super().get_fields(request, obj)
+        return [name for name in shown if name != "labels" or obj is None or self._words(request, obj)]
 
     def _words(self, request: HttpRequest, obj: DocumentEntry) -> bool:
         view = self.staff_view(request)

@@ -9,7 +9,7 @@ Source: spec/xds.md 4 (IHE ITI TF-2 3.42.4.1.3), which fixes the order of the ch
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -417,6 +417,11 @@ def _deprecated_by(work: _Registration) -> set[UUID]:
     with connection.cursor() as cursor:
         cursor.execute(_FOLLOWERS, [replaced, list(_FOLLOWING), approved, approved])
         return {row[0] for row in cursor.fetchall()}
+
+
+def deprecate(entry_uuids: Collection[str | UUID], *, at: datetime) -> None:
+    """Deprecate entries that nothing replaces, such as the paper of a consent that has ended; in the caller's transaction."""
+    _deprecate({UUID(str(one).removeprefix("urn:uuid:")) for one in entry_uuids}, at)
 
 
 def _deprecate(keys: set[UUID], at: datetime) -> None:

@@ -133,7 +133,9 @@ class Tables:
     `families` maps a purpose to itself and all its ancestors; `label_families`
     the same for sensitivity labels, so "a document carries X" is "X is in the
     family of one of its labels". `floors` maps a label to the rank below which
-    a document that carries it never falls.
+    a document that carries it never falls. `may_mean` maps a label that leaves open
+    which of several things it stands for (BH: mental health or substance use) to all
+    that it may stand for: what closes goes by these too, what opens never does (1.3).
     """
 
     families: Mapping[str, frozenset[str]]
@@ -142,7 +144,8 @@ class Tables:
     roles: Mapping[str, frozenset[str]]
     break_glass_max_hours: float
     known_labels: frozenset[str]
-    _weighed: dict[frozenset[str], tuple[frozenset[str], int]] = field(
+    may_mean: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    _weighed: dict[frozenset[str], tuple[frozenset[str], frozenset[str], int]] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
 
@@ -151,7 +154,8 @@ class Tables:
         """Read the tables from the form of the fixture.
 
         Members: `purposeParent`, `labelParent` (child to parent or null),
-        `labelFloor` (label to letter), `roles` (role to purposes), `hub.breakGlassMaxHours`.
+        `labelFloor` (label to letter), `roles` (role to purposes), `hub.breakGlassMaxHours`,
+        and, where there are such, `labelMayMean` (label to labels of the table).
 
         Raises:
             ValueError: a member is missing or has the wrong shape; nothing is guessed.
@@ -167,6 +171,11 @@ class Tables:
         for role, listed in roles.items():
             if not isinstance(listed, list | tuple) or not all(isinstance(p, str) for p in listed):
                 raise ValueError(f"roles.{role}")
+        may_mean = _mapping(data, "labelMayMean") if "labelMayMean" in data else {}
+        for label, meant in may_mean.items():
+            listed = isinstance(meant, list | tuple) and all(isinstance(one, str) and one in labels for one in meant)
+            if label not in labels or not listed:
+                raise ValueError(f"labelMayMean.{label}")
         return cls(
             families={code: _family(purposes, code) for code in purposes},
             label_families={code: _family(labels, code) for code in labels},
@@ -178,6 +187,7 @@ class Tables:
             roles={role: frozenset(listed) for role, listed in roles.items()},
             break_glass_max_hours=float(hours),
             known_labels=frozenset(labels),
+            may_mean={label: frozenset(meant) for label, meant in may_mean.items()},
         )
 
     def carried(self, labels: Iterable[str]) -> frozenset[str]:
@@ -187,16 +197,24 @@ class Tables:
             carried |= self.label_families.get(label, frozenset({label}))
         return frozenset(carried)
 
+    def feared(self, labels: Iterable[str]) -> frozenset[str]:
+        """Every label that a document with these may carry: `carried`, and what those that leave it open may mean.
+
+        Whatever else the document is labelled: a further label never makes a document less secret (spec/consent.md 19.3).
+        """
+        given = frozenset(labels)
+        return self.carried(given.union(*(self.may_mean.get(label, ()) for label in given)))
+
     def floor(self, carried: Iterable[str]) -> int:
         """The lowest rank a document that carries these labels can have."""
         return max((self.floors.get(label, 0) for label in carried), default=0)
 
-    def weighed(self, labels: frozenset[str]) -> tuple[frozenset[str], int]:
-        """`carried` of these labels, and their `floor`; worked out once for each set of labels."""
+    def weighed(self, labels: frozenset[str]) -> tuple[frozenset[str], frozenset[str], int]:
+        """`carried` and `feared` of these labels, and their `floor`; worked out once for each set of labels."""
         found = self._weighed.get(labels)
         if found is None:
             carried = self.carried(labels)
-            found = keep(self._weighed, labels, (carried, self.floor(carried)))
+            found = keep(self._weighed, labels, (carried, self.feared(labels), self.floor(carried)))
         return found
 
     def permits(self, listed: frozenset[str], purpose: str) -> bool:

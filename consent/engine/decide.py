@@ -384,7 +384,7 @@ class _Question(Subject):
         self.between = between
         self.depth = depth
         self.law = between.law
-        self.carried, floor = prepared.policy.tables.weighed(
+        self.carried, self.feared, floor = prepared.policy.tables.weighed(
             document.labels | _PART2 if between.part2 else document.labels
         )
         stated = RANK_R if document.confidentiality is None else RANK.get(document.confidentiality, RANK_V)
@@ -607,7 +607,7 @@ def _p1_proxy(q: _Question) -> _Basis | None:
 
 def _p6(q: _Question) -> _Basis | None:
     law = q.prepared.patient_law
-    if not q.prepared.is_proxy or law is None or law.confidential_labels.isdisjoint(q.carried):
+    if not q.prepared.is_proxy or law is None or law.confidential_labels.isdisjoint(q.feared):
         return None
     if _reached(q, law.majority_age, surely=True, unknown=False):
         return None
@@ -649,23 +649,23 @@ def _c1(q: _Question) -> _Basis | None:
     return None if named else ()
 
 
-def _reaching(rules: tuple[Rule, ...], q: _Question) -> _Basis | None:
-    found = [rule for rule in rules if rule.reaches(q.document, q.carried, q.rank)]
+def _reaching(rules: tuple[Rule, ...], q: _Question, labels: frozenset[str]) -> _Basis | None:
+    found = [rule for rule in rules if rule.reaches(q.document, labels, q.rank)]
     return _together(found) if found else None
 
 
 def _l1(q: _Question) -> _Basis | None:
-    return _reaching(q.between.prohibitions, q)
+    return _reaching(q.between.prohibitions, q, q.feared)
 
 
 def _l2(q: _Question) -> _Basis | None:
-    if q.law is None or any(required.label in q.carried for required in q.law.consent_required):
+    if q.law is None or any(required.label in q.feared for required in q.law.consent_required):
         return None
-    return _reaching(q.between.mandates, q)
+    return _reaching(q.between.mandates, q, q.carried)
 
 
 def _o1(q: _Question) -> _Basis | None:
-    return _reaching(q.between.release_rules, q)
+    return _reaching(q.between.release_rules, q, q.feared)
 
 
 def _d1(q: _Question) -> _Basis | None:
@@ -697,7 +697,7 @@ def _d4(q: _Question) -> _Basis | None:
     missing = [
         required
         for required in q.law.consent_required
-        if required.label in q.carried and not any(_covers(path, required) for path in q.paths_if(Verdict.PERMIT))
+        if required.label in q.feared and not any(_covers(path, required) for path in q.paths_if(Verdict.PERMIT))
     ]
     return _together(missing) if missing else None
 
@@ -730,7 +730,7 @@ def _f1(q: _Question) -> _Basis | None:
         and _by_default(q.prepared, q.between)
         and q.rank <= law.default_ceiling
         and q.document.labelled
-        and law.default_excluded.isdisjoint(q.carried)
+        and law.default_excluded.isdisjoint(q.feared)
     ):
         return law.default_basis
     return None

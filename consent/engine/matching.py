@@ -69,14 +69,18 @@ class Asker:
 
 
 class Subject:
-    """A document with what matching needs to know about it: its custodian, what it carries, the zone of its dates."""
+    """A document with what matching needs to know about it: its custodian, what it carries, the zone of its dates.
 
-    __slots__ = ("actions", "carried", "custodian", "document", "rank", "zone")
+    `carried`: the labels that it surely carries; `feared`: those and all that it may carry.
+    """
+
+    __slots__ = ("actions", "carried", "custodian", "document", "feared", "rank", "zone")
 
     document: DocumentFacts
     custodian: Participant
     actions: frozenset[str]
     carried: frozenset[str]
+    feared: frozenset[str]
     rank: int
     zone: str
 
@@ -277,7 +281,7 @@ def _both_kinds(subject: Subject, letters_given: bool, ranks: frozenset[int], la
 
 
 def _deny_label(node: Node, subject: Subject) -> bool:
-    """A letter covers itself and higher; any code suffices; an unlabelled document may carry anything.
+    """A letter covers itself and higher; any code suffices that the document may carry; an unlabelled one may carry any.
 
     A letter nobody knows may be any, so every document may be at or above it. A label nobody knows may
     be on a document that was not labelled yet, never on one that was: it would have been refused.
@@ -286,7 +290,7 @@ def _deny_label(node: Node, subject: Subject) -> bool:
     if node.unknown_letter or (ranks and subject.rank >= min(ranks)):
         return True
     labels = node.listed_labels | node.loose_labels if node.loose_labels else node.listed_labels
-    return bool(labels) and (not subject.document.labelled or not labels.isdisjoint(subject.carried))
+    return bool(labels) and (not subject.document.labelled or not labels.isdisjoint(subject.feared))
 
 
 def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool) -> bool:

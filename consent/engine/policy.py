@@ -60,11 +60,14 @@ class Rule:
             and (self.except_recipients is None or self.except_recipients.isdisjoint(requester.lineage))
         )
 
-    def reaches(self, document: DocumentFacts, carried: frozenset[str], rank: int) -> bool:
-        """Whether the criteria about the document hold; `carried` and `rank` are its labels and effective letter."""
+    def reaches(self, document: DocumentFacts, labels: frozenset[str], rank: int) -> bool:
+        """Whether the criteria about the document hold.
+
+        `labels`: those it carries, for what closes also those it may carry; `rank`: its effective letter.
+        """
         return (
             rank >= self.min_rank
-            and (self.labels is None or not self.labels.isdisjoint(carried))
+            and (self.labels is None or not self.labels.isdisjoint(labels))
             and (
                 self.classes is None or has_coding(self.classes, self.loose_classes, document.classes, opens=self.opens)
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib import admin
@@ -19,7 +19,7 @@ from unfold.admin import ModelAdmin, TabularInline
 from hie.audit import personal
 from hie.audit.kinds import SHAPES, EventType
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
-from hie.exchange import decision_pages
+from hie.exchange import access, decision_pages
 from hie.exchange.access import Held
 from hie.exchange.staff_pages import AuditedAdmin
 
@@ -124,6 +124,7 @@ class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]
     inlines = (DisclosureInline,)
     exclude = ("personal", "personal_key", "detail", "denied", "decision")
     readonly_fields = ("words", "detail_json", "denied_json", "decision_json", "explained", "seal")
+    ways: ClassVar = {"explained": access.may_see_decisions}
 
     def get_urls(self) -> list[Any]:
         """With the page that explains a decision."""

@@ -29,7 +29,9 @@ __all__ = [
     "count",
     "decided_between",
     "decisions_of",
+    "disclosed_with",
     "events_for_person",
+    "received",
     "search",
 ]
 
@@ -74,6 +76,34 @@ def decisions_of(ids: Iterable[str]) -> list[tuple[str, dict[str, Any], tuple[tu
         (str(identifier), dict(decision), tuple((str(document), str(rule)) for document, rule in denied))
         for identifier, decision, denied in rows
     ]
+
+
+def disclosed_with(ids: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]:
+    """What left with each of these events, as (document, rule) in order; one statement."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    rows = Disclosure.objects.filter(event_id__in=_uuids(ids)).order_by("event_id", "n")
+    for event_id, document, rule in rows.values_list("event_id", "document_id", "rule"):
+        found.setdefault(str(event_id), []).append((str(document), str(rule)))
+    return {event_id: tuple(some) for event_id, some in found.items()}
+
+
+def received(document_ids: Iterable[str], *, since: datetime) -> list[tuple[str, str, datetime]]:
+    """Who was given the bytes of these documents, with the document and when last: (organization, document, time), in order.
+
+    One statement.
+    """
+    wanted = sorted(set(document_ids))
+    if not wanted:
+        return []
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT e.organization, d.document_id, max(d.at) FROM audit_disclosure d"
+            " JOIN audit_event e ON e.id = d.event_id AND e.at = d.at"
+            " WHERE d.document_id = ANY(%s) AND d.at >= %s AND d.what = 'bytes' AND e.outcome = 0"
+            " GROUP BY 1, 2 ORDER BY 1, 2",
+            [wanted, since],
+        )
+        return [(str(organization), str(document), at) for organization, document, at in cursor.fetchall()]
 
 
 def count(query: AuditQuery, *, at_most: int = 10_000) -> int:

@@ -49,6 +49,7 @@ from hie.exchange.administrative import Staff as Staff
 from hie.exchange.administrative import StaffView as StaffView
 from hie.exchange.administrative import administrative as administrative
 from hie.exchange.administrative import administrative_decisions as administrative_decisions
+from hie.exchange.administrative import may_see_decisions as may_see_decisions
 from hie.exchange.administrative import staff_view as staff_view
 from hie.exchange.decision_record import Decided, Looks
 from hie.exchange.errors import AccessRefused, NotFound

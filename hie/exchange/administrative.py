@@ -136,6 +136,11 @@ def administrative(
     return view
 
 
+def may_see_decisions(roles: Collection[str]) -> bool:
+    """Whether somebody with these roles may look at what is decided on documents. Records nothing: for menus and links."""
+    return all(staff_view(roles, held) is not None for held in (Held.CONSENTS, Held.DOCUMENT_METADATA))
+
+
 def administrative_decisions(
     staff: Staff, person_ids: Iterable[UUID | str | None], *, reason: str, detail: Mapping[str, Any] | None = None
 ) -> StaffView:

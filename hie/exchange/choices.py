@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -21,13 +21,14 @@ from consent import choices as rules
 from consent.choices import Choices
 from consent.drafts import ConsentDraft, Draft
 from consent.owners import Capacity
+from hie.audit import queries as audit
 from hie.directory import queries as directory
 from hie.exchange import access, consents, release, what_if
 from hie.exchange.access import Subject
 from hie.exchange.consents import StoredConsent
 from hie.exchange.errors import NotFound
 from hie.exchange.find import PatientNamed
-from hie.exchange.what_if import WhatIf
+from hie.exchange.what_if import SeenDocument, WhatIf
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 
@@ -38,6 +39,7 @@ __all__ = [
     "Overview",
     "Place",
     "Preview",
+    "Received",
     "Version",
     "history",
     "overview",
@@ -48,6 +50,8 @@ __all__ = [
 _FORMS = frozenset({Capacity.PATIENT, Capacity.PROXY, Capacity.STAFF})
 """Who stands behind a Consent that the page is a form of: the privacy office only ends one."""
 _NOT_NAMED = frozenset({"patient-portal", "community"})
+_KEPT_IN_MIND = timedelta(days=3653)
+"""How far back copies are looked for: as long as the log is kept (spec/consent.md 17)."""
 _ENDED_HERE = "chosen on the page of choices"
 
 
@@ -72,11 +76,12 @@ class Place:
 class Version:
     """One version of a Consent. `choices`: what it says in the words of the page; None where these cannot say it.
 
+    `number` counts, from 1, the versions that this reader may see: that of the store would tell of those hidden between.
     `capacity` and `organization` (a participant's id) say who stands behind it, `active` whether it is in force.
     """
 
     consent_id: UUID
-    version: int
+    number: int
     recorded_at: datetime
     active: bool
     capacity: str
@@ -111,7 +116,7 @@ class Overview:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What somebody wants to do: save `choices`, go back to a `version` of a Consent, or `end` one."""
+    """What somebody wants to do: save `choices`, go back to a version of a Consent (`restore`, its number), or `end` one."""
 
     choices: Choices | None = None
     restore: int | None = None
@@ -126,7 +131,7 @@ class Preview:
     `before` and `after`: the choices in force then and now (None where the page's words cannot say it); `found`: for
     whom what would change; `warnings`: those of filing, (element, words); `basis`: what `save` needs to save just this.
     `allowed`, `forbidden`: whether some who keep records are under a law that lets a patient refuse emergency access,
-    and whether some are under one that does not.
+    and whether some are under one that does not. `received`: who keeps copies of what would close.
     """
 
     before: Choices | None
@@ -136,6 +141,16 @@ class Preview:
     basis: str
     allowed: bool
     forbidden: bool
+    received: tuple[Received, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Received:
+    """A participant that opened documents before which would close for it, and when it last did: it keeps what it has."""
+
+    organization: str
+    documents: tuple[SeenDocument, ...]
+    last_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,8 +178,10 @@ def overview(person_id: str, *, caller: Caller, raw: str = "") -> Overview:
         may_choose=consents.chooses_for(caller, about),
         minor=limited is not None,
         kinds=rules.kinds_for(limited),
-        mine=_version(mine, mine=True) if mine is not None else None,
-        others=tuple(_version(one, mine=consents.may_change(caller, one, about)) for one in others),
+        mine=_version(mine, len(consents.versions(mine, about, caller=caller)), mine=True)
+        if mine is not None
+        else None,
+        others=tuple(_version(one, 1, mine=consents.may_change(caller, one, about)) for one in others),
         places=_places(),
     )
 
@@ -180,7 +197,8 @@ def history(person_id: str, *, caller: Caller, raw: str = "") -> list[Version]:
     mine = _form_of(held, caller, access.subject(person_id))
     if mine is None:
         return []
-    return [_version(one.stored, mine=True) for one in consents.history(str(mine.id), caller=caller, raw=raw)]
+    seen = consents.history(str(mine.id), caller=caller, raw=raw)
+    return [_version(one.stored, len(seen) - n, mine=True) for n, one in enumerate(seen)]
 
 
 @release.point
@@ -213,7 +231,34 @@ def preview(person_id: str, action: Action, *, caller: Caller, raw: str = "") ->
         basis=_basis(about, replaces),
         allowed=True in honoured,
         forbidden=False in honoured,
+        received=_received(found),
     )
+
+
+def _received(found: WhatIf) -> tuple[Received, ...]:
+    """Of those for whom documents would close, whoever was given the bytes of one; the newest look first.
+
+    Only documents that the changes name, which are those that the reader may see.
+    """
+    closing: dict[str, dict[str, SeenDocument]] = {}
+    for change in found.changes:
+        if not change.opens and not change.block.person:
+            for organization in change.block.organizations:
+                closing.setdefault(organization, {}).update({one.document_id: one for one in change.documents})
+    wanted = {document for documents in closing.values() for document in documents}
+    taken: dict[str, list[tuple[datetime, SeenDocument]]] = {}
+    for organization, document, at in audit.received(wanted, since=access.now() - _KEPT_IN_MIND):
+        if document in closing.get(organization, {}):
+            taken.setdefault(organization, []).append((at, closing[organization][document]))
+    made = [
+        Received(
+            organization=organization,
+            documents=tuple(one for _, one in sorted(some, key=lambda pair: pair[0], reverse=True)),
+            last_at=max(at for at, _ in some),
+        )
+        for organization, some in taken.items()
+    ]
+    return tuple(sorted(made, key=lambda one: (-one.last_at.timestamp(), one.organization)))
 
 
 @release.point
@@ -260,16 +305,10 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
     if action.end:
         resource = {**named.resource, "status": "inactive"}
     else:
-        old = next(
-            (
-                one.stored
-                for one in consents.history(str(named.id), caller=caller, raw=raw)
-                if one.stored.version == action.restore
-            ),
-            None,
-        )
-        if old is None:
+        seen = consents.history(str(named.id), caller=caller, raw=raw)
+        if action.restore is None or not 1 <= action.restore <= len(seen):
             raise NotFound("no such choice")
+        old = seen[-action.restore].stored
         # As it stands from now on: the status of then, the words of then.
         resource = {**old.resource, "status": "active" if old.status == "active" else "inactive"}
     if resource["status"] == named.status and (named.status != "active" or _words(resource) == _words(named.resource)):
@@ -306,10 +345,10 @@ def _form_of(held: Sequence[StoredConsent], caller: Caller, about: Subject) -> S
     return min(said, key=lambda one: (one.status != "active", -one.recorded_at.timestamp(), str(one.id)), default=None)
 
 
-def _version(stored: StoredConsent, *, mine: bool) -> Version:
+def _version(stored: StoredConsent, number: int, *, mine: bool) -> Version:
     return Version(
         consent_id=stored.id,
-        version=stored.version,
+        number=number,
         recorded_at=stored.recorded_at,
         active=stored.status == "active",
         capacity=stored.capacity,

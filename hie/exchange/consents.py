@@ -168,13 +168,13 @@ def file(resource: dict[str, Any], patient: Sequence[PatientNamed], *, caller: C
         event.about(UUID(about.person_id))
         scan = scans.taken(resource)
         wanted = _about(scans.without(resource), about.person_id)
-        scans.check_reference(wanted, about, caller)
+        _check_source(scan, wanted, about, caller)
         beside = _beside(caller, about, wanted)
         with transaction.atomic():
             # Alone: what somebody else files or ends at the same time, this decides with, or waits behind.
             release.basis_of(event).hold_alone()
             stored = directives.file(
-                _with_scan(scan, wanted, about, caller),
+                _with_scan(scan, wanted, about, caller, pk),
                 identifier_pk=pk,
                 filer=_filer(caller, capacity),
                 subject=about.facts,
@@ -206,9 +206,9 @@ def check(
         capacity = _may_file(caller, Operation.REGISTER, resource)
         about, _, only_labels = _own_patient(patient, caller, capacity)
         event.about(UUID(about.person_id))
-        scans.taken(resource)
+        scan = scans.taken(resource)
         wanted = _about(scans.without(resource), about.person_id)
-        scans.check_reference(wanted, about, caller)
+        _check_source(scan, wanted, about, caller, replaces)
         checked = directives.check(
             wanted, subject=about.facts, beside=_beside(caller, about, wanted, but=replaces), only_labels=only_labels
         )
@@ -254,7 +254,7 @@ def change(
             raise DirectiveChanged(f"directive {stored.id} is at version {stored.version}", element="meta.versionId")
         scan = scans.taken(resource)
         wanted = _about(scans.without(resource), about.person_id)
-        scans.check_reference(wanted, about, caller)
+        _check_source(scan, wanted, about, caller, stored.id)
         if directives.ends(stored.status, wanted):
             event.note(kind=EventType.CONSENT_REVOKED)
         beside = _beside(caller, about, wanted, but=stored.id)
@@ -262,7 +262,7 @@ def change(
             release.basis_of(event).hold_alone()
             changed = directives.update(
                 stored.id,
-                _with_scan(scan, wanted, about, caller),
+                _with_scan(scan, wanted, about, caller, stored.identifier_pk, stored),
                 filer=_filer(caller, capacity),
                 reason=reason,
                 evidence=evidence,
@@ -272,6 +272,8 @@ def change(
                 beside=beside,
                 only_labels=_only_labels(about, capacity),
             )
+            if directives.ends(stored.status, changed.resource):
+                scans.ended(changed.resource)
             event.about(person_id, detail=_detail(changed))
             event.commit()
     return ShownConsent(stored=changed, person_id=about.person_id)
@@ -298,7 +300,9 @@ def end(consent_id: UUID, staff: Staff, *, reason: str, evidence: str) -> Stored
     with transaction.atomic():
         access.administrative(officer, Held.CONSENTS, [person_id], reason=reason, act=True, detail=detail)
         filer = Filer(actor=f"Staff/{staff.user_id}", capacity=Capacity.STAFF)
-        return directives.revoke(stored.id, filer=filer, reason=reason.strip(), evidence=evidence.strip())
+        revoked = directives.revoke(stored.id, filer=filer, reason=reason.strip(), evidence=evidence.strip())
+        scans.ended(revoked.resource)
+        return revoked
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
@@ -387,12 +391,45 @@ def _candidates(
     return by_person
 
 
-def _with_scan(scan: Scan | None, wanted: dict[str, Any], about: Subject, caller: Caller) -> dict[str, Any]:
-    """The consent with its scan kept as a document, as secret as the consent itself."""
-    if scan is None:
-        return wanted
+def _check_source(
+    scan: Scan | None, wanted: Mapping[str, Any], about: Subject, caller: Caller, replaces: UUID | None = None
+) -> None:
+    """What the consent names as its source may be named; what comes with a scan of its own is written anew anyway."""
+    earlier = [one.resource for one in directives.history(replaces)] if replaces is not None else []
+    named = wanted if scan is None else {key: value for key, value in wanted.items() if key != "sourceAttachment"}
+    scans.check_source(named, about, caller, earlier=earlier)
+
+
+def _with_scan(
+    scan: Scan | None,
+    wanted: dict[str, Any],
+    about: Subject,
+    caller: Caller,
+    identifier_pk: int,
+    held: StoredConsent | None = None,
+) -> dict[str, Any]:
+    """The consent with its scan kept as a document, as secret as the consent itself and under the same custodian."""
     letter, labels = _secrecy(wanted, access.known_labels(), tables.label_tables)
-    return scans.keep(scan, wanted, about, caller, letter=letter, labels=labels)
+    if scan is None:
+        scans.raise_with(wanted, letter=letter, labels=labels)
+        return wanted
+    return scans.keep(
+        scan,
+        wanted,
+        about,
+        caller,
+        custodian=_custodian(identifier_pk, caller),
+        letter=letter,
+        labels=labels,
+        held=held.resource if held is not None else None,
+    )
+
+
+def _custodian(identifier_pk: int, caller: Caller) -> str:
+    """Who answers for a consent, where the filer may speak for that one; else the filer's own organization."""
+    owner = identifiers.by_pk({identifier_pk})[identifier_pk].participant_id
+    mine = owner in directory.participants() and directory.within(owner, caller.participant_id)
+    return owner if mine else caller.organization_id
 
 
 def _stored(consent_id: str, version: int | None = None) -> StoredConsent:
@@ -523,6 +560,11 @@ def _may_change(caller: Caller, capacity: Capacity, stored: StoredConsent, about
     return stored.capacity == Capacity.PARTICIPANT and stored.organization in directory.same_organization(
         caller.organization_id
     )
+
+
+def versions(stored: StoredConsent, about: Subject, *, caller: Caller) -> list[StoredConsent]:
+    """The versions of a consent that this caller may see, newest first; for one who has been shown it, so not recorded."""
+    return _judged(caller, about, directives.history(stored.id))[0]
 
 
 def chooses_for(caller: Caller, about: Subject) -> bool:

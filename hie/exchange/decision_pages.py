@@ -19,14 +19,14 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 
-from consent import explain
+from consent import explain, policies
 from consent.drafts import ConsentDraft, Draft
 from consent.errors import DirectiveRefused
 from hie.directory import queries as directory
-from hie.exchange import explained, what_if, who_could_see
+from hie.exchange import access, explained, what_if, who_could_see
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.staff_pages import bare, staff_of
+from hie.exchange.staff_pages import bare, roles_of, staff_of
 from hie.standards import fhir
 from hie.standards.errors import MalformedContent
 from hie.standards.facts import Decision
@@ -67,7 +67,8 @@ def explained_page(request: HttpRequest, decision_id: UUID, context: Mapping[str
     """Why something was decided: each document with its rules in order, once there is a reason."""
 
     def look(reason: str) -> dict[str, Any]:
-        return {"decision": explained.explain_for_staff(str(decision_id), staff_of(request), reason=reason)}
+        told = explained.explain_for_staff(str(decision_id), staff_of(request), reason=reason)
+        return {"decision": told, "purpose": explain.purpose_words(told.purpose)}
 
     return _page(request, "exchange/explained.html", {**context, "title": "Why this was decided"}, look)
 
@@ -140,6 +141,8 @@ def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:
 def _page(
     request: HttpRequest, template: str, context: Mapping[str, Any], look: Callable[[str], dict[str, Any]]
 ) -> HttpResponse:
+    if request.method != "POST" and not access.may_see_decisions(roles_of(request.user)):
+        raise PermissionDenied  # at once: not after the reason was written
     reason = request.POST.get("reason", "").strip()[:LONGEST_REASON]
     problem = field = ""
     found: dict[str, Any] = {}
@@ -172,7 +175,7 @@ def _row(block: Block, decision: Decision, custodian: str, *, documents: tuple[s
     person = f"{who_could_see.name_of(block.person)}, " if block.person else ""
     return Row(
         who=f"{person}{who}",
-        purposes=", ".join(explain.purpose_words(one) for one in block.purposes),
+        purposes=_purposes(block.purposes),
         roles=", ".join(block.roles),
         yes=decision.permitted,
         rule=decision.rule,
@@ -180,6 +183,19 @@ def _row(block: Block, decision: Decision, custodian: str, *, documents: tuple[s
         documents=documents,
         before=before,
     )
+
+
+def _purposes(codes: tuple[str, ...]) -> str:
+    """Purposes in words: one that stands here with all that is below it is said alone. Emergency access (BTG), which is
+    decided apart, is below nothing here.
+    """
+    families = policies.current().tables.families
+    below = {
+        code: {one for one, family in families.items() if code in family and one not in (code, "BTG")} for code in codes
+    }
+    whole = {code for code in codes if below[code] <= set(codes)}
+    left = [code for code in codes if not any(code in below[one] for one in whole)]
+    return ", ".join(sorted(explain.purpose_words(one) for one in left))
 
 
 def _words(decision: Decision, custodian: str) -> str:

@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from consent import explain
+from consent.explain import Audience
 from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
@@ -39,6 +41,7 @@ __all__ = [
     "TooManyDocuments",
     "decide",
     "organization_id",
+    "sentence",
 ]
 
 MAX_DOCUMENTS = 500
@@ -108,6 +111,7 @@ class Told:
     letter: str
     labels: frozenset[str]
     classes: frozenset[str]
+    custodian: str
     stated: bool = False
 
 
@@ -115,7 +119,8 @@ class Told:
 class Answer:
     """The decision of a set (``permit``, ``deny``, ``partial``) with each of its documents, in the order asked.
 
-    `rule` is that of the set: of the documents that give it, the first. `id` is that of the record.
+    `rule` is that of the set: of the documents that give it, the first. `id` is that of the record. `audience`: in whose
+    words it is said. `organization`, `purpose`: who was asked about, and what for.
     """
 
     id: str
@@ -123,6 +128,9 @@ class Answer:
     simulated: bool
     person_id: str
     documents: tuple[Told, ...]
+    audience: Audience
+    organization: str
+    purpose: str
 
     @property
     def decision(self) -> str:
@@ -205,10 +213,17 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
         mode="simulate" if question.at else "decide",
         stated=[n for n, row in enumerate(told) if isinstance(row, _Stated)],
     )
-    return (
-        Answer(id="", at=world.at, simulated=question.at is not None, person_id=about.person_id, documents=documents),
-        record,
+    answer = Answer(
+        id="",
+        at=world.at,
+        simulated=question.at is not None,
+        person_id=about.person_id,
+        documents=documents,
+        audience=_audience(caller, about, told),
+        organization=requests[0].organization or "",
+        purpose=requests[0].purpose or "",
     )
+    return answer, record
 
 
 def _may_be_told(
@@ -242,6 +257,7 @@ def _told(row: Row, verdict: Verdict[Any], decision: Decision) -> Told:
         letter=letter,
         labels=labels,
         classes=facts.classes,
+        custodian=facts.custodian,
         stated=isinstance(row, _Stated),
     )
 
@@ -309,13 +325,14 @@ def _pages(question: Question, about: Subject) -> Iterator[list[Row]]:
 
 
 def _named(question: Question, about: Subject) -> list[Row]:
+    mine = _Mine(about)
     named = [one for one in question.documents if isinstance(one, str)]
     entries = registry.entries_by_uuid(named) if named else {}
     found: list[Row] = []
     seen: set[str] = set()
     for one in question.documents:
         if isinstance(one, StatedDocument):
-            found.append(_Stated(_stated(one, about)))
+            found.append(_Stated(_stated(one, mine)))
             continue
         key = registry.as_uuid(one)
         row = entries.get(f"urn:uuid:{key}") if key is not None else None
@@ -325,14 +342,28 @@ def _named(question: Question, about: Subject) -> list[Row]:
     return found
 
 
-def _stated(one: StatedDocument, about: Subject) -> DocumentFacts:
-    mine = not one.subject or persons_named([[name] for name in one.subject]) == {UUID(about.person_id)}
-    patient = about.person_id if mine else "another"
+class _Mine:
+    """Whether a subject is the patient of the question: each looked up once, whatever the number of documents."""
+
+    def __init__(self, about: Subject) -> None:
+        self.about = about
+        self._known: dict[PatientNamed, bool] = {}
+
+    def is_named(self, subject: Sequence[PatientNamed]) -> bool:
+        """Whether every name is one of the patient; without any the patient is meant."""
+        for name in subject:
+            if name not in self._known:
+                self._known[name] = persons_named([[name]]) == {UUID(self.about.person_id)}
+        return all(self._known[name] for name in subject)
+
+
+def _stated(one: StatedDocument, mine: _Mine) -> DocumentFacts:
+    patient = mine.about.person_id if mine.is_named(one.subject) else "another"
     return replace(
         one.facts,
         patient=patient,
         derived_from=tuple(
-            _stated(source, about)
+            _stated(source, mine)
             for source in (*one.sources, *(StatedDocument(facts=facts) for facts in one.facts.derived_from))
         ),
     )
@@ -392,6 +423,34 @@ def _listener(
         return itself and decision.permitted and not stated
 
     return may
+
+
+def _audience(caller: Caller, about: Subject, told: Sequence[Row]) -> Audience:
+    """In whose words an answer is said: whoever is told of denials too reads which rule it was, anybody else never."""
+    if caller.role == "patient":
+        return Audience.PATIENT
+    house = frozenset(directory.same_organization(caller.organization_id))
+    of_the_house = all(row.facts(about.person_id, about.identifier_pks).custodian in house for row in told)
+    if caller.role != "proxy" and (_is_officer(caller) or _is_point(caller) or of_the_house):
+        return Audience.ADMINISTRATOR
+    return Audience.PARTICIPANT
+
+
+def sentence(answer: Answer, one: Told) -> str:
+    """What was decided on one document, in the words of whoever asked."""
+    name = _name_of(answer.organization)
+    holder = _name_of(one.custodian)
+    parameters = {
+        "o": holder if answer.audience is Audience.PATIENT and one.decision.rule in ("P1", "G3") else name,
+        "o2": holder,
+        "w": explain.purpose_words(answer.purpose),
+    }
+    return explain.sentence(one.decision, answer.audience, {key: value for key, value in parameters.items() if value})
+
+
+def _name_of(participant_id: str) -> str:
+    facts = directory.participant(participant_id)
+    return facts.name if facts is not None and facts.name else ""
 
 
 def _is_officer(caller: Caller) -> bool:

@@ -533,7 +533,8 @@ def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> N
 
 
 def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
-    """The identifier to file a submission under: the one named, or the person's anchor for an id of this hub.
+    """The identifier to file a submission under: the one named, or the person's own anchor for an id of this hub, so that
+    it does not leave with somebody whom the person took in.
 
     None when there is no such patient.
     """
@@ -547,7 +548,7 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     person_id = identifiers.survivor(name.id)
     if person_id is None:
         return None
-    anchor = identifiers.anchor(person_id)
+    anchor = identifiers.own_anchor(person_id)
     return CX(value=anchor.value, authority=anchor.authority)
 
 

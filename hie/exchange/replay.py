@@ -1,7 +1,7 @@
 """Deciding recorded decisions again, from the versions they name: the same must come out.
 
-A difference means that a record was changed, that a version is not what it was, or that the engine decides
-otherwise than it did. It is logged, kept as an event (`EventType.DECISIONS_REPLAYED`) and shown to administrators; it changes nothing.
+A difference means that a record was changed, that a version is not what it was, that the engine decides
+otherwise than it did, or that something left which the record does not permit. It is logged, kept as an event (`EventType.DECISIONS_REPLAYED`) and shown to administrators; it changes nothing.
 
 Source: spec/consent.md 13, "nightly job replays a random 1 %".
 """
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -30,6 +30,7 @@ from patients import queries as index
 
 log = structlog.get_logger(__name__)
 
+_Named = tuple[tuple[str, str], ...]
 SHARE = 0.01
 NAMED = 100
 
@@ -105,8 +106,10 @@ def as_then(record: Mapping[str, Any]) -> AsThen:
     return AsThen(request=request, decided=decided, world=world)
 
 
-def decide_again(event_id: str, record: Mapping[str, Any], denied: tuple[tuple[str, str], ...] = ()) -> Replayed:
-    """Decide one record again. `denied` is the event's own list, which must say the same."""
+def decide_again(event_id: str, record: Mapping[str, Any], denied: _Named = (), *, disclosed: _Named = ()) -> Replayed:
+    """Decide one record again. `denied` is the event's own list, which must say the same; `disclosed` what left with it
+    (document, rule), which must have been permitted by that rule.
+    """
     if record.get("engine_version") != ENGINE_VERSION or "documents" not in record:
         return Replayed(event_id=event_id, outcome=Outcome.OLD)
     if record.get("decision_id") != event_id:
@@ -127,8 +130,20 @@ def decide_again(event_id: str, record: Mapping[str, Any], denied: tuple[tuple[s
     refused = sorted((one.facts.id, one.decision.rule) for one in recorded if not one.decision.permitted)
     if not differences and denied and sorted(denied) != refused:
         differences = [("", "denied", "decisions")]
+    differences += _let_out(recorded, disclosed)
     outcome = Outcome.DIFFERENT if differences else Outcome.SAME
     return Replayed(event_id=event_id, outcome=outcome, differences=tuple(differences))
+
+
+def _let_out(recorded: Sequence[Decided], disclosed: _Named) -> list[tuple[str, str, str]]:
+    """What left though the record denies it, or by another rule than it names."""
+    permitted = {(one.facts.id, one.decision.rule) for one in recorded if one.decision.permitted}
+    rules = {one.facts.id: one.decision.rule for one in recorded}
+    return [
+        (document, f"disclosed by {rule}", rules[document])
+        for document, rule in disclosed
+        if document in rules and (document, rule) not in permitted
+    ]
 
 
 def nightly(*, share: float = SHARE, since: datetime | None = None, draw: random.Random | None = None) -> Report:
@@ -139,8 +154,8 @@ def nightly(*, share: float = SHARE, since: datetime | None = None, draw: random
     draw = draw or random.SystemRandom()
     until = timezone.now()
     report = Report()
-    for event_id, record, denied in _drawn(since or until - timedelta(days=1), until, share, draw):
-        one = decide_again(event_id, record, denied)
+    for event_id, record, denied, disclosed in _drawn(since or until - timedelta(days=1), until, share, draw):
+        one = decide_again(event_id, record, denied, disclosed=disclosed)
         report.add(one)
         if one.outcome not in (Outcome.SAME, Outcome.OLD):
             log.error("replay.differs", event_id=event_id, outcome=one.outcome, message=one.message)
@@ -157,10 +172,13 @@ def nightly(*, share: float = SHARE, since: datetime | None = None, draw: random
 
 def _drawn(
     since: datetime, until: datetime, share: float, draw: random.Random
-) -> Iterator[tuple[str, Mapping[str, Any], tuple[tuple[str, str], ...]]]:
+) -> Iterator[tuple[str, Mapping[str, Any], _Named, _Named]]:
     ids: list[str] = []
     for identifier in audit.decided_between(since, until):
         if draw.random() < share:
             ids.append(identifier)
     for n in range(0, len(ids), 200):
-        yield from audit.decisions_of(ids[n : n + 200])
+        some = ids[n : n + 200]
+        left = audit.disclosed_with(some)
+        for event_id, record, denied in audit.decisions_of(some):
+            yield event_id, record, denied, left.get(event_id, ())

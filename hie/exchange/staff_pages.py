@@ -10,7 +10,7 @@ Source: spec/consent.md 7, item 5.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, ClassVar
 from uuid import UUID
@@ -85,12 +85,26 @@ class AuditedAdmin(_Base):
     """For a ModelAdmin whose rows say something of a patient; put it before `ModelAdmin`.
 
     `held` is the kind of thing; `person_fields` are dotted paths from a row to person ids, `identifier_fields` to
-    row ids of patient identifiers. `task` names the task that a row stands for: it is the reason then.
+    row ids of patient identifiers. `task` names the task that a row stands for: it is the reason then. `ways` are
+    fields that only lead to a page, each with the test of the roles that the page lets in: nobody else is shown the way.
     """
 
     held: ClassVar[Held]
     person_fields: ClassVar[Sequence[str]] = ()
     identifier_fields: ClassVar[Sequence[str]] = ()
+    ways: ClassVar[Mapping[str, Callable[[frozenset[str]], bool]]] = {}
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """The fields, without ways that this member of staff would be refused at."""
+        return self._passable(request, super().get_fields(request, obj))
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """As `get_fields`."""
+        return self._passable(request, super().get_readonly_fields(request, obj))
+
+    def _passable(self, request: HttpRequest, fields: Iterable[Any]) -> list[Any]:
+        roles = roles_of(request.user)
+        return [one for one in fields if not isinstance(one, str) or one not in self.ways or self.ways[one](roles)]
 
     def people(self, rows: Iterable[Any]) -> set[UUID]:
         """The persons these rows speak of; at most 1 query."""

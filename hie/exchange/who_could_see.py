@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from consent import jurisdictions
+from consent import jurisdictions, policies
 from documents import queries as registry
 from documents.queries import EntryRow
 from hie.audit import recorder
@@ -72,7 +72,14 @@ _NOT_ASKING = frozenset({"G1", "G2", "G4", "G5"})
 
 
 def in_short(seen: Seen) -> list[Line]:
-    """The answers purpose by purpose, without those who may not ask at all; organizations together where they are told alike."""
+    """The answers purpose by purpose, without those who may not ask at all; organizations together where they are told alike.
+
+    A purpose below one of `IN_SHORT` has lines of its own for those who are told otherwise for it than for that one.
+    """
+    above = {
+        code: code if code in IN_SHORT else next((one for one in IN_SHORT if one in family), "")
+        for code, family in policies.current().tables.families.items()
+    }
     asking: dict[tuple[str, str, str], dict[tuple[bool, str, tuple[BasisItem, ...]], set[str]]] = {}
     decisions: dict[tuple[bool, str, tuple[BasisItem, ...]], Decision] = {}
     for answer in seen.answers:
@@ -82,9 +89,13 @@ def in_short(seen: Seen) -> list[Line]:
             continue
         decisions.setdefault(key, one)
         for asker in answer.block.askers():
-            if asker.purpose in IN_SHORT:
+            if above[asker.purpose]:
                 told = asking.setdefault((asker.purpose, asker.person, asker.organization), {})
                 told.setdefault(key, set()).add(asker.role)
+    for (purpose, person, organization), told in list(asking.items()):
+        whole_of = asking.get((above[purpose], person, organization), {})
+        if purpose not in IN_SHORT and _by_role(told).items() <= _by_role(whole_of).items():
+            del asking[purpose, person, organization]
     members = directory.participants()
     together: dict[tuple[str, str, tuple[bool, str, tuple[BasisItem, ...]], tuple[str, ...]], set[str]] = {}
     of_type: dict[tuple[str, str, str], set[str]] = {}
@@ -114,8 +125,21 @@ def in_short(seen: Seen) -> list[Line]:
         )
     return sorted(
         lines,
-        key=lambda one: (IN_SHORT.index(one.purpose), one.person, not one.decision.permitted, one.types, one.others),
+        key=lambda one: (
+            IN_SHORT.index(above[one.purpose]),
+            one.purpose not in IN_SHORT,
+            one.purpose,
+            one.person,
+            not one.decision.permitted,
+            one.types,
+            one.others,
+        ),
     )
+
+
+def _by_role(told: Mapping[tuple[bool, str, tuple[BasisItem, ...]], set[str]]) -> dict[str, bool]:
+    """Whether each role is let through."""
+    return {role: permitted for (permitted, _, _), roles in told.items() for role in roles}
 
 
 def type_of(participant_id: str) -> str:

@@ -36,6 +36,10 @@ def pages(keys_and_folders: None, settings: Any) -> dict[str, str]:  # noqa: F81
         "who": reverse("admin:documents_documententry_who", args=[entry]),
         "what-if": reverse("admin:consent_consent_what_if", args=[choice]),
         "explain": reverse("admin:audit_auditevent_explain", args=[event.id]),
+        "end": reverse("admin:consent_consent_end", args=[choice]),
+        "row-of-choice": reverse("admin:consent_consent_change", args=[choice]),
+        "row-of-event": reverse("admin:audit_auditevent_change", args=[event.pk]),
+        "row-of-entry": reverse("admin:documents_documententry_change", args=[DocumentEntry.objects.get().pk]),
         "person": hub.persons["ada"],
         "entry": entry,
         "choice": str(choice),
@@ -64,6 +68,11 @@ def test_what_the_pages_say_is_what_the_engine_decides(pages: dict[str, str], as
     assert "The hill" in who
     assert "D3: Denied by the patient" in who
     assert "C1: The custodian" in who
+    # A purpose with all that is below it is said in one word, and what is decided apart is not below it.
+    assert "health care operations</td>" in who
+    assert "organ donation" not in who
+    assert "treatment</td>" in who
+    assert "emergency access</td>" in who
     ended = officer.post(pages["what-if"], {"reason": "case 7", "how": "end"}).content.decode()
     assert "<strong>open</strong>" in ended
     assert "Now: D3" in ended
@@ -105,11 +114,34 @@ def test_only_roles_that_may_read_choices_and_documents_get_in(
     client: Client = as_role(role)
     answer = client.post(pages[page], {"reason": "curious", "how": "end"})
     assert answer.status_code == status
+    assert client.get(pages[page]).status_code == status
     if role == "auditor" and page == "what-if":
         assert (
             DocumentEntry.objects.get().title is None
             or DocumentEntry.objects.get().title not in answer.content.decode()
         )
+
+
+@pytest.mark.parametrize(
+    ("role", "row", "shown"),
+    [
+        ("privacy-officer", "row-of-choice", {"what-if", "end"}),
+        ("administrator", "row-of-choice", {"what-if"}),
+        ("auditor", "row-of-choice", set()),
+        ("privacy-officer", "row-of-event", {"explain"}),
+        ("auditor", "row-of-event", set()),
+        ("administrator", "row-of-entry", {"who"}),
+        ("steward", "row-of-entry", set()),
+    ],
+)
+def test_a_way_that_would_refuse_who_goes_it_is_not_shown(
+    pages: dict[str, str], as_role: Any, role: str, row: str, shown: set[str]
+) -> None:
+    client: Client = as_role(role)
+    client.post(pages[row], {"look_reason": "case 7"})
+    page = client.get(pages[row])
+    assert page.status_code == 200
+    assert {name for name in ("who", "what-if", "explain", "end") if pages[name] in page.content.decode()} == shown
 
 
 def test_nobody_signed_out_sees_anything_and_what_is_not_there_is_not_there(

@@ -249,6 +249,12 @@ class Case:
     def carries(self, doc, label):
         return any(label in self.up(one, "labelParent") for one in self.labels(doc))
 
+    def may_carry(self, doc, label):
+        """What closes goes also by what a label leaves open: BH may be mental health, or substance use, or another."""
+        open_ = self.fx.get("labelMayMean", {})
+        meant = {one for given in self.labels(doc) for one in open_.get(given, [])}
+        return self.carries(doc, label) or any(label in self.up(one, "labelParent") for one in meant)
+
     def level(self, doc):
         levels = [LETTERS.index(doc.get("confidentiality") or "R")]
         if not doc.get("labelled", True):
@@ -543,7 +549,7 @@ class Case:
         """A deny's labels: any suffices; at or above an unknown letter may be everything."""
         if any(c not in LETTERS or self.level(doc) >= LETTERS.index(c) for c in letters):
             return True
-        return any(self.carries(doc, c) or not doc.get("labelled", True) for c in sens)
+        return any(self.may_carry(doc, c) or not doc.get("labelled", True) for c in sens)
 
     def service_time(self, doc):
         start, stop = doc.get("serviceStart"), doc.get("serviceStop")
@@ -646,7 +652,8 @@ class Case:
             "recipientTypes" not in rule or self.inherited(self.req["org"], "type") in rule["recipientTypes"],
             "recipients" not in rule or any(o in rule["recipients"] for o in line),
             "exceptRecipients" not in rule or not any(o in rule["exceptRecipients"] for o in line),
-            "labels" not in rule or any(self.carries(doc, x) for x in rule["labels"]),
+            "labels" not in rule
+            or any(self.carries(doc, x) if opens else self.may_carry(doc, x) for x in rule["labels"]),
             "classes" not in rule or self.one_of(rule["classes"], doc.get("class", []), opens),
             "codes" not in rule or self.one_of(rule["codes"], doc.get("codes", []), opens),
             "minConfidentiality" not in rule or self.level(doc) >= LETTERS.index(rule["minConfidentiality"]),
@@ -714,7 +721,7 @@ class Case:
         ]
         if against:
             return deny("L1", "legal-prohibition", *against)
-        needed = [c for c in law.get("consentRequired", []) if self.carries(doc, c["label"])]
+        needed = [c for c in law.get("consentRequired", []) if self.may_carry(doc, c["label"])]
         mandates = [("law", m["id"], "") for m in law.get("mandates", []) if self.rule_matches(m, doc, opens=True)]
         if mandates and not needed:
             return permit("L2", "legal-mandate", ["ACCOUNT"], *mandates)
@@ -770,7 +777,7 @@ class Case:
             any(p in default["purposes"] for p in family)
             and level <= LETTERS.index(default["ceiling"])
             and doc.get("labelled", True)
-            and not any(self.carries(doc, x) for x in default.get("excludeLabels", []))
+            and not any(self.may_carry(doc, x) for x in default.get("excludeLabels", []))
         ):
             return permit("F1", "default-opt-out", extra, place)
         return deny("F2", "default-not-covered", place)
@@ -889,7 +896,7 @@ class Case:
             return "deny", "P1", "withheld-from-patient", [], []
         if not self.age_reached(pj["majorityAge"], True) and self.age_reached(pj["confidentialAge"], False):
             named = kind == "permit" and any(self.names(path, user, True) for _, path in winners)
-            if any(self.carries(doc, x) for x in pj["confidentialLabels"]) and not named:
+            if any(self.may_carry(doc, x) for x in pj["confidentialLabels"]) and not named:
                 return "deny", "P6", "minor-confidential", [], [place]
         if kind == "deny":
             denying = [

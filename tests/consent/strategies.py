@@ -390,6 +390,7 @@ OVERRIDES: list[dict[str, Any]] = [
     {"jurisdictions": {"JA": {"majorityAge": 16, "confidentialAge": 9, "confidentialLabels": ["GDIS"]}}},
     {"jurisdictions": {"JA": {"timezone": "Nowhere/Land"}}},
     {"labelParent": {"HIV": "STD"}, "labelFloor": {"STD": "V"}},
+    {"labelMayMean": {"BH": ["MH", "SUD", "COGN"], "SEX": ["STD", "SDV"], "VIO": ["42CFRPart2"]}},
     {"purposeParent": {"COC": "HOPERAT"}, "roles": {"physician": ["TREAT", "HOPERAT"]}},
     {"hub": {"breakGlassMaxHours": 1}},
 ]  # fmt: skip

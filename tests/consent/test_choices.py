@@ -23,7 +23,7 @@ NOW = datetime(2026, 6, 15, 12, tzinfo=UTC)
 TODAY = date(2026, 6, 15)
 PLACES = ("hill", "mer", "coin")
 TYPES = {"hill": "primary-care", "mer": "hospital", "coin": "payer"}
-LABELS = ("MH", "PSY", "COGN", "ETHUD", "SEX", "STD", "HIV", "SICKLE", "SDV", "DEMO", "TBOO")
+LABELS = ("BH", "MH", "PSY", "COGN", "ETHUD", "SEX", "STD", "HIV", "SICKLE", "SDV", "DEMO", "TBOO")
 ASKED = ("TREAT", "COC", "ETREAT", "HPAYMT", "CLMATTCH", "HOPERAT", "TRAIN", "HRESCH", "CLINTRCH", "PUBHLTH")
 DAYS = ("2025-01-01", "2025-06-30", "2026-01-01")
 EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "150"))
@@ -32,6 +32,7 @@ EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "150"))
 def world() -> dict[str, Any]:
     """The fixture without laws and release rules of its own: what is left to decide are choices and the default."""
     made = copy.deepcopy(FIXTURE)
+    made["labelMayMean"] = CODES["labelMayMean"]
     for law in made["jurisdictions"].values():
         law |= {"prohibitions": [], "mandates": [], "consentRequired": []}
     for one in made["organizations"].values():
@@ -108,10 +109,11 @@ def said(choices: Choices, asked: dict[str, Any], held: dict[str, Any]) -> str:
     """What the page says of a request, read from the choices alone: no, yes, or nothing (the general rule decides)."""
     why = family("purposeParent", asked["purpose"])
     carried = {above for label in held["labels"] for above in family("labelParent", label)}
+    may_carry = carried | {meant for label in held["labels"] for meant in CODES["labelMayMean"].get(label, ())}
     labelled = held.get("labelled", True)
 
     def carries(kind: str, *, perhaps: bool) -> bool:
-        return (perhaps and not labelled) or bool(carried & set(KINDS[kind]))
+        return (perhaps and not labelled) or bool((may_carry if perhaps else carried) & set(KINDS[kind]))
 
     def meant(rule: Rule) -> bool:
         hides = not rule.show
@@ -178,6 +180,19 @@ def test_what_the_page_says_is_what_is_decided(
     asked = request(org=org, purpose=purpose, role="system", relationship="encounter")
     resource = rules.consent_of(choices, person_id="ada", by="Patient/ada", at=datetime(2026, 1, 1, tzinfo=UTC))
     assert TOLD[decided(resource, asked, held)] == said(choices, asked, held)
+
+
+@pytest.mark.parametrize("kind", ["mental", "substance"])
+def test_what_is_only_said_to_be_behavioural_health_is_kept_apart_with_either_kind(kind: str) -> None:
+    """It may be of either, so who keeps one apart does not show it; nor does it open with the kind that is shown."""
+    held = document(labels=["BH"], serviceStart="2025-01-01", serviceStop="2025-01-01")
+    at = datetime(2026, 1, 1, tzinfo=UTC)
+    asked = request(org="hill", role="system", relationship="encounter")
+    apart = Choices(apart=(Apart(kind=kind, labels=KINDS[kind], places=("hill",)),))
+    other = Choices(apart=(Apart(kind="hiv", labels=KINDS["hiv"]),))
+    shown = Choices(treat=Answer.NONE, rules=(Rule(show=True, kind=kind, purpose="TREAT"),))
+    for choices, rule in ((apart, "D3"), (other, "F1"), (shown, "D3")):
+        assert decided(rules.consent_of(choices, person_id="ada", by="Patient/ada", at=at), asked, held) == rule
 
 
 @settings(max_examples=EXAMPLES, deadline=None)

@@ -43,8 +43,8 @@ def test_tables_give_families_floors_and_roles() -> None:
     assert tables.families["COC"] == {"COC", "TREAT"}
     assert tables.carried({"PSY", "other"}) == {"PSY", "MH", "BH", "other"}
     assert tables.carried({"A"}) == {"A", "B"}  # a circle ends
-    assert tables.weighed(frozenset({"BH"})) == ({"BH"}, engine.RANK["R"])
-    assert tables.weighed(frozenset()) == (frozenset(), 0)
+    assert tables.weighed(frozenset({"BH"})) == ({"BH"}, {"BH"}, engine.RANK["R"])
+    assert tables.weighed(frozenset()) == (frozenset(), frozenset(), 0)
     assert [tables.floor({one}) for one in ("BH", "MH", "A", "B")] == [4, 5, 5, 0]  # what cannot be read is the highest
     assert tables.break_glass_max_hours == 2.0
     assert tables.known_labels == {"BH", "MH", "PSY", "A", "B"}
@@ -64,6 +64,11 @@ def test_tables_give_families_floors_and_roles() -> None:
         ({"purposeParent": {3: None}}, "purposeParent.3"),
         ({"labelParent": "x"}, "labelParent"),
         ({"labelFloor": ["x"]}, "labelFloor"),
+        ({"labelMayMean": ["x"]}, "labelMayMean"),
+        ({"labelMayMean": {"BH": "MH"}}, "labelMayMean.BH"),
+        ({"labelMayMean": {"BH": ["MH", "other"]}}, "labelMayMean.BH"),
+        ({"labelMayMean": {"BH": [["MH"]]}}, "labelMayMean.BH"),
+        ({"labelMayMean": {"other": ["MH"]}}, "labelMayMean.other"),
         ({"roles": 1}, "roles"),
         ({"roles": {"physician": "TREAT"}}, "roles.physician"),
         ({"roles": {"physician": [1]}}, "roles.physician"),
@@ -78,6 +83,19 @@ def test_tables_give_families_floors_and_roles() -> None:
 def test_tables_of_a_wrong_shape_are_refused_by_member(change: dict[str, Any], member: str) -> None:
     with pytest.raises(ValueError, match=f"^{member}$"):
         Tables.from_json(TABLES | change)
+
+
+def test_a_label_that_leaves_it_open_is_feared_for_all_it_may_mean_and_carries_none_of_it() -> None:
+    tables = Tables.from_json(TABLES | {"labelMayMean": {"BH": ("MH",), "MH": ["A"]}})
+    assert tables.feared({"BH", "other"}) == {"BH", "MH", "other"}  # what a meaning may mean in turn is not meant
+    assert tables.feared({"MH"}) == {
+        "MH",
+        "BH",
+        "A",
+        "B",
+    }  # with all that stands above; what it is below leaves nothing open
+    assert tables.weighed(frozenset({"BH"})) == ({"BH"}, {"BH", "MH"}, engine.RANK["R"])
+    assert Tables.from_json(TABLES).feared({"BH"}) == {"BH"}
 
 
 @pytest.mark.parametrize(
@@ -804,7 +822,7 @@ def test_what_is_kept_beside_the_tables_and_the_policy_is_bounded_and_changes_no
     tables = Tables.from_json(TABLES)
     policy = compiled(people())
     for n in range(KEPT + 50):
-        assert tables.weighed(frozenset({"PSY", f"x{n}"}))[1] == engine.RANK["V"]
+        assert tables.weighed(frozenset({"PSY", f"x{n}"}))[2] == engine.RANK["V"]
         assert policy.between(None, "TREAT", f"c{n}").custodian is None
     assert 0 < len(tables._weighed) <= KEPT
     assert 0 < len(policy._between) <= KEPT

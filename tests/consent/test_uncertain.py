@@ -222,3 +222,53 @@ def test_a_coding_without_a_system_may_be_of_any_where_it_closes_and_of_none_whe
     made = case(consent(node("deny")), document=about, request=request(**REPORT), fixtureOverride=override)
     assert decide_case(made, FIXTURE) == slow_evaluator.evaluate(fx.FIXTURE, made)
     assert decide_case(made, FIXTURE)["rule"] == ("L2" if mandated else "D3")
+
+
+OPEN = {"labelMayMean": {"BH": ["MH", "SUD"]}}
+PARENT = {"org": "door", "role": "proxy", "purpose": "FAMRQT", "user": "RelatedPerson/max"}
+PARENT["proxyGrant"] = {"kind": "parent", "person": "RelatedPerson/max", "patient": "ada", "status": "active"}  # type: ignore[assignment]
+PARENT["proxyGrant"] |= {"maxConfidentiality": "R"}  # type: ignore[operator]
+TEEN = {"patients": {"ada": {"birthDate": "2011-01-01"}}}
+
+
+def law(**changes: Any) -> dict[str, Any]:
+    return {"jurisdictions": {"JA": changes}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "override", "open_rule", "rule_"),
+    [
+        pytest.param({"consents": [denies(securityLabel=labels("MH"))]}, {}, "D3", "D6", id="denial-of-one"),
+        pytest.param({"consents": [denies(securityLabel=labels("SUD"))]}, {}, "D3", "D6", id="denial-of-the-other"),
+        pytest.param({"consents": [denies(securityLabel=labels("BH"))]}, {}, "D3", "D3", id="denial-of-all"),
+        pytest.param({"consents": [denies(securityLabel=labels("PSY"))]}, {}, "D6", "D6", id="denial-of-a-finer-one"),
+        pytest.param({"consents": [denies(securityLabel=labels("HIV"))]}, {}, "D6", "D6", id="denial-of-another"),
+        pytest.param({"consents": [permits(securityLabel=labels("MH"))]}, {}, "D7", "D7", id="permit-of-one"),
+        pytest.param({"consents": [permits(securityLabel=labels("BH"))]}, {}, "D6", "D6", id="permit-of-all"),
+        pytest.param({}, law(prohibitions=[{"id": "X", "labels": ["MH"]}]), "L1", "F1", id="prohibition"),
+        pytest.param({}, {"organizations": {"lake": {"releasePolicy": [{"id": "X", "labels": ["SUD"]}]}}}, "O1", "F1", id="release-rule"),
+        pytest.param({}, law(default={"excludeLabels": ["MH"]}), "F2", "F1", id="default"),
+        pytest.param({}, law(consentRequired=[{"id": "X", "label": "MH", "coveredBy": ["MH"], "policyCodes": []}]), "D4", "F1", id="consent-required"),
+        pytest.param({"request": request(**REPORT)}, law(mandates=[{"id": "X", "labels": ["MH"]}]), "F2", "F2", id="mandate-of-one"),
+        pytest.param(
+            {"request": request(**REPORT)},
+            law(mandates=[{"id": "X"}], consentRequired=[{"id": "Y", "label": "SUD", "coveredBy": ["SUD"], "policyCodes": []}]),
+            "D4", "L2", id="mandate-of-all-and-consent-required",
+        ),
+        pytest.param({"request": request(**PARENT)}, {**TEEN, **law(confidentialLabels=["MH"])}, "P6", "P9", id="parent-of-a-teenager"),
+    ],
+)  # fmt: skip
+def test_a_label_that_leaves_it_open_closes_like_each_that_it_may_mean_and_opens_like_none(
+    asked: dict[str, Any], override: dict[str, Any], open_rule: str, rule_: str
+) -> None:
+    for table, expected in ((OPEN, open_rule), ({}, rule_)):
+        for carried in (["BH"], ["BH", "DEMO"]):
+            given = {"request": request(), **asked, "document": document(labels=carried)}
+            made = case(*given.pop("consents", []), **given, fixtureOverride={**override, **table})
+            assert decide_case(made, FIXTURE)["rule"] == expected
+            assert slow_evaluator.evaluate(fx.FIXTURE, made) == decide_case(made, FIXTURE)
+
+
+def test_a_further_label_opens_nothing_that_one_which_leaves_it_open_closes() -> None:
+    made = case(denies(securityLabel=labels("SUD")), document=document(labels=["BH", "MH"]), fixtureOverride=OPEN)
+    assert decide_case(made, FIXTURE)["rule"] == "D3"

@@ -100,9 +100,7 @@ SUBJECT = ("Request", "AccessSubject", "Attribute")
         (("Request", "MultiRequests"), {}, "Request.MultiRequests"),
         (("Request", "CombinedDecision"), True, "Request.CombinedDecision"),
         (("Request", "ReturnPolicyIdList"), "yes", "Request.ReturnPolicyIdList"),
-        (("Request", "Resource"), KeyError, "Request.Resource"),
         (("Request", "Resource"), "x", "Request.Resource"),
-        (("Request", "Resource"), {"Attribute": []}, "Request.Resource[0].Attribute"),
         (("Request", "Resource"), [{"Attribute": []}] * 51, "Request.Resource"),
         (("Request", "Resource", "Content"), "<x/>", "Request.Resource[0].Content"),
         (("Request", "Action"), [{}, {}], "Request.Action"),
@@ -112,6 +110,7 @@ SUBJECT = ("Request", "AccessSubject", "Attribute")
         ((*SUBJECT, 3, "Value"), "urn:other#TREAT", "Request.AccessSubject[0].Attribute[3].Value"),
         ((*SUBJECT, 1, "Value"), {"system": "urn:other", "code": "x"}, "Request.AccessSubject[0].Attribute[1].Value"),
         ((*SUBJECT, 0, "Value"), [], "Request.AccessSubject[0].Attribute[0].Value"),
+        ((*SUBJECT, 0, "IncludeInResult"), "yes", "Request.AccessSubject[0].Attribute[0].IncludeInResult"),
         ((*SUBJECT, 0, "Value"), ["a", "b"], "Request.AccessSubject[0].Attribute[0].Value"),
         ((*SUBJECT, 0, "Value"), True, "Request.AccessSubject[0].Attribute[0].Value"),
         (("Request", "Resource", "Attribute", 0, "Value"), "ada", "Request.Resource[0].Attribute[0].Value"),
@@ -128,6 +127,23 @@ def test_a_request_of_the_wrong_shape_is_indeterminate_and_names_the_member(
     answer = asking.post(XACML, changed(XACML_BODY, path, value), token)
     (result,) = answer.json()["Response"]
     assert (answer.status_code, result["Decision"]) == (400, "Indeterminate")
+    assert result["Status"]["StatusMessage"].startswith(f"{element}: ")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "element"),
+    [
+        (("Request", "Resource"), KeyError, "Request.Resource"),
+        (("Request", "Resource"), {"Attribute": []}, "Request.Resource[0].Attribute"),
+    ],
+)
+def test_what_a_decision_needs_and_is_not_there_is_a_missing_attribute(
+    hub: Hub, path: Any, value: Any, element: str
+) -> None:
+    answer = asking.post(XACML, changed(XACML_BODY, path, value), hub.token("hill"))
+    (result,) = answer.json()["Response"]
+    assert (answer.status_code, result["Decision"]) == (200, "Indeterminate")
+    assert result["Status"]["StatusCode"]["Value"] == "urn:oasis:names:tc:xacml:1.0:status:missing-attribute"
     assert result["Status"]["StatusMessage"].startswith(f"{element}: ")
 
 

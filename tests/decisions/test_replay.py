@@ -266,3 +266,21 @@ def test_what_is_kept_of_a_policy_is_the_policy(hub: Hub) -> None:
     assert (again.participants, again.jurisdictions, again.tables) == (now.participants, now.jurisdictions, now.tables)
     assert kept.keep(again) == ""
     assert kept.kept("0" * 64) is None
+
+
+def test_what_left_though_its_record_denies_it_is_found(hub: Hub) -> None:
+    some_looks(hub)
+    ids = [str(one) for one in AuditEvent.objects.exclude(decision={}).values_list("id", flat=True)]
+    left = audit.disclosed_with(ids)
+    assert any(left.values())
+    found = set()
+    for identifier, record, denied in audit.decisions_of(ids):
+        disclosed = left.get(identifier, ())
+        assert replay.decide_again(identifier, record, denied, disclosed=disclosed).outcome == Outcome.SAME
+        for document, rule in (*denied, *((document, "F9") for document, _ in disclosed)):
+            again = replay.decide_again(identifier, record, denied, disclosed=((document, rule),))
+            assert again.outcome == Outcome.DIFFERENT
+            assert again.differences[0][:2] == (document, f"disclosed by {rule}")
+            found.add(rule)
+    assert {"D3", "F9"} <= found
+    assert replay.nightly(share=1.0).holds

@@ -293,3 +293,19 @@ def test_only_the_patient_is_told_who_could_see_a_document(hub: Hub) -> None:
     assert len(set(refused)) == 1
     with pytest.raises(AccessRefused):
         who_could_see.for_patient(entry, caller=caller("hill"))
+
+
+def test_a_finer_purpose_has_lines_of_its_own_where_it_is_told_otherwise_and_nowhere_else(hub: Hub) -> None:
+    entry = hub.document(fx.document())
+
+    def lines() -> dict[str, set[bool]]:
+        found: dict[str, set[bool]] = {}
+        for line in who_could_see.in_short(who_could_see.for_patient(entry, caller=ada(hub))):
+            found.setdefault(line.purpose, set()).add(line.decision.permitted)
+        return found
+
+    assert set(lines()) <= set(who_could_see.IN_SHORT)
+    file(hub, fx.node("deny", fx.node("permit", purpose=fx.purposes("CLINTRCH")), purpose=fx.purposes("HRESCH")))
+    told = lines()
+    assert (told["HRESCH"], told["CLINTRCH"]) == ({False}, {True})
+    assert set(told) - set(who_could_see.IN_SHORT) == {"CLINTRCH"}

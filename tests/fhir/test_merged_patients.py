@@ -67,6 +67,19 @@ def test_documents_are_found_by_every_identifier_of_the_person_and_part_with_her
     assert everything(hub_world) == before
 
 
+def test_what_is_filed_for_a_person_by_id_stays_with_her_when_whom_she_took_in_leaves(
+    hub_world: World, other: UUID
+) -> None:
+    identifiers.own_anchor(other)
+    event = linking.merge(UUID(hub_world.person), other, actor="Staff/ida")
+    filed = find.patient_cx(find.PatientNamed(id=hub_world.person), caller=world.hospital_caller())
+    assert filed is not None
+    linking.unmerge(event, actor="Staff/ida")
+    resolved = identifiers.resolve(filed.authority, filed.value)
+    assert resolved is not None
+    assert str(resolved.person_id) == hub_world.person
+
+
 def test_a_consent_covers_the_person_while_she_is_one(hub_world: World, other: UUID) -> None:
     filed = hub_world.hospital.post("/Consent", consent(str(other)))
     assert filed.status_code == 201, filed.content

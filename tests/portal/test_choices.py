@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils import translation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -19,11 +20,13 @@ from consent.choices import KINDS, Answer, Apart, Choices, Rule, choices_of, con
 from consent.models import Consent, ConsentVersion, ProxyGrant
 from consent.owners import Capacity
 from documents import queries as registry
+from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent
 from hie.directory import registration
-from hie.exchange import access, accounts, choices, submit
+from hie.exchange import access, accounts, choices, find, retrieve, submit
 from hie.exchange.choices import Action
-from hie.faces.portal.choices import _warnings
+from hie.exchange.document_filter import entry_filter
+from hie.faces.portal import choice_words
 from hie.standards.facts import Caller, Operation
 from patients import identifiers
 from tests.directory.forms import file
@@ -205,7 +208,7 @@ def test_a_patient_keeps_a_kind_apart_sees_who_loses_it_first_and_undoes_it(reco
     page = confirmed(client, **{"apart-mental": "apart"})
     text = text_of(page.content)
     assert page.status_code == 200
-    assert "Kept apart from all." in text
+    assert "Kept apart from all places." in text
     assert "Visit" in text
     assert "Now: yes" in text
     assert not Consent.objects.exists()
@@ -227,6 +230,28 @@ def test_a_patient_keeps_a_kind_apart_sees_who_loses_it_first_and_undoes_it(reco
     assert [one.version for one in ConsentVersion.objects.order_by("version")] == [1, 2, 3]
     log = text_of(client.get("/my/").content)
     assert "You saved a choice about your record." in log
+
+
+@pytest.mark.parametrize(("kind", "kept"), [("mental", True), ("substance", True), ("hiv", False)])
+def test_a_document_said_only_to_be_about_behavioural_health_is_found_by_no_one_it_may_be_kept_from(
+    record: str, kind: str, kept: bool
+) -> None:
+    publish(7, "Group", ("BH",), "20260401")
+    asked = find.DocumentSearch(patients=((find.PatientNamed(id=record),),), asked=entry_filter([]))
+
+    def found() -> set[str]:
+        page = find.find_documents(asked, caller=asks("org-hospital", "physician", "TREAT"))
+        return {one.row.metadata.title for one in page.rows}
+
+    assert "Group" in found()
+    client = signed_in()
+    page = confirmed(client, **{f"apart-{kind}": "apart"})
+    assert ("Group" in text_of(page.content)) is kept
+    client.post("/my/consent/save", hidden(page))
+    assert found() >= {"Letter"}
+    assert ("Group" not in found()) is kept
+    if kept:
+        assert "do not say which are hidden too" in text_of(client.get("/my/consent/").content)
 
 
 def test_a_form_that_contradicts_itself_is_shown_again_with_what_was_typed(record: str) -> None:
@@ -347,6 +372,54 @@ def test_a_helper_sees_no_trace_of_what_is_kept_from_him(record: str) -> None:
     assert "Visit" not in shown
 
 
+def test_numbers_of_versions_tell_a_helper_of_none_that_is_kept_from_him(record: str) -> None:
+    """Between two choices about payment stood one that names HIV: a helper whose grant stops at N counts two."""
+    mine = signed_in()
+    for fields in ({"pay": "none"}, {"pay": "none", "apart-hiv": "apart"}, {"run": "none"}):
+        assert mine.post("/my/consent/save", hidden(confirmed(mine, **fields))).status_code == 302
+    assert 'name="restore" value="2"' in mine.get("/my/consent/").content.decode()
+    grant = ProxyGrant.objects.get()
+    proxies.set_status(grant.pk, "ended")
+    proxies.grant(
+        identifier_pk=identifiers.anchor(record).pk,
+        person=grant.person,
+        kind="nominated",
+        max_confidentiality="N",
+        may_consent=True,
+        verified_by="desk",
+        evidence="form 8",
+    )
+    client = signed_in("sam")
+    client.post("/my/person", {"person": record})
+    assert 'name="restore" value="1"' in client.get("/my/consent/").content.decode()
+    past = client.get("/my/consent/history").content.decode()
+    assert re.findall(r'name="restore" value="(\d+)"', past) == ["1"]
+    assert client.post("/my/consent/check", {"restore": "3"}).status_code == 404
+    back = client.post("/my/consent/check", {"restore": "1"})
+    assert "HIV" not in text_of(back.content)
+    assert client.post("/my/consent/save", hidden(back)).status_code == 302
+    assert choices_of(Consent.objects.get().resource, now=access.now()) == Choices(pay=Answer.NONE)
+
+
+def test_who_opened_before_what_would_close_is_listed_with_what_it_keeps(record: str) -> None:
+    client = signed_in()
+    assert "Already received by" not in text_of(confirmed(client, **{"apart-mental": "apart"}).content)
+    visit = DocumentEntry.objects.get(title="Visit")
+    letter = DocumentEntry.objects.get(title="Letter")
+    for entry in (visit, letter):
+        for org in ("org-hospital", "org-clinic"):
+            wanted = retrieve.Wanted(binary_id=str(entry.binary_id))
+            b"".join(retrieve.retrieve(wanted, caller=asks(org, "physician", "TREAT")).chunks)
+    shown = confirmed(client, **{"apart-mental": "apart"})
+    (copies,) = re.findall(r'id="copies".*?</section>', shown.content.decode(), re.DOTALL)
+    listed = text_of(copies.encode())
+    assert "The Hospital" in listed
+    assert "1 document: Visit" in listed
+    # What stays open, and who keeps its own, is nobody's copy of what closes.
+    assert "Letter" not in listed
+    assert "The Clinic" not in listed
+
+
 def test_another_person_ends_and_reads_nothing(record: str) -> None:
     mine = signed_in()
     mine.post("/my/consent/save", hidden(confirmed(mine, pay="none")))
@@ -444,7 +517,8 @@ def test_the_warning_about_emergencies_stands_for_a_patient_without_records_too(
         allowed=False,
         forbidden=False,
     )
-    assert [one for one in _warnings(shown) if "even to save a life" in one]
+    with translation.override("en"):
+        assert [one for one in choice_words.warnings(shown) if "even to save a life" in one]
 
 
 def sent_by(page: str) -> dict[str, str]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from documents.models import DocumentEntry
 from hie.directory import registration
 from tests.directory.forms import file
-from tests.portal.conftest import world
+from tests.portal.conftest import EVE, document, look, world
 from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark
 from tests.portal.test_choices import PAYER, publish
 
@@ -23,10 +25,13 @@ def _store(settings: Any, tmp_path: Path) -> None:
 
 def opened(browsing: Browsing) -> None:
     """Signed in, on the page of choices, with documents that a choice makes a difference to."""
-    world()
+    alice = world()
     registration.apply(file(PAYER))
     publish(1, "Letter", (), "20250301")
     publish(2, "A visit with a rather long title about something that took the whole afternoon", ("MH",), "20260110")
+    visit = DocumentEntry.objects.get(title__startswith="A visit")
+    nurse = replace(EVE, participant_id="org-hospital", organization_id="org-hospital", client_id="org-hospital")
+    look(alice, 60, nurse, disclosures=(document("Visit", document_id=str(visit.entry_uuid)),))
     browsing.sign_in()
     browsing.open("/my/consent/")
 
@@ -56,6 +61,7 @@ def test_the_pages_of_choices_are_accessible_in_every_language(browsing: Browsin
     page.select_option("#rule-0-who", "place:org-hospital")
     page.fill("#rule-0-since", "2026-01-01")
     page.click("text=Show what changes")
+    assert page.is_visible("#copies")
     browsing.hold("confirm", fully=True)
     page.click("text=Save this choice")
     page.wait_for_url("**/my/consent/?saved=1*")

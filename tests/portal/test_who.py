@@ -26,6 +26,7 @@ def test_a_patient_reads_who_could_see_a_document_and_why(alice: str, letter: st
     before = text_of(client.get(f"/my/documents/{letter}/who").content)
     assert "Treatment" in before
     assert "It is their own record of you." in before
+    assert "You and your helpers You Yes. This is you. Sam Delgado Yes. You let them act for you." in before
     pk = identifiers.anchor(alice).pk
     resource: dict[str, Any] = {**choice("deny"), "dateTime": "2026-05-03"}
     directives.file(resource, identifier_pk=pk, filer=Filer(actor="Patient", capacity=Capacity.PATIENT))

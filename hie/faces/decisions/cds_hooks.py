@@ -18,7 +18,6 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
 
-from consent import explain
 from documents import facts as facts_of_entries
 from hie.exchange import decisions
 from hie.exchange.decisions import Answer, OrganizationNamed, Question, Told
@@ -164,7 +163,7 @@ def _card(answer: Answer) -> JsonObject:
     )
     return {
         "summary": summary,
-        "detail": explain.sentence(first, explain.Audience.ADMINISTRATOR),
+        "detail": decisions.sentence(answer, deciding[0]),
         "indicator": indicator,
         "source": {"label": "Consent decision service of the exchange", "url": f"{base_url()}/consent/cds-services"},
         "extension": {

@@ -4,21 +4,26 @@ Request: ``AccessSubject`` (organization, subject-id, role, purpose), ``Action``
 document; several for several documents), ``Environment`` (current-dateTime, when a minute and more from now, makes it a simulation), or the same as ``Category`` with
 CategoryIds. Attributes are called by the names of `NAMES`; one that is not understood is refused, for what it
 says may narrow what is permitted. Rule G1 is Indeterminate, F3 NotApplicable. What may not be told, and what is not there, is one
-Indeterminate.
+Indeterminate. Status codes: ``missing-attribute`` for what is needed and not there, ``syntax-error`` for what cannot be
+read, ``processing-error`` for what cannot be answered. Attributes with IncludeInResult come back with their result.
+Answers in ``application/xacml+json``, or in ``application/json`` to whoever asked in it or wants it.
 
 Source: spec/consent.md 14; OASIS XACML 3.0 core, JSON Profile 1.1, XSPA profile of XACML.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, JsonResponse
 
+from consent import explain
 from documents import facts as facts_of_entries
 from hie.exchange import access, decisions
 from hie.exchange.decisions import OrganizationNamed, Question, Told, TooManyDocuments
@@ -88,6 +93,10 @@ class _Asked:
     """The attributes of one category, by what they mean; each with where it stands."""
 
     values: dict[str, list[tuple[str, str]]] = field(default_factory=dict)
+    told: JsonObject | None = None
+    """The category with the attributes that are to come back with the result."""
+    given: JsonObject = field(default_factory=dict)
+    """The category as sent."""
 
     def one(self, name: str) -> str | None:
         """The value of an attribute that may have one."""
@@ -99,25 +108,83 @@ class _Asked:
         return self.values.get(name, [])
 
 
+class _MissingAttribute(BadRequest):
+    """Something that a decision needs is not in the request, which is well-formed otherwise."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asks:
+    """One question, with what of it is to come back with its result."""
+
+    question: Question
+    told: tuple[JsonObject, ...]
+
+
 def refusal(status: int, code: str, message: str, element: str | None) -> HttpResponse:
     """A request that cannot be decided: Indeterminate, with what is wrong and where."""
-    if status in (401, 403, 404, 405, 413, 415, 429, 500, 503):
+    if status in (401, 403, 404, 405, 406, 413, 415, 429, 500, 503):
         # Not of the request's content: a result would look like a decision.
         return json_refusal(status, code, message, element)
     told = f"{element}: {message}" if element else message
-    return JsonResponse({"Response": [_indeterminate("syntax-error", told)]}, status=status)
+    return JsonResponse({"Response": [_indeterminate("syntax-error", told)]}, status=status, content_type=TYPES[0])
 
 
 @service(refusal, TYPES)
 def decide(request: HttpRequest, caller: Caller, body: JsonObject, raw: str) -> HttpResponse:
     """`POST /consent/xacml`."""
-    return JsonResponse({"Response": [_result(one, caller) for one in _questions(body, raw)]})
+    wanted = _type_wanted(request)
+    if wanted is None:
+        return refusal(406, "not-acceptable", f"answers are in {' or '.join(TYPES)}", None)
+    try:
+        results = _results(_questions(body, raw), caller)
+    except _MissingAttribute as missing:
+        results = [_indeterminate("missing-attribute", f"{missing.element}: {missing}")]
+    return JsonResponse({"Response": results}, content_type=wanted)
+
+
+def _type_wanted(request: HttpRequest) -> str | None:
+    """The media type to answer in: the one asked for, where both do that of the question; None where neither does."""
+    asked_in = request.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    accepted: dict[str, float] = {}
+    for one in request.headers.get("Accept", "").split(","):
+        name, *parameters = (part.strip().lower() for part in one.split(";"))
+        weight = next((_weight(part[2:]) for part in parameters if part.startswith("q=")), 1.0)
+        if name:
+            accepted[name] = max(weight, accepted.get(name, 0.0))
+    if not accepted:
+        return asked_in
+
+    def liked(media_type: str) -> tuple[float, bool]:
+        names = (media_type, f"{media_type.partition('/')[0]}/*", "*/*")
+        return next((accepted[name] for name in names if name in accepted), 0.0), media_type == asked_in
+
+    best = max(TYPES, key=liked)
+    return best if liked(best)[0] > 0 else None
+
+
+def _weight(text_: str) -> float:
+    try:
+        return min(max(float(text_), 0.0), 1.0)
+    except ValueError:
+        return 0.0
+
+
+def _results(asked: list[_Asks], caller: Caller) -> list[JsonObject]:
+    """A result for each question; what is asked twice is decided, and recorded, once."""
+    known: dict[Question, JsonObject] = {}
+    found = []
+    for one in asked:
+        key = replace(one.question, raw="")
+        if key not in known:
+            known[key] = _result(one.question, caller)
+        found.append({**known[key], **({"Category": list(one.told)} if one.told else {})})
+    return found
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _questions(body: JsonObject, raw: str) -> list[Question]:
+def _questions(body: JsonObject, raw: str) -> list[_Asks]:
     only(body, ("Request",), "")
     request = mapped(body.get("Request"), "Request")
     only(request, ("ReturnPolicyIdList", "CombinedDecision", "XPathVersion", "Category", *_SHORT), "Request")
@@ -127,11 +194,12 @@ def _questions(body: JsonObject, raw: str) -> list[Question]:
     if request.get("CombinedDecision"):
         raise BadRequest("decisions are given one by one", element="Request.CombinedDecision")
     held = _categories(request)
+    digest = hashlib.sha256(raw.encode("utf-8", "replace")).hexdigest()
     for name in ("AccessSubject", "Action", "Environment"):
         if len(held[name]) > 1:
             raise BadRequest("is asked about once", element=f"Request.{name}")
     if not held["Resource"]:
-        raise BadRequest("a resource with its patient is needed", element="Request.Resource")
+        raise _MissingAttribute("a resource with its patient is needed", element="Request.Resource")
     if len(held["Resource"]) > _MAX_RESOURCES:
         raise BadRequest(f"at most {_MAX_RESOURCES} are decided at once", element="Request.Resource")
     subject, action, environment = (
@@ -140,7 +208,8 @@ def _questions(body: JsonObject, raw: str) -> list[Question]:
     organization = subject.one("organization")
     operation = action.one("operation")
     at = environment.one("now")
-    return [
+    shared = tuple(one.told for one in (subject, action, environment) if one.told is not None)
+    questions = [
         Question(
             patient=tuple(_patient(value, where) for value, where in _patients(resource, n)),
             organization=None if organization is None else _organization(organization),
@@ -153,9 +222,14 @@ def _questions(body: JsonObject, raw: str) -> list[Question]:
             documents=() if resource.one("document") is None else (_bare(resource.one("document") or ""),),
             classes=facts_of_entries.spelled(_coding(value, where) for value, where in resource.all("class")),
             at=None if at is None else _instant(at),
-            raw=raw,
+            # The whole request is kept with its first question; with each other one its own resource.
+            raw=raw if n == 0 else json.dumps({"Resource": resource.given, "of": digest}),
         )
         for n, resource in enumerate(held["Resource"])
+    ]
+    return [
+        _Asks(question=question, told=(*shared, resource.told) if resource.told is not None else shared)
+        for question, resource in zip(questions, held["Resource"], strict=True)
     ]
 
 
@@ -176,11 +250,16 @@ def _categories(request: Mapping[str, Any]) -> dict[str, list[_Asked]]:
 def _category(name: str, value: Any, where: str) -> _Asked:
     given = mapped(value, where)
     only(given, ("Attribute", "CategoryId", "Id"), where)
-    asked = _Asked()
+    asked = _Asked(given=dict(given))
+    coming_back: list[Any] = []
     for n, one in enumerate(listed(given.get("Attribute"), f"{where}.Attribute")):
         place = f"{where}.Attribute[{n}]"
         attribute = mapped(one, place)
         only(attribute, ("AttributeId", "Value", "DataType", "Issuer", "IncludeInResult"), place)
+        if not isinstance(attribute.get("IncludeInResult", False), bool):
+            raise BadRequest("is true or false", element=f"{place}.IncludeInResult")
+        if attribute.get("IncludeInResult"):
+            coming_back.append({key: one for key, one in attribute.items() if key != "IncludeInResult"})
         identifier = text(attribute.get("AttributeId"), f"{place}.AttributeId")
         meaning = NAMES[name].get(identifier)
         if meaning is None:
@@ -195,6 +274,9 @@ def _category(name: str, value: Any, where: str) -> _Asked:
         ]
         if len(held) > 1 and meaning not in _MANY:
             raise BadRequest("exactly one value can be asked about", element=f"{place}.Value")
+    if coming_back:
+        asked.told = {"CategoryId": next(uri for uri, short in _CATEGORY.items() if short == name)}
+        asked.told["Attribute"] = coming_back
     return asked
 
 
@@ -217,7 +299,7 @@ def _code(value: Any, meaning: str, where: str) -> Any:
 def _patients(resource: _Asked, n: int) -> list[tuple[str, str]]:
     found = resource.all("patient")
     if not found:
-        raise BadRequest("the patient is needed", element=f"Request.Resource[{n}].Attribute")
+        raise _MissingAttribute("the patient is needed", element=f"Request.Resource[{n}].Attribute")
     return found
 
 
@@ -292,8 +374,14 @@ def _result(question: Question, caller: Caller) -> JsonObject:
     if answer.decision == "partial" or (first.permitted and decisions.redactions(told)):
         # Of several documents only some: a Permit would open all, and no obligation of this form can say which.
         return _indeterminate("processing-error", "of these documents some are permitted: ask about each")
+    if first.rule == "G1":
+        told_of = (question.purpose or caller.purpose, question.role or caller.role, question.user or caller.user_id)
+        code = "syntax-error" if all(told_of) else "missing-attribute"
+        return _indeterminate(code, explain.sentence(first, explain.Audience.PARTICIPANT)) | {
+            "PolicyIdentifierList": {"PolicyIdReference": [{"Id": f"urn:hie:rule:{first.rule}"}]}
+        }
     result: JsonObject = {
-        "Decision": _word(first.permitted, first.rule),
+        "Decision": "NotApplicable" if first.rule == "F3" else "Permit" if first.permitted else "Deny",
         "Status": {"StatusCode": {"Value": f"{_STATUS}ok"}},
     }
     codes = sorted({code for one in deciding for code in one.decision.obligations})
@@ -307,14 +395,6 @@ def _result(question: Question, caller: Caller) -> JsonObject:
         policies.append(reference)
     result["PolicyIdentifierList"] = {"PolicyIdReference": policies}
     return result
-
-
-def _word(permitted: bool, rule: str) -> str:
-    if rule == "G1":
-        return "Indeterminate"
-    if rule == "F3":
-        return "NotApplicable"
-    return "Permit" if permitted else "Deny"
 
 
 def _indeterminate(code: str, message: str) -> JsonObject:

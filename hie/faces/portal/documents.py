@@ -111,7 +111,10 @@ def who(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBase
         purposes.setdefault(line.purpose, []).append(_answer(line, seen))
     context = {
         "title_of": seen.title,
-        "purposes": [(words.purpose(code), answers) for code, answers in purposes.items()],
+        "purposes": [
+            (gettext("You and your helpers") if code == "PATRQT" else words.purpose(code), answers)
+            for code, answers in purposes.items()
+        ],
         "place": "documents",
     }
     return render(request, "who.html", context, reader=reader)
@@ -122,6 +125,10 @@ def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
     names += [words.isolate(_custodian(one)) for one in line.others]
     if line.person:
         names = [words.isolate(who_could_see.name_of(line.person)), *names]
+    if line.decision.rule == "P3":
+        names = [gettext("You")]
+    elif line.person.startswith("RelatedPerson/"):
+        names = names[:1]  # through whichever portal he comes
     if line.roles:
         roles = ", ".join(words.role(role) for role in line.roles)
         names.append(gettext("only {roles}").format(roles=roles))

@@ -216,8 +216,8 @@ def near(record: Features, *, record_id: int = 0) -> tuple[list[CandidateRecord]
 
 def near_new(record: Features) -> tuple[list[CandidateRecord], Scorer, NewIds]:
     """As `near`, for a record to come: with the row ids it will have. 1 query."""
-    found, (version, *ids) = _near(_NEAR_NEW, record, 0)
-    return found, _scorer(version or ""), NewIds(*ids)
+    found, (version, record_id, version_id, identifier_id) = _near(_NEAR_NEW, record, 0)
+    return found, _scorer(version or ""), NewIds(record=record_id, version=version_id, identifier=identifier_id)
 
 
 def _near(statement: str, record: Features, record_id: int) -> tuple[list[CandidateRecord], Sequence[Any]]:
@@ -392,7 +392,7 @@ def write_terms(record_id: int, demographics: Demographics) -> None:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NewIds:
     """The row ids of a record to come."""
 

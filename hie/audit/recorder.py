@@ -1,4 +1,4 @@
-"""Writing to the log: in the transaction of the act, in one statement a table.
+"""Writing to the log: in the transaction of the act, in one statement.
 
 No row, no data: a success is written inside the transaction of the act (a write)
 or before the first byte leaves (a read). A refusal or a crash is written in a
@@ -132,7 +132,7 @@ def write(drafts: Iterable[EventDraft], *, using: str = DEFAULT_DB_ALIAS) -> lis
 def _write(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> list[UUID]:
     if not drafts:
         return []
-    if connection.in_atomic_block or not connection.get_autocommit():
+    if _in_transaction(connection):
         rows = _Rows(drafts, connection)
         rows.insert()
         return rows.ids
@@ -142,35 +142,38 @@ def _write(drafts: list[EventDraft], connection: BaseDatabaseWrapper) -> list[UU
 def _released(drafts: list[EventDraft], condition: Condition) -> list[UUID]:
     """Write while the condition holds: by the one statement that asks for it, where the rows are not too many."""
     connection = connections[DEFAULT_DB_ALIAS]
-    if connection.in_atomic_block:
+    if _in_transaction(connection):
         # No savepoint: whoever opened the transaction ends it when this raises.
         condition.hold()
         return _write(drafts, connection)
     return _alone(drafts, connection, lambda rows: condition.hold(rows.insert))
 
 
+def _in_transaction(connection: BaseDatabaseWrapper) -> bool:
+    return connection.in_atomic_block or not connection.get_autocommit()
+
+
 def _alone(drafts: list[EventDraft], connection: BaseDatabaseWrapper, insert: Callable[[_Rows], object]) -> list[UUID]:
     """Write in a transaction of its own: that of the one statement, where one is enough."""
-    for attempt in (1, 2):
-        rows = _Rows(drafts, connection, alone=True)
+    rows = _Rows(drafts, connection, alone=True)
+    if len(rows.parts) == 1:
         try:
-            if len(rows.parts) == 1:
-                insert(rows)
-            else:
-                with (
-                    transaction.atomic(using=connection.alias)
-                    if connection is connections[connection.alias]
-                    else _plain_transaction(connection)
-                ):
-                    insert(rows)
+            insert(rows)
         except IntegrityError:
-            # Somebody else has just made the same patient's key.
-            if attempt == 2 or not rows.new_keys:
+            # Somebody else has just made a key of one of the same patients: in a transaction theirs is waited for.
+            if not rows.new_keys:
                 raise
-            continue
-        personal.remember({key.subject: key.key for key in rows.new_keys}, connection)
-        return rows.ids
-    raise AssertionError("unreachable")
+        else:
+            personal.remember({key.subject: key.key for key in rows.new_keys}, connection)
+            return rows.ids
+    with (
+        transaction.atomic(using=connection.alias)
+        if connection is connections[connection.alias]
+        else _plain_transaction(connection)
+    ):
+        rows = _Rows(drafts, connection)
+        insert(rows)
+    return rows.ids
 
 
 @contextmanager
@@ -243,7 +246,11 @@ _TYPES = {
 
 _BASIS = tuple(member.name for member in fields(BasisItem))
 _MANY = -1
-_FEW = 12  # up to here a list of values is the cheaper form, beyond it one JSON text is (measured)
+_FEW = (
+    1,
+    1,
+    4,
+)  # of keys, events, disclosures: up to here a list of values is the cheaper form, beyond it one JSON text is (measured)
 
 
 _TABLES = (
@@ -255,7 +262,7 @@ _TABLES = (
 
 def _insert(cursor: Any, tables: Sequence[list[tuple[Any, ...]]], condition: str, values: Sequence[Any]) -> bool:
     """Insert the rows of each table (as `_TABLES`) if the condition holds, and whether it does; one statement."""
-    sizes = tuple(len(rows) if len(rows) <= _FEW else _MANY for rows in tables)
+    sizes = tuple(len(rows) if len(rows) <= few else _MANY for rows, few in zip(tables, _FEW, strict=True))
     parameters = list(values)
     for (_, columns), rows, size in zip(_TABLES, tables, sizes, strict=True):
         if size == _MANY:

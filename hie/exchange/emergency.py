@@ -63,7 +63,7 @@ class Terms:
     hint: str
     reasons: tuple[str, ...]
     min_text: int
-    hours: int
+    hours: float
     a_day: int
 
 

@@ -143,7 +143,7 @@ def apply(
                 owners = [_owner(authority, caller, change.element) for authority, _ in _named_by(change)]
                 access.may_submit(caller, owners[0])
                 said = None
-                if isinstance(change, Revision):
+                if isinstance(change, Revision) and not change.only_new and change.expected_version is None:
                     said = _own_view(change.demographics, owners[0], change.element)
                 prepared.append((change, owners[0], said))
         with transaction.atomic():

@@ -1,7 +1,7 @@
 """What only pages need: sessions, sign-in, forms, messages and languages of browsers.
 
-Requests of machines carry a token, and their faces speak one language: for them these would cost a tenth of an answer,
-and no cookie could mean anything there. Each class is Django's own, passed by below `MACHINES`.
+Requests of machines carry a token, and what they are told goes by no cookie: for them these would cost some
+three percent of an answer for nothing. Each class is Django's own, passed by below `MACHINES`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.middleware.csrf import CsrfViewMiddleware
 from django.middleware.locale import LocaleMiddleware
+from django.utils import translation
 from django_otp.middleware import OTPMiddleware
 
 MACHINES = ("/fhir/", "/api/", "/consent/")
@@ -42,7 +43,13 @@ class Sessions(_PagesOnly, SessionMiddleware):
 
 
 class Languages(_PagesOnly, LocaleMiddleware):
-    """The language of a page: the path's, the cookie's or the browser's."""
+    """The language of a page: the cookie's or the browser's."""
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """As Django's; for a machine the hub's own, whatever page this thread has answered before."""
+        if of_a_machine(request):
+            translation.deactivate()
+        return super().__call__(request)
 
 
 class Forms(_PagesOnly, CsrfViewMiddleware):

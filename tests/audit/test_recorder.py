@@ -120,6 +120,46 @@ def test_a_known_patient_costs_one_statement(django_assert_num_queries: Any) -> 
 
 
 @pytest.mark.django_db(transaction=True)
+def test_two_who_make_the_key_of_one_patient_at_once_both_write_under_the_one_that_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of several new patients, too: others are there first with one after the other."""
+    bea, drafts = uuid.UUID(int=2), []
+    for person in (ALICE, bea):
+        drafts.append(EventDraft(kind=EventType.PATIENT_READ, caller=caller(), person_id=person))
+    look = personal._read
+    overtaken: list[str] = []
+
+    def read(subjects: list[str], using: Any) -> Any:
+        found = look(subjects, using)
+        if len(overtaken) < 2:
+            # Between the look and the statement somebody else writes about one of them.
+            overtaken.append(subjects[len(overtaken)])
+            monkeypatch.setattr(personal, "_read", look)
+            other = threading.Thread(target=_write_apart, args=[overtaken[-1]])
+            other.start()
+            other.join()
+            monkeypatch.setattr(personal, "_read", read)
+        return found
+
+    monkeypatch.setattr(personal, "_read", read)
+    written = write(drafts)
+    assert len(overtaken) == 2
+    assert AuditKey.objects.count() == 2
+    assert [words(AuditEvent.objects.get(id=event_id)) for event_id in written] == [
+        {"user_name": "Dr. Eve Marlowe"}
+    ] * 2
+
+
+def _write_apart(subject: str) -> None:
+    try:
+        write([EventDraft(kind=EventType.PATIENT_READ, caller=caller(), person_id=subject)])
+    finally:
+        personal.forget_keys()
+        connection.close()
+
+
+@pytest.mark.django_db(transaction=True)
 def test_a_key_of_a_transaction_that_rolled_back_is_not_used_again() -> None:
     draft = EventDraft(kind=EventType.PATIENT_READ, caller=caller(), person_id=ALICE)
     with transaction.atomic():

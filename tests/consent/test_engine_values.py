@@ -78,7 +78,7 @@ def test_what_is_kept_is_thrown_away_when_there_is_no_more_room_and_not_before()
         tables.weighed(frozenset({f"x{n}"}))
     assert len(tables._weighed) == KEPT
     assert tables.weighed(frozenset({"x0"})) is first
-    assert tables.weighed(frozenset({"HIV"})) == ({"HIV"}, engine.RANK["R"])
+    assert tables.weighed(frozenset({"HIV"})) == ({"HIV"}, {"HIV"}, engine.RANK["R"])
     assert len(tables._weighed) == 1
     assert tables.weighed(frozenset({"x0"})) == first
 
@@ -377,10 +377,10 @@ def test_a_changed_copy_of_a_policy_works_out_everything_anew() -> None:
 
 def test_changed_code_tables_weigh_everything_anew() -> None:
     before = Tables.from_json(fx.FIXTURE)
-    assert before.weighed(frozenset({"HIV"}))[1] == engine.RANK["R"]
+    assert before.weighed(frozenset({"HIV"}))[2] == engine.RANK["R"]
     after = replace(before, floors={"HIV": engine.RANK["V"]})
-    assert after.weighed(frozenset({"HIV"}))[1] == engine.RANK["V"]
-    assert before.weighed(frozenset({"HIV"}))[1] == engine.RANK["R"]
+    assert after.weighed(frozenset({"HIV"}))[2] == engine.RANK["V"]
+    assert before.weighed(frozenset({"HIV"}))[2] == engine.RANK["R"]
 
 
 def test_a_store_that_vouches_for_whose_a_consent_is_needs_no_patient_in_it() -> None:

@@ -39,7 +39,9 @@ class Explain(CallerView):
                 language=_language(request),
                 raw=f"GET {request._request.get_full_path()}",
             )
-            return Response(_explained(found))
+            # By what language it was chosen and which it is; nobody keeps a copy.
+            headers = {"Vary": "Accept-Language", "Content-Language": found.language, "Cache-Control": "no-store"}
+            return Response(_explained(found), headers=headers)
 
 
 class WhoCouldSee(CallerView):
@@ -60,7 +62,7 @@ class WhoCouldSee(CallerView):
                 "patient": {"reference": f"Patient/{seen.person_id}"},
                 "answers": [_answer(one, {key: facts.name for key, facts in members.items()}) for one in seen.answers],
             }
-            return Response(body)
+            return Response(body, headers={"Cache-Control": "no-store"})
 
 
 def _only(request: Request, names: tuple[str, ...]) -> None:

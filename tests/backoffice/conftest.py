@@ -116,28 +116,19 @@ def failed_message(db: None) -> InboundMessage:
     )  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One browser for all pages of a module: two at once would be two loops in one thread."""
+@pytest.fixture
+def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """A running Chromium."""
     from tests.backoffice.looking import CHROMIUM, FLAGS
 
-    playwright_api = pytest.importorskip("playwright.sync_api")
-    with pytest.MonkeyPatch.context() as patched, playwright_api.sync_playwright() as playwright:
-        # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
-        patched.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
+    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield running
         running.close()
         # Beside that loop Django keeps a connection of its own, which nobody else would close.
         connections.close_all()
-
-
-@pytest.fixture
-def browser(chromium: Any) -> Iterator[Any]:
-    """A running Chromium in which nobody has been."""
-    yield chromium
-    for context in chromium.contexts:
-        context.close()
 
 
 def suspend(participant: str) -> None:

@@ -70,6 +70,9 @@ class Row(Protocol):
         """The document's facts: about this person, where what it hangs on is among the person's identifiers."""
 
 
+NAMES_THE_PATIENT: Mapping[str, Any] = MappingProxyType({"names": "patient"})
+"""Detail of an event that is the patient's whatever it found: the request itself named her."""
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
 

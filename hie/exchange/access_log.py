@@ -375,19 +375,23 @@ def _logged(document: str, events: Sequence[EventRecord]) -> DocumentFacts:
 
 
 def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
-    """The event without the documents a helper may not see; None when it was about such documents alone."""
+    """The event without the documents a helper may not see; None when it was about such documents alone.
+
+    A search by the patient stays, as one that found nothing.
+    """
     disclosures = tuple(item for item in event.disclosures if not _is_document(item.what) or item.document_id in seen)
     denied = tuple(pair for pair in event.denied if pair[0] in seen)
     filed = _filed(event)
     told = [document for document in filed if document in seen]
     had, has = bool(event.disclosures or event.denied or filed), bool(disclosures or denied or told)
-    if had and not has:
+    asked_of_her = event.detail.get("names") == access.NAMES_THE_PATIENT["names"]
+    if had and not has and not asked_of_her:
         return None
-    if not had:
+    if not had and not asked_of_her:
         return event
     # What could name more goes with it, always, else its lack would tell that there was more: the raw request, the
     # decision record, the rule that was not of what is left.
-    rule = disclosures[0].rule if disclosures else denied[0][1] if denied else event.rule
+    rule = disclosures[0].rule if disclosures else denied[0][1] if denied else event.rule if has else ""
     return replace(
         event, disclosures=disclosures, denied=denied, rule=rule, reason="", query="", decision={}, detail={}
     )

@@ -19,6 +19,7 @@ from django.db import transaction
 
 from consent import directives, labelling, owners, policies, proxies, tables
 from consent.directives import Beside, Filer, StoredConsent
+from consent.drafts import ConsentDraft
 from consent.errors import DirectiveChanged, DirectiveOfAnother, DirectiveRefused, UnknownDirective
 from consent.filing import Checked
 from consent.owners import Capacity
@@ -355,6 +356,8 @@ def search(
     """Consents of a patient, or by id, that may be shown; newest first."""
     with recorder.recording(EventType.CONSENT_ACCESS, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
+        if patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[ShownConsent] = []
         for person_id, held in _candidates(patients, ids, caller).items():
             about = access.subject(person_id)
@@ -570,6 +573,13 @@ def _beside(caller: Caller, about: Subject, wanted: Mapping[str, Any], *, but: U
     known = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
     holders = sorted({row.record.participant_id for row in known.rows()})
     return Beside(others=tuple(_judged(caller, about, others)[0]), on_file=on_file, holders=tuple(holders))
+
+
+def as_known(caller: Caller, about: Subject) -> Subject:
+    """The person with those directives alone that this caller may see: what he tries out must not tell of the others."""
+    seen = {str(one.id) for one in _judged(caller, about, directives.in_store(about.identifier_pks))[0]}
+    hidden = [ConsentDraft(replaces=UUID(one.id)) for one in about.policy.directives if one.id not in seen]
+    return replace(about, policy=directives.drafted(about.policy, hidden)) if hidden else about
 
 
 def _limits_time(node: Any) -> bool:

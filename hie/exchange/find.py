@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from documents import queries as registry
-from documents.filters import EntryFilter, ListFilter
+from documents.filters import DateAttribute, DateCriterion, EntryFilter, ListFilter
 from documents.metadata import ADDING, CX, REPLACING, AssociationMetadata, Status
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
@@ -97,6 +97,8 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         access.gate(caller, Operation.QUERY)
         if not search.patients and not (search.asked.entries.ids or search.asked.entries.identifiers):
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        if search.patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[_Judged] = []
         subjects: dict[UUID, Subject] = {}
         by_person = _entries_by_person(search, caller, subjects)
@@ -105,9 +107,9 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             subject = subjects[person_id]
             rows = [row for row in rows if search.asked.admits(row)]
             verdict = access.permitted(caller, subject, rows, Operation.QUERY)
-            verdict = of_status(caller, subject, verdict, search.asked.entries.statuses)
+            verdict = as_asked(caller, subject, verdict, search.asked.entries)
             found.append(_Judged(subject, verdict))
-        page, shown_rows = _page(found, search, _entry_key)
+        page, shown_rows = _page(found, search, _keys_as_seen(caller, found, search))
         for judged in found:
             part = _only(judged.verdict, shown_rows)
             access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
@@ -177,22 +179,42 @@ def _adds(item: AssociationMetadata, row: EntryRow) -> bool:
     return item.type in ADDING and item.source == row.entry_uuid
 
 
-def of_status(caller: Caller, subject: Subject, verdict: Verdict[Any], statuses: Collection[Status]) -> Verdict[Any]:
-    """Of rows read with `superseded_too`, those whose status as the caller sees it is asked for; no status asks all."""
-    if not statuses:
+def as_asked(caller: Caller, subject: Subject, verdict: Verdict[Any], asked: EntryFilter) -> Verdict[Any]:
+    """Of rows read with `superseded_too`, those whose status and last change, as the caller sees them, are asked for."""
+    changed = [one for one in asked.dates if one.attribute is DateAttribute.LAST_UPDATED]
+    if not asked.statuses and not changed:
         return verdict
-    suspects = [row for row in verdict.rows() if isinstance(row, EntryRow) and _is_deprecated(row)]
-    told = dict(zip(map(id, suspects), telling_what_is_seen(caller, subject, suspects), strict=True))
+    told = _superseded_as_seen(caller, subject, verdict)
 
-    def asked(row: Any) -> bool:
+    def is_asked_for(row: Any) -> bool:
         shown_row = told.get(id(row), row)
-        return not isinstance(shown_row, EntryRow) or shown_row.metadata.availability_status in statuses
+        return not isinstance(shown_row, EntryRow) or (
+            (not asked.statuses or shown_row.metadata.availability_status in asked.statuses)
+            and all(one.has(shown_row.updated_at) for one in changed)
+        )
 
     return replace(
         verdict,
-        permitted=tuple(item for item in verdict.permitted if asked(item[0])),
-        denied=tuple(item for item in verdict.denied if asked(item[0])),
+        permitted=tuple(item for item in verdict.permitted if is_asked_for(item[0])),
+        denied=tuple(item for item in verdict.denied if is_asked_for(item[0])),
     )
+
+
+def _superseded_as_seen(caller: Caller, subject: Subject, verdict: Verdict[Any]) -> dict[int, EntryRow]:
+    suspects = [row for row in verdict.rows() if isinstance(row, EntryRow) and _is_deprecated(row)]
+    return dict(zip(map(id, suspects), telling_what_is_seen(caller, subject, suspects), strict=True))
+
+
+def _keys_as_seen(
+    caller: Caller, found: Sequence[_Judged], search: DocumentSearch
+) -> Callable[[EntryRow, str], tuple[str, ...]]:
+    """The sort keys of rows as the caller sees them: a change that only a hidden document brought about sorts nothing."""
+    if all(name != "_lastUpdated" for name, _ in search.sort):
+        return _entry_key
+    told: dict[int, EntryRow] = {}
+    for judged in found:
+        told |= _superseded_as_seen(caller, judged.subject, judged.verdict)
+    return lambda row, sort: _entry_key(told.get(id(row), row), sort)
 
 
 def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tuple[EntryRow, EntryRow]]:
@@ -200,7 +222,7 @@ def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tu
 
 
 def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]:
-    """This registry's entries of a subject that match, newest first; not yet decided, nor chosen by `of_status`.
+    """This registry's entries of a subject that match, newest first; not yet decided, nor chosen by `as_asked`.
 
     For questions asked in one with other communities, which decide all answers together.
     """
@@ -210,13 +232,14 @@ def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]
     return [row for row in registry.entries(subject.identifier_pks, _candidates(asked)) if asked.admits(row)]
 
 
-def statuses_of(values: Mapping[str, Any]) -> tuple[Status, ...]:
-    """The statuses that the values of a question ask for."""
-    return document_filter.from_values(values).entries.statuses
+def asked_of(values: Mapping[str, Any]) -> EntryFilter:
+    """The filter that the values of a question make."""
+    return document_filter.from_values(values).entries
 
 
 def _candidates(asked: Asked) -> EntryFilter:
-    return replace(asked.entries, superseded_too=Status.APPROVED in asked.entries.statuses)
+    changed = any(one.attribute is DateAttribute.LAST_UPDATED for one in asked.entries.dates)
+    return replace(asked.entries, superseded_too=changed or Status.APPROVED in asked.entries.statuses)
 
 
 @release.point
@@ -278,6 +301,8 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         access.gate(caller, Operation.QUERY)
         if not search.patients and not (search.asked.lists.ids or search.asked.lists.identifiers):
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        if search.patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
         by_person = _lists_by_person(search, caller)
@@ -286,7 +311,7 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             subject = subjects[person_id]
             judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
             members.update(seen)
-            found.append(judged)
+            found.append(_of_dates(judged, search.asked.lists.dates))
         page, shown_rows = _page(found, search, _list_key)
         rows_out = []
         for item in page.rows:
@@ -323,11 +348,12 @@ def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
         if not judged.verdict.permitted:
             raise NotFound("no such list")
         event.commit()
+        ((view, decision),) = judged.verdict.permitted
         return Found(
-            row=row,
+            row=view.row,
             person_id=subject.person_id,
             key=(),
-            decision=judged.verdict.permitted[0][1],
+            decision=decision,
             members=members.get(row.metadata.entry_uuid, ()),
         )
 
@@ -336,7 +362,7 @@ def _judge_lists(
     caller: Caller, subject: Subject, rows: Sequence[ListRow]
 ) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
-    named = [member for row in rows for member in row.members]
+    named = [member for row in rows for member in (*row.members, *_joins(row))]
     entries = registry.entries_by_uuid(named) if named else {}
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
@@ -348,29 +374,70 @@ def _judge_lists(
     members: dict[str, tuple[str, ...]] = {}
     empty: list[_ListView] = []
     for row in rows:
-        held = [decisions[m] for m in row.members if m in decisions]
+        held = [decisions[m] for m in (*row.members, *_joins(row)) if m in decisions]
         for member in row.members:
             if member in folders:
                 held += [decisions[m] for m in folders[member].members if m in decisions]
-        if not held:
-            empty.append(_ListView(row, _own_facts(row, subject.person_id)))
+        if not held or _stands_empty(row, decisions):
+            empty.append(_ListView(_list_as_seen(row, decisions), _own_facts(row, subject.person_id)))
             members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
             continue
         best = next((item for item in held if item[1].permitted), held[0])
-        view = _ListView(row, replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid)))
+        own_facts = replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid))
+        view = _ListView(_list_as_seen(row, decisions), own_facts)
         facts[id(view)] = view.document
         (permitted if best[1].permitted else denied).append((view, best[1]))
         members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
     alone = access.permitted(caller, subject, empty, Operation.QUERY)
-    order = {id(row): n for n, row in enumerate(rows)}
+    order = {row.metadata.entry_uuid: n for n, row in enumerate(rows)}
     every: Verdict[Any] = verdict
     both = replace(
         every,
-        permitted=tuple(sorted((*permitted, *alone.permitted), key=lambda item: order[id(item[0].row)])),
+        permitted=tuple(
+            sorted((*permitted, *alone.permitted), key=lambda item: order[item[0].row.metadata.entry_uuid])
+        ),
         denied=(*denied, *alone.denied),
         facts=facts | alone.facts,
     )
     return _Judged(subject, both), members
+
+
+def _joins(row: ListRow) -> tuple[str, ...]:
+    return row.joins if isinstance(row, SubmissionSetRow) else ()
+
+
+def _stands_empty(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> bool:
+    """Whether a folder was there before all that is in it, of which nothing may be seen: it was seen empty, and still is."""
+    if not isinstance(row, FolderRow):
+        return False
+    came = [(m, at) for m, at in zip(row.members, row.joined_at, strict=True) if m in decisions]
+    return all(at > row.registered_at and not decisions[member][1].permitted for member, at in came)
+
+
+def _list_as_seen(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> ListRow:
+    """A folder as it would be if what may not be seen had never been put into it: its version and its last change."""
+    if not isinstance(row, FolderRow):
+        return row
+    came = list(zip(row.members, row.joined_at, strict=True))
+    hidden = {member for member in row.members if member in decisions and not decisions[member][1].permitted}
+    if not hidden:
+        return row
+    seen = {at for member, at in came if member not in hidden and at > row.registered_at}
+    last = max(seen, default=row.registered_at)
+    return replace(row, revision=1 + len(seen), last_update_time=last, sorted_at=last)
+
+
+def _of_dates(judged: _Judged, dates: Sequence[DateCriterion]) -> _Judged:
+    """Without the folders, as they are seen, that are of another time; sets the registry has chosen itself."""
+    if not dates:
+        return judged
+
+    def is_asked_for(view: _ListView) -> bool:
+        row = view.row
+        return not isinstance(row, FolderRow) or all(one.has(row.last_update_time) for one in dates)
+
+    kept = tuple(item for item in judged.verdict.permitted if is_asked_for(item[0]))
+    return replace(judged, verdict=replace(judged.verdict, permitted=kept))
 
 
 def _folders_among(subject: Subject, ids: Iterable[str], entries: dict[str, EntryRow]) -> dict[str, FolderRow]:
@@ -608,7 +675,8 @@ def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
     if "submissionset" in asked.kinds:
         rows += registry.submission_sets(pks, asked.lists)
     if "folder" in asked.kinds:
-        rows += registry.folders(pks, asked.lists)
+        # When one was changed last depends on what of it is seen: `_of_dates` chooses by that.
+        rows += registry.folders(pks, replace(asked.lists, dates=()))
     return rows
 
 

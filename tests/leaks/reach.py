@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
 
 OURS = ("hie.", "patients.", "documents.", "consent.")
 DOOR = frozenset(
@@ -33,6 +36,30 @@ DOOR = frozenset(
     )
 )
 """The functions of the door that decide; its values and clocks do not count."""
+
+
+_OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
+    "documents": None,
+    "patients": None,
+    "consent": frozenset(
+        {"Consent", "ConsentVersion", "ProxyGrant", "BreakGlassGrant", "EmergencyReview", "EmergencyAct"}
+    ),
+    "audit": frozenset({"AuditEvent", "Disclosure"}),
+    "exchange": frozenset({"Query", "QueryTarget", "RemoteDocument", "InboundMessage"}),
+}
+"""Apps and those of their models that hold something of a patient; None: all of them."""
+
+
+@cache
+def records() -> frozenset[str]:
+    """Where something of a patient is read: the models that hold it, and the bytes of documents."""
+    models = (
+        model
+        for app, names in _OF_PATIENTS.items()
+        for model in apps.get_app_config(app).get_models()
+        if names is None or model.__name__ in names
+    )
+    return frozenset({"documents.repository.open", *map(dotted, models)})
 
 
 def dotted(thing: Any) -> str:
@@ -131,6 +158,31 @@ def _used(thing: Any) -> Iterator[Any]:
             value = following
         if callable(value) and str(getattr(value, "__module__", "")).startswith(OURS):
             yield value
+        model = local.get(first, thing.__globals__.get(first))
+        if isinstance(model, ModuleType) and rest:
+            model = getattr(model, rest[0], None)
+        if isinstance(model, type) and issubclass(model, Model):
+            yield model  # of `Model.objects.filter` the rest is Django's
+
+
+def functions_of(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions and methods that a module defines, as they were written."""
+    for value in vars(module).values():
+        if getattr(value, "__module__", "") != module.__name__:
+            continue
+        held = vars(value).values() if isinstance(value, type) else (value,)
+        for one in held:
+            if isinstance(one, property):
+                one = one.fget
+            one = getattr(one, "__func__", one)
+            one = inspect.unwrap(one) if callable(one) else one
+            if isinstance(one, FunctionType):
+                yield one
+
+
+def calls(function: FunctionType) -> Iterator[Any]:
+    """What of the project a function uses itself."""
+    return iter(_uses(function))
 
 
 def _imported_inside(function: FunctionType) -> dict[str, Any]:

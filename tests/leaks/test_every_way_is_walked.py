@@ -46,6 +46,7 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
     ("url", "api/patients/imports"): "takes a file in; gives back the run's name",
     ("command", "mllp"): "hands each message to what the events of HL7 v2 are walked by",
     ("fhir", "$process-message"): "the feed by message: answered like Patient conditional_update, which is walked",
+    ("channel", "source hie.exchange.remote_retrieve.source"): "asked for Binary read, which is walked",
     **{("hl7v2", f"ADT^{event}"): _ACKNOWLEDGED for event in ("A24", "A37", "A40", "A43", "A47")},
 }
 """Guarded ways without a walk, and why nothing can be told there, or what holds them until they have one."""

@@ -36,19 +36,21 @@ from tests.portal.conftest import PASSWORD, signed_in
 pytestmark = pytest.mark.django_db
 
 CLOCK = re.compile(r"(?<![\w:])\d{1,2}:\d\d\b(?::\d\d)?")
-TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="[^"]*"|nonce="[^"]*"|span=\d+|nonce-[\w+/=-]+')
+TOKEN = re.compile(
+    r'name="csrfmiddlewaretoken" value="[^"]*"|name="basis" value="[^"]*"|nonce="[^"]*"|span=\d+|nonce-[\w+/=-]+'
+)
 
 
-def heard(ear: Ear, client: Client, path: str) -> Heard:
-    """A page as it is compared, less what protects its forms."""
+def heard(ear: Ear, client: Client, path: str, sent: dict[str, Any] | None = None) -> Heard:
+    """A page as it is compared, less what protects its forms; `sent` is posted."""
     ear.listener.taken()
-    response = client.get(path)
+    response = client.get(path) if sent is None else client.post(path, sent)
     raw = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
     headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
     return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
 
 
-def helper() -> tuple[Client, str]:
+def helper(ceiling: str = "R", *, may_consent: bool = False) -> tuple[Client, str]:
     """Sam, who signs in and acts for the patient; his user id. He has a record of his own at the hospital."""
     place.fed("S1", "Delgado", birth_date="1990-01-02", telecoms=(), addresses=())
     accounts.load(
@@ -64,7 +66,14 @@ def helper() -> tuple[Client, str]:
         }
     )
     user = f"RelatedPerson/{PatientAccount.objects.get(login='sam').pk}"
-    proxies.grant(identifier_pk=place.pk(), person=user, kind="nominated", max_confidentiality="R", verified_by="desk")
+    proxies.grant(
+        identifier_pk=place.pk(),
+        person=user,
+        kind="nominated",
+        max_confidentiality=ceiling,
+        verified_by="desk",
+        may_consent=may_consent,
+    )
     return signed_in("sam"), user
 
 
@@ -97,16 +106,7 @@ def side(
     ear = Ear(world.caller(), listener, {person: "<person>"})
     answered = client.post("/my/person", {"person": person})
     assert answered.status_code == 302
-    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
-        if ids is not None and may:
-            ear.known |= {
-                ids["DocumentReference"].split("/")[1]: f"<document {number}>",
-                ids["Binary"].split("/")[1]: f"<binary {number}>",
-            }
-            ear.known |= {
-                ids["List"].split("/")[1]: f"<list {number}>",
-                ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>",
-            }
+    ear.known |= place.called(made, seen)
     found: dict[Any, list[Heard]] = {(path,): [heard(ear, client, path)] for path in PAGES}
     for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
         if may:

@@ -253,9 +253,11 @@ def history(consent_id: UUID) -> list[StoredConsent]:
         UnknownDirective: no such directive.
     """
     row = Consent.objects.filter(pk=consent_id).first()
+    # Asked for whether or not there is one: what is hidden must not cost more than what is not there.
+    versions = list(ConsentVersion.objects.filter(consent_id=consent_id).order_by("-version"))
     if row is None:
         raise UnknownDirective(f"no directive {consent_id}")
-    versions = ConsentVersion.objects.filter(consent_id=consent_id, version__lte=row.version).order_by("-version")
+    versions = [old for old in versions if old.version <= row.version]
     return [_stored(row) if old.version == row.version else _stored_version(row, old) for old in versions]
 
 

@@ -62,6 +62,8 @@ _ListRow = TypeVar("_ListRow", SubmissionSet, Folder)
 
 MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_CLASS = "http://hl7.org/fhir/resource-types"
+_NONE = UUID(int=0)
+"""The name of no object: asked for where there is none to ask for, so that this costs the same."""
 _DERIVING = frozenset(kind.value for kind in DERIVING)
 
 
@@ -247,9 +249,9 @@ def entry(entry_uuid: UUID | str) -> EntryRow | None:
 
 
 def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
-    """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements."""
-    keys = [key for key in map(as_uuid, entry_uuids) if key is not None]
-    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))} if keys else {}
+    """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements, for none too."""
+    keys = [key for key in map(as_uuid, entry_uuids) if key is not None] or [_NONE]
+    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))}
 
 
 def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
@@ -301,8 +303,7 @@ def _entry_rows() -> QuerySet[DocumentEntry]:
 
 def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
     found = list(rows)
-    if not found:
-        return []
+    # Relations are asked for whether or not anything was found: what is hidden afterwards must not cost more than nothing.
     keys = [row.entry_uuid for row in found]
     relations = list(Association.objects.raw(_RELATIONS, {"keys": keys, "types": _RELATING, "status": _APPROVED}))
     ends: dict[UUID, list[AssociationMetadata]] = defaultdict(list)
@@ -599,7 +600,7 @@ def _members(keys: Sequence[UUID]) -> dict[UUID, _Members]:
     put = Association.objects.filter(entry_uuid=OuterRef("target"), type=AssociationType.HAS_MEMBER.value)
     for source, target, at, joins in (
         Association.objects.filter(
-            source__in=keys, type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
+            source__in=keys or [_NONE], type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
         )
         .order_by("pk")
         .values_list("source", "target", "registered_at", Subquery(put.values("target")[:1]))
@@ -612,7 +613,7 @@ def _members(keys: Sequence[UUID]) -> dict[UUID, _Members]:
 
 def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
     found = list(rows)
-    members = _members([row.entry_uuid for row in found]) if found else {}
+    members = _members([row.entry_uuid for row in found])
     return [
         SubmissionSetRow(
             metadata=codec.decode_submission_set(row.metadata),
@@ -631,7 +632,7 @@ def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
 
 def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
     found = list(rows)
-    members = _members([row.entry_uuid for row in found]) if found else {}
+    members = _members([row.entry_uuid for row in found])
     return [
         FolderRow(
             metadata=replace(codec.decode_folder(row.metadata), version=row.version),

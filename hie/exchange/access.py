@@ -92,6 +92,11 @@ class Subject:
         """The person's id as text."""
         return self.facts.id
 
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this stands for no person (`nobody`)."""
+        return self.facts is _NOBODY
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict(Generic[T]):
@@ -284,6 +289,29 @@ def subject(person_id: UUID | str) -> Subject:
     return found[wanted]
 
 
+_NOBODY = SubjectFacts(id=str(UUID(int=0)))
+
+
+def somebody(person_id: UUID | None) -> Subject:
+    """The person; for None nobody, about whom everything is read and decided that would be about a person.
+
+    A refusal of what is not there then costs what a refusal of what is hidden costs.
+
+    Raises:
+        NotFound: the index knows no such person.
+    """
+    if person_id is not None:
+        return subject(person_id)
+    subjects([UUID(int=0)])
+    return nobody()
+
+
+def nobody() -> Subject:
+    """Who is no patient: nothing is about nobody, and nothing is recorded of it. The statement on directives alone."""
+    directed = directives.for_subjects([(_NOBODY, (0,))])[_NOBODY.id]
+    return Subject(facts=_NOBODY, identifier_pks=(0,), policy=directed.policy, consent_epoch=0)
+
+
 def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
     """Several persons as `subject` gives one, by the id asked for; unknown ones are absent. Constant statements."""
     known = index.known_persons(person_ids)
@@ -460,6 +488,11 @@ def open_upload(
     return repository.open(binary_id, first=first, last=last)
 
 
+def look_for_upload(binary_id: str) -> None:
+    """Look for staged bytes and give nothing of them: the statement of `open_upload`, so that two refusals cost the same."""
+    repository.staged(binary_id)
+
+
 def open_for_labelling(binary_id: str) -> repository.Content:
     """Bytes for the hub's own labelling service, which takes codes from them and gives nothing out.
 
@@ -625,6 +658,8 @@ def record(
 
     `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
     """
+    if about.is_nobody:
+        return
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
     decided = [

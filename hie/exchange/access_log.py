@@ -27,7 +27,7 @@ from hie.audit.balp import audit_event
 from hie.audit.recorder import EventType, Outcome, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, consents, release
 from hie.exchange.access_log_lines import (
     ActorKind,
     Item,
@@ -289,15 +289,26 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         kept_back = {document for document, decision in decisions.items() if decision.rule == "P1"}
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
+    choices = consents.versions_seen(view.caller, view.subject, {one for event in events if (one := _choice(event))})
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
         if untold and event.type in _OF_EMERGENCIES:
             continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
+        if _choice(event) is not None and _choice(event) not in choices:
+            continue
         cleaned = _for_helper(event, seen)
         if cleaned is not None:
             shown[event.id] = cleaned if whole else _without_words(cleaned)
     return shown, set()
+
+
+def _choice(event: EventRecord) -> tuple[str, int | None] | None:
+    """The consent, and its version, that an event is about; None for one about none."""
+    if "consent" not in event.detail:
+        return None
+    version = event.detail.get("version")
+    return str(event.detail["consent"]), version if isinstance(version, int) else None
 
 
 def _is_held_back(view: _View, event: EventRecord) -> bool:

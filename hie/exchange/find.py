@@ -31,6 +31,7 @@ from hie.standards.demographics import authority_of
 from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
 from hie.trust import limits
 from patients import identifiers
+from patients.demographics import ResolvedIdentifier
 
 ListRow = SubmissionSetRow | FolderRow
 T = TypeVar("T")
@@ -103,6 +104,9 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         subjects: dict[UUID, Subject] = {}
         by_person = _entries_by_person(search, caller, subjects)
         subjects |= access.subjects(set(by_person) - set(subjects))
+        if not subjects:
+            subjects[_NOBODY] = access.nobody()
+            by_person = {_NOBODY: []}
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
             rows = [row for row in rows if search.asked.admits(row)]
@@ -252,16 +256,23 @@ def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
     with recorder.recording(EventType.READ_DOCUMENT_REFERENCE, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
         row = registry.entry(document_id)
-        if row is None:
-            raise NotFound("no such document")
-        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
-        verdict = access.permitted(caller, subject, [row], Operation.QUERY)
+        subject = whose(row)
+        verdict = access.permitted(caller, subject, [row] if row is not None else [], Operation.QUERY)
         access.record(event, caller, subject, verdict, what="metadata", shown=shown, operation=Operation.QUERY)
-        if not verdict.permitted:
+        if row is None or not verdict.permitted:
             raise NotFound("no such document")
         (row,) = telling_what_is_seen(caller, subject, [row])
         event.commit()
         return Found(row=row, person_id=subject.person_id, key=(), decision=verdict.permitted[0][1])
+
+
+_NOBODY = UUID(int=0)
+
+
+def whose(row: EntryRow | ListRow | None) -> Subject:
+    """The person that a row is about; of no row nobody, at the same cost."""
+    persons = identifiers.persons_of([row.identifier_pk if row is not None else 0])
+    return access.somebody(persons[row.identifier_pk] if row is not None else None)
 
 
 def shown(row: EntryRow) -> Shown:
@@ -306,7 +317,10 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
         by_person = _lists_by_person(search, caller)
-        subjects = access.subjects(by_person)
+        subjects = access.subjects(by_person or [_NOBODY])
+        if not subjects:
+            subjects[_NOBODY] = access.nobody()
+            by_person = {_NOBODY: []}
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
             judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
@@ -337,15 +351,14 @@ def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
     """
     with recorder.recording(EventType.READ_DOCUMENT_LIST, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
-        row: ListRow | None = registry.submission_set(list_id) or registry.folder(list_id)
-        if row is None:
-            raise NotFound("no such list")
-        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
-        judged, members = _judge_lists(caller, subject, [row])
+        one, other = registry.submission_set(list_id), registry.folder(list_id)
+        row: ListRow | None = one or other
+        subject = whose(row)
+        judged, members = _judge_lists(caller, subject, [row] if row is not None else [])
         access.record(
             event, caller, subject, judged.verdict, what="metadata", shown=_shown_list, operation=Operation.QUERY
         )
-        if not judged.verdict.permitted:
+        if row is None or not judged.verdict.permitted:
             raise NotFound("no such list")
         event.commit()
         ((view, decision),) = judged.verdict.permitted
@@ -363,7 +376,7 @@ def _judge_lists(
 ) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
     named = [member for row in rows for member in (*row.members, *_joins(row))]
-    entries = registry.entries_by_uuid(named) if named else {}
+    entries = registry.entries_by_uuid(named)
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
@@ -540,7 +553,9 @@ def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict
         for name in {name for group in groups for name in group if not name.id and name.system and name.value}
         if (found := identifiers.resolve(authority_of(name.system), name.value)) is not None
     }
-    known = access.demographics(caller, sorted({found.person_id for found in resolved.values()})) if resolved else {}
+    by_identifier = any(not name.id for group in groups for name in group)
+    led_to = sorted({found.person_id for found in resolved.values()})
+    known = access.demographics(caller, led_to) if by_identifier else {}
 
     def of(name: PatientNamed) -> tuple[UUID, frozenset[int] | None] | None:
         if name.id:
@@ -549,14 +564,8 @@ def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict
         found = resolved.get(name)
         if found is None:
             return None
-        person = known.get(found.person_id)
-        if found.participant_id == directory.HUB:
+        if found.participant_id == directory.HUB or _is_known_by(found, known.get(found.person_id)):
             return found.person_id, None
-        if person is not None:
-            seen = {record.source_record_id for record in person.records}
-            hidden = {record.source_record_id for record in person.subject.records} - seen
-            if found.source_record_id not in hidden:
-                return found.person_id, None
         return found.person_id, frozenset({found.pk})
 
     whole: dict[UUID, frozenset[int] | None] | None = None
@@ -599,6 +608,26 @@ def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> N
             limits.guessing(caller, f"{name.system}|{name.value}")
 
 
+def may_be_named(resolved: ResolvedIdentifier, caller: Caller) -> bool:
+    """Whether a caller may publish under an identifier: one of its own domain, or of a patient whom it may know of.
+
+    Under another's identifier a patient who may not be known is unknown: else publishing would tell that there is one.
+    An id of this hub is told only to who may know of the person.
+    """
+    if resolved.participant_id == directory.HUB or directory.within(resolved.participant_id, caller.participant_id):
+        return True
+    return _is_known_by(resolved, access.demographics(caller, [resolved.person_id]).get(resolved.person_id))
+
+
+def _is_known_by(identifier: ResolvedIdentifier, person: access.PermittedPerson | None) -> bool:
+    """Whether an identifier is of a record of this person that may be shown."""
+    if person is None:
+        return False
+    seen = {record.source_record_id for record in person.records}
+    hidden = {record.source_record_id for record in person.subject.records} - seen
+    return identifier.source_record_id not in hidden
+
+
 def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     """The identifier to file a submission under: the one named, or the person's anchor for an id of this hub.
 
@@ -607,7 +636,8 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     if not name.id:
         if not name.system or not name.value:
             return None
-        if identifiers.resolve(authority_of(name.system), name.value) is None:
+        resolved = identifiers.resolve(authority_of(name.system), name.value)
+        if resolved is None or not may_be_named(resolved, caller):
             limits.guessing(caller, f"{name.system}|{name.value}")
             return None
         return CX(value=name.value, authority=authority_of(name.system))
@@ -628,6 +658,8 @@ def _entries_by_person(
         if asked.nothing:
             return {person: [] for person in sorted(persons)}
         subjects |= access.subjects(persons)
+        if not persons:
+            registry.entries([0], _candidates(asked))
         return {
             person: registry.entries(_within(subjects[person].identifier_pks, persons[person]), _candidates(asked))
             for person in sorted(persons)
@@ -636,7 +668,7 @@ def _entries_by_person(
         return {}
     identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
     pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
-    return _by_person(registry.entries(pks, _candidates(asked))) if pks else {}
+    return _by_person(registry.entries(pks or [0], _candidates(asked)))
 
 
 def _within(pks: Sequence[int], reach: frozenset[int] | None) -> Sequence[int]:
@@ -659,15 +691,15 @@ def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[
     if search.patients:
         persons = reached(search.patients, caller=caller)
         found: dict[UUID, list[ListRow]] = {}
-        for person in sorted(persons):
-            pks = _within(identifiers.identifier_pks(person), persons[person])
-            found[person] = [] if asked.nothing else _lists(pks, asked)
-        return found
+        for person in sorted(persons) or [_NOBODY]:
+            pks = _within(identifiers.identifier_pks(person), persons.get(person))
+            found[person] = [] if asked.nothing else _lists(pks or [0], asked)
+        return {person: rows for person, rows in found.items() if person in persons}
     if asked.nothing:
         return {}
     identifiers_ = () if asked.lists.ids else _named_alone(asked.lists.identifiers[0])
     owners = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
-    return _by_person(_lists(sorted(owners), asked)) if owners else {}
+    return _by_person(_lists(sorted(owners) or [0], asked))
 
 
 def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
@@ -681,7 +713,7 @@ def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
 
 
 def _by_person(rows: Sequence[T]) -> dict[UUID, list[T]]:
-    persons = identifiers.persons_of({row.identifier_pk for row in rows}) if rows else {}  # type: ignore[attr-defined]  # every row of the registry has it
+    persons = identifiers.persons_of({row.identifier_pk for row in rows})  # type: ignore[attr-defined]  # every row of the registry has it
     grouped: dict[UUID, list[T]] = {}
     for row in rows:
         person = persons.get(row.identifier_pk)  # type: ignore[attr-defined]  # as above

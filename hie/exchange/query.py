@@ -272,7 +272,7 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
             # An identifier of a record that the asker may not know of names nobody, known otherwise or not.
             reach = find.reached([[request.named]], caller=caller)
             person_id = next((one for one, pks in reach.items() if pks is None), None)
-        known = access.demographics(caller, [person_id]) if person_id else {}
+        known = access.demographics(caller, [person_id] if person_id else [])
         if not known:
             # By what may be known, not by what there is: else the limit itself would tell a hidden patient.
             limits.guessing(caller, "patient")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -99,6 +99,8 @@ def _tree(path: str) -> dict[int, ast.AST]:
     for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             found[min([node.lineno, *(item.lineno for item in node.decorator_list)])] = node
+        elif isinstance(node, ast.Lambda):
+            found.setdefault(node.lineno, node)
     return found
 
 
@@ -166,17 +168,19 @@ def _used(thing: Any) -> Iterator[Any]:
 
 
 def functions_of(module: ModuleType) -> Iterator[FunctionType]:
-    """The functions and methods that a module defines, as they were written."""
+    """The functions and methods that a module defines, as they were written, those in its tables too."""
     for value in vars(module).values():
-        if getattr(value, "__module__", "") != module.__name__:
-            continue
-        held = vars(value).values() if isinstance(value, type) else (value,)
+        held: Iterable[Any] = (value,)
+        if isinstance(value, type):
+            held = vars(value).values() if value.__module__ == module.__name__ else ()
+        elif isinstance(value, (dict, list, tuple)):
+            held = value.values() if isinstance(value, dict) else value
         for one in held:
             if isinstance(one, property):
                 one = one.fget
             one = getattr(one, "__func__", one)
             one = inspect.unwrap(one) if callable(one) else one
-            if isinstance(one, FunctionType):
+            if isinstance(one, FunctionType) and one.__module__ == module.__name__:
                 yield one
 
 

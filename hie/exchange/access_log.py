@@ -194,6 +194,8 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
     kept: list[EventRecord] = []
     heads: dict[tuple[object, ...], list[EventRecord]] = {}
     count, scanned, cursor, withheld = 0, 0, before, set[str]()
+    # A page is continued behind the last event that is seen: where it ends must not tell of one that is not.
+    seen_last = before
     while True:
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
         visible, hidden_titles = _visible(view, page.events)
@@ -206,12 +208,13 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
                 group = heads.get(key)
                 if group is None or not joins(group, event):
                     if count == limit:
-                        return _finish(kept, names, looker, cursor)
+                        return _finish(kept, names, looker, seen_last)
                     count += 1
                     group = heads[key] = []
                 group.append(event)
                 kept.append(event)
-            cursor = Cursor(at=original.at, id=original.id)
+            if event is not None:
+                seen_last = Cursor(at=original.at, id=original.id)
         scanned += len(page.events)
         if page.next is None:
             return _finish(kept, names, looker, None)
@@ -251,6 +254,8 @@ def _query(asked: LogFilters) -> AuditQuery:
 
 def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
     if asked.seen is not None and seen_of(event) is not asked.seen:
+        return False
+    if asked.document and not _names_any(event, (asked.document,)):
         return False
     if not (asked.text or asked.kind or asked.person or asked.part):
         return True
@@ -480,7 +485,9 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
 
         def own_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
             visible, withheld = _visible(view, events)
-            return (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+            shown = (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+            # Found by a document that is not in it any more, an event would tell of that document.
+            return (e for e in shown if _names_any(e, (*query.entities, *query.documents)))
 
         return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
     if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
@@ -562,6 +569,13 @@ def _for_participant(event: EventRecord) -> EventRecord:
         rule=gate_rule,
         reason=("not-found" if decided else event.reason) if gate_rule or event.outcome else "",
     )
+
+
+def _names_any(event: EventRecord, asked: Collection[str]) -> bool:
+    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
+    named = {event.person_id, event.patient_identifier}
+    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
+    return not asked or not named.isdisjoint(asked)
 
 
 def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:

@@ -500,18 +500,23 @@ def _shown_list(view: _ListView) -> Shown:
 
 
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
-    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown.
+    """The person whom a caller may publish about by a name, as it is now (merged ones answer for the survivor); else None.
 
-    For a caller's own patients: a failed look-up by identifier counts against guessing. A search counts by what it
+    A failed look-up by identifier counts against guessing. A search counts by what it
     may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
         TooManyRequests: too many failed look-ups.
     """
-    found = _person(name)
-    if found is None and not name.id:
+    if name.id:
+        person_id = identifiers.survivor(name.id)
+        known = access.demographics(caller, [person_id] if person_id is not None else [])
+        return person_id if person_id in known else None
+    resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
+    if resolved is None or not may_be_named(resolved, caller):
         limits.guessing(caller, f"{name.system}|{name.value}")
-    return found
+        return None
+    return resolved.person_id
 
 
 def _person(name: PatientNamed) -> UUID | None:

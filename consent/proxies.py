@@ -25,6 +25,7 @@ def grants_for(
     """
     held = list(subjects)
     persons = {pk: subject.id for subject, pks in held for pk in pks}
+    # For nobody too it is asked: what is hidden must not cost more than what is not there.
     rows = list(
         Row.objects.filter(person=user_id, identifier_id__in=list(persons) or [0]).order_by("-created_at", "pk")
     )

@@ -64,6 +64,8 @@ MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_CLASS = "http://hl7.org/fhir/resource-types"
 _NONE = UUID(int=0)
 """The name of no object: asked for where there is none to ask for, so that this costs the same."""
+_NO_PATIENT = 0
+"""The row id of nobody's identifier, likewise."""
 _DERIVING = frozenset(kind.value for kind in DERIVING)
 
 
@@ -231,7 +233,7 @@ def entries(
     Newest by creationTime (registration where there is none), ties by primary key; continues
     behind `after`. Two statements whatever the count; one more for each step of derivation.
     """
-    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks))
+    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     rows = _apply_entry_filter(rows, filter or EntryFilter())
     if after is not None:
         rows = rows.filter(Q(sorted_at__lt=after.sorted_at) | Q(sorted_at=after.sorted_at, pk__lt=after.pk))
@@ -499,7 +501,7 @@ def submission_sets(
 ) -> list[SubmissionSetRow]:
     """Submission sets of these patient identifiers, newest submissionTime first. Two statements."""
     asked = filter or ListFilter()
-    rows = SubmissionSet.objects.filter(patient_identifier__in=list(identifier_pks))
+    rows = SubmissionSet.objects.filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     if asked.source_ids:
         rows = rows.filter(source_id__in=asked.source_ids)
     for tokens in asked.codes:
@@ -544,7 +546,7 @@ def folders(
 ) -> list[FolderRow]:
     """Folders of these patient identifiers, last updated first. Two statements."""
     asked = filter or ListFilter()
-    rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks))
+    rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     for tokens in asked.codes:
         rows = rows.filter(Exists(FolderCode.objects.filter(token_condition(tokens), folder=OuterRef("pk"))))
     for date in asked.dates:

@@ -375,7 +375,7 @@ def _candidates(
         found: list[tuple[UUID | None, frozenset[int] | None]] = [*sorted(reached(patients, caller=caller).items())]
         return {
             person: directives.in_store(
-                [pk for pk in identifiers.identifier_pks(person or UUID(int=0)) if reach is None or pk in reach] or [0]
+                [pk for pk in identifiers.identifier_pks(person or UUID(int=0)) if reach is None or pk in reach]
             )
             for person, reach in found or [(None, None)]
         }

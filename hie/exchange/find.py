@@ -664,7 +664,7 @@ def _entries_by_person(
             return {person: [] for person in sorted(persons)}
         subjects |= access.subjects(persons)
         if not persons:
-            registry.entries([0], _candidates(asked))
+            registry.entries([], _candidates(asked))
         return {
             person: registry.entries(_within(subjects[person].identifier_pks, persons[person]), _candidates(asked))
             for person in sorted(persons)
@@ -673,7 +673,7 @@ def _entries_by_person(
         return {}
     identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
     pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
-    return _by_person(registry.entries(pks or [0], _candidates(asked)))
+    return _by_person(registry.entries(pks, _candidates(asked)))
 
 
 def _within(pks: Sequence[int], reach: frozenset[int] | None) -> Sequence[int]:
@@ -698,13 +698,13 @@ def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[
         found: dict[UUID, list[ListRow]] = {}
         for person in sorted(persons) or [_NOBODY]:
             pks = _within(identifiers.identifier_pks(person), persons.get(person))
-            found[person] = [] if asked.nothing else _lists(pks or [0], asked)
+            found[person] = [] if asked.nothing else _lists(pks, asked)
         return {person: rows for person, rows in found.items() if person in persons}
     if asked.nothing:
         return {}
     identifiers_ = () if asked.lists.ids else _named_alone(asked.lists.identifiers[0])
     owners = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
-    return _by_person(_lists(sorted(owners) or [0], asked))
+    return _by_person(_lists(sorted(owners), asked))
 
 
 def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:

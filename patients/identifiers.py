@@ -145,6 +145,8 @@ survivors AS (SELECT asked, id FROM chain WHERE merged_into_id IS NULL)
 def survivors_of(person_ids: Iterable[UUID]) -> dict[UUID, UUID]:
     """As `survivor`, for several persons; unknown ones are absent. 1 query."""
     wanted = list(person_ids)
+    if not wanted:
+        return {}
     with connection.cursor() as cursor:
         cursor.execute(
             f"WITH RECURSIVE {SURVIVORS} SELECT asked, id FROM survivors",  # noqa: S608  # constants only

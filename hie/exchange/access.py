@@ -307,9 +307,8 @@ def somebody(person_id: UUID | None) -> Subject:
 
 
 def nobody() -> Subject:
-    """Who is no patient: nothing is about nobody, and nothing is recorded of it. The statement on directives alone."""
-    directed = directives.for_subjects([(_NOBODY, (0,))])[_NOBODY.id]
-    return Subject(facts=_NOBODY, identifier_pks=(), policy=directed.policy, consent_epoch=0)
+    """Who is no patient: nothing is about nobody, and nothing is recorded of it. No statement."""
+    return Subject(facts=_NOBODY, identifier_pks=(), policy=engine.compile_patient(_NOBODY, ()), consent_epoch=0)
 
 
 def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:

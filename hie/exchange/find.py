@@ -375,12 +375,12 @@ def _judge_lists(
     caller: Caller, subject: Subject, rows: Sequence[ListRow]
 ) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
-    named = [member for row in rows for member in (*row.members, *_joins(row))]
-    entries = registry.entries_by_uuid(named)
+    folders = _folders_among(subject, [member for row in rows for member in row.members])
+    lists = [*rows, *folders.values()]
+    entries = registry.entries_by_uuid([member for row in lists for member in (*row.members, *_joins(row))])
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
-    folders = _folders_among(subject, [member for member in named if member not in entries], entries)
     permitted: list[tuple[_ListView, Decision]] = []
     denied: list[tuple[_ListView, Decision]] = []
     facts: dict[int, DocumentFacts] = {}
@@ -389,7 +389,7 @@ def _judge_lists(
     for row in rows:
         held = [decisions[m] for m in (*row.members, *_joins(row)) if m in decisions]
         for member in row.members:
-            if member in folders:
+            if member in folders and not _stands_empty(folders[member], decisions):
                 held += [decisions[m] for m in folders[member].members if m in decisions]
         if not held or _stands_empty(row, decisions):
             empty.append(_ListView(_list_as_seen(row, decisions), _own_facts(row, subject.person_id)))
@@ -453,11 +453,10 @@ def _of_dates(judged: _Judged, dates: Sequence[DateCriterion]) -> _Judged:
     return replace(judged, verdict=replace(judged.verdict, permitted=kept))
 
 
-def _folders_among(subject: Subject, ids: Iterable[str], entries: dict[str, EntryRow]) -> dict[str, FolderRow]:
+def _folders_among(subject: Subject, ids: Iterable[str]) -> dict[str, FolderRow]:
+    """Those of the objects that are folders of the person; asked for where there is none too."""
     keys = [key for key in map(registry.as_uuid, ids) if key is not None]
-    if not keys:
-        return {}
-    found = registry.folders(subject.identifier_pks, ListFilter(ids=tuple(keys)))
+    found = registry.folders(subject.identifier_pks, ListFilter(ids=tuple(keys) or (_NOBODY,)))
     return {folder.metadata.entry_uuid: folder for folder in found}
 
 
@@ -470,7 +469,7 @@ def _visible(
             seen.append(f"DocumentReference/{registry.bare_uuid(member)}")
         elif member in folders:
             inside = [decisions[m][1].permitted for m in folders[member].members if m in decisions]
-            if not inside or any(inside):
+            if not inside or any(inside) or _stands_empty(folders[member], decisions):
                 seen.append(f"List/{registry.bare_uuid(member)}")
     return tuple(seen)
 

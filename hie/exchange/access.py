@@ -29,10 +29,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from time import perf_counter_ns
+from types import MappingProxyType
 from typing import Any, Generic, Protocol, TypeVar
-from uuid import NAMESPACE_URL, UUID, uuid5
-
-from django.conf import settings
+from uuid import UUID
 
 from consent import break_glass, directives, engine, kept, labelling, policies, proxies
 from consent.drafts import Draft
@@ -79,6 +78,9 @@ class Row(Protocol):
         """The document's facts: about this person, where what it hangs on is among the person's identifiers."""
 
 
+NAMES_THE_PATIENT: Mapping[str, Any] = MappingProxyType({"names": "patient"})
+"""Detail of an event that is the patient's whatever it found: the request itself named her."""
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
 
@@ -97,6 +99,11 @@ class Subject:
     def person_id(self) -> str:
         """The person's id as text."""
         return self.facts.id
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this stands for no person (`nobody`)."""
+        return self.facts is _NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -277,26 +284,6 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
 
 
-def stand_in(named: str) -> Subject:
-    """Somebody who does not exist, for a name that nobody has: as much is read of him, and as much can be decided.
-
-    So an answer that there is nobody costs what one costs that hides somebody; the same name is the same nobody.
-    """
-    key = uuid5(NAMESPACE_URL, f"urn:hie:nobody:{named}")
-    # Below every row id there is: read from the database like a patient's, and found there never.
-    pk = -1 - key.int % 2**62
-    facts = SubjectFacts(id=str(key), jurisdiction=str(settings.HUB_JURISDICTION))
-    index.known_persons([key])
-    directed = directives.for_subjects([(facts, (pk,))])[facts.id]
-    record = SourceRecordView(
-        source_record_id=pk, identifier_pk=pk, participant_id=recorder.HUB, authority="", value="", active=True, version=1,
-        demographics=Demographics(), created_at=now(), updated_at=now(),
-    )  # fmt: skip
-    return Subject(
-        facts=facts, identifier_pks=(pk,), policy=directed.policy, consent_epoch=directed.epoch, records=(record,)
-    )
-
-
 def subject(person_id: UUID | str) -> Subject:
     """The person's facts and compiled directives, as they are now.
 
@@ -311,6 +298,28 @@ def subject(person_id: UUID | str) -> Subject:
     if wanted not in found:
         raise NotFound("no such patient")
     return found[wanted]
+
+
+_NOBODY = SubjectFacts(id=str(UUID(int=0)))
+
+
+def somebody(person_id: UUID | None) -> Subject:
+    """The person; for None nobody, about whom everything is read and decided that would be about a person.
+
+    A refusal of what is not there then costs what a refusal of what is hidden costs.
+
+    Raises:
+        NotFound: the index knows no such person.
+    """
+    if person_id is not None:
+        return subject(person_id)
+    subjects([UUID(int=0)])
+    return nobody()
+
+
+def nobody() -> Subject:
+    """Who is no patient: nothing is about nobody, and nothing is recorded of it. No statement."""
+    return Subject(facts=_NOBODY, identifier_pks=(), policy=engine.compile_patient(_NOBODY, ()), consent_epoch=0)
 
 
 def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
@@ -489,6 +498,11 @@ def open_upload(
     return repository.open(binary_id, first=first, last=last)
 
 
+def look_for_upload(binary_id: str) -> None:
+    """Look for staged bytes and give nothing of them: the statement of `open_upload`, so that two refusals cost the same."""
+    repository.staged(binary_id)
+
+
 def open_for_labelling(binary_id: str) -> repository.Content:
     """Bytes for the hub's own labelling service, which takes codes from them and gives nothing out.
 
@@ -654,6 +668,8 @@ def record(
 
     `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
     """
+    if about.is_nobody:
+        return
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
     decided = [

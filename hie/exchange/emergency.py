@@ -10,7 +10,7 @@ Source: spec/consent.md 9; design.md, "Break-glass".
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -129,11 +129,12 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         code = {"code": asked.reason} if asked.reason in break_glass.REASONS else {}
         event.note(personal={"text": asked.text}, detail=code)
         _check_said(asked, caller, house, at)
-        about, exists = _patient(asked.patient)
-        if exists:
+        about = _patient(asked.patient)
+        if not about.is_nobody:
             # A person who may not be known is told of the attempt, as of every refused look.
             event.about(UUID(about.person_id))
-        if not access.known_in_emergency(caller, about) or not exists:
+        # Of nobody too it is decided: what is hidden must not cost more than what is not there.
+        if not access.known_in_emergency(caller, about):
             limits.guessing(caller, "patient")
             raise NotFound("no such patient")
         try:
@@ -442,9 +443,8 @@ def _stale() -> EmergencyGrantRefused:
     return EmergencyGrantRefused("is not the jti of an assertion this user signed in with just now", element="step_up")
 
 
-def _patient(named: PatientNamed) -> tuple[access.Subject, bool]:
-    """Who is named, and whether there is such a person; where there is none, somebody to decide about all the same."""
-    for person_id in sorted(persons_named([[named]]))[:1]:
-        with suppress(NotFound):
-            return access.subject(person_id), True
-    return access.stand_in(f"{named.id}|{named.system}|{named.value}"), False
+def _patient(named: PatientNamed) -> access.Subject:
+    try:
+        return access.somebody(next(iter(sorted(persons_named([[named]]))), None))
+    except NotFound:
+        return access.somebody(None)

@@ -13,7 +13,7 @@ from patients import identifiers
 from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
 from tests.exchange import world
 from tests.exchange.releasing import PORTAL
-from tests.fhir.conftest import CONFIDENTIALITY, concept, provide_bundle
+from tests.fhir.conftest import CONFIDENTIALITY, MHD, bundle_of, concept, provide_bundle, submission_set
 from tests.leaks import policies
 from tests.leaks.policies import CLASS, LOINC, Document, Policy
 from tests.leaks.walking import Ear, Listener
@@ -97,40 +97,121 @@ def published(
     held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
 ) -> list[dict[str, str] | None]:
     """Publish those of the documents that are `shown`, in order; the ids of each, None for one that is not there."""
-    sender = Ear(world.hospital_caller(), listener)
-    subject = {"identifier": {"system": SYSTEM, "value": local}}
     made: list[dict[str, str] | None] = []
     for number, (one, there) in enumerate(zip(held, shown, strict=True)):
-        if not there:
-            made.append(None)
-            continue
-        changes: dict[str, Any] = {}
         before = made[number - 1] if number else None
-        if one.relation and before is not None:
-            changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
-        tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
-        bundle = provide_bundle(
-            f"document {number}".encode(),
-            subject=subject,
-            type=concept(LOINC, one.type),
-            category=[concept(CLASS, one.category)],
-            securityLabel=tags,
-            context={
-                "facilityType": concept("http://snomed.info/sct", "22232009", "Hospital"),
-                "practiceSetting": concept("http://snomed.info/sct", "408443003", "General medical practice"),
-                "period": {"start": f"{one.year}-03-01T09:00:00Z", "end": f"{one.year}-03-01T09:30:00Z"},
-            },
-            **changes,
-        )
-        bundle["entry"][0]["resource"]["subject"] = subject
-        attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
-        attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
+        made.append(sent(_bundle(one, number, before, local), listener)[0] if there else None)
+    return made
+
+
+def published_in_sets(
+    held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
+) -> tuple[list[dict[str, str] | None], str, list[str]]:
+    """As `published`, but the first two in one submission set, and each put by a submission into a folder that was there.
+
+    Gives the ids, the folder's address, and the submission sets by which documents were put into it ("" where none was).
+    """
+    sender = Ear(world.hospital_caller(), listener)
+    subject = {"identifier": {"system": SYSTEM, "value": local}}
+    first = "urn:uuid:" + str(uuid.uuid4())
+    status, raw = sender.sent("POST", "/fhir", bundle_of(_set([], subject), ("List", first, _folder([], subject))))
+    assert status == 200, raw
+    folder = _places(raw)[1]
+    made: list[dict[str, str] | None] = []
+    together = [
+        _bundle(one, number, None, local)
+        for number, (one, there) in enumerate(zip(held[:2], shown[:2], strict=True))
+        if there
+    ]
+    if together:
+        whole, *others = together
+        for other in others:
+            whole["entry"][0]["resource"]["entry"] += other["entry"][0]["resource"]["entry"]
+            whole["entry"] += other["entry"][1:]
+        of_set = iter(sent(whole, listener))
+        made = [next(of_set) if there else None for there in shown[:2]]
+    else:
+        made = [None, None]
+    puts: list[str] = []
+    for number, (one, there) in enumerate(zip(held, shown, strict=True)):
+        if number >= 2:
+            made.append(sent(_bundle(one, number, made[number - 1], local), listener)[0] if there else None)
+        ids = made[number]
+        if ids is None:
+            puts.append("")
+            continue
+        bundle = bundle_of(_set([], subject), ("List", f"{HUB}/{folder}", _folder([ids["DocumentReference"]], subject)))
+        bundle["entry"][1]["request"] = {"method": "PUT", "url": folder}
         status, raw = sender.sent("POST", "/fhir", bundle)
         assert status == 200, raw
-        places = [item["response"]["location"].split("/_history")[0] for item in raw["entry"]]
-        unique = bundle["entry"][1]["resource"]["masterIdentifier"]["value"]
-        made.append({"List": places[0], "DocumentReference": places[1], "Binary": places[2], "unique": unique})
-    return made
+        puts.append(_places(raw)[0])
+    return made, folder, puts
+
+
+HUB = "https://hub.example/fhir"
+_LIST_TYPES = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
+
+
+def _set(items: list[str], subject: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    return "List", f"urn:uuid:{uuid.uuid4()}", submission_set(items, subject=subject)
+
+
+def _folder(items: list[str], subject: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "List",
+        "extension": [{"url": f"{MHD}/ihe-designationType", "valueCodeableConcept": concept(LOINC, "34117-2")}],
+        "status": "current",
+        "mode": "working",
+        "title": "Folder",
+        "code": {"coding": [{"system": _LIST_TYPES, "code": "folder"}]},
+        "subject": subject,
+        **({"entry": [{"item": {"reference": item}} for item in items]} if items else {}),
+    }
+
+
+def _bundle(one: Document, number: int, before: dict[str, str] | None, local: str) -> dict[str, Any]:
+    subject = {"identifier": {"system": SYSTEM, "value": local}}
+    changes: dict[str, Any] = {}
+    if one.relation and before is not None:
+        changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
+    tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
+    bundle = provide_bundle(
+        f"document {number}".encode(),
+        subject=subject,
+        type=concept(LOINC, one.type),
+        category=[concept(CLASS, one.category)],
+        securityLabel=tags,
+        context={
+            "facilityType": concept("http://snomed.info/sct", "22232009", "Hospital"),
+            "practiceSetting": concept("http://snomed.info/sct", "408443003", "General medical practice"),
+            "period": {"start": f"{one.year}-03-01T09:00:00Z", "end": f"{one.year}-03-01T09:30:00Z"},
+        },
+        **changes,
+    )
+    bundle["entry"][0]["resource"]["subject"] = subject
+    attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
+    attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
+    return bundle
+
+
+def sent(bundle: dict[str, Any], listener: Listener) -> list[dict[str, str]]:
+    """Publish a set of documents, each with its bytes behind it; the ids of each."""
+    status, raw = Ear(world.hospital_caller(), listener).sent("POST", "/fhir", bundle)
+    assert status == 200, raw
+    whole, *places = _places(raw)
+    return [
+        {
+            "List": whole,
+            "DocumentReference": places[at],
+            "Binary": places[at + 1],
+            "unique": bundle["entry"][at + 1]["resource"]["masterIdentifier"]["value"],
+        }
+        for at in range(0, len(places), 2)
+    ]
+
+
+def _places(answer: dict[str, Any]) -> list[str]:
+    return [item["response"]["location"].split("/_history")[0] for item in answer["entry"]]
 
 
 def directed(
@@ -152,3 +233,28 @@ def directed(
         assert status == 201, raw
         found.append(str(raw["id"]))
     return found
+
+
+KINDS = ("List", "DocumentReference", "Binary")
+
+
+def called(made: list[dict[str, str] | None], seen: list[bool]) -> dict[str, str]:
+    """Names for what the requester may see of what was published: equal on both sides."""
+    names: dict[str, str] = {}
+    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
+        if ids is not None and may:
+            names |= {ids[kind].split("/")[1]: f"<{kind} {number}>" for kind in KINDS}
+            names |= {ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>"}
+    return names
+
+
+def not_seen(made: list[dict[str, str] | None], seen: list[bool]) -> list[tuple[int, dict[str, str]]]:
+    """Number and ids of each document that the requester may not see; invented ones where it is not there."""
+    return [
+        (
+            number,
+            ids or {kind: f"{kind}/{uuid.uuid4()}" for kind in KINDS} | {"unique": f"urn:oid:2.25.{uuid.uuid4().int}"},
+        )
+        for number, (ids, may) in enumerate(zip(made, seen, strict=True))
+        if not may
+    ]

@@ -364,6 +364,12 @@ def tried(
         yield [_best(prepared, document) for document in completed]
 
 
+def stops(request: RequestFacts, policy: engine.Policy, *, at: datetime) -> str:
+    """The rule by which a policy refuses a request before any record is looked up; "" where it goes on. As a trial."""
+    decision = engine.gate(request, policy, now=at)
+    return decision.rule if decision is not None else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleTried:
     """One rule as it was tried: whether it fired, and on what."""
@@ -738,11 +744,15 @@ STAFF_MAY: Mapping[str, frozenset[Held]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
-    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`."""
+    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`.
+
+    `account` is the account's primary key: what takes two people goes by it, and not by `user_id`, its name.
+    """
 
     user_id: str
     roles: frozenset[str]
     name: str = ""
+    account: int | None = None
     network_address: str = ""
     request_id: str = ""
 

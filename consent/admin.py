@@ -29,15 +29,16 @@ from consent.errors import (
     FourEyes,
     PolicyChanged,
     PolicyRefused,
+    ReportOutdated,
 )
 from hie.exchange import access, consents, decision_pages, emergency_pages, emergency_review, governance, helpers
-from hie.exchange.access import PRIVACY_OFFICER, Held
+from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
 
 _LONGEST = 500
-_REFUSED = (PolicyRefused, PolicyChanged, FourEyes)
+_REFUSED = (PolicyRefused, PolicyChanged, FourEyes, ReportOutdated)
 
 
 class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
@@ -195,7 +196,7 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
         typed = {
             name: given.get(name, "")[:limit] for name, limit in (("body", 500_000), ("reason", _LONGEST), ("from", 32))
         }
-        problem: PolicyRefused | PolicyChanged | FourEyes | None = None
+        problem: HubError | None = None
         report = None
         if "\0" in subject:
             subject, problem = "", PolicyRefused("holds a character that cannot be stored", element="subject")
@@ -233,10 +234,9 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             raise Http404
         reason, problem = request.POST.get("reason", "")[:_LONGEST], None
         if request.method == "POST":
-            act = governance.activate if "activate" in request.POST else governance.withdraw
             try:
-                act(row.pk, staff, reason=reason)
-                return HttpResponseRedirect(request.path)
+                self._decide(request, row.pk, staff, reason)
+                return HttpResponseRedirect(f"{request.path}{'#rep' if 'report_again' in request.POST else ''}")
             except AccessRefused as refusal:
                 raise PermissionDenied(str(refusal)) from refusal
             except _REFUSED as refusal:
@@ -244,14 +244,27 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
         else:
             governance.look(staff, page="decide", subject=str(row.pk))
         found = {one.number: one for one in governance.versions(row.kind, row.subject)}
-        base = found.get(row.on_version)
+        base, newest = found.get(row.on_version), governance.newest_report(row)
+        waits = row.state == models.PolicyProposal.State.PROPOSED
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Change of policy", "row": row,
-            "lines": _difference(base.body if base is not None else None, row.body), "report": row.report,
-            "may": governance.may(staff), "own": row.proposed_by == staff.user_id, "reason": reason,
+            "lines": _difference(base.body if base is not None else None, row.body), "made": newest,
+            "report": newest.body if newest is not None else None, "waits": waits,
+            "outdated": governance.outdated(row, newest) if waits else "",
+            "may": governance.may(staff), "own": row.proposed_account == staff.account, "reason": reason,
             "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/decide.html", context, status=422 if problem else 200))
+
+    def _decide(self, request: HttpRequest, proposal_id: UUID, staff: Staff, reason: str) -> None:
+        if "report_again" in request.POST:
+            governance.report_again(proposal_id, staff)
+        elif "activate" in request.POST:
+            seen = request.POST.get("report", "")
+            number = int(seen) if seen.isascii() and seen.isdigit() and len(seen) < 18 else 0
+            governance.activate(proposal_id, staff, reason=reason, report=number)
+        else:
+            governance.withdraw(proposal_id, staff, reason=reason)
 
 
 def _text(body: Any) -> str:

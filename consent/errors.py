@@ -104,6 +104,13 @@ class PolicyChanged(HubError):
     """What a proposal was written on is not the newest version any more: it is to be proposed anew."""
 
 
+class ReportOutdated(HubError):
+    """A change of policy is activated only by its newest report, made of late on the policy in force then."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the report {why}: make it again, and read it", element="report")
+
+
 class FourEyes(HubError):
     """Who proposed a change of policy cannot activate it."""
 

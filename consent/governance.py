@@ -23,9 +23,9 @@ from consent import policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused
+from consent.errors import FourEyes, PolicyChanged, PolicyRefused, ReportOutdated
 from consent.labelling import LabelTables
-from consent.models import CodeTable, Jurisdiction, PolicyProposal
+from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
 from hie.directory import forms, registration
 from hie.directory import queries as directory
 from hie.directory.errors import RegistrationRefused, UnknownParticipant
@@ -36,6 +36,8 @@ State = PolicyProposal.State
 
 FURTHEST = timedelta(days=3653)
 """So far ahead a version may be put off."""
+REPORT_LASTS = timedelta(days=1)
+"""So long a report counts while the policy it was made on is in force."""
 _DEEPEST = 32
 _RULE_MEMBERS = {
     "prohibitions": {"emergencyOverride"},
@@ -57,6 +59,22 @@ class Version:
     body: Any
     effective_from: datetime | None
     in_force: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """Somebody who changes policy: who that is goes by the account's primary key, never by its name."""
+
+    name: str
+    account: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """A report as it was made: what it says, and the policy in force that it was made on."""
+
+    body: Mapping[str, Any]
+    basis: str
 
 
 def versions(kind: str, subject: str) -> list[Version]:
@@ -87,15 +105,17 @@ def versions(kind: str, subject: str) -> list[Version]:
     return found
 
 
-def check(kind: str, subject: str, body: Any) -> None:
+def check(kind: str, subject: str, body: Any, *, members_known: bool = True) -> None:
     """Refuse a new version that could not be read, or names what the hub does not know.
+
+    `members_known` False: it is set up before the participants that it may name.
 
     Raises:
         PolicyRefused: the first thing that is wrong; `element` names it.
     """
     _check_storable(body)
     if kind == Kind.JURISDICTION:
-        _check_law(subject, body)
+        _check_law(subject, body, members_known)
     elif kind == Kind.CODE_TABLE:
         _check_table(subject, body)
     elif kind == Kind.RELEASE_POLICY:
@@ -122,17 +142,28 @@ def draft_of(kind: str, subject: str, body: Any) -> Draft:
     return Draft(participants={subject: replace(facts, release_policy=rules)})
 
 
+def label_tables_of(kind: str, subject: str, body: Any) -> LabelTables | None:
+    """The labelling rules with a version in place of what counts; None where it cannot change a label."""
+    if kind != Kind.CODE_TABLE:
+        return None
+    whole = {**tables.shipped(subject), **body}
+    if subject == CodeTable.Name.LABELS:
+        return LabelTables.from_json(whole, policies.current().tables)
+    made = LabelTables.from_json(tables.in_effect(CodeTable.Name.LABELS), Tables.from_json(whole))
+    return made if made.digest != policies.labelling().digest else None
+
+
 def propose(
     kind: str,
     subject: str,
     body: Any,
     *,
     reason: str,
-    by: str,
+    by: Member,
     effective_from: datetime | None,
-    report: Mapping[str, Any],
+    report: Made,
 ) -> PolicyProposal:
-    """Store a proposal; it changes nothing yet.
+    """Store a proposal with its first report; it changes nothing yet.
 
     Raises:
         PolicyRefused: it cannot be used, says what counts already, or another for the same waits.
@@ -148,43 +179,82 @@ def propose(
         raise PolicyRefused("says what the newest version says", element="body")
     try:
         with transaction.atomic():
-            return PolicyProposal.objects.create(
+            row = PolicyProposal.objects.create(
                 kind=kind,
                 subject=subject,
                 body=body,
                 on_version=found[0].number if found else 0,
                 reason=reason.strip(),
                 effective_from=effective_from,
-                report=report,
-                proposed_by=by,
+                proposed_by=by.name,
+                proposed_account=by.account,
             )
+            _keep(row, report, by)
+            return row
     except IntegrityError as error:
         raise PolicyRefused("another change of it waits for a decision", element="subject") from error
 
 
-def activate(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
+def report_on(proposal_id: UUID, report: Made, *, by: Member) -> PolicyReport:
+    """Put another report beside those that a proposal has; the newest counts.
+
+    Raises:
+        PolicyRefused: no such proposal, or it was decided already.
+    """
+    with transaction.atomic():
+        return _keep(_open(proposal_id), report, by)
+
+
+def why_outdated(report: PolicyReport | None, basis: str) -> str:
+    """Why nothing can be activated by this report while `basis` is in force, in words; "" while it can."""
+    if report is None:
+        return "is missing"
+    if report.basis != basis:
+        return "was made on a policy that is no longer in force"
+    if report.made_at + REPORT_LASTS <= timezone.now():
+        return "is more than a day old"
+    return ""
+
+
+def newest_report(row: PolicyProposal) -> PolicyReport | None:
+    """The report of a proposal that counts; one statement."""
+    return row.reports.order_by("-made_at", "-pk").first()
+
+
+def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: str) -> PolicyProposal:
     """Make the proposal a version: in force now, or from the instant it names where that is still to come.
+
+    `report`: the number of the one that was read. `basis`: the policy in force, which the caller lets nobody change until
+    the transaction ends.
 
     Raises:
         PolicyRefused: no such proposal, it was decided already, or it cannot be used any more.
         FourEyes: by who proposed it. PolicyChanged: a newer version has been made since.
+        ReportOutdated: there is a newer report, or it is out of date.
     """
     with transaction.atomic():
         row = _open(proposal_id)
-        if row.proposed_by == by:
+        if row.proposed_account is None:
+            raise PolicyRefused("was proposed under an account that is gone: propose it anew", element="proposal")
+        if row.proposed_account == by.account or row.proposed_by == by.name:
             raise FourEyes
         _check_reason(reason)
         check(row.kind, row.subject, row.body)
         found = versions(row.kind, row.subject)
         if (found[0].number if found else 0) != row.on_version:
             raise PolicyChanged(f"proposal {row.pk} is on version {row.on_version}", element="on_version")
+        newest = newest_report(row)
+        if newest is not None and newest.pk != report:
+            raise ReportOutdated("that was read is not the newest")
+        if why := why_outdated(newest, basis):
+            raise ReportOutdated(why)
         now = timezone.now()
         row.version = _store(row, max(row.effective_from or now, now), by)
         _decide(row, State.ACTIVATED, by, reason, now)
     return row
 
 
-def withdraw(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
+def withdraw(proposal_id: UUID, *, by: Member, reason: str) -> PolicyProposal:
     """End a proposal without effect; whoever may propose may do so.
 
     Raises:
@@ -195,6 +265,10 @@ def withdraw(proposal_id: UUID, *, by: str, reason: str) -> PolicyProposal:
         _check_reason(reason)
         _decide(row, State.WITHDRAWN, by, reason, timezone.now())
     return row
+
+
+def _keep(row: PolicyProposal, report: Made, by: Member) -> PolicyReport:
+    return PolicyReport.objects.create(proposal=row, body=report.body, basis=report.basis, made_by=by.name)
 
 
 def _check_reason(reason: str) -> None:
@@ -213,17 +287,19 @@ def _open(proposal_id: UUID) -> PolicyProposal:
     return row
 
 
-def _decide(row: PolicyProposal, state: str, by: str, reason: str, at: datetime) -> None:
-    row.state, row.decided_by, row.decided_at, row.decided_reason = state, by, at, reason.strip()
-    row.save(update_fields=["state", "decided_by", "decided_at", "decided_reason", "version"])
+def _decide(row: PolicyProposal, state: str, by: Member, reason: str, at: datetime) -> None:
+    row.state, row.decided_by, row.decided_account = state, by.name, by.account
+    row.decided_at, row.decided_reason = at, reason.strip()
+    row.save(update_fields=["state", "decided_by", "decided_account", "decided_at", "decided_reason", "version"])
 
 
-def _store(row: PolicyProposal, effective_from: datetime, by: str) -> int:
+def _store(row: PolicyProposal, effective_from: datetime, by: Member) -> int:
     """The version as a row; its unique number makes two at once one."""
-    actor = f"{row.proposed_by} and {by}"
     if row.kind == Kind.RELEASE_POLICY:
         try:
-            return registration.release(row.subject, row.body, effective_from=effective_from, actor=actor)
+            return registration.release(
+                row.subject, row.body, effective_from=effective_from, actor=row.proposed_by, approved_by=by.name
+            )
         except UnknownParticipant as error:
             raise PolicyRefused("there is no such participant", element="subject") from error
         except RegistrationRefused as error:
@@ -282,7 +358,7 @@ def _check_storable(body: Any) -> None:
     raise PolicyRefused("is nested too deep", element="body")
 
 
-def _check_law(subject: str, body: Any) -> None:
+def _check_law(subject: str, body: Any, members_known: bool) -> None:
     if not subject or len(subject) > 64 or not subject.replace("-", "").isalnum() or not subject.isascii():
         raise PolicyRefused("is a code of letters, digits and hyphens", element="subject")
     if not isinstance(body, dict):
@@ -310,7 +386,12 @@ def _check_law(subject: str, body: Any) -> None:
     for member, more in _RULE_MEMBERS.items():
         seen: set[str] = set()
         for n, rule in enumerate(body.get(member, [])):
-            _check_rule(rule, f"body.{member}[{n}]", more, known, seen)
+            place = f"body.{member}[{n}]"
+            _check_rule(rule, place, more, known, seen)
+            if members_known:
+                members = directory.participants()
+                for listed in ("recipients", "exceptRecipients"):
+                    _codes(rule.get(listed, []), members, f"{place}.{listed}")
 
 
 def _check_rule(rule: Mapping[str, Any], place: str, more: set[str], known: Tables, seen: set[str]) -> None:
@@ -328,9 +409,6 @@ def _check_rule(rule: Mapping[str, Any], place: str, more: set[str], known: Tabl
     _codes(rule.get("purposes", []), known.families, f"{place}.purposes")
     _codes(rule.get("labels", []), known.label_families, f"{place}.labels")
     _codes(rule.get("recipientTypes", []), dict.fromkeys(ParticipantType.values), f"{place}.recipientTypes")
-    members = directory.participants()
-    for member in ("recipients", "exceptRecipients"):
-        _codes(rule.get(member, []), members, f"{place}.{member}")
     if "minConfidentiality" in rule:
         _letter(rule["minConfidentiality"], f"{place}.minConfidentiality")
 

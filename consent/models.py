@@ -92,7 +92,10 @@ class ConsentEpoch(models.Model):
 
 
 class Jurisdiction(models.Model):
-    """A version of a place's law in the form of the fixture; the newest in effect counts."""
+    """A version of a place's law in the form of the fixture; the newest in effect counts.
+
+    Never changed or removed (a trigger holds it), and the policy epoch rises at `effective_from`.
+    """
 
     code = models.TextField()
     version = models.PositiveIntegerField()
@@ -108,7 +111,10 @@ class Jurisdiction(models.Model):
 
 
 class CodeTable(models.Model):
-    """A version of a code table that overrides the one shipped with the hub, member by member."""
+    """A version of a code table that overrides the one shipped with the hub, member by member.
+
+    Never changed or removed (a trigger holds it), and the policy epoch rises at `effective_from`.
+    """
 
     class Name(models.TextChoices):
         """The tables there are: `consent/data/<name>.json`."""
@@ -441,8 +447,9 @@ class PolicyProposal(models.Model):
     """A change of policy that one person proposes and another activates (spec/consent.md 11).
 
     `subject` is the code of a jurisdiction, the name of a code table or the id of a participant; `body` the whole of the
-    new version, `on_version` the one it was written on (0: none). `report` is what it would change of the last month's
-    decisions, as it was shown. `version` is what became of it.
+    new version, `on_version` the one it was written on (0: none). `version` is what became of it. Whoever proposed and
+    whoever decided are told apart by their accounts (primary keys); their names stand beside for reading. What was
+    proposed, by whom and on what never changes, and a decision is made once (a trigger holds both).
     """
 
     class Kind(models.TextChoices):
@@ -466,11 +473,12 @@ class PolicyProposal(models.Model):
     on_version = models.PositiveIntegerField()
     reason = models.TextField()
     effective_from = models.DateTimeField(null=True, blank=True, help_text="Empty: from its activation on.")
-    report = models.JSONField(default=dict)
     state = models.TextField(choices=State.choices, default=State.PROPOSED)
     proposed_by = models.TextField()
+    proposed_account = models.BigIntegerField(null=True, blank=True)
     proposed_at = models.DateTimeField(default=timezone.now)
     decided_by = models.TextField(blank=True)
+    decided_account = models.BigIntegerField(null=True, blank=True)
     decided_at = models.DateTimeField(null=True, blank=True)
     decided_reason = models.TextField(blank=True)
     version = models.PositiveIntegerField(null=True, blank=True)
@@ -482,7 +490,9 @@ class PolicyProposal(models.Model):
                 fields=["kind", "subject"], condition=models.Q(state="proposed"), name="consent_proposal_one_open"
             ),
             models.CheckConstraint(
-                condition=~models.Q(state="activated") | ~models.Q(decided_by=models.F("proposed_by")),
+                condition=~models.Q(state="activated")
+                | ~models.Q(decided_by=models.F("proposed_by"))
+                & ~models.Q(decided_account=models.F("proposed_account")),
                 name="consent_proposal_four_eyes",
             ),
             models.CheckConstraint(
@@ -492,3 +502,23 @@ class PolicyProposal(models.Model):
 
     def __str__(self) -> str:
         return f"proposal {self.id}"
+
+
+class PolicyReport(models.Model):
+    """What a proposal would change of the last month's decisions, or of documents' labels, on one policy.
+
+    `basis` is the policy in force that it was made on: activated is only by a report on the policy in force then. Never
+    changed or removed (a trigger holds it): one that is out of date gets another beside it.
+    """
+
+    proposal = models.ForeignKey(PolicyProposal, on_delete=models.PROTECT, related_name="reports")
+    made_at = models.DateTimeField(default=timezone.now)
+    made_by = models.TextField()
+    basis = models.TextField()
+    body = models.JSONField()
+
+    class Meta:
+        ordering = ["-made_at", "-pk"]
+
+    def __str__(self) -> str:
+        return f"report {self.pk} on proposal {self.proposal_id}"

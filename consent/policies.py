@@ -26,7 +26,7 @@ from hie.standards.facts import ParticipantFacts
 _lock = Lock()
 _cached: tuple[int, datetime | None, Policy] | None = None
 _rules: tuple[Policy, LabelTables] | None = None
-_compiled_from: tuple[Policy, Sources] | None = None
+_compiled_from: tuple[Policy, Sources, datetime] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +59,22 @@ class Sources:
 def current() -> Policy:
     """The policy now: one statement (the epoch) when nothing changed.
 
-    Compiled again when the policy epoch rose or a jurisdiction or table came into effect.
+    Compiled again when the policy epoch rose or a jurisdiction, table or release policy came into effect.
     """
     global _cached, _compiled_from
-    epoch, now = directory.epoch(), timezone.now()
-    cached = _cached
+    reading, now = directory.reading_now(), timezone.now()
+    epoch, cached = reading.epoch, _cached
     if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]):
         return cached[2]
+    # The epoch rose by the clock of the database: what it rose for counts, though our own clock be behind.
+    now = max(now, reading.at)
     (members, released), laws = _members(now), jurisdictions.in_effect(now)
     numbers = _versions(members, laws, jurisdictions.versions(now)) | released
     sources = _sources(members, laws, tables.in_effect("codes", now), numbers)
     policy = sources.compiled(epoch=epoch)
     with _lock:
         _cached = (epoch, _next_change(now), policy)
-        _compiled_from = (policy, sources)
+        _compiled_from = (policy, sources, now)
     return policy
 
 
@@ -172,7 +174,9 @@ def labelling() -> LabelTables:
     held = _rules
     if held is not None and held[0] is policy:
         return held[1]
-    compiled = LabelTables.from_json(tables.in_effect("labels"), policy.tables)
+    made = _compiled_from
+    at = made[2] if made is not None and made[0] is policy else None
+    compiled = LabelTables.from_json(tables.in_effect("labels", at), policy.tables)
     with _lock:
         _rules = (policy, compiled)
     return compiled

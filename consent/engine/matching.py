@@ -24,6 +24,8 @@ from hie.standards.naming import bare
 
 _PERSON_TYPES: Final = ("Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Device")
 _USER_TYPES: Final = frozenset({"Practitioner", "RelatedPerson", "Patient", "Device"})
+# Of these no two are ever the same thing, whatever their ids; any other type may be a document's.
+_APART: Final = frozenset({"DocumentReference", "Encounter", "Patient", "Practitioner", "Organization", "Location"})
 
 
 class Verdict(StrEnum):
@@ -303,7 +305,7 @@ def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool
         return not permit and not {reference, _tail(reference)}.isdisjoint(perhaps.authors.union(document.authors))
     if _same_document(reference, document.id, permit):
         return True
-    if not permit and perhaps.ids and bare(reference) in perhaps.ids:
+    if not permit and perhaps.ids and bare(reference) in perhaps.ids and not _is_other(reference, "DocumentReference"):
         return True
     # What depends on a document and what belongs together with it is not told apart in a denial.
     if not permit and meaning in ("related", "dependents") and perhaps.related and bare(reference) in perhaps.related:
@@ -324,7 +326,19 @@ def _same(reference: str, identifier: str, kind: str, permit: bool) -> bool:
     wanted = identifier if "/" in identifier or ":" in identifier else f"{kind}/{identifier}"
     if reference in (wanted, identifier):
         return True
-    return not permit and reference.rpartition("/")[2] == identifier.rpartition("/")[2]
+    if permit or reference.rpartition("/")[2] != identifier.rpartition("/")[2]:
+        return False
+    return not _is_other(reference, _type_of(identifier) or kind)
+
+
+def _is_other(reference: str, kind: str) -> bool:
+    """Whether a reference names a type that a thing of this kind cannot be."""
+    named = _type_of(reference)
+    return named != kind and named in _APART and kind in _APART
+
+
+def _type_of(reference: str) -> str:
+    return reference.rpartition("/")[0].rpartition("/")[2]
 
 
 def _tail(reference: str) -> str:

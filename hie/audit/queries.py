@@ -7,7 +7,7 @@ here: `hie.exchange.access_log` is the only caller on behalf of people.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,8 +16,9 @@ from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from hie.audit import personal
-from hie.audit.kinds import EventType
+from hie.audit.kinds import EventType, Outcome
 from hie.audit.models import AuditEvent, Disclosure
+from hie.audit.recorder import HUB
 from hie.audit.values import AuditPage, AuditQuery, Cursor, DisclosureRecord, EventRecord
 
 MAX_LIMIT = 1000
@@ -26,6 +27,8 @@ __all__ = [
     "AuditPage",
     "AuditQuery",
     "Cursor",
+    "Stopped",
+    "any_decided",
     "count",
     "decided_between",
     "decisions_of",
@@ -33,6 +36,7 @@ __all__ = [
     "events_for_person",
     "received",
     "search",
+    "stopped_between",
 ]
 
 
@@ -67,6 +71,40 @@ def decided_between(since: datetime, until: datetime, *, tried: bool = True) -> 
         rows = rows.exclude(kind=EventType.DECISION_SIMULATED)
     for identifier in rows.values_list("id", flat=True).iterator(chunk_size=2000):
         yield str(identifier)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stopped:
+    """A request that was refused for what its caller is and claims, before any record was looked up."""
+
+    event_id: str
+    at: datetime
+    organization: str
+    user: str
+    role: str
+    purpose: str
+    relationship: str
+    rule: str
+
+
+_GATE = ("G1", "G2", "G4", "G5", "G6", "G7")
+
+
+def stopped_between(since: datetime, until: datetime) -> Iterator[Stopped]:
+    """The participants' requests of this time that got no further than the gate, oldest first; read in batches."""
+    rows = (
+        AuditEvent.objects.filter(at__gte=since, at__lt=until, outcome=Outcome.REFUSED, rule__in=_GATE, decision={})
+        .exclude(organization=HUB)
+        .order_by("at", "id")
+    )
+    columns = ("id", "at", "organization", "user", "role", "purpose", "relationship", "rule")
+    for identifier, *rest in rows.values_list(*columns).iterator(chunk_size=2000):
+        yield Stopped(event_id=str(identifier), **dict(zip(columns[1:], rest, strict=True)))
+
+
+def any_decided() -> bool:
+    """Whether anything was ever decided about a patient; one statement."""
+    return AuditEvent.objects.exclude(decision={}).exists()
 
 
 def decisions_of(ids: Iterable[str]) -> list[tuple[str, dict[str, Any], tuple[tuple[str, str], ...]]]:

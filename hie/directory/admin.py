@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django.contrib import admin, messages
-from django.db import models
+from django.db import models, transaction
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
@@ -113,7 +113,7 @@ class UserInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships
 class ReleasePolicyAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """Versions of what each organization does not release; a change is proposed, and activated by a second person."""
 
-    list_display = ("participant", "version", "effective_from", "recorded_by", "next")
+    list_display = ("participant", "version", "effective_from", "recorded_by", "approved_by", "next")
     list_select_related = ("participant",)
     search_fields = ("participant__id", "participant__name")
     ordering = ("participant", "-version")
@@ -182,8 +182,10 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
 
     def save_model(self, request: HttpRequest, obj: Participant, form: Any, change: bool) -> None:
         """Limits as they stand in the form; the trust with a line in the history."""
-        obj.save(update_fields=["rate_per_s", "burst", "concurrency"])
-        registration.trust(obj.pk, obj.source_trust, request.user.get_username())
+        with transaction.atomic():
+            queries.hold_epoch()
+            obj.save(update_fields=["rate_per_s", "burst", "concurrency"])
+            registration.trust(obj.pk, obj.source_trust, request.user.get_username())
 
     @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, participant: Participant) -> str:

@@ -1,7 +1,8 @@
-"""The policy epoch: one number, new after every change of policy data.
+"""The policy epoch: one number, new after every change of policy data and from every instant at which a version counts.
 
 Read it once a request and key caches by it. It rises inside the transaction of the
-change, so a reader sees the change and the new number together or neither.
+change, so a reader sees the change and the new number together or neither. A version stored for later raises it once
+more when its time comes, by the clock of the database and for all readers at once (migration ``0005_policy_instants``).
 """
 
 from __future__ import annotations
@@ -10,22 +11,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 
 from django.db import connection
 
 from hie.database import prepared
 
-_READ = "SELECT value FROM directory_policyepoch WHERE id = 1"
+# By the start of the statement: a volatile clock would keep the planner from joining what reads it.
+_READ = "SELECT value + width_bucket(statement_timestamp(), instants) FROM directory_policyepoch WHERE id = 1"
 EPOCH = f"coalesce(({_READ}), 0)"
 """The policy epoch as an SQL expression: who reads rows by one statement reads the epoch with them, for nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The policy epoch at an instant, and what of the database's transactions was to be seen at it (`pg_snapshot`)."""
+    """The policy epoch at an instant, and what of the database's transactions was to be seen at it (`pg_snapshot`).
+
+    `at`: that instant, by the clock of the database, which is the one that raises the epoch.
+    """
 
     epoch: int
     snapshot: str
+    at: datetime
 
 
 _held: ContextVar[Reading | None] = ContextVar("policy_epoch", default=None)
@@ -55,10 +62,15 @@ def reading() -> Reading | None:
     return _held.get()
 
 
+def reading_now() -> Reading:
+    """As `epoch`, with all that was read."""
+    held = _held.get()
+    return _read() if held is None else held
+
+
 def epoch() -> int:
     """The policy epoch now: one statement; inside `one_reading` the one read there. 0 before anything was registered."""
-    held = _held.get()
-    return read_epoch() if held is None else held.epoch
+    return reading_now().epoch
 
 
 def read_epoch() -> int:
@@ -68,9 +80,15 @@ def read_epoch() -> int:
 
 def _read() -> Reading:
     with prepared() as cursor:
-        cursor.execute(f"SELECT {EPOCH}, pg_current_snapshot()::text")
-        epoch_now, snapshot = cursor.fetchone()
-    return Reading(int(epoch_now), snapshot)
+        cursor.execute(f"SELECT {EPOCH}, pg_current_snapshot()::text, statement_timestamp()")
+        epoch_now, snapshot, at = cursor.fetchone()
+    return Reading(int(epoch_now), snapshot, at)
+
+
+def hold_epoch() -> None:
+    """Let nobody else change policy data until the running transaction ends: who checks them before changing them."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM directory_policyepoch WHERE id = 1 FOR UPDATE")
 
 
 def bump_epoch() -> None:

@@ -2,7 +2,8 @@
 
 A change to a table that policy reads (participants, agreements, authorities, endpoints, keys,
 certificates) raises the policy epoch by a trigger in the same transaction
-(migration ``0002_policy_epoch``), so no writer, the admin included, can forget it.
+(migration ``0002_policy_epoch``), so no writer, the admin included, can forget it; and so does the instant from which a
+stored version counts (``0005_policy_instants``).
 
 Source: spec/consent.md 3 and 11; design.md "participants".
 """
@@ -156,6 +157,8 @@ class ReleasePolicy(models.Model):
     """One version of what an organization does not release; the newest in effect counts, earlier ones are kept.
 
     `rules` are in the form of a participants file. Where an organization has no version, what it registered with counts.
+    A version is never changed or removed (a trigger holds it). `approved_by`: the second person, where there was one; from
+    then on files no longer change it.
     """
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="release_policies")
@@ -164,6 +167,7 @@ class ReleasePolicy(models.Model):
     effective_from = models.DateTimeField()
     recorded_at = models.DateTimeField(auto_now_add=True)
     recorded_by = models.TextField(blank=True, default="")
+    approved_by = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["participant", "-version"]
@@ -281,13 +285,15 @@ class Practitioner(models.Model):
 
 
 class PolicyEpoch(models.Model):
-    """One row: a number that is new after every change of policy data.
+    """One row: a number that is new after every change of policy data, and the instants at which it rises by itself.
 
     The number comes from a sequence, so one that was rolled back is never given
-    again and a cache keyed by it cannot hold what was never committed.
+    again and a cache keyed by it cannot hold what was never committed. `instants`, sorted, are those from which stored
+    versions count and that were still to come when the number was given: the epoch is the number and how many have passed.
     """
 
     value = models.BigIntegerField()
+    instants = ArrayField(models.DateTimeField(), default=list, blank=True)
 
     class Meta:
         constraints = [models.CheckConstraint(name="directory_policy_epoch_single", condition=Q(id=1))]

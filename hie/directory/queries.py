@@ -23,7 +23,17 @@ from django.db.models import Exists, Min, OuterRef
 from django.utils import timezone
 
 from hie.directory import periods
-from hie.directory.epoch import EPOCH, Reading, bump_epoch, epoch, one_reading, read_epoch, reading
+from hie.directory.epoch import (
+    EPOCH,
+    Reading,
+    bump_epoch,
+    epoch,
+    hold_epoch,
+    one_reading,
+    read_epoch,
+    reading,
+    reading_now,
+)
 from hie.directory.models import (
     Agreement,
     AssigningAuthority,
@@ -52,6 +62,7 @@ __all__ = [
     "endpoints",
     "epoch",
     "hl7v2_sender",
+    "hold_epoch",
     "is_active",
     "one_reading",
     "participant",
@@ -62,6 +73,7 @@ __all__ = [
     "participants",
     "read_zones_from",
     "reading",
+    "reading_now",
     "root_of",
     "snapshot",
     "user",

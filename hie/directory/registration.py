@@ -14,6 +14,7 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from hie.directory import keys
+from hie.directory.epoch import hold_epoch
 from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
 from hie.directory.forms import Form, read_documents, read_release_policy
 from hie.directory.models import (
@@ -58,7 +59,8 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
     ends only by ``"status": "active"``), its agreement's status and period, and the trust in it as a source.
 
     Returns one result a participant, in the order of the file. Applying a file twice gives
-    ``unchanged``. Every change leaves a history row; agreements get a new version.
+    ``unchanged``. Every change leaves a history row; agreements get a new version. A release policy that two people
+    have put into force is changed only in the same way; a file may say again what is in force, or what it said before.
 
     Raises:
         RegistrationRefused: with every fault of the file; nothing has been changed.
@@ -72,9 +74,10 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
         # One registration at a time: the checks below read the whole directory.
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_REGISTRATION_LOCK])
+        hold_epoch()  # and no policy activated between the checks and what is stored
         stored = {form["id"]: form for form in export()["participants"]}
         wanted = [_complete(form, stored.get(form["id"])) for form in forms]
-        faults = _check_together(wanted, stored)
+        faults = _check_together(wanted, stored) + _check_governed(wanted, stored)
         if faults:
             raise RegistrationRefused(faults)
         try:
@@ -124,6 +127,7 @@ def trust(participant_id: str, rank: int | None, actor: str) -> None:
     if rank is not None and abs(rank) > TRUST_LIMIT:
         raise ValueError(rank)
     with transaction.atomic():
+        hold_epoch()  # first, as every writer of policy: two that lock in one order do not wait for each other
         row = Participant.objects.select_for_update().filter(pk=participant_id).first()
         if row is None:
             raise UnknownParticipant(participant_id)
@@ -139,8 +143,12 @@ def trust(participant_id: str, rank: int | None, actor: str) -> None:
         )
 
 
-def release(participant_id: str, rules: list[Form], *, effective_from: datetime, actor: str) -> int:
+def release(
+    participant_id: str, rules: list[Form], *, effective_from: datetime, actor: str, approved_by: str = ""
+) -> int:
     """Give an organization a new version of its release policy, in effect from an instant on; the number of the version.
+
+    `approved_by`: the second person; with one, files do not change it any more.
 
     Raises:
         RegistrationRefused: a rule cannot be read; nothing was stored. UnknownParticipant: no such participant.
@@ -149,13 +157,15 @@ def release(participant_id: str, rules: list[Form], *, effective_from: datetime,
     if faults:
         raise RegistrationRefused(faults)
     with transaction.atomic():
-        row = Participant.objects.select_for_update().filter(pk=participant_id).first()
-        if row is None:
+        hold_epoch()
+        if not Participant.objects.filter(pk=participant_id).exists():
             raise UnknownParticipant(participant_id)
-        return _release(participant_id, read, effective_from, actor)
+        return _release(participant_id, read, effective_from, actor, approved_by)
 
 
-def _release(participant_id: str, rules: list[Form], effective_from: datetime, actor: str) -> int:
+def _release(
+    participant_id: str, rules: list[Form], effective_from: datetime, actor: str, approved_by: str = ""
+) -> int:
     latest = ReleasePolicy.objects.filter(participant_id=participant_id).order_by("-version").first()
     made = ReleasePolicy.objects.create(
         participant_id=participant_id,
@@ -163,9 +173,10 @@ def _release(participant_id: str, rules: list[Form], effective_from: datetime, a
         rules=rules,
         effective_from=effective_from,
         recorded_by=actor,
+        approved_by=approved_by,
     )
     DirectoryChange.objects.create(
-        actor=actor,
+        actor=f"{actor} and {approved_by}" if approved_by else actor,
         participant_id=participant_id,
         kind=DirectoryChange.Kind.UPDATED,
         reason=f"release policy version {made.version}, from {effective_from.isoformat()}",
@@ -176,6 +187,7 @@ def _release(participant_id: str, rules: list[Form], effective_from: datetime, a
 
 def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, reason: str, actor: str) -> None:
     with transaction.atomic():
+        hold_epoch()
         row = Participant.objects.select_for_update().filter(pk=participant_id).first()
         if row is None:
             raise UnknownParticipant(participant_id)
@@ -253,6 +265,27 @@ def _check_together(wanted: list[Form], stored: Mapping[str, Form]) -> list[Faul
     return faults
 
 
+def _check_governed(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fault]:
+    """What two people have put into force, one file does not change."""
+    changed = {
+        form["id"]: position
+        for position, form in enumerate(wanted)
+        if form["id"] in stored and form.get("release_policy", []) != stored[form["id"]].get("release_policy", [])
+    }
+    held = ReleasePolicy.objects.filter(participant__in=changed)
+    governed = set(held.exclude(approved_by="").values_list("participant_id", flat=True)) if changed else set()
+    newest = {row.participant_id: row for row in held.order_by("version")} if governed else {}
+    return [
+        Fault(
+            path=f"participants[{position}].release_policy",
+            message=f"was put into force by two people (version {newest[participant_id].version}): "
+            "propose the change among the policies of the administrators' desk",
+        )
+        for participant_id, position in changed.items()
+        if participant_id in governed and wanted[position].get("release_policy", []) != newest[participant_id].rules
+    ]
+
+
 _UNIQUE: dict[str, Any] = {
     "organization_oid": lambda form: [form["organization_oid"]],
     "client_id": lambda form: [form["client_id"]],
@@ -311,7 +344,7 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
             ],
         )
     _store_children(form, changed, actor)
-    if "release_policy" in changed:
+    if "release_policy" in changed and not _says_again(participant_id, form):
         # What a file says anew counts from now on, whatever was in effect before.
         _release(participant_id, form.get("release_policy", []), timezone.now(), actor)
     DirectoryChange.objects.create(
@@ -321,6 +354,12 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
         changed=changed,
     )
     return ("updated" if stored else "created"), participant_id
+
+
+def _says_again(participant_id: str, form: Form) -> bool:
+    """Whether the file says what two people have put into force: that stays the version it is."""
+    newest = ReleasePolicy.objects.filter(participant_id=participant_id).order_by("-version").first()
+    return newest is not None and bool(newest.approved_by) and newest.rules == form.get("release_policy", [])
 
 
 def _store_children(form: Form, changed: Mapping[str, Any], actor: str) -> None:

@@ -405,6 +405,12 @@ def tried(
         yield [_best(prepared, document) for document in completed]
 
 
+def stops(request: RequestFacts, policy: engine.Policy, *, at: datetime) -> str:
+    """The rule by which a policy refuses a request before any record is looked up; "" where it goes on. As a trial."""
+    decision = engine.gate(request, policy, now=at)
+    return decision.rule if decision is not None else ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuleTried:
     """One rule as it was tried: whether it fired, and on what."""

@@ -49,11 +49,15 @@ STAFF_MAY: Mapping[str, frozenset[Held]] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Staff:
-    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`."""
+    """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`.
+
+    `account` is the account's primary key: what takes two people goes by it, and not by `user_id`, its name.
+    """
 
     user_id: str
     roles: frozenset[str]
     name: str = ""
+    account: int | None = None
     network_address: str = ""
     request_id: str = ""
 

@@ -1,112 +1,58 @@
-"""Policy changed by two people: propose with a what-if over the last month's decisions, activate, withdraw, go back.
+"""Policy changed by two people: propose with a report on what it would change, activate, withdraw, go back.
 
-The report decides again what was decided and recorded in the last 30 days, not what was only tried, under the policy in
-force and under the one proposed, with the directives and at the instant of each record: what differs comes of the
-proposal alone. It names events and rules, never a patient or a document.
+Each look and act is recorded, and each attempt that was refused. The report stands on the policy in force when it was
+made (`hie.exchange.policy_reports`): activated is only by one that still does, and that the second person has read.
+
+`load_laws` is for the command line, which knows no two people: it sets up a law where none was in force, and while
+nothing has been decided yet. After that it proposes, as the member of staff named.
 
 Source: spec/consent.md 11.
 """
 
 from __future__ import annotations
 
-import time
-from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import transaction
-from django.utils import timezone
 
-from consent import governance, policies, replay
-from consent.governance import Version
-from consent.models import CodeTable, PolicyProposal
+from consent import governance, jurisdictions
+from consent.errors import PolicyChanged, PolicyRefused
+from consent.governance import Made, Member, Version
+from consent.models import PolicyProposal, PolicyReport
 from hie.audit import queries as audit
 from hie.audit import recorder
-from hie.audit.recorder import EventType
-from hie.exchange import access, decision_record
+from hie.audit.recorder import HUB, EventType
+from hie.directory import queries as directory
+from hie.exchange import policy_reports
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
-from hie.standards.facts import Decision
-from patients import queries as index
+from hie.exchange.policy_reports import Report
+from hie.standards.facts import Caller
 
-__all__ = ["Report", "Turn", "activate", "look", "may", "propose", "report", "versions", "withdraw"]
+__all__ = [
+    "Report",
+    "activate",
+    "load_laws",
+    "look",
+    "may",
+    "newest_report",
+    "outdated",
+    "propose",
+    "report",
+    "report_again",
+    "versions",
+    "withdraw",
+]
 
-LOOKED_BACK = timedelta(days=30)
-LONGEST_S = 60.0
-"""So long a report goes on; what it did not come to is said."""
-LISTED = 200
-_BATCH = 200
 ROLES = frozenset({"administrator", "privacy-officer"})
 """Who proposes and activates changes of policy."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Turn:
-    """Decisions that would come out otherwise, alike: the answer and its rule, before and after."""
-
-    was: str
-    rule: str
-    would_be: str
-    would_rule: str
-    count: int
-
-    @property
-    def turns(self) -> bool:
-        """Whether the answer itself is another, not its rule alone."""
-        return self.was != self.would_be
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
-    """What a change of policy would have changed of the decisions since `since`.
-
-    `decisions` of `events` were decided again; `left_out` events could not be (records of an older form, versions that
-    are not kept). `listed`: the first that would turn, each {event, document number, organization, purpose, was, rule,
-    would_be, would_rule}. `whole`: whether everything since was looked at.
-    """
-
-    since: datetime
-    events: int
-    decisions: int
-    left_out: int
-    turned: tuple[Turn, ...]
-    listed: tuple[Mapping[str, Any], ...] = ()
-    whole: bool = True
-    labels: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """As it is kept with a proposal."""
-        return {
-            "since": self.since.isoformat(),
-            "events": self.events,
-            "decisions": self.decisions,
-            "left_out": self.left_out,
-            "turned": [
-                {
-                    "was": one.was,
-                    "rule": one.rule,
-                    "would_be": one.would_be,
-                    "would_rule": one.would_rule,
-                    "count": one.count,
-                }
-                for one in self.turned
-            ],
-            "listed": list(self.listed),
-            "whole": self.whole,
-            "labels": self.labels,
-        }
-
-
-@dataclass(slots=True)
-class _Count:
-    events: int = 0
-    decisions: int = 0
-    left_out: int = 0
-    turned: Counter[tuple[str, str, str, str]] = field(default_factory=Counter)
-    listed: list[dict[str, Any]] = field(default_factory=list)
+_COMMAND = Caller(
+    participant_id=HUB, organization_id=HUB, client_id="command-line", user_id="", role="system", face="hub"
+)
 
 
 def may(staff: Staff) -> bool:
@@ -116,7 +62,8 @@ def may(staff: Staff) -> bool:
 
 def look(staff: Staff, *, page: str, subject: str = "") -> None:
     """Record that a member of staff opened a page of policy."""
-    recorder.write([_draft(EventType.POLICY_READ, staff, {"page": page, "subject": subject})])
+    detail = {"page": page, "subject": subject}
+    recorder.write([recorder.EventDraft(kind=EventType.POLICY_READ, caller=staff.caller(), detail=detail)])
 
 
 def versions(kind: str, subject: str) -> list[Version]:
@@ -124,17 +71,26 @@ def versions(kind: str, subject: str) -> list[Version]:
     return governance.versions(kind, subject)
 
 
+def newest_report(row: PolicyProposal) -> PolicyReport | None:
+    """The report of a proposal that counts."""
+    return governance.newest_report(row)
+
+
+def outdated(row: PolicyProposal, report: PolicyReport | None) -> str:
+    """Why a proposal that waits cannot be activated by this report now, in words; "" where it can."""
+    return governance.why_outdated(report, policy_reports.basis(row.kind))
+
+
 def report(kind: str, subject: str, body: Any, staff: Staff) -> Report:
-    """What a version would have changed of the last month's decisions; recorded, changes nothing.
+    """What a version would have changed of the last month's decisions, and of labels; recorded, changes nothing.
 
     Raises:
         AccessRefused: not by this role. PolicyRefused: the version cannot be used; by element.
     """
-    _may_or_refuse(staff, "report", subject)
-    governance.check(kind, subject, body)
-    found = _report(kind, subject, body)
-    detail = {"what": "report", "kind": kind, "subject": subject, "decisions": found.decisions}
-    recorder.write([_draft(EventType.POLICY_READ, staff, detail)])
+    with _act(EventType.POLICY_READ, staff, what="report", kind=kind, subject=subject) as event:
+        governance.check(kind, subject, body)
+        found = policy_reports.made(kind, subject, body)
+        event.about(None, detail={"what": "report", "kind": kind, "subject": subject, "decisions": found.decisions})
     return found
 
 
@@ -146,27 +102,52 @@ def propose(
     Raises:
         AccessRefused: not by this role. PolicyRefused: as `consent.governance.propose`.
     """
-    _may_or_refuse(staff, "propose", subject)
-    governance.check(kind, subject, body)
-    made = _report(kind, subject, body).as_json()
-    with transaction.atomic():
-        row = governance.propose(
-            kind, subject, body, reason=reason, by=staff.user_id, effective_from=effective_from, report=made
-        )
-        recorder.write([_draft(EventType.POLICY_PROPOSED, staff, _about(row))])
+    with _act(EventType.POLICY_PROPOSED, staff, kind=kind, subject=subject) as event:
+        by = _member(staff)
+        governance.check(kind, subject, body)
+        made = _made(kind, subject, body)
+        with transaction.atomic():
+            row = governance.propose(
+                kind, subject, body, reason=reason, by=by, effective_from=effective_from, report=made
+            )
+            event.about(None, detail=_about(row)).commit()
     return row
 
 
-def activate(proposal_id: UUID, staff: Staff, *, reason: str) -> PolicyProposal:
-    """Put a proposal into force, as the second person.
+def report_again(proposal_id: UUID, staff: Staff) -> PolicyReport:
+    """Make the report of a proposal that waits anew, on the policy in force now.
 
     Raises:
-        AccessRefused: not by this role. PolicyRefused, FourEyes, PolicyChanged: as `consent.governance.activate`.
+        AccessRefused: not by this role. PolicyRefused: no such proposal, it was decided, or cannot be used any more.
     """
-    _may_or_refuse(staff, "activate", str(proposal_id))
-    with transaction.atomic():
-        row = governance.activate(proposal_id, by=staff.user_id, reason=reason)
-        recorder.write([_draft(EventType.POLICY_ACTIVATED, staff, _about(row))])
+    with _act(EventType.POLICY_READ, staff, what="report", proposal=str(proposal_id)) as event:
+        by = _member(staff)
+        row = PolicyProposal.objects.filter(pk=proposal_id).first()
+        if row is None:
+            raise PolicyRefused("there is no such proposal", element="proposal")
+        governance.check(row.kind, row.subject, row.body)
+        made = _made(row.kind, row.subject, row.body)
+        with transaction.atomic():
+            kept = governance.report_on(row.pk, made, by=by)
+            event.about(None, detail={"what": "report", "report": kept.pk, **_about(row)}).commit()
+    return kept
+
+
+def activate(proposal_id: UUID, staff: Staff, *, reason: str, report: int) -> PolicyProposal:
+    """Put a proposal into force, as the second person, who has read the report of this number.
+
+    Raises:
+        AccessRefused: not by this role.
+        PolicyRefused, FourEyes, PolicyChanged, ReportOutdated: as `consent.governance.activate`.
+    """
+    with _act(EventType.POLICY_ACTIVATED, staff, proposal=str(proposal_id), report=report) as event:
+        by = _member(staff)
+        with transaction.atomic():
+            # Else another change could be activated between the look at what is in force and ours.
+            directory.hold_epoch()
+            basis = policy_reports.basis(_kind(proposal_id))
+            row = governance.activate(proposal_id, by=by, reason=reason, report=report, basis=basis)
+            event.about(None, detail={"report": report, **_about(row)}).commit()
     return row
 
 
@@ -176,93 +157,123 @@ def withdraw(proposal_id: UUID, staff: Staff, *, reason: str) -> PolicyProposal:
     Raises:
         AccessRefused: not by this role. PolicyRefused: as `consent.governance.withdraw`.
     """
-    _may_or_refuse(staff, "withdraw", str(proposal_id))
-    with transaction.atomic():
-        row = governance.withdraw(proposal_id, by=staff.user_id, reason=reason)
-        recorder.write([_draft(EventType.POLICY_WITHDRAWN, staff, _about(row))])
+    with _act(EventType.POLICY_WITHDRAWN, staff, proposal=str(proposal_id)) as event:
+        by = _member(staff)
+        with transaction.atomic():
+            row = governance.withdraw(proposal_id, by=by, reason=reason)
+            event.about(None, detail=_about(row)).commit()
     return row
 
 
-def _report(kind: str, subject: str, body: Any) -> Report:
-    until = timezone.now()
-    since = until - LOOKED_BACK
-    if kind == governance.Kind.CODE_TABLE and subject == CodeTable.Name.LABELS:
-        # What it changes are labels, when documents are labelled anew; decisions follow those.
-        return Report(since=since, events=0, decisions=0, left_out=0, turned=(), labels=True, whole=False)
-    now = policies.current()
-    then = policies.drafted(governance.draft_of(kind, subject, body))
-    count, stop = _Count(), time.monotonic() + LONGEST_S
-    whole, ids = True, []
-    for identifier in audit.decided_between(since, until, tried=False):
-        ids.append(identifier)
-        if len(ids) == _BATCH:
-            _decide_again(ids, now, then, count)
-            ids = []
-            if time.monotonic() > stop:
-                whole = False
-                break
-    _decide_again(ids, now, then, count)
-    turned = tuple(
-        Turn(was=was, rule=rule, would_be=would_be, would_rule=would_rule, count=number)
-        for (was, rule, would_be, would_rule), number in sorted(
-            count.turned.items(), key=lambda item: (item[0][0] == item[0][2], -item[1], item[0])
+def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: str = "") -> dict[str, str]:
+    """Load the laws of a file, all or none: code to created, updated, unchanged or proposed.
+
+    A law of a place that has none in force counts at once, and so does any law while nothing has been decided on this
+    hub. Else what would change a law in force becomes a proposal of `staff`, which another person activates.
+
+    Raises:
+        JurisdictionRefused: one cannot be read. AccessRefused: not by this role.
+        PolicyRefused: a law says what the hub does not know; or one in force would change and nobody is named who
+        proposes it, or it cannot be proposed. PolicyChanged: a law was changed meanwhile.
+    """
+    jurisdictions.readable(laws)
+    for code, body in laws.items():
+        with _named(code):
+            governance.check(governance.Kind.JURISDICTION, code, body, members_known=False)
+    at_once, waiting, outcomes = _sorted_out(laws)
+    if not waiting:
+        with transaction.atomic():
+            return outcomes | _load(at_once, laws)
+    if staff is None:
+        raise PolicyRefused(
+            f"the law of {', '.join(waiting)} is in force: a change of it is proposed by one member of staff and "
+            "activated by another",
+            element=f"jurisdictions.{waiting[0]}",
         )
-    )
-    return Report(
-        since=since,
-        events=count.events,
-        decisions=count.decisions,
-        left_out=count.left_out,
-        turned=turned,
-        listed=tuple(count.listed),
-        whole=whole,
-    )
+    kind = governance.Kind.JURISDICTION
+    # One recording around the transaction: a refusal is recorded once that has been rolled back.
+    with _act(EventType.POLICY_PROPOSED, staff, kind=kind.value, subject=" ".join(waiting)) as event:
+        by = _member(staff)
+        reports = {code: _made(kind, code, laws[code]) for code in waiting}
+        with transaction.atomic():
+            for code in waiting:
+                with _named(code):
+                    row = governance.propose(
+                        kind, code, laws[code], reason=reason, by=by, effective_from=None, report=reports[code]
+                    )
+                draft = recorder.EventDraft(kind=EventType.POLICY_PROPOSED, caller=staff.caller(), detail=_about(row))
+                recorder.write([draft])
+            outcomes |= _load(at_once, laws)
+        event.dismiss()
+    return outcomes
 
 
-def _decide_again(ids: list[str], now: Any, then: Any, count: _Count) -> None:
-    for event_id, record, _ in audit.decisions_of(ids):
-        try:
-            person = index.subject_facts(str(record.get("patient", "")))
-            request = decision_record.request_of(record, person.birth_date if person is not None else None)
-            facts = [one.facts for one in decision_record.decided_of(record)]
-            directives = replay.directives_as_then(request.subject, [str(one) for one in record["considered"]])
-        except (ValueError, KeyError, TypeError, replay.MissingVersion):
-            count.left_out += 1
+def _load(at_once: Mapping[str, Any], laws: Mapping[str, Any]) -> dict[str, str]:
+    """Store the laws that count at once, in the caller's transaction."""
+    if not at_once:
+        return {}
+    # Behind whoever changes policy just now, who may have made one of them a law in force.
+    directory.hold_epoch()
+    if _sorted_out({code: laws[code] for code in at_once})[0] != at_once:
+        raise PolicyChanged("the law was changed meanwhile: load it again", element="jurisdictions")
+    detail = {"what": "loaded by command", "kind": governance.Kind.JURISDICTION.value, "codes": sorted(at_once)}
+    recorder.write([recorder.EventDraft(kind=EventType.POLICY_ACTIVATED, caller=_COMMAND, detail=detail)])
+    return jurisdictions.load(at_once)
+
+
+def _sorted_out(laws: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dict[str, str]]:
+    """Which laws of a file count at once, which are to be proposed, and an outcome for each, in the file's order."""
+    fresh = not audit.any_decided()
+    at_once: dict[str, Any] = {}
+    waiting: list[str] = []
+    outcomes: dict[str, str] = {}
+    for code, body in laws.items():
+        newest = next(iter(governance.versions(governance.Kind.JURISDICTION, code)), None)
+        outcomes[code] = "unchanged"
+        if newest is not None and newest.body == body:
             continue
-        count.events += 1
-        count.decisions += len(facts)
-        (was,), (will,) = (
-            list(
-                access.tried(
-                    access.World(policy=policy, directives=directives, at=request.at), [request.alternatives], facts
-                )
-            )
-            for policy in (now, then)
-        )
-        for n, (old, new) in enumerate(zip(was, will, strict=True)):
-            _note(count, event_id, n, record, old, new)
+        if fresh or newest is None:
+            at_once[code] = body
+        else:
+            waiting.append(code)
+            outcomes[code] = "proposed"
+    return at_once, waiting, outcomes
 
 
-def _note(count: _Count, event_id: str, n: int, record: Mapping[str, Any], old: Decision, new: Decision) -> None:
-    if (old.permitted, old.rule, old.obligations) == (new.permitted, new.rule, new.obligations):
-        return
-    turn = (old.outcome, old.rule, new.outcome, new.rule)
-    count.turned[turn] += 1
-    if len(count.listed) < LISTED:
-        asked = record["request"]
-        count.listed.append(
-            {
-                "event": event_id,
-                "document": n + 1,
-                "at": record["at"],
-                "organization": asked["org"],
-                "purpose": asked["purpose"],
-                "was": old.outcome,
-                "rule": old.rule,
-                "would_be": new.outcome,
-                "would_rule": new.rule,
-            }
-        )
+@contextmanager
+def _named(code: str) -> Iterator[None]:
+    """Refusals with the place in the file of laws."""
+    try:
+        yield
+    except PolicyRefused as refusal:
+        member = (refusal.element or "").removeprefix("body").removeprefix("subject")
+        raise PolicyRefused(str(refusal), element=f"jurisdictions.{code}{member}") from refusal
+
+
+@contextmanager
+def _act(event_type: EventType, staff: Staff, /, **detail: Any) -> Iterator[recorder.Recording]:
+    """A recording of what a member of staff does by role; a refusal is recorded with what was asked."""
+    with recorder.recording(event_type, staff.caller()) as event:
+        event.note(detail=detail)
+        if not may(staff):
+            raise AccessRefused("G5", "role-not-permitted")
+        yield event
+
+
+def _member(staff: Staff) -> Member:
+    if staff.account is None:
+        raise AccessRefused("G5", "role-not-permitted")
+    return Member(name=staff.user_id, account=staff.account)
+
+
+def _made(kind: str, subject: str, body: Any) -> Made:
+    # The policy that it stands on is read first: what changes meanwhile makes it outdated.
+    basis = policy_reports.basis(kind)
+    return Made(body=policy_reports.made(kind, subject, body).as_json(), basis=basis)
+
+
+def _kind(proposal_id: UUID) -> str:
+    return PolicyProposal.objects.filter(pk=proposal_id).values_list("kind", flat=True).first() or ""
 
 
 def _about(row: PolicyProposal) -> dict[str, Any]:
@@ -274,26 +285,3 @@ def _about(row: PolicyProposal) -> dict[str, Any]:
         "version": row.version,
         "reason": row.decided_reason or row.reason,
     }
-
-
-def _may_or_refuse(staff: Staff, what: str, subject: str) -> None:
-    if may(staff):
-        return
-    draft = _draft(EventType.POLICY_READ, staff, {"what": what, "subject": subject})
-    recorder.write_apart([_refused(draft)])
-    raise AccessRefused("G5", "role-not-permitted")
-
-
-def _refused(draft: recorder.EventDraft) -> recorder.EventDraft:
-    return recorder.EventDraft(
-        kind=draft.kind,
-        caller=draft.caller,
-        outcome=recorder.Outcome.REFUSED,
-        rule="G5",
-        reason="role-not-permitted",
-        detail=draft.detail,
-    )
-
-
-def _draft(kind: EventType, staff: Staff, detail: Mapping[str, Any]) -> recorder.EventDraft:
-    return recorder.EventDraft(kind=kind, caller=staff.caller(), detail=dict(detail))

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -23,6 +24,7 @@ from consent.labelling import LabelTables
 from documents import codec, labels, review
 from documents.errors import InvalidAttribute
 from documents.labels import Raised
+from documents.metadata import EntryMetadata
 from documents.models import DocumentEntry, LabelRun
 from documents.review import Settled
 from hie.audit import recorder
@@ -122,32 +124,45 @@ def _taken() -> bool:
     return bool(mine)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What labelling rules go by in an entry: its metadata and what its bytes hold, where they could be read."""
+
+    entry: EntryMetadata
+    content: CodedContent
+    readable: bool = True
+
+
+def look(row: DocumentEntry) -> Looked:
+    """Read an entry for labelling; an entry whose bytes cannot be read is known by its metadata alone."""
+    entry = codec.decode_entry(row.metadata)
+    if row.binary_id is None:
+        return Looked(entry=entry, content=CodedContent())
+    try:
+        chunks = access.open_for_labelling(str(row.binary_id)).chunks
+        found = content.inspect(entry, chunks, where=f"DocumentEntry[{row.entry_uuid}]").content
+    except Exception as error:
+        # Whatever one document does to its readers, those behind it must not wait for it.
+        log.warning("relabel.unread", document=str(row.entry_uuid), problem=type(error).__name__)
+        return Looked(entry=entry, content=CodedContent(), readable=False)
+    return Looked(entry=entry, content=found)
+
+
 def _look(row: DocumentEntry, tables: LabelTables) -> tuple[Labels, bool]:
     """What the rules make of an entry, and whether its bytes could be read where there are any.
 
     One whose bytes cannot be read keeps waiting: only its metadata has been looked at.
     """
-    entry = codec.decode_entry(row.metadata)
-    if row.binary_id is None:
-        made = labelling.of_entry(entry, CodedContent(), tables)
-        return Labels(
-            labels=made.labels,
-            confidentiality=made.confidentiality,
-            labelled=row.labelled,
-            provenance=made.provenance,
-            rules=made.rules,
-        ), True
+    seen = look(row)
     try:
-        chunks = access.open_for_labelling(str(row.binary_id)).chunks
-        found = content.inspect(entry, chunks, where=f"DocumentEntry[{row.entry_uuid}]").content
-        return labelling.of_entry(entry, found, tables), True
+        made = labelling.of_entry(seen.entry, seen.content, tables)
     except Exception as error:
-        # Whatever one document does to its readers, those behind it must not wait for it.
         log.warning("relabel.unread", document=str(row.entry_uuid), problem=type(error).__name__)
-        made = labelling.of_entry(entry, CodedContent(), tables)
-        return Labels(
-            labels=made.labels, confidentiality=made.confidentiality, labelled=False, provenance=made.provenance
-        ), False
+        seen = replace(seen, content=CodedContent(), readable=False)
+        made = labelling.of_entry(seen.entry, seen.content, tables)
+    if row.binary_id is None:
+        return replace(made, labelled=row.labelled), True
+    return (made, True) if seen.readable else (replace(made, labelled=False, rules=""), False)
 
 
 def _announce(raised: Sequence[Raised], tables: LabelTables) -> None:

@@ -60,6 +60,7 @@ def staff_of(request: HttpRequest) -> Staff:
         user_id=request.user.get_username(),
         roles=roles_of(request.user),
         name=str(getattr(request.user, "get_full_name", str)()),
+        account=request.user.pk,
         network_address=network_address(request),
         request_id=request_id(request),
     )

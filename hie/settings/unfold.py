@@ -100,6 +100,7 @@ NAVIGATION: list[dict[str, Any]] = [
                 "link": reverse_lazy("admin:consent_proxygrant_give"),
             },
             _list("Law of each place", "gavel", "consent.jurisdiction"),
+            _list("Code tables", "table", "consent.codetable"),
             _list("Changes of policy", "rule", "consent.policyproposal"),
             _list("Release policies", "policy", "directory.releasepolicy"),
         ],

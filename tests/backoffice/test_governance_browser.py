@@ -10,7 +10,8 @@ import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django.live_server_helper import LiveServer
 
-from consent import policies
+from consent import jurisdictions, policies, tables
+from documents.models import DocumentEntry
 from hie.trust.staff import ensure_roles
 from tests.backoffice.conftest import PASSWORD
 from tests.backoffice.looking import IN_CHROMIUM, KINDS, look_at, signed_in
@@ -27,6 +28,13 @@ def officer(username: str) -> User:
     user = User.objects.create_user(username, password=PASSWORD, is_staff=True, first_name="Ida", last_name="Moss")
     user.groups.set(Group.objects.filter(name="privacy-officer"))
     return user
+
+
+def letters_are_private() -> dict[str, Any]:
+    """The labelling rules with one for the only document there is."""
+    code = DocumentEntry.objects.get().metadata["type_code"]
+    rule = {"id": "letters", "label": "MH", "codes": [f"{code['scheme']}|{code['code']}"]}
+    return {"version": "9", "rules": [*tables.shipped("labels")["rules"], rule]}
 
 
 @pytest.mark.parametrize("kind", list(KINDS))
@@ -57,10 +65,24 @@ def test_the_pages_of_policy_have_no_violation_and_fit(
     other = signed_in(browser, live_server, officer("bo"), **KINDS[kind])
     other.goto(page.url)
     wrong += look_at(other, "policy-decide", kind)
+    jurisdictions.load({"JX": tables.shipped("jurisdictions")["jurisdictions"]["JB"]})
+    other.get_by_label("Reason").fill("Checked")
+    other.get_by_role("button", name="Activate it").click()
+    other.get_by_text("Out of date").wait_for()
+    assert other.get_by_role("button", name="Activate it").count() == 0
+    wrong += look_at(other, "policy-outdated", kind)
+    other.get_by_role("button", name="Make the report again").click()
+    other.get_by_role("button", name="Activate it").wait_for()
+    wrong += look_at(other, "policy-made-again", kind)
     other.get_by_label("Reason").fill("Checked")
     other.get_by_role("button", name="Activate it").click()
     other.get_by_text("Activated, version 1").wait_for()
     wrong += look_at(other, "policy-done", kind)
+    page.goto(f"{live_server.url}{PROPOSE}?kind=code-table&subject=labels")
+    page.get_by_label("All of it, as JSON").fill(json.dumps(letters_are_private()))
+    page.get_by_role("button", name="See what it would change").click()
+    page.get_by_text("Documents labelled under both: 1 of 1.").wait_for()
+    wrong += look_at(page, "policy-labels", kind)
     policies.forget()
     assert wrong == []
     assert [word for word in (*page.said, *other.said) if "422" not in word] == []

@@ -30,6 +30,7 @@ SAME_SYSTEM = {
     "urn:oid:2.16.840.1.113883.5.4": HL7 + "v3-ActCode",
 }
 LETTERS = "ULMNRV"
+NEVER_EACH_OTHER = {"DocumentReference", "Encounter", "Patient", "Practitioner", "Organization", "Location"}
 LAST = datetime(9999, 12, 31, tzinfo=UTC)
 FIRST = datetime(1, 1, 2, tzinfo=UTC)
 
@@ -581,7 +582,9 @@ class Case:
             if ref in (thing, f"{type_}/{thing}" if "/" not in thing and ":" not in thing else thing):
                 return True
             if kind == "deny" and ref.split("/")[-1] == thing.split("/")[-1]:
-                return True
+                said, known = ref.split("/")[-2:-1], thing.split("/")[-2:-1] or [type_]
+                if not said or said == known or not {*said, *known} <= NEVER_EACH_OTHER:
+                    return True
         return False
 
     def nested(self, node, doc, path):

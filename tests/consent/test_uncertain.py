@@ -125,6 +125,25 @@ SETTLED: list[tuple[str, dict[str, Any], str]] = [
     # "Exactly that person": perhaps for what closes, surely for what opens.
     ("own-record-and-a-denial-with-a-servers-address", case(denies(*to("https://hub.example/fhir/Practitioner/ivo")), request=request(org="lake")), "D3"),
     ("own-record-and-a-denial-in-a-role-in-doubt", case(denies(party("Practitioner/ivo", {"code": "IRCP"})), request=request(org="lake")), "D3"),
+    # Data: a denial reaches what may be meant; a type that no document is of means none of its id.
+    *(
+        (f"deny-data-{i}", case(denies(data=[{"meaning": meaning, "reference": {"reference": reference}}]), document=document(encounter="e", related=["Encounter/f"])), expected)
+        for i, (meaning, reference, expected) in enumerate([
+            ("instance", "DocumentReference/d", "D3"), ("instance", "d", "D3"), ("instance", "Observation/d", "D3"),
+            ("instance", "https://else.example/fhir/DocumentReference/d", "D3"), ("instance", "Composition/d", "D3"),
+            ("instance", "Encounter/d", "D6"), ("instance", "https://else.example/fhir/Encounter/d", "D6"),
+            ("instance", "Patient/d", "D6"), ("instance", "DocumentReference/e", "D6"), ("dependents", "Encounter/d", "D6"),
+            ("related", "Encounter/e", "D3"), ("related", "https://else.example/fhir/Encounter/e", "D3"),
+            ("related", "EpisodeOfCare/e", "D3"), ("related", "e", "D3"), ("related", "DocumentReference/e", "D6"),
+            ("related", "Encounter/f", "D3"), ("related", "https://else.example/fhir/Encounter/f", "D3"), ("related", "f", "D3"),
+            ("related", "DocumentReference/f", "D6"),
+        ])
+    ),
+    # A period that ends before it starts cannot be filed. In store it keeps to the letter: a service that reaches over
+    # both of its days overlaps it, for whoever wrote them may have meant the days between; no permit reaches into it.
+    ("deny-period-turned-round-over-both-days", case(denies(dataPeriod={"start": "2026-05-20", "end": "2026-05-10"}), document=document(serviceStart="2026-05-01", serviceStop="2026-05-30")), "D3"),
+    ("deny-period-turned-round-between-its-days", case(denies(dataPeriod={"start": "2026-05-20", "end": "2026-05-10"}), document=document(serviceStart="2026-05-14")), "D6"),
+    ("permit-period-turned-round", case(permits(dataPeriod={"start": "2026-05-20", "end": "2026-05-10"}), document=document(serviceStart="2026-05-14")), "D7"),
     # Older spellings are the same system in class and code, of documents and of rules too.
     ("class-in-another-spelling", case(denies(**{"class": [{"system": "urn:oid:2.16.840.1.113883.5.4", "code": "CLN"}]}), document=document(**{"class": ["http://hl7.org/fhir/v3/ActCode|CLN"]})), "D3"),
     ("code-in-the-same-old-spelling", case(denies(code=[{"coding": [{"system": "http://hl7.org/fhir/v3/ActCode", "code": "CLN"}]}]), document=document(codes=["http://hl7.org/fhir/v3/ActCode|CLN"])), "D3"),

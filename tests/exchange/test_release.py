@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.utils import timezone
 
-from consent import epochs, proxies
-from consent.models import CodeTable
+from consent import epochs, policies, proxies, tables
+from consent.models import CodeTable, Jurisdiction
 from hie.audit import recorder
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.directory import registration
+from hie.directory.models import ReleasePolicy
 from hie.exchange import access, feed, find, notices, query, release, retrieve
 from hie.exchange.errors import Unsettled
 from hie.exchange.release import Basis
@@ -123,6 +128,116 @@ def test_what_closes_between_decision_and_release_closes_the_answer(
         releasing.revised(at)
     assert raced == ask()
     assert raced != open_answer
+
+
+def law_from(effective: datetime) -> None:
+    """A law under which nothing is released for treatment, stored to count from an instant."""
+    body = json.loads(json.dumps(tables.shipped("jurisdictions")["jurisdictions"]["JA"]))
+    body["prohibitions"] = [{"id": "NOTHING", "purposes": ["TREAT"]}]
+    Jurisdiction.objects.create(code="JA", version=1, body=body, effective_from=effective)
+
+
+def prohibited() -> list[str]:
+    """The prohibitions of the law of JA in force."""
+    sources = policies.sources_of(policies.current())
+    assert sources is not None
+    return [rule["id"] for rule in sources.jurisdictions["JA"]["prohibitions"]]
+
+
+def reading_now() -> directory.Reading:
+    with directory.one_reading(anew=True) as reading:
+        return reading
+
+
+def sleep_until(instant: datetime) -> None:
+    time.sleep(max(0.0, (instant - timezone.now()).total_seconds()))
+
+
+@pytest.mark.parametrize("before_s", [-0.02, 0.2], ids=["behind-the-instant", "just-before-it"])
+@pytest.mark.parametrize(
+    "way",
+    [
+        pytest.param(ways[name], id=name)
+        for ways, name in ((DOCUMENTS, "documents"), (DOCUMENTS, "bytes"), (PEOPLE, "patients"), (QUERIES, "stream"))
+    ],
+)
+def test_what_is_decided_before_an_instant_of_policy_is_not_released_behind_it(
+    at: Setting, between: Callable[..., list[int]], way: releasing.Way, before_s: float
+) -> None:
+    ask = partial(outcome, partial(way, at, world.caller()))
+    releasing.answered(at, world.caller())
+    open_answer = ask()
+    releasing.answered(at, world.caller())
+    effective = timezone.now() + timedelta(seconds=3)
+    law_from(effective)
+    decided_at: list[datetime] = []
+
+    def wait() -> None:
+        decided_at.append(timezone.now())
+        sleep_until(effective - timedelta(seconds=before_s))
+
+    done = between(wait)
+    raced = ask()
+    ended_at = timezone.now()
+    assert decided_at[0] < effective - timedelta(seconds=0.5), "too slow a machine: decided at the instant already"
+    assert ended_at > effective
+    assert disclosed() == done[0], "something was disclosed behind the instant"
+    assert raced == ask()
+    assert raced != open_answer
+
+
+def test_at_an_instant_of_policy_open_answers_end_and_closed_ones_begin(at: Setting) -> None:
+    effective = timezone.now() + timedelta(seconds=2.5)
+    law_from(effective)
+    answers: list[tuple[datetime, datetime, bool]] = []
+    while timezone.now() < effective + timedelta(seconds=0.5):
+        began = timezone.now()
+        _, total = releasing.DOCUMENTS["documents"](at, world.caller())
+        answers.append((began, timezone.now(), total == 1))
+    assert {is_open for *_, is_open in answers} == {True, False}
+    assert max(ended for _, ended, is_open in answers if is_open) < effective
+    assert all(not is_open for began, _, is_open in answers if began >= effective)
+
+
+def test_the_epoch_rises_at_each_instant_and_no_number_is_given_twice(at: Setting) -> None:
+    first = timezone.now() + timedelta(seconds=1.5)
+    # The later one is stored first, and is no change to what counts when its time comes: the epoch rises all the same.
+    law_from(first + timedelta(seconds=1.0))
+    ReleasePolicy.objects.create(participant_id="org-hospital", version=1, rules=[], effective_from=first)
+    seen = [directory.epoch()]
+    basis = Basis(reading_now())
+    assert basis.stands()
+    directory.bump_epoch()
+    seen.append(directory.epoch())
+    basis = Basis(reading_now())
+    assert basis.stands()
+    sleep_until(first)
+    seen.append(directory.epoch())
+    assert not basis.stands()
+    with transaction.atomic():
+        directory.bump_epoch()
+        seen.append(directory.epoch())
+        transaction.set_rollback(True)
+    directory.bump_epoch()
+    seen.append(directory.epoch())
+    sleep_until(first + timedelta(seconds=1.0))
+    seen.append(directory.epoch())
+    directory.bump_epoch()
+    seen.append(directory.epoch())
+    assert seen == sorted(set(seen))
+
+
+def test_a_policy_counts_by_the_clock_of_the_database_though_our_own_is_behind(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effective = timezone.now() + timedelta(seconds=0.5)
+    law_from(effective)
+    assert "NOTHING" not in prohibited()
+    sleep_until(effective)
+    slow = timezone.now() - timedelta(minutes=5)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: slow)
+    assert prohibited() == ["NOTHING"]
+    assert policies.next_change() is None
 
 
 def test_a_change_of_somebody_else_disturbs_no_answer(at: Setting, between: Callable[..., list[int]]) -> None:

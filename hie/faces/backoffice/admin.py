@@ -40,6 +40,10 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     readonly_fields = ("last_login", "date_joined")
     filter_horizontal = ()
 
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        """The name too, once there is an account: the log, cases and proposals call its holder by it."""
+        return (*self.readonly_fields, "username") if obj is not None else self.readonly_fields
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         """With roles and devices, whatever the number of accounts."""
         rows: QuerySet[User] = super().get_queryset(request)

@@ -121,6 +121,7 @@ OUTCOME: dict[str, Row] = {
     "PolicyRefused": _row(422, "value"),
     "PolicyChanged": _row(409, "conflict"),
     "FourEyes": _row(403, "forbidden"),
+    "ReportOutdated": _row(409, "conflict"),
     "EmergencyGrantRefused": _row(422, "value"),
     "EmergencyReviewRefused": _row(422, "business-rule"),
     "UnknownEmergency": _row(404, "not-found"),

@@ -772,6 +772,18 @@ BASIS = [
     *[(f"a-role-with-and-without-system-{kind}-{code}-{named}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, actor=[
         {"role": {"coding": [fx.coding("v3-ParticipationType", code), {"code": code}]}, "reference": {"reference": named}}])))))
       for kind in ("permit", "deny") for code in ("IRCP", "CST") for named in ("Organization/hill", "Organization/lake")],
+    ("D1-listed-twice", fx.case(fx.consent(fx.node("permit", fx.node("deny", fx.node("deny", purpose=fx.purposes("BTG")), purpose=fx.purposes("BTG")))), request=fx.emergency())),
+    ("P7-listed-twice", fx.case(fx.consent(fx.node("permit", fx.node("deny", fx.node("deny", purpose=fx.purposes("FAMRQT")), purpose=fx.purposes("FAMRQT")))),
+        request=fx.request(org="door", role="proxy", purpose="FAMRQT", user="RelatedPerson/max", proxyGrant={
+            "person": "RelatedPerson/max", "patient": "ada", "kind": "attorney", "status": "active"}))),
+    ("D6-for-more-than-tpo", fx.case(fx.consent(fx.node("permit", purpose=fx.purposes("TREAT", "HPAYMT", "HOPERAT", "HRESCH"), securityLabel=fx.labels("42CFRPart2"))),
+        document=fx.document(custodian="shore"))),
+    *[(f"root-period-half-readable-{n}", fx.case(fx.consent(fx.node("permit", period=period))))
+      for n, period in enumerate(({"start": "2027", "end": "soon"}, {"start": "soon", "end": "2025"}, {"start": "soon", "end": "2027"}))],
+    *[(f"stop-long-before-start-{kind}", fx.case(fx.consent(fx.node("deny" if kind == "permit" else "permit", fx.node(kind, dataPeriod={"start": "2020"}))),
+        document=fx.document(serviceStart="2026-05-03", serviceStop="2026-04-01"))) for kind in ("permit", "deny")],
+    *[(f"agreement-until-{end}", fx.case(fixtureOverride={"organizations": {"hill": {"agreement": {"period": {"start": "2020", "end": end}}}}}))
+      for end in ("2025", "2026-06-14", "2026-06-15", "2027")],
     *[(f"related-{one}-{kind}-{meaning}", fx.case(
         fx.consent(fx.node("permit" if kind == "deny" else "deny", fx.node(kind, data=[{"meaning": meaning, "reference": {"reference": one}}]))),
         document=fx.document(related=["DocumentReference/m", "urn:oid:1.2.3"], dependsOn=["DocumentReference/m", "urn:oid:1.2.3"], encounter="m")))

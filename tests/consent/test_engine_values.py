@@ -91,6 +91,7 @@ ALWAYS, OTHERS = ["G1", "X1"], ["D4", "D5", "F3", "F2"]
     [
         pytest.param(fx.case(), [*ALWAYS, *OTHERS, "F1"], id="by-default"),
         pytest.param(fx.case(request=fx.request(purpose="HRESCH", org="study", role="researcher"), document=fx.document(custodian="hill")), [*ALWAYS, *OTHERS], id="not-by-default"),
+        pytest.param(fx.case(request=fx.request(purpose="BIORCH", org="study", role="researcher"), document=fx.document(custodian="hill")), [*ALWAYS, *OTHERS], id="no-emergency"),
         pytest.param(fx.case(document=fx.document(custodian="mer")), [*ALWAYS, "D5", "F3", "F2"], id="nothing-protected"),
         pytest.param(fx.case(document=fx.document(custodian="nowhere")), [*ALWAYS, "G3", *OTHERS], id="custodian-unknown"),
         pytest.param(fx.case(fx.consent(fx.node("permit", purpose=fx.purposes("HRESCH")))), [*ALWAYS, *OTHERS, "F1"], id="directive-not-for-this"),
@@ -205,6 +206,7 @@ def test_a_release_rule_without_a_letter_that_is_one_reaches_every_letter() -> N
     made = compile_policy({"a": ParticipantFacts(id="a", release_policy=tuple(rules))}, {}, fx.FIXTURE)
     assert [one.min_rank for one in made.participants["a"].release_rules] == [0, 0, 0, 0, 1, 5]
     assert (made.epoch, made.require_obligations, made.home_jurisdiction) == (0, False, None)
+    assert (policy().epoch, policy().require_obligations) == (0, False)
 
 
 def in_doubt(role: str, other: str, reference: str) -> dict[str, Any]:
@@ -320,6 +322,7 @@ def asked_by_data(meaning: str, reference: str) -> list[Any]:
     [
         pytest.param([], asked_by_rule("classes", "urn:s|1"), {"classes": frozenset({"urn:s|1"})}, "O1", id="class-by-rule"),
         pytest.param([], asked_by_rule("codes", "urn:s|1"), {"codes": frozenset({"urn:s|1"})}, "O1", id="code-by-rule"),
+        pytest.param([fx.node("permit", fx.node("deny", **{"class": [{"system": "urn:s", "code": "2"}]}))], asked_by_rule("classes", "urn:s|1"), {"classes": frozenset({"urn:s|1"})}, "O1", id="class-by-both"),
         pytest.param([], asked_by_rule("labels", "PSY"), {"labels": frozenset({"PSY"})}, "O1", id="label-by-rule"),
         pytest.param([fx.node("permit", fx.node("deny", **{"class": [{"system": "urn:s", "code": "1"}]}))], {}, {"classes": frozenset({"urn:s|1"})}, "D3", id="class"),
         pytest.param([fx.node("permit", fx.node("deny", code=[{"coding": [{"system": "urn:s", "code": "1"}]}]))], {}, {"codes": frozenset({"urn:s|1"})}, "D3", id="code"),

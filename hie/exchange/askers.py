@@ -3,7 +3,7 @@
 Nothing is described here: each answer is one of the engine, through the one door. Askers between whom nothing in
 policy and directives can tell are asked once for all of them. Assumed are a treatment relationship, for the
 purpose BTG a valid emergency grant, and a user whom nobody has named. Besides those unnamed stand the patient, each
-helper with a grant, and each person of a participant whom a directive names.
+helper with a grant, each person of a participant whom a directive names, and whoever asks for a care team that one names.
 
 Source: spec/consent.md 14, "Who could see this?".
 """
@@ -29,13 +29,15 @@ UNNAMED = "Practitioner/?"
 
 _ASSUMED = "assumed"
 _OWN_TO_EACH = ("agreement", "proxy", "break-glass")
+_TEAM = re.compile(r"CareTeam/[A-Za-z0-9.-]{1,64}")
 _PERSON = re.compile(r"(?:Practitioner|PractitionerRole|Device)/[A-Za-z0-9.-]{1,64}")
 _DECIDING = frozenset({"TREAT", "HPAYMT", "HOPERAT", "HRESCH", "PATRQT", "BTG"})
 """Purposes that rules and obligations of the engine name themselves."""
 
 
 class Asker(NamedTuple):
-    """Who asks and why. `person` is a reference where it is one certain person, "" for whoever has the role."""
+    """Who asks and why. `person` is a reference where it is one certain person, or a care team that is asked for; "" for
+    whoever has the role."""
 
     organization: str
     purpose: str
@@ -115,6 +117,13 @@ def field(
         for user in directory.users_named(said.persons())
         for why in purposes
     ]
+    blocks += [
+        Block(organizations=some, purposes=why, roles=as_what, person=team)
+        for team in sorted(said.teams())
+        for some in organizations
+        for why in purposes
+        for as_what in roles
+    ]
     grants: list[tuple[ProxyGrant | None, ...]] = [(None,)] * len(blocks)
     for person, held in proxies.held_for(about.facts, about.identifier_pks).items():
         for some in organizations:
@@ -126,7 +135,8 @@ def field(
 
 def request(about: Subject, asker: Asker, world: World) -> RequestFacts:
     """What an asker would ask: to open a document, with nothing missing that he could have."""
-    user = asker.person or (f"Patient/{about.person_id}" if asker.role == "patient" else UNNAMED)
+    team = asker.person if is_team(asker.person) else ""
+    user = (asker.person if not team else "") or (f"Patient/{about.person_id}" if asker.role == "patient" else UNNAMED)
     grant = None
     if asker.purpose == "BTG":
         grant = BreakGlassGrant(
@@ -147,8 +157,25 @@ def request(about: Subject, asker: Asker, world: World) -> RequestFacts:
         purpose=asker.purpose,
         operation=Operation.RETRIEVE.value,
         relationship=_ASSUMED,
+        care_teams=(team,) if team else (),
         break_glass=grant,
     )
+
+
+def is_team(person: str) -> bool:
+    """Whether the `person` of an asker is a care team."""
+    return person.startswith("CareTeam/")
+
+
+def apart(found: Iterable[tuple[Block, Hashable]]) -> list[tuple[Block, Any]]:
+    """Without care teams for which nobody is told anything else than who asks for none."""
+    listed = list(found)
+    plain = {(block.organizations, block.purposes, block.roles): told for block, told in listed if not block.person}
+    return [
+        (block, told)
+        for block, told in listed
+        if not is_team(block.person) or plain.get((block.organizations, block.purposes, block.roles)) != told
+    ]
 
 
 def merged(found: Iterable[tuple[Block, Hashable]]) -> list[tuple[Block, Any]]:
@@ -189,6 +216,7 @@ class _Said:
         resources: list[Any] = [one.resource for one in directives.in_store(about.identifier_pks)]
         resources += [one.resource for one in draft.consents if one.resource is not None]
         self.directives = "\n".join(_texts(resources)).casefold()
+        self._teams = frozenset(found for text in _texts(resources) for found in _TEAM.findall(text))
         self._persons = frozenset(found for text in _texts(resources) for found in _PERSON.findall(text))
         self.each_document = not {"data", "dataPeriod"}.isdisjoint(_texts(resources))
         self.rules: set[str] = set()
@@ -213,6 +241,10 @@ class _Said:
     def mentions(self, *names: str) -> bool:
         """Whether a directive may name one of these; what merely contains a name counts too."""
         return any(name and name.casefold() in self.directives for name in names)
+
+    def teams(self) -> frozenset[str]:
+        """The care teams that directives name."""
+        return self._teams
 
     def persons(self) -> frozenset[str]:
         """The persons that directives name."""

@@ -149,7 +149,7 @@ def _compared(about: Subject, draft: Draft, rows: Sequence[EntryRow], named: Seq
                 turned[n].append((block, (askers.same(old), askers.same(new))))
     together: dict[tuple[Block, Decision, Decision], list[int]] = defaultdict(list)
     for members, found in zip(kinds, turned, strict=True):
-        for block, (old, new) in askers.merged(found):
+        for block, (old, new) in askers.merged(askers.apart(found)):
             together[block, old, new] += members
     changes = [
         Change(

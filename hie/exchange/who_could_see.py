@@ -55,7 +55,7 @@ class Line:
     """The answer to one purpose in short: these organizations are told `decision`; `roles` () for whoever works there.
 
     `types` are participant types of which these are all the active members that may ask for this at all; `others` the
-    rest, by id. `person` is one certain person: a helper, or somebody whom a choice names.
+    rest, by id. `person` is one certain person: a helper, or somebody whom a choice names; or a care team that one names.
     """
 
     purpose: str
@@ -198,7 +198,7 @@ def groups(about: Subject, facts: DocumentFacts) -> list[Answer]:
     found: Iterable[tuple[Block, Decision]] = (
         (block, askers.same(decision)) for block, (decision,) in zip(everybody.blocks, told, strict=True)
     )
-    return [Answer(block=block, decision=decision) for block, decision in askers.merged(found)]
+    return [Answer(block=block, decision=decision) for block, decision in askers.merged(askers.apart(found))]
 
 
 def _seen(about: Subject, row: EntryRow, title: str) -> Seen:
@@ -222,7 +222,10 @@ def _place(custodian: str) -> str:
 
 
 def name_of(person: str) -> str:
-    """A person of a participant by name, where one is registered; a helper by the name of the account; else the reference."""
+    """A person of a participant by name, where one is registered; a helper by the name of the account; a care team by its
+    id; else the reference."""
+    if askers.is_team(person):
+        return f"care team {person.partition('/')[2]}"
     found = directory.users_named([person])
     if found:
         return found[0].name

@@ -135,9 +135,8 @@ def test_a_card_speaks_to_whoever_reads_it(hub: Hub) -> None:
     asked = asking.consult(identifier(hub), of(hub, **PAYER) | {"org": oid("coin")})
     (card,) = asking.post(CDS, asked, hub.token("hill")).json()["cards"]
     assert card["detail"].startswith("Permitted by the opt-out default of ")
-    (own,) = asking.post(CDS, asking.consult(identifier(hub), None), hub.token("coin", purpose="HPAYMT")).json()[
-        "cards"
-    ]
+    payer = hub.token("coin", subject_role="billing", purpose_of_use=["HPAYMT"])
+    (own,) = asking.post(CDS, asking.consult(identifier(hub), None), payer).json()["cards"]
     assert own["detail"].startswith("Shown under the general rule of ")
 
 

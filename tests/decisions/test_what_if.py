@@ -19,9 +19,10 @@ from consent.owners import Capacity
 from documents import queries as registry
 from hie.audit.models import AuditEvent
 from hie.directory import queries as directory
-from hie.exchange import access, askers, what_if, who_could_see
+from hie.exchange import access, askers, find, what_if, who_could_see
 from hie.exchange.access import Staff
 from hie.exchange.askers import Asker
+from hie.exchange.document_filter import entry_filter
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.facts import Caller, Decision
 from tests.consent import fixture as fx
@@ -309,3 +310,18 @@ def test_a_finer_purpose_has_lines_of_its_own_where_it_is_told_otherwise_and_now
     told = lines()
     assert (told["HRESCH"], told["CLINTRCH"]) == ({False}, {True})
     assert set(told) - set(who_could_see.IN_SHORT) == {"CLINTRCH"}
+
+
+def test_a_care_team_that_a_choice_names_stands_by_itself_where_it_is_told_otherwise(hub: Hub) -> None:
+    entry = hub.document(fx.document())
+    file(hub, fx.node("deny", fx.node("permit", actor=fx.to("CareTeam/heart"), purpose=fx.purposes("TREAT"))))
+    seen = who_could_see.for_patient(entry, caller=ada(hub))
+    teams = [one for one in who_could_see.in_short(seen) if one.person == "CareTeam/heart"]
+    assert {(one.purpose, one.decision.permitted, one.decision.rule) for one in teams} == {("TREAT", True, "D6")}
+    everybody = [one for one in who_could_see.in_short(seen) if one.purpose == "TREAT" and not one.person]
+    assert {one.decision.rule for one in everybody} == {"C1", "D3"}
+    # So it is when somebody asks for the team, and when nobody does.
+    for team, found in ((("CareTeam/heart",), 1), ((), 0), (("CareTeam/other",), 0)):
+        named = find.PatientNamed(id=hub.persons["ada"])
+        asked = find.DocumentSearch(patients=((named,),), asked=entry_filter([]))
+        assert find.find_documents(asked, caller=caller("hill", care_teams=team)).total == found

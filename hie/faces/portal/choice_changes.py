@@ -10,6 +10,7 @@ from django.utils.translation import gettext, ngettext
 
 from consent import explain
 from hie.exchange import access_log_lines as log
+from hie.exchange import askers
 from hie.exchange.choices import Preview
 from hie.faces.portal import dates
 from hie.faces.portal.words import FOR_THE_PURPOSE, THEIR_WHY
@@ -109,6 +110,8 @@ def _reasons(purposes: Iterable[str], *, helper: bool) -> tuple[str, ...]:
 def _who(one: str, names: Mapping[str, str]) -> str:
     if one.startswith("RelatedPerson/"):
         return gettext("A helper")
+    if askers.is_team(one):
+        return gettext("A care team named in a choice")
     if "/" in one:
         return gettext("A person named in a choice")
     return names.get(one, one)

@@ -13,7 +13,7 @@ from django.utils.translation import gettext, ngettext
 from documents.filters import EntryFilter
 from documents.metadata import Status
 from hie.directory import queries as directory
-from hie.exchange import find, retrieve, who_could_see
+from hie.exchange import askers, find, retrieve, who_could_see
 from hie.exchange.document_filter import Asked
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, words
@@ -124,7 +124,7 @@ def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
     names = [gettext(words.ALL_OF_A_TYPE.get(kind, kind)) for kind in line.types]
     names += [words.isolate(_custodian(one)) for one in line.others]
     if line.person:
-        names = [words.isolate(who_could_see.name_of(line.person)), *names]
+        names = [_person(line.person), *names]
     if line.decision.rule == "P3":
         names = [gettext("You")]
     elif line.person.startswith("RelatedPerson/"):
@@ -141,6 +141,12 @@ def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
         jurisdiction=seen.jurisdiction,
     )
     return Answer(who=who, yes=line.decision.permitted, why=why)
+
+
+def _person(reference: str) -> str:
+    if askers.is_team(reference):
+        return gettext("Care team {name}").format(name=words.isolate(reference.partition("/")[2]))
+    return words.isolate(who_could_see.name_of(reference))
 
 
 def _shown(found: find.Found) -> Shown:

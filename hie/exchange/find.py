@@ -377,7 +377,7 @@ def _judge_lists(
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
     folders = _folders_among(subject, [member for row in rows for member in row.members])
     lists = [*rows, *folders.values()]
-    entries = registry.entries_by_uuid([member for row in lists for member in (*row.members, *_joins(row))])
+    entries = registry.entries_by_uuid([member for row in lists for member in row.members])
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
@@ -387,7 +387,7 @@ def _judge_lists(
     members: dict[str, tuple[str, ...]] = {}
     empty: list[_ListView] = []
     for row in rows:
-        held = [decisions[m] for m in (*row.members, *_joins(row)) if m in decisions]
+        held = [decisions[m] for m in row.members if m in decisions]
         for member in row.members:
             if member in folders and not _stands_empty(folders[member], decisions):
                 held += [decisions[m] for m in folders[member].members if m in decisions]
@@ -413,10 +413,6 @@ def _judge_lists(
         facts=facts | alone.facts,
     )
     return _Judged(subject, both), members
-
-
-def _joins(row: ListRow) -> tuple[str, ...]:
-    return row.joins if isinstance(row, SubmissionSetRow) else ()
 
 
 def _stands_empty(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> bool:

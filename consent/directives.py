@@ -253,15 +253,18 @@ def history(consent_id: UUID) -> list[StoredConsent]:
         UnknownDirective: no such directive.
     """
     row = Consent.objects.filter(pk=consent_id).first()
+    # Asked for whether or not there is one: what is hidden must not cost more than what is not there.
+    versions = list(ConsentVersion.objects.filter(consent_id=consent_id).order_by("-version"))
     if row is None:
         raise UnknownDirective(f"no directive {consent_id}")
-    versions = ConsentVersion.objects.filter(consent_id=consent_id, version__lte=row.version).order_by("-version")
+    versions = [old for old in versions if old.version <= row.version]
     return [_stored(row) if old.version == row.version else _stored_version(row, old) for old in versions]
 
 
 def in_store(identifier_pks: Iterable[int]) -> list[StoredConsent]:
     """Every directive of these identifiers at its current version, newest first; one statement."""
-    rows = Consent.objects.filter(identifier_id__in=list(identifier_pks)).order_by("-updated_at", "pk")
+    # For nobody too it is asked: what is hidden must not cost more than what is not there.
+    rows = Consent.objects.filter(identifier_id__in=list(identifier_pks) or [0]).order_by("-updated_at", "pk")
     return [_stored(row) for row in rows]
 
 

@@ -29,8 +29,6 @@ def bump(*identifier_pks: int) -> None:
 def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """(identifier, epoch) of those whose epoch was ever raised, sorted; one statement."""
     pks = sorted(set(identifier_pks))
-    if not pks:
-        return ()
     with prepared() as cursor:
         cursor.execute(
             "SELECT identifier_id, value FROM consent_consentepoch"

@@ -25,7 +25,10 @@ def grants_for(
     """
     held = list(subjects)
     persons = {pk: subject.id for subject, pks in held for pk in pks}
-    rows = list(Row.objects.filter(person=user_id, identifier_id__in=list(persons)).order_by("-created_at", "pk"))
+    # For nobody too it is asked: what is hidden must not cost more than what is not there.
+    rows = list(
+        Row.objects.filter(person=user_id, identifier_id__in=list(persons) or [0]).order_by("-created_at", "pk")
+    )
     dead = {subject.id for subject, _ in held if subject.deceased}
     rows = [row for row in rows if persons[row.identifier_id] not in dead or outlives(row)]
     rows.sort(key=lambda row: row.status != Row.Status.ACTIVE)

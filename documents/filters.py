@@ -60,6 +60,23 @@ class DateRange:
     start: datetime
     end: datetime
 
+    def has(self, instant: datetime) -> bool:
+        """Whether an instant stands to the value as the prefix says; as `conditions.any_range` asks the database."""
+        within = self.start <= instant < self.end
+        match self.prefix:
+            case "ne":
+                return not within
+            case "gt" | "sa":
+                return instant >= self.end
+            case "lt" | "eb":
+                return instant < self.start
+            case "ge":
+                return instant >= self.start
+            case "le":
+                return instant < self.end
+            case _:
+                return within
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DateCriterion:
@@ -67,6 +84,10 @@ class DateCriterion:
 
     attribute: DateAttribute
     any_of: tuple[DateRange, ...]
+
+    def has(self, instant: datetime) -> bool:
+        """Whether an instant stands to one of the ranges so."""
+        return any(one.has(instant) for one in self.any_of)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +113,8 @@ class EntryFilter:
 
     `identifiers` are unique ids as stored or entry UUIDs as ``urn:uuid:…``. `registered_until`
     is the snapshot instant of a paged search: what came later is not there. With `superseded_too`, entries
-    deprecated by their relation to another document pass whatever `statuses` says: the reader may not know the other.
+    deprecated by their relation to another document pass whatever `statuses` says, and whether they changed then or when
+    they were registered: the reader may not know the other.
     """
 
     ids: tuple[UUID, ...] = ()

@@ -62,6 +62,10 @@ _ListRow = TypeVar("_ListRow", SubmissionSet, Folder)
 
 MIME_CLASS = "urn:ietf:bcp:13"
 RESOURCE_CLASS = "http://hl7.org/fhir/resource-types"
+_NONE = UUID(int=0)
+"""The name of no object: asked for where there is none to ask for, so that this costs the same."""
+_NO_PATIENT = 0
+"""The row id of nobody's identifier, likewise."""
 _DERIVING = frozenset(kind.value for kind in DERIVING)
 
 
@@ -176,7 +180,10 @@ class SubmissionSetRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FolderRow:
-    """A registered folder; `members` are the UUIDs of its entries; `last_update_time` is the registry's."""
+    """A registered folder; `members` are the UUIDs of its entries; `last_update_time` is the registry's.
+
+    `joined_at` says when each of the members came, in their order.
+    """
 
     metadata: FolderMetadata
     identifier_pk: int
@@ -188,6 +195,7 @@ class FolderRow:
     pk: int
     status: Status = Status.APPROVED
     revision: int = 1
+    joined_at: tuple[datetime, ...] = ()
 
     @property
     def position(self) -> Position:
@@ -221,7 +229,7 @@ def entries(
     Newest by creationTime (registration where there is none), ties by primary key; continues
     behind `after`. Two statements whatever the count; one more for each step of derivation.
     """
-    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks))
+    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     rows = _apply_entry_filter(rows, filter or EntryFilter())
     if after is not None:
         rows = rows.filter(Q(sorted_at__lt=after.sorted_at) | Q(sorted_at=after.sorted_at, pk__lt=after.pk))
@@ -239,9 +247,9 @@ def entry(entry_uuid: UUID | str) -> EntryRow | None:
 
 
 def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
-    """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements."""
-    keys = [key for key in map(as_uuid, entry_uuids) if key is not None]
-    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))} if keys else {}
+    """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements, for none too."""
+    keys = [key for key in map(as_uuid, entry_uuids) if key is not None] or [_NONE]
+    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))}
 
 
 def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
@@ -293,8 +301,7 @@ def _entry_rows() -> QuerySet[DocumentEntry]:
 
 def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
     found = list(rows)
-    if not found:
-        return []
+    # Relations are asked for whether or not anything was found: what is hidden afterwards must not cost more than nothing.
     keys = [row.entry_uuid for row in found]
     relations = list(Association.objects.raw(_RELATIONS, {"keys": keys, "types": _RELATING, "status": _APPROVED}))
     ends: dict[UUID, list[AssociationMetadata]] = defaultdict(list)
@@ -455,7 +462,10 @@ def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> Qu
         )
         rows = rows.filter(~having if criterion.negate else having)
     for date in asked.dates:
-        rows = rows.filter(entry_date_condition(date))
+        passing = entry_date_condition(date)
+        if asked.superseded_too and date.attribute is DateAttribute.LAST_UPDATED:
+            passing |= any_range(date.any_of, "registered_at", None) & _related()
+        rows = rows.filter(passing)
     for names in asked.author_family:
         rows = rows.filter(Exists(AuthorRow.objects.filter(name_condition(names, "family"), entry=OuterRef("pk"))))
     for names in asked.author_given:
@@ -487,7 +497,7 @@ def submission_sets(
 ) -> list[SubmissionSetRow]:
     """Submission sets of these patient identifiers, newest submissionTime first. Two statements."""
     asked = filter or ListFilter()
-    rows = SubmissionSet.objects.filter(patient_identifier__in=list(identifier_pks))
+    rows = SubmissionSet.objects.filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     if asked.source_ids:
         rows = rows.filter(source_id__in=asked.source_ids)
     for tokens in asked.codes:
@@ -532,7 +542,7 @@ def folders(
 ) -> list[FolderRow]:
     """Folders of these patient identifiers, last updated first. Two statements."""
     asked = filter or ListFilter()
-    rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks))
+    rows = Folder.objects.filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
     for tokens in asked.codes:
         rows = rows.filter(Exists(FolderCode.objects.filter(token_condition(tokens), folder=OuterRef("pk"))))
     for date in asked.dates:
@@ -574,28 +584,29 @@ def _list_rows(
     return rows[:limit] if limit is not None else rows
 
 
-def _members(keys: Sequence[UUID]) -> dict[UUID, tuple[str, ...]]:
-    members: dict[UUID, list[str]] = {key: [] for key in keys}
-    for source, target in (
+def _members(keys: Sequence[UUID]) -> dict[UUID, dict[str, datetime]]:
+    """The members of lists, ``urn:uuid:…`` in order, and when each came. One statement."""
+    members: dict[UUID, dict[str, datetime]] = {key: {} for key in keys}
+    for source, target, at in (
         Association.objects.filter(
-            source__in=keys, type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
+            source__in=keys or [_NONE], type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
         )
         .order_by("pk")
-        .values_list("source", "target")
+        .values_list("source", "target", "registered_at")
     ):
-        members[source].append(f"urn:uuid:{target}")
-    return {key: tuple(dict.fromkeys(found)) for key, found in members.items()}
+        members[source].setdefault(f"urn:uuid:{target}", at)
+    return members
 
 
 def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
     found = list(rows)
-    members = _members([row.entry_uuid for row in found]) if found else {}
+    members = _members([row.entry_uuid for row in found])
     return [
         SubmissionSetRow(
             metadata=codec.decode_submission_set(row.metadata),
             identifier_pk=row.patient_identifier_id,
             custodian=row.custodian,
-            members=members[row.entry_uuid],
+            members=tuple(members[row.entry_uuid]),
             registered_at=row.registered_at,
             sorted_at=row.submission_time_from,
             pk=row.pk,
@@ -607,13 +618,14 @@ def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
 
 def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
     found = list(rows)
-    members = _members([row.entry_uuid for row in found]) if found else {}
+    members = _members([row.entry_uuid for row in found])
     return [
         FolderRow(
             metadata=replace(codec.decode_folder(row.metadata), version=row.version),
             identifier_pk=row.patient_identifier_id,
             custodian=row.custodian,
-            members=members[row.entry_uuid],
+            members=tuple(members[row.entry_uuid]),
+            joined_at=tuple(members[row.entry_uuid].values()),
             last_update_time=row.last_update_time,
             registered_at=row.registered_at,
             sorted_at=row.last_update_time,

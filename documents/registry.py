@@ -471,6 +471,8 @@ def _touch_folders(work: _Registration, at: datetime) -> None:
 
 
 def _touch(folders: Sequence[UUID], at: datetime) -> None:
+    """A folder is one version further for each submission that puts something into it."""
     if folders:
         keys = [row.pk for row in Folder.objects.select_for_update().filter(Q(entry_uuid__in=folders)).order_by("pk")]
-        Folder.objects.filter(pk__in=keys).update(last_update_time=at, revision=F("revision") + 1)
+        untouched = Folder.objects.filter(pk__in=keys).exclude(last_update_time=at)
+        untouched.update(last_update_time=at, revision=F("revision") + 1)

@@ -70,6 +70,9 @@ class Row(Protocol):
         """The document's facts: about this person, where what it hangs on is among the person's identifiers."""
 
 
+NAMES_THE_PATIENT: Mapping[str, Any] = MappingProxyType({"names": "patient"})
+"""Detail of an event that is the patient's whatever it found: the request itself named her."""
+
 T = TypeVar("T")
 R = TypeVar("R", bound=Row)
 
@@ -88,6 +91,11 @@ class Subject:
     def person_id(self) -> str:
         """The person's id as text."""
         return self.facts.id
+
+    @property
+    def is_nobody(self) -> bool:
+        """Whether this stands for no person (`nobody`)."""
+        return self.facts is _NOBODY
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -281,6 +289,28 @@ def subject(person_id: UUID | str) -> Subject:
     return found[wanted]
 
 
+_NOBODY = SubjectFacts(id=str(UUID(int=0)))
+
+
+def somebody(person_id: UUID | None) -> Subject:
+    """The person; for None nobody, about whom everything is read and decided that would be about a person.
+
+    A refusal of what is not there then costs what a refusal of what is hidden costs.
+
+    Raises:
+        NotFound: the index knows no such person.
+    """
+    if person_id is not None:
+        return subject(person_id)
+    subjects([UUID(int=0)])
+    return nobody()
+
+
+def nobody() -> Subject:
+    """Who is no patient: nothing is about nobody, and nothing is recorded of it. No statement."""
+    return Subject(facts=_NOBODY, identifier_pks=(), policy=engine.compile_patient(_NOBODY, ()), consent_epoch=0)
+
+
 def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
     """Several persons as `subject` gives one, by the id asked for; unknown ones are absent. Constant statements."""
     known = index.known_persons(person_ids)
@@ -457,6 +487,11 @@ def open_upload(
     return repository.open(binary_id, first=first, last=last)
 
 
+def look_for_upload(binary_id: str) -> None:
+    """Look for staged bytes and give nothing of them: the statement of `open_upload`, so that two refusals cost the same."""
+    repository.staged(binary_id)
+
+
 def open_for_labelling(binary_id: str) -> repository.Content:
     """Bytes for the hub's own labelling service, which takes codes from them and gives nothing out.
 
@@ -622,6 +657,8 @@ def record(
 
     `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
     """
+    if about.is_nobody:
+        return
     drafts = disclosures(verdict, what=what, shown=shown, recipient=recipient)
     denied = tuple((verdict.facts[id(row)].id, decision.rule) for row, decision in verdict.denied)
     decided = [

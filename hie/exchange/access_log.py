@@ -27,7 +27,7 @@ from hie.audit.balp import audit_event
 from hie.audit.recorder import EventType, Outcome, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, consents, release
 from hie.exchange.access_log_lines import (
     ActorKind,
     Item,
@@ -194,6 +194,8 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
     kept: list[EventRecord] = []
     heads: dict[tuple[object, ...], list[EventRecord]] = {}
     count, scanned, cursor, withheld = 0, 0, before, set[str]()
+    # A page is continued behind the last event that is seen: where it ends must not tell of one that is not.
+    seen_last = before
     while True:
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
         visible, hidden_titles = _visible(view, page.events)
@@ -206,12 +208,13 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
                 group = heads.get(key)
                 if group is None or not joins(group, event):
                     if count == limit:
-                        return _finish(kept, names, looker, cursor)
+                        return _finish(kept, names, looker, seen_last)
                     count += 1
                     group = heads[key] = []
                 group.append(event)
                 kept.append(event)
-            cursor = Cursor(at=original.at, id=original.id)
+            if event is not None:
+                seen_last = Cursor(at=original.at, id=original.id)
         scanned += len(page.events)
         if page.next is None:
             return _finish(kept, names, looker, None)
@@ -252,6 +255,8 @@ def _query(asked: LogFilters) -> AuditQuery:
 def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
     if asked.seen is not None and seen_of(event) is not asked.seen:
         return False
+    if asked.document and not _names_any(event, (asked.document,)):
+        return False
     if not (asked.text or asked.kind or asked.person or asked.part):
         return True
     (entry,) = lines([event], names=names, looker=looker)
@@ -289,15 +294,26 @@ def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, Even
         kept_back = {document for document, decision in decisions.items() if decision.rule == "P1"}
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
+    choices = consents.versions_seen(view.caller, view.subject, {one for event in events if (one := _choice(event))})
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
         if untold and event.type in _OF_EMERGENCIES:
             continue  # of which a helper of a teenager is not told (P6): its words may say what need not be told
+        if _choice(event) is not None and _choice(event) not in choices:
+            continue
         cleaned = _for_helper(event, seen)
         if cleaned is not None:
             shown[event.id] = cleaned if whole else _without_words(cleaned)
     return shown, set()
+
+
+def _choice(event: EventRecord) -> tuple[str, int | None] | None:
+    """The consent, and its version, that an event is about; None for one about none."""
+    if "consent" not in event.detail:
+        return None
+    version = event.detail.get("version")
+    return str(event.detail["consent"]), version if isinstance(version, int) else None
 
 
 def _is_held_back(view: _View, event: EventRecord) -> bool:
@@ -375,19 +391,23 @@ def _logged(document: str, events: Sequence[EventRecord]) -> DocumentFacts:
 
 
 def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
-    """The event without the documents a helper may not see; None when it was about such documents alone."""
+    """The event without the documents a helper may not see; None when it was about such documents alone.
+
+    A search by the patient stays, as one that found nothing.
+    """
     disclosures = tuple(item for item in event.disclosures if not _is_document(item.what) or item.document_id in seen)
     denied = tuple(pair for pair in event.denied if pair[0] in seen)
     filed = _filed(event)
     told = [document for document in filed if document in seen]
     had, has = bool(event.disclosures or event.denied or filed), bool(disclosures or denied or told)
-    if had and not has:
+    asked_of_her = event.detail.get("names") == access.NAMES_THE_PATIENT["names"]
+    if had and not has and not asked_of_her:
         return None
-    if not had:
+    if not had and not asked_of_her:
         return event
     # What could name more goes with it, always, else its lack would tell that there was more: the raw request, the
     # decision record, the rule that was not of what is left.
-    rule = disclosures[0].rule if disclosures else denied[0][1] if denied else event.rule
+    rule = disclosures[0].rule if disclosures else denied[0][1] if denied else event.rule if has else ""
     return replace(
         event, disclosures=disclosures, denied=denied, rule=rule, reason="", query="", decision={}, detail={}
     )
@@ -465,7 +485,9 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
 
         def own_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
             visible, withheld = _visible(view, events)
-            return (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+            shown = (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+            # Found by a document that is not in it any more, an event would tell of that document.
+            return (e for e in shown if _names_any(e, (*query.entities, *query.documents)))
 
         return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
     if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
@@ -547,6 +569,13 @@ def _for_participant(event: EventRecord) -> EventRecord:
         rule=gate_rule,
         reason=("not-found" if decided else event.reason) if gate_rule or event.outcome else "",
     )
+
+
+def _names_any(event: EventRecord, asked: Collection[str]) -> bool:
+    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
+    named = {event.person_id, event.patient_identifier}
+    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
+    return not asked or not named.isdisjoint(asked)
 
 
 def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:

@@ -10,12 +10,13 @@ Source: spec/consent.md 5.7, 10, 12.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
+
+from django.utils.crypto import salted_hmac
 
 from consent import choices as rules
 from consent.choices import Choices
@@ -348,7 +349,8 @@ def _places() -> tuple[Place, ...]:
 
 
 def _basis(about: Subject, replaces: StoredConsent | None) -> str:
-    """What the decisions about a person rest on, as a short text that changes with it."""
+    """What the decisions about a person rest on, as a short text that changes with it and tells nothing of it."""
     stands = f"{replaces.id}@{replaces.version}" if replaces is not None else ""
     text = f"{about.person_id} {about.consent_epoch} {directory.epoch()} {stands}"
-    return hashlib.sha256(text.encode()).hexdigest()[:32]
+    # Keyed: the epoch counts the changes of choices that the reader may not know of, and few numbers are soon tried.
+    return salted_hmac("hie.exchange.choices", text, algorithm="sha256").hexdigest()[:32]

@@ -19,6 +19,7 @@ from django.db import transaction
 
 from consent import directives, labelling, owners, policies, proxies, tables
 from consent.directives import Beside, Filer, StoredConsent
+from consent.drafts import ConsentDraft
 from consent.errors import DirectiveChanged, DirectiveOfAnother, DirectiveRefused, UnknownDirective
 from consent.filing import Checked
 from consent.owners import Capacity
@@ -313,13 +314,13 @@ def read(consent_id: str, *, caller: Caller, version: int | None = None, raw: st
     """
     with recorder.recording(EventType.CONSENT_READ, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
-        stored = _stored(consent_id, version)
-        about = access.subject(identifiers.person_of_pk(stored.identifier_pk))
-        seen = _visible(caller, about, [stored], event)
+        held = [one for one in _versions(consent_id) if version in (None, one.version)]
+        about = _whose(held)
+        seen = _visible(caller, about, held[:1], event)
         if not seen:
             raise NotFound("no such consent")
         event.commit()
-    return ShownConsent(stored=stored, person_id=about.person_id)
+    return ShownConsent(stored=seen[0], person_id=about.person_id)
 
 
 @release.point
@@ -331,11 +332,8 @@ def history(consent_id: str, *, caller: Caller, raw: str = "") -> list[ShownCons
     """
     with recorder.recording(EventType.CONSENT_READ, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
-        try:
-            versions = directives.history(UUID(consent_id))
-        except (UnknownDirective, ValueError) as error:
-            raise NotFound("no such consent") from error
-        about = access.subject(identifiers.person_of_pk(versions[0].identifier_pk))
+        versions = _versions(consent_id)
+        about = _whose(versions)
         seen = _visible(caller, about, versions, event)
         if not seen:
             raise NotFound("no such consent")
@@ -355,9 +353,11 @@ def search(
     """Consents of a patient, or by id, that may be shown; newest first."""
     with recorder.recording(EventType.CONSENT_ACCESS, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
+        if patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[ShownConsent] = []
         for person_id, held in _candidates(patients, ids, caller).items():
-            about = access.subject(person_id)
+            about = access.somebody(person_id)
             wanted = [item for item in held if keep(item)]
             for stored in _visible(caller, about, wanted, event):
                 found.append(ShownConsent(stored=stored, person_id=about.person_id))
@@ -369,22 +369,44 @@ def search(
 
 def _candidates(
     patients: Sequence[Sequence[PatientNamed]], ids: Sequence[str], caller: Caller
-) -> dict[UUID, list[StoredConsent]]:
+) -> dict[UUID | None, list[StoredConsent]]:
+    """The consents meant, by the person; under None what nobody has, so that nobody costs what somebody costs."""
     if patients:
+        found: list[tuple[UUID | None, frozenset[int] | None]] = [*sorted(reached(patients, caller=caller).items())]
         return {
             person: directives.in_store(
-                [pk for pk in identifiers.identifier_pks(person) if reach is None or pk in reach]
+                [pk for pk in identifiers.identifier_pks(person or UUID(int=0)) if reach is None or pk in reach]
             )
-            for person, reach in sorted(reached(patients, caller=caller).items())
+            for person, reach in found or [(None, None)]
         }
-    by_person: dict[UUID, list[StoredConsent]] = {}
-    for consent_id in ids:
-        try:
-            stored = _stored(consent_id)
-        except NotFound:
-            continue
-        by_person.setdefault(identifiers.person_of_pk(stored.identifier_pk), []).append(stored)
-    return by_person
+    stored = [one for consent_id in ids for one in _known_as(consent_id)]
+    persons = identifiers.persons_of([one.identifier_pk for one in stored])
+    by_person: dict[UUID | None, list[StoredConsent]] = {}
+    for one in stored:
+        by_person.setdefault(persons[one.identifier_pk], []).append(one)
+    return by_person or {None: []}
+
+
+def _known_as(consent_id: str) -> list[StoredConsent]:
+    try:
+        return [_stored(consent_id)]
+    except NotFound:
+        return []
+
+
+def _versions(consent_id: str) -> list[StoredConsent]:
+    """The versions of a consent, newest first; none of one that is not there."""
+    try:
+        return directives.history(UUID(consent_id))
+    except (UnknownDirective, ValueError):
+        return []
+
+
+def _whose(held: Sequence[StoredConsent]) -> Subject:
+    """The person that consents are about; of none nobody, at the same cost."""
+    pk = held[0].identifier_pk if held else 0
+    persons = identifiers.persons_of([pk])
+    return access.somebody(persons[pk] if held else None)
 
 
 def _with_scan(scan: Scan | None, wanted: dict[str, Any], about: Subject, caller: Caller) -> dict[str, Any]:
@@ -415,7 +437,7 @@ def _judged(
     caller: Caller, about: Subject, held: Sequence[StoredConsent]
 ) -> tuple[list[StoredConsent], Verdict[_ConsentRow]]:
     """Those that may be shown, and the verdict with one row for each."""
-    owners_ = identifiers.by_pk({item.identifier_pk for item in held}) if held else {}
+    owners_ = identifiers.by_pk({item.identifier_pk for item in held})
     sources = sorted({record.participant_id for record in about.records})
     participants = directory.participants() if held else {}
     known = access.known_labels() if held else frozenset()
@@ -570,6 +592,28 @@ def _beside(caller: Caller, about: Subject, wanted: Mapping[str, Any], *, but: U
     known = access.permitted(caller, about, access.demographics_rows(about.records), Operation.QUERY)
     holders = sorted({row.record.participant_id for row in known.rows()})
     return Beside(others=tuple(_judged(caller, about, others)[0]), on_file=on_file, holders=tuple(holders))
+
+
+def versions_seen(
+    caller: Caller, about: Subject, asked: Collection[tuple[str, int | None]]
+) -> frozenset[tuple[str, int | None]]:
+    """Of versions of consents (None: the newest), those that this caller may see; decided, and not recorded."""
+    held: dict[tuple[str, int | None], StoredConsent] = {}
+    for consent_id in sorted({one for one, _ in asked}):
+        versions = _versions(consent_id)
+        held |= {(consent_id, one.version): one for one in versions}
+        if versions:
+            held[consent_id, None] = versions[0]
+    wanted = [one for one in asked if one in held]
+    seen = {id(one) for one in _judged(caller, about, [held[one] for one in wanted])[0]} if wanted else set()
+    return frozenset(one for one in wanted if id(held[one]) in seen)
+
+
+def as_known(caller: Caller, about: Subject) -> Subject:
+    """The person with those directives alone that this caller may see: what he tries out must not tell of the others."""
+    seen = {str(one.id) for one in _judged(caller, about, directives.in_store(about.identifier_pks))[0]}
+    hidden = [ConsentDraft(replaces=UUID(one.id)) for one in about.policy.directives if one.id not in seen]
+    return replace(about, policy=directives.drafted(about.policy, hidden)) if hidden else about
 
 
 def _limits_time(node: Any) -> bool:

@@ -157,24 +157,25 @@ def decide(question: Question, *, caller: Caller) -> Answer:
         if not _is_officer(caller):
             access.gate(caller, Operation.QUERY)
         about = _about(question)
-        if about is not None:
+        if not about.is_nobody:
             # The root in the record is that of the organization asked about; the event is the caller's.
             root = directory.root_of(caller.organization_id)
             event.about(about.person_id, root_organization=root, detail={"mode": "simulate" if simulated else "decide"})
-            answer, record = _answered(question, caller, about)
-            if answer.documents:
-                first = answer.documents[0].decision
-                event.about(about.person_id, rule=first.rule, reason=first.reason, decision=record)
-                event.commit()
-                return replace(answer, id=str(event.event_ids[0]))
+        # Of nobody too it is decided: what is hidden must not cost more than what is not there.
+        answer, record = _answered(question, caller, about)
+        if answer.documents and not about.is_nobody:
+            first = answer.documents[0].decision
+            event.about(about.person_id, rule=first.rule, reason=first.reason, decision=record)
+            event.commit()
+            return replace(answer, id=str(event.event_ids[0]))
         # Counted whether it is not there or not for this caller: the limit must not tell which.
         limits.guessing(caller, "decision")
         raise NotFound(_ABSENT)
 
 
-def _about(question: Question) -> Subject | None:
+def _about(question: Question) -> Subject:
     found = persons_named([[name] for name in question.patient]) if question.patient else set()
-    return access.subject(next(iter(found))) if len(found) == 1 else None
+    return access.somebody(next(iter(found)) if len(found) == 1 else None)
 
 
 def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answer, dict[str, Any]]:

@@ -92,10 +92,11 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
         event.note(personal={"text": asked.text}, detail=code)
         _check_said(asked, caller, house, at)
         about = _patient(asked.patient)
-        if about is not None:
+        if not about.is_nobody:
             # A person who may not be known is told of the attempt, as of every refused look.
             event.about(UUID(about.person_id))
-        if about is None or not access.known_in_emergency(caller, about):
+        # Of nobody too it is decided: what is hidden must not cost more than what is not there.
+        if not access.known_in_emergency(caller, about):
             limits.guessing(caller, "patient")
             raise NotFound("no such patient")
         identifier_pk = identifier_of(asked.patient, about.person_id)
@@ -362,10 +363,8 @@ def _stale() -> EmergencyGrantRefused:
     return EmergencyGrantRefused("is not the jti of an assertion this user signed in with just now", element="step_up")
 
 
-def _patient(named: PatientNamed) -> access.Subject | None:
-    for person_id in sorted(persons_named([[named]]))[:1]:
-        try:
-            return access.subject(person_id)
-        except NotFound:
-            return None
-    return None
+def _patient(named: PatientNamed) -> access.Subject:
+    try:
+        return access.somebody(next(iter(sorted(persons_named([[named]]))), None))
+    except NotFound:
+        return access.somebody(None)

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from documents import queries as registry
-from documents.filters import EntryFilter, ListFilter
+from documents.filters import DateAttribute, DateCriterion, EntryFilter, ListFilter
 from documents.metadata import ADDING, CX, REPLACING, AssociationMetadata, Status
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
 from hie.audit import recorder
@@ -31,6 +31,7 @@ from hie.standards.demographics import authority_of
 from hie.standards.facts import Caller, Decision, DocumentFacts, Operation
 from hie.trust import limits
 from patients import identifiers
+from patients.demographics import ResolvedIdentifier
 
 ListRow = SubmissionSetRow | FolderRow
 T = TypeVar("T")
@@ -97,17 +98,22 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         access.gate(caller, Operation.QUERY)
         if not search.patients and not (search.asked.entries.ids or search.asked.entries.identifiers):
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        if search.patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[_Judged] = []
         subjects: dict[UUID, Subject] = {}
         by_person = _entries_by_person(search, caller, subjects)
         subjects |= access.subjects(set(by_person) - set(subjects))
+        if not subjects:
+            subjects[_NOBODY] = access.nobody()
+            by_person = {_NOBODY: []}
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
             rows = [row for row in rows if search.asked.admits(row)]
             verdict = access.permitted(caller, subject, rows, Operation.QUERY)
-            verdict = of_status(caller, subject, verdict, search.asked.entries.statuses)
+            verdict = as_asked(caller, subject, verdict, search.asked.entries)
             found.append(_Judged(subject, verdict))
-        page, shown_rows = _page(found, search, _entry_key)
+        page, shown_rows = _page(found, search, _keys_as_seen(caller, found, search))
         for judged in found:
             part = _only(judged.verdict, shown_rows)
             access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
@@ -177,22 +183,42 @@ def _adds(item: AssociationMetadata, row: EntryRow) -> bool:
     return item.type in ADDING and item.source == row.entry_uuid
 
 
-def of_status(caller: Caller, subject: Subject, verdict: Verdict[Any], statuses: Collection[Status]) -> Verdict[Any]:
-    """Of rows read with `superseded_too`, those whose status as the caller sees it is asked for; no status asks all."""
-    if not statuses:
+def as_asked(caller: Caller, subject: Subject, verdict: Verdict[Any], asked: EntryFilter) -> Verdict[Any]:
+    """Of rows read with `superseded_too`, those whose status and last change, as the caller sees them, are asked for."""
+    changed = [one for one in asked.dates if one.attribute is DateAttribute.LAST_UPDATED]
+    if not asked.statuses and not changed:
         return verdict
-    suspects = [row for row in verdict.rows() if isinstance(row, EntryRow) and _is_deprecated(row)]
-    told = dict(zip(map(id, suspects), telling_what_is_seen(caller, subject, suspects), strict=True))
+    told = _superseded_as_seen(caller, subject, verdict)
 
-    def asked(row: Any) -> bool:
+    def is_asked_for(row: Any) -> bool:
         shown_row = told.get(id(row), row)
-        return not isinstance(shown_row, EntryRow) or shown_row.metadata.availability_status in statuses
+        return not isinstance(shown_row, EntryRow) or (
+            (not asked.statuses or shown_row.metadata.availability_status in asked.statuses)
+            and all(one.has(shown_row.updated_at) for one in changed)
+        )
 
     return replace(
         verdict,
-        permitted=tuple(item for item in verdict.permitted if asked(item[0])),
-        denied=tuple(item for item in verdict.denied if asked(item[0])),
+        permitted=tuple(item for item in verdict.permitted if is_asked_for(item[0])),
+        denied=tuple(item for item in verdict.denied if is_asked_for(item[0])),
     )
+
+
+def _superseded_as_seen(caller: Caller, subject: Subject, verdict: Verdict[Any]) -> dict[int, EntryRow]:
+    suspects = [row for row in verdict.rows() if isinstance(row, EntryRow) and _is_deprecated(row)]
+    return dict(zip(map(id, suspects), telling_what_is_seen(caller, subject, suspects), strict=True))
+
+
+def _keys_as_seen(
+    caller: Caller, found: Sequence[_Judged], search: DocumentSearch
+) -> Callable[[EntryRow, str], tuple[str, ...]]:
+    """The sort keys of rows as the caller sees them: a change that only a hidden document brought about sorts nothing."""
+    if all(name != "_lastUpdated" for name, _ in search.sort):
+        return _entry_key
+    told: dict[int, EntryRow] = {}
+    for judged in found:
+        told |= _superseded_as_seen(caller, judged.subject, judged.verdict)
+    return lambda row, sort: _entry_key(told.get(id(row), row), sort)
 
 
 def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tuple[EntryRow, EntryRow]]:
@@ -200,7 +226,7 @@ def _told(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[tu
 
 
 def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]:
-    """This registry's entries of a subject that match, newest first; not yet decided, nor chosen by `of_status`.
+    """This registry's entries of a subject that match, newest first; not yet decided, nor chosen by `as_asked`.
 
     For questions asked in one with other communities, which decide all answers together.
     """
@@ -210,13 +236,14 @@ def local_entries(subject: Subject, values: Mapping[str, Any]) -> list[EntryRow]
     return [row for row in registry.entries(subject.identifier_pks, _candidates(asked)) if asked.admits(row)]
 
 
-def statuses_of(values: Mapping[str, Any]) -> tuple[Status, ...]:
-    """The statuses that the values of a question ask for."""
-    return document_filter.from_values(values).entries.statuses
+def asked_of(values: Mapping[str, Any]) -> EntryFilter:
+    """The filter that the values of a question make."""
+    return document_filter.from_values(values).entries
 
 
 def _candidates(asked: Asked) -> EntryFilter:
-    return replace(asked.entries, superseded_too=Status.APPROVED in asked.entries.statuses)
+    changed = any(one.attribute is DateAttribute.LAST_UPDATED for one in asked.entries.dates)
+    return replace(asked.entries, superseded_too=changed or Status.APPROVED in asked.entries.statuses)
 
 
 @release.point
@@ -229,16 +256,23 @@ def read_document(document_id: str, *, caller: Caller, raw: str = "") -> Found:
     with recorder.recording(EventType.READ_DOCUMENT_REFERENCE, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
         row = registry.entry(document_id)
-        if row is None:
-            raise NotFound("no such document")
-        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
-        verdict = access.permitted(caller, subject, [row], Operation.QUERY)
+        subject = whose(row)
+        verdict = access.permitted(caller, subject, [row] if row is not None else [], Operation.QUERY)
         access.record(event, caller, subject, verdict, what="metadata", shown=shown, operation=Operation.QUERY)
-        if not verdict.permitted:
+        if row is None or not verdict.permitted:
             raise NotFound("no such document")
         (row,) = telling_what_is_seen(caller, subject, [row])
         event.commit()
         return Found(row=row, person_id=subject.person_id, key=(), decision=verdict.permitted[0][1])
+
+
+_NOBODY = UUID(int=0)
+
+
+def whose(row: EntryRow | ListRow | None) -> Subject:
+    """The person that a row is about; of no row nobody, at the same cost."""
+    persons = identifiers.persons_of([row.identifier_pk if row is not None else 0])
+    return access.somebody(persons[row.identifier_pk] if row is not None else None)
 
 
 def shown(row: EntryRow) -> Shown:
@@ -278,15 +312,20 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         access.gate(caller, Operation.QUERY)
         if not search.patients and not (search.asked.lists.ids or search.asked.lists.identifiers):
             raise BadRequest("patient, patient.identifier, identifier or _id is needed", element="patient")
+        if search.patients:
+            event.note(detail=access.NAMES_THE_PATIENT)
         found: list[_Judged] = []
         members: dict[str, tuple[str, ...]] = {}
         by_person = _lists_by_person(search, caller)
-        subjects = access.subjects(by_person)
+        subjects = access.subjects(by_person or [_NOBODY])
+        if not subjects:
+            subjects[_NOBODY] = access.nobody()
+            by_person = {_NOBODY: []}
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
             judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
             members.update(seen)
-            found.append(judged)
+            found.append(_of_dates(judged, search.asked.lists.dates))
         page, shown_rows = _page(found, search, _list_key)
         rows_out = []
         for item in page.rows:
@@ -312,22 +351,22 @@ def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
     """
     with recorder.recording(EventType.READ_DOCUMENT_LIST, caller, query=raw) as event:
         access.gate(caller, Operation.QUERY)
-        row: ListRow | None = registry.submission_set(list_id) or registry.folder(list_id)
-        if row is None:
-            raise NotFound("no such list")
-        subject = access.subject(identifiers.person_of_pk(row.identifier_pk))
-        judged, members = _judge_lists(caller, subject, [row])
+        one, other = registry.submission_set(list_id), registry.folder(list_id)
+        row: ListRow | None = one or other
+        subject = whose(row)
+        judged, members = _judge_lists(caller, subject, [row] if row is not None else [])
         access.record(
             event, caller, subject, judged.verdict, what="metadata", shown=_shown_list, operation=Operation.QUERY
         )
-        if not judged.verdict.permitted:
+        if row is None or not judged.verdict.permitted:
             raise NotFound("no such list")
         event.commit()
+        ((view, decision),) = judged.verdict.permitted
         return Found(
-            row=row,
+            row=view.row,
             person_id=subject.person_id,
             key=(),
-            decision=judged.verdict.permitted[0][1],
+            decision=decision,
             members=members.get(row.metadata.entry_uuid, ()),
         )
 
@@ -336,12 +375,12 @@ def _judge_lists(
     caller: Caller, subject: Subject, rows: Sequence[ListRow]
 ) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
-    named = [member for row in rows for member in row.members]
-    entries = registry.entries_by_uuid(named) if named else {}
+    folders = _folders_among(subject, [member for row in rows for member in row.members])
+    lists = [*rows, *folders.values()]
+    entries = registry.entries_by_uuid([member for row in lists for member in row.members])
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
-    folders = _folders_among(subject, [member for member in named if member not in entries], entries)
     permitted: list[tuple[_ListView, Decision]] = []
     denied: list[tuple[_ListView, Decision]] = []
     facts: dict[int, DocumentFacts] = {}
@@ -350,34 +389,70 @@ def _judge_lists(
     for row in rows:
         held = [decisions[m] for m in row.members if m in decisions]
         for member in row.members:
-            if member in folders:
+            if member in folders and not _stands_empty(folders[member], decisions):
                 held += [decisions[m] for m in folders[member].members if m in decisions]
-        if not held:
-            empty.append(_ListView(row, _own_facts(row, subject.person_id)))
+        if not held or _stands_empty(row, decisions):
+            empty.append(_ListView(_list_as_seen(row, decisions), _own_facts(row, subject.person_id)))
             members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
             continue
         best = next((item for item in held if item[1].permitted), held[0])
-        view = _ListView(row, replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid)))
+        own_facts = replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid))
+        view = _ListView(_list_as_seen(row, decisions), own_facts)
         facts[id(view)] = view.document
         (permitted if best[1].permitted else denied).append((view, best[1]))
         members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
     alone = access.permitted(caller, subject, empty, Operation.QUERY)
-    order = {id(row): n for n, row in enumerate(rows)}
+    order = {row.metadata.entry_uuid: n for n, row in enumerate(rows)}
     every: Verdict[Any] = verdict
     both = replace(
         every,
-        permitted=tuple(sorted((*permitted, *alone.permitted), key=lambda item: order[id(item[0].row)])),
+        permitted=tuple(
+            sorted((*permitted, *alone.permitted), key=lambda item: order[item[0].row.metadata.entry_uuid])
+        ),
         denied=(*denied, *alone.denied),
         facts=facts | alone.facts,
     )
     return _Judged(subject, both), members
 
 
-def _folders_among(subject: Subject, ids: Iterable[str], entries: dict[str, EntryRow]) -> dict[str, FolderRow]:
+def _stands_empty(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> bool:
+    """Whether a folder was there before all that is in it, of which nothing may be seen: it was seen empty, and still is."""
+    if not isinstance(row, FolderRow):
+        return False
+    came = [(m, at) for m, at in zip(row.members, row.joined_at, strict=True) if m in decisions]
+    return all(at > row.registered_at and not decisions[member][1].permitted for member, at in came)
+
+
+def _list_as_seen(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> ListRow:
+    """A folder as it would be if what may not be seen had never been put into it: its version and its last change."""
+    if not isinstance(row, FolderRow):
+        return row
+    came = list(zip(row.members, row.joined_at, strict=True))
+    hidden = {member for member in row.members if member in decisions and not decisions[member][1].permitted}
+    if not hidden:
+        return row
+    seen = {at for member, at in came if member not in hidden and at > row.registered_at}
+    last = max(seen, default=row.registered_at)
+    return replace(row, revision=1 + len(seen), last_update_time=last, sorted_at=last)
+
+
+def _of_dates(judged: _Judged, dates: Sequence[DateCriterion]) -> _Judged:
+    """Without the folders, as they are seen, that are of another time; sets the registry has chosen itself."""
+    if not dates:
+        return judged
+
+    def is_asked_for(view: _ListView) -> bool:
+        row = view.row
+        return not isinstance(row, FolderRow) or all(one.has(row.last_update_time) for one in dates)
+
+    kept = tuple(item for item in judged.verdict.permitted if is_asked_for(item[0]))
+    return replace(judged, verdict=replace(judged.verdict, permitted=kept))
+
+
+def _folders_among(subject: Subject, ids: Iterable[str]) -> dict[str, FolderRow]:
+    """Those of the objects that are folders of the person; asked for where there is none too."""
     keys = [key for key in map(registry.as_uuid, ids) if key is not None]
-    if not keys:
-        return {}
-    found = registry.folders(subject.identifier_pks, ListFilter(ids=tuple(keys)))
+    found = registry.folders(subject.identifier_pks, ListFilter(ids=tuple(keys) or (_NOBODY,)))
     return {folder.metadata.entry_uuid: folder for folder in found}
 
 
@@ -390,7 +465,7 @@ def _visible(
             seen.append(f"DocumentReference/{registry.bare_uuid(member)}")
         elif member in folders:
             inside = [decisions[m][1].permitted for m in folders[member].members if m in decisions]
-            if not inside or any(inside):
+            if not inside or any(inside) or _stands_empty(folders[member], decisions):
                 seen.append(f"List/{registry.bare_uuid(member)}")
     return tuple(seen)
 
@@ -420,18 +495,23 @@ def _shown_list(view: _ListView) -> Shown:
 
 
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
-    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown.
+    """The person whom a caller may publish about by a name, as it is now (merged ones answer for the survivor); else None.
 
-    For a caller's own patients: a failed look-up by identifier counts against guessing. A search counts by what it
+    A failed look-up by identifier counts against guessing. A search counts by what it
     may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
         TooManyRequests: too many failed look-ups.
     """
-    found = _person(name)
-    if found is None and not name.id:
+    if name.id:
+        person_id = identifiers.survivor(name.id)
+        known = access.demographics(caller, [person_id] if person_id is not None else [])
+        return person_id if person_id in known else None
+    resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
+    if resolved is None or not may_be_named(resolved, caller):
         limits.guessing(caller, f"{name.system}|{name.value}")
-    return found
+        return None
+    return resolved.person_id
 
 
 def _person(name: PatientNamed) -> UUID | None:
@@ -473,7 +553,9 @@ def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict
         for name in {name for group in groups for name in group if not name.id and name.system and name.value}
         if (found := identifiers.resolve(authority_of(name.system), name.value)) is not None
     }
-    known = access.demographics(caller, sorted({found.person_id for found in resolved.values()})) if resolved else {}
+    by_identifier = any(not name.id for group in groups for name in group)
+    led_to = sorted({found.person_id for found in resolved.values()})
+    known = access.demographics(caller, led_to) if by_identifier else {}
 
     def of(name: PatientNamed) -> tuple[UUID, frozenset[int] | None] | None:
         if name.id:
@@ -482,14 +564,8 @@ def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict
         found = resolved.get(name)
         if found is None:
             return None
-        person = known.get(found.person_id)
-        if found.participant_id == directory.HUB:
+        if found.participant_id == directory.HUB or _is_known_by(found, known.get(found.person_id)):
             return found.person_id, None
-        if person is not None:
-            seen = {record.source_record_id for record in person.records}
-            hidden = {record.source_record_id for record in person.subject.records} - seen
-            if found.source_record_id not in hidden:
-                return found.person_id, None
         return found.person_id, frozenset({found.pk})
 
     whole: dict[UUID, frozenset[int] | None] | None = None
@@ -532,6 +608,26 @@ def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> N
             limits.guessing(caller, f"{name.system}|{name.value}")
 
 
+def may_be_named(resolved: ResolvedIdentifier, caller: Caller) -> bool:
+    """Whether a caller may publish under an identifier: one of its own domain, or of a patient whom it may know of.
+
+    Under another's identifier a patient who may not be known is unknown: else publishing would tell that there is one.
+    An id of this hub is told only to who may know of the person.
+    """
+    if resolved.participant_id == directory.HUB or directory.within(resolved.participant_id, caller.participant_id):
+        return True
+    return _is_known_by(resolved, access.demographics(caller, [resolved.person_id]).get(resolved.person_id))
+
+
+def _is_known_by(identifier: ResolvedIdentifier, person: access.PermittedPerson | None) -> bool:
+    """Whether an identifier is of a record of this person that may be shown."""
+    if person is None:
+        return False
+    seen = {record.source_record_id for record in person.records}
+    hidden = {record.source_record_id for record in person.subject.records} - seen
+    return identifier.source_record_id not in hidden
+
+
 def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     """The identifier to file a submission under: the one named, or the person's anchor for an id of this hub.
 
@@ -540,7 +636,8 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     if not name.id:
         if not name.system or not name.value:
             return None
-        if identifiers.resolve(authority_of(name.system), name.value) is None:
+        resolved = identifiers.resolve(authority_of(name.system), name.value)
+        if resolved is None or not may_be_named(resolved, caller):
             limits.guessing(caller, f"{name.system}|{name.value}")
             return None
         return CX(value=name.value, authority=authority_of(name.system))
@@ -561,6 +658,8 @@ def _entries_by_person(
         if asked.nothing:
             return {person: [] for person in sorted(persons)}
         subjects |= access.subjects(persons)
+        if not persons:
+            registry.entries([], _candidates(asked))
         return {
             person: registry.entries(_within(subjects[person].identifier_pks, persons[person]), _candidates(asked))
             for person in sorted(persons)
@@ -569,7 +668,7 @@ def _entries_by_person(
         return {}
     identifiers_ = () if asked.entries.ids else _named_alone(asked.entries.identifiers[0])
     pks = registry.patients_of_entries(ids=asked.entries.ids, identifiers=identifiers_)
-    return _by_person(registry.entries(pks, _candidates(asked))) if pks else {}
+    return _by_person(registry.entries(pks, _candidates(asked)))
 
 
 def _within(pks: Sequence[int], reach: frozenset[int] | None) -> Sequence[int]:
@@ -592,15 +691,15 @@ def _lists_by_person(search: DocumentSearch, caller: Caller) -> dict[UUID, list[
     if search.patients:
         persons = reached(search.patients, caller=caller)
         found: dict[UUID, list[ListRow]] = {}
-        for person in sorted(persons):
-            pks = _within(identifiers.identifier_pks(person), persons[person])
+        for person in sorted(persons) or [_NOBODY]:
+            pks = _within(identifiers.identifier_pks(person), persons.get(person))
             found[person] = [] if asked.nothing else _lists(pks, asked)
-        return found
+        return {person: rows for person, rows in found.items() if person in persons}
     if asked.nothing:
         return {}
     identifiers_ = () if asked.lists.ids else _named_alone(asked.lists.identifiers[0])
     owners = registry.patients_of_lists(ids=asked.lists.ids, identifiers=identifiers_)
-    return _by_person(_lists(sorted(owners), asked)) if owners else {}
+    return _by_person(_lists(sorted(owners), asked))
 
 
 def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
@@ -608,12 +707,13 @@ def _lists(pks: Sequence[int], asked: Asked) -> list[ListRow]:
     if "submissionset" in asked.kinds:
         rows += registry.submission_sets(pks, asked.lists)
     if "folder" in asked.kinds:
-        rows += registry.folders(pks, asked.lists)
+        # When one was changed last depends on what of it is seen: `_of_dates` chooses by that.
+        rows += registry.folders(pks, replace(asked.lists, dates=()))
     return rows
 
 
 def _by_person(rows: Sequence[T]) -> dict[UUID, list[T]]:
-    persons = identifiers.persons_of({row.identifier_pk for row in rows}) if rows else {}  # type: ignore[attr-defined]  # every row of the registry has it
+    persons = identifiers.persons_of({row.identifier_pk for row in rows})  # type: ignore[attr-defined]  # every row of the registry has it
     grouped: dict[UUID, list[T]] = {}
     for row in rows:
         person = persons.get(row.identifier_pk)  # type: ignore[attr-defined]  # as above

@@ -272,7 +272,7 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
             # An identifier of a record that the asker may not know of names nobody, known otherwise or not.
             reach = find.reached([[request.named]], caller=caller)
             person_id = next((one for one, pks in reach.items() if pks is None), None)
-        known = access.demographics(caller, [person_id]) if person_id else {}
+        known = access.demographics(caller, [person_id] if person_id else [])
         if not known:
             # By what may be known, not by what there is: else the limit itself would tell a hidden patient.
             limits.guessing(caller, "patient")
@@ -597,7 +597,7 @@ def view(query: UUID | Query, *, caller: Caller, ahead: Ahead | None = None) -> 
     """
     with recorder.recording(recorder.EventType.CROSS_QUERY_RESULT, caller, action="R") as event:
         looked = _look(query, caller, ahead or {})
-        event.note(correlation=str(looked.query.id))
+        event.note(correlation=str(looked.query.id), detail=access.NAMES_THE_PATIENT)
         with transaction.atomic():
             _disclose(event, looked, caller, _first_shown(looked.query, list(looked.keys.values())))
             event.commit()
@@ -640,7 +640,7 @@ def _look(asked: UUID | Query, caller: Caller, ahead: Ahead) -> _Looked:
     subject = person.subject
     rows, keys, owner = _rows(query, subject, targets, ahead)
     verdict = access.permitted(caller, subject, rows, Operation.QUERY)
-    verdict = find.of_status(caller, subject, verdict, find.statuses_of(query.filter))
+    verdict = find.as_asked(caller, subject, verdict, find.asked_of(query.filter))
     shown = verdict.rows()
     found: dict[int, int] = {}
     for row in shown:

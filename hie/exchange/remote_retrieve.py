@@ -38,8 +38,7 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
     document = _named(wanted.binary_id, caller)
     if document is None:
         return None
-    with recorder.recording(EventType.REMOTE_RETRIEVE, caller, query=wanted.raw) as event:
-        event.note(correlation=str(document.target.query_id))
+    with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
         if wanted.head:
             _release(event, caller, document, what="metadata")
             return _head(wanted, document)
@@ -93,6 +92,8 @@ def _release(event: recorder.Recording, caller: Caller, document: RemoteDocument
 
 
 def _decide(event: recorder.Recording, caller: Caller, document: RemoteDocument, *, what: str) -> access.Subject:
+    # A refused one is called what a document that is not there is called: the asker reads his own events.
+    event.note(kind=EventType.RETRIEVE_DOCUMENT, correlation="")
     row = _row(document)
     if row is None:
         raise NotFound("no such document")
@@ -109,6 +110,7 @@ def _decide(event: recorder.Recording, caller: Caller, document: RemoteDocument,
     )
     if not verdict.permitted:
         raise NotFound("no such document")
+    event.note(kind=EventType.REMOTE_RETRIEVE, correlation=str(document.target.query_id))
     return subject
 
 

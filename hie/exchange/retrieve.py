@@ -88,7 +88,13 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
     except HubError:
         with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw):
             raise
-    found = _local(wanted, caller)
+    try:
+        found = _local(wanted, caller)
+    except NotFound:
+        # Looked for elsewhere all the same: what is hidden must not cost less than what is not there.
+        for source in _SOURCES:
+            source(wanted, caller)
+        raise
     if found is not None:
         return found
     for source in _SOURCES:
@@ -104,6 +110,7 @@ def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
     rows = registry.entries_of_binary(wanted.binary_id)
     if not rows:
+        find.whose(None)
         return _own_upload(wanted, caller)
     with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
         # Again, so that a suspension since the first look at the caller is seen.
@@ -120,6 +127,7 @@ def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
                 refused.append((subject, verdict))
         for subject, verdict in refused:
             access.record(event, caller, subject, verdict, what="bytes", shown=find.shown, operation=Operation.RETRIEVE)
+        access.look_for_upload(wanted.binary_id)
         raise NotFound("no such document")
 
 

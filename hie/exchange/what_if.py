@@ -13,7 +13,8 @@ for the hub's staff. Both give a `WhatIf`::
 
 A new directive is `ConsentDraft(resource=…)`, a changed one names what it `replaces`, an ended one is
 `ConsentDraft(replaces=…)` alone. Each pair of a document and an asker (participant, purpose, role) that would change
-is in exactly one `Change`. Documents that the asker of the question may not see do not count, and are not said to exist.
+is in exactly one `Change`. Documents that the asker of the question may not see do not count, and are not said to exist;
+directives that he may not see count on neither side of the comparison.
 Both answers are the engine's, through the one door.
 
 Source: spec/consent.md 5.7 and 14, "What-if".
@@ -93,11 +94,11 @@ def compare(person_id: UUID | str, draft: Draft, *, caller: Caller, raw: str = "
         event.about(about.person_id, detail=_detail(draft))
         if not consents.chooses_for(caller, about):
             raise NotFound("no such patient")
-        rows = registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS + 1)
-        seen = access.permitted(caller, about, rows[:MAX_DOCUMENTS], Operation.QUERY).rows()
-        found = _compared(about, draft, seen, [_shown(row, words=True) for row in seen])
+        seen = _seen(caller, about)
+        rows = seen[:MAX_DOCUMENTS]
+        found = _compared(consents.as_known(caller, about), draft, rows, [_shown(row, words=True) for row in rows])
         event.commit()
-    return replace(found, whole=len(rows) <= MAX_DOCUMENTS)
+    return replace(found, whole=len(seen) <= MAX_DOCUMENTS)
 
 
 def compare_for_staff(person_id: UUID | str, draft: Draft, staff: Staff, *, reason: str) -> WhatIf:
@@ -114,6 +115,19 @@ def compare_for_staff(person_id: UUID | str, draft: Draft, staff: Staff, *, reas
     named = [_shown(row, words=view.words_of(row.confidentiality)) for row in rows[:MAX_DOCUMENTS]]
     found = _compared(about, draft, rows[:MAX_DOCUMENTS], named)
     return replace(found, whole=len(rows) <= MAX_DOCUMENTS)
+
+
+def _seen(caller: Caller, about: Subject) -> list[EntryRow]:
+    """The newest documents that this caller may see, one more than are looked at where there are more: the hidden count nowhere."""
+    seen: list[EntryRow] = []
+    after = None
+    while len(seen) <= MAX_DOCUMENTS:
+        page = registry.entries(about.identifier_pks, limit=MAX_DOCUMENTS + 1, after=after)
+        seen += access.permitted(caller, about, page, Operation.QUERY).rows()
+        if len(page) <= MAX_DOCUMENTS:
+            break
+        after = page[-1].position
+    return seen[: MAX_DOCUMENTS + 1]
 
 
 def _compared(about: Subject, draft: Draft, rows: Sequence[EntryRow], named: Sequence[SeenDocument]) -> WhatIf:

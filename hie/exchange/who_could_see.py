@@ -14,7 +14,7 @@ from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, accounts, askers, release
+from hie.exchange import access, accounts, askers, find, release
 from hie.exchange.access import Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, NotFound
@@ -139,11 +139,9 @@ def for_patient(document_id: str, *, caller: Caller, raw: str = "") -> Seen:
         if caller.role != "patient":
             raise AccessRefused("G5", "role-not-permitted")
         row = registry.entry(document_id)
-        if row is None:
-            raise NotFound("no such document")
-        about = access.subject(identifiers.person_of_pk(row.identifier_pk))
-        verdict = access.permitted(caller, about, [row], Operation.QUERY)
-        if not verdict.permitted:
+        about = find.whose(row)
+        verdict = access.permitted(caller, about, [row] if row is not None else [], Operation.QUERY)
+        if row is None or not verdict.permitted:
             raise NotFound("no such document")
         event.about(about.person_id, detail={"what": "who could see", "document": registry.bare_uuid(row.entry_uuid)})
         seen = _seen(about, row, row.metadata.title or "")

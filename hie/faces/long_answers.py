@@ -10,7 +10,7 @@ Source: spec/consent.md 12.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.http.response import HttpResponseBase
@@ -43,19 +43,23 @@ class LongAnswers:
         return long
 
 
-def pieces(content: bytes, released: list[Released]) -> Iterator[bytes]:
-    """The content, as long as all that it was decided from stands: looked at every MiB and every second."""
+def pieces(content: bytes, released: list[Released]) -> Generator[bytes, None, bool]:
+    """The content, as long as all that it was decided from stands: looked at every MiB and every second.
+
+    Gives back whether it was sent whole.
+    """
     sent, asked_at, unasked = 0, time.monotonic(), 0
     try:
         while sent < len(content):
             if unasked >= ASK_BYTES or (sent and time.monotonic() - asked_at > ASK_S):
                 if not all(one.basis.stands() for one in released):
-                    return
+                    return False
                 asked_at, unasked = time.monotonic(), 0
             piece = content[sent : sent + PIECE]
             yield piece
             sent += len(piece)
             unasked += len(piece)
+        return True
     finally:
         if sent < len(content):
             release.broke_off(released, sent=sent, of=len(content))

@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 from django.db import connection, transaction
 
-from consent import epochs
+from consent import epochs, proxies
 from consent.models import CodeTable
 from hie.audit import recorder
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
 from hie.directory import registration
-from hie.exchange import access, find, notices, query, release, retrieve
+from hie.exchange import access, feed, find, notices, query, release, retrieve
 from hie.exchange.errors import Unsettled
 from hie.exchange.release import Basis
 from hie.outbox.models import OutboxMessage
@@ -312,6 +312,44 @@ def test_a_long_page_stops_under_way_and_says_so(at: Setting, monkeypatch: pytes
     broken = AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).get()
     assert (str(broken.person_id), broken.reason) == (at.person, "no-longer-permitted")
     assert broken.detail == {"sent": 300, "of": len(whole.content)}
+
+
+@pytest.mark.parametrize("path", ["/my/log.csv", "/my/log.json"])
+def test_a_download_of_the_log_stops_within_a_page_when_the_helpers_grant_ends(
+    at: Setting, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    from django.test import Client
+
+    from hie.exchange import accounts
+    from hie.faces import long_answers
+    from hie.trust.models import PatientAccount
+
+    account = {"login": "sam", "password": "correct horse battery", "name": "Sam Delgado"}
+    own = world.rosa("S1", birth_date="1990-01-02", telecoms=(), addresses=())
+    feed.feed(feed.Revision(authority=world.HOSPITAL_AUTHORITY, value="S1", demographics=own), world.hospital_caller())
+    accounts.load({"patients": [account | {"identifier": f"S1^^^&{world.HOSPITAL_AUTHORITY}&ISO"}]})
+    proxies.grant(
+        identifier_pk=at.hospital_pk,
+        person=f"RelatedPerson/{PatientAccount.objects.get().pk}",
+        kind="nominated",
+        verified_by="desk",
+    )
+    client = Client()
+    client.post("/my/sign-in", account)
+    assert client.post("/my/person", {"person": at.person}).status_code == 302
+    whole = client.get(path).getvalue()
+    assert len(whole) > 500
+    monkeypatch.setattr(long_answers, "ASK_BYTES", 300)
+    monkeypatch.setattr(long_answers, "PIECE", 100)
+    begun = iter(client.get(path).streaming_content)  # type: ignore[attr-defined]  # it streams
+    assert len(next(begun)) == 100
+    for row in proxies.grants_of([at.hospital_pk]):
+        proxies.set_status(row.pk, "suspended")
+    rest: list[bytes] = []
+    with pytest.raises(ConnectionAbortedError):
+        rest.extend(begun)
+    assert sum(map(len, rest)) == 200
+    assert AuditEvent.objects.filter(kind=EventType.TRANSFER_BROKEN).get().reason == "no-longer-permitted"
 
 
 def test_a_notice_that_waited_is_not_sent_when_its_patient_closed_it_meanwhile(

@@ -97,40 +97,56 @@ def published(
     held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
 ) -> list[dict[str, str] | None]:
     """Publish those of the documents that are `shown`, in order; the ids of each, None for one that is not there."""
-    sender = Ear(world.hospital_caller(), listener)
-    subject = {"identifier": {"system": SYSTEM, "value": local}}
     made: list[dict[str, str] | None] = []
     for number, (one, there) in enumerate(zip(held, shown, strict=True)):
-        if not there:
-            made.append(None)
-            continue
-        changes: dict[str, Any] = {}
         before = made[number - 1] if number else None
-        if one.relation and before is not None:
-            changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
-        tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
-        bundle = provide_bundle(
-            f"document {number}".encode(),
-            subject=subject,
-            type=concept(LOINC, one.type),
-            category=[concept(CLASS, one.category)],
-            securityLabel=tags,
-            context={
-                "facilityType": concept("http://snomed.info/sct", "22232009", "Hospital"),
-                "practiceSetting": concept("http://snomed.info/sct", "408443003", "General medical practice"),
-                "period": {"start": f"{one.year}-03-01T09:00:00Z", "end": f"{one.year}-03-01T09:30:00Z"},
-            },
-            **changes,
-        )
-        bundle["entry"][0]["resource"]["subject"] = subject
-        attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
-        attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
-        status, raw = sender.sent("POST", "/fhir", bundle)
-        assert status == 200, raw
-        places = [item["response"]["location"].split("/_history")[0] for item in raw["entry"]]
-        unique = bundle["entry"][1]["resource"]["masterIdentifier"]["value"]
-        made.append({"List": places[0], "DocumentReference": places[1], "Binary": places[2], "unique": unique})
+        made.append(sent(_bundle(one, number, before, local), listener)[0] if there else None)
     return made
+
+
+def _bundle(one: Document, number: int, before: dict[str, str] | None, local: str) -> dict[str, Any]:
+    subject = {"identifier": {"system": SYSTEM, "value": local}}
+    changes: dict[str, Any] = {}
+    if one.relation and before is not None:
+        changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
+    tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
+    bundle = provide_bundle(
+        f"document {number}".encode(),
+        subject=subject,
+        type=concept(LOINC, one.type),
+        category=[concept(CLASS, one.category)],
+        securityLabel=tags,
+        context={
+            "facilityType": concept("http://snomed.info/sct", "22232009", "Hospital"),
+            "practiceSetting": concept("http://snomed.info/sct", "408443003", "General medical practice"),
+            "period": {"start": f"{one.year}-03-01T09:00:00Z", "end": f"{one.year}-03-01T09:30:00Z"},
+        },
+        **changes,
+    )
+    bundle["entry"][0]["resource"]["subject"] = subject
+    attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
+    attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
+    return bundle
+
+
+def sent(bundle: dict[str, Any], listener: Listener) -> list[dict[str, str]]:
+    """Publish a set of documents, each with its bytes behind it; the ids of each."""
+    status, raw = Ear(world.hospital_caller(), listener).sent("POST", "/fhir", bundle)
+    assert status == 200, raw
+    whole, *places = _places(raw)
+    return [
+        {
+            "List": whole,
+            "DocumentReference": places[at],
+            "Binary": places[at + 1],
+            "unique": bundle["entry"][at + 1]["resource"]["masterIdentifier"]["value"],
+        }
+        for at in range(0, len(places), 2)
+    ]
+
+
+def _places(answer: dict[str, Any]) -> list[str]:
+    return [item["response"]["location"].split("/_history")[0] for item in answer["entry"]]
 
 
 def directed(
@@ -152,3 +168,28 @@ def directed(
         assert status == 201, raw
         found.append(str(raw["id"]))
     return found
+
+
+KINDS = ("List", "DocumentReference", "Binary")
+
+
+def called(made: list[dict[str, str] | None], seen: list[bool]) -> dict[str, str]:
+    """Names for what the requester may see of what was published: equal on both sides."""
+    names: dict[str, str] = {}
+    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
+        if ids is not None and may:
+            names |= {ids[kind].split("/")[1]: f"<{kind} {number}>" for kind in KINDS}
+            names |= {ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>"}
+    return names
+
+
+def not_seen(made: list[dict[str, str] | None], seen: list[bool]) -> list[tuple[int, dict[str, str]]]:
+    """Number and ids of each document that the requester may not see; invented ones where it is not there."""
+    return [
+        (
+            number,
+            ids or {kind: f"{kind}/{uuid.uuid4()}" for kind in KINDS} | {"unique": f"urn:oid:2.25.{uuid.uuid4().int}"},
+        )
+        for number, (ids, may) in enumerate(zip(made, seen, strict=True))
+        if not may
+    ]

@@ -264,8 +264,11 @@ def _agreement(*codes: str) -> dict[str, Any]:
     return {"status": "active", "period": {"start": "2020"}, "purposes": list(codes)}
 
 
-def visible(who: str, held: list[Document], policy: Policy, *, purpose: str = "") -> list[bool]:
-    """Whether this requester may see each of the documents, by the slow evaluator; `purpose` where it is another."""
+def visible(who: str, held: list[Document], policy: Policy, *, purpose: str = "", ceiling: str = "R") -> list[bool]:
+    """Whether this requester may see each of the documents, by the slow evaluator; `purpose` where it is another.
+
+    `ceiling` is how far a proxy's grant goes.
+    """
     fixture = {
         **{key: CODES[key] for key in ("hub", "purposeParent", "labelParent", "labelFloor", "roles")},
         "jurisdictions": {"JA": law(policy)},
@@ -301,7 +304,7 @@ def visible(who: str, held: list[Document], policy: Policy, *, purpose: str = ""
             "patient": "p",
             "kind": "nominated",
             "status": "active",
-            "maxConfidentiality": "R",
+            "maxConfidentiality": ceiling,
         }
     case = {
         "id": "walk",

@@ -9,11 +9,14 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any
+
+from django.apps import apps
+from django.db.models import Model
 
 OURS = ("hie.", "patients.", "documents.", "consent.")
 DOOR = frozenset(
@@ -33,6 +36,30 @@ DOOR = frozenset(
     )
 )
 """The functions of the door that decide; its values and clocks do not count."""
+
+
+_OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
+    "documents": None,
+    "patients": None,
+    "consent": frozenset(
+        {"Consent", "ConsentVersion", "ProxyGrant", "BreakGlassGrant", "EmergencyReview", "EmergencyAct"}
+    ),
+    "audit": frozenset({"AuditEvent", "Disclosure"}),
+    "exchange": frozenset({"Query", "QueryTarget", "RemoteDocument", "InboundMessage"}),
+}
+"""Apps and those of their models that hold something of a patient; None: all of them."""
+
+
+@cache
+def records() -> frozenset[str]:
+    """Where something of a patient is read: the models that hold it, and the bytes of documents."""
+    models = (
+        model
+        for app, names in _OF_PATIENTS.items()
+        for model in apps.get_app_config(app).get_models()
+        if names is None or model.__name__ in names
+    )
+    return frozenset({"documents.repository.open", *map(dotted, models)})
 
 
 def dotted(thing: Any) -> str:
@@ -72,6 +99,8 @@ def _tree(path: str) -> dict[int, ast.AST]:
     for node in ast.walk(ast.parse(Path(path).read_text(encoding="utf-8"))):
         if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
             found[min([node.lineno, *(item.lineno for item in node.decorator_list)])] = node
+        elif isinstance(node, ast.Lambda):
+            found.setdefault(node.lineno, node)
     return found
 
 
@@ -131,6 +160,33 @@ def _used(thing: Any) -> Iterator[Any]:
             value = following
         if callable(value) and str(getattr(value, "__module__", "")).startswith(OURS):
             yield value
+        model = local.get(first, thing.__globals__.get(first))
+        if isinstance(model, ModuleType) and rest:
+            model = getattr(model, rest[0], None)
+        if isinstance(model, type) and issubclass(model, Model):
+            yield model  # of `Model.objects.filter` the rest is Django's
+
+
+def functions_of(module: ModuleType) -> Iterator[FunctionType]:
+    """The functions and methods that a module defines, as they were written, those in its tables too."""
+    for value in vars(module).values():
+        held: Iterable[Any] = (value,)
+        if isinstance(value, type):
+            held = vars(value).values() if value.__module__ == module.__name__ else ()
+        elif isinstance(value, (dict, list, tuple)):
+            held = value.values() if isinstance(value, dict) else value
+        for one in held:
+            if isinstance(one, property):
+                one = one.fget
+            one = getattr(one, "__func__", one)
+            one = inspect.unwrap(one) if callable(one) else one
+            if isinstance(one, FunctionType) and one.__module__ == module.__name__:
+                yield one
+
+
+def calls(function: FunctionType) -> Iterator[Any]:
+    """What of the project a function uses itself."""
+    return iter(_uses(function))
 
 
 def _imported_inside(function: FunctionType) -> dict[str, Any]:

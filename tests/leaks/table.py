@@ -7,8 +7,6 @@ entry fails `test_every_way_out_is_listed.py`. Source: spec/consent.md 1.1.
 Accepted residue, known and kept:
 
 * who guesses another's uniqueId learns it by `XDSNonIdenticalHash` (spec/consent.md 6);
-* who publishes about an identifier of another's domain learns by `XDSUnknownPatientId` whether it is known, a guess that
-  is counted;
 * time, beyond what one answer for hidden and absent evens out.
 """
 
@@ -27,17 +25,24 @@ class Guarded:
 
 @dataclass(frozen=True, slots=True)
 class Nothing:
-    """Nothing of a patient leaves here, and why."""
+    """Nothing of a patient leaves here, and why: no record is read on the way."""
 
     why: str
 
 
-Entry = Guarded | Nothing
+@dataclass(frozen=True, slots=True)
+class Within:
+    """Records are read here and nothing of them is given out, and why."""
+
+    why: str
+
+
+Entry = Guarded | Nothing | Within
 
 _STAFF = Guarded("hie.exchange.access.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
-_POLICY = Nothing("policy, and how often which rule decides; ids of events, no patient and no document")
-_SIGNED_IN = Nothing("pages of the account itself; everything of a patient is behind its own page")
+_POLICY = Within("policy, and how often which rule decides; ids of events, no patient and no document")
+_SIGNED_IN = Within("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
     "fhir": Guarded("hie.exchange.submit.submit"),
@@ -88,7 +93,7 @@ URLS: Mapping[str, Entry] = {
     "my/emergencies/<int:number>/object": Guarded("hie.exchange.emergency.object_to"),
     "my/helpers": Guarded("hie.exchange.helpers.of_patient"),
     "my/helpers/<uuid:grant_id>/end": Guarded("hie.exchange.helpers.end"),
-    "my/help": Nothing("fixed text"),
+    "my/help": Within("fixed text, under the name of whom the reader acts for"),
     "my/sign-in": _SIGNED_IN,
     "my/sign-in/code": _SIGNED_IN,
     "my/sign-out": _SIGNED_IN,
@@ -104,8 +109,8 @@ URLS: Mapping[str, Entry] = {
     "admin/logout/": Nothing("the form"),
     "admin/password_change/": Nothing("the form"),
     "admin/password_change/done/": Nothing("a constant page"),
-    "admin/patients/reviewitem/done/": Nothing("numbers of cases, verdicts and stewards; nobody's name, no reason"),
-    "admin/patients/reviewitem/figures/": Nothing("counts of the whole hub"),
+    "admin/patients/reviewitem/done/": Within("numbers of cases, verdicts and stewards; nobody's name, no reason"),
+    "admin/patients/reviewitem/figures/": Within("counts of the whole hub"),
     "admin/patients/person/<uuid:person_id>/by-hand/": _STAFF,
     "admin/patients/person/find/": _STAFF,
     "admin/patients/person/<uuid:person_id>/identity/": _STAFF,
@@ -170,27 +175,27 @@ HL7V2: Mapping[str, Entry] = {
     },
     "QBP^Q22": Guarded("hie.exchange.identity.find_patients"),
     "QBP^Q23": Guarded("hie.exchange.identity.cross_reference"),
-    "QCN^J01": Nothing("an acknowledgement without content"),
+    "QCN^J01": Within("an acknowledgement without content; the handler reads for the other events"),
 }
 
 TASKS: Mapping[str, Entry] = {
     "exchange.run_query": Guarded("hie.exchange.access.questions"),
     "exchange.deliver_notices": Guarded("hie.exchange.notices.change_for"),
     "exchange.forget_notices": Nothing("a count of notices removed"),
-    "exchange.expire_queries": Nothing("a count"),
-    "exchange.carry_on_imports": Nothing("takes files in; what became of their lines is told by hie.exchange.imports"),
+    "exchange.expire_queries": Within("a count"),
+    "exchange.carry_on_imports": Within("takes files in; what became of their lines is told by hie.exchange.imports"),
     "trust.clear_sessions": Nothing("removes what has ended"),
-    "exchange.rewrap_messages": Nothing("a count of messages wrapped anew"),
-    "exchange.tell_patients": Nothing("a count; what the patient is told, the portal shows through its own guard"),
-    "exchange.escalate_emergencies": Nothing("a count"),
-    "exchange.replay_decisions": Nothing("counts of records decided again; ids of events in the hub's own log"),
-    "exchange.tell_of_majority": Nothing("a count; what is told stands in the patient's log"),
-    "exchange.relabel_documents": Nothing("labels of registered documents; a count of those looked at"),
-    "documents.tasks.sweep": Nothing("a count of orphans removed"),
-    "documents.tasks.rotate": Nothing("a count of keys wrapped anew"),
-    "patients.tasks.train_model": Nothing("weights of the scorer, from the whole index"),
-    "patients.tasks.recluster": Nothing("links inside the index"),
-    "patients.tasks.settle_trust": Nothing("golden records inside the index"),
+    "exchange.rewrap_messages": Within("a count of messages wrapped anew"),
+    "exchange.tell_patients": Within("a count; what the patient is told, the portal shows through its own guard"),
+    "exchange.escalate_emergencies": Within("a count"),
+    "exchange.replay_decisions": Within("counts of records decided again; ids of events in the hub's own log"),
+    "exchange.tell_of_majority": Within("a count; what is told stands in the patient's log"),
+    "exchange.relabel_documents": Within("labels of registered documents; a count of those looked at"),
+    "documents.tasks.sweep": Within("a count of orphans removed"),
+    "documents.tasks.rotate": Within("a count of keys wrapped anew"),
+    "patients.tasks.train_model": Within("weights of the scorer, from the whole index"),
+    "patients.tasks.recluster": Within("links inside the index"),
+    "patients.tasks.settle_trust": Within("golden records inside the index"),
     "trust.forget_ended_assertions": Nothing("a count"),
 }
 
@@ -240,36 +245,83 @@ ADMIN: Mapping[str, Entry] = {
     "patients.ImportRun": Nothing("counts"),
     "documents.Association": Nothing("ids of objects and the kind of their relation"),
     "documents.Blob": Nothing("digests and sizes; never bytes"),
-    "documents.LabelRun": Nothing("counts"),
+    "documents.LabelRun": Within("counts"),
     "consent.Jurisdiction": Nothing("policy"),
     "consent.CodeTable": Nothing("policy"),
     "consent.PolicyProposal": _POLICY,
     "directory.ReleasePolicy": Nothing("policy"),
-    "exchange.InboundMessage": Nothing("envelope and outcome; the message itself stays encrypted"),
+    "exchange.InboundMessage": Within("envelope and outcome; the message itself stays encrypted"),
     "auth.User": Nothing("staff"),
 }
 
 COMMANDS: Mapping[str, Entry] = {
-    "accounts": Nothing("takes a file in"),
+    "accounts": Within("takes a file in"),
     "affinity_domain": Nothing("code tables"),
     "audit_append": Nothing("appends made-up events to measure; gives back times"),
     "audit_export": Nothing("the operator's own shell; the export is written to a file and recorded as an event"),
     "audit_sealer": Nothing("digests"),
-    "carry_on_imports": Nothing("takes files in"),
-    "consent_cost": Nothing("times; never what was found"),
+    "carry_on_imports": Within("takes files in"),
+    "consent_cost": Within("times; never what was found"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),
-    "import_patients": Nothing("takes a file in; gives back its own rows' numbers"),
+    "import_patients": Within("takes a file in; gives back its own rows' numbers"),
     "jurisdictions": Nothing("policy"),
     "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),
-    "match_model": Nothing("names persons by their ids to the operator, never what is known of them"),
+    "match_model": Within("names persons by their ids to the operator, never what is known of them"),
     "match_pairs": Nothing("scores on the rows of a file given; stores nothing"),
-    "measure_match": Nothing("times; never who was found"),
+    "measure_match": Within("times; never who was found"),
     "mllp": _FEED,
     "participants": Nothing("participants"),
     "prepare": Nothing("makes the place ready"),
-    "rotate_keys": Nothing("counts"),
+    "rotate_keys": Within("counts"),
     "rotate_signing_keys": Nothing("public keys"),
     "verify_audit": Nothing("positions of what does not fit; no content"),
+}
+
+ACTIONS: Mapping[str, Entry] = {
+    **dict.fromkeys(
+        (
+            "audit.AuditEvent > audit.Disclosure",
+            "patients.Person > patients.Link",
+            "patients.Person > patients.IdentityEvent",
+            "patients.SourceRecord > patients.PatientIdentifier",
+            "documents.DocumentEntry > documents.EntryCode",
+            "documents.DocumentEntry > documents.LabelAssignment",
+        ),
+        _STAFF,
+    ),
+    **{
+        f"directory.Participant {name}": Nothing("participants and their keys, no patient")
+        for name in (
+            "suspend",
+            "reinstate",
+            *(
+                f"> directory.{model}"
+                for model in (
+                    "Agreement",
+                    "Endpoint",
+                    "ClientKey",
+                    "Certificate",
+                    "AssigningAuthority",
+                    "Practitioner",
+                    "Facility",
+                )
+            ),
+        )
+    },
+    "outbox.OutboxMessage try_again": Nothing("sends what waits once more; a count"),
+    "exchange.InboundMessage replay": Within("hands messages to their handlers again; a count"),
+    "terminology.CodeSet > terminology.Code": Nothing("code tables"),
+    "delete_selected": Nothing("names rows that the member of staff may see and delete: of no patient's table any"),
+}
+
+CHANNELS: Mapping[str, Entry] = {
+    "notice mllp": Nothing("writes and sends what `hie.exchange.notices` has decided; reads nothing"),
+    "notice subscription": Nothing("as the other"),
+    **{
+        f"outbox {topic}": Nothing("a row with ids, for a task that goes its own way")
+        for topic in ("documents", "patients", "consent", "emergency", "access", "queries", "identities")
+    },
+    "source hie.exchange.remote_retrieve.source": Guarded("hie.exchange.remote_retrieve._release"),
 }
 
 HELD_ELSEWHERE: Mapping[str, str] = {
@@ -299,11 +351,60 @@ HELD_ELSEWHERE: Mapping[str, str] = {
 }
 """Guards that are no `release.point` themselves, and what holds what they let out."""
 
+READ_WITHIN: Mapping[str, str] = {
+    **dict.fromkeys(
+        (
+            "hie.exchange.emergency_pages.listed",
+            "hie.exchange.emergency_pages.next_for",
+            "hie.exchange.emergency_pages.seen",
+            "hie.exchange.identity_pages.find",
+            "hie.exchange.identity_pages.identity",
+            "hie.exchange.identity_pages.summaries",
+            "hie.exchange.identity_pages.then",
+            "hie.exchange.query_words.page",
+            "hie.exchange.review_cases.case",
+            "hie.exchange.review_list.acts",
+            "hie.exchange.review_stakes.persons",
+            "hie.exchange.values_by_hand.page",
+        ),
+        "a part of an administrators' page, which has asked `access.administrative` before (tests/leaks/test_walk_pages.py)",
+    ),
+    **dict.fromkeys(
+        (
+            "hie.exchange.emergency_review.escalate",
+            "hie.exchange.helpers.tell_of_majority",
+            "hie.exchange.imports.waiting",
+            "hie.exchange.inbox.rewrap",
+            "hie.exchange.query.expire",
+            "hie.exchange.relabel.carry_on",
+            "hie.exchange.replay.nightly",
+        ),
+        "the work of a task, which gives back a count",
+    ),
+    "hie.exchange.accounts.load": "takes a file in",
+    "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",
+    "hie.exchange.find.folder_to_extend": "a folder of the caller's own organization",
+    "hie.exchange.find.patient_cx": "whether a patient is known, a guess that is counted",
+    "hie.exchange.find.revision_of": "a number, of what the caller's own submission changed",
+    "hie.exchange.governance.propose": "counts of recorded decisions, by rule",
+    "hie.exchange.governance.report": "counts of recorded decisions, by rule",
+    "hie.exchange.inbox.error_groups": "counts of messages by error",
+    "hie.exchange.inbox.receive": "hands to the handlers, which go their own ways",
+    "hie.exchange.inbox.replay": "hands to the handlers again; a count",
+    "hie.exchange.query.cancel": "the caller's own query",
+    "hie.exchange.query.owned": "the caller's own query, which `query.view` decides about",
+    "hie.exchange.query.wait": "whether the caller's own query has moved",
+    "hie.exchange.queues.waiting": "counts of tasks",
+}
+"""What faces use of the exchange that reads records and does not ask the door itself, and why nothing hidden is told."""
+
 TABLE: Mapping[str, Mapping[str, Entry]] = {
     "url": URLS,
     "fhir": FHIR,
     "hl7v2": HL7V2,
     "task": TASKS,
     "admin": ADMIN,
+    "action": ACTIONS,
     "command": COMMANDS,
+    "channel": CHANNELS,
 }

@@ -14,41 +14,15 @@ from tests.leaks.walking import guards_asked, walked
 
 _ACKNOWLEDGED = "an acknowledgement of the feeder's own record, as ADT^A28, which is walked"
 
-_ASKED_FOR_DECISIONS = "not by generated policies yet; tests/decisions/test_who_is_told.py holds hidden against absent"
-_EXPLAINED = (
-    "not by generated policies yet; tests/decisions/test_explained.py and test_what_if.py hold who is told what"
-)
-_CHOSEN = "not by generated policies yet; tests/portal/test_choices.py holds what a helper sees no trace of"
-_EMERGENCIES = "not by generated policies yet; tests/portal/test_emergencies.py and test_helpers.py hold who is told"
-_DESK = "not by generated policies yet; who may look at the desk is held in tests/backoffice"
-
 NOT_WALKED: Mapping[tuple[str, str], str] = {
-    ("fhir", "Consent $consent-decision"): _ASKED_FOR_DECISIONS,
-    ("url", "consent/cds-services/patient-consent-consult"): _ASKED_FOR_DECISIONS,
-    ("url", "consent/xacml"): _ASKED_FOR_DECISIONS,
-    ("url", "api/decisions/<uuid:decision_id>/explain"): _EXPLAINED,
-    ("url", "api/documents/<uuid:document_id>/who-could-see"): _EXPLAINED,
-    ("url", "my/documents/<uuid:entry_id>/who"): _EXPLAINED,
-    ("url", "my/consent/"): _CHOSEN,
-    ("url", "my/consent/check"): _CHOSEN,
-    ("url", "my/consent/history"): _CHOSEN,
-    ("url", "my/consent/save"): _CHOSEN,
-    ("url", "my/emergencies"): _EMERGENCIES,
-    ("url", "my/emergencies/<int:number>/object"): _EMERGENCIES,
-    ("url", "my/helpers"): _EMERGENCIES,
-    ("url", "my/helpers/<uuid:grant_id>/end"): _EMERGENCIES,
-    ("url", "admin/audit/auditevent/<uuid:event_id>/explain/"): _DESK,
-    ("url", "admin/consent/consent/<uuid:consent_id>/what-if/"): _DESK,
-    ("url", "admin/consent/proxygrant/<uuid:grant_id>/status/"): _DESK,
-    ("url", "admin/consent/proxygrant/give/"): _DESK,
-    ("url", "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/"): _DESK,
     ("fhir", "Binary create"): "takes bytes in; gives back their name",
     ("url", "api/patients/imports"): "takes a file in; gives back the run's name",
     ("command", "mllp"): "hands each message to what the events of HL7 v2 are walked by",
     ("fhir", "$process-message"): "the feed by message: answered like Patient conditional_update, which is walked",
+    ("channel", "source hie.exchange.remote_retrieve.source"): "asked for Binary read, which is walked",
     **{("hl7v2", f"ADT^{event}"): _ACKNOWLEDGED for event in ("A24", "A37", "A40", "A43", "A47")},
 }
-"""Guarded ways without a walk, and why nothing can be told there, or what holds them until they have one."""
+"""Guarded ways without a walk, and why nothing can be told there."""
 
 
 def unwalked(walks: Iterable[tuple[str, str]], table: Mapping[str, Mapping[str, Entry]] = TABLE) -> list[str]:

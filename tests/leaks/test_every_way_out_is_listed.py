@@ -13,7 +13,7 @@ from django.urls import include, path
 from django.utils.module_loading import import_string
 
 from tests.leaks import reach
-from tests.leaks.table import HELD_ELSEWHERE, TABLE, Entry, Guarded, Nothing
+from tests.leaks.table import HELD_ELSEWHERE, TABLE, Entry, Guarded, Nothing, Within
 from tests.leaks.ways import Way, ways
 
 
@@ -34,8 +34,11 @@ def _plain(name: str) -> str:
 
 
 def _entry(entry: Entry, way: Way) -> list[str]:
-    if isinstance(entry, Nothing):
-        return [] if entry.why.strip() else ["no reason why nothing leaves"]
+    if isinstance(entry, Nothing | Within):
+        wrong = [] if entry.why.strip() else ["no reason why nothing leaves"]
+        if isinstance(entry, Nothing) and reach.reaches(way.target, reach.records()):
+            wrong.append("said to read no record, and reads some")
+        return wrong
     try:
         guard = import_string(entry.by)
     except ImportError:

@@ -112,10 +112,7 @@ def side(
             ear.ask("GET", path)  # what is remembered of the time before must not outlive it
     filed = place.directed(policy, person, made, listener)
     names = {person: "<person>"} | {one: f"<consent {number}>" for number, one in enumerate(filed)}
-    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
-        if ids and may:
-            names |= {ids[kind].split("/")[1]: f"<{kind} {number}>" for kind in ("List", "DocumentReference", "Binary")}
-            names |= {ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>"}
+    names |= place.called(made, seen)
     ear.known = names
     heard: dict[Any, list[Heard]] = {}
     for query, path in zip([*searches, "by identifier", *lists], paths, strict=True):
@@ -123,15 +120,14 @@ def side(
     for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
         if may:
             assert ids is not None
-            for kind in ("DocumentReference", "Binary", "List"):
+            for kind in place.KINDS:
                 heard[kind, number] = [ear.ask("GET", f"/fhir/{ids[kind]}")]
             assert heard["DocumentReference", number][0].status == 200, "the slow evaluator lets it through"
             assert heard["Binary", number][0].status == 200
-            continue
-        hidden = ids or {kind: f"{kind}/{uuid.uuid4()}" for kind in ("List", "DocumentReference", "Binary")}
-        unique = hidden.get("unique", f"urn:oid:2.25.{uuid.uuid4().int}")
+    for number, hidden in place.not_seen(made, seen):
+        unique = hidden["unique"]
         ear.known = names | {unique.removeprefix("urn:oid:"): "<asked>"}
-        ear.known |= {hidden[kind].split("/")[1]: f"<asked {kind}>" for kind in ("List", "DocumentReference", "Binary")}
+        ear.known |= {hidden[kind].split("/")[1]: f"<asked {kind}>" for kind in place.KINDS}
         key = hidden["DocumentReference"].split("/")[1]
         for method, path in (
             ("GET", f"/fhir/{hidden['DocumentReference']}"),

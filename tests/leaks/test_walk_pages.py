@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import uuid
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -16,19 +17,25 @@ from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.test import Client, RequestFactory
 from django.urls import reverse
+from django.utils import timezone
 from hypothesis import HealthCheck, Phase, given, settings
 
 from consent import proxies
-from consent.models import Consent
+from consent.models import Consent, ProxyGrant
+from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent
-from hie.exchange import accounts
+from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
+from hie.exchange import accounts, emergency_review
+from hie.exchange.access import Staff
 from hie.trust.models import PatientAccount
 from hie.trust.staff import ensure_roles
 from patients.models import Person
+from tests.backoffice.emergencies import TEXT
+from tests.backoffice.emergencies import emergency as opened
 from tests.exchange import world
 from tests.leaks import place, policies
 from tests.leaks.policies import Document, Policy
-from tests.leaks.table import ADMIN, Guarded
+from tests.leaks.table import ACTIONS, ADMIN, Guarded
 from tests.leaks.test_walk_documents import EXAMPLES
 from tests.leaks.walking import Ear, Heard, Listener, difference, same, stopped, taken_back, walks
 from tests.portal.conftest import PASSWORD, signed_in
@@ -36,19 +43,24 @@ from tests.portal.conftest import PASSWORD, signed_in
 pytestmark = pytest.mark.django_db
 
 CLOCK = re.compile(r"(?<![\w:])\d{1,2}:\d\d\b(?::\d\d)?")
-TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="[^"]*"|nonce="[^"]*"|span=\d+|nonce-[\w+/=-]+')
+SPAN = re.compile(rb"From \d+:\d\d [ap]m to \d+:\d\d [ap]m\. ")
+"""Looks of one page may fall into one minute or two."""
+TOKEN = re.compile(
+    r'name="csrfmiddlewaretoken" value="[^"]*"|name="basis" value="[^"]*"|nonce="[^"]*"|span=\d+|nonce-[\w+/=-]+'
+)
 
 
-def heard(ear: Ear, client: Client, path: str) -> Heard:
-    """A page as it is compared, less what protects its forms."""
+def heard(ear: Ear, client: Client, path: str, sent: dict[str, Any] | None = None) -> Heard:
+    """A page as it is compared, less what protects its forms; `sent` is posted."""
     ear.listener.taken()
-    response = client.get(path)
+    response = client.get(path) if sent is None else client.post(path, sent)
     raw = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
+    raw = SPAN.sub(b"", raw)
     headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
     return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
 
 
-def helper() -> tuple[Client, str]:
+def helper(ceiling: str = "R", *, may_consent: bool = False) -> tuple[Client, str]:
     """Sam, who signs in and acts for the patient; his user id. He has a record of his own at the hospital."""
     place.fed("S1", "Delgado", birth_date="1990-01-02", telecoms=(), addresses=())
     accounts.load(
@@ -64,10 +76,24 @@ def helper() -> tuple[Client, str]:
         }
     )
     user = f"RelatedPerson/{PatientAccount.objects.get(login='sam').pk}"
-    proxies.grant(identifier_pk=place.pk(), person=user, kind="nominated", max_confidentiality="R", verified_by="desk")
+    proxies.grant(
+        identifier_pk=place.pk(),
+        person=user,
+        kind="nominated",
+        max_confidentiality=ceiling,
+        verified_by="desk",
+        may_consent=may_consent,
+    )
     return signed_in("sam"), user
 
 
+OFFICER = Staff(user_id="ida", roles=frozenset({"privacy-officer"}))
+PATIENT = {
+    "login": "rosamund",
+    "password": PASSWORD,
+    "name": "Rosamund Vanterpool",
+    "identifier": f"{place.LOCAL}^^^&{world.HOSPITAL_AUTHORITY}&ISO",
+}
 PAGES = (
     "/my/",
     "/my/?part=others",
@@ -97,16 +123,7 @@ def side(
     ear = Ear(world.caller(), listener, {person: "<person>"})
     answered = client.post("/my/person", {"person": person})
     assert answered.status_code == 302
-    for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
-        if ids is not None and may:
-            ear.known |= {
-                ids["DocumentReference"].split("/")[1]: f"<document {number}>",
-                ids["Binary"].split("/")[1]: f"<binary {number}>",
-            }
-            ear.known |= {
-                ids["List"].split("/")[1]: f"<list {number}>",
-                ids["unique"].removeprefix("urn:oid:"): f"<unique {number}>",
-            }
+    ear.known |= place.called(made, seen)
     found: dict[Any, list[Heard]] = {(path,): [heard(ear, client, path)] for path in PAGES}
     for number, (ids, may) in enumerate(zip(made, seen, strict=True)):
         if may:
@@ -149,6 +166,57 @@ def test_a_helper_reads_no_trace_of_documents_that_are_hidden_from_him(
     same(with_them, without)
 
 
+# --- emergencies and helpers ------------------------------------------------------------------------------------------
+
+
+def emergencies(login: str, there: bool, listener: Listener) -> dict[Any, list[Heard]]:
+    """What the patient, or Sam for her, reads of an emergency that is held back for her safety, or that never was."""
+    place.takes_part(Policy())
+    person = place.fed()
+    helper()
+    accounts.load({"patients": [PATIENT]})
+    if there:
+        review = opened(person)
+        emergency_review.hold_notice(review.pk, OFFICER, "Threatened at home", timezone.now() + timedelta(hours=2))
+        again = world.caller(purpose="BTG")
+        look = DisclosureDraft(
+            document_id=f"Patient/{person}#1", custodian="org-hospital", what="demographics", rule="D2"
+        )
+        write([EventDraft(kind=EventType.PATIENT_READ, caller=again, person_id=person, action="R", disclosures=(look,), personal={"text": TEXT})])  # fmt: skip
+    other = Person.objects.exclude(pk=person).get()
+    grants = ProxyGrant.objects.order_by("created_at")
+    own, number = str(grants[0].pk), review.pk if there else 10**8
+    client = signed_in(login)
+    if login == "sam":
+        assert client.post("/my/person", {"person": person}).status_code == 302
+    ear = Ear(world.caller(), listener, {person: "<person>", str(other.pk): "<sam>", own: "<grant>"})
+    found: dict[Any, list[Heard]] = {}
+    for path in ("/my/emergencies", "/my/", "/my/log.csv", "/my/log.json", "/my/helpers", "/my/documents"):
+        found[path,] = [heard(ear, client, path)]
+    ear.known |= {f"/{number}/": "/<asked>/"}
+    found["object",] = [heard(ear, client, f"/my/emergencies/{number}/object", {"words": "I was at home"})]
+    # A grant of another patient's, or of nobody's.
+    another = str(uuid.uuid4())
+    if there:
+        theirs = proxies.grant(
+            identifier_pk=place.pk("S1"), person="RelatedPerson/x", kind="nominated", verified_by="desk"
+        )
+        another = str(theirs.pk)
+    ear.known |= {another: "<another>"}
+    for sent in (None, {}):
+        found["end", sent is None] = [heard(ear, client, f"/my/helpers/{another}/end", sent)]
+    found["after",] = [heard(ear, client, "/my/")]
+    return found
+
+
+@walks("url", "my/emergencies", "my/emergencies/<int:number>/object", "my/helpers", "my/helpers/<uuid:grant_id>/end")
+@pytest.mark.parametrize("login", ["rosamund", "sam"])
+def test_an_emergency_that_is_not_to_be_told_yet_and_anothers_helper_are_none(listener: Listener, login: str) -> None:
+    with_it = taken_back(lambda: emergencies(login, True, listener))
+    without = taken_back(lambda: emergencies(login, False, listener))
+    same(with_it, without)
+
+
 # --- administrators ----------------------------------------------------------------------------------------------------
 
 
@@ -172,6 +240,11 @@ PEOPLE = ("by-hand/", "identity/", "split/", f"join/{uuid.UUID(int=1)}/")
 @stopped("url", "admin/patients/person/<uuid:person_id>/split/")
 @stopped("url", "admin/patients/person/<uuid:person_id>/join/<uuid:other_id>/")
 @stopped("admin", *(name for name, entry in ADMIN.items() if isinstance(entry, Guarded)))
+@stopped("action", *(name for name, entry in ACTIONS.items() if isinstance(entry, Guarded)))
+@stopped("url", "admin/audit/auditevent/<uuid:event_id>/explain/")
+@stopped("url", "admin/consent/consent/<uuid:consent_id>/what-if/")
+@stopped("url", "admin/consent/proxygrant/give/", "admin/consent/proxygrant/<uuid:grant_id>/status/")
+@stopped("url", "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/")
 @pytest.mark.parametrize("role", ["onboarding", "operator", "auditor", "steward", "privacy-officer", ""])
 def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Listener, role: str) -> None:
     place.takes_part()
@@ -203,17 +276,27 @@ def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Li
                 got.append(heard(ear, client, reverse(f"{base}_{page}", args=[key])))
             assert got[0] == got[1], (label, page, difference(*got))
             assert person not in got[0].body
-    consent = found["consent.Consent"].pk
-    paths = [f"/admin/patients/person/{{}}/{page}" for page in PEOPLE] + ["/admin/consent/consent/{}/end/"]
-    for path in paths:
-        real = str(consent) if "consent" in path else person
-        got = []
-        for key in (real, str(uuid.uuid4())):
-            ear.known = {key: "<asked>"}
-            got.append(heard(ear, client, path.format(key)))
-        # Who may see such rows knows of them, also where he may not change them.
-        if not admin.site._registry[Consent if "consent" in path else Person].has_view_permission(_request(user)):
-            assert got[0] == got[1], (path, difference(*got))
+    for path, model, real in (
+        *((f"/admin/patients/person/{{}}/{page}", Person, person) for page in PEOPLE),
+        ("/admin/consent/consent/{}/end/", Consent, found["consent.Consent"].pk),
+        ("/admin/consent/consent/{}/what-if/", Consent, found["consent.Consent"].pk),
+        ("/admin/consent/proxygrant/{}/status/", ProxyGrant, found["consent.ProxyGrant"].pk),
+        ("/admin/consent/proxygrant/give/?patient={}", ProxyGrant, person),
+        ("/admin/audit/auditevent/{}/explain/", AuditEvent, found["audit.AuditEvent"].pk),
+        (
+            "/admin/documents/documententry/{}/who-could-see/",
+            DocumentEntry,
+            found["documents.DocumentEntry"].entry_uuid,
+        ),
+    ):
+        for sent in (None, {"look_reason": "a question of hers"}):
+            got = []
+            for key in (str(real), str(uuid.uuid4())):
+                ear.known = {key: "<asked>"}
+                got.append(heard(ear, client, path.format(key), sent))
+            # Who may see such rows knows of them, also where he may not change them.
+            if not admin.site._registry[model].has_view_permission(_request(user)):
+                assert got[0] == got[1], (path, difference(*got))
     assert refused or role in ("auditor", "privacy-officer")
 
 

@@ -220,6 +220,8 @@ def asks(names: dict[str, str], own: str) -> list[tuple[str, str, Any]]:
     replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{names['DocumentReference']}"}}]
     related = provide_bundle(b"a letter", subject={"identifier": record}, relatesTo=replaces)
     related["entry"][0]["resource"]["subject"] = {"identifier": record}
+    foreign = provide_bundle(b"a letter", subject=about)
+    foreign["entry"][0]["resource"]["subject"] = about
     consent = choice("deny") | {"patient": {"reference": f"Patient/{person}"}}
     patient = {
         "resourceType": "Patient",
@@ -262,6 +264,8 @@ def asks(names: dict[str, str], own: str) -> list[tuple[str, str, Any]]:
         ("DELETE", f"/fhir/Subscription/{names['subscription']}", None),
         ("POST", "/fhir/", related),
         ("POST", "/fhir/DocumentReference", simplified({"identifier": record}, replaces)),
+        ("POST", "/fhir", foreign),
+        ("POST", "/fhir/DocumentReference", simplified(about, [])),
         ("POST", "/api/queries", {"patient": {"reference": f"Patient/{person}"}, "deadline_s": 1}),
         ("POST", "/api/queries", {"patient": about, "deadline_s": 1}),
         ("DELETE", f"/api/queries/{names['query']}", None),

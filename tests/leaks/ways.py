@@ -1,6 +1,7 @@
 """Every way out of the hub, found where it is declared: nothing here is written down by hand.
 
-A way is (kind, name, what is called). Kinds: ``url``, ``fhir``, ``hl7v2``, ``task``, ``admin``, ``command``.
+A way is (kind, name, what is called). Kinds: ``url``, ``fhir``, ``hl7v2``, ``task``, ``admin``, ``action``, ``command``,
+``channel``.
 """
 
 from __future__ import annotations
@@ -14,9 +15,11 @@ from django.core.management import get_commands, load_command_class
 from django.urls import URLPattern, URLResolver, get_resolver
 
 from hie.celery import app
+from hie.exchange import notices, retrieve
 from hie.faces.fhir.resources import resources, system_operations, transaction_interaction
 from hie.faces.hl7v2 import adt, qbp
 from hie.faces.hl7v2.handler import Hl7v2Handler
+from hie.outbox import outbox
 
 _INTERACTIONS = (
     "read",
@@ -44,7 +47,7 @@ class Way(NamedTuple):
 
 def ways(urlconf: str | None = None) -> list[Way]:
     """All of them; `urlconf` None: that of the settings."""
-    return [*urls(urlconf), *fhir(), *hl7v2(), *tasks(), *admins(), *commands()]
+    return [*urls(urlconf), *fhir(), *hl7v2(), *tasks(), *admins(), *actions(), *commands(), *channels()]
 
 
 def urls(urlconf: str | None = None) -> Iterator[Way]:
@@ -103,6 +106,29 @@ def admins() -> Iterator[Way]:
     """Every ModelAdmin."""
     for model, held in admin.site._registry.items():
         yield Way("admin", model._meta.label, type(held))
+
+
+def actions() -> Iterator[Way]:
+    """Every action on rows that an administrators' list offers, and every model that it shows inside a row of another."""
+    for model, held in admin.site._registry.items():
+        for name in held.actions or ():
+            action = held.get_action(name)
+            assert action is not None
+            yield Way("action", f"{model._meta.label} {action[1]}", inspect.unwrap(action[0]))
+        for inline in held.inlines:
+            yield Way("action", f"{model._meta.label} > {inline.model._meta.label}", type(held))
+    for name, function in admin.site.actions:
+        yield Way("action", name, function)
+
+
+def channels() -> Iterator[Way]:
+    """Whatever pushes something out by itself, or is asked by the exchange for what others hold."""
+    for kind, channel in sorted(notices._channels.items()):
+        yield Way("channel", f"notice {kind}", type(channel))
+    for topic in outbox.Topic:
+        yield Way("channel", f"outbox {topic.value}", outbox.add)
+    for source in retrieve._SOURCES:
+        yield Way("channel", f"source {source.__module__}.{source.__qualname__}", source)
 
 
 def commands() -> Iterator[Way]:

@@ -16,9 +16,11 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from hie.exchange import access_log, accounts, emergency
+from hie.exchange import access_log, accounts, emergency, release
 from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
+from hie.exchange.release import Released
+from hie.faces.long_answers import pieces
 from hie.faces.portal import dates, filters, words
 from hie.faces.portal.filters import Asked
 from hie.faces.portal.page import page, render
@@ -139,10 +141,10 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     pages = _pages(request, reader)
     first = next(pages)
 
-    def rows() -> Iterator[str]:
-        yield "\ufeff" + access_log.as_csv(first.entries)
+    def rows() -> Iterator[bytes]:
+        yield from _sent("\ufeff" + access_log.as_csv(first.found.entries), first)
         for following in pages:
-            yield access_log.as_csv(following.entries).partition("\r\n")[2]
+            yield from _sent(access_log.as_csv(following.found.entries).partition("\r\n")[2], following)
 
     response = StreamingHttpResponse(rows(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.csv"'
@@ -160,15 +162,16 @@ def as_fhir(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         bundle = access_log.as_fhir(found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
         return [json.dumps(entry) for entry in bundle["entry"]]
 
-    def parts() -> Iterator[str]:
+    def parts() -> Iterator[bytes]:
         # Page by page, each as it may be shown when it leaves.
-        yield '{"resourceType": "Bundle", "type": "collection", "entry": [' + ", ".join(entries(first))
-        before = bool(first.events)
+        begin = '{"resourceType": "Bundle", "type": "collection", "entry": ['
+        yield from _sent(begin + ", ".join(entries(first.found)), first)
+        before = bool(first.found.events)
         for following in pages:
-            more = entries(following)
-            yield (", " if before and more else "") + ", ".join(more)
+            more = entries(following.found)
+            yield from _sent((", " if before and more else "") + ", ".join(more), following)
             before = before or bool(more)
-        yield "]}"
+        yield b"]}"
 
     response = StreamingHttpResponse(parts(), content_type="application/fhir+json")
     response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.json"'
@@ -181,15 +184,34 @@ def help_page(request: HttpRequest, reader: Reader) -> HttpResponse:
     return render(request, "help.html", {"place": "help"}, reader=reader)
 
 
-def _pages(request: HttpRequest, reader: Reader) -> Iterator[access_log.LogPage]:
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of a download, and what its release rests on."""
+
+    found: access_log.LogPage
+    released: list[Released]
+
+
+def _sent(text: str, page_: _Page) -> Iterator[bytes]:
+    """The text of a page, looked at again on the way like any long answer.
+
+    Raises:
+        ConnectionAbortedError: what it was decided from has changed. No length tells the client that it is not whole.
+    """
+    if not (yield from pieces(text.encode(), page_.released)):
+        raise ConnectionAbortedError("what may be shown of the log has changed")
+
+
+def _pages(request: HttpRequest, reader: Reader) -> Iterator[_Page]:
     asked = filters.read(request.GET)
     wanted = asked.filters(accounts.zone_of(reader.person_id), timezone.now())
     before = None
     for _ in range(_DOWNLOAD_PAGES):
-        found = access_log.log_for_patient(
-            reader.caller, reader.person_id, wanted, before=before, limit=_DOWNLOAD_LINES
-        )
-        yield found
+        with release.noted() as released:
+            found = access_log.log_for_patient(
+                reader.caller, reader.person_id, wanted, before=before, limit=_DOWNLOAD_LINES
+            )
+        yield _Page(found, released)
         if found.next is None:
             return
         before = found.next

@@ -495,23 +495,18 @@ def _shown_list(view: _ListView) -> Shown:
 
 
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
-    """The person whom a caller may publish about by a name, as it is now (merged ones answer for the survivor); else None.
+    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown.
 
-    A failed look-up by identifier counts against guessing. A search counts by what it
+    For what is published: a failed look-up by identifier counts against guessing. A search counts by what it
     may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
         TooManyRequests: too many failed look-ups.
     """
-    if name.id:
-        person_id = identifiers.survivor(name.id)
-        known = access.demographics(caller, [person_id] if person_id is not None else [])
-        return person_id if person_id in known else None
-    resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
-    if resolved is None or not may_be_named(resolved, caller):
+    found = _person(name)
+    if found is None and not name.id:
         limits.guessing(caller, f"{name.system}|{name.value}")
-        return None
-    return resolved.person_id
+    return found
 
 
 def _person(name: PatientNamed) -> UUID | None:
@@ -608,17 +603,6 @@ def count_guesses(groups: Sequence[Sequence[PatientNamed]], caller: Caller) -> N
             limits.guessing(caller, f"{name.system}|{name.value}")
 
 
-def may_be_named(resolved: ResolvedIdentifier, caller: Caller) -> bool:
-    """Whether a caller may publish under an identifier: one of its own domain, or of a patient whom it may know of.
-
-    Under another's identifier a patient who may not be known is unknown: else publishing would tell that there is one.
-    An id of this hub is told only to who may know of the person.
-    """
-    if resolved.participant_id == directory.HUB or directory.within(resolved.participant_id, caller.participant_id):
-        return True
-    return _is_known_by(resolved, access.demographics(caller, [resolved.person_id]).get(resolved.person_id))
-
-
 def _is_known_by(identifier: ResolvedIdentifier, person: access.PermittedPerson | None) -> bool:
     """Whether an identifier is of a record of this person that may be shown."""
     if person is None:
@@ -637,8 +621,7 @@ def patient_cx(name: PatientNamed, *, caller: Caller) -> CX | None:
     if not name.id:
         if not name.system or not name.value:
             return None
-        resolved = identifiers.resolve(authority_of(name.system), name.value)
-        if resolved is None or not may_be_named(resolved, caller):
+        if identifiers.resolve(authority_of(name.system), name.value) is None:
             limits.guessing(caller, f"{name.system}|{name.value}")
             return None
         return CX(value=name.value, authority=authority_of(name.system))

@@ -39,7 +39,7 @@ from documents.repository import Readable, Staged
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, content, find, header, labels, release
+from hie.exchange import access, content, header, labels, release
 from hie.outbox import outbox
 from hie.standards import cda, mime, oids
 from hie.standards.errors import HubError
@@ -260,7 +260,7 @@ def _resolve_patients(work: _Work) -> Iterable[HubError]:
         if cx is None:
             continue
         resolved = found.get((_bare(cx.authority), cx.value))
-        if resolved is not None and resolved.active and find.may_be_named(resolved, work.caller):
+        if resolved is not None and resolved.active:
             work.patients[cx] = resolved
         elif cx not in reported:
             reported.add(cx)

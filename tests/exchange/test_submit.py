@@ -25,6 +25,7 @@ from documents.errors import (
     UniqueIdDiffers,
     UnknownCode,
     UnknownPatientId,
+    UnresolvedReference,
     WrongPatient,
 )
 from documents.metadata import CX, AssociationType, CodedValue, EntryMetadata, MetadataLevel, Status, Submission
@@ -478,8 +479,7 @@ def test_a_target_that_the_submitter_may_not_see_is_not_there(who: Caller, allow
         return
     with pytest.raises(SubmissionRefused) as caught:
         submit.submit(wanted, who)
-    # Who may know of no patient of another's domain hears nothing of the target either.
-    assert [type(p) for p in caught.value.problems] == [UnknownPatientId]
+    assert [type(p) for p in caught.value.problems] == [UnresolvedReference]
 
 
 def test_the_same_document_again_is_legal_and_other_bytes_are_not() -> None:

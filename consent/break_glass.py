@@ -23,7 +23,9 @@ MAX_A_DAY = 3
 A_DAY = timedelta(days=1)
 LEAVE_LASTS = timedelta(hours=4)
 """How long a supervisor's leave waits for the emergency that it is for."""
-_ONE_ID = re.compile(r"(?:[A-Za-z]+/)?[^/]+")
+_ONE_ID = re.compile(r"(?!.*/_history/)(?:https?://[^?#]+/)?(?:[A-Za-z]+/)?[^/?#]*\w[^/?#]*")
+_UNSEEN = frozenset("\u115f\u1160\u2800\u3164\uffa0")
+"""Letters and signs that nothing is seen of, though they count as such."""
 
 
 def grant_for(
@@ -127,13 +129,24 @@ def check_reason(reason: str, text: str) -> None:
 
 
 def names_a_person(user_id: str) -> bool:
-    """Whether a user is named so that he is known again: one id, of a type or of none, in signs that are what they look.
+    """Whether a user is named so that he is known again: by one id, after a type or an address, in signs that are what they look.
 
-    Else whoever is stopped or counted would write his name otherwise: with what cannot be seen, or in other letters that
-    look alike to a reader.
+    Else whoever is stopped or counted would write his name otherwise: with what cannot be seen, or in letters of another
+    script that look alike to a reader.
     """
     plain = user_id.isprintable() and user_id.strip() == user_id and unicodedata.normalize("NFKC", user_id) == user_id
-    return plain and _ONE_ID.fullmatch(user_id) is not None
+    one_script = len(_scripts(user_id.rpartition("/")[2])) <= 1
+    return plain and one_script and _seen(user_id) == user_id and _ONE_ID.fullmatch(user_id) is not None
+
+
+def _seen(text: str) -> str:
+    """A text without marks and signs that change nothing to be seen."""
+    return "".join(one for one in text if one not in _UNSEEN and unicodedata.category(one) not in ("Mn", "Me", "Cf"))
+
+
+def _scripts(text: str) -> set[str]:
+    """The scripts of a text's letters, by the first word of their names."""
+    return {unicodedata.name(one, "?").partition(" ")[0] for one in text if one.isalpha()}
 
 
 def is_same_user(one: str, other: str) -> bool:
@@ -235,7 +248,7 @@ def revoke_all(user_id: str, organizations: Collection[str], *, now: datetime) -
 
 def _plain(text: str) -> str:
     """The words without what cannot be seen, in one case."""
-    seen = "".join(" " if c.isspace() else c for c in text if c.isprintable() or c.isspace())
+    seen = "".join(" " if c.isspace() else c for c in _seen(text) if c.isprintable() or c.isspace())
     return " ".join(seen.split()).casefold()
 
 

@@ -216,9 +216,14 @@ def why_outdated(report: PolicyReport | None, basis: str) -> str:
     return ""
 
 
+def was_activated(kind: str, subject: str) -> bool:
+    """Whether two people have ever put a version of this into force; one statement."""
+    return PolicyProposal.objects.filter(kind=kind, subject=subject, state=PolicyProposal.State.ACTIVATED).exists()
+
+
 def newest_report(row: PolicyProposal) -> PolicyReport | None:
     """The report of a proposal that counts; one statement."""
-    return row.reports.order_by("-made_at", "-pk").first()
+    return row.reports.order_by("-pk").first()
 
 
 def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: str) -> PolicyProposal:
@@ -451,5 +456,5 @@ def _codes(given: Any, known: Mapping[str, Any], element: str) -> None:
 
 
 def _letter(given: Any, element: str) -> None:
-    if given not in RANK:
+    if not isinstance(given, str) or given not in RANK:
         raise PolicyRefused("is no letter of confidentiality", element=element)

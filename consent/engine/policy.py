@@ -320,7 +320,7 @@ def compile_rule(data: Mapping[str, Any], *, against: bool) -> Rule:
     min_rank = 0
     if letter is not None:
         min_rank = RANK.get(letter, 0) if isinstance(letter, str) else 0
-        never = never or letter not in LETTER_SET
+        never = never or not isinstance(letter, str) or letter not in LETTER_SET
     known = {*_RULE_LISTS, *_RULE_WORDS, "minConfidentiality", "emergencyOverride", "absolute"}
     never = never or not known.issuperset(data)
     override = data.get("emergencyOverride", False)

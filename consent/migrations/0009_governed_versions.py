@@ -5,8 +5,11 @@ import django.utils.timezone
 from django.db import migrations, models
 
 FILL = """
-UPDATE consent_policyproposal p SET proposed_account = u.id FROM auth_user u WHERE u.username = p.proposed_by;
-UPDATE consent_policyproposal p SET decided_account = u.id FROM auth_user u WHERE u.username = p.decided_by;
+-- A name may have been another account's before: who came later than the proposal did not make it.
+UPDATE consent_policyproposal p SET proposed_account = u.id FROM auth_user u
+WHERE u.username = p.proposed_by AND u.date_joined <= p.proposed_at;
+UPDATE consent_policyproposal p SET decided_account = u.id FROM auth_user u
+WHERE u.username = p.decided_by AND u.date_joined <= p.decided_at;
 INSERT INTO consent_policyreport (proposal_id, made_at, made_by, basis, body)
 SELECT id, proposed_at, proposed_by, '', report FROM consent_policyproposal;
 """

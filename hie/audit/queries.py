@@ -128,7 +128,7 @@ def disclosed_with(ids: Iterable[str]) -> dict[str, tuple[tuple[str, str], ...]]
 def received(document_ids: Iterable[str], *, since: datetime) -> list[tuple[str, str, datetime]]:
     """Who was given the bytes of these documents, with the document and when last: (organization, document, time), in order.
 
-    One statement.
+    Emergencies apart, of which the patient's side may be told later, or by the log alone. One statement.
     """
     wanted = sorted(set(document_ids))
     if not wanted:
@@ -137,7 +137,7 @@ def received(document_ids: Iterable[str], *, since: datetime) -> list[tuple[str,
         cursor.execute(
             "SELECT e.organization, d.document_id, max(d.at) FROM audit_disclosure d"
             " JOIN audit_event e ON e.id = d.event_id AND e.at = d.at"
-            " WHERE d.document_id = ANY(%s) AND d.at >= %s AND d.what = 'bytes' AND e.outcome = 0"
+            " WHERE d.document_id = ANY(%s) AND d.at >= %s AND d.what = 'bytes' AND e.outcome = 0 AND e.purpose <> 'BTG'"
             " GROUP BY 1, 2 ORDER BY 1, 2",
             [wanted, since],
         )

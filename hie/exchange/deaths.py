@@ -55,6 +55,7 @@ def object_to(person_id: UUID | str, words: str, *, caller: Caller) -> None:
         identifier_pk = identifiers.own_anchor(about.person_id).pk
         event.about(UUID(about.person_id), personal={"text": words})
         with transaction.atomic():
+            release.basis_of(event).hold_alone()
             waiting = DeathObjection.objects.select_for_update().filter(
                 identifier_id=identifier_pk, closed_at__isnull=True
             )

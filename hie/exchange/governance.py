@@ -232,7 +232,7 @@ def _sorted_out(laws: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dic
         outcomes[code] = "unchanged"
         if newest is not None and newest.body == body:
             continue
-        if fresh or newest is None:
+        if newest is None or (fresh and not governance.was_activated(governance.Kind.JURISDICTION, code)):
             at_once[code] = body
         else:
             waiting.append(code)

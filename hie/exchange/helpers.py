@@ -29,6 +29,7 @@ from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.standards.facts import Caller, Operation
 from hie.trust import accounts, limits
 from patients import identifiers
+from patients import queries as index
 from patients.errors import UnknownPatient
 from patients.normalise import storable
 
@@ -278,8 +279,11 @@ def nominate(
             raise BadRequest("write a day that is to come, as 2030-03-14", element="end")
         helper = _helper_of(code, about, caller)
         held = [row for row in proxies.grants_of(about.identifier_pks) if row.person == helper]
-        if any(row.kind == Kind.NOMINATED and row.status != Status.ENDED for row in held):
-            raise BadRequest("this helper has such a permission already: end it first", element="code")
+        if any(row.status == Status.SUSPENDED for row in held):
+            # By an order, which a code must not get around.
+            raise BadRequest("this helper's permission is suspended: ask the office", element="helper")
+        if any(row.kind == Kind.NOMINATED and row.status == Status.ACTIVE and not _is_over(row) for row in held):
+            raise BadRequest("this helper has such a permission already: end it first", element="helper")
         identifier_pk = identifiers.own_anchor(about.person_id).pk
         at = access.now()
         with transaction.atomic():
@@ -316,7 +320,10 @@ def _helper_of(code: str, about: Subject, caller: Caller) -> str:
         limits.guessing(caller, "helper code")
         raise _no_code()
     if known[0].identifier_pk in about.identifier_pks:
-        raise BadRequest("nobody is the helper of himself", element="code")
+        raise BadRequest("nobody is the helper of himself", element="helper")
+    facts = index.subject_facts(identifiers.person_of_pk(known[0].identifier_pk))
+    if facts is None or facts.deceased:
+        raise _no_code()
     return helper
 
 
@@ -344,6 +351,11 @@ def _self(person_id: UUID | str, caller: Caller, event: recorder.Recording) -> S
     if not own or about.facts.deceased or any(decision.rule == "P2" for _, decision in seen.denied):
         raise NotFound("no such patient")
     return about
+
+
+def _is_over(row: ProxyGrant) -> bool:
+    """Whether the last day of a permission is over everywhere."""
+    return row.end is not None and row.end[:10] < (access.now() - timedelta(days=1)).date().isoformat()
 
 
 def _is_mine(row: ProxyGrant) -> bool:

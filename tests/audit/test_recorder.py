@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import threading
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from django.db import DatabaseError, connection, transaction
 from django.http import Http404
 
-from hie.audit import personal
+from hie.audit import personal, queries
 from hie.audit.models import AuditEvent, AuditKey, AuditUnsealed, Disclosure
 from hie.audit.recorder import (
     DisclosureDraft,
@@ -281,3 +282,20 @@ def test_two_first_events_of_a_patient_share_one_key() -> None:
 def test_write_apart_inside_a_tests_own_transaction_is_an_ordinary_write() -> None:
     write_apart([EventDraft(kind=EventType.OTHER, caller=None)])
     assert AuditEvent.objects.count() == 1
+
+
+def test_who_has_received_a_document_leaves_out_emergencies() -> None:
+    """Of which the patient's side may be told later."""
+    for organization, purpose in (("org-clinic", "TREAT"), ("org-hospital", "BTG")):
+        write(
+            [
+                EventDraft(
+                    kind=EventType.RETRIEVE_DOCUMENT,
+                    caller=caller(participant_id=organization, organization_id=organization, purpose=purpose),
+                    person_id=ALICE,
+                    disclosures=(DisclosureDraft(document_id="d1", what="bytes"),),
+                )
+            ]
+        )
+    found = queries.received(["d1"], since=datetime(2020, 1, 1, tzinfo=UTC))
+    assert [(organization, document) for organization, document, _ in found] == [("org-clinic", "d1")]

@@ -68,9 +68,9 @@ URLS: Mapping[str, Entry] = {
     "api/identities/events/<uuid:event_id>/undo": Guarded("hie.exchange.identity_changes.undo"),
     "api/identities/history": Guarded("hie.exchange.identity_changes.who_was"),
     "api/break-glass": Guarded("hie.exchange.emergency.declare"),
-    "api/break-glass/leaves": Nothing("who allowed whom one emergency more; no patient is named or asked for"),
-    "api/break-glass/cases": Nothing("what a participant answers for: its own users and their words, no patient"),
-    "api/break-glass/cases/<uuid:grant_id>/answer": Nothing("as api/break-glass/cases"),
+    "api/break-glass/leaves": Within("who allowed whom one emergency more; no patient is named or asked for"),
+    "api/break-glass/cases": Within("what a participant answers for: its own users and their words, no patient"),
+    "api/break-glass/cases/<uuid:grant_id>/answer": Within("as api/break-glass/cases"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -272,7 +272,7 @@ COMMANDS: Mapping[str, Entry] = {
     "consent_cost": Within("times; never what was found"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),
     "import_patients": Within("takes a file in; gives back its own rows' numbers"),
-    "jurisdictions": Nothing("policy"),
+    "jurisdictions": Within("policy; a proposal comes with counts of recorded decisions, by rule"),
     "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),
     "match_model": Within("names persons by their ids to the operator, never what is known of them"),
     "match_pairs": Nothing("scores on the rows of a file given; stores nothing"),
@@ -365,7 +365,6 @@ READ_WITHIN: Mapping[str, str] = {
         (
             "hie.exchange.emergency_pages.listed",
             "hie.exchange.emergency_pages.next_for",
-            "hie.exchange.emergency_pages.seen",
             "hie.exchange.identity_pages.find",
             "hie.exchange.identity_pages.identity",
             "hie.exchange.identity_pages.summaries",
@@ -395,8 +394,13 @@ READ_WITHIN: Mapping[str, str] = {
     "hie.exchange.find.folder_to_extend": "a folder of the caller's own organization",
     "hie.exchange.find.patient_cx": "whether a patient is known, a guess that is counted",
     "hie.exchange.find.revision_of": "a number, of what the caller's own submission changed",
-    "hie.exchange.governance.propose": "counts of recorded decisions, by rule",
-    "hie.exchange.governance.report": "counts of recorded decisions, by rule",
+    **dict.fromkeys(
+        (
+            f"hie.exchange.governance.{act}"
+            for act in ("activate", "load_laws", "outdated", "propose", "report", "report_again")
+        ),
+        "counts of recorded decisions, by rule, and of documents, by label",
+    ),
     "hie.exchange.inbox.error_groups": "counts of messages by error",
     "hie.exchange.inbox.receive": "hands to the handlers, which go their own ways",
     "hie.exchange.inbox.replay": "hands to the handlers again; a count",

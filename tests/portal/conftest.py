@@ -53,9 +53,10 @@ PAYER = Caller(
 )
 
 
-def fed(value: str, family: str, given: str, birth_date: str) -> str:
+def fed(value: str, family: str, given: str, birth_date: str, **changes: Any) -> str:
     """A patient of the clinic; the person's id."""
-    person = Demographics(names=(HumanName(family=family, given=(given,)),), birth_date=birth_date, gender="female")
+    name = HumanName(family=family, given=(given,))
+    person = Demographics(names=(name,), birth_date=birth_date, gender="female", **changes)
     record = RecordFeed(participant_id="org-clinic", authority="2.999.10.1.1", value=value, demographics=person)
     return str(linking.feed(record).person_id)
 

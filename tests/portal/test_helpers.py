@@ -144,6 +144,33 @@ def test_a_code_counts_once_for_a_week_and_only_the_newest(alice: str) -> None:
     assert not any(code.replace("-", "").encode() in bytes(row.digest) for row in HelperCode.objects.all())
 
 
+def test_nobody_comes_back_by_a_code_whom_an_order_suspended(alice: str) -> None:
+    client, helper = signed_in(), signed_in("sam")
+    proxies.set_status(grant().pk, "suspended")
+    answer = give(client, code_of(helper))
+    assert (answer.status_code, "only our office can allow it" in answer.content.decode()) == (422, True)
+    assert ProxyGrant.objects.count() == 1
+
+
+def test_whose_permission_ran_out_is_named_again_by_a_new_code(alice: str) -> None:
+    another("noor", "Noor")
+    client, helper = signed_in(), signed_in("noor")
+    assert give(client, code_of(helper)).status_code == 302
+    named = ProxyGrant.objects.exclude(evidence="form 7")
+    assert give(client, code_of(helper)).status_code == 422
+    named.update(end="2020-01-31")
+    assert give(client, code_of(helper)).status_code == 302
+    assert named.count() == 2
+
+
+def test_the_code_of_somebody_who_died_names_nobody(alice: str) -> None:
+    another("noor", "Noor")
+    client, code = signed_in(), code_of(signed_in("noor"))
+    fed("NOOR", "Okafor", "Noor", "1980-03-04", deceased=True)
+    assert give(client, code).status_code == 422
+    assert ProxyGrant.objects.count() == 1
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [

@@ -96,6 +96,9 @@ def name(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 
 PROBLEMS = {
     "code": gettext_noop("This code does not work. Ask your helper for a new one."),
+    "helper": gettext_noop(
+        "You cannot name this helper by a code: they can act for you already, or only our office can allow it."
+    ),
     "patient": gettext_noop("You can name helpers when you are of age. Ask our office until then."),
     "letter": gettext_noop("Choose what they may see."),
     "end": gettext_noop("Choose a day that is still to come."),

@@ -34,6 +34,7 @@ from hie.standards.recordset import recordset
 
 __all__ = [
     "Action",
+    "Ask",
     "Condition",
     "DisclosureDraft",
     "EventDraft",
@@ -246,11 +247,9 @@ _TYPES = {
 
 _BASIS = tuple(member.name for member in fields(BasisItem))
 _MANY = -1
-_FEW = (
-    1,
-    1,
-    4,
-)  # of keys, events, disclosures: up to here a list of values is the cheaper form, beyond it one JSON text is (measured)
+# Rows of _TABLES that travel as a list of values, beyond which they are one JSON text. Each number of rows is a statement
+# of its own to be kept ready, so only the usual ones have one.
+_FEW = (1, 1, 4)
 
 
 _TABLES = (

@@ -260,15 +260,14 @@ def _revise(
     if said is None:
         with directory.one_reading():
             said = _own_view(change.demographics, owner, change.element)
-    demographics = said
     if change.keep_unsaid and current is not None:
-        demographics = merged(current.demographics, demographics, change.deleted)
+        said = merged(current.demographics, said, change.deleted)
     result = linking.feed(
         RecordFeed(
             participant_id=owner,
             authority=authority,
             value=change.value,
-            demographics=_named(demographics, authority, change.value),
+            demographics=_named(said, authority, change.value),
             actor=caller.user_id,
             source=source,
         )

@@ -13,9 +13,10 @@ that commits in between must not be lost (spec/consent.md 12). So each use case 
 
 `point` notes which transactions were visible before anything was read (`directory.one_reading`). `commit` locks what was
 decided from, in the transaction of the audit row, and looks whether a transaction not visible then has raised it
-(migration ``exchange.0007_release_point``). If so nothing is written and nothing leaves: the use case runs again from
+(migrations ``exchange.0007_release_point`` and ``0010_release_by_instants``). If so nothing is written and nothing leaves: the use case runs again from
 its start, a few times, then it is refused with `Unsettled`. Where the act is a look, lock, look and row are one statement.
 
+A version of policy counts from its instant here too: near it an answer waits, and is decided again under the new one.
 What may change without raising anything: an agreement, a directive or a grant that ends by itself. A decision holds for
 its instant, and the time from there to the commit is that of an ordinary request.
 

@@ -14,6 +14,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("consent/", include("hie.faces.decisions.urls")),
     path("my", RedirectView.as_view(url="/my/")),
     path("my/", include("hie.faces.portal.urls")),
+    path("join", RedirectView.as_view(url="/join/")),
+    path("join/", include("hie.faces.backoffice.join")),
     path("admin", RedirectView.as_view(url="/admin/")),
     path("admin/", admin.site.urls),
     path("", include("hie.ops.urls")),

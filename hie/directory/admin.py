@@ -1,21 +1,30 @@
-"""Participants for administrators: what is registered is read-only here; it changes by a file or by these actions."""
+"""Participants for administrators: what is registered is read-only here; it changes by a file or by these actions.
+
+An organization that joins is prepared, tested and let in on pages of its own.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
-from django.http import HttpRequest
-from django.urls import reverse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.template.response import TemplateResponse
+from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
+from hie.directory import onboarding as rules
 from hie.directory import queries, registration
+from hie.directory.errors import OnboardingChanged, OnboardingRefused, RegistrationRefused
 from hie.directory.models import (
     Agreement,
     AssigningAuthority,
@@ -24,12 +33,16 @@ from hie.directory.models import (
     DirectoryChange,
     Endpoint,
     Facility,
+    Onboarding,
     Participant,
     Practitioner,
     ReleasePolicy,
     Standing,
 )
-from hie.exchange.staff_pages import PolicyAdmin
+from hie.exchange import onboarding, onboarding_pages, self_test
+from hie.exchange.access import Staff
+from hie.exchange.staff_pages import PolicyAdmin, bare, staff_of
+from hie.standards.errors import HubError
 
 _BADGE = {Standing.ACTIVE: "success", Standing.SUSPENDED: "warning", Standing.TERMINATED: "danger"}
 
@@ -213,6 +226,171 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
         for participant in chosen:
             registration.reinstate(participant.pk, "by an administrator", request.user.get_username())
         self.message_user(request, f"{len(chosen)} reinstated.", messages.SUCCESS)
+
+
+_NEW_CODE = "onboarding_code"
+
+
+@admin.register(Onboarding)
+class OnboardingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Organizations on their way in: a list, and for each the steps from invitation to approval by a second person."""
+
+    list_display = ("name", "standing", "begun_at", "begun_by", "asked_by", "decided_by")
+    list_filter = ("state",)
+    search_fields = ("name", "participant_id", "begun_by")
+    ordering = ("-begun_at", "pk")
+    list_per_page = 50
+
+    @display(  # type: ignore[untyped-decorator]  # as above
+        description="State",
+        label={"Being prepared": "info", "Waits for a second person": "warning", "Takes part": "success"},
+    )
+    def standing(self, row: Onboarding) -> str:
+        return row.get_state_display()
+
+    def get_urls(self) -> list[Any]:
+        """With the page that invites, and the report as a file."""
+        wrap = self.admin_site.admin_view
+        return [
+            path("invite/", wrap(self.invite_view), name="directory_onboarding_invite"),
+            path("<uuid:onboarding_id>/report.json", wrap(self.report_view), name="directory_onboarding_report"),
+            *super().get_urls(),
+        ]
+
+    def invite_view(self, request: HttpRequest) -> HttpResponse:
+        """A form for the name and the reason; the next page shows the code, once."""
+        staff = self._staff(request)
+        typed = {name: request.POST.get(name, "")[:500] for name in ("name", "reason")}
+        problem: HubError | None = None
+        if request.method == "POST":
+            try:
+                made, code = onboarding.invite(typed["name"], staff, reason=typed["reason"])
+                request.session[_NEW_CODE] = [str(made), code]
+                return HttpResponseRedirect(
+                    reverse("admin:directory_onboarding_change", args=[made]) + "?step=invitation"
+                )
+            except OnboardingRefused as refusal:
+                problem = refusal
+        context = self._context(request, title="Invite an organization", typed=typed, problem=problem)
+        return bare(TemplateResponse(request, "directory/invite.html", context, status=422 if problem else 200))
+
+    def report_view(self, request: HttpRequest, onboarding_id: UUID) -> HttpResponse:
+        """The newest report of the self-test, to keep or to send on."""
+        row = self._row(request, onboarding_id)
+        newest = row.tests.first()
+        if newest is None:
+            raise Http404
+        told = {
+            "organization": row.name, "run": newest.number, "at": newest.began_at.isoformat(), "passed": newest.passed,
+            "failed": newest.failed, "checks": newest.report,
+        }  # fmt: skip
+        answer = JsonResponse(told, json_dumps_params={"indent": 2})
+        answer.headers["Content-Disposition"] = f'attachment; filename="self-test-{newest.number}.json"'
+        return answer
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The steps of one onboarding; a POST takes one."""
+        row = self._row(request, object_id)
+        step = request.GET.get("step", "")
+        step = step if step in dict(onboarding_pages.STEPS) else self._next_step(row)
+        if request.method == "POST":
+            return self._act(request, row, step)
+        return self._page(request, row, step)
+
+    def _act(self, request: HttpRequest, row: Onboarding, step: str) -> HttpResponse:
+        staff, reason = staff_of(request), request.POST.get("reason", "")[:501]
+        acts = {
+            "ask": lambda: onboarding.ask(row.pk, staff, reason=reason),
+            "send-back": lambda: onboarding.send_back(row.pk, staff, reason=reason),
+            "approve": lambda: onboarding.approve(row.pk, staff, reason=reason),
+            "withdraw": lambda: onboarding.withdraw(row.pk, staff, reason=reason),
+        }
+        act = request.POST.get("act", "")
+        position = [key for key, _ in onboarding_pages.STEPS].index(step)
+        try:
+            if act == "code":
+                request.session[_NEW_CODE] = [str(row.pk), onboarding.new_code(row.pk, staff)]
+            elif act == "test":
+                onboarding.test(row.pk, onboarding_pages.samples(request.POST, request.FILES), staff)
+            elif act in acts:
+                take: Callable[[], Any] = acts[act]
+                take()
+            elif act == "save" and step in rules.PARTS:
+                wrong = onboarding_pages.save(row, step, request.POST, staff)
+                if wrong:
+                    return self._page(request, row, step, shown=wrong)
+                step = next(key for key, _ in onboarding_pages.STEPS[position + 1 :])
+            return HttpResponseRedirect(f"{request.path}?step={step}#main")
+        except (OnboardingRefused, OnboardingChanged, RegistrationRefused) as refusal:
+            return self._page(request, self._row(request, row.pk), step, problem=refusal, reason=reason)
+
+    def _page(
+        self,
+        request: HttpRequest,
+        row: Onboarding,
+        step: str,
+        *,
+        shown: list[onboarding_pages.Shown] | None = None,
+        problem: HubError | None = None,
+        reason: str = "",
+    ) -> HttpResponse:
+        faults = rules.faults(row.draft)
+        part = step if step in rules.PARTS else ""
+        held = request.session.get(_NEW_CODE) or ["", ""]
+        if held[0] == str(row.pk) and step == "invitation":
+            del request.session[_NEW_CODE]
+        ready = not any(faults.values())
+        context = self._context(
+            request,
+            title=f"{row.name} joins",
+            row=row,
+            step=step,
+            steps=onboarding_pages.steps(row, step, faults),
+            part=part,
+            fields=(shown or onboarding_pages.form(part, row.draft, [])) if part else [],
+            missing=[f"{one.path} {one.message}" for one in faults[part]]
+            if part and shown is None and row.version > 1
+            else [],
+            may_save=row.state == Onboarding.State.OPEN,
+            code=held[1] if held[0] == str(row.pk) else "",
+            join_url=request.build_absolute_uri(reverse("join:code")),
+            samples=self_test.needed(row.draft) if step == "test" and ready else [],
+            ready=ready,
+            report=onboarding_pages.report(row) if step in ("test", "approval") else None,
+            against=rules.not_ready(row, now=timezone.now()) if step == "approval" else "",
+            same=request.user.pk in (row.begun_account, row.asked_account),
+            history=onboarding_pages.history(row) if step in ("invitation", "approval") else [],
+            problem=problem,
+            wrong=bool(shown),
+            typed={"reason": reason},
+        )
+        status = 422 if shown or problem else 200
+        return bare(TemplateResponse(request, "directory/onboarding.html", context, status=status))
+
+    def _next_step(self, row: Onboarding) -> str:
+        if row.state != Onboarding.State.OPEN:
+            return "approval"
+        faults = rules.faults(row.draft)
+        part = next((part for part in rules.PARTS if faults[part]), "")
+        return part or ("test" if rules.not_ready(row, now=timezone.now()) else "approval")
+
+    def _row(self, request: HttpRequest, onboarding_id: Any) -> Onboarding:
+        staff = self._staff(request)
+        row: Onboarding | None = self.get_object(request, str(onboarding_id))
+        if row is None:
+            raise Http404
+        return onboarding.look(row.pk, staff)
+
+    def _staff(self, request: HttpRequest) -> Staff:
+        staff = staff_of(request)
+        if not self.has_view_permission(request) or not onboarding.may(staff):
+            raise PermissionDenied
+        return staff
+
+    def _context(self, request: HttpRequest, **more: Any) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "opts": self.opts, **more}
 
 
 @admin.register(DirectoryChange)

@@ -32,3 +32,11 @@ class UnknownParticipant(HubError):
     def __init__(self, participant_id: str) -> None:
         super().__init__(f"no participant {participant_id} in the directory", element="participant")
         self.participant_id = participant_id
+
+
+class OnboardingRefused(HubError):
+    """A step of an onboarding cannot be taken; nothing was changed."""
+
+
+class OnboardingChanged(HubError):
+    """Somebody else changed an onboarding since it was shown; nothing was changed."""

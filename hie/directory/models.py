@@ -1,4 +1,4 @@
-"""Rows of the directory: who takes part in the exchange, and how each is known and reached.
+"""Rows of the directory: who takes part in the exchange or is about to, and how each is known and reached.
 
 A change to a table that policy reads (participants, agreements, authorities, endpoints, keys,
 certificates) raises the policy epoch by a trigger in the same transaction
@@ -10,6 +10,7 @@ Source: spec/consent.md 3 and 11; design.md "participants".
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 from django.contrib.postgres.fields import ArrayField
@@ -323,3 +324,126 @@ class DirectoryChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.participant_id}"
+
+
+class Onboarding(models.Model):
+    """An organization on its way from invitation to taking part.
+
+    `draft` is what it will be registered as, in the form of a participants file, as far as it is known. Nobody asks or
+    is asked by it before `state` is live. `code_digest` is that of the code in its invitation; empty: it has none.
+    Acts and test runs are kept beside it and never changed.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "open", "Being prepared"
+        WAITING = "waiting", "Waits for a second person"
+        LIVE = "live", "Takes part"
+        WITHDRAWN = "withdrawn", "Given up"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    name = models.TextField(help_text="As it was invited.")
+    state = models.TextField(choices=State.choices, default=State.OPEN)
+    draft = models.JSONField(default=dict)
+    participant_id = models.TextField(blank=True, default="")
+    code_digest = models.BinaryField(blank=True, default=b"")
+    code_expires_at = models.DateTimeField(null=True, blank=True)
+    code_tries = models.PositiveSmallIntegerField(default=0)
+    begun_at = models.DateTimeField()
+    begun_by = models.TextField()
+    begun_account = models.BigIntegerField()
+    asked_at = models.DateTimeField(null=True, blank=True)
+    asked_by = models.TextField(blank=True, default="")
+    asked_account = models.BigIntegerField(null=True, blank=True)
+    decided_at = models.DateTimeField(null=True, blank=True)
+    decided_by = models.TextField(blank=True, default="")
+    decided_account = models.BigIntegerField(null=True, blank=True)
+    version = models.PositiveIntegerField(default=1, help_text="Rises with every change of the draft.")
+
+    class Meta:
+        ordering = ["-begun_at", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                name="directory_onboarding_state", condition=Q(state__in=["open", "waiting", "live", "withdrawn"])
+            ),
+            models.UniqueConstraint(
+                fields=["code_digest"], name="directory_onboarding_code", condition=~Q(code_digest=b"")
+            ),
+            # The second person is another: who asked, and who began it, do not let it in.
+            models.CheckConstraint(
+                name="directory_onboarding_two_people",
+                condition=~Q(state="live")
+                | (
+                    Q(decided_account__isnull=False, asked_account__isnull=False)
+                    & ~Q(decided_account=F("asked_account"))
+                    & ~Q(decided_account=F("begun_account"))
+                ),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class OnboardingAct(models.Model):
+    """One thing that was done about an onboarding: by whom, when, and why. Never changed."""
+
+    class Kind(models.TextChoices):
+        INVITED = "invited", "Invited"
+        CODE_GIVEN = "code-given", "Given a new code"
+        CODE_USED = "code-used", "Code used by the organization"
+        SAVED = "saved", "Changed"
+        TESTED = "tested", "Tested"
+        ASKED = "asked", "Second person asked"
+        SENT_BACK = "sent-back", "Sent back"
+        APPROVED = "approved", "Approved"
+        WITHDRAWN = "withdrawn", "Given up"
+
+    onboarding = models.ForeignKey(Onboarding, on_delete=models.PROTECT, related_name="acts")
+    at = models.DateTimeField()
+    kind = models.TextField(choices=Kind.choices)
+    actor = models.TextField(help_text="A member of staff, or the organization by its code.")
+    reason = models.TextField(blank=True, default="")
+    detail = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["at", "pk"]
+        constraints = [
+            models.CheckConstraint(
+                name="directory_onboarding_act_kind",
+                condition=Q(
+                    kind__in=[
+                        "invited", "code-given", "code-used", "saved", "tested", "asked", "sent-back", "approved",
+                        "withdrawn",
+                    ]
+                ),
+            )
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.kind
+
+
+class OnboardingTest(models.Model):
+    """One run of the self-test: its report, and the version of the draft that it was made on. Never changed.
+
+    `report` is a list of checks with result, check, clause, field, found and fix; nothing of what was sent stands in it.
+    """
+
+    onboarding = models.ForeignKey(Onboarding, on_delete=models.PROTECT, related_name="tests")
+    number = models.PositiveIntegerField()
+    draft_version = models.PositiveIntegerField()
+    began_at = models.DateTimeField()
+    took_s = models.FloatField()
+    actor = models.TextField()
+    passed = models.PositiveIntegerField()
+    failed = models.PositiveIntegerField()
+    report = models.JSONField()
+
+    class Meta:
+        ordering = ["-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["onboarding", "number"], name="directory_onboarding_test_number")
+        ]
+
+    def __str__(self) -> str:
+        return f"test {self.number}"

@@ -88,6 +88,16 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
             raise RegistrationRefused([Fault(path="participants", message=f"contradicts {name}")]) from error
 
 
+def faults_of(document: Mapping[str, Any]) -> list[Fault]:
+    """Every fault that `apply` would refuse a file for as the directory stands; changes nothing."""
+    forms, faults = read_documents(document)
+    if not all(form.get("id") and form.get("organization_oid") for form in forms):
+        return faults
+    stored = {form["id"]: form for form in export()["participants"]}
+    wanted = [_complete(form, stored.get(form["id"])) for form in forms]
+    return faults + _check_together(wanted, stored) + _check_governed(wanted, stored)
+
+
 def export(participant_ids: Iterable[str] | None = None) -> Form:
     """All participants, or the ones named, in the form that `apply` reads; 8 queries whatever the count."""
     rows = Participant.objects.prefetch_related(

@@ -1,6 +1,6 @@
 """What waits for the exchange's own staff: queues with their count, their oldest, and what is in them.
 
-Counts and causes only: nothing of any patient is read here. The whole is twelve statements, however much waits.
+Counts and causes only: nothing of any patient is read here. The whole is thirteen statements, however much waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from django.utils import timezone
 from consent.models import Consent, EmergencyReview
 from documents.models import ReviewItem as DoubtfulDocument
 from hie.directory import queries as directory
-from hie.directory.models import Certificate, ClientKey, Participant, Standing
+from hie.directory.models import Certificate, ClientKey, Onboarding, Participant, Standing
 from hie.exchange import emergency_answers, inbox
 from hie.exchange.models import DeathObjection, QueryTarget
 from hie.outbox.models import OutboxMessage
@@ -61,6 +61,7 @@ def waiting(now: datetime | None = None) -> list[Queue]:
         _failed_messages(),
         _communities(at),
         _raised(at),
+        _joining(),
         _suspended(),
         _expiring(at),
         _stuck_notices(at),
@@ -116,6 +117,27 @@ def _raised(at: datetime) -> Queue:
         narrowed="status__exact=active",
         owner="onboarding",
         urgent=bool(found),
+    )
+
+
+def _joining() -> Queue:
+    waits = Q(state=Onboarding.State.WAITING)
+    found = Onboarding.objects.aggregate(
+        n=Count("pk", filter=waits),
+        oldest=Min("asked_at", filter=waits),
+        open=Count("pk", filter=Q(state=Onboarding.State.OPEN)),
+    )
+    return Queue(
+        key="joining",
+        title="Organizations waiting for approval",
+        what=f"Tested, and wait for a second person; {found['open']} being prepared"
+        if found["n"]
+        else f"{found['open']} being prepared",
+        count=found["n"],
+        oldest_at=found["oldest"],
+        model="directory.onboarding",
+        narrowed="state__exact=waiting",
+        owner="onboarding",
     )
 
 

@@ -9,6 +9,7 @@ Source: spec/xds.md 4; spec/fhir.md 3.1 and 3.5; spec/consent.md 8.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -50,7 +51,7 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "max_size", "stage", "submit"]
+__all__ = ["Receipt", "Staged", "max_size", "rehearse", "stage", "submit"]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -168,6 +169,31 @@ def submit(
                 {"entries": list(receipt.entry_uuids), "deprecated": list(receipt.deprecated), "custodian": owner},
             )
     return receipt
+
+
+def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Caller) -> list[HubError]:
+    """What `submit` would refuse of a submission and its bytes, by id of the entry, whoever the patient is.
+
+    The problems of the first stage that has one. Nothing is stored or recorded, and no patient is looked up.
+    """
+    work = _Work(submission=submission, caller=caller, custodian=caller.organization_id)
+    problems = validation.check(submission) or [*_check_letters(submission), *_check_codes(work)]
+    problems = problems or list(validation.check_patients(submission, lambda one, other: one == other))
+    if problems:
+        return problems
+    for entry in submission.entries:
+        where = f"DocumentEntry[{entry.entry_uuid}]"
+        data = contents.get(entry.entry_uuid)
+        if data is None:
+            problems.append(MissingDocument("the document is not in the submission", element=f"{where}.content"))
+            continue
+        sha1 = hashlib.sha1(data, usedforsecurity=False).hexdigest()
+        problems += _check_stated(entry, Staged(id="", size=len(data), sha1=sha1, digest=""), where)
+        try:
+            content.inspect(entry, (data,), where=where)
+        except HubError as error:
+            problems.append(content.named(error, f"{where}.content"))
+    return problems
 
 
 def _refuse(problems: Iterable[HubError]) -> None:

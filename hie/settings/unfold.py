@@ -109,6 +109,11 @@ NAVIGATION: list[dict[str, Any]] = [
         "title": "Exchange",
         "items": [
             _list("Participants", "apartment", "directory.participant"),
+            _list("Onboarding", "person_add", "directory.onboarding"),
+            {
+                **_list("Invite an organization", "add_business", "directory.onboarding"),
+                "link": reverse_lazy("admin:directory_onboarding_invite"),
+            },
             _list("Agreements", "handshake", "directory.agreement"),
             _list("Endpoints", "lan", "directory.endpoint"),
             _list("Keys", "key", "directory.clientkey"),

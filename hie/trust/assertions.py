@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,7 +17,7 @@ from django.db import connection
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from hie.directory.queries import ClientFacts, Directory
+from hie.directory.queries import ClientFacts
 from hie.standards.facts import Caller
 from hie.trust import client_keys
 from hie.trust.addresses import token_url
@@ -44,8 +45,8 @@ class Assertion:
     claims: dict[str, Any]
 
 
-def verify(encoded: str, directory: Directory, *, now: datetime) -> Assertion:
-    """The assertion, when a registered key signed it for this token endpoint.
+def verify(encoded: str, clients: Mapping[str, ClientFacts], *, now: datetime) -> Assertion:
+    """The assertion, when a key of one of the clients, by client id, signed it for this token endpoint.
 
     Header: typ JWT, alg one of RS384 ES384 RS256 ES256, kid; a jku only if it is the registered
     URL. Claims: iss = sub = client_id, aud = the token URL, iat, exp ≤ iat + 300 s and not past, jti.
@@ -61,7 +62,7 @@ def verify(encoded: str, directory: Directory, *, now: datetime) -> Assertion:
     client_id = named if isinstance(named, str) else ""
 
     def refuse(why: str) -> TokenRefused:
-        known = directory.clients.get(client_id)
+        known = clients.get(client_id)
         return TokenRefused(
             "invalid_client", why, client_id=client_id[:256], participant_id=known.participant_id if known else None
         )
@@ -75,7 +76,7 @@ def verify(encoded: str, directory: Directory, *, now: datetime) -> Assertion:
         raise refuse("header kid is missing")
     if not client_id or unproven.get("sub") != client_id:
         raise refuse("iss and sub must both be the client_id")
-    client = directory.clients.get(client_id)
+    client = clients.get(client_id)
     if client is None:
         raise refuse(_NOT_ACCEPTED)
     if "jku" in header and (not client.jwks_url or header["jku"] != client.jwks_url):

@@ -110,6 +110,18 @@ def _fresh(held: _Fetched) -> bool:
     return time.monotonic() - held.fetched_at < MAX_AGE_S
 
 
+def renewed(url: str) -> tuple[Mapping[str, Any], ...]:
+    """The keys at a JWKS URL as they are now, whatever is held; from here on these are.
+
+    Raises:
+        ValueError: not reached by http, no JWKS, too large or too slow. httpx.HTTPError, httpx.InvalidURL: no answer.
+    """
+    keys = _fetch(url)
+    now = time.monotonic()
+    _sets[url] = _Fetched(keys, now, now)
+    return keys
+
+
 def _fetch(url: str) -> tuple[Mapping[str, Any], ...]:
     if not url.startswith(("https://", "http://")):
         raise ValueError("only http and https are fetched")

@@ -48,7 +48,8 @@ PAGES: dict[str, tuple[str, ...]] = {
         "terminology.change_codeset", "terminology.add_code", "terminology.change_code",
     ),
     "onboarding": (
-        *DIRECTORY_PAGES, "directory.change_participant", "directory.add_facility", "directory.change_facility",
+        *DIRECTORY_PAGES, "directory.view_onboarding", "directory.change_participant", "directory.add_facility",
+        "directory.change_facility",
     ),
     "auditor": CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
     "operator": (

@@ -52,7 +52,7 @@ def issue(form: Mapping[str, str], *, network_address: str, request_id: str) -> 
     if form.get("client_assertion_type") != assertions.ASSERTION_TYPE:
         raise TokenRefused("invalid_client", f"client_assertion_type must be {assertions.ASSERTION_TYPE}")
     directory = queries.snapshot()
-    assertion = assertions.verify(form.get("client_assertion", ""), directory, now=now)
+    assertion = assertions.verify(form.get("client_assertion", ""), directory.clients, now=now)
     client = assertion.client
     if form.get("client_id", client.client_id) != client.client_id:
         raise _refuse(client, "invalid_client", "client_id is not the issuer of the assertion")

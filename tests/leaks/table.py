@@ -42,6 +42,9 @@ Entry = Guarded | Nothing | Within
 _STAFF = Guarded("hie.exchange.administrative.administrative")
 _FEED = Guarded("hie.exchange.feed.apply")
 _POLICY = Within("policy, and how often which rule decides; ids of events, no patient and no document")
+_JOINING = Nothing(
+    "what an organization says of itself before it takes part; samples are of invented people and not kept"
+)
 _SIGNED_IN = Within("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
@@ -106,6 +109,11 @@ URLS: Mapping[str, Entry] = {
     "my/person": _SIGNED_IN,
     "my/language": _SIGNED_IN,
     "my/^(?P<path>.+)$": Nothing("one constant answer"),
+    "join": Nothing("a redirect"),
+    "join/": _JOINING,
+    "join/leave": _JOINING,
+    "join/report.json": _JOINING,
+    "join/<slug:key>": _JOINING,
     "healthz": Nothing("up or down"),
     "readyz": Nothing("up or down, by service"),
     "metrics": Nothing("counts of the whole hub"),
@@ -128,6 +136,8 @@ URLS: Mapping[str, Entry] = {
     "admin/audit/auditevent/<uuid:event_id>/explain/": Guarded("hie.exchange.explained.explain_for_staff"),
     "admin/consent/policyproposal/propose/": _POLICY,
     "admin/consent/policyproposal/<uuid:proposal_id>/decide/": _POLICY,
+    "admin/directory/onboarding/invite/": _JOINING,
+    "admin/directory/onboarding/<uuid:onboarding_id>/report.json": _JOINING,
     "admin/exchange/deathobjection/<int:objection_id>/close/": Guarded("hie.exchange.deaths.close"),
     "admin/consent/proxygrant/give/": Guarded("hie.exchange.helpers.give"),
     "admin/consent/proxygrant/<uuid:grant_id>/status/": Guarded("hie.exchange.helpers.set_status"),
@@ -240,6 +250,7 @@ ADMIN: Mapping[str, Entry] = {
             "directory.Endpoint",
             "directory.ClientKey",
             "directory.Certificate",
+            "directory.Onboarding",
             "trust.UsedAssertion",
             "trust.StaffAffiliation",
         )

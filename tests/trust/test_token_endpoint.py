@@ -248,7 +248,7 @@ def test_an_assertion_is_spent_also_by_a_request_that_is_refused_for_its_scope()
 
 def test_of_many_uses_of_one_assertion_at_once_exactly_one_wins():
     encoded = assertion()
-    proven = assertions.verify(encoded, queries.snapshot(), now=timezone.now())
+    proven = assertions.verify(encoded, queries.snapshot().clients, now=timezone.now())
     start = threading.Barrier(6)
 
     def use() -> bool:

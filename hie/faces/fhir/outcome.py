@@ -130,6 +130,8 @@ OUTCOME: dict[str, Row] = {
     "EmergencyNotClaimed": _row(409, "lock-error"),
     "ProxyGrantRefused": _row(422, "value"),
     "RegistrationRefused": _row(422, "value"),
+    "OnboardingRefused": _row(422, "business-rule"),
+    "OnboardingChanged": _row(409, "conflict"),
     "UnknownParticipant": _row(404, "not-found"),
     "InvalidCodeFile": _row(422, "value"),
     "NotClinicalDocument": _row(422, "value", "XDSRepositoryMetadataError"),

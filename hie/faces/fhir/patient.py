@@ -102,7 +102,7 @@ def put(request: FhirRequest) -> Answer:
     system, value = _criterion(request)
     resource = request.resource_body
     demographics = demographics_from(resource)
-    _check_profile(resource, demographics, system, value)
+    check_profile(resource, demographics, system, value)
     raw = request.raw
     subsumed_by = _survivor(resource)
     if subsumed_by is not None:
@@ -286,7 +286,7 @@ def _criterion(request: FhirRequest) -> tuple[str, str]:
     return token.system, token.code
 
 
-def _check_profile(resource: dict[str, Any], demographics: Demographics, system: str, value: str) -> None:
+def check_profile(resource: dict[str, Any], demographics: Demographics, system: str, value: str) -> None:
     """IHE.PDQm.Patient as fed: identifier and name, nothing that modifies the meaning, the identifier of the query.
 
     Raises:

@@ -9,14 +9,16 @@ Source: spec/fhir.md 3.1, 1.5.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
+from django.http import HttpRequest
 
 from documents.metadata import (
+    CX,
     AssociationMetadata,
     AssociationType,
     EntryMetadata,
@@ -37,6 +39,7 @@ from hie.faces.fhir.resources import Interaction
 from hie.faces.fhir.subjects import Subjects
 from hie.standards import fhir, oids
 from hie.standards.errors import HubError
+from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject, Problem, instant_text
 from hie.trust import scopes
 
@@ -122,6 +125,56 @@ def provide(request: FhirRequest) -> Answer:
     with told_with(element_path(places)):
         receipt = submit.submit(submission, request.caller)
     return Answer(resource=_response(reading, receipt, staged))
+
+
+def rehearse(bundle: JsonObject, subject: CX) -> Iterator[tuple[str, list[Problem]]]:
+    """The steps of `provide` one by one, each by name and with the problems it found; nothing is stored or looked up.
+
+    `subject` stands for the patient of every object. Only a Bundle that submits new objects is rehearsed.
+
+    Raises:
+        FhirSyntax, ProfileViolation, MalformedContent: as `provide`.
+    """
+    if bundle.get("type") != "transaction":
+        raise FhirSyntax("a Bundle of type transaction is expected here", element="Bundle.type")
+    caller = Caller(participant_id="", organization_id="", client_id="", user_id="", role="system", face="fhir")
+    reading = _Reading(request=FhirRequest(http=HttpRequest(), caller=caller), level=_level(bundle))
+    _read_slots(reading, bundle)
+    for slot in reading.slots:
+        if slot.method != "POST" and slot.kind:
+            reading.add(f"Bundle.entry[{slot.index}].request", "only what is new can be rehearsed", "not-supported")
+    yield "Bundle holds what may be sent", _taken(reading)
+    _check_profiles(reading)
+    for slot in reading.slots:
+        if slot.kind in ("set", "document", "folder") and not slot.resource.get("subject"):
+            reading.add(f"{slot.path}.subject", "subject is required here", "required")
+    yield "Resources hold the profile", _taken(reading)
+    contents, _ = _binaries(reading)
+    yield "Documents are in the Bundle", _taken(reading)
+    subjects = Subjects(caller, reading.request.base)
+    subjects.cx = subject
+    submission = _submission(reading, subjects, contents)
+    yield "What hangs together does", _taken(reading)
+    held: dict[str, bytes] = {}
+    for slot in reading.of("document"):
+        target = reading.named(str(slot.resource["content"][0]["attachment"]["url"]))
+        if target is not None:
+            held[slot.id] = contents[target.index][0]
+    path = element_path(reading.places | {slot.id: slot.path for slot in reading.slots if slot.id})
+    found = submit.rehearse(submission, held, caller)
+    yield (
+        "Metadata and documents agree",
+        [_problem(issue) for error in found for issue in outcome.issues_of(error, path)],
+    )
+
+
+def _taken(reading: _Reading) -> list[Problem]:
+    found, reading.problems = reading.problems, []
+    return found
+
+
+def _problem(issue: Issue) -> Problem:
+    return Problem(expression=issue.expression, message=issue.diagnostics, code=issue.code, details=issue.details)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

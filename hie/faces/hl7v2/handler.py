@@ -44,7 +44,7 @@ class Hl7v2Handler:
         caller: Caller | None = None
         try:
             caller = sender(message, envelope)
-            _check_header(message)
+            check_header(message)
             if self.asks(message.kind):
                 reply = questions.answer(message, raw, caller)
                 return inbox.Handled(accepted=True, reply=reply, keep_reply=False, caller=caller)
@@ -95,20 +95,26 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
 
 def _registered(header: er7.Segment) -> ParticipantFacts | None:
     """By namespace, by universal id, or by the whole field as written."""
-    for application in _spellings(header, 3):
-        for facility in _spellings(header, 4):
+    for application in spellings(header, 3):
+        for facility in spellings(header, 4):
             found = directory.hl7v2_sender(application, facility)
             if found is not None:
                 return found
     return None
 
 
-def _spellings(header: er7.Segment, number: int) -> list[str]:
+def spellings(header: er7.Segment, number: int) -> list[str]:
+    """How a field of MSH that names the sender may be registered: its namespace, the whole of it, its universal id."""
     whole = "^".join(header.text(number, n) for n in (1, 2, 3)).rstrip("^")
     return list(dict.fromkeys([header.text(number, 1), whole, header.text(number, 2)]))
 
 
-def _check_header(message: er7.Message) -> None:
+def check_header(message: er7.Message) -> None:
+    """Refuse a message without control id, or of another version of HL7 than 2.
+
+    Raises:
+        MessageRefused: as it says.
+    """
     if not message.control_id.strip():
         raise MessageRefused("MSH-10 is empty", code="101", location=("MSH", 1, 10))
     if message.version and not message.version.startswith("2."):

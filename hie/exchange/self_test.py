@@ -1,0 +1,434 @@
+"""The self-test of an organization that is about to take part: what it sends, and what it can be asked, held to the rules.
+
+What it sends are samples of invented people: each is read by the face that will read the real ones, as a rehearsal that
+stores nothing. A face registers its rehearsal in `AppConfig.ready()`. What it can be asked is asked: its endpoints get
+the questions that they will get, about somebody whom nobody knows. A check that fails names the clause, the field, what
+was found and what to do.
+
+Nothing of a sample stands in the report but its own identifiers and codes of fields.
+
+Source: ITI TF-1 Appendix (conformance by actor and transaction); SMART App Launch 2, backend services.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import httpx
+from django.conf import settings
+from django.utils import timezone
+
+from hie.audit.recorder import HUB
+from hie.directory import keys
+from hie.directory.queries import ClientFacts, KeyFacts
+from hie.exchange import remotes
+from hie.standards.demographics import Demographics, HumanName
+from hie.standards.facts import Caller, EndpointFacts
+from hie.trust import assertions, client_keys
+from hie.trust.addresses import token_url
+from hie.trust.errors import TokenRefused
+from hie.trust.peer_session import PeerSession
+
+KEY_LASTS = timedelta(days=30)
+"""So long a key must still be good when somebody begins to take part."""
+MAX_SAMPLE = 2 << 20
+_CONNECT_S, _ASK_S = 5.0, 10.0
+_RFC7523, _BACKEND = "RFC 7523, 3", "SMART App Launch 2, backend services"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Check:
+    """One check and how it came out. `found` and `fix` are sentences; a check that passes has nothing to fix."""
+
+    result: Literal["pass", "fail"]
+    check: str
+    clause: str
+    field: str
+    found: str = ""
+    fix: str = "Nothing to do"
+
+
+def passed(check: str, clause: str, where: str) -> Check:
+    """A check that held."""
+    return Check(result="pass", check=check, clause=clause, field=where)
+
+
+def failed(check: str, clause: str, where: str, *, found: str, fix: str) -> Check:
+    """A check that did not."""
+    return Check(result="fail", check=check, clause=clause, field=where, found=_sentence(found), fix=_sentence(fix))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """Who is tested, as its draft says. Texts are empty where it says nothing."""
+
+    id: str
+    name: str
+    authority: str = ""
+    application: str = ""
+    facility: str = ""
+    scopes: tuple[str, ...] = ()
+    client: ClientFacts = field(default_factory=lambda: ClientFacts(client_id="", participant_id=""))
+
+    @classmethod
+    def of(cls, draft: Mapping[str, Any]) -> Candidate:
+        """From a draft whose parts hold no fault."""
+        participant_id = str(draft.get("id", ""))
+        client_id = str(draft.get("client_id") or participant_id)
+        held = []
+        for jwk in (draft.get("jwks") or {}).get("keys", ()):
+            not_before, expires = keys.validity(jwk)
+            held.append(KeyFacts(kid=jwk["kid"], jwk=jwk, not_before=not_before, expires=expires))
+        sender = draft.get("hl7v2") or {}
+        return cls(
+            id=participant_id,
+            name=str(draft.get("name", "")),
+            authority=str(draft.get("assigning_authority", "")),
+            application=str(sender.get("application", "")),
+            facility=str(sender.get("facility", "")),
+            scopes=tuple(draft.get("scopes", ())),
+            client=ClientFacts(
+                client_id=client_id, participant_id=participant_id, scopes=tuple(draft.get("scopes", ())),
+                keys=tuple(held), jwks_url=draft.get("jwks_url") or None,
+            ),
+        )  # fmt: skip
+
+
+Rehearsal = Callable[[bytes, Candidate], Iterable[Check]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """A kind of sample: its name, what is asked for in words, and whether this organization must send one."""
+
+    kind: str
+    title: str
+    what: str
+    needed: Callable[[Candidate], bool]
+
+
+def _may(candidate: Candidate, *names: str) -> bool:
+    return any(
+        scope in names or scope.startswith(("system/*.c", "system/*.w", "system/*.*")) for scope in candidate.scopes
+    )
+
+
+def _writes(candidate: Candidate, resource: str, transaction: str) -> bool:
+    prefix = f"system/{resource}."
+    granted = [scope.removeprefix(prefix) for scope in candidate.scopes if scope.startswith(prefix)]
+    return _may(candidate, transaction) or any(
+        rights in ("write", "*") or set(rights) & {"c", "u"} for rights in granted
+    )
+
+
+SAMPLES: tuple[Sample, ...] = (
+    Sample(
+        kind="assertion", title="Request for a token",
+        what="A client assertion as your client makes it (a JWT). It is not used up by the test.",
+        needed=lambda candidate: True,
+    ),
+    Sample(
+        kind="hl7v2", title="HL7 v2 message",
+        what="One ADT message about an invented person, as your interface sends it.",
+        needed=lambda candidate: bool(candidate.application),
+    ),
+    Sample(
+        kind="patient", title="FHIR Patient",
+        what="One Patient as you will feed it [ITI-104], about an invented person, in JSON.",
+        needed=lambda candidate: _writes(candidate, "Patient", "ITI-104") and not candidate.application,
+    ),
+    Sample(
+        kind="bundle", title="Document bundle",
+        what="One Provide Document Bundle [ITI-65] about an invented person, in JSON.",
+        needed=lambda candidate: _writes(candidate, "DocumentReference", "ITI-65"),
+    ),
+)  # fmt: skip
+_REHEARSALS: dict[str, Rehearsal] = {}
+
+
+def register(kind: str, rehearsal: Rehearsal) -> None:
+    """Let a face read samples of a kind."""
+    _REHEARSALS[kind] = rehearsal
+
+
+def needed(draft: Mapping[str, Any]) -> list[Sample]:
+    """The samples that this organization is asked for."""
+    candidate = Candidate.of(draft)
+    return [sample for sample in SAMPLES if sample.needed(candidate)]
+
+
+def run(draft: Mapping[str, Any], samples: Mapping[str, bytes], *, now: datetime | None = None) -> list[dict[str, str]]:
+    """Every check, in the order of the report. `draft` holds no fault; `samples` are by kind. Stores nothing.
+
+    Takes as long as the endpoints take, at most ten seconds each; nothing is locked meanwhile.
+    """
+    at = now or timezone.now()
+    candidate = Candidate.of(draft)
+    found: list[Check] = [*_keys(draft, candidate, at)]
+    for sample in needed(draft):
+        found += _rehearsed(sample, samples.get(sample.kind, b""), candidate, at)
+    for endpoint in draft.get("endpoints", ()):
+        found += _endpoint(endpoint, candidate, draft)
+    return [asdict(check) for check in found]
+
+
+# --- keys and tokens --------------------------------------------------------------------------------------------------
+
+
+def _keys(draft: Mapping[str, Any], candidate: Candidate, now: datetime) -> Iterator[Check]:
+    url = candidate.client.jwks_url
+    clause = "RFC 7517, 5"
+    if url:
+        try:
+            _check_reachable(url)
+            found = client_keys.renewed(url)
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError, OSError) as error:
+            fix = "Serve the key set there with status 200, as JSON, without a redirect"
+            yield failed("Key set is there", clause, "jwks_url", found=_trouble(error), fix=fix)
+            return
+        yield passed("Key set is there", clause, "jwks_url")
+    else:
+        found = tuple(dict(key.jwk) for key in candidate.client.keys)
+    where = "jwks_url" if url else "jwks"
+    usable = 0
+    lasting = 0
+    for position, jwk in enumerate(found):
+        name = f"{where}: keys[{position}]"
+        try:
+            keys.read_jwk(jwk)
+            _, expires = keys.validity(jwk)
+        except keys.UnusableKey as refused:
+            yield failed("Key can be used", clause, name, found=str(refused), fix="Serve public signing keys only: RSA of 2048 bits or more, or P-256 or P-384, each with a kid")  # fmt: skip
+            continue
+        usable += 1
+        lasting += expires is None or expires > now + KEY_LASTS
+        yield passed("Key can be used", clause, name)
+    if not usable:
+        yield failed("A key to verify with", clause, where, found="no key can be used", fix="Serve at least one public key")  # fmt: skip
+    elif not lasting:
+        yield failed("A key for the next month", clause, where, found="every key ends within 30 days", fix="Add the next key beside the one in use")  # fmt: skip
+    else:
+        yield passed("A key for the next month", clause, where)
+    kids = [jwk.get("kid") for jwk in found]
+    if len(set(map(str, kids))) != len(kids):
+        yield failed("Each key has a name of its own", clause, where, found="two keys share a kid", fix="Give each key a kid of its own")  # fmt: skip
+    for position, pem in enumerate(draft.get("certificates", ())):
+        facts = keys.read_certificate(pem)
+        name = f"certificates[{position}]"
+        if facts.not_before <= now < facts.expires - KEY_LASTS:
+            yield passed("Certificate is good for the next month", "RFC 5280, 4.1.2.5", name)
+        else:
+            found_words = f"it is good from {facts.not_before:%Y-%m-%d} to {facts.expires:%Y-%m-%d}"
+            yield failed("Certificate is good for the next month", "RFC 5280, 4.1.2.5", name, found=found_words, fix="Send the next certificate as well")  # fmt: skip
+
+
+def assertion(raw: bytes, candidate: Candidate, now: datetime) -> Iterator[Check]:
+    """What a client assertion says, as the token service will read it; it is not spent."""
+    try:
+        encoded = raw.decode("ascii").strip()
+        proven = assertions.verify(encoded, {candidate.client.client_id: candidate.client}, now=now)
+    except UnicodeDecodeError:
+        yield failed("Assertion can be read", _RFC7523, "client_assertion", found="it is no JWT", fix="Send the JWT alone, in its compact form")  # fmt: skip
+        return
+    except TokenRefused as refused:
+        words = str(refused)
+        where = next((name for name in ("typ", "alg", "kid", "jku") if f"header {name}" in words), "")
+        where = where or next(
+            (n for n in ("iss and sub", "aud", "iat", "exp", "jti") if words.startswith(n)), "client_assertion"
+        )
+        known = (
+            f"Set iss and sub to {candidate.client.client_id}, aud to {token_url()}, exp at most 300 s after iat, a jti "
+            "of its own, and sign with a key whose kid is registered"
+        )
+        yield failed("Assertion is accepted", f"{_BACKEND}; {_RFC7523}", where, found=words, fix=known)
+        return
+    yield passed("Assertion is accepted", f"{_BACKEND}; {_RFC7523}", "client_assertion")
+    lifetime = int(proven.claims["exp"] - proven.claims["iat"])
+    yield passed(f"Assertion is good for {lifetime} s", _BACKEND, "exp")
+
+
+def _rehearsed(sample: Sample, raw: bytes, candidate: Candidate, now: datetime) -> Iterable[Check]:
+    if not raw.strip():
+        return [failed(sample.title, "Self-test", sample.kind, found="nothing was sent", fix=sample.what)]
+    if len(raw) > MAX_SAMPLE:
+        return [
+            failed(sample.title, "Self-test", sample.kind, found="it is larger than 2 MiB", fix="Send a smaller one")
+        ]
+    if sample.kind == "assertion":
+        return assertion(raw, candidate, now)
+    return _REHEARSALS[sample.kind](raw, candidate)
+
+
+# --- endpoints --------------------------------------------------------------------------------------------------------
+
+_NOBODY = Demographics(
+    names=(HumanName(family="Selftest-Nobody", given=("Zz",)),), birth_date="1901-01-01", gender="unknown"
+)
+
+
+def _endpoint(endpoint: Mapping[str, Any], candidate: Candidate, draft: Mapping[str, Any]) -> Iterator[Check]:
+    kind, url = str(endpoint["kind"]), str(endpoint["url"])
+    where = f"endpoints: {url}"
+    try:
+        _check_reachable(url)
+    except (ValueError, OSError) as error:
+        yield failed("Endpoint can be reached", "Agreement, endpoints", where, found=_trouble(error), fix="Give an address that the hub can reach")  # fmt: skip
+        return
+    if settings.PRODUCTION and urlsplit(url).scheme in ("http", "mllp"):
+        yield failed("Connection is encrypted", "ITI TF-2 3.19 (ATNA)", where, found="it is not", fix="Offer TLS: https or mllps")  # fmt: skip
+        return
+    if kind == "mllp":
+        yield from _mllp(url, where)
+    elif kind == "fhir":
+        yield from _fhir(url, where, candidate, draft)
+    else:
+        yield from _answers(url, where)
+
+
+def _mllp(url: str, where: str) -> Iterator[Check]:
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 2575), timeout=_CONNECT_S) as plain:
+            if parts.scheme == "mllps":
+                with ssl.create_default_context().wrap_socket(plain, server_hostname=parts.hostname):
+                    pass
+    except (OSError, ValueError) as error:
+        yield failed("Listener takes a connection", "HL7 v2 Transport, MLLP R1", where, found=_trouble(error), fix="Let the hub connect to this port")  # fmt: skip
+        return
+    yield passed("Listener takes a connection", "HL7 v2 Transport, MLLP R1", where)
+
+
+def _answers(url: str, where: str) -> Iterator[Check]:
+    try:
+        with (
+            httpx.Client(timeout=_CONNECT_S, follow_redirects=False, trust_env=False) as session,
+            session.stream("GET", url) as answer,
+        ):
+            status = answer.status_code
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        yield failed("Endpoint answers", "SOAP 1.2 part 2, 7", where, found=_trouble(error), fix="Let the hub connect, with a certificate that it can check")  # fmt: skip
+        return
+    if status >= 500 or status == 404:
+        yield failed("Endpoint answers", "SOAP 1.2 part 2, 7", where, found=f"it answers {status}", fix="Say where the service is, or start it")  # fmt: skip
+        return
+    yield passed("Endpoint answers", "SOAP 1.2 part 2, 7", where)
+
+
+def _fhir(url: str, where: str, candidate: Candidate, draft: Mapping[str, Any]) -> Iterator[Check]:
+    clause = "FHIR R4, capabilities"
+    statement: Any = None
+    try:
+        with httpx.Client(timeout=_CONNECT_S, follow_redirects=False, trust_env=False) as session:
+            answer = session.get(f"{url}/metadata", headers={"Accept": "application/fhir+json"})
+            found = f"it answers {answer.status_code}"
+            if answer.status_code == 200 and len(answer.content) <= MAX_SAMPLE:
+                statement = answer.json()
+    except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+        found = _trouble(error)
+    if not isinstance(statement, dict) or statement.get("resourceType") != "CapabilityStatement":
+        yield failed("Says what it offers", clause, f"{where}/metadata", found=found, fix="Serve a CapabilityStatement there, as JSON")  # fmt: skip
+        return
+    yield passed("Says what it offers", clause, f"{where}/metadata")
+    version = str(statement.get("fhirVersion", ""))
+    if version.startswith("4.0"):
+        yield passed("Speaks FHIR R4", clause, "CapabilityStatement.fhirVersion")
+    else:
+        yield failed("Speaks FHIR R4", clause, "CapabilityStatement.fhirVersion", found=f"it says {version or 'nothing'}"[:80], fix="Offer FHIR 4.0.1 at this address")  # fmt: skip
+        return
+    offered = {
+        str(resource.get("type"))
+        for rest in statement.get("rest", ()) if isinstance(rest, dict)
+        for resource in rest.get("resource", ()) if isinstance(resource, dict)
+    }  # fmt: skip
+    for name, transaction in (("Patient", "ITI-78 or ITI-119"), ("DocumentReference", "ITI-67")):
+        if name in offered:
+            yield passed(f"Offers {name}", f"IHE {transaction}", "CapabilityStatement.rest.resource")
+        else:
+            yield failed(f"Offers {name}", f"IHE {transaction}", "CapabilityStatement.rest.resource", found="it is not offered", fix=f"Offer {name} with search")  # fmt: skip
+    yield _asked(url, where, candidate, draft)
+
+
+def _asked(url: str, where: str, candidate: Candidate, draft: Mapping[str, Any]) -> Check:
+    """The question that it will get, about somebody whom nobody knows: token, patient, documents."""
+    name, clause = "Answers a question about an unknown person", f"{_BACKEND}; IHE ITI-119, ITI-67"
+    endpoint = EndpointFacts(
+        participant_id=candidate.id, participant_name=candidate.name, participant_type=str(draft.get("type", "")),
+        kind="fhir", url=url, home_community_id=draft.get("home_community_id"),
+        assigning_authority=candidate.authority or None,
+    )  # fmt: skip
+    caller = Caller(
+        participant_id=HUB, organization_id=HUB, client_id="self-test", user_id="", role="system", purpose="TREAT",
+        face="hub",
+    )  # fmt: skip
+
+    async def ask() -> remotes.Answer:
+        async with PeerSession() as session, asyncio.timeout(_ASK_S):
+            question = remotes.Question(demographics=_NOBODY, filter={}, caller=caller)
+            return await remotes.client_for("fhir").ask(endpoint, question, session=session)
+
+    began = time.monotonic()
+    try:
+        answer = asyncio.run(ask())
+    except (TimeoutError, OSError) as error:
+        return failed(name, clause, where, found=_trouble(error), fix="Answer within ten seconds; questions wait two")
+    if answer.outcome in (remotes.Outcome.NOTHING, remotes.Outcome.ANSWERED):
+        if answer.documents:
+            return failed(name, clause, where, found="it names documents of somebody whom nobody knows", fix="Name the documents of the patient in the question only")  # fmt: skip
+        return passed(f"{name}, in {time.monotonic() - began:.1f} s", clause, where)
+    words = {
+        remotes.Outcome.REFUSED: "Trust the hub's keys, and let it ask with purpose TREAT",
+        remotes.Outcome.DOWN: "Let the hub connect",
+        remotes.Outcome.LATE: "Answer within two seconds",
+    }
+    fix = words.get(answer.outcome, "Answer with a searchset Bundle, empty where nobody is known")
+    return failed(name, clause, where, found=f"{answer.outcome.value} ({answer.cause})" if answer.cause else answer.outcome.value, fix=fix)  # fmt: skip
+
+
+def _check_reachable(url: str) -> None:
+    """Refuse addresses of this machine and of its own network segment: the hub connects where it is told to.
+
+    The sandbox lives on one machine and may.
+
+    Raises:
+        ValueError: such an address. OSError: the name is not known.
+    """
+    host = urlsplit(url).hostname
+    if not host:
+        raise ValueError("the address names no host")
+    if not settings.PRODUCTION:
+        return
+    for *_, address in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM):
+        found = ipaddress.ip_address(str(address[0]).partition("%")[0])
+        if found.is_loopback or found.is_link_local or found.is_multicast or found.is_unspecified or found.is_reserved:
+            raise ValueError("the address is one of the hub's own machine or network segment")
+
+
+def _trouble(error: Exception) -> str:
+    """What went wrong, without what came back or the library's words."""
+    if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY" in str(error):
+        return "its certificate cannot be checked"
+    if isinstance(error, httpx.TimeoutException | TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, socket.gaierror):
+        return "its name is not known"
+    if isinstance(error, httpx.ConnectError | ConnectionError | OSError):
+        return "no connection"
+    return (
+        str(error)[:200]
+        if isinstance(error, ValueError) and not isinstance(error, UnicodeError)
+        else type(error).__name__
+    )
+
+
+def _sentence(text: str) -> str:
+    text = text.strip().rstrip(".")
+    return f"{text[:1].upper()}{text[1:]}." if text else ""

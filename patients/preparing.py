@@ -20,7 +20,8 @@ from hie.standards.demographics import Demographics, to_json
 from patients import blocking, store
 from patients.errors import UnusableDemographics
 from patients.linking import MAX_IDENTIFIER, check_repeats
-from patients.normalise import Features, features, storable
+from patients.normalise import features, storable
+from patients.packing import packed
 from patients.reading import Line, Portion, parse
 
 
@@ -45,7 +46,7 @@ class Reader:
 
 
 class Prepared(NamedTuple):
-    """A line read: refused for a `reason`, or its features and what is to be stored of it.
+    """A line read: refused for a `reason`, or its features, `packed`, and what is to be stored of it.
 
     `keys` are blocking keys, 8 bytes each, `finer` their refinement; `terms` search terms as COPY text that lacks the
     record; `blob` is the rest, a pickled `Kept`.
@@ -55,7 +56,7 @@ class Prepared(NamedTuple):
     value: str
     reason: str = ""
     digest: bytes = b""
-    features: Features | None = None
+    features: bytes = b""
     keys: bytes = b""
     finer: int = 0
     terms: bytes = b""
@@ -99,7 +100,7 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
         number=line.number,
         value=line.value,
         digest=digest,
-        features=cleaned,
+        features=packed(cleaned),
         keys=array("q", blocking.hashes(cleaned)).tobytes(),
         finer=blocking.refinement(cleaned),
         terms="".join(terms).encode(),

@@ -158,10 +158,12 @@ def _swaps(records: Records, first: Ints, second: Ints, out: Levels) -> None:
     rows = np.flatnonzero((given <= 1) & (surname <= 1) & ((given >= 0) | (surname >= 0)))
     if not len(rows):
         return
-    here, there = first[rows], second[rows]
     givens, surnames = records.codes("given"), records.codes("surname")
-    across = _compared(records.names, givens[here], surnames[there], lv.name_level).column()
-    back = _compared(records.names, surnames[here], givens[there], lv.name_level).column()
+    across = _compared(records.names, givens[first[rows]], surnames[second[rows]], lv.name_level).column()
+    # One way round says no for most of them.
+    open_ = (across >= lv.NAME_NEAR) | (across < 0)
+    rows, across = rows[open_], across[open_]
+    back = _compared(records.names, surnames[first[rows]], givens[second[rows]], lv.name_level).column()
     swapped = rows[mt.is_swap(across, back)]
     out[swapped, mt.GIVEN], out[swapped, mt.SURNAME] = lv.GIVEN_SWAPPED, lv.MISSING
 

@@ -90,7 +90,7 @@ class Ahead:
         """Rows of COPY's binary format, by key."""
         keys, owners = self.keys()
         chosen = np.flatnonzero(numbers[owners])
-        chosen = chosen[np.argsort(keys[chosen], kind="stable")]
+        chosen = chosen[np.argsort(keys[chosen])]
         finer = np.frombuffer(self._finer, dtype=np.int64)
         yield _BEGIN
         for start in range(0, len(chosen), _PIECE):

@@ -183,7 +183,7 @@ def pairs(keys: Ints, owners: NDArray[Any], records: Sequence[Features], *, aski
     """As `blocking.pairs`, from hashed keys and the positions they belong to (ascending); one of the two below `asking`."""
     records = packing.of(records)
     count = len(records)
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     sorted_keys, members = keys[order], owners[order]
     found: list[Ints] = []
 
@@ -193,7 +193,7 @@ def pairs(keys: Ints, owners: NDArray[Any], records: Sequence[Features], *, aski
         found.append(low[wanted].astype(np.int64) * count + high[wanted])
         if len(found) > 1 and sum(map(len, found[1:])) > len(found[0]):
             # A pair shares several keys: what is held is held once.
-            found[:] = [np.unique(np.concatenate(found))]
+            found[:] = [packing.distinct(np.concatenate(found))]
 
     sizes = _sizes(sorted_keys)
     large = sizes > blocking.BLOCK_LIMIT
@@ -204,7 +204,7 @@ def pairs(keys: Ints, owners: NDArray[Any], records: Sequence[Features], *, aski
         group = np.unique(sorted_keys, return_inverse=True)[1].astype(np.int64)
         for depth in range(codes.shape[1]):
             group = np.unique(group * (1 << 32) + codes[members, depth], return_inverse=True)[1].astype(np.int64)
-            order = np.argsort(group, kind="stable")
+            order = np.argsort(group)
             group, members = group[order], members[order]
             sizes = _sizes(group)
             large = sizes > blocking.BLOCK_LIMIT
@@ -215,7 +215,7 @@ def pairs(keys: Ints, owners: NDArray[Any], records: Sequence[Features], *, aski
         for distance in range(1, blocking.WINDOW):
             same = group[:-distance] == group[distance:]
             keep(members[:-distance][same], members[distance:][same])
-    every = np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+    every = packing.distinct(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
     return Pairs(every // count, every % count)
 
 

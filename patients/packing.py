@@ -150,7 +150,7 @@ class Records(Sequence[Features]):
     def named(self) -> NDArray[np.bool_]:
         """Of which positions the local identifier may stand among some record's `idents`."""
         if self._named is None or len(self._named) != len(self):
-            hashes = np.unique(np.frombuffer(self._ident_hashes, dtype=np.int64))
+            hashes = distinct(np.frombuffer(self._ident_hashes, dtype=np.int64))
             self._named = np.isin(self.own, hashes)
         return self._named
 
@@ -178,6 +178,14 @@ class Records(Sequence[Features]):
         out[:, 4] = _ranks([item[4] for item in placed])[self.codes("places")]
         out[:, 5] = _ranks([item[5] for item in placed])[self.codes("places")]
         return out
+
+
+def distinct(numbers: Ints) -> Ints:
+    """Each of these once, ascending."""
+    # numpy's own way puts them through a hash table first: forty times slower than sorting, from a million on.
+    found = np.sort(numbers)
+    kept: Ints = found[np.append(True, found[1:] != found[:-1])] if len(found) else found
+    return kept
 
 
 def _ranks(texts: Sequence[str]) -> Ints:

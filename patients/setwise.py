@@ -260,11 +260,13 @@ def _rules(records: Records, first: Ints, second: Ints, found: Levels, person: F
     if len(apart):
         born = records.codes("birth")
         item = _distinct(records.values["birth"], born[first[apart]], born[second[apart]])
-        between = [
-            mt.years_apart(a, b)
-            for a, b in zip(_picked(item.held, item.one), _picked(item.held, item.other), strict=True)
-        ]
-        years[apart] = np.array(between, dtype=np.int64)[item.which]
+        # Hardly anybody has two dates: of one each the years are subtracted.
+        year = np.array([int(dates[0][:4]) for dates in item.held], dtype=np.int64)
+        between = np.abs(year[item.one] - year[item.other])
+        several = np.array([len(dates) > 1 for dates in item.held], dtype=bool)
+        for n in np.flatnonzero(several[item.one] | several[item.other]).tolist():
+            between[n] = mt.years_apart(item.held[item.one[n]], item.held[item.other[n]])
+        years[apart] = between[item.which]
     flagged = records.multiple[first] | records.multiple[second]
     orders = records.codes("order")
     positive = np.array([order > 0 for order in records.values["order"].all()])

@@ -110,7 +110,7 @@ def random_pairs(count: int, *, seed: int = 1) -> tuple[Positions, Positions]:
         return first.astype(np.int64), second.astype(np.int64)
     draw = np.random.default_rng(seed)
     one, other = draw.integers(0, count, (2, SAMPLE_PAIRS + SAMPLE_PAIRS // 10))
-    keys = np.unique((np.minimum(one, other) * count + np.maximum(one, other))[one != other])
+    keys = packing.distinct((np.minimum(one, other) * count + np.maximum(one, other))[one != other])
     if len(keys) > SAMPLE_PAIRS:
         keys = np.sort(draw.choice(keys, SAMPLE_PAIRS, replace=False))
     return keys // count, keys % count

@@ -10,6 +10,7 @@ Source: spec/mpi.md section 3.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
@@ -42,24 +43,23 @@ class Ahead:
     def __init__(self) -> None:
         self._terms = bulk.Spool()
         self._keys: list[bytes] = []
-        self._owners: list[Ints] = []
-        self._finer: list[int] = []
+        self._sizes = array("i")
+        self._finer = array("q")
 
     def add(self, lines: Sequence[Prepared]) -> None:
         """Further records, in the order of their positions."""
-        first = len(self._finer)
-        self._finer += [line.finer for line in lines]
+        self._finer.extend(line.finer for line in lines)
         self._terms.put(line.terms for line in lines)
         self._keys.append(b"".join([line.keys for line in lines]))
-        positions = np.arange(first, len(self._finer), dtype=np.int64)
-        self._owners.append(np.repeat(positions, [len(line.keys) // 8 for line in lines]))
+        self._sizes.extend(len(line.keys) // 8 for line in lines)
 
-    def keys(self) -> tuple[Ints, Ints]:
+    def keys(self) -> tuple[Ints, NDArray[np.int32]]:
         """Every key, and the position it belongs to (ascending)."""
         if len(self._keys) > 1:
-            self._keys, self._owners = [b"".join(self._keys)], [np.concatenate(self._owners)]
+            self._keys = [b"".join(self._keys)]
         keys = np.frombuffer(self._keys[0] if self._keys else b"", dtype=np.int64)
-        return keys, self._owners[0] if self._owners else np.empty(0, dtype=np.int64)
+        sizes = np.frombuffer(self._sizes, dtype=np.int32)
+        return keys, np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
 
     def store(self, run: ImportRun, positions: Sequence[int], record_ids: Sequence[int]) -> None:
         """Store what the records at these positions are found by, under the ids they are going to have.
@@ -90,8 +90,8 @@ class Ahead:
         """Rows of COPY's binary format, by key."""
         keys, owners = self.keys()
         chosen = np.flatnonzero(numbers[owners])
-        chosen = chosen[np.argsort(keys[chosen], kind="stable")]
-        finer = np.array(self._finer, dtype=np.int64)
+        chosen = chosen[np.argsort(keys[chosen])]
+        finer = np.frombuffer(self._finer, dtype=np.int64)
         yield _BEGIN
         for start in range(0, len(chosen), _PIECE):
             some = chosen[start : start + _PIECE]

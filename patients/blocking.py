@@ -103,7 +103,8 @@ def _initials(record: Features) -> str:
     return "".join(sorted(first))
 
 
-def _refinements(record: Features) -> tuple[str, ...]:
+def refinements(record: Features) -> tuple[str, ...]:
+    """The refining fields of a record, in order: "" where one is missing."""
     given = record.given[0] if record.given else ""
     surname = record.surname[0] if record.surname else ""
     place = record.places[0].split("|") if record.places else ["", ""]
@@ -120,7 +121,7 @@ MASKS = tuple((1 << 63) - (1 << (63 - sum(_BITS[:depth]))) for depth in range(le
 def refinement(record: Features) -> int:
     """The refining fields as one number of 63 bits: each its share of bits, so that a part of a block is a range."""
     out = 0
-    for bits, text in zip(_BITS, _refinements(record), strict=False):
+    for bits, text in zip(_BITS, refinements(record), strict=False):
         out = (out << bits) | (_hashed(text) & ((1 << bits) - 1))
     return out
 
@@ -148,7 +149,7 @@ def pairs(records: Sequence[Features]) -> Iterator[tuple[int, int]]:
         for key in keys(record):
             blocks[key].append(position)
     partners: dict[int, set[int]] = defaultdict(set)
-    refine = lru_cache(maxsize=None)(lambda position: _refinements(records[position]))
+    refine = lru_cache(maxsize=None)(lambda position: refinements(records[position]))
     for members in blocks.values():
         if len(members) > 1:
             _within(members, 0, refine, partners)

@@ -13,7 +13,6 @@ import multiprocessing
 import os
 import pickle
 import signal
-import sys
 import tempfile
 import threading
 import time
@@ -29,7 +28,7 @@ from uuid import UUID
 import numpy as np
 from numpy.typing import NDArray
 
-from patients import blocking, clustering, setwise
+from patients import blocking, clustering, packing, setwise
 from patients.deciding import parts
 from patients.matching import PROBABLE_BITS, RULE_SCORE, Scorer, probability
 from patients.normalise import Features
@@ -180,28 +179,32 @@ class Pairs(Sequence[tuple[int, int]]):
             yield from self[start : start + 100_000]
 
 
-def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int) -> Pairs:
+def pairs(keys: Ints, owners: NDArray[Any], records: Sequence[Features], *, asking: int) -> Pairs:
     """As `blocking.pairs`, from hashed keys and the positions they belong to (ascending); one of the two below `asking`."""
+    records = packing.of(records)
     count = len(records)
-    order = np.argsort(keys, kind="stable")
+    order = np.argsort(keys)
     sorted_keys, members = keys[order], owners[order]
     found: list[Ints] = []
 
-    def keep(first: Ints, second: Ints) -> None:
+    def keep(first: NDArray[Any], second: NDArray[Any]) -> None:
         low, high = np.minimum(first, second), np.maximum(first, second)
         wanted = (low < asking) & (low != high)
-        found.append(low[wanted] * count + high[wanted])
+        found.append(low[wanted].astype(np.int64) * count + high[wanted])
+        if len(found) > 1 and sum(map(len, found[1:])) > len(found[0]):
+            # A pair shares several keys: what is held is held once.
+            found[:] = [packing.distinct(np.concatenate(found))]
 
     sizes = _sizes(sorted_keys)
     large = sizes > blocking.BLOCK_LIMIT
     _emit(sorted_keys, members, (sizes > 1) & ~large, keep)
     sorted_keys, members = sorted_keys[large], members[large]
     if len(members):
-        codes = _refinements(members, records)
+        codes = records.refinements()
         group = np.unique(sorted_keys, return_inverse=True)[1].astype(np.int64)
         for depth in range(codes.shape[1]):
             group = np.unique(group * (1 << 32) + codes[members, depth], return_inverse=True)[1].astype(np.int64)
-            order = np.argsort(group, kind="stable")
+            order = np.argsort(group)
             group, members = group[order], members[order]
             sizes = _sizes(group)
             large = sizes > blocking.BLOCK_LIMIT
@@ -212,12 +215,13 @@ def pairs(keys: Ints, owners: Ints, records: Sequence[Features], *, asking: int)
         for distance in range(1, blocking.WINDOW):
             same = group[:-distance] == group[distance:]
             keep(members[:-distance][same], members[distance:][same])
-    every = np.unique(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
+    every = packing.distinct(np.concatenate(found)) if found else np.empty(0, dtype=np.int64)
     return Pairs(every // count, every % count)
 
 
 def pairs_of(records: Sequence[Features]) -> Pairs:
     """`blocking.pairs` of these records, in arrays."""
+    records = packing.of(records)
     held = [array("q", blocking.hashes(record)) for record in records]
     keys = np.frombuffer(b"".join([some.tobytes() for some in held]), dtype=np.int64)
     owners = np.repeat(np.arange(len(records), dtype=np.int64), [len(some) for some in held])
@@ -233,24 +237,12 @@ def _sizes(keys: Ints) -> Ints:
     return np.repeat(lengths, lengths)
 
 
-def _emit(keys: Ints, members: Ints, wanted: NDArray[np.bool_], keep: Callable[[Ints, Ints], None]) -> None:
+def _emit(keys: Ints, members: NDArray[Any], wanted: NDArray[np.bool_], keep: Callable[[Any, Any], None]) -> None:
     keys, members = keys[wanted], members[wanted]
     for distance in range(1, blocking.BLOCK_LIMIT):
         same = keys[:-distance] == keys[distance:]
         if same.any():
             keep(members[:-distance][same], members[distance:][same])
-
-
-def _refinements(members: Ints, records: Sequence[Features]) -> Ints:
-    """The refining fields of these records as numbers whose order is that of the text; others hold nonsense."""
-    positions = np.unique(members)
-    texts = [blocking._refinements(records[position]) for position in positions.tolist()]
-    codes = np.zeros((len(records), len(texts[0])), dtype=np.int64)
-    for depth in range(len(texts[0])):
-        column = [text[depth] for text in texts]
-        rank = {text: number for number, text in enumerate(sorted(set(column)))}
-        codes[positions, depth] = [rank[text] for text in column]
-    return codes
 
 
 # --- scoring and clustering -------------------------------------------------------------------------------------------
@@ -267,7 +259,7 @@ class Found:
     vetoed: NDArray[np.bool_]
 
 
-def _score_some(shared: tuple[setwise.Records, Pairs, Scorer], bounds: tuple[int, int]) -> Found:
+def _score_some(shared: tuple[packing.Records, Pairs, Scorer], bounds: tuple[int, int]) -> Found:
     columns, some, scorer = shared
     first, second = some.first[slice(*bounds)], some.second[slice(*bounds)]
     verdicts = setwise.score(scorer, columns, first, second)
@@ -283,8 +275,10 @@ def _score_some(shared: tuple[setwise.Records, Pairs, Scorer], bounds: tuple[int
 
 def scored(records: Sequence[Features], some: Pairs, scorer: Scorer) -> Found:
     """Score every pair; keep those at *probable* and better."""
+    columns = packing.of(records)
+    columns.pack()
     bounds = [(start, start + _SCORED) for start in range(0, len(some), _SCORED)] or [(0, 0)]
-    with workers((setwise.Records(records), some, scorer), wanted=len(some)) as crew:
+    with workers((columns, some, scorer), wanted=len(some)) as crew:
         parts = list(crew.map(_score_some, bounds))
     return Found(
         first=np.concatenate([part.first for part in parts]),
@@ -462,11 +456,3 @@ def shown_bits(item: Review) -> float:
 def shown_probability(item: Review) -> float:
     """`shown_bits` as a probability."""
     return probability(shown_bits(item))
-
-
-def share_texts(record: Features) -> Features:
-    """The same features, with the texts that many records have held once."""
-    for name in ("given", "surname", "places"):
-        values = getattr(record, name)
-        object.__setattr__(record, name, tuple(map(sys.intern, values)))
-    return record

@@ -6,11 +6,13 @@ Source: spec/mpi.md section 3.
 from __future__ import annotations
 
 import json
+import os
 import uuid
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -20,7 +22,7 @@ from patients.demographics import SourceRecordView, system_of
 from patients.matching import PairScore, Scorer
 from patients.models import IdentityEvent
 from patients.normalise import Features
-from patients.preparing import Kept, copy_text
+from patients.preparing import Kept, copy_json, copy_text, dumped
 
 Counts = Counter[str]
 
@@ -69,54 +71,81 @@ TABLES: dict[str, str] = {
     "patients_identityevent": "id, kind, person_id, source_record_id, actor, reason, detail, at",
     "patients_importline": "run_id, number, identifier, outcome, source_record_id, score, reason",
 }
+_ORDER = (
+    "patients_sourcerecord", "patients_sourcerecordversion", "patients_patientidentifier", "patients_link",
+    "patients_identityevent", "patients_importline", "patients_person",
+)  # fmt: skip
+_CREATED, _LINKED = IdentityEvent.Kind.CREATED.encode(), IdentityEvent.Kind.LINKED.encode()
 
 
 def rows_of(stage: Stage, groups: list[Group]) -> Rows:
-    lines: dict[str, list[str]] = {table: [] for table in TABLES}
-    outcomes: Counts = Counter()
+    """The rows of these groups."""
+    lines: dict[str, list[bytes]] = {table: [] for table in TABLES}
+    records, versions, identifiers, links, events, told, persons = (lines[table].append for table in _ORDER)
+    outcomes: Counter[bytes] = Counter()
     values: list[str] = []
-    now, actor, version = stage.now.isoformat(), copy_text(stage.actor), copy_text(stage.scorer.model.version)
-    authority, participant = copy_text(stage.authority), copy_text(stage.participant_id)
-    system = system_of(stage.authority)
-    for group in groups:
-        views: list[SourceRecordView] = []
-        for n, (position, (record_id, identifier_pk, version_pk)) in enumerate(
-            zip(group.positions, group.ids, strict=True)
-        ):
-            kept: Kept = stage.spool.get(position)
-            number, value, digest, raw, normalised = kept
-            values.append(value)
-            outcome, score, weights, reason, told = _verdict(stage, position)
-            outcomes[outcome] += 1
-            first = group.created and n == 0
-            kind = IdentityEvent.Kind.CREATED if first else IdentityEvent.Kind.LINKED
-            lines["patients_sourcerecord"].append(f"{record_id}\t{participant}\tactive\t{version_pk}\t{now}\t{now}\n")
-            lines["patients_sourcerecordversion"].append(
-                f"{version_pk}\t{record_id}\t1\t{copy_text(raw.decode())}\t{copy_text(normalised.decode())}\t\\\\x{digest.hex()}"
-                f"\tf\timport\t{actor}\t{now}\n"
-            )
-            lines["patients_patientidentifier"].append(
-                f"{identifier_pk}\t{authority}\t{copy_text(value)}\t{record_id}\t{now}\n"
-            )
-            bits = repr(score) if score is not None else "\\N"
-            lines["patients_link"].append(
-                f"{record_id}\t{group.person}\tauto\t{version}\t{bits}\t{copy_text(weights)}\t{copy_text(reason)}\t{now}\n"
-            )
-            lines["patients_identityevent"].append(
-                f"{uuid.uuid4()}\t{kind}\t{group.person}\t{record_id}\t{actor}\t{copy_text(reason)}\t{{}}\t{now}\n"
-            )
-            chance, why = told
-            lines["patients_importline"].append(
-                f"{stage.run_id}\t{number}\t{copy_text(f'{system}|{value}')}\t{outcome}\t{record_id}\t{copy_text(chance)}\t{copy_text(why)}\n"
-            )
-            if group.created:
-                views.append(_view(stage, value, record_id, identifier_pk, raw))
-        if group.created:
-            shown = orjson.dumps(golden.golden_json(golden.survive(views))).decode()
-            lines["patients_person"].append(f"{group.person}\t{copy_text(shown)}\t{now}\t{now}\n")
-    return Rows(
-        text={table: "".join(parts).encode() for table, parts in lines.items()}, outcomes=outcomes, values=values
+    at = stage.now.isoformat()
+    now, actor, version, authority, participant = (
+        copy_text(text).encode()
+        for text in (at, stage.actor, stage.scorer.model.version, stage.authority, stage.participant_id)
     )
+    system = copy_text(f"{system_of(stage.authority)}|").encode()
+    run = str(stage.run_id).encode()
+    ids = _event_ids(sum(len(group.positions) for group in groups))
+    for group in groups:
+        kept: list[Kept] = [stage.spool.get(position) for position in group.positions]
+        person = str(group.person).encode()
+        first = group.created
+        for position, (number, value, digest, raw, normalised, *_), (record_id, identifier_pk, version_pk) in zip(
+            group.positions, kept, group.ids, strict=True
+        ):
+            values.append(value)
+            verdict = _verdict(stage, position)
+            outcomes[verdict.outcome] += 1
+            name = copy_text(value).encode()
+            records(b"%d\t%b\tactive\t%d\t%b\t%b\n" % (record_id, participant, version_pk, now, now))
+            versions(
+                b"%d\t%d\t1\t%b\t%b\t\\\\x%b\tf\timport\t%b\t%b\n"
+                % (version_pk, record_id, copy_json(raw), copy_json(normalised), digest.hex().encode(), actor, now)
+            )
+            identifiers(b"%d\t%b\t%b\t%d\t%b\n" % (identifier_pk, authority, name, record_id, now))
+            links(b"%d\t%b\tauto\t%b\t%b\t%b\n" % (record_id, person, version, verdict.link, now))
+            kind = _CREATED if first else _LINKED
+            events(
+                b"%b\t%b\t%b\t%d\t%b\t%b\t{}\t%b\n" % (next(ids), kind, person, record_id, actor, verdict.reason, now)
+            )
+            told(b"%b\t%d\t%b%b\t%b\t%d\t%b\n" % (run, number, system, name, verdict.outcome, record_id, verdict.told))
+            first = False
+        if group.created:
+            persons(b"%b\t%b\t%b\t%b\n" % (person, copy_json(_golden(stage, group, kept, at)), now, now))
+    return Rows(
+        text={table: b"".join(parts) for table, parts in lines.items()},
+        outcomes=Counter({outcome.decode(): count for outcome, count in outcomes.items()}),
+        values=values,
+    )
+
+
+def _event_ids(count: int) -> Iterator[bytes]:
+    """Random UUIDs (version 4) as text."""
+    digits = os.urandom(16 * count).hex()
+    for start in range(0, len(digits), 32):
+        one = digits[start : start + 32]
+        variant = "89ab"[int(one[16], 16) & 3]
+        yield f"{one[:8]}-{one[8:12]}-4{one[13:16]}-{variant}{one[17:20]}-{one[20:]}".encode()
+
+
+def _golden(stage: Stage, group: Group, kept: list[Kept], at: str) -> bytes:
+    """The golden record of a new person, as JSON."""
+    if len(kept) == 1 and kept[0][5]:
+        *_, shown, said = kept[0]
+        source = f'[{group.ids[0][0]},"{at}"]'
+        sources = ",".join([f'"{name}":{source}' for name in said])
+        return b'{"demographics":%b,"sources":{%b}}' % (shown, sources.encode())
+    views = [
+        _view(stage, value, record_id, identifier_pk, raw)
+        for (_, value, _, raw, *_), (record_id, identifier_pk, _) in zip(kept, group.ids, strict=True)
+    ]
+    return dumped(golden.golden_json(golden.survive(views)))
 
 
 def _view(stage: Stage, value: str, record_id: int, identifier_pk: int, raw: bytes) -> SourceRecordView:
@@ -134,21 +163,42 @@ def _view(stage: Stage, value: str, record_id: int, identifier_pk: int, raw: byt
     )
 
 
-def _verdict(stage: Stage, position: int) -> tuple[str, float | None, str, str, tuple[float | None, str]]:
-    """Outcome; the link's score, weights and reason; probability and reason for the link file."""
+class _Verdict(NamedTuple):
+    """What became of a record, as COPY text: `link` is the link's score, weights and reason, `told` probability and
+    reason for the link file."""
+
+    outcome: bytes
+    link: bytes
+    reason: bytes
+    told: bytes
+
+
+def _made(outcome: str, score: float | None, weights: str, reason: str, chance: float | None, why: str) -> _Verdict:
+    def text(*values: Any) -> bytes:
+        return "\t".join(map(copy_text, values)).encode()
+
+    bits = None if score is None else repr(score)
+    return _Verdict(outcome.encode(), text(bits, weights, reason), text(reason), text(chance, why))
+
+
+_NEW = _made("new", None, "{}", "a new person", None, "")
+
+
+def _verdict(stage: Stage, position: int) -> _Verdict:
     planned = stage.plan
     if position in planned.linked:
         other, pair = planned.best.get(position), stage.overtaken.get(position)
         if other is None and pair is None:
             reason = "linked with records that are linked to it"
-            return "linked", None, "{}", reason, (None, reason)
+            return _made("linked", None, "{}", reason, None, reason)
         if pair is None and other is not None:
             pair = stage.scorer.score(stage.records[position], stage.records[other])
         assert pair is not None
         reason = "; ".join(pair.reasons)
-        return "linked", pair.score, json.dumps(dict(pair.weights)), reason, (pair.probability, reason)
+        return _made("linked", pair.score, json.dumps(dict(pair.weights)), reason, pair.probability, reason)
     reviews = planned.reviews.get(position)
     if reviews:
         pair = stage.scorer.score(stage.records[position], stage.records[reviews[0].about])
-        return "review", None, "{}", "a new person", (bulk.shown_probability(reviews[0]), "; ".join(pair.reasons))
-    return "new", None, "{}", "a new person", (None, "")
+        chance, why = bulk.shown_probability(reviews[0]), "; ".join(pair.reasons)
+        return _made("review", None, "{}", "a new person", chance, why)
+    return _NEW

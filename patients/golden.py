@@ -11,7 +11,7 @@ Source: spec/mpi.md section 3, Survive; what is verified or unreliable: `hie.sta
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar
 
@@ -235,3 +235,55 @@ def golden_json(golden: Golden) -> dict[str, Any]:
             for name, source in golden.sources.items()
         },
     }
+
+
+def alone(
+    demographics: Demographics, stored: Mapping[str, Any], *, authority: str, value: str
+) -> tuple[dict[str, Any], tuple[str, ...]] | None:
+    """What `survive` and `golden_json` make of an active record that is its person's only one; None: ask them.
+
+    Its demographics as JSON, and the fields whose source it is. `stored` is `to_json(demographics)`. Most records of an
+    import are alone: each survives as it stands, but for what it says twice.
+    """
+    if not stored or demographics.reliability:
+        return None
+    shown: dict[str, Any] = {name: stored[name] for name in _SINGLE if name in stored}
+    said = list(shown)
+    for name, key in _COLLECTED:
+        if name in stored:
+            places = _first_places([key(item) for item in getattr(demographics, name)])
+            if places:
+                shown[name] = [stored[name][place] for place in places]
+                said.append(name)
+    own = Identifier(system=system_of(authority), value=value)
+    keys = [_identifier_key(item) for item in demographics.identifiers]
+    local, written = _identifier_key(own), stored.get("identifiers", [])
+    stated = [item for key, item in zip(keys, written, strict=True) if key == local]
+    shown["identifiers"] = [
+        stated[-1] if stated else {"system": own.system, "value": own.value},
+        *(written[place] for place in _first_places(keys) if keys[place] != local),
+    ]
+    if keys:
+        said.append("identifiers")
+    shown["active"] = demographics.active is not False
+    extra = {key: demographics.extra[key] for key in ("communication", "maritalStatus") if key in demographics.extra}
+    if extra:
+        shown["extra"] = extra
+    return shown, tuple(said)
+
+
+_SINGLE = (
+    "birth_date", "gender", "mothers_maiden_name", "multiple_birth", "deceased", "languages", "marital_status",
+    "birth_place", "occupation",
+)  # fmt: skip
+_COLLECTED: tuple[tuple[str, Callable[[Any], str]], ...] = (
+    ("names", _name_key), ("addresses", _address_key), ("telecoms", _telecom_key),
+)  # fmt: skip
+
+
+def _first_places(keys: list[str]) -> list[int]:
+    """Where each key that is not empty comes first."""
+    if len(keys) == 1:
+        return [0] if keys[0] else []
+    seen = {"": 0}
+    return [place for place, key in enumerate(keys) if seen.setdefault(key, place + 1) == place + 1]

@@ -49,7 +49,7 @@ from patients.import_runs import authority_for, caller_of, one_at_a_time, start
 from patients.linking import feed
 from patients.meanwhile import Asked, Late
 from patients.models import ImportLine, ImportRun
-from patients.normalise import Features
+from patients.packing import Records
 from patients.preparing import Kept, Prepared, Reader, prepare
 from patients.reading import Opener, Portion, portions
 
@@ -152,25 +152,41 @@ class _Slice:
     def __init__(self) -> None:
         self.spool, self.again_spool = bulk.Spool(), bulk.Spool()
         self.ahead = Ahead()
-        self.records: list[Features] = []
+        self.records = Records()
+        self.count = 0  # new ones; the known ones follow
+        self.known: list[tuple[int, uuid.UUID]] = []  # record, person
+        self.by_hand: set[uuid.UUID] = set()
+        self.known_keys, self.known_sizes = array("q"), list[int]()
         self.seen: set[str] = set()
 
     def add(self, lines: Sequence[Prepared]) -> None:
         """Further new records."""
-        self.records += [bulk.share_texts(line.features) for line in lines if line.features is not None]
+        self.records.add_packed(line.features for line in lines)
+        self.count = len(self.records)
         self.spool.put(line.blob for line in lines)
         self.ahead.add(lines)
 
-    def pairs(self, records: Sequence[Features]) -> bulk.Pairs:
-        """Pairs to compare: of new records, and of new ones with the known ones that follow them in `records`."""
-        count = len(self.records)
+    def add_known(self, known: Iterable[store.CandidateRecord]) -> None:
+        """What the index holds near the new records; none of these comes any more."""
+        sizes: list[int] = []
+        for item in known:
+            self.records.add([item.features])
+            self.known.append((item.record_id, item.person_id))
+            if item.by_hand:
+                self.by_hand.add(item.person_id)
+            hashes = blocking.hashes(item.features)
+            self.known_keys.extend(hashes)
+            sizes.append(len(hashes))
+        self.known_sizes = sizes
+
+    def pairs(self) -> bulk.Pairs:
+        """Pairs to compare: of new records, and of new ones with the known ones that follow them."""
         keys, owners = self.ahead.keys()
-        known = [array("q", blocking.hashes(record)) for record in records[count:]]
-        if known:
-            others = np.repeat(np.arange(count, len(records), dtype=np.int64), list(map(len, known)))
-            keys = np.concatenate([keys, *(np.frombuffer(some, dtype=np.int64) for some in known)])
-            owners = np.concatenate([owners, others])
-        return bulk.pairs(keys, owners, records, asking=count)
+        if self.known:
+            others = np.arange(self.count, len(self.records), dtype=np.int32)
+            keys = np.concatenate([keys, np.frombuffer(self.known_keys, dtype=np.int64)])
+            owners = np.concatenate([owners, np.repeat(others, self.known_sizes)])
+        return bulk.pairs(keys, owners, self.records, asking=self.count)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -275,26 +291,26 @@ class _Import:
         self._feed_again(current)
 
     def _store_new(self, current: _Slice) -> None:
-        count = len(current.records)
+        count = current.count
         current.spool.flush()
         with transaction.atomic():
             # No feed is under way now: whatever comes after this number is looked at when the records are stored.
             store.lock_index()
             self.late_after = _last_version()
         self.late = Late()
-        known = store.near_many(current.records) if self.late_after else []
-        records = current.records + [item.features for item in known]
-        persons: list[uuid.UUID | None] = [None] * count + [item.person_id for item in known]
-        some = current.pairs(records)
-        scorer = models_of_match.for_population(records, some)
-        found = bulk.scored(records, some, scorer)
-        planned = bulk.plan(count, records, persons, found, scorer, by_hand=store.by_hand(known))
+        if self.late_after:
+            current.add_known(store.near_many(current.records))
+        persons: list[uuid.UUID | None] = [None] * count + [person for _, person in current.known]
+        some = current.pairs()
+        scorer = models_of_match.for_population(current.records, some)
+        found = bulk.scored(current.records, some, scorer)
+        planned = bulk.plan(count, current.records, persons, found, scorer, by_hand=current.by_hand)
         del some, found
         stage = Stage(
             run_id=self.run.pk, participant_id=self.run.participant_id, authority=self.authority, actor=self.actor,
-            now=timezone.now(), scorer=scorer, spool=current.spool, records=records, plan=planned,
+            now=timezone.now(), scorer=scorer, spool=current.spool, records=current.records, plan=planned,
         )  # fmt: skip
-        asked = Asked(stage, {count + n: (item.record_id, item.person_id) for n, item in enumerate(known)})
+        asked = Asked(stage, dict(enumerate(current.known, start=count)))
         with bulk.workers(stage, wanted=count) as crew:
             for n, wave in enumerate(_waves(planned)):
                 self._store_wave(stage, current, crew, wave, asked, first=n == 0)

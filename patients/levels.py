@@ -52,12 +52,8 @@ _nicknamer = NickNamer()
 
 @lru_cache(maxsize=50_000)
 def _nicknames(name: str) -> frozenset[str]:
+    """The known short forms of a given name."""
     return frozenset(_nicknamer.nicknames_of(name)) if name else frozenset()
-
-
-def is_nickname(one: str, other: str) -> bool:
-    """Whether one given name is a known short form of the other."""
-    return other in _nicknames(one) or one in _nicknames(other)
 
 
 def _umlauts(name: str) -> str:
@@ -77,16 +73,23 @@ def name_level(one: str, other: str) -> int:
             return 5
         if not set(first).isdisjoint(second) or one.replace(" ", "") == other.replace(" ", ""):
             return 4
+    if tail in _nicknames(head) or head in _nicknames(tail):
+        return 4
+    # Millions of pairs pass here, and most begin differently: no prefix, no umlaut written out makes up for that.
+    begins = head[0] == tail[0]
     short = min(len(head), len(tail))
-    if is_nickname(head, tail) or (short >= 3 and (head.startswith(tail) or tail.startswith(head))):
-        return 4
-    # Millions of pairs pass here: umlauts are looked at only where the names are equal but for an e.
-    if one.replace("e", "") == other.replace("e", "") and _umlauts(one) == _umlauts(other):
-        return 4
+    if begins:
+        if short >= 3 and (head.startswith(tail) or tail.startswith(head)):
+            return 4
+        if one.replace("e", "") == other.replace("e", "") and _umlauts(one) == _umlauts(other):
+            return 4
     likeness = JaroWinkler.similarity(one, other)
-    if likeness >= 0.92 or (short > 2 and DamerauLevenshtein.distance(one, other, score_cutoff=1) <= 1):
+    if likeness >= 0.92:
         return 3
-    if head[0] == tail[0]:
+    # One edit changes the beginning or the end, not both.
+    if short > 2 and (begins or one[-1] == other[-1]) and DamerauLevenshtein.distance(one, other, score_cutoff=1) <= 1:
+        return 3
+    if begins:
         return 2 if short == 1 or likeness >= 0.84 or sound(one) == sound(other) else 1
     return 2 if likeness >= 0.84 else 0
 
@@ -102,13 +105,17 @@ def birth_level(one: str, other: str) -> int:
     if one == other:
         return 7
     same_year = one[:4] == other[:4]
-    if same_year and one[4:6] == other[6:] and one[6:] == other[4:6]:
+    month, day, month2, day2 = one[4:6], one[6:], other[4:6], other[6:]
+    if not (same_year or month == month2 or day == day2):
+        # Most pairs pass here: where all three parts differ, so do two digits.
+        return 1 if abs(int(one[:4]) - int(other[:4])) == 1 else 0
+    if same_year and month == day2 and day == month2:
         return 6
-    unknown = "00" in (one[4:6], other[4:6], one[6:], other[6:])
+    unknown = "00" in (month, month2, day, day2)
     if not unknown and DamerauLevenshtein.distance(one, other, score_cutoff=1) <= 1:
         # 1 January of the same year is what people type who know the year only, though it may be one edit away.
         return 3 if same_year and "0101" in (one[4:], other[4:]) else 5
-    if (same_year, one[4:6] == other[4:6], one[6:] == other[6:]).count(True) == 2:
+    if (same_year, month == month2, day == day2).count(True) == 2:
         return 3 if same_year and "0101" in (one[4:], other[4:]) else 4
     if same_year:
         return 3 if unknown or "0101" in (one[4:], other[4:]) else 2

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from patients import blocking, bulk, calibration, clustering, models_of_match, store, training
+from patients import blocking, bulk, calibration, clustering, models_of_match, packing, store, training
 from patients.matching import PairScore, Scorer
 from patients.models import MatchModel, ReviewItem
 from patients.normalise import Features
@@ -36,7 +36,7 @@ def _records(limit: int) -> list[tuple[int, UUID, Features]]:
 def train(*, sample: int = _SAMPLE) -> MatchModel | None:
     """Train on the index, corrected by what reviewers decided, and keep the result; None where there are too few records."""
     rows = _records(sample)
-    records = [features for _, _, features in rows]
+    records = packing.Records(features for _, _, features in rows)
     if len(records) < training.MIN_RECORDS:
         return None
     result = models_of_match.trained(records, bulk.pairs_of(records))

@@ -17,10 +17,11 @@ import orjson
 
 from hie.directory import queries as directory
 from hie.standards.demographics import Demographics, to_json
-from patients import blocking, store
+from patients import blocking, golden, store
 from patients.errors import UnusableDemographics
 from patients.linking import MAX_IDENTIFIER, check_repeats
-from patients.normalise import Features, features, storable
+from patients.normalise import features, storable
+from patients.packing import packed
 from patients.reading import Line, Portion, parse
 
 
@@ -45,7 +46,7 @@ class Reader:
 
 
 class Prepared(NamedTuple):
-    """A line read: refused for a `reason`, or its features and what is to be stored of it.
+    """A line read: refused for a `reason`, or its features, `packed`, and what is to be stored of it.
 
     `keys` are blocking keys, 8 bytes each, `finer` their refinement; `terms` search terms as COPY text that lacks the
     record; `blob` is the rest, a pickled `Kept`.
@@ -55,15 +56,16 @@ class Prepared(NamedTuple):
     value: str
     reason: str = ""
     digest: bytes = b""
-    features: Features | None = None
+    features: bytes = b""
     keys: bytes = b""
     finer: int = 0
     terms: bytes = b""
     blob: bytes = b""
 
 
-# A line in the spool: number, value, digest, raw (JSON), normalised (JSON).
-Kept = tuple[int, str, bytes, bytes, bytes]
+# A line in the spool: number, value, digest, raw (JSON), normalised (JSON), what survives of it where it is alone: the
+# demographics (JSON) and the names of the fields it is the source of; empty where that is to be worked out.
+Kept = tuple[int, str, bytes, bytes, bytes, bytes, tuple[str, ...]]
 
 
 _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
@@ -71,7 +73,15 @@ _ESCAPES = str.maketrans({"\\": "\\\\", "\t": "\\t", "\n": "\\n", "\r": "\\r"})
 
 def copy_text(value: Any) -> str:
     """One value of COPY's text format."""
-    return "\\N" if value is None else str(value).translate(_ESCAPES)
+    if value is None:
+        return "\\N"
+    text = value if type(value) is str else str(value)
+    return text if text.isprintable() and "\\" not in text else text.translate(_ESCAPES)
+
+
+def copy_json(data: bytes) -> bytes:
+    """JSON as a value of COPY's text format: JSON itself writes no character that this format takes for its own but one."""
+    return data.replace(b"\\", b"\\\\")
 
 
 def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
@@ -85,7 +95,8 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
         return Prepared(number=line.number, value="", reason="the identifier is too long or no text")
     try:
         check_repeats(line.demographics)
-        raw = store.canonical(to_json(line.demographics))
+        stored = to_json(line.demographics)
+        raw = store.canonical(stored)
     except UnusableDemographics as error:
         return Prepared(number=line.number, value="", reason=str(error))
     reason = reader.stolen(line.demographics)
@@ -93,13 +104,16 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
         return Prepared(number=line.number, value="", reason=reason)
     cleaned = features(line.demographics, own=(reader.authority, line.value))
     digest = store.digest_of(raw)
-    kept: Kept = (line.number, line.value, digest, raw, _dumped(cleaned.to_json()))
+    shown, said = golden.alone(line.demographics, stored, authority=reader.authority, value=line.value) or (None, ())
+    kept: Kept = (
+        line.number, line.value, digest, raw, dumped(cleaned.to_json()), dumped(shown) if shown else b"", said,
+    )  # fmt: skip
     terms = [f"{field}\t{copy_text(term)}\n" for field, term in store.terms(line.demographics)]
     return Prepared(
         number=line.number,
         value=line.value,
         digest=digest,
-        features=cleaned,
+        features=packed(cleaned),
         keys=array("q", blocking.hashes(cleaned)).tobytes(),
         finer=blocking.refinement(cleaned),
         terms="".join(terms).encode(),
@@ -107,7 +121,8 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
     )
 
 
-def _dumped(data: Any) -> bytes:
+def dumped(data: Any) -> bytes:
+    """JSON data as bytes."""
     try:
         return orjson.dumps(data)
     except TypeError:  # a number of more than 64 bits

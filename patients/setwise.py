@@ -17,10 +17,8 @@ from numpy.typing import NDArray
 
 from patients import levels as lv
 from patients import matching as mt
-from patients.normalise import Features
+from patients.packing import Codes, Ints, Records, Values
 
-Ints = NDArray[np.int64]
-Codes = NDArray[np.int32]
 Levels = NDArray[np.int8]
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -30,64 +28,80 @@ _CHUNK = 500_000
 _MISSING_FREQUENCY = np.nan
 
 
-class Column:
-    """One field of many records: a code for each record and what the codes stand for; code 0 is a missing value."""
-
-    def __init__(self, values: Sequence[Any], missing: Any = ()) -> None:
-        known: dict[Any, int] = {missing: 0}
-        self.codes = np.fromiter(
-            (known.setdefault(value, len(known)) for value in values), dtype=np.int32, count=len(values)
-        )
-        self.values = list(known)
-
-
-class Records:
-    """The features of many records, by column."""
-
-    def __init__(self, records: Sequence[Features]) -> None:
-        names = Column([name for record in records for name in (record.given, record.surname)])
-        # Given names and surnames share their codes: they are compared crosswise too.
-        self.names = names.values
-        self.given, self.surname = names.codes[0::2].copy(), names.codes[1::2].copy()
-        self.birth = Column([record.birth for record in records])
-        self.streets = Column([record.streets for record in records])
-        self.places = Column([record.places for record in records])
-        self.phones = Column([record.phones for record in records])
-        self.emails = Column([record.emails for record in records])
-        self.idents = Column([(record.idents, record.own) for record in records], missing=((), ()))
-        self.sex = Column([record.sex for record in records], missing="").codes
-        self.occupation = Column([record.occupation for record in records], missing="").codes
-        self.multiple = np.array([record.multiple for record in records], dtype=bool)
-        self.order = np.array([record.order for record in records], dtype=np.int64)
-
-
 @dataclass(slots=True)
 class _Distinct:
-    """The distinct pairs of values of a field: the level of each, the values behind it, and which pair of records is which."""
+    """The distinct pairs of values of a field: the level of each, the values behind it, and which pair of records is which.
+
+    `which` is -1 where a value is missing. `one` and `other` are places in `held`.
+    """
 
     levels: Levels
-    behind: list[tuple[str, str]]
+    held: list[Any]
+    one: Ints
+    other: Ints
     which: Ints
 
+    def column(self) -> Levels:
+        """The level of each pair of records."""
+        # The last one, which -1 finds, is a missing value.
+        return np.append(self.levels, np.int8(lv.MISSING))[self.which]
 
-def _distinct(values: Sequence[Any], one: Codes, other: Codes, level: Callable[[Any, Any], Any]) -> _Distinct:
+
+def _distinct(values: Values, one: Codes, other: Codes) -> _Distinct:
     # Levels are symmetric in their values: one order is enough.
     size = len(values)
-    low, high = np.minimum(one, other).astype(np.int64), np.maximum(one, other).astype(np.int64)
-    keys, which = np.unique(low * size + high, return_inverse=True)
-    found = [level(values[key // size], values[key % size]) for key in keys.tolist()]
-    return _Distinct(
-        np.array([item[0] for item in found], dtype=np.int8), [(item[1], item[2]) for item in found], which
-    )
+    there = np.flatnonzero((one != 0) & (other != 0))
+    low, high = np.minimum(one[there], other[there]).astype(np.int64), np.maximum(one[there], other[there])
+    keys, inverse = np.unique(low * size + high, return_inverse=True)
+    which = np.full(len(one), -1, dtype=np.int64)
+    which[there] = inverse
+    low, high = keys // size, keys % size
+    used = np.zeros(size, dtype=bool)
+    used[low] = used[high] = True
+    place = np.cumsum(used) - 1
+    return _Distinct(np.empty(0, dtype=np.int8), values.some(np.flatnonzero(used)), place[low], place[high], which)
 
 
-def _best(level: Callable[[str, str], int]) -> Callable[[Any, Any], tuple[int, str, str]]:
+def _compared(values: Values, one: Codes, other: Codes, level: Callable[[str, str], int]) -> _Distinct:
+    """The levels of two columns: `matching.best_of` for each distinct pair of values."""
     plain = getattr(level, "__wrapped__", level)  # each pair comes once here: a cache would only be filled
-    return lambda one, other: mt.best_of(plain, one, other)
+    item = _distinct(values, one, other)
+    single = np.fromiter((len(value) == 1 for value in item.held), dtype=bool, count=len(item.held))
+    firsts = [value[0] for value in item.held]
+    item.levels = np.empty(len(item.one), dtype=np.int8)
+    alone = single[item.one] & single[item.other]
+    # Hardly anybody has two values: of one each there is nothing to choose.
+    item.levels[alone] = list(map(plain, _picked(firsts, item.one[alone]), _picked(firsts, item.other[alone])))
+    for n in np.flatnonzero(~alone).tolist():
+        item.levels[n] = mt.best_of(plain, item.held[item.one[n]], item.held[item.other[n]])[0]
+    return item
 
 
-def _idents(one: Any, other: Any) -> tuple[int, str, str]:
-    return mt.ident_of(one[0], one[1], other[0], other[1]), "", ""
+def _picked(values: Sequence[Any], places: Ints) -> list[Any]:
+    return [values[place] for place in places.tolist()]
+
+
+def _idents(records: Records, first: Ints, second: Ints) -> Levels:
+    """`matching.ident_of` of many pairs: called for each distinct pair of shared identifiers, and where a local one matters."""
+    codes, own, named = records.codes("idents"), records.own, records.named
+    one, other = codes[first], codes[second]
+    item = _distinct(records.values["idents"], one, other)
+    item.levels = np.fromiter(
+        (
+            mt.ident_of(a, (), b, ())
+            for a, b in zip(_picked(item.held, item.one), _picked(item.held, item.other), strict=True)
+        ),
+        dtype=np.int8,
+        count=len(item.one),
+    )
+    out = item.column()
+    # A local identifier is evidence only where the other record names it, among its own or among the shared ones.
+    here, there = own[first], own[second]
+    shared = named[first] & (other != 0) | named[second] & (one != 0)
+    for row in np.flatnonzero(((here == there) & (here != 0)) | shared).tolist():
+        a, b = records[int(first[row])], records[int(second[row])]
+        out[row] = mt.ident_of(a.idents, a.own, b.idents, b.own)
+    return out
 
 
 @dataclass(slots=True)
@@ -101,6 +115,10 @@ class Compared:
     frequent: dict[int, tuple[list[tuple[int, str, str]], Ints]]
 
 
+_LEVEL_OF = {
+    mt.GIVEN: lv.name_level, mt.SURNAME: lv.name_level, mt.BIRTH: lv.birth_level, mt.PLACE: lv.place_level,
+    mt.PHONE: lv.phone_level, mt.EMAIL: lv.email_level,
+}  # fmt: skip
 _TERM_LEVELS = {
     mt.GIVEN: (lv.NAME_NEAR, lv.NAME_EQUAL), mt.SURNAME: (lv.NAME_NEAR, lv.NAME_EQUAL),
     mt.BIRTH: (lv.BIRTH_EQUAL, lv.BIRTH_EQUAL), mt.PLACE: (2, 5), mt.PHONE: (2, 2), mt.EMAIL: (3, 3),
@@ -111,24 +129,24 @@ def compare(records: Records, first: Ints, second: Ints) -> Compared:
     """`matching.compare` for many pairs of positions."""
     out = np.full((len(first), len(lv.FIELDS)), lv.MISSING, dtype=np.int8)
     found: dict[int, _Distinct] = {}
-    columns: dict[int, tuple[Sequence[Any], Codes, Codes, Callable[[Any, Any], Any]]] = {
-        mt.GIVEN: (records.names, records.given, records.given, _best(lv.name_level)),
-        mt.SURNAME: (records.names, records.surname, records.surname, _best(lv.name_level)),
-        mt.BIRTH: (records.birth.values, records.birth.codes, records.birth.codes, _best(lv.birth_level)),
-        mt.STREET: (records.streets.values, records.streets.codes, records.streets.codes, _best(lv.street_level)),
-        mt.PLACE: (records.places.values, records.places.codes, records.places.codes, _best(lv.place_level)),
-        mt.PHONE: (records.phones.values, records.phones.codes, records.phones.codes, _best(lv.phone_level)),
-        mt.EMAIL: (records.emails.values, records.emails.codes, records.emails.codes, _best(lv.email_level)),
-        mt.IDENT: (records.idents.values, records.idents.codes, records.idents.codes, _idents),
-    }
-    for index, (values, one, other, level) in columns.items():
-        if len(values) == 1:
-            continue
-        found[index] = _distinct(values, one[first], other[second], level)
-        out[:, index] = found[index].levels[found[index].which]
-    for index, codes in ((mt.SEX, records.sex), (mt.OCCUPATION, records.occupation)):
-        here, there = codes[first], codes[second]
-        out[:, index] = np.where((here == 0) | (there == 0), lv.MISSING, here == there)
+    codes, values = records.codes, records.values
+    for index, column, level in (
+        (mt.GIVEN, "given", lv.name_level),
+        (mt.SURNAME, "surname", lv.name_level),
+        (mt.BIRTH, "birth", lv.birth_level),
+        (mt.STREET, "streets", lv.street_level),
+        (mt.PLACE, "places", lv.place_level),
+        (mt.PHONE, "phones", lv.phone_level),
+        (mt.EMAIL, "emails", lv.email_level),
+    ):
+        behind = records.names if level is lv.name_level else values[column]
+        here = codes(column)
+        found[index] = _compared(behind, here[first], here[second], level)
+        out[:, index] = found[index].column()
+    out[:, mt.IDENT] = _idents(records, first, second)
+    for index, column in ((mt.SEX, "sex"), (mt.OCCUPATION, "occupation")):
+        one, other = codes(column)[first], codes(column)[second]
+        out[:, index] = np.where((one == 0) | (other == 0), lv.MISSING, one == other)
     _swaps(records, first, second, out)
     return Compared(
         out, {index: _frequent(index, item, out[:, index]) for index, item in found.items() if index in _TERM_LEVELS}
@@ -140,12 +158,13 @@ def _swaps(records: Records, first: Ints, second: Ints, out: Levels) -> None:
     rows = np.flatnonzero((given <= 1) & (surname <= 1) & ((given >= 0) | (surname >= 0)))
     if not len(rows):
         return
-    here, there = first[rows], second[rows]
-    level = _best(lv.name_level)
-    crosswise = _distinct(records.names, records.given[here], records.surname[there], level)
-    back = _distinct(records.names, records.surname[here], records.given[there], level)
-    across, home = crosswise.levels[crosswise.which], back.levels[back.which]
-    swapped = rows[mt.is_swap(across, home)]
+    givens, surnames = records.codes("given"), records.codes("surname")
+    across = _compared(records.names, givens[first[rows]], surnames[second[rows]], lv.name_level).column()
+    # One way round says no for most of them.
+    open_ = (across >= lv.NAME_NEAR) | (across < 0)
+    rows, across = rows[open_], across[open_]
+    back = _compared(records.names, surnames[first[rows]], givens[second[rows]], lv.name_level).column()
+    swapped = rows[mt.is_swap(across, back)]
     out[swapped, mt.GIVEN], out[swapped, mt.SURNAME] = lv.GIVEN_SWAPPED, lv.MISSING
 
 
@@ -154,9 +173,13 @@ def _frequent(index: int, item: _Distinct, column: Levels) -> tuple[list[tuple[i
     chosen = np.flatnonzero((item.levels >= low) & (item.levels <= high))
     number = np.full(len(item.levels), -1, dtype=np.int64)
     number[chosen] = np.arange(len(chosen))
-    terms = [(int(item.levels[n]), *item.behind[n]) for n in chosen.tolist()]
+    one, other = _picked(item.held, item.one[chosen]), _picked(item.held, item.other[chosen])
+    terms = [
+        (reached, *((a[0], b[0]) if len(a) == len(b) == 1 else mt.best_of(_LEVEL_OF[index], a, b)[1:]))
+        for reached, a, b in zip(item.levels[chosen].tolist(), one, other, strict=True)
+    ]
     # A level that the swap took away counts no more.
-    return terms, np.where((column >= low) & (column <= high), number[item.which], -1)
+    return terms, np.where((column >= low) & (column <= high), np.append(number, -1)[item.which], -1)
 
 
 def frequency_bits(scorer: mt.Scorer, compared: Compared) -> Floats:
@@ -235,12 +258,19 @@ def _rules(records: Records, first: Ints, second: Ints, found: Levels, person: F
     years = np.full(len(first), 0, dtype=np.int64)
     apart = np.flatnonzero((found[:, mt.BIRTH] >= 0) & (found[:, mt.BIRTH] < lv.BIRTH_YEAR_JANUARY))
     if len(apart):
-        born = records.birth
-        here, there = born.codes[first[apart]], born.codes[second[apart]]
-        item = _distinct(born.values, here, there, lambda a, b: (0, mt.years_apart(a, b), 0))
-        years[apart] = np.array([pair[0] for pair in item.behind], dtype=np.int64)[item.which]
+        born = records.codes("birth")
+        item = _distinct(records.values["birth"], born[first[apart]], born[second[apart]])
+        # Hardly anybody has two dates: of one each the years are subtracted.
+        year = np.array([int(dates[0][:4]) for dates in item.held], dtype=np.int64)
+        between = np.abs(year[item.one] - year[item.other])
+        several = np.array([len(dates) > 1 for dates in item.held], dtype=bool)
+        for n in np.flatnonzero(several[item.one] | several[item.other]).tolist():
+            between[n] = mt.years_apart(item.held[item.one[n]], item.held[item.other[n]])
+        years[apart] = between[item.which]
     flagged = records.multiple[first] | records.multiple[second]
-    one, other = records.order[first], records.order[second]
-    twins = mt.is_twin(found.T, flagged, (one > 0) & (other > 0) & (one != other))
+    orders = records.codes("order")
+    positive = np.array([order > 0 for order in records.values["order"].all()])
+    one, other = orders[first], orders[second]
+    twins = mt.is_twin(found.T, flagged, positive[one] & positive[other] & (one != other))
     juniors = mt.is_junior(found.T, years)
     return twins | juniors, mt.has_evidence(found.T) & (person >= mt.PERSON_BITS)

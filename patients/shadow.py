@@ -15,7 +15,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from patients import bulk, clustering, store
+from patients import bulk, clustering, packing, store
 from patients.errors import ModelRefused
 from patients.matching import Model, Scorer
 from patients.models import MatchModel
@@ -123,7 +123,7 @@ def relinked(scorer: Scorer, *, sample: int = SAMPLE) -> list[list[int]]:
 
 
 def _clusters(rows: list[tuple[int, UUID, bool, Features]], scorer: Scorer) -> list[list[int]]:
-    features = [item for _, _, _, item in rows]
+    features = packing.Records(item for _, _, _, item in rows)
     place = {record_id: n for n, (record_id, _, _, _) in enumerate(rows)}
     with connection.cursor() as cursor:
         cursor.execute(_APART)

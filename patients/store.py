@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -255,23 +255,28 @@ SELECT r.id, l.person_id, v.normalised, {HAND}
 _MORE_THAN = f"SELECT 1 FROM patients_link l WHERE {CURRENT} OFFSET %s LIMIT 1"  # noqa: S608  # constants only
 
 
-def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
-    """As `near`, for many records that are not stored yet; each found record once.
+def near_many(records: Sequence[Features]) -> Iterator[CandidateRecord]:
+    """As `near`, for many records that are not stored yet; each found record once, in order.
 
     Many records come near almost everybody: where the index holds no more records than these, all of it is read, in
-    1 query; else 1 query a thousand records.
+    1 query, and no more of it held than is given; else 1 query a thousand records. More records may be put behind
+    these meanwhile.
     """
+    count = len(records)
     with connection.cursor() as cursor:
-        cursor.execute(_MORE_THAN, [len(records)])
-        if cursor.fetchone() is None:
-            with transaction.atomic(), connection.chunked_cursor() as reading:
-                reading.execute(_ALL)
-                return [_candidate(row) for row in reading]
+        cursor.execute(_MORE_THAN, [count])
+        few = cursor.fetchone() is None
+    if few:
+        with transaction.atomic(), connection.chunked_cursor() as reading:
+            reading.execute(_ALL)
+            for row in reading:
+                yield _candidate(row)
+        return
     found: dict[int, CandidateRecord] = {}
-    for start in range(0, len(records), 1000):
+    for start in range(0, count, 1000):
         wanted = {
             (key, finer)
-            for record in records[start : start + 1000]
+            for record in records[start : min(start + 1000, count)]
             for finer in [blocking.refinement(record)]
             for key in blocking.hashes(record)
         }
@@ -284,7 +289,8 @@ def near_many(records: Sequence[Features]) -> list[CandidateRecord]:
             for row in cursor.fetchall():
                 if row[0] not in found:
                     found[row[0]] = _candidate(row)
-    return [found[record_id] for record_id in sorted(found)]
+    for record_id in sorted(found):
+        yield found[record_id]
 
 
 _FED = f"""

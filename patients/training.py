@@ -10,7 +10,7 @@ Source: spec/mpi.md section 3, Score and Guard.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from patients import levels as lv
-from patients import setwise
+from patients import packing, setwise
 from patients.matching import (
     PERSON_FIELDS,
     PHONE,
@@ -77,9 +77,9 @@ class Trained:
 def frequencies(records: Sequence[Features]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
     """How often each value occurs, the more frequent ones by table, and what any other counts as."""
     counts: dict[str, Counter[str]] = {}
-    for record in records:
+    for record, count in _distinct(packing.of(records)):
         for table, value in frequency_terms(record):
-            counts.setdefault(table, Counter())[value] += 1
+            counts.setdefault(table, Counter())[value] += count
     tables: dict[str, dict[str, float]] = {}
     floor: dict[str, float] = {}
     for table, counter in sorted(counts.items()):
@@ -93,6 +93,16 @@ def frequencies(records: Sequence[Features]) -> tuple[dict[str, dict[str, float]
     return tables, floor
 
 
+def _distinct(records: packing.Records) -> Iterator[tuple[Features, int]]:
+    """Each value of each field whose frequency counts, as a record of that field alone, and how many have it."""
+    for column in ("given", "surname", "birth", "places", "phones", "emails"):
+        values = records.names if column in ("given", "surname") else records.values[column]
+        held = np.bincount(records.codes(column), minlength=len(values))
+        chosen = np.flatnonzero(held)
+        for value, count in zip(values.some(chosen), held[chosen].tolist(), strict=True):
+            yield Features(**{column: value}), count
+
+
 def random_pairs(count: int, *, seed: int = 1) -> tuple[Positions, Positions]:
     """Pairs of positions for u: all of them where they are no more than 1,500 records', else 300,000 at random."""
     if count * (count - 1) // 2 <= ALL_PAIRS:
@@ -100,7 +110,7 @@ def random_pairs(count: int, *, seed: int = 1) -> tuple[Positions, Positions]:
         return first.astype(np.int64), second.astype(np.int64)
     draw = np.random.default_rng(seed)
     one, other = draw.integers(0, count, (2, SAMPLE_PAIRS + SAMPLE_PAIRS // 10))
-    keys = np.unique((np.minimum(one, other) * count + np.maximum(one, other))[one != other])
+    keys = packing.distinct((np.minimum(one, other) * count + np.maximum(one, other))[one != other])
     if len(keys) > SAMPLE_PAIRS:
         keys = np.sort(draw.choice(keys, SAMPLE_PAIRS, replace=False))
     return keys // count, keys % count
@@ -162,11 +172,11 @@ def train(
     household class is learned from them.
     """
     base = base or default_model()
+    columns = packing.of(records)
     first, second = sample(candidates)
     scale = len(candidates) / max(len(first), 1)
     all_pairs = max(len(records) * (len(records) - 1) / 2, 1.0)
-    tables, floor = frequencies(records)
-    columns = setwise.Records(records)
+    tables, floor = frequencies(columns)
     strangers = setwise.compare(columns, *random_pairs(len(records))).levels
     stranger_counts = {name: _count(strangers[:, index], len(base.m[name])) for index, name in enumerate(lv.FIELDS)}
     stranger_scale = all_pairs / max(len(strangers), 1)

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hie.standards.demographics import HumanName, Telecom
-from patients import setwise
+from hie.standards.demographics import HumanName, Identifier, Telecom
+from patients import packing, setwise
 from patients.matching import Model, Scorer, default_model
 from patients.normalise import Features, features
 from tests.patients.people import demographics
@@ -39,11 +39,13 @@ texts = st.builds(
     multiple_birth=st.sampled_from([None, True, 1, 2]),
 )
 records = st.builds(
-    lambda one, former, mail, own: features(
+    lambda one, former, mail, own, named: features(
         replace(
             one,
             names=(*one.names, *([HumanName(use="old", family=former, given=("Ann",))] if former else [])),
             telecoms=(*one.telecoms, *([Telecom(system="email", value=mail)] if mail else [])),
+            # Another organization's record may name the local identifier of this one.
+            identifiers=(*one.identifiers, *([Identifier(system="urn:oid:2.999.1", value=named)] if named else [])),
         ),
         own=("2.999.1", own),
     ),
@@ -51,6 +53,7 @@ records = st.builds(
     names,
     st.sampled_from(["maria@example.org", "mary@example.org", ""]),
     st.sampled_from(["A-1", "A-2"]),
+    st.sampled_from(["A-1", "A-3", ""]),
 )
 
 
@@ -59,7 +62,7 @@ records = st.builds(
 @given(people=st.lists(records, min_size=2, max_size=6))
 def test_many_pairs_at_once_get_the_verdict_of_one_pair(scorer: Scorer, people: list[Features]) -> None:
     first, second = np.triu_indices(len(people), 1)
-    found = setwise.score(scorer, setwise.Records(people), first.astype(np.int64), second.astype(np.int64))
+    found = setwise.score(scorer, packing.Records(people), first.astype(np.int64), second.astype(np.int64))
     for row, (a, b) in enumerate(zip(first.tolist(), second.tolist(), strict=True)):
         for one, other in ((a, b), (b, a)):
             verdict = scorer.score(people[one], people[other])
@@ -72,4 +75,4 @@ def test_many_pairs_at_once_get_the_verdict_of_one_pair(scorer: Scorer, people: 
 
 def test_no_pairs_give_no_verdicts() -> None:
     nothing = np.empty(0, dtype=np.int64)
-    assert len(setwise.score(SCORERS[0], setwise.Records([]), nothing, nothing).score) == 0
+    assert len(setwise.score(SCORERS[0], packing.Records([]), nothing, nothing).score) == 0

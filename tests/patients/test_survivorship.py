@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from hie.directory import registration
 from hie.directory.models import Participant
 from hie.exchange.feed import merged
-from hie.standards.demographics import Demographics, HumanName, Telecom
-from patients import by_hand, changes, identifiers, linking, queries, store, trust
+from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom, to_json
+from patients import by_hand, changes, golden, identifiers, linking, queries, store, trust
 from patients.demographics import ByHand, SourceRecordView
 from patients.errors import UnknownPatient, UnknownValue, UnusableDemographics
 from patients.golden import golden_json, survive
@@ -50,6 +50,44 @@ def hand(field: str, person: Demographics, *, pk: int = 1, day: int = 1, seen: t
 
 def born(date: str, *reliability: str) -> Demographics:
     return demographics(birth_date=date, reliability=reliability)
+
+
+texts = st.sampled_from(["", "Anna", "anna", "Änna", "-", "Berg"])
+alone = st.builds(
+    Demographics,
+    names=st.lists(st.builds(HumanName, family=texts, given=st.lists(texts, max_size=2).map(tuple), text=texts), max_size=3).map(tuple),
+    birth_date=st.sampled_from(["", "1980-01-01"]),
+    gender=st.sampled_from(["", "unknown", "female"]),
+    addresses=st.lists(st.builds(Address, lines=st.lists(texts, max_size=2).map(tuple), city=texts), max_size=3).map(tuple),
+    telecoms=st.lists(st.builds(Telecom, value=st.sampled_from(["", "5", "+5", "a@b"]), use=texts), max_size=3).map(tuple),
+    identifiers=st.lists(
+        st.builds(Identifier, system=st.sampled_from(["", "urn:oid:2.999.1", "URN:OID:2.999.1", "http://x"]), value=st.sampled_from(["", "v", "w"]), type=texts),
+        max_size=4,
+    ).map(tuple),
+    multiple_birth=st.sampled_from([None, False, True, 2, 10**30]),
+    deceased=st.sampled_from([None, False, True, "2020-01-01"]),
+    languages=st.sampled_from([(), ("en", "de")]),
+    marital_status=st.sampled_from(["", "M"]),
+    birth_place=st.sampled_from([None, Address(), Address(city="Berg")]),
+    active=st.sampled_from([None, True, False]),
+    reliability=st.sampled_from([(), (), (), ("VALI",)]),
+    protected=st.sampled_from([(), ("VIP",)]),
+    extra=st.dictionaries(st.sampled_from(["communication", "maritalStatus", "link"]), st.sampled_from([[], {"text": "Anna"}])),
+)  # fmt: skip
+
+
+@settings(max_examples=400, deadline=None)
+@given(alone)
+def test_a_record_alone_survives_as_among_others(person: Demographics) -> None:
+    survived = golden_json(survive([view(1, person)]))
+    short = golden.alone(person, to_json(person), authority="2.999.1", value="v")
+    if person.reliability or person == Demographics():
+        assert short is None, "what is verified, and who is nobody, is worked out"
+    else:
+        assert short is not None
+        shown, said = short
+        source = [1, DAYS[1].isoformat()]
+        assert {"demographics": shown, "sources": dict.fromkeys(said, source)} == survived
 
 
 LOSES = "1980-01-01"

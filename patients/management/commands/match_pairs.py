@@ -14,7 +14,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from hie.standards.demographics import Identifier
 from hie.standards.errors import HubError
-from patients import bulk, clustering, setwise, training
+from patients import bulk, clustering, packing, setwise, training
 from patients.management.commands.import_patients import read_columns
 from patients.matching import Model, Scorer, default_model, probability
 from patients.normalise import Features, features
@@ -50,11 +50,11 @@ class Command(BaseCommand):
         except HubError as error:
             raise CommandError(str(error)) from error
         taken = [line for line in lines if not line.reason]
-        records = compared(taken)
+        records = packing.Records(compared(taken))
         some = bulk.pairs_of(records)
         model, told = self._model(records, some)
         scorer = Scorer(model)
-        found = setwise.score(scorer, setwise.Records(records), some.first, some.second)
+        found = setwise.score(scorer, records, some.first, some.second)
         bits = np.where(found.vetoed, np.minimum(found.score, VETOED_BITS), found.score)
         written = 0
         with options["out"].open("w", encoding="utf-8") as out:

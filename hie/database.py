@@ -12,6 +12,7 @@ times that (0.17 against 0.05 ms).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 from types import TracebackType
 from typing import Any
 
@@ -20,9 +21,10 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.postgresql.base import ServerBindingCursor
 from psycopg import OperationalError
 from psycopg._queries import PostgresQuery
-from psycopg.adapt import Transformer
+from psycopg.adapt import AdaptersMap, Transformer
 from psycopg.errors import error_from_result
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
+from psycopg.types.datetime import TimestamptzLoader
 
 __all__ = ["prepared"]
 
@@ -43,13 +45,32 @@ class _Cursor(_Base):  # type: ignore[misc]  # see above
         super()._send_query_prepared(name, pgq, **options)
 
 
+class _Instant(TimestamptzLoader):
+    """An instant as the standard library reads it: in UTC, as the sessions of the hub are."""
+
+    def load(self, data: Any) -> datetime:
+        try:
+            return datetime.fromisoformat(str(data, "ascii"))
+        except ValueError:  # an instant before our era, or none at all
+            return super().load(data)
+
+
+class _Context:
+    """What values and rows of a connection are converted by: the connection's own, but for instants."""
+
+    def __init__(self, raw: Any) -> None:
+        self.connection = raw
+        self.adapters = AdaptersMap(raw.adapters)
+        self.adapters.register_loader("timestamptz", _Instant)
+
+
 class _Known:
     """A statement on one connection, with the converters of its values and of its rows."""
 
     __slots__ = ("bare", "loads", "query", "transformer")
 
     def __init__(self, raw: Any, sql: str, params: Any) -> None:
-        self.transformer = Transformer(raw)
+        self.transformer = Transformer(_Context(raw))
         self.query = PostgresQuery(self.transformer)
         self.query.convert(sql, params)
         self.bare = params is None
@@ -62,6 +83,20 @@ class _Known:
         rows = self.transformer.load_rows(0, result.ntuples, tuple)
         self.transformer.set_pgresult(None, set_loaders=False)
         return rows
+
+
+def _check(raw: Any, result: Any) -> Any:
+    """The status of a result that is none of an error.
+
+    Raises:
+        psycopg.Error: what the driver would raise.
+    """
+    status = result.status
+    if status != _ROWS and status != _DONE:
+        if raw.pgconn.status != ConnStatus.OK:
+            raise OperationalError("the connection is lost")
+        raise error_from_result(result)
+    return status
 
 
 class prepared:  # noqa: N801  # a function in all but its making: a generator would cost more than what it does
@@ -109,12 +144,10 @@ class prepared:  # noqa: N801  # a function in all but its making: a generator w
             known[sql] = _Known(raw, sql, params)
             return
         try:
+            if not raw._autocommit and raw.pgconn.transaction_status == _IDLE:
+                _check(raw, raw.pgconn.exec_(raw._get_tx_start_command()))
             result = raw.pgconn.exec_prepared(name, held.query.params, held.query.formats)
-            status = result.status
-            if status != _ROWS and status != _DONE:
-                if raw.pgconn.status != ConnStatus.OK:
-                    raise OperationalError("the connection is lost")
-                raise error_from_result(result)
+            status = _check(raw, result)
         except Exception:
             # As the driver does: where a table was altered, the statement is to be prepared anew.
             raw._prepared._names.pop((held.query.query, held.query.types), None)
@@ -129,8 +162,6 @@ class prepared:  # noqa: N801  # a function in all but its making: a generator w
         manager = raw._prepared
         if manager._to_flush or held.bare != (params is None) or raw._pipeline is not None:
             return None
-        if not raw._autocommit and raw.pgconn.transaction_status == _IDLE:
-            return None  # the driver has to begin a transaction
         query = held.query
         query.dump(params)
         key = (query.query, query.types)

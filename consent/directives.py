@@ -8,6 +8,7 @@ Source: spec/consent.md sections 5.7 and 12.
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,8 @@ from consent.engine.directive import MAX_DEPTH, Problem
 from consent.errors import DirectiveChanged, DirectiveRefused, UnknownDirective
 from consent.models import Consent, ConsentVersion
 from consent.owners import Capacity
-from hie.standards import oids
+from hie.database import prepared
+from hie.standards import fhir, oids
 from hie.standards.facts import SubjectFacts
 
 _ENDED = ("rejected", "inactive", "entered-in-error")
@@ -291,18 +293,23 @@ class Directed:
 
 
 def for_subjects(subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict[str, Directed]:
-    """As `for_subject`, for several persons with their identifiers, by person id; at most two statements."""
+    """As `for_subject`, for several persons with their identifiers, by person id; at most two statements.
+
+    One where all are cached, or none has ever filed anything.
+    """
     asked = [(subject, tuple(sorted(set(pks)))) for subject, pks in subjects]
     # The epochs first: a change between the two reads is then cached under a key that no reader asks for again.
-    epoch_of = dict(epochs.values(pk for _, pks in asked for pk in pks))
-    keys: list[_Key] = [(pks, tuple((pk, epoch_of[pk]) for pk in pks if pk in epoch_of)) for _, pks in asked]
+    known = epochs.of(pk for _, pks in asked for pk in pks)
+    keys: list[_Key] = [(pks, tuple((pk, known[pk][0]) for pk in pks if known[pk][0])) for _, pks in asked]
     held = {key: _cache.get(key) for key in keys}
-    wanted = {pk for key, directives in held.items() if directives is None for pk in key[0]}
+    wanted = sorted({pk for key, directives in held.items() if directives is None for pk in key[0] if known[pk][1]})
     rows: dict[int, list[Directive]] = {}
     if wanted:
-        for row in Consent.objects.filter(identifier_id__in=wanted).exclude(status__in=_OUT_OF_FORCE):
-            compiled = _compiled(row.resource, row.id, str(row.version))
-            rows.setdefault(row.identifier_id, []).append(compiled)
+        with prepared() as cursor:
+            cursor.execute(_IN_FORCE, [wanted, list(_OUT_OF_FORCE)])
+            for identifier_pk, directive_id, version, resource in cursor.fetchall():
+                compiled = _compiled(json.loads(resource, cls=fhir.Decoder), directive_id, str(version))
+                rows.setdefault(identifier_pk, []).append(compiled)
     found: dict[str, Directed] = {}
     for (subject, pks), key in zip(asked, keys, strict=True):
         directives = held[key]
@@ -333,6 +340,10 @@ def drafted(policy: PatientPolicy, drafts: Iterable[ConsentDraft]) -> PatientPol
     return compile_patient(policy.subject, kept)
 
 
+_IN_FORCE = """
+SELECT identifier_id, id, version, resource FROM consent_consent
+ WHERE identifier_id = ANY(%s::bigint[]) AND status <> ALL(%s::text[]) ORDER BY id
+"""
 _Key = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
 
 

@@ -26,6 +26,18 @@ def bump(*identifier_pks: int) -> None:
         cursor.execute("SELECT consent_raise_epoch(%s::bigint[])", [list(identifier_pks)])
 
 
+def of(identifier_pks: Iterable[int]) -> dict[int, tuple[int, bool]]:
+    """By identifier, sorted: the epoch (0 of one never raised), and whether a directive is in store. One statement."""
+    pks = sorted(set(identifier_pks))
+    with prepared() as cursor:
+        cursor.execute(
+            "SELECT i, coalesce((SELECT e.value FROM consent_consentepoch e WHERE e.identifier_id = i), 0),"
+            " EXISTS (SELECT FROM consent_consent c WHERE c.identifier_id = i) FROM unnest(%s::bigint[]) AS i ORDER BY 1",
+            [pks],
+        )
+        return {int(pk): (int(value), held) for pk, value, held in cursor.fetchall()}
+
+
 def values(identifier_pks: Iterable[int]) -> tuple[tuple[int, int], ...]:
     """(identifier, epoch) of those whose epoch was ever raised, sorted; one statement."""
     pks = sorted(set(identifier_pks))

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from hie.standards.values import quick
+
 STABLE = "urn:uuid:7edca82f-054d-47f2-a032-9b2a5b5186c1"
 ON_DEMAND = "urn:uuid:34268e47-fdf5-41a6-ba33-82133c465248"
 
@@ -129,6 +131,7 @@ class ReferenceId:
     home_community_id: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryMetadata:
     """A DocumentEntry (spec/xds.md 3.2)."""

@@ -6,15 +6,16 @@ way to these functions.
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import lru_cache
-from typing import TypeVar
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from documents import codec, dtm, facts
 from documents.conditions import (
@@ -55,8 +56,10 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
+from hie.database import prepared
 from hie.standards import naming
 from hie.standards.facts import DocumentFacts, Perhaps
+from hie.standards.values import quick
 
 _ListRow = TypeVar("_ListRow", SubmissionSet, Folder)
 
@@ -69,6 +72,7 @@ _NO_PATIENT = 0
 _DERIVING = frozenset(kind.value for kind in DERIVING)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntryRow:
     """A registered entry: its metadata as registered, with what the registry added.
@@ -242,14 +246,14 @@ def entry(entry_uuid: UUID | str) -> EntryRow | None:
     key = as_uuid(entry_uuid)
     if key is None:
         return None
-    found = _entry_values(_entry_rows().filter(entry_uuid=key))
+    found = _entry_values(_named([key]))
     return found[0] if found else None
 
 
 def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
     """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements, for none too."""
     keys = [key for key in map(as_uuid, entry_uuids) if key is not None] or [_NONE]
-    return {row.entry_uuid: row for row in _entry_values(_entry_rows().filter(entry_uuid__in=keys))}
+    return {row.entry_uuid: row for row in _entry_values(_named(keys))}
 
 
 def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
@@ -293,17 +297,79 @@ def revision(entry_uuid: UUID | str) -> int | None:
     return None
 
 
+class _Entry(NamedTuple):
+    """The columns of an entry that are read, and two of the submission that brought it."""
+
+    pk: int
+    entry_uuid: UUID
+    metadata: Any
+    availability_status: str
+    version: int
+    revision: int
+    identifier_pk: int
+    binary_id: UUID | None
+    custodian: str
+    labels: list[str]
+    confidentiality: str | None
+    labelled: bool
+    label_version: int
+    restricted: bool
+    registered_at: datetime
+    updated_at: datetime
+    sorted_at: datetime
+    set_uuid: UUID
+    set_time: str
+
+
+_SET = ("submission_set__entry_uuid", "submission_set__submission_time")
+_COLUMNS = (*("patient_identifier_id" if name == "identifier_pk" else name for name in _Entry._fields[:-2]), *_SET)
+_NAMED = f"""
+SELECT {", ".join(f"e.{'id' if name == 'pk' else name}" for name in _COLUMNS[:-2])}, s.entry_uuid, s.submission_time
+  FROM documents_documententry e JOIN documents_submissionset s ON s.id = e.submission_set_id
+ WHERE e.entry_uuid = ANY(%s::uuid[]) ORDER BY e.id
+"""  # noqa: S608  # constants only
+
+
 def _entry_rows() -> QuerySet[DocumentEntry]:
-    return DocumentEntry.objects.annotate(
-        set_uuid=F("submission_set__entry_uuid"), set_time=F("submission_set__submission_time")
-    )
+    return DocumentEntry.objects.all()
 
 
-def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
-    found = list(rows)
+def _read(rows: QuerySet[DocumentEntry]) -> list[_Entry]:
+    return [_Entry(*row) for row in rows.values_list(*_COLUMNS)]
+
+
+def _named(keys: Iterable[UUID]) -> list[_Entry]:
+    """The entries of these UUIDs. One statement."""
+    with prepared() as cursor:
+        cursor.execute(_NAMED, [list(keys)])
+        return [_Entry(*row)._replace(metadata=json.loads(row[2])) for row in cursor.fetchall()]
+
+
+class _Relation(NamedTuple):
+    """The columns of an association that are read."""
+
+    entry_uuid: UUID
+    type: str
+    source: UUID
+    target: UUID
+    submission_set_status: str | None
+    documentation_code: str | None
+    documentation_scheme: str | None
+    documentation_display: str | None
+    extra: Any
+
+
+def _relations(keys: Sequence[UUID]) -> list[_Relation]:
+    with prepared() as cursor:
+        cursor.execute(_RELATIONS, {"keys": list(keys), "types": _RELATING, "status": _APPROVED})
+        return [_Relation._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
+
+
+def _entry_values(rows: QuerySet[DocumentEntry] | list[_Entry]) -> list[EntryRow]:
+    found = rows if isinstance(rows, list) else _read(rows)
     # Relations are asked for whether or not anything was found: what is hidden afterwards must not cost more than nothing.
     keys = [row.entry_uuid for row in found]
-    relations = list(Association.objects.raw(_RELATIONS, {"keys": keys, "types": _RELATING, "status": _APPROVED}))
+    relations = _relations(keys)
     ends: dict[UUID, list[AssociationMetadata]] = defaultdict(list)
     derived: dict[UUID, list[UUID]] = defaultdict(list)
     for relation in relations:
@@ -314,7 +380,7 @@ def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
             derived[relation.source].append(relation.target)
     around = _around(relations)
 
-    def made(row: DocumentEntry) -> EntryRow:
+    def made(row: _Entry) -> EntryRow:
         return _entry_value(row, tuple(ends[row.entry_uuid]), around.get(row.entry_uuid, _NOBODY))
 
     values = {row.entry_uuid: made(row) for row in found}
@@ -325,7 +391,7 @@ def _entry_values(rows: QuerySet[DocumentEntry]) -> list[EntryRow]:
     known = dict(values)
     missing = frozenset().union(*above.values()) - known.keys()
     if missing:
-        known |= {row.entry_uuid: made(row) for row in _entry_rows().filter(entry_uuid__in=missing)}
+        known |= {row.entry_uuid: made(row) for row in _named(missing)}
     return [
         replace(value, sources=tuple(known[one] for one in sorted(above[key]) if one in known)) if above[key] else value
         for key, value in values.items()
@@ -353,24 +419,24 @@ def _kind(mime_type: str) -> frozenset[str]:
 _NOBODY: frozenset[str] = frozenset()
 _APPROVED = Status.APPROVED.value
 _RELATING = [kind.value for kind in AssociationType if kind is not AssociationType.HAS_MEMBER]
-_RELATIONS = """
+_RELATIONS = f"""
 WITH RECURSIVE near(key) AS (
     SELECT unnest(%(keys)s::uuid[])
   UNION
     SELECT other.key FROM near CROSS JOIN LATERAL (
         SELECT a.target AS key FROM documents_association a
-         WHERE a.source = near.key AND a.type = ANY(%(types)s) AND a.availability_status = %(status)s
+         WHERE a.source = near.key AND a.type = ANY(%(types)s::text[]) AND a.availability_status = %(status)s::text
         UNION ALL
         SELECT a.source FROM documents_association a
-         WHERE a.target = near.key AND a.type = ANY(%(types)s) AND a.availability_status = %(status)s
+         WHERE a.target = near.key AND a.type = ANY(%(types)s::text[]) AND a.availability_status = %(status)s::text
     ) AS other
 )
-SELECT a.* FROM documents_association a JOIN near ON a.source = near.key
- WHERE a.type = ANY(%(types)s) AND a.availability_status = %(status)s ORDER BY a.id
-"""
+SELECT {", ".join(f"a.{name}" for name in _Relation._fields)} FROM documents_association a JOIN near ON a.source = near.key
+ WHERE a.type = ANY(%(types)s::text[]) AND a.availability_status = %(status)s::text ORDER BY a.id
+"""  # noqa: S608  # constants only
 
 
-def _around(relations: Iterable[Association]) -> dict[UUID, frozenset[str]]:
+def _around(relations: Iterable[_Relation]) -> dict[UUID, frozenset[str]]:
     """For each end of a relationship, all that it hangs together with, itself among them: one set for all of these."""
     groups: dict[UUID, set[UUID]] = {}
     for relation in relations:
@@ -384,7 +450,7 @@ def _around(relations: Iterable[Association]) -> dict[UUID, frozenset[str]]:
     return {key: shared[id(group)] for key, group in groups.items()}
 
 
-def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ...], around: frozenset[str]) -> EntryRow:
+def _entry_value(row: _Entry, associations: tuple[AssociationMetadata, ...], around: frozenset[str]) -> EntryRow:
     metadata = replace(
         codec.decode_entry(row.metadata),
         availability_status=Status(row.availability_status),
@@ -392,7 +458,7 @@ def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ..
     )
     return EntryRow(
         metadata=metadata,
-        identifier_pk=row.patient_identifier_id,
+        identifier_pk=row.identifier_pk,
         binary_id=None if row.binary_id is None else str(row.binary_id),
         custodian=row.custodian,
         associations=associations,
@@ -401,8 +467,8 @@ def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ..
         updated_at=row.updated_at,
         sorted_at=row.sorted_at,
         pk=row.pk,
-        submission_set_uuid=f"urn:uuid:{row.set_uuid}",  # type: ignore[attr-defined]  # annotated by _entry_rows
-        submission_time=row.set_time,  # type: ignore[attr-defined]  # annotated by _entry_rows
+        submission_set_uuid=f"urn:uuid:{row.set_uuid}",
+        submission_time=row.set_time,
         labels=frozenset(row.labels),
         confidentiality=row.confidentiality,
         labelled=row.labelled,
@@ -412,7 +478,7 @@ def _entry_value(row: DocumentEntry, associations: tuple[AssociationMetadata, ..
     )
 
 
-def association_value(row: Association) -> AssociationMetadata:
+def association_value(row: _Relation) -> AssociationMetadata:
     """An association row as the value it was registered from."""
     documentation = None
     if row.documentation_code is not None:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+from hie.standards.values import quick
 from patients import clustering
 from patients import levels as lv
 from patients.matching import (
@@ -30,6 +31,7 @@ PROBABLE_MEAN = 0.0
 RULE_LOW, PROBABLE_LOW = -20.0, -6.0
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonScore:
     """What all records of one person say of one record. `best` is its nearest pair, `record_id` that pair's record.

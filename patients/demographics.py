@@ -26,6 +26,7 @@ from hie.standards.demographics import (
     system_of,
     to_json,
 )
+from hie.standards.values import quick
 
 __all__ = [
     "Address",
@@ -50,6 +51,7 @@ __all__ = [
 ]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordFeed:
     """One organization's record of a patient, as fed: added, or revised in full.
@@ -66,6 +68,7 @@ class RecordFeed:
     source: str = "fhir"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedResult:
     """What a feed did.
@@ -114,6 +117,7 @@ class ByHand:
     rests_on: frozenset[int]
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceRecordView:
     """One source record of a person, in its current version.
@@ -138,6 +142,7 @@ class SourceRecordView:
     by_hand: tuple[ByHand, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
     """A person who may be the one described.

@@ -80,13 +80,27 @@ class _Said(NamedTuple):  # made for each field of each record of an import: a t
 
 def survive(records: Iterable[SourceRecordView]) -> Golden:
     """The golden record of these records only; an anchor says what was set by hand there and holds."""
+    found = _survivorship(records)
+    return found.golden() if found is not None else Golden()
+
+
+def vital(records: Iterable[SourceRecordView]) -> tuple[str, bool | str | None]:
+    """Of the golden record of these records, birth date and death alone."""
+    found = _survivorship(records)
+    return (found.one("birth_date", ""), found.deceased()) if found is not None else ("", None)
+
+
+_NOTHING = Demographics()
+
+
+def _survivorship(records: Iterable[SourceRecordView]) -> _Survivorship | None:
     every = list(records)
-    said = [record for record in every if record.demographics != Demographics()]
+    said = [record for record in every if record.demographics != _NOTHING]
     usable = [record for record in said if record.active] or said
     by_hand = any(record.by_hand for record in every)
     if not usable and not by_hand:
-        return Golden()
-    return _Survivorship(usable, every if by_hand else []).golden()
+        return None
+    return _Survivorship(usable, every if by_hand else [])
 
 
 class _Survivorship:

@@ -8,6 +8,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import connection, transaction
 
+from hie.database import prepared
 from patients.demographics import ResolvedIdentifier, authority_of
 from patients.errors import UnknownPatient
 from patients.models import IdentityEvent, Link, PatientIdentifier, Person, SourceRecord
@@ -47,7 +48,7 @@ def resolve(authority_oid: str, value: str) -> ResolvedIdentifier | None:
     """
     if not storable(authority_oid + value):
         return None
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(_RESOLVE + "WHERE i.authority = %s AND i.value = %s", [authority_of(authority_oid), value])
         row = cursor.fetchone()
     return _resolved(row) if row else None
@@ -69,8 +70,8 @@ def resolve_many(keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], Resol
 
 def by_pk(pks: Iterable[int]) -> dict[int, ResolvedIdentifier]:
     """Identifiers by their row ids; unknown ones are absent. 1 query."""
-    with connection.cursor() as cursor:
-        cursor.execute(_RESOLVE + "WHERE i.id = ANY(%s)", [list(pks)])
+    with prepared() as cursor:
+        cursor.execute(_RESOLVE + "WHERE i.id = ANY(%s::bigint[])", [list(pks)])
         found = [_resolved(row) for row in cursor.fetchall()]
     return {item.pk: item for item in found}
 
@@ -108,11 +109,11 @@ def person_of_pk(pk: int) -> UUID:
 
 def persons_of(pks: Iterable[int]) -> dict[int, UUID]:
     """The persons of several identifiers by row id; unknown ones are absent. 1 query."""
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
             "SELECT i.id, l.person_id FROM patients_patientidentifier i JOIN patients_link l"
             " ON l.source_record_id = i.source_record_id AND l.valid_to IS NULL AND l.kind <> 'rejected'"
-            " WHERE i.id = ANY(%s)",
+            " WHERE i.id = ANY(%s::bigint[])",
             [list(pks)],
         )
         return dict(cursor.fetchall())

@@ -20,6 +20,7 @@ from importlib import resources
 from math import log2
 from typing import Any
 
+from hie.standards.values import quick
 from patients import levels as lv
 from patients.normalise import Features
 
@@ -93,6 +94,7 @@ def default_model() -> Model:
     return Model.from_json(json.loads(resources.files("patients").joinpath("model_default.json").read_text()))
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PairScore:
     """The verdict on two records. `score` in bits; `levels` by `FIELDS`, -1 where one side is missing.

@@ -23,6 +23,7 @@ import phonenumbers
 from unidecode import unidecode
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, authority_of
+from hie.standards.values import quick
 
 VERSION = "1"
 
@@ -73,6 +74,7 @@ _EXTENSION = re.compile(r"(?i)\s*(?:x|ext\.?|extension|#)\s*\d")
 _LOCAL_TYPES = frozenset({"VN", "AN", "ACSN", "PLAC", "FILL"})  # visits, accounts and orders identify no person
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What is compared of one record; each tuple holds the variants of a field, the current one first.

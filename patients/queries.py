@@ -51,8 +51,12 @@ def golden(records: Iterable[SourceRecordView], *, about: Iterable[SourceRecordV
     `about` are all records of the person. Of what a steward set by hand there, that counts which rests on records that
     are all among the given: what was set in sight of a hidden record is hidden with it.
     """
+    return survivorship.survive(_with_hands(records, about)).demographics
+
+
+def _with_hands(records: Iterable[SourceRecordView], about: Iterable[SourceRecordView]) -> list[SourceRecordView]:
     shown = [record for record in records if record.participant_id != HUB]
-    return survivorship.survive([*shown, *borne_out(shown, about)]).demographics
+    return [*shown, *borne_out(shown, about)]
 
 
 def borne_out(shown: Iterable[SourceRecordView], about: Iterable[SourceRecordView]) -> list[SourceRecordView]:
@@ -131,14 +135,14 @@ def known_persons(person_ids: Iterable[UUID]) -> dict[UUID, KnownPerson]:
         if person.id in known:
             continue
         fed = [record for record in person.records if record.participant_id != HUB]
-        shown = golden(fed, about=person.records)
+        birth_date, deceased = survivorship.vital(_with_hands(fed, person.records))
         known[person.id] = KnownPerson(
             facts=SubjectFacts(
                 id=str(person.id),
-                birth_date=shown.birth_date or None,
+                birth_date=birth_date or None,
                 jurisdiction=_jurisdiction(fed, places),
                 linked=frozenset(map(str, person.linked)),
-                deceased=shown.deceased not in (None, False),
+                deceased=deceased not in (None, False),
             ),
             records=tuple(person.records),
             identifier_pks=person.identifier_pks,

@@ -19,6 +19,7 @@ from django.utils import timezone
 from hie.database import prepared
 from hie.directory import queries as directory
 from hie.standards.demographics import Demographics, from_json
+from hie.standards.values import quick
 from patients import blocking
 from patients.demographics import ByHand, RecordFeed, SourceRecordView
 from patients.errors import UnusableDemographics
@@ -104,6 +105,7 @@ SELECT s.asked, s.id, ARRAY(SELECT m.id FROM merged m WHERE m.root = s.id),
 _NAMED = "r.id = (SELECT source_record_id FROM patients_patientidentifier WHERE authority = %s AND value = %s)"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CandidateRecord:
     """A record near the one asked about, and its person; `by_hand`: a change by hand put it there."""
@@ -407,6 +409,7 @@ class NewIds:
     identifier: int
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewRecord:
     """A record to be stored with its first version, identifier and link; `created`: the person is new too."""

@@ -39,6 +39,7 @@ from consent.engine.codes import (
     canonical_system,
 )
 from hie.standards.facts import BasisItem
+from hie.standards.values import quick
 
 MAX_DEPTH: Final = 64  # far beyond what filing allows (6); deeper is not read at all
 MAX_READINGS: Final = 64  # of actors whose role is in doubt, in one provision
@@ -130,6 +131,7 @@ class Node:
     children: tuple[Node, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Path:
     """The nodes from the root of a directive to one of them, as the rules of section 6 ask about all of them together.
@@ -173,6 +175,7 @@ _OF_AUTHORS: Final = ("authors", "perhaps")
 _OF_DATA: Final = ("id", "encounter", "related", "depends_on", "authors", "perhaps")
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Branch:
     """A node with the path to it and its exceptions: the tree of a directive, or what a request leaves of it.

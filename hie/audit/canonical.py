@@ -134,10 +134,18 @@ def plain(value: Any) -> Any:
     integers beyond 2^53 and numbers that are none text. Never raises: an odd value
     in a detail must not cost the event.
     """
-    if type(value) is str and value.isascii() and "\x00" not in value:
+    kind = type(value)
+    if kind is str and value.isascii() and "\x00" not in value:
         return value  # nearly every value of a row
-    if value is None or isinstance(value, bool):
+    if value is None or kind is bool:
         return value
+    if kind is dict:
+        return {
+            key if type(key) is str and key.isascii() and "\x00" not in key else plain(str(key)): plain(item)
+            for key, item in value.items()
+        }
+    if kind is list or kind is tuple:
+        return [plain(item) for item in value]
     if isinstance(value, Enum):
         return plain(value.value)
     if isinstance(value, str):

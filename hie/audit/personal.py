@@ -170,7 +170,7 @@ def _new_key(subject: str, now: datetime) -> NewKey:
 def _make(new: list[NewKey], connection: BaseDatabaseWrapper) -> dict[str, PatientKey]:
     """Store new keys, in the order of their subjects (no two transactions wait for one another crosswise)."""
     places = ", ".join(["(%s, %s, %s, %s, %s)"] * len(new))
-    with connection.cursor() as cursor:
+    with prepared(connection) if len(new) == 1 else connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO audit_key ({', '.join(KEY_COLUMNS)}) VALUES "  # noqa: S608  only placeholders
             f"{places} ON CONFLICT (subject) DO NOTHING RETURNING subject",

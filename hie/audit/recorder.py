@@ -31,6 +31,7 @@ from hie.database import prepared
 from hie.standards.errors import HubError
 from hie.standards.facts import BasisItem, Caller
 from hie.standards.recordset import recordset
+from hie.standards.values import quick
 
 __all__ = [
     "Action",
@@ -55,6 +56,7 @@ HUB = "hub"
 _ROWS_A_STATEMENT = 1000
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisclosureDraft:
     """One document (or demographics, or a question) that leaves; `what`: metadata, bytes, demographics, query.
@@ -79,6 +81,7 @@ class DisclosureDraft:
     recipient: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EventDraft:
     """What will be one row of the log.

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 
 from django.db import connection
 
@@ -36,11 +37,28 @@ class Reading:
 
 
 _held: ContextVar[Reading | None] = ContextVar("policy_epoch", default=None)
+_offered: ContextVar[tuple[Reading, float] | None] = ContextVar("offered_policy_epoch", default=None)
+OFFERED_S = 0.05
+"""So long a reading stands for one made anew: an act that begins later makes its own."""
+
+
+def offer(reading: Reading | None) -> None:
+    """Let the act that begins at once begin with this reading, by which its caller was let in; None: no more."""
+    _offered.set(None if reading is None else (reading, monotonic()))
+
+
+def offered() -> Reading | None:
+    """The reading that was offered a moment ago, once; else None."""
+    held = _offered.get()
+    if held is None:
+        return None
+    _offered.set(None)
+    return held[0] if monotonic() - held[1] <= OFFERED_S else None
 
 
 @contextmanager
-def one_reading(*, anew: bool = False) -> Iterator[Reading]:
-    """Read the epoch once for the length of a block: one instant, one policy, one statement.
+def one_reading(*, anew: bool = False, given: Reading | None = None) -> Iterator[Reading]:
+    """Read the epoch once for the length of a block: one instant, one policy, one statement; none with one that is given.
 
     For a short act that neither waits nor sends. What comes after a wait is another act, and reads again; `anew`: also
     inside another reading.
@@ -49,7 +67,7 @@ def one_reading(*, anew: bool = False) -> Iterator[Reading]:
     if held is not None and not anew:
         yield held
         return
-    held = _read()
+    held = given or _read()
     token = _held.set(held)
     try:
         yield held

@@ -28,6 +28,7 @@ from hie.exchange.decision_record import Decided
 from hie.exchange.errors import BadRequest, NotFound
 from hie.exchange.find import PatientNamed, persons_named
 from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation, RequestFacts
+from hie.standards.values import quick
 from hie.trust import limits
 from hie.trust.extensions import RELATIONSHIPS
 
@@ -78,6 +79,7 @@ class StatedDocument:
     sources: tuple[StatedDocument, ...] = ()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What is asked. `patient`: every name given, all of one person.
@@ -191,14 +193,14 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
     if question.at is not None:
         world = replace(world, at=question.at)
     requests = _requests(question, caller, about, world.at)
-    told = _may_be_told(question, caller, about, world, requests)
+    told, verdict = _may_be_told(question, caller, about, world, requests)
     if (
         not told
         and question.of_a_kind
         and (own := _of_the_kind(caller, about, requests[0], question.classes)) is not None
     ):
         told = [own]
-    verdict = access.answered(world, about, requests, told)
+        verdict = access.answered(world, about, requests, told)
     decision_on = _by_row(verdict)
     documents = tuple(_told(row, verdict, decision_on[id(row)]) for row in told)
     decided = [
@@ -220,7 +222,7 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
         simulated=question.at is not None,
         person_id=about.person_id,
         documents=documents,
-        audience=_audience(caller, about, told),
+        audience=_audience(caller, verdict, told),
         organization=requests[0].organization or "",
         purpose=requests[0].purpose or "",
     )
@@ -229,20 +231,45 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
 
 def _may_be_told(
     question: Question, caller: Caller, about: Subject, world: World, requests: Sequence[RequestFacts]
-) -> list[Row]:
-    """Of what is asked about, all that this caller may be told of.
+) -> tuple[list[Row], Verdict[Row]]:
+    """Of what is asked about, all that this caller may be told of, and what was decided on it.
 
     Raises:
         TooManyDocuments: more than are decided at once. Only what may be told is counted: the number tells nothing else.
     """
     told: list[Row] = []
+    parts: list[Verdict[Row]] = []
     for rows in _pages(question, about):
-        decision_on = _by_row(access.answered(world, about, requests, rows))
-        may = _listener(question, caller, about, requests[0], rows)
-        told += [row for row in rows if may(row, decision_on[id(row)])]
+        verdict = access.answered(world, about, requests, rows)
+        decision_on = _by_row(verdict)
+        may = _listener(question, caller, about, requests[0], verdict, rows)
+        chosen = [row for row in rows if may(row, decision_on[id(row)])]
+        told += chosen
         if len(told) > MAX_DOCUMENTS:
             raise TooManyDocuments(f"more than {MAX_DOCUMENTS} documents are meant: name those that are")
-    return told
+        parts.append(_only(verdict, {id(row) for row in chosen}))
+    return told, parts[0] if len(parts) == 1 else _together(parts)
+
+
+def _only(verdict: Verdict[Row], rows: Collection[int]) -> Verdict[Row]:
+    """What was decided on some of the rows."""
+    return replace(
+        verdict,
+        permitted=tuple(item for item in verdict.permitted if id(item[0]) in rows),
+        denied=tuple(item for item in verdict.denied if id(item[0]) in rows),
+        facts={key: facts for key, facts in verdict.facts.items() if key in rows},
+    )
+
+
+def _together(parts: Sequence[Verdict[Row]]) -> Verdict[Row]:
+    """What was decided part by part, for the same request under the same policy."""
+    return replace(
+        parts[0],
+        permitted=tuple(item for part in parts for item in part.permitted),
+        denied=tuple(item for part in parts for item in part.denied),
+        facts={key: facts for part in parts for key, facts in part.facts.items()},
+        elapsed_us=sum(part.elapsed_us for part in parts),
+    )
 
 
 def _by_row(verdict: Verdict[Any]) -> dict[int, Decision]:
@@ -394,7 +421,12 @@ def _of_the_kind(caller: Caller, about: Subject, request: RequestFacts, classes:
 
 
 def _listener(
-    question: Question, caller: Caller, about: Subject, request: RequestFacts, rows: Sequence[Row]
+    question: Question,
+    caller: Caller,
+    about: Subject,
+    request: RequestFacts,
+    verdict: Verdict[Row],
+    rows: Sequence[Row],
 ) -> Callable[[Row, Decision], bool]:
     """Whether this caller may be told of a row what was decided on it."""
     if _is_officer(caller) or _is_point(caller):
@@ -402,8 +434,7 @@ def _listener(
     if caller.role in _FOR_THE_PATIENT:
         # Never as the house whose portal he uses: of what it holds he hears what he may see himself.
         entries = [row for row in rows if not isinstance(row, _Stated)]
-        verdict = access.permitted(caller, about, entries, Operation.QUERY)
-        seen = {id(row) for row in verdict.rows()}
+        seen = {id(row) for row in access.permitted(caller, about, entries, Operation.QUERY).rows()}
         return lambda row, decision: id(row) in seen
     house = frozenset(directory.same_organization(caller.organization_id))
     holds = _holds(caller, about)
@@ -418,20 +449,19 @@ def _listener(
 
     def may(row: Row, decision: Decision) -> bool:
         stated = isinstance(row, _Stated)
-        facts = row.facts(about.person_id, about.identifier_pks)
-        if facts.custodian in house:
+        if verdict.facts[id(row)].custodian in house:
             return holds or not stated
         return itself and decision.permitted and not stated
 
     return may
 
 
-def _audience(caller: Caller, about: Subject, told: Sequence[Row]) -> Audience:
+def _audience(caller: Caller, verdict: Verdict[Row], told: Sequence[Row]) -> Audience:
     """In whose words an answer is said: whoever is told of denials too reads which rule it was, anybody else never."""
     if caller.role == "patient":
         return Audience.PATIENT
     house = frozenset(directory.same_organization(caller.organization_id))
-    of_the_house = all(row.facts(about.person_id, about.identifier_pks).custodian in house for row in told)
+    of_the_house = all(verdict.facts[id(row)].custodian in house for row in told)
     if caller.role != "proxy" and (_is_officer(caller) or _is_point(caller) or of_the_house):
         return Audience.ADMINISTRATOR
     return Audience.PARTICIPANT

@@ -13,10 +13,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from django.db import connection, transaction
+from django.db import transaction
 
 from hie.audit import recorder
 from hie.audit.kinds import EventType
+from hie.database import prepared
 from hie.directory import queries as directory
 from hie.exchange import access
 from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, NotFound, StaleVersion
@@ -137,7 +138,7 @@ def apply(
         AccessRefused: the participant is not active.
     """
     with recorder.recording(kind, caller, query=raw) as event:
-        prepared: list[tuple[Change, str, Demographics | None]] = []
+        checked: list[tuple[Change, str, Demographics | None]] = []
         with directory.one_reading():
             for change in changes:
                 owners = [_owner(authority, caller, change.element) for authority, _ in _named_by(change)]
@@ -145,11 +146,11 @@ def apply(
                 said = None
                 if isinstance(change, Revision) and not change.only_new and change.expected_version is None:
                     said = _own_view(change.demographics, owners[0], change.element)
-                prepared.append((change, owners[0], said))
+                checked.append((change, owners[0], said))
         with transaction.atomic():
             _lock(changes)
             done: list[Fed] = []
-            for change, owner, said in prepared:
+            for change, owner, said in checked:
                 match change:
                     case Revision():
                         done.append(_revise(change, owner, caller, source, event, said))
@@ -229,7 +230,7 @@ def _lock(changes: Sequence[Change]) -> None:
         for change in changes
         for authority, value in _named_by(change)
     }
-    with connection.cursor() as cursor:
+    with prepared() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(k) FROM"
             " (SELECT DISTINCT hashtextextended(n, 0) AS k FROM unnest(%s::text[]) AS n ORDER BY k) AS o",

@@ -67,6 +67,9 @@ def configure_logging(*, level: str, role: str) -> None:
         _role(role),
         exception_without_values,
     ]
+    # No line names the place it was written at, thread or process: to look for them costs as much as the line.
+    logging._srcfile = None  # as the standard library's own "Optimization" has it
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, fields
 from operator import attrgetter
 from typing import Any
 
+from hie.standards.values import quick
+
 
 def authority_of(system: str) -> str:
     """The bare OID of an ``urn:oid:`` system; any other system unchanged."""
@@ -33,6 +35,7 @@ def system_of(authority: str) -> str:
     return f"urn:oid:{authority}" if authority[:1].isdigit() else authority
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HumanName:
     """One name. `use` is a FHIR name-use (``maiden`` and ``old`` are former names)."""
@@ -48,6 +51,7 @@ class HumanName:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
     """One address; `lines` are the street lines as sent."""
@@ -66,6 +70,7 @@ class Address:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telecom:
     """A phone number, e-mail address …; `system` is a FHIR contact-point-system."""
@@ -79,6 +84,7 @@ class Telecom:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identifier:
     """An identifier in the namespace of a system; `type` is a code of HL7 table 0203 (``MR``, ``SS``).
@@ -106,6 +112,7 @@ class Identifier:
         return f"{self.system}|{self.value}"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Demographics:
     """Everything one record says of one patient.

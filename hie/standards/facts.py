@@ -20,6 +20,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from hie.standards.values import quick
+
 
 class Operation(StrEnum):
     """What the requester does with a document (spec/consent.md 3)."""
@@ -32,6 +34,7 @@ class Operation(StrEnum):
     UPDATE = "update"
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
     """Who speaks to the hub, as proven by a token, certificate, session or sender.
@@ -132,6 +135,7 @@ class EndpointFacts:
     assigning_authority: str | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectFacts:
     """The person a request is about; `linked` are ids that became this one by merge."""
@@ -148,6 +152,7 @@ class SubjectFacts:
         return self.linked | {self.id}
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Perhaps:
     """What may be true of a document: a denial goes by it, a permit never (spec/consent.md 1.3).
@@ -161,6 +166,7 @@ class Perhaps:
     related: frozenset[str] = frozenset()
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentFacts:
     """A document as policy sees it (spec/consent.md 3); never its content.
@@ -218,6 +224,7 @@ class ProxyGrant:
     may_consent: bool = False
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestFacts:
     """One request as the engine sees it. None or "" means the caller did not say."""
@@ -233,6 +240,7 @@ class RequestFacts:
     proxy_grant: ProxyGrant | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BasisItem:
     """One thing that decided: a consent node, a law, a release rule, a default, an agreement."""
@@ -243,6 +251,7 @@ class BasisItem:
     path: str = ""
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
     """Permit or deny, with the one rule that decided (spec/consent.md 6, 13).

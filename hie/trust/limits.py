@@ -8,13 +8,16 @@ Source: design.md "Interfaces" (429 with Retry-After); issue 2, "Trust".
 
 from __future__ import annotations
 
+import hashlib
 import math
+import os
 import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import redis
 import structlog
@@ -42,10 +45,12 @@ local held = redis.call('HMGET', KEYS[1], 'n', 't')
 local tokens = math.min(burst, (tonumber(held[1]) or burst) + math.max(0, now - (tonumber(held[2]) or now)) * rate)
 if tokens < 1 then return {1, tostring((1 - tokens) / rate)} end
 redis.call('HSET', KEYS[1], 'n', tostring(tokens - 1), 't', tostring(now))
-redis.call('PEXPIRE', KEYS[1], math.ceil(burst / rate * 1000) + 1000)
+local life = math.ceil(burst / rate * 1000) + 1000
+-- Each write is one in the append-only file too: a life is lengthened when half of it is over.
+if redis.call('PTTL', KEYS[1]) < life then redis.call('PEXPIRE', KEYS[1], 2 * life) end
 if slots > 0 then
   redis.call('ZADD', KEYS[2], now + ttl, ARGV[4])
-  redis.call('EXPIRE', KEYS[2], ttl)
+  if redis.call('TTL', KEYS[2]) < ttl then redis.call('EXPIRE', KEYS[2], 2 * ttl) end
 end
 return {0, '0'}
 """
@@ -71,7 +76,8 @@ def limit_of(participant_id: str) -> Limit:
 
 @contextmanager
 def admit(caller: Caller) -> Iterator[None]:
-    """Let one request of a participant in, for as long as the block lasts; one statement, two Redis calls.
+    """Let one request of a participant in, for as long as the block lasts; one statement, two Redis calls,
+    of which the second is not waited for.
 
     Raises:
         TooManyRequests: rate or concurrency reached; the block has not begun.
@@ -127,7 +133,7 @@ class _Taken:
             _local.release(self.name)
             return
         try:
-            _redis().zrem(f"{_PREFIX}{{{self.name}}}:slots", self.slot)
+            _line().tell("ZREM", f"{_PREFIX}{{{self.name}}}:slots", self.slot)
         except redis.RedisError:
             # The slot ends by itself after SLOT_TTL_S.
             _note_away()
@@ -138,9 +144,9 @@ def _take(name: str, limit: Limit, slot: str, *, reason: str = "rate") -> _Taken
     if time.monotonic() >= _away_until:
         try:
             # The braces keep both keys of a name on one node of a cluster.
-            verdict, wait = _script()(
-                keys=[f"{_PREFIX}{{{name}}}:bucket", f"{_PREFIX}{{{name}}}:slots"],
-                args=[limit.rate_per_s, limit.burst, slots, slot, SLOT_TTL_S],
+            verdict, wait = _line().ask_script(
+                (f"{_PREFIX}{{{name}}}:bucket", f"{_PREFIX}{{{name}}}:slots"),
+                (limit.rate_per_s, limit.burst, slots, slot, SLOT_TTL_S),
             )
         except redis.RedisError:
             _note_away()
@@ -188,7 +194,7 @@ class _Local:
 
 _local = _Local()
 _away_until = 0.0
-_clients: dict[str, tuple[redis.Redis, redis.commands.core.Script]] = {}
+_clients: dict[str, redis.Redis] = {}
 
 
 def _note_away() -> None:
@@ -198,18 +204,75 @@ def _note_away() -> None:
     log.warning("limits_without_redis", retry_in_s=_AWAY_S)
 
 
-def _connected() -> tuple[redis.Redis, redis.commands.core.Script]:
+def _redis() -> redis.Redis:
     url = settings.REDIS_URL
     held = _clients.get(url)
     if held is None:
-        client = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
-        held = _clients[url] = (client, client.register_script(_ADMIT))
+        held = _clients[url] = redis.Redis.from_url(url, socket_timeout=0.25, socket_connect_timeout=0.25)
     return held
 
 
-def _redis() -> redis.Redis:
-    return _connected()[0]
+_SHA = hashlib.sha1(_ADMIT.encode(), usedforsecurity=False).hexdigest()
 
 
-def _script() -> redis.commands.core.Script:
-    return _connected()[1]
+class _Line:
+    """One thread's connection: the client for all purposes costs three times what it sends and receives.
+
+    What is told is not waited for; its answer is read before the next one that is.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.pid = os.getpid()
+        self._connection: Any = _redis().connection_pool.make_connection()
+        self._unread = 0
+
+    def tell(self, *command: Any) -> None:
+        """Send a command; what it answers is nobody's concern."""
+        try:
+            self._send(command)
+        except redis.ConnectionError:
+            # The other end was away for a moment, or has ended a connection that was not used for long.
+            self._unread = 0
+            self._send(command)
+
+    def ask(self, *command: Any) -> Any:
+        """Send a command and wait for its answer."""
+        try:
+            return self._ask(command)
+        except redis.ConnectionError:
+            self._unread = 0
+            return self._ask(command)
+
+    def ask_script(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> Any:
+        """Run the script that admits."""
+        try:
+            return self.ask("EVALSHA", _SHA, len(keys), *keys, *values)
+        except redis.exceptions.NoScriptError:
+            return self.ask("EVAL", _ADMIT, len(keys), *keys, *values)
+
+    def _send(self, command: tuple[Any, ...]) -> None:
+        connection = self._connection
+        if connection._sock is None:
+            self._unread = 0
+        connection.send_packed_command(connection.pack_command(*command), check_health=False)
+        self._unread += 1
+
+    def _ask(self, command: tuple[Any, ...]) -> Any:
+        self._send(command)
+        while self._unread > 1:
+            self._unread -= 1
+            with suppress(redis.ResponseError):
+                self._connection.read_response()
+        self._unread = 0
+        return self._connection.read_response()
+
+
+_lines = threading.local()
+
+
+def _line() -> _Line:
+    held: _Line | None = getattr(_lines, "held", None)
+    if held is None or held.url != settings.REDIS_URL or held.pid != os.getpid():
+        held = _lines.held = _Line(settings.REDIS_URL)
+    return held

@@ -339,6 +339,15 @@ def test_a_persons_directives_cost_two_statements_and_then_one(pk: int, django_a
         assert directives.for_subject(ADA, [pk]) == first
 
 
+def test_the_directives_of_who_has_filed_none_cost_one_statement_and_the_first_is_seen_at_once(
+    pk: int, django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert directives.for_subject(ADA, [pk]).directives == ()
+    directives.file(consent(node("deny")), identifier_pk=pk, filer=PATIENT)
+    assert len(directives.for_subject(ADA, [pk]).directives) == 1
+
+
 def test_directives_follow_their_identifier_whatever_person_their_reference_names(pk: int) -> None:
     directives.file(consent(node("deny"), patient="somebody-before-the-merge"), identifier_pk=pk, filer=PATIENT)
     asked = fx.request()

@@ -94,9 +94,9 @@ class Setting:
         return found.pk
 
 
-def submitted(data: bytes, content_type: str = "text/plain") -> None:
-    """The hospital publishes a document about the patient."""
-    token = trust.token(
+def token_of_the_hospital() -> str:
+    """A token for one of its physicians."""
+    token: str = trust.token(
         "org-hospital",
         extensions={
             "hl7-b2b": trust.b2b(
@@ -107,11 +107,16 @@ def submitted(data: bytes, content_type: str = "text/plain") -> None:
             )
         },
     )
+    return token
+
+
+def submitted(data: bytes, content_type: str = "text/plain") -> None:
+    """The hospital publishes a document about the patient."""
     answer = Client().post(
         "/fhir",
         json.dumps(provide_bundle(data, content_type)),
         content_type="application/fhir+json",
-        headers={"Authorization": f"Bearer {token}"},
+        headers={"Authorization": f"Bearer {token_of_the_hospital()}"},
     )
     assert answer.status_code == 200, answer.content
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from django.db import connection, transaction
+from django.test import Client
 from django.utils import timezone
 
 from consent import epochs, policies, proxies, tables
@@ -19,8 +20,8 @@ from consent.models import CodeTable, Jurisdiction
 from hie.audit import recorder
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import EventType
+from hie.directory import epoch, registration
 from hie.directory import queries as directory
-from hie.directory import registration
 from hie.directory.models import ReleasePolicy
 from hie.exchange import access, feed, find, notices, query, release, retrieve
 from hie.exchange.errors import Unsettled
@@ -511,3 +512,54 @@ def test_a_question_decided_a_moment_ago_is_decided_again_when_a_period_has_ende
     ended = access.now() - timedelta(seconds=1)
     assert access.told_again(about, {**asked.told, "until": ended.isoformat()}, since_s=1.0) is None
     assert query.Query.objects.get(pk=asked.pk).told == asked.told
+
+
+def acts(at: Setting) -> list[directory.Reading | None]:
+    """The readings that an act was tried by until it was released."""
+    readings: list[directory.Reading | None] = []
+
+    @release.point
+    def act() -> None:
+        readings.append(directory.reading())
+        with recorder.recording(EventType.FIND_DOCUMENTS, world.caller()) as event:
+            access.gate(world.caller(), Operation.QUERY)
+            access.permitted(world.caller(), access.subject(at.person), [], Operation.QUERY)
+            event.commit()
+
+    act()
+    return readings
+
+
+def test_an_act_begins_with_the_reading_that_let_its_caller_in(at: Setting) -> None:
+    reading = reading_now()
+    directory.offer(reading)
+    assert acts(at) == [reading]
+    (again,) = acts(at)
+    assert again is not reading
+
+
+def test_what_changes_after_a_caller_was_let_in_is_heeded_by_his_act(at: Setting) -> None:
+    reading = reading_now()
+    denied(at)
+    directory.offer(reading)
+    first, second = acts(at)
+    assert first is reading
+    assert second is not reading
+
+
+def test_a_reading_is_not_offered_for_long(at: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+    reading = reading_now()
+    directory.offer(reading)
+    monkeypatch.setattr(epoch, "monotonic", lambda: time.monotonic() + epoch.OFFERED_S + 0.001)
+    assert directory.offered() is None
+    directory.offer(reading)
+    directory.offer(None)
+    assert directory.offered() is None
+
+
+@pytest.mark.usefixtures("at")
+def test_no_request_leaves_its_reading_to_what_the_thread_does_next(client: Client) -> None:
+    bearer = {"Authorization": f"Bearer {releasing.token_of_the_hospital()}"}
+    # Refused before it acts: nothing took the reading.
+    assert client.get("/fhir/Patient", headers=bearer).status_code == 400
+    assert directory.offered() is None

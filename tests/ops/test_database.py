@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from uuid import uuid4
+
 import pytest
-from django.db import DataError, connection
+from django.db import DataError, NotSupportedError, connection, transaction
+from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
 from hie.database import prepared
@@ -49,3 +53,63 @@ def test_prepared_statements_are_counted_and_their_errors_are_those_of_django() 
     assert [query["sql"] for query in seen.captured_queries] == ["SELECT $1::int"]
     with pytest.raises(DataError), prepared() as cursor:
         cursor.execute("SELECT 1 / %s::int", [0])
+
+
+def asked(sql: str, params: object = None) -> list[tuple[object, ...]]:
+    with prepared() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchall()
+
+
+def test_a_statement_answers_the_same_by_the_short_way_as_by_the_drivers() -> None:
+    sql = "SELECT %s::bigint, %s::text, %s::timestamptz, %s::uuid, %s::jsonb, %s::bytea, ARRAY[1, NULL]::int[]"
+    values = [2**40, "one", datetime(2026, 5, 3, 1, 2, tzinfo=UTC), uuid4(), '{"a": 1}', b"\x00\xff"]
+    nothing: list[object] = [None] * 6
+    first = [asked(sql, values), asked(sql, nothing)]
+    assert first[0][0][:4] == tuple(values[:4])
+    again = [asked(sql, values), asked(sql, nothing)]
+    assert again == first
+    assert [[type(one) for one in rows[0]] for rows in again] == [[type(one) for one in rows[0]] for rows in first]
+
+
+def test_an_error_by_the_short_way_is_that_of_django_and_the_statement_can_be_asked_again() -> None:
+    sql = "SELECT 10 / %s::int"
+    assert asked(sql, [5]) == asked(sql, [5]) == [(2,)]
+    with pytest.raises(DataError), transaction.atomic():
+        asked(sql, [0])
+    assert asked(sql, [2]) == [(5,)]
+
+
+def test_a_statement_goes_on_when_the_table_it_reads_has_another_column() -> None:
+    sql = "SELECT * FROM made_for_a_test WHERE %s::int = 1"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE TEMPORARY TABLE made_for_a_test AS SELECT 1 AS one")
+    assert asked(sql, [1]) == asked(sql, [1]) == asked(sql, [1]) == [(1,)]
+    # Not by the driver, which would take notice of it: as if somebody else did.
+    connection.connection.pgconn.exec_(b"ALTER TABLE made_for_a_test ADD COLUMN two text DEFAULT 'two'")
+    with pytest.raises(NotSupportedError), transaction.atomic():
+        asked(sql, [1])
+    assert asked(sql, [1]) == asked(sql, [1]) == asked(sql, [1]) == [(1, "two")]
+
+
+def test_a_statement_that_was_asked_before_begins_the_transaction_it_is_the_first_of() -> None:
+    asked("SELECT %s::int", [1])
+    with transaction.atomic():
+        assert asked("SELECT %s::int", [1]) == [(1,)]
+        assert connection.connection.info.transaction_status.name == "INTRANS"
+
+
+def test_nothing_is_asked_by_the_short_way_in_a_transaction_that_is_to_be_rolled_back() -> None:
+    asked("SELECT %s::int", [1])
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(TransactionManagementError):
+            asked("SELECT %s::int", [1])
+
+
+def test_rows_are_given_once_and_counted() -> None:
+    for _ in range(2):
+        with prepared() as cursor:
+            cursor.execute("SELECT n FROM generate_series(1, %s::int) AS n", [3])
+            assert (cursor.rowcount, cursor.fetchone(), cursor.fetchall()) == (3, (1,), [(2,), (3,)])
+            assert (cursor.fetchone(), cursor.fetchall()) == (None, [])

@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import uuid
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import wraps
 from typing import Any
 
@@ -76,9 +77,11 @@ def service(refuse: Refuse, types: tuple[str, ...]) -> Callable[[View], Callable
 
 def _answer(request: HttpRequest, view: View, refuse: Refuse, types: tuple[str, ...]) -> HttpResponse:
     try:
-        with directory.one_reading():
-            caller = tokens.authenticate(request)
-        with limits.admit(caller):
+        with ExitStack() as held:
+            with directory.one_reading() as reading:
+                caller = tokens.authenticate(request)
+                held.enter_context(limits.admit(caller))
+            directory.offer(reading)
             if request.method != "POST":
                 response = refuse(405, "not-allowed", "only POST is offered here", None)
                 response["Allow"] = "POST"
@@ -94,6 +97,8 @@ def _answer(request: HttpRequest, view: View, refuse: Refuse, types: tuple[str, 
         incident = uuid.uuid4().hex[:12]
         log.exception("incident %s at %s", incident, request.path)
         return refuse(500, "internal", f"something went wrong here; quote {incident}", None)
+    finally:
+        directory.offer(None)
 
 
 def _need_scope(request: HttpRequest, caller: Caller) -> None:

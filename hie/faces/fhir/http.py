@@ -54,6 +54,7 @@ from hie.standards import fhir
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject
+from hie.standards.values import quick
 from hie.trust import limits, scopes, tokens
 from hie.trust.requests import request_id
 
@@ -77,6 +78,7 @@ def max_body() -> int:
     return int(getattr(settings, "FHIR_MAX_BODY_BYTES", 64 * 1024 * 1024))
 
 
+@quick
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prefer:
     """The Prefer header: `returns` is minimal, representation or OperationOutcome, "" when it does not say."""
@@ -186,6 +188,7 @@ def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
         log.exception("incident %s at %s", incident, http.method)
         issue = Issue(severity="fatal", code="exception", diagnostics=f"incident {incident}")
         response = HttpResponse(fhir.dumps(outcome.outcome([issue])), status=500, content_type=JSON_TYPE)
+    directory.offer(None)
     if response.streaming:
         response._resource_closers.append(held.close)  # type: ignore[attr-defined]  # Django's own hook for close()
     else:
@@ -219,9 +222,10 @@ def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
             content_type="application/json",
             headers={"Cache-Control": "public, max-age=60"},
         )
-    with directory.one_reading():
+    with directory.one_reading() as reading:
         caller = tokens.authenticate(http)
         held.enter_context(limits.admit(caller))
+    directory.offer(reading)
     if path in ("", "/"):
         return _root(http, caller)
     if path.strip("/").startswith("$"):

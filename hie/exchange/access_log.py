@@ -146,7 +146,7 @@ def log_for_patient(
     """A page of the log of one patient, for the patient or a helper; recorded as a look at the log.
 
     `limit` counts lines. A line may go on at the top of the next page. With word filters at most
-    20,000 events are looked through for a page; `next` then goes on from there.
+    20,000 of the events that this reader may see are looked through for a page; `next` then goes on behind the last of them.
 
     Raises:
         AccessRefused: the caller's role or purpose does not allow it.
@@ -215,11 +215,11 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
                 kept.append(event)
             if event is not None:
                 seen_last = Cursor(at=original.at, id=original.id)
-        scanned += len(page.events)
+                scanned += 1
+                if scanned == _MAX_SCANNED:
+                    return _finish(kept, names, looker, seen_last)
         if page.next is None:
             return _finish(kept, names, looker, None)
-        if scanned >= _MAX_SCANNED:
-            return _finish(kept, names, looker, page.next)
         cursor = page.next
 
 

@@ -223,6 +223,35 @@ def test_pages_hold_each_event_once_even_with_equal_times(alice: str) -> None:
     assert len(seen) == len(set(seen)) == 23
 
 
+def test_a_long_look_through_the_log_is_continued_where_it_would_be_without_what_is_hidden(
+    alice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(access_log, "_MAX_SCANNED", 3)
+    monkeypatch.setattr(access_log, "_CHUNK", 2)
+    sam = helper(alice, max_confidentiality="N")
+
+    def places() -> list[Cursor]:
+        """Where each page ends for a helper who looks for a word that stands nowhere in a log of eight letters."""
+        found: list[Cursor] = []
+        while len(found) < 20:
+            page = access_log.log_for_patient(
+                sam, alice, LogFilters(text="nowhere", until=NOW), before=found[-1] if found else None
+            )
+            assert not page.entries
+            if page.next is None:
+                return found
+            found.append(page.next)
+        raise AssertionError("pages without end")
+
+    for minute in range(8):
+        look(alice, minute + 1, disclosures=(document("Letter"),))
+    without = places()
+    assert len(without) >= 2
+    for minute in range(8):
+        look(alice, minute + 1.5, disclosures=(document("Notes", confidentiality="V"),))
+    assert places() == without
+
+
 def test_a_page_costs_the_same_whatever_its_length(alice: str, django_assert_max_num_queries: Any) -> None:
     def cost(count: int) -> int:
         for n in range(count):

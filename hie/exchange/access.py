@@ -238,6 +238,12 @@ def gate(caller: Caller, operation: Operation) -> None:
     release.rests_on()
 
 
+def is_at_work(caller: Caller) -> bool:
+    """Whether a person of a participant's asks: no device, no patient, no helper, nobody of the exchange's own staff."""
+    user = caller.user_id.casefold()
+    return bool(user) and not user.startswith(_NO_CLINICIAN) and caller.role not in ("patient", "proxy")
+
+
 _NO_CLINICIAN = ("device/", "patient/", "relatedperson/", "group/", "staff/")
 
 
@@ -254,7 +260,7 @@ def gate_emergency(caller: Caller) -> None:
     decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
-    if not caller.user_id or caller.user_id.casefold().startswith(_NO_CLINICIAN):
+    if not is_at_work(caller):
         raise AccessRefused("G5", "role-not-permitted")
     if not break_glass.names_a_person(caller.user_id):
         raise AccessRefused("G1", "invalid-request")

@@ -5,28 +5,62 @@ Between two such instants nothing changes but by a change in store (spec/consent
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from consent.engine import time
 from consent.engine.decide import PatientPolicy
 from consent.engine.directive import Directive, Node, Period
-from consent.engine.policy import Policy
+from consent.engine.policy import Jurisdiction, Policy
+from hie.standards.facts import BreakGlassGrant, ProxyGrant
 
 
-def next_boundary(patient: PatientPolicy, policy: Policy, participants: Iterable[str], *, now: datetime) -> datetime:
-    """The first instant after `now` at which a directive or an agreement of these participants begins or ends.
+def next_boundary(
+    patient: PatientPolicy,
+    policy: Policy,
+    participants: Iterable[str],
+    *,
+    now: datetime,
+    grants: Iterable[BreakGlassGrant | ProxyGrant] = (),
+) -> datetime:
+    """The first instant after `now` at which something begins or ends by itself: a directive, an agreement of one of these
+    participants, one of these grants, or one of the patient's ages by law.
 
-    Ages and grants are not looked at. `time.MAX` when nothing does.
+    `time.MAX` when nothing does.
     """
     at = now.astimezone(UTC)
     law = policy.jurisdiction_of(patient.subject.jurisdiction)
-    instants = [instant for one in patient.directives for instant in _of_directive(one, law.zone if law else "UTC")]
+    zone = law.zone if law is not None else "UTC"
+    instants = patient.instants.get(zone)
+    if instants is None:
+        found = {instant for one in patient.directives for instant in _of_directive(one, zone)}
+        instants = patient.instants[zone] = tuple(sorted(found))
+    place = bisect_right(instants, at)
+    first = instants[place] if place < len(instants) else time.MAX
+    others = list(_of_ages(patient, law, zone))
     for participant_id in participants:
         participant = policy.participants.get(participant_id)
         if participant is not None:
-            instants += [participant.active_from, participant.active_until]
-    return min((instant for instant in instants if instant > at), default=time.MAX)
+            others += (participant.active_from, participant.active_until)
+    for grant in grants:
+        others += _of_grant(grant, zone, policy)
+    return min((instant for instant in others if at < instant < first), default=first)
+
+
+def _of_ages(patient: PatientPolicy, law: Jurisdiction | None, zone: str) -> Iterator[datetime]:
+    for years in (law.majority_age, law.confidential_age) if law is not None else ():
+        if years is not None:
+            yield from time.birthday(patient.subject.birth_date, years, zone)
+
+
+def _of_grant(grant: BreakGlassGrant | ProxyGrant, zone: str, policy: Policy) -> tuple[datetime, ...]:
+    if isinstance(grant, BreakGlassGrant):
+        return grant.start, grant.end, grant.start + timedelta(hours=policy.tables.break_glass_max_hours)
+    try:
+        return time.bounds(grant.start, grant.end, zone)
+    except time.UnreadableDate:
+        return ()
 
 
 def _of_directive(directive: Directive, zone: str) -> Iterator[datetime]:

@@ -59,6 +59,8 @@ class PatientPolicy:
 
     subject: SubjectFacts
     directives: tuple[Directive, ...]
+    # By time zone, when a directive begins or ends by itself, in order (`boundaries`).
+    instants: dict[str, tuple[datetime, ...]] = field(default_factory=dict, init=False, compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

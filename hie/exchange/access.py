@@ -119,6 +119,7 @@ class Verdict(Generic[T]):
     policy: engine.Policy | None = None
     at: datetime | None = None
     elapsed_us: int = 0
+    ends_s: float | None = None  # when something that it was decided by begins or ends by itself (`release.ends_in`)
 
     @property
     def emergency(self) -> BreakGlassGrant | None:
@@ -363,9 +364,8 @@ def still_permitted(
     with directory.one_reading(anew=True) as reading:
         about = subject(person_id)
         row = fresh(about)
-        if row is None or not permitted(caller, about, [row], operation).permitted:
-            return None
-        return release.Basis(reading, about.identifier_pks)
+        verdict = permitted(caller, about, [row] if row is not None else [], operation)
+        return release.Basis(reading, about.identifier_pks, verdict.ends_s) if verdict.permitted else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -814,10 +814,26 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    base = _request(caller, operation, context.emergency.get(person_id), None, recipient)
-    requests = alternatives(base, about, context.proxy.get(person_id, ()))
+    emergency, held = context.emergency.get(person_id), context.proxy.get(person_id, ())
+    requests = alternatives(_request(caller, operation, emergency, None, recipient), about, held)
     world = World(policy=context.policy, directives=about.policy, at=context.at)
-    return answered(world, about, requests, rows)
+    verdict = answered(world, about, requests, rows)
+    grants: list[BreakGlassGrant | ProxyGrant] = [*held, *([emergency] if emergency is not None else [])]
+    involved = {recipient or caller.organization_id, *_custodians(verdict.facts.values())}
+    until = engine.next_boundary(about.policy, context.policy, involved, now=context.at, grants=grants)
+    verdict = replace(verdict, ends_s=release.ends_in(until - context.at))
+    release.rests_on(ends_s=verdict.ends_s)
+    return verdict
+
+
+def _custodians(documents: Iterable[DocumentFacts]) -> set[str]:
+    """Who holds these documents and what they were derived from."""
+    found: set[str] = set()
+    for document in documents:
+        found.add(document.custodian)
+        if document.derived_from:
+            found |= _custodians(document.derived_from)
+    return found
 
 
 def alternatives(base: RequestFacts, about: Subject, held: Sequence[ProxyGrant | None]) -> list[RequestFacts]:

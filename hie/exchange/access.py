@@ -65,7 +65,7 @@ from hie.standards.facts import (
     SubjectFacts,
 )
 from patients import queries as index
-from patients.demographics import SourceRecordView
+from patients.demographics import ResolvedIdentifier, SourceRecordView
 
 PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
 """Class of the demographics pseudo-document (spec/consent.md 8)."""
@@ -289,6 +289,52 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     )  # fmt: skip
     context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
     return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+
+
+def known_to_publisher(caller: Caller, person_id: UUID | None, named: ResolvedIdentifier | None = None) -> bool:
+    """Whether who publishes may know of this person, who is None where nobody is so named; as a look-up would tell him.
+
+    `named` is the identifier by which the person was named, None for an id of this hub: one of a record that he may not
+    know of names nobody, though he know of the person's other records. What its own organization fed it may name. For
+    all else it is decided as for its stated purpose, or as if it had asked for treatment where it states none or its
+    agreement lists that: whoever only publishes needs no right to look up.
+
+    Source: spec/consent.md 6, "How a deny looks".
+    """
+    if named is not None and directory.root_of(named.participant_id) == directory.root_of(caller.organization_id):
+        return True
+    try:
+        about = somebody(person_id)
+    except NotFound:
+        about = nobody()
+    release.rests_on(about.identifier_pks)
+    rows = demographics_rows(about.records)
+    if named is not None and named.participant_id != directory.HUB:
+        rows = [row for row in rows if row.record.source_record_id == named.source_record_id]
+    return any(
+        _decide(replace(_context(asked, [about]), policy=policy), asked, about, rows, Operation.QUERY).permitted
+        for asked, policy in _as_published(caller)
+    )
+
+
+def _as_published(caller: Caller) -> Iterator[tuple[Caller, engine.Policy]]:
+    """The questions that who publishes might ask of whom he publishes about, and the policy that each is decided by."""
+    policy = policies.current()
+    if caller.purpose and caller.role:
+        yield caller, policy
+    organization = policy.participants.get(caller.organization_id)
+    if organization is None:
+        return
+    tables = policy.tables
+    may_treat = tables.permits(organization.purposes, "TREAT")
+    if caller.purpose and not may_treat:
+        return
+    treating = [one for one, purposes in sorted(tables.roles.items()) if tables.permits(purposes, "TREAT")]
+    role = next((one for one in (caller.role, "system", *treating) if one in treating), None)
+    if not may_treat:
+        of_treatment = replace(organization, purposes=organization.purposes | {"TREAT"})
+        policy = replace(policy, participants={**policy.participants, organization.id: of_treatment})
+    yield replace(caller, role=role, purpose="TREAT", relationship=caller.relationship or "referral"), policy
 
 
 def subject(person_id: UUID | str) -> Subject:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from consent import engine
-from consent.cases import Fixture, decide_case, document_from, participant_from, prepare, request_from
+from consent.case_fixtures import Fixture
+from consent.case_values import document_from, participant_from, request_from
+from consent.cases import decide_case, prepare
 from consent.engine import Tables, compile_directive, compile_jurisdiction, compile_policy, next_boundary, time
 from consent.engine.codes import KEPT
 from consent.engine.policy import compile_rule

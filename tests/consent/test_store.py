@@ -357,19 +357,19 @@ def test_an_imported_directive_that_cannot_be_understood_denies_and_shows(pk: in
 
 
 def _fixture_policy() -> Any:
-    from consent.cases import compile_fixture
+    from consent.case_fixtures import compile_fixture
 
     return compile_fixture(fx.FIXTURE)
 
 
 def _request(asked: dict[str, Any]) -> Any:
-    from consent.cases import request_from
+    from consent.case_values import request_from
 
     return request_from(asked)
 
 
 def _document() -> Any:
-    from consent.cases import document_from
+    from consent.case_values import document_from
 
     return document_from(fx.document())
 

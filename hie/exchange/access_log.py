@@ -23,7 +23,7 @@ from hie.audit import queries as audit
 from hie.audit.recorder import EventType, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, consents, release
+from hie.exchange import access, consent_sight, release
 from hie.exchange.access_log_lines import Looker, Names, group_key, joins, lines, seen_of
 from hie.exchange.access_log_values import ActorKind, Item, LogEntry, Part, RuleSentence, Seen, Verb, Who
 from hie.exchange.access_log_words import sentence_words
@@ -268,7 +268,9 @@ def as_visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, Eve
         kept_back = {document for document, decision in decisions.items() if decision.rule == "P1"}
         return {event.id: event for event in events}, kept_back
     seen = {document for document, decision in decisions.items() if decision.permitted}
-    choices = consents.versions_seen(view.caller, view.subject, {one for event in events if (one := _choice(event))})
+    choices = consent_sight.versions_seen(
+        view.caller, view.subject, {one for event in events if (one := _choice(event))}
+    )
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:

@@ -32,6 +32,7 @@ from hie.exchange import (
     loop,
     notices,
     query,
+    query_answers,
     retrieve,
     subscriptions,
 )
@@ -275,13 +276,13 @@ def answered(at: Setting, caller: Caller) -> query.Query:
 
 def viewed(asked: query.Query, caller: Caller) -> Any:
     """How many documents the list has, and how many each target is said to have."""
-    seen = query.view(asked.id, caller=caller)
+    seen = query_answers.view(asked.id, caller=caller)
     return len(seen.documents), [target.found for target in seen.targets]
 
 
 def streamed(asked: query.Query, caller: Caller, after: int = 0) -> Any:
     """What the event stream tells in one turn."""
-    told, _ = query.changes(asked.id, caller=caller, after=after)
+    told, _ = query_answers.changes(asked.id, caller=caller, after=after)
     return sorted((item.kind, bool(item.data)) for item in told)
 
 

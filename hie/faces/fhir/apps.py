@@ -8,9 +8,9 @@ class FhirConfig(AppConfig):
 
     def ready(self) -> None:
         """Hand the exchange what only this face knows: how to ask over FHIR, and how documents are written in it."""
-        from hie.exchange import notices, query, remotes
+        from hie.exchange import notices, remote_documents, remotes
         from hie.faces.fhir import client, notify, remote
 
-        query.register_rendering(remote.Rendering())
+        remote_documents.register_rendering(remote.Rendering())
         remotes.register("fhir", client.FhirCommunity())
         notices.register_channel("subscription", notify.Notifications())

@@ -505,7 +505,8 @@ def _shown_list(view: _ListView) -> Shown:
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
     """The person a name means, as it is now (merged ones answer for the survivor); None when unknown to the caller.
 
-    For what is published: a failed look-up by identifier counts against guessing. A search counts by what it
+    For what is published: a failed look-up is recorded as a refused attempt to publish, which a patient who is hidden
+    reads in the log, and counts against guessing by identifier. A search counts by what it
     may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
@@ -515,6 +516,14 @@ def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
     found = identifiers.survivor(name.id) if name.id else named.person_id if named is not None else None
     if access.known_to_publisher(caller, found, named):
         return found
+    recorder.write_apart(
+        [
+            recorder.EventDraft(
+                kind=EventType.PROVIDE_DOCUMENT_BUNDLE, caller=caller, outcome=recorder.Outcome.REFUSED,
+                person_id=found, reason="not-found",
+            )
+        ]
+    )  # fmt: skip
     if not name.id:
         limits.guessing(caller, f"{name.system}|{name.value}")
     return None

@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +32,13 @@ from documents.errors import (
 )
 from documents.metadata import CX, AssociationType, CodedValue, EntryMetadata, MetadataLevel, Status, Submission
 from documents.models import Binary, DocumentEntry, SubmissionSet
+from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent as Event
+from hie.audit.values import AuditQuery
 from hie.directory import registration
-from hie.exchange import feed, submit
+from hie.exchange import audit_search, feed, find, submit
 from hie.exchange.errors import AccessRefused
+from hie.exchange.find import PatientNamed
 from hie.outbox.models import OutboxMessage
 from hie.standards import cda, oids
 from hie.standards.demographics import Demographics, HumanName, Identifier
@@ -520,6 +524,21 @@ def test_of_a_hidden_patient_who_publishes_under_anothers_identifier_hears_what_
     assert person is not None
     assert Event.objects.filter(person_id=person.person_id, organization="org-hospital", outcome=4).count() == 1
     assert publish(b"after").custodian == "org-clinic"
+
+
+def test_a_hidden_patient_reads_who_named_her_to_publish_and_he_hears_what_he_hears_of_nobody() -> None:
+    denied_to_all()
+    system, person = f"urn:oid:{CLINIC_AUTHORITY}", identifiers.resolve(ADA.authority, ADA.value)
+    assert person is not None
+    for named in (PatientNamed(system=system, value="P1"), PatientNamed(id=str(person.person_id))):
+        before = Event.objects.filter(person_id=person.person_id, outcome=4).count()
+        assert find.person_of(named, caller=hospital_caller()) is None
+        assert Event.objects.filter(person_id=person.person_id, outcome=4).count() == before + 1
+    assert find.person_of(PatientNamed(system=system, value="P0"), caller=hospital_caller()) is None
+    asked = AuditQuery(since=datetime(2020, 1, 1, tzinfo=UTC), kinds=(EventType.PROVIDE_DOCUMENT_BUNDLE.value,))
+    told = audit_search.search_events(asked, hospital_caller()).events
+    assert len(told) == 3
+    assert [(one.person_id, one.reason, one.rule, one.detail) for one in told] == [("", "not-found", "", {})] * 3
 
 
 def test_who_is_asked_for_no_agreement_on_treatment_publishes_about_whom_nothing_hides() -> None:

@@ -336,7 +336,6 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.retrieve.retrieve": "its parts are: `_local` for what is kept here, `remote_retrieve._release` for the rest",
     "hie.exchange.notices.change_for": "`notices._prepare` is, which records and releases what this decides",
     "hie.exchange.access.questions": "`query.ask` is, which discloses the question; the loop asks again what waited",
-    "hie.exchange.find.person_of": "`submit.submit` is, which decides it again for what is published",
     "hie.exchange.administrative.administrative": "the hub's own staff, whom neither consent nor suspension concerns",
     "hie.exchange.consents.end": "the hub's own staff",
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from consent.engine import time
 from consent.engine.decide import PatientPolicy
 from consent.engine.directive import Directive, Node, Period
-from consent.engine.policy import Jurisdiction, Policy
+from consent.engine.policy import Policy
 from hie.standards.facts import BreakGlassGrant, ProxyGrant
 
 
@@ -29,29 +29,31 @@ def next_boundary(
 
     `time.MAX` when nothing does.
     """
-    at = now.astimezone(UTC)
     law = policy.jurisdiction_of(patient.subject.jurisdiction)
-    zone = law.zone if law is not None else "UTC"
-    instants = patient.instants.get(zone)
+    zone, *ages = (law.zone, law.majority_age, law.confidential_age) if law is not None else ("UTC",)
+    key = (zone, *ages)
+    instants = patient.instants.get(key)
     if instants is None:
         found = {instant for one in patient.directives for instant in _of_directive(one, zone)}
-        instants = patient.instants[zone] = tuple(sorted(found))
-    place = bisect_right(instants, at)
+        found.update(_of_ages(patient.subject.birth_date, ages, zone))
+        instants = patient.instants[key] = tuple(sorted(found))
+    place = bisect_right(instants, now)
     first = instants[place] if place < len(instants) else time.MAX
-    others = list(_of_ages(patient, law, zone))
     for participant_id in participants:
         participant = policy.participants.get(participant_id)
         if participant is not None:
-            others += (participant.active_from, participant.active_until)
+            for instant in (participant.active_from, participant.active_until):
+                if now < instant < first:
+                    first = instant
     for grant in grants:
-        others += _of_grant(grant, zone, policy)
-    return min((instant for instant in others if at < instant < first), default=first)
+        first = min((instant for instant in _of_grant(grant, zone, policy) if now < instant < first), default=first)
+    return first
 
 
-def _of_ages(patient: PatientPolicy, law: Jurisdiction | None, zone: str) -> Iterator[datetime]:
-    for years in (law.majority_age, law.confidential_age) if law is not None else ():
+def _of_ages(birth_date: str | None, ages: Iterable[int | None], zone: str) -> Iterator[datetime]:
+    for years in ages:
         if years is not None:
-            yield from time.birthday(patient.subject.birth_date, years, zone)
+            yield from time.birthday(birth_date, years, zone)
 
 
 def _of_grant(grant: BreakGlassGrant | ProxyGrant, zone: str, policy: Policy) -> tuple[datetime, ...]:

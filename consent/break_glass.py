@@ -20,6 +20,8 @@ from hie.standards.facts import BreakGlassGrant, SubjectFacts
 MIN_TEXT = 15
 REASONS = tuple(Row.Reason.values)
 MAX_A_DAY = 3
+MAX_LEAVES_A_DAY = 3
+"""How many emergencies beyond those of a day supervisors may allow one user; each goes to the privacy officer besides."""
 A_DAY = timedelta(days=1)
 LEAVE_LASTS = timedelta(hours=4)
 """How long a supervisor's leave waits for the emergency that it is for."""
@@ -154,6 +156,24 @@ def is_same_user(one: str, other: str) -> bool:
     return _key(one) == _key(other)
 
 
+def is_same_name(one: str, other: str) -> bool:
+    """Whether two names of people may be one person's: all words of the shorter stand in the other, two at least.
+
+    Without regard to order, case, accents and titles. Two people of one name are taken for one, which only keeps them from
+    judging each other.
+    """
+    first, second = _words(one), _words(other)
+    return len(first & second) >= 2 and (first <= second or second <= first)
+
+
+_TITLES = frozenset({"dr", "prof", "mr", "mrs", "ms", "md", "rn", "phd", "med"})
+
+
+def _words(name: str) -> frozenset[str]:
+    bare = "".join(c for c in unicodedata.normalize("NFKD", name) if unicodedata.category(c) != "Mn")
+    return frozenset(re.findall(r"[^\W\d_]+", bare.casefold())) - _TITLES
+
+
 def _key(user_id: str) -> str:
     return re.sub(r"^.*/|\s+", "", user_id).upper()
 
@@ -193,9 +213,13 @@ def give_leave(
 ) -> SupervisorLeave:
     """Allow a user one emergency more than three a day, within four hours; with the reason why, under `hold_user` of both.
 
+    No participant says who supervises whom, so it is bounded who may: nobody who has opened three today himself, nor for
+    somebody who has allowed him one today; so colleagues cannot go on allowing one another.
+
     Raises:
         EmergencyGrantRefused: a reason shorter than 15 characters; to oneself, to or by somebody whose access is
-            suspended, to who has not used the three, or where one waits already; `element` names which.
+            suspended, to who has not used the three or was allowed three more, or where one waits already; by who may
+            not, see above; `element` names which.
     """
     houses = {organization, *organizations}
     if len(_plain(text)) < MIN_TEXT:
@@ -208,8 +232,32 @@ def give_leave(
         raise EmergencyGrantRefused("this user has not opened three today", element="user")
     if _leaves(user_id, houses, now).exists():
         raise EmergencyGrantRefused("this user has a leave that is not used yet", element="user")
+    if len(_given(user_id, houses, since=now - A_DAY)) >= MAX_LEAVES_A_DAY:
+        raise EmergencyGrantRefused("this user has been allowed three more today", element="user")
+    if _today(given_by, houses, now).count() >= MAX_A_DAY:
+        raise EmergencyGrantRefused("who has opened three today himself allows none to others", element="user")
+    if _count(_given(given_by, houses, since=now - A_DAY), user_id):
+        raise EmergencyGrantRefused("who was allowed one by this user today allows him none", element="user")
     return SupervisorLeave.objects.create(
         user=user_id, organization=organization, given_by=given_by, text=text, given_at=now, ends_at=now + LEAVE_LASTS
+    )
+
+
+def _given(user_id: str, organizations: Collection[str], *, since: datetime) -> list[SupervisorLeave]:
+    """The leaves that a user was given since, used or not."""
+    rows = SupervisorLeave.objects.filter(user_key=user_key(Value(user_id)), organization__in=list(organizations))
+    return list(rows.filter(given_at__gt=since).order_by("given_at", "pk"))
+
+
+def _count(leaves: Iterable[SupervisorLeave], given_by: str) -> int:
+    return sum(is_same_user(one.given_by, given_by) for one in leaves)
+
+
+def allowed_between(leave: SupervisorLeave, organizations: Collection[str], *, since: datetime) -> tuple[int, int]:
+    """How many leaves since its giver gave its user, and its user its giver; two statements."""
+    return (
+        _count(_given(leave.user, organizations, since=since), leave.given_by),
+        _count(_given(leave.given_by, organizations, since=since), leave.user),
     )
 
 

@@ -24,6 +24,8 @@ from hie.directory import queries as directory
 from hie.standards.facts import ParticipantFacts
 
 _lock = Lock()
+_compiling = Lock()
+"""Held by the one who compiles: at an instant from which policy counts everybody would at once."""
 _cached: tuple[int, datetime | None, Policy] | None = None
 _rules: tuple[Policy, LabelTables] | None = None
 _compiled_from: tuple[Policy, Sources, datetime] | None = None
@@ -61,19 +63,32 @@ def current() -> Policy:
 
     Compiled again when the policy epoch rose or a jurisdiction, table or release policy came into effect.
     """
+    reading = directory.reading_now()
+    held = _held(reading.epoch, timezone.now())
+    if held is not None:
+        return held
+    with _compiling:
+        held = _held(reading.epoch, timezone.now())
+        # Whoever waited here has the work of whoever did not, unless it was for another epoch.
+        return held if held is not None else _compile(reading)
+
+
+def _held(epoch: int, now: datetime) -> Policy | None:
+    """What this process compiled for an epoch, while it is in force."""
+    cached = _cached
+    return cached[2] if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]) else None
+
+
+def _compile(reading: directory.Reading) -> Policy:
     global _cached, _compiled_from
-    reading, now = directory.reading_now(), timezone.now()
-    epoch, cached = reading.epoch, _cached
-    if cached is not None and cached[0] == epoch and (cached[1] is None or now < cached[1]):
-        return cached[2]
     # The epoch rose by the clock of the database: what it rose for counts, though our own clock be behind.
-    now = max(now, reading.at)
+    now = max(timezone.now(), reading.at)
     (members, released), laws = _members(now), jurisdictions.in_effect(now)
     numbers = _versions(members, laws, jurisdictions.versions(now)) | released
     sources = _sources(members, laws, tables.in_effect("codes", now), numbers)
-    policy = sources.compiled(epoch=epoch)
+    policy = sources.compiled(epoch=reading.epoch)
     with _lock:
-        _cached = (epoch, _next_change(now), policy)
+        _cached = (reading.epoch, _next_change(now), policy)
         _compiled_from = (policy, sources, now)
     return policy
 

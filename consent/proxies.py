@@ -60,10 +60,9 @@ def held_for(subject: SubjectFacts, identifier_pks: Sequence[int]) -> dict[str, 
     return {person: tuple(grants) for person, grants in found.items()}
 
 
-def patients_of(user_id: str) -> list[int]:
-    """Identifiers of the patients for whom this user holds an active grant, in order; one statement."""
-    rows = Row.objects.filter(person=user_id, status=Row.Status.ACTIVE).order_by("identifier_id")
-    return list(rows.values_list("identifier_id", flat=True).distinct())
+def active_of(user_id: str) -> list[Row]:
+    """The active grants that a user holds, for whomever, in order of their identifiers; one statement."""
+    return list(Row.objects.filter(person=user_id, status=Row.Status.ACTIVE).order_by("identifier_id", "pk"))
 
 
 def grant(

@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from documents import codec, dtm, facts
 from documents.conditions import (
@@ -165,7 +165,10 @@ class EntryRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmissionSetRow:
-    """A registered submission set; `members` are entry UUIDs (``urn:uuid:…``) in order of registration."""
+    """A registered submission set; `members` are entry UUIDs (``urn:uuid:…``) in order of registration.
+
+    `joins` are the objects that it put into folders which were there before.
+    """
 
     metadata: SubmissionSetMetadata
     identifier_pk: int
@@ -175,6 +178,7 @@ class SubmissionSetRow:
     sorted_at: datetime
     pk: int
     status: Status = Status.APPROVED
+    joins: tuple[str, ...] = ()
 
     @property
     def position(self) -> Position:
@@ -650,17 +654,28 @@ def _list_rows(
     return rows[:limit] if limit is not None else rows
 
 
-def _members(keys: Sequence[UUID]) -> dict[UUID, dict[str, datetime]]:
-    """The members of lists, ``urn:uuid:…`` in order, and when each came. One statement."""
-    members: dict[UUID, dict[str, datetime]] = {key: {} for key in keys}
-    for source, target, at in (
+@dataclass(slots=True)
+class _Members:
+    """Members as ``urn:uuid:…`` and when each came, in order; and what else was put into folders beside them."""
+
+    at: dict[str, datetime] = field(default_factory=dict)
+    joins: list[str] = field(default_factory=list)
+
+
+def _members(keys: Sequence[UUID]) -> dict[UUID, _Members]:
+    """The members of lists. One statement."""
+    members = {key: _Members() for key in keys}
+    put = Association.objects.filter(entry_uuid=OuterRef("target"), type=AssociationType.HAS_MEMBER.value)
+    for source, target, at, joins in (
         Association.objects.filter(
             source__in=keys or [_NONE], type=AssociationType.HAS_MEMBER.value, availability_status=Status.APPROVED.value
         )
         .order_by("pk")
-        .values_list("source", "target", "registered_at")
+        .values_list("source", "target", "registered_at", Subquery(put.values("target")[:1]))
     ):
-        members[source].setdefault(f"urn:uuid:{target}", at)
+        members[source].at.setdefault(f"urn:uuid:{target}", at)
+        if joins is not None:
+            members[source].joins.append(f"urn:uuid:{joins}")
     return members
 
 
@@ -672,11 +687,12 @@ def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
             metadata=codec.decode_submission_set(row.metadata),
             identifier_pk=row.patient_identifier_id,
             custodian=row.custodian,
-            members=tuple(members[row.entry_uuid]),
+            members=tuple(members[row.entry_uuid].at),
             registered_at=row.registered_at,
             sorted_at=row.submission_time_from,
             pk=row.pk,
             status=Status(row.availability_status),
+            joins=tuple(members[row.entry_uuid].joins),
         )
         for row in found
     ]
@@ -690,8 +706,8 @@ def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
             metadata=replace(codec.decode_folder(row.metadata), version=row.version),
             identifier_pk=row.patient_identifier_id,
             custodian=row.custodian,
-            members=tuple(members[row.entry_uuid]),
-            joined_at=tuple(members[row.entry_uuid].values()),
+            members=tuple(members[row.entry_uuid].at),
+            joined_at=tuple(members[row.entry_uuid].at.values()),
             last_update_time=row.last_update_time,
             registered_at=row.registered_at,
             sorted_at=row.last_update_time,

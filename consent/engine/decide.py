@@ -59,6 +59,10 @@ class PatientPolicy:
 
     subject: SubjectFacts
     directives: tuple[Directive, ...]
+    # By time zone and ages of a law, when a directive begins or ends or an age is reached, in order (`boundaries`).
+    instants: dict[tuple[object, ...], tuple[datetime, ...]] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -65,7 +65,7 @@ from hie.standards.facts import (
     SubjectFacts,
 )
 from patients import queries as index
-from patients.demographics import SourceRecordView
+from patients.demographics import ResolvedIdentifier, SourceRecordView
 
 PATIENT_CLASS = "http://hl7.org/fhir/resource-types|Patient"
 """Class of the demographics pseudo-document (spec/consent.md 8)."""
@@ -119,6 +119,7 @@ class Verdict(Generic[T]):
     policy: engine.Policy | None = None
     at: datetime | None = None
     elapsed_us: int = 0
+    ends_s: float | None = None  # when something that it was decided by begins or ends by itself (`release.ends_in`)
 
     @property
     def emergency(self) -> BreakGlassGrant | None:
@@ -238,6 +239,12 @@ def gate(caller: Caller, operation: Operation) -> None:
     release.rests_on()
 
 
+def is_at_work(caller: Caller) -> bool:
+    """Whether a person of a participant's asks: no device, no patient, no helper, nobody of the exchange's own staff."""
+    user = caller.user_id.casefold()
+    return bool(user) and not user.startswith(_NO_CLINICIAN) and caller.role not in ("patient", "proxy")
+
+
 _NO_CLINICIAN = ("device/", "patient/", "relatedperson/", "group/", "staff/")
 
 
@@ -254,7 +261,7 @@ def gate_emergency(caller: Caller) -> None:
     decision = engine.gate(_request(asked, Operation.QUERY, None, None), policy, now=at)
     if decision is not None:
         raise AccessRefused(decision.rule, decision.reason)
-    if not caller.user_id or caller.user_id.casefold().startswith(_NO_CLINICIAN):
+    if not is_at_work(caller):
         raise AccessRefused("G5", "role-not-permitted")
     if not break_glass.names_a_person(caller.user_id):
         raise AccessRefused("G1", "invalid-request")
@@ -282,6 +289,52 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     )  # fmt: skip
     context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
     return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+
+
+def known_to_publisher(caller: Caller, person_id: UUID | None, named: ResolvedIdentifier | None = None) -> bool:
+    """Whether who publishes may know of this person, who is None where nobody is so named; as a look-up would tell him.
+
+    `named` is the identifier by which the person was named, None for an id of this hub: one of a record that he may not
+    know of names nobody, though he know of the person's other records. What its own organization fed it may name. For
+    all else it is decided as for its stated purpose, or as if it had asked for treatment where it states none or its
+    agreement lists that: whoever only publishes needs no right to look up.
+
+    Source: spec/consent.md 6, "How a deny looks".
+    """
+    if named is not None and directory.root_of(named.participant_id) == directory.root_of(caller.organization_id):
+        return True
+    try:
+        about = somebody(person_id)
+    except NotFound:
+        about = nobody()
+    release.rests_on(about.identifier_pks)
+    rows = demographics_rows(about.records)
+    if named is not None and named.participant_id != directory.HUB:
+        rows = [row for row in rows if row.record.source_record_id == named.source_record_id]
+    return any(
+        _decide(replace(_context(asked, [about]), policy=policy), asked, about, rows, Operation.QUERY).permitted
+        for asked, policy in _as_published(caller)
+    )
+
+
+def _as_published(caller: Caller) -> Iterator[tuple[Caller, engine.Policy]]:
+    """The questions that who publishes might ask of whom he publishes about, and the policy that each is decided by."""
+    policy = policies.current()
+    if caller.purpose and caller.role:
+        yield caller, policy
+    organization = policy.participants.get(caller.organization_id)
+    if organization is None:
+        return
+    tables = policy.tables
+    may_treat = tables.permits(organization.purposes, "TREAT")
+    if caller.purpose and not may_treat:
+        return
+    treating = [one for one, purposes in sorted(tables.roles.items()) if tables.permits(purposes, "TREAT")]
+    role = next((one for one in (caller.role, "system", *treating) if one in treating), None)
+    if not may_treat:
+        of_treatment = replace(organization, purposes=organization.purposes | {"TREAT"})
+        policy = replace(policy, participants={**policy.participants, organization.id: of_treatment})
+    yield replace(caller, role=role, purpose="TREAT", relationship=caller.relationship or "referral"), policy
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -357,9 +410,8 @@ def still_permitted(
     with directory.one_reading(anew=True) as reading:
         about = subject(person_id)
         row = fresh(about)
-        if row is None or not permitted(caller, about, [row], operation).permitted:
-            return None
-        return release.Basis(reading, about.identifier_pks)
+        verdict = permitted(caller, about, [row] if row is not None else [], operation)
+        return release.Basis(reading, about.identifier_pks, verdict.ends_s) if verdict.permitted else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -808,10 +860,26 @@ def _decide(
 ) -> Verdict[R]:
     """Decide the rows for the caller; with `recipient`, for that organization in the place of the caller's."""
     person_id = about.person_id
-    base = _request(caller, operation, context.emergency.get(person_id), None, recipient)
-    requests = alternatives(base, about, context.proxy.get(person_id, ()))
+    emergency, held = context.emergency.get(person_id), context.proxy.get(person_id, ())
+    requests = alternatives(_request(caller, operation, emergency, None, recipient), about, held)
     world = World(policy=context.policy, directives=about.policy, at=context.at)
-    return answered(world, about, requests, rows)
+    verdict = answered(world, about, requests, rows)
+    grants: list[BreakGlassGrant | ProxyGrant] = [*held, *([emergency] if emergency is not None else [])]
+    involved = {recipient or caller.organization_id, *_custodians(verdict.facts.values())}
+    until = engine.next_boundary(about.policy, context.policy, involved, now=context.at, grants=grants)
+    verdict = replace(verdict, ends_s=release.ends_in(until - context.at))
+    release.rests_on(ends_s=verdict.ends_s)
+    return verdict
+
+
+def _custodians(documents: Iterable[DocumentFacts]) -> set[str]:
+    """Who holds these documents and what they were derived from."""
+    found: set[str] = set()
+    for document in documents:
+        found.add(document.custodian)
+        if document.derived_from:
+            found |= _custodians(document.derived_from)
+    return found
 
 
 def alternatives(base: RequestFacts, about: Subject, held: Sequence[ProxyGrant | None]) -> list[RequestFacts]:

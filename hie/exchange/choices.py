@@ -24,7 +24,7 @@ from consent.drafts import ConsentDraft, Draft
 from consent.owners import Capacity
 from hie.audit import queries as audit
 from hie.directory import queries as directory
-from hie.exchange import access, consents, release, what_if
+from hie.exchange import access, consent_rights, consent_sight, consents, release, what_if
 from hie.exchange.access import Subject
 from hie.exchange.consents import StoredConsent
 from hie.exchange.errors import NotFound
@@ -172,17 +172,17 @@ def overview(person_id: str, *, caller: Caller, raw: str = "") -> Overview:
     held = [one.stored for one in consents.search([[PatientNamed(id=person_id)]], [], _any, caller=caller, raw=raw)]
     about = access.subject(person_id)
     mine = _form_of(held, caller, about)
-    limited = consents.limited_to(caller, about)
+    limited = consent_rights.limited_to(caller, about)
     others = [one for one in held if one.status == "active" and (mine is None or one.id != mine.id)]
     return Overview(
         person_id=about.person_id,
-        may_choose=consents.chooses_for(caller, about),
+        may_choose=consent_rights.chooses_for(caller, about),
         minor=limited is not None,
         kinds=rules.kinds_for(limited),
-        mine=_version(mine, len(consents.versions(mine, about, caller=caller)), mine=True)
+        mine=_version(mine, len(consent_sight.versions(mine, about, caller=caller)), mine=True)
         if mine is not None
         else None,
-        others=tuple(_version(one, 1, mine=consents.may_change(caller, one, about)) for one in others),
+        others=tuple(_version(one, 1, mine=consent_rights.may_change(caller, one, about)) for one in others),
         places=_places(),
     )
 
@@ -222,7 +222,7 @@ def preview(person_id: str, action: Action, *, caller: Caller, raw: str = "") ->
             change.resource, named, caller=caller, raw=raw, replaces=replaces.id if replaces else None
         )
         warnings = tuple((one.element, one.message) for one in checked.warnings)
-    honoured = consents.refusal_honoured(about)
+    honoured = consent_rights.refusal_honoured(about)
     found = what_if.compare(about.person_id, Draft(consents=(draft,)), caller=caller, raw=raw)
     return Preview(
         before=_said(replaces.resource) if replaces is not None and replaces.status == "active" else Choices(),
@@ -295,13 +295,13 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
     """
     held = [one.stored for one in consents.search([[PatientNamed(id=person_id)]], [], _any, caller=caller, raw=raw)]
     about = access.subject(person_id)
-    if not consents.chooses_for(caller, about):
+    if not consent_rights.chooses_for(caller, about):
         raise NotFound("no such patient")
     mine = _form_of(held, caller, about)
     if action.choices is not None:
         return about, _chosen(action.choices, mine, about, caller)
     named = next((one for one in held if one.id == (action.consent_id or (mine.id if mine else None))), None)
-    if named is None or not consents.may_change(caller, named, about):
+    if named is None or not consent_rights.may_change(caller, named, about):
         raise NotFound("no such choice")
     if action.end:
         resource = {**named.resource, "status": "inactive"}
@@ -318,7 +318,7 @@ def _change(person_id: str, action: Action, caller: Caller, raw: str) -> tuple[S
 
 
 def _chosen(choices: Choices, mine: StoredConsent | None, about: Subject, caller: Caller) -> _Change:
-    limited = consents.limited_to(caller, about)
+    limited = consent_rights.limited_to(caller, about)
     places = _places()
     named, types = {one.id for one in places}, {one.type for one in places}
     # Who was named once may be named still, whatever has become of it.
@@ -341,7 +341,7 @@ def _form_of(held: Sequence[StoredConsent], caller: Caller, about: Subject) -> S
     said = [
         one
         for one in held
-        if one.capacity in _FORMS and _said(one.resource) is not None and consents.may_change(caller, one, about)
+        if one.capacity in _FORMS and _said(one.resource) is not None and consent_rights.may_change(caller, one, about)
     ]
     return min(said, key=lambda one: (one.status != "active", -one.recorded_at.timestamp(), str(one.id)), default=None)
 

@@ -20,6 +20,7 @@ from django.db import transaction
 
 from consent import break_glass, emergency_reviews, owners, policies
 from consent.errors import EmergencyGrantRefused
+from consent.models import BreakGlassGrant as Grant
 from consent.models import EmergencyReview, SupervisorLeave
 from hie.audit import queries as audit
 from hie.audit import recorder
@@ -170,7 +171,8 @@ def declare(asked: Declaration, *, caller: Caller) -> BreakGlassGrant:
 def allow_one_more(user_id: str, text: str, *, step_up: str, caller: Caller, raw: str | bytes = "") -> SupervisorLeave:
     """As a second clinician of the same house, allow a colleague one emergency more than three a day, within four hours.
 
-    What it opens is reviewed like any other, and who allowed it stands in the case. It is about no patient.
+    What it opens is reviewed like any other, and who allowed it stands in the case, with how often the two have allowed each
+    other. Who bears the name of him whom it is for is taken for him. It is about no patient.
 
     Raises:
         AccessRefused: as `declare`. EmergencyGrantRefused: too few words, the step-up is stale, or not for this user.
@@ -186,6 +188,8 @@ def allow_one_more(user_id: str, text: str, *, step_up: str, caller: Caller, raw
         event.note(personal={"text": text, "for": user_id}, detail={"act": "supervisor-leave"})
         if not break_glass.names_a_person(user_id):
             raise EmergencyGrantRefused("is not the id of a user", element="user")
+        if any(break_glass.is_same_name(one, other) for one in _names(caller) for other in _registered(user_id)):
+            raise EmergencyGrantRefused("nobody is his own supervisor", element="user")
         with transaction.atomic():
             break_glass.hold_user(user_id, caller.user_id)
             release.basis_of(event).hold()
@@ -437,6 +441,20 @@ def _check_said(asked: Declaration, caller: Caller, house: str, at: datetime) ->
     if not assertions.is_fresh(caller, asked.step_up, now=at):
         raise _stale()
     break_glass.check_user(caller.user_id, directory.same_organization(house), now=at)
+
+
+def _names(caller: Caller) -> set[str]:
+    return {caller.user_name or "", *_registered(caller.user_id)}
+
+
+def _registered(user_id: str) -> set[str]:
+    """The names that participants have registered a user by."""
+    return {user.name for user in directory.users_named([user_id])}
+
+
+def names_of(grant: Grant, opened: EventRecord | None) -> set[str]:
+    """The names that the user of a grant is known by: registered, and as the event that opened it has him."""
+    return _registered(grant.user) | ({opened.user_name} if opened is not None else set())
 
 
 def _stale() -> EmergencyGrantRefused:

@@ -60,7 +60,8 @@ def cases(*, caller: Caller) -> list[Answerable]:
     """The cases of the caller's house, newest first, at most 200; recorded.
 
     Raises:
-        AccessRefused: as at every door, or the purpose is not that of the house's own operations (G4).
+        AccessRefused: as at every door, or the purpose is not that of the house's own operations (G4), or it
+            is a patient or a helper who asks (G5).
     """
     with recorder.recording(
         EventType.BREAK_GLASS_REVIEWED, caller, action="R", query="cases of the participant"
@@ -76,13 +77,16 @@ def answer(grant_id: UUID, text: str, *, caller: Caller, raw: str | bytes = "") 
     """Answer a case, once; its reviewers read it.
 
     Raises:
-        AccessRefused: as `cases`. NotFound: no such case of this house. BadRequest: no words, or too many.
+        AccessRefused: as `cases`, or it is no person who answers (G5). NotFound: no such case of this house. BadRequest: no words, or too many.
         EmergencyReviewRefused: it is answered or withdrawn, or the caller is the user concerned.
     """
     said = text.strip()
     with recorder.recording(EventType.BREAK_GLASS_REVIEWED, caller, action="U", query=raw[:MAX_RAW]) as event:
         event.note(detail={"act": "answered", "grant": str(grant_id)}, personal={"text": said[:MAX_ANSWER]})
-        case = next((one for one in _of_house(caller) if one.review.grant_id == grant_id), None)
+        held = _of_house(caller)
+        if not access.is_at_work(caller):
+            raise AccessRefused("G5", "role-not-permitted")
+        case = next((one for one in held if one.review.grant_id == grant_id), None)
         if case is None:
             raise NotFound("no such case")
         if not said or len(said) > MAX_ANSWER or not storable(said):
@@ -109,6 +113,8 @@ def raised_roots(now: datetime) -> dict[str, datetime]:
 
 def _of_house(caller: Caller) -> Sequence[EmergencyCase]:
     access.gate(caller, Operation.QUERY)
+    if caller.role in ("patient", "proxy") or caller.user_id.casefold().startswith(("patient/", "relatedperson/")):
+        raise AccessRefused("G5", "role-not-permitted")
     if "HOPERAT" not in policies.current().tables.families.get(caller.purpose or "", frozenset()):
         raise AccessRefused("G4", "purpose-not-permitted")
     return emergency_reviews.cases_of(directory.same_organization(caller.organization_id))

@@ -8,15 +8,15 @@ Source: spec/consent.md 9.5.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet
 
-from consent import emergency_reviews
-from consent.models import BreakGlassGrant, EmergencyAct, EmergencyReview
+from consent import break_glass, emergency_reviews
+from consent.models import BreakGlassGrant, EmergencyAct, EmergencyReview, SupervisorLeave
 from documents import queries as registry
 from hie.audit import queries as audit
 from hie.audit.kinds import EventType
@@ -24,7 +24,7 @@ from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, emergency, emergency_answers, emergency_review, review_list
 from hie.exchange.access import Staff, StaffView
-from hie.exchange.access_log_lines import ROLE_WORDS
+from hie.exchange.access_log_words import ROLE_WORDS
 from hie.standards.facts import Caller, Operation, ParticipantFacts
 from patients import identifiers
 
@@ -77,7 +77,7 @@ class Listed:
 
 
 def listed(state: str, page: int, staff: Staff, *, now: datetime) -> Listed:
-    """One page: what is due first comes first, decided ones the newest first. 4 statements."""
+    """One page: what is due first comes first, decided ones the newest first. 5 statements."""
     me = f"Staff/{staff.user_id}"
     state = state if state in STATES else "waiting"
     conditions = _conditions(me, now)
@@ -89,7 +89,12 @@ def listed(state: str, page: int, staff: Staff, *, now: datetime) -> Listed:
     found = list(rows.order_by(*order)[(page - 1) * PAGE : page * PAGE])
     members = directory.participants()
     houses = emergency_review.houses_of(staff)
-    cases = tuple(_waiting(row, staff, houses, members, now) for row in found)
+    registered: dict[str, set[str]] = {}
+    for user in directory.users_named(row.grant.user for row in found):
+        registered.setdefault(user.id, set()).add(user.name)
+    cases = tuple(
+        _waiting(row, _not_mine(row, staff, houses, registered.get(row.grant.user, ())), members, now) for row in found
+    )
     return Listed(
         cases=cases, state=state, page=page, pages=pages, total=counts[state], counts=counts,
         names=review_list.names_of({row.claimed_by for row in found} | {row.decided_by for row in found}),
@@ -110,9 +115,7 @@ def _conditions(me: str, now: datetime) -> dict[str, Q]:
     }
 
 
-def _waiting(
-    row: EmergencyReview, staff: Staff, houses: Collection[str], members: Mapping[str, ParticipantFacts], now: datetime
-) -> Waiting:
+def _waiting(row: EmergencyReview, not_mine: str, members: Mapping[str, ParticipantFacts], now: datetime) -> Waiting:
     grant = row.grant
     place = members.get(grant.organization)
     live = row.claimed_until is not None and row.claimed_until > now
@@ -122,7 +125,7 @@ def _waiting(
         objected=row.objected_at is not None, escalated=row.escalated_at is not None,
         overdue=row.status == EmergencyReview.Status.OPEN and row.due_at <= now,
         claimed_by=row.claimed_by if live else "", claimed_until=row.claimed_until if live else None,
-        outcome=row.outcome, not_mine=_not_mine(row, staff, houses),
+        outcome=row.outcome, not_mine=not_mine,
         objected_since=bool(row.decided_at and row.objected_at and row.objected_at > row.decided_at),
     )  # fmt: skip
 
@@ -213,7 +216,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
     acts = list(review.acts.order_by("at", "pk"))
     names = review_list.names_of({act.actor for act in acts} | {review.claimed_by})
     role = (opened.role if opened is not None else "") or (known.role if known is not None else "")
-    why_not = _not_mine(review, staff, emergency_review.houses_of(staff))
+    why_not = _not_mine(review, staff, emergency_review.houses_of(staff), emergency.names_of(grant, opened))
     me = f"Staff/{staff.user_id}"
     answered = getattr(review, "case", None)
     return Case(
@@ -283,11 +286,13 @@ def _claim(review: EmergencyReview, me: str, why_not: str, now: datetime) -> str
     return "other" if taken else "free"
 
 
-def _not_mine(review: EmergencyReview, staff: Staff, houses: Collection[str]) -> str:
+def _not_mine(review: EmergencyReview, staff: Staff, houses: Collection[str], names: Iterable[str]) -> str:
     if not staff.roles & emergency_review.REVIEWERS:
         return "Privacy officers decide this."
     if review.grant.organization in houses:
         return "You work at this organization: somebody else decides it."
+    if emergency_review.is_own(staff, review.grant, names):
+        return "You are called like the user: somebody else decides it."
     return ""
 
 
@@ -380,7 +385,7 @@ def _facts(
 ) -> list[tuple[str, str]]:
     grant = review.grant
     leave = getattr(grant, "leave", None)
-    more = [("More than three a day", f"Allowed by {leave.given_by}: {leave.text}")] if leave is not None else []
+    more = [("More than three a day", _allowed(leave, now))] if leave is not None else []
     return [
         ("Without the emergency", _otherwise(review, about, events, opened)),
         *more,
@@ -390,6 +395,14 @@ def _facts(
         ("Same organization, 30 days", _in_the_house(grant, now)),
         ("You as reviewer", why_not or "You do not work at this organization."),
     ]
+
+
+def _allowed(leave: SupervisorLeave, now: datetime) -> str:
+    """Who allowed it and why, and whether that is usual between the two."""
+    house = directory.same_organization(leave.organization)
+    given, back = break_glass.allowed_between(leave, house, since=now - emergency_reviews.A_MONTH)
+    pattern = f"In 30 days {given} for this user by the same, {back} the other way round."
+    return f"Allowed by {leave.given_by}: {leave.text} {pattern}"
 
 
 def _known(grant: BreakGlassGrant, opened: EventRecord | None) -> str:

@@ -1,7 +1,8 @@
 """Reviewing emergency access: who may, what a decision brings, and each act in the log.
 
 A privacy officer or an administrator of the exchange takes a case and says whether the emergency was one. Who works at the
-user's organization, in whatever department, does not judge it. A decision that it was not takes the user's emergency access
+user's organization, in whatever department, does not judge it, and nobody his own: an account of the desk that is called
+like the user, by its id or by its holder's name, is taken for his. A decision that it was not takes the user's emergency access
 away in the same transaction: from its commit no request of his with the purpose BTG is let in, running transfers included.
 
 Source: spec/consent.md 9.5.
@@ -9,7 +10,7 @@ Source: spec/consent.md 9.5.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,12 +21,12 @@ from django.utils import timezone
 
 from consent import break_glass, emergency_reviews
 from consent.errors import EmergencyReviewRefused
-from consent.models import EmergencyCase, EmergencyReview
+from consent.models import BreakGlassGrant, EmergencyCase, EmergencyReview
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.recorder import EventDraft
 from hie.directory import queries as directory
-from hie.exchange import access
+from hie.exchange import access, emergency
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import BadRequest
 from hie.standards.facts import Caller
@@ -56,6 +57,12 @@ def houses_of(staff: Staff) -> frozenset[str]:
     """The organizations whose cases a member of staff does not judge: where he works, with all parts of it; one statement."""
     named = staff_roles.employers(staff.user_id)
     return frozenset(part for employer in named for part in directory.same_organization(employer))
+
+
+def is_own(staff: Staff, grant: BreakGlassGrant, names: Iterable[str]) -> bool:
+    """Whether a member of staff is to be taken for the user of a grant, who is known by these names."""
+    by_id = break_glass.is_same_user(staff.user_id, grant.user)
+    return by_id or any(break_glass.is_same_name(staff.name, name) for name in names)
 
 
 def seen(review: EmergencyReview) -> str:
@@ -226,5 +233,8 @@ def _acting(
                 raise EmergencyReviewRefused(
                     "who works at the user's organization does not judge it", element="reviewer"
                 )
+            opened = emergency.declared(access.subject(person_id), since=review.opened_at).get(str(review.grant_id))
+            if is_own(staff, review.grant, emergency.names_of(review.grant, opened)):
+                raise EmergencyReviewRefused("nobody judges an emergency of his own", element="reviewer")
             yield _Case(review=review, actor=actor, at=at, event=event, person_id=person_id)
             event.commit()

@@ -377,7 +377,7 @@ def _judge_lists(
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
     folders = _folders_among(subject, [member for row in rows for member in row.members])
     lists = [*rows, *folders.values()]
-    entries = registry.entries_by_uuid([member for row in lists for member in row.members])
+    entries = registry.entries_by_uuid([member for row in lists for member in (*row.members, *_joins(row))])
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
@@ -387,7 +387,7 @@ def _judge_lists(
     members: dict[str, tuple[str, ...]] = {}
     empty: list[_ListView] = []
     for row in rows:
-        held = [decisions[m] for m in row.members if m in decisions]
+        held = [decisions[m] for m in (*row.members, *_joins(row)) if m in decisions]
         for member in row.members:
             if member in folders and not _stands_empty(folders[member], decisions):
                 held += [decisions[m] for m in folders[member].members if m in decisions]
@@ -413,6 +413,10 @@ def _judge_lists(
         facts=facts | alone.facts,
     )
     return _Judged(subject, both), members
+
+
+def _joins(row: ListRow) -> tuple[str, ...]:
+    return row.joins if isinstance(row, SubmissionSetRow) else ()
 
 
 def _stands_empty(row: ListRow, decisions: Mapping[str, tuple[EntryRow, Decision]]) -> bool:
@@ -471,12 +475,16 @@ def _visible(
 
 
 def _own_facts(row: ListRow, person_id: str) -> DocumentFacts:
+    # A submission that brought nothing, for all it named was there already, is its own house's to see: what it named may
+    # be hidden, and is not kept with it.
+    bare = isinstance(row, SubmissionSetRow) and not row.members
     return DocumentFacts(
         id=registry.bare_uuid(row.metadata.entry_uuid),
         patient=person_id,
         custodian=row.custodian,
         classes=frozenset({f"{registry.RESOURCE_CLASS}|List"}),
-        confidentiality="N",
+        confidentiality="V" if bare else "N",
+        labels=frozenset({"NOPAT"}) if bare else frozenset(),
     )
 
 
@@ -495,25 +503,42 @@ def _shown_list(view: _ListView) -> Shown:
 
 
 def person_of(name: PatientNamed, *, caller: Caller) -> UUID | None:
-    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown.
+    """The person a name means, as it is now (merged ones answer for the survivor); None when unknown to the caller.
 
-    For what is published: a failed look-up by identifier counts against guessing. A search counts by what it
+    For what is published: a failed look-up is recorded as a refused attempt to publish, which a patient who is hidden
+    reads in the log, and counts against guessing by identifier. A search counts by what it
     may show (`count_guesses`): else the limit itself would tell a hidden patient from one that does not exist.
 
     Raises:
         TooManyRequests: too many failed look-ups.
     """
-    found = _person(name)
-    if found is None and not name.id:
+    named = _resolved(name)
+    found = identifiers.survivor(name.id) if name.id else named.person_id if named is not None else None
+    if access.known_to_publisher(caller, found, named):
+        return found
+    recorder.write_apart(
+        [
+            recorder.EventDraft(
+                kind=EventType.PROVIDE_DOCUMENT_BUNDLE, caller=caller, outcome=recorder.Outcome.REFUSED,
+                person_id=found, reason="not-found",
+            )
+        ]
+    )  # fmt: skip
+    if not name.id:
         limits.guessing(caller, f"{name.system}|{name.value}")
-    return found
+    return None
 
 
 def _person(name: PatientNamed) -> UUID | None:
     if name.id:
         return identifiers.survivor(name.id)
-    resolved = identifiers.resolve(authority_of(name.system), name.value) if name.system and name.value else None
+    resolved = _resolved(name)
     return resolved.person_id if resolved is not None else None
+
+
+def _resolved(name: PatientNamed) -> ResolvedIdentifier | None:
+    named = not name.id and name.system and name.value
+    return identifiers.resolve(authority_of(name.system), name.value) if named else None
 
 
 def persons_named(groups: Sequence[Sequence[PatientNamed]]) -> set[UUID]:
@@ -740,10 +765,12 @@ def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
 
 def _list_key(view: _ListView, sort: str) -> tuple[str, ...]:
     row = view.row
-    tie = _moment(row.registered_at) + row.metadata.entry_uuid
+    # Of what came at one instant the submission before the folder that it made or filled.
+    is_folder = isinstance(row, FolderRow)
+    tie = f"{_moment(row.registered_at)}{is_folder:d}{row.metadata.entry_uuid}"
     match sort:
         case "_lastUpdated":
-            return _moment(row.registered_at), tie
+            return _moment(row.last_update_time if isinstance(row, FolderRow) else row.registered_at), tie
         case "_id":
             return row.metadata.entry_uuid, tie
         case _:

@@ -20,7 +20,8 @@ from django.utils import timezone
 from hie.directory import queries as directory
 from hie.exchange import review_list
 from hie.exchange.errors import BadRequest
-from hie.exchange.review_cases import hanging_on, in_words
+from hie.exchange.review_comparison import in_words
+from hie.exchange.review_records import hanging_on
 from hie.standards.demographics import DateMatch, Demographics, IdentifierMatch, PatientQuery, StringMatch, authority_of
 from hie.standards.demographics import from_json as demographics_of
 from patients import changes, history, identifiers, standing

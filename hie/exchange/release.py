@@ -16,9 +16,10 @@ decided from, in the transaction of the audit row, and looks whether a transacti
 (migrations ``exchange.0007_release_point`` and ``0010_release_by_instants``). If so nothing is written and nothing leaves: the use case runs again from
 its start, a few times, then it is refused with `Unsettled`. Where the act is a look, lock, look and row are one statement.
 
-A version of policy counts from its instant here too: near it an answer waits, and is decided again under the new one.
-What may change without raising anything: an agreement, a directive or a grant that ends by itself. A decision holds for
-its instant, and the time from there to the commit is that of an ordinary request.
+What begins or ends by itself (a version of policy, an agreement, a directive, a grant, an age) raises nothing and keeps
+nobody waiting. So an answer has an end, the first such instant after its decision: half a second before it an answer waits
+for it and is decided again, and the commit of an audit row looks once more, however long the transaction around it has
+taken, and refuses what has come to its end (migration ``exchange.0011_release_in_time``).
 
 Source: spec/consent.md 1.5, 12.
 """
@@ -30,6 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -88,7 +90,15 @@ def contended(error: OperationalError) -> bool:
     return getattr(error.__cause__, "sqlstate", None) in _CONTENDED
 
 
-_HOLD = "exchange_hold(%s::text::pg_snapshot, %s::bigint, %s::bigint[], %s::boolean)"
+_HOLD = "exchange_hold(%s::text::pg_snapshot, %s::bigint, %s::bigint[], %s::boolean, %s::double precision)"
+_LONGEST_S = 3600.0
+"""How long the transaction of an answer may take at most: an end that is farther away is none."""
+
+
+def ends_in(left: timedelta) -> float | None:
+    """An instant so far from now, by a clock that is never set; None for one that no answer lasts until."""
+    seconds = left.total_seconds()
+    return time.monotonic() + seconds if seconds < 2 * _LONGEST_S else None
 
 
 def _ask(condition: str, values: Sequence[Any]) -> bool:
@@ -98,11 +108,22 @@ def _ask(condition: str, values: Sequence[Any]) -> bool:
 
 
 class Basis:
-    """What an answer was decided from: the policy, and the patients by their identifiers' row ids, as then visible."""
+    """What an answer was decided from: the policy, and the patients by their identifiers' row ids, as then visible.
 
-    def __init__(self, reading: directory.Reading, identifier_pks: Iterable[int] = ()) -> None:
+    `ends_s`: when something of it begins or ends by itself, as `ends_in` gives it.
+    """
+
+    def __init__(
+        self, reading: directory.Reading, identifier_pks: Iterable[int] = (), ends_s: float | None = None
+    ) -> None:
         self.reading = reading
         self.identifier_pks = set(identifier_pks)
+        self.ends_s = ends_s
+
+    def ends_no_later(self, ends_s: float | None) -> None:
+        """Take note of a further end; the first counts."""
+        if ends_s is not None:
+            self.ends_s = ends_s if self.ends_s is None else min(self.ends_s, ends_s)
 
     def hold(self, ask: recorder.Ask | None = None) -> None:
         """Keep it as it is until the running transaction ends; one statement, or that of `ask`.
@@ -118,7 +139,8 @@ class Basis:
 
     def _hold(self, ask: recorder.Ask, *, alone: bool) -> None:
         try:
-            as_then = ask(_HOLD, (*self._values(), alone))
+            left = None if self.ends_s is None else self.ends_s - time.monotonic()
+            as_then = ask(_HOLD, (*self._values(), alone, left if left is None or left < _LONGEST_S else None))
         except OperationalError as error:
             if contended(error):
                 raise Outdated("being changed") from error
@@ -132,6 +154,8 @@ class Basis:
 
     def stands(self) -> bool:
         """Whether it is still what it was, without holding it; one statement."""
+        if self.ends_s is not None and time.monotonic() >= self.ends_s:
+            return False
         with prepared() as cursor:
             cursor.execute("SELECT exchange_unmoved(%s::text::pg_snapshot, %s::bigint, %s::bigint[])", self._values())
             return bool(cursor.fetchone()[0])
@@ -140,8 +164,8 @@ class Basis:
         return self.reading.snapshot, self.reading.epoch, sorted(self.identifier_pks)
 
 
-def rests_on(identifier_pks: Iterable[int] = ()) -> None:
-    """Make the policy, and these patients, a condition of what the running recording releases.
+def rests_on(identifier_pks: Iterable[int] = (), *, ends_s: float | None = None) -> None:
+    """Make the policy, these patients and that this end has not come a condition of what the running recording releases.
 
     Of decisions under several readings the last one's count: who decides again after a wait releases by that.
 
@@ -157,6 +181,7 @@ def rests_on(identifier_pks: Iterable[int] = ()) -> None:
     if not isinstance(event.condition, Basis) or event.condition.reading is not reading:
         event.condition = Basis(reading)
     event.condition.identifier_pks.update(identifier_pks)
+    event.condition.ends_no_later(ends_s)
 
 
 @dataclass(frozen=True, slots=True)

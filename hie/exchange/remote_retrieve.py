@@ -17,10 +17,10 @@ from documents.errors import RangeNotSatisfiable
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, query, release, remotes, retrieve
+from hie.exchange import access, query, release, remote_documents, remotes, retrieve
 from hie.exchange.errors import NotFound, RemoteUnavailable
 from hie.exchange.models import RemoteDocument
-from hie.exchange.query import NamedDocument, RemoteRow
+from hie.exchange.remote_documents import NamedDocument, RemoteRow
 from hie.exchange.retrieve import Retrieved, Wanted
 from hie.standards.facts import Caller, EndpointFacts, Operation
 
@@ -59,7 +59,7 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
         subject,
         release.basis_of(event),
         lambda _: _row(document),
-        shown=query.rendering().remote_shown(NamedDocument.of(document)),
+        shown=remote_documents.rendering().remote_shown(NamedDocument.of(document)),
     )
     return Retrieved(
         binary_id=wanted.binary_id,
@@ -74,7 +74,7 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
 
 def _named(binary_id: str, caller: Caller) -> RemoteDocument | None:
     try:
-        document = query.remote_document(UUID(binary_id))
+        document = remote_documents.remote_document(UUID(binary_id))
     except ValueError:
         return None
     if document is None or document.target.query.participant_id != caller.participant_id:
@@ -105,7 +105,7 @@ def _decide(event: recorder.Recording, caller: Caller, document: RemoteDocument,
         subject,
         verdict,
         what=what,
-        shown=lambda shown: query.rendering().remote_shown(shown.document),
+        shown=lambda shown: remote_documents.rendering().remote_shown(shown.document),
         operation=Operation.RETRIEVE,
     )
     if not verdict.permitted:
@@ -116,8 +116,8 @@ def _decide(event: recorder.Recording, caller: Caller, document: RemoteDocument,
 
 def _row(document: RemoteDocument) -> RemoteRow | None:
     """The document as it is to be decided now; None when its query has been cancelled, or has expired."""
-    still = query.remote_document(document.id)
-    return query.remote_rows([NamedDocument.of(still)])[0] if still is not None else None
+    still = remote_documents.remote_document(document.id)
+    return remote_documents.remote_rows([NamedDocument.of(still)])[0] if still is not None else None
 
 
 def _endpoint(document: RemoteDocument) -> EndpointFacts:

@@ -186,6 +186,7 @@ def keep(
         caller,
         custodian=custodian,
         secret=(letter, labels),
+        found_by_hub=True,
     )
     attachment = {key: value for key, value in resource["sourceAttachment"].items() if key != "data"}
     attachment |= {

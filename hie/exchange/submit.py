@@ -43,6 +43,7 @@ from hie.directory import queries as directory
 from hie.exchange import access, content, header, labels, release
 from hie.outbox import outbox
 from hie.standards import cda, mime, oids
+from hie.standards.demographics import authority_of
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, CodedContent, Labels, Operation
 from hie.standards.naming import Names
@@ -91,6 +92,7 @@ class _Work:
     caller: Caller
     custodian: str
     secret: tuple[str, frozenset[str]] = ("U", frozenset())
+    found_by_hub: bool = False
     patients: dict[CX, ResolvedIdentifier] = field(default_factory=dict)
     contents: dict[str, Staged] = field(default_factory=dict)
     labels: dict[str, Labels] = field(default_factory=dict)
@@ -121,12 +123,17 @@ def submit(
     custodian: str | None = None,
     raw: str | bytes | None = None,
     secret: tuple[str, frozenset[str]] = ("U", frozenset()),
+    found_by_hub: bool = False,
 ) -> Receipt:
     """Register a submission whose bytes were staged: check, hold against the index, label, store, announce.
 
     `kind` is the transaction as the audit calls it, `raw` its request; `custodian` answers for the documents: the
     caller's organization unless said, or one below the caller's participant. An entry without
     staged bytes is registered as kept elsewhere. `secret`: the letter and labels that each entry has at least.
+    `found_by_hub`: the patient is one whom the use case around this has let the caller know of.
+
+    Of a patient who is hidden from the submitter it is refused as of one who is unknown, unless named by the submitter's own
+    identifier.
 
     A doubtful document (`Receipt.warnings` names it) is stored with confidentiality R and waits for review.
 
@@ -137,10 +144,10 @@ def submit(
     owner = custodian or caller.organization_id
     with recorder.recording(kind, caller, query=raw) as event:
         access.may_submit(caller, owner)
-        work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret)
+        work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
         _refuse(validation.check(submission))
         _refuse([*_check_letters(submission), *_check_codes(work)])
-        _refuse([*_resolve_patients(work)])
+        _refuse([*_resolve_patients(work, event)])
         event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
         _refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
         _refuse([*_take_contents(work)])
@@ -272,8 +279,8 @@ def _check_codes(work: _Work) -> Iterable[HubError]:
     return validation.check_codes(work.submission, accepted)
 
 
-def _resolve_patients(work: _Work) -> Iterable[HubError]:
-    """Every patient identifier leads to a person of the index through a record that is active."""
+def _resolve_patients(work: _Work, event: recorder.Recording) -> Iterable[HubError]:
+    """Every patient identifier leads to a person whom the submitter may know of, through a record that is active."""
     submission = work.submission
     named: list[tuple[str, CX | None]] = [
         (f"SubmissionSet[{submission.submission_set.entry_uuid}]", submission.submission_set.patient_id),
@@ -283,18 +290,23 @@ def _resolve_patients(work: _Work) -> Iterable[HubError]:
     found = identifiers.resolve_many({(cx.authority, cx.value) for _, cx in named if cx is not None})
     reported: set[CX] = set()
     for where, cx in named:
-        if cx is None:
+        if cx is None or cx in work.patients or cx in reported:
             continue
-        resolved = found.get((_bare(cx.authority), cx.value))
-        if resolved is not None and resolved.active:
+        resolved = found.get((authority_of(cx.authority), cx.value))
+        if _is_known(work, resolved) and resolved is not None and resolved.active:
             work.patients[cx] = resolved
-        elif cx not in reported:
+        else:
             reported.add(cx)
+            if resolved is not None:
+                # Who may not be known is told of the attempt, as of every refused look.
+                event.about(resolved.person_id)
             yield UnknownPatientId(f"{cx} is not a patient known here", element=f"{where}.patientId")
 
 
-def _bare(authority: str) -> str:
-    return authority[8:] if authority[:8].lower() == "urn:oid:" else authority
+def _is_known(work: _Work, resolved: ResolvedIdentifier | None) -> bool:
+    if work.found_by_hub:
+        return resolved is not None
+    return access.known_to_publisher(work.caller, resolved.person_id if resolved is not None else None, resolved)
 
 
 def _same(work: _Work, one: CX, other: CX) -> bool:
@@ -394,7 +406,7 @@ def _check_header(
         work.doubt(entry.entry_uuid, "several-patients" if found.record_targets else "no-patient")
     if found.confidentiality and found.confidentiality not in _LETTERS:
         work.doubt(entry.entry_uuid, "confidentiality-unknown")
-    persons, sure = _persons_named(found)
+    persons, sure = _persons_named(found, work.caller)
     mine = work.person_id
     if mine not in persons and any(person != mine for person in sure):
         yield WrongPatient("the document names a patient whom the index knows as another", element=f"{where}.patientId")
@@ -408,11 +420,22 @@ def _check_header(
         work.doubt(entry.entry_uuid, reason)
 
 
-def _persons_named(found: cda.CdaHeader) -> tuple[set[UUID], set[UUID]]:
-    """Persons of the index that the header's identifiers lead to; second, those under an authority of the exchange."""
-    resolved = identifiers.resolve_many({(i.root, i.extension) for i in found.patient_ids if i.root and i.extension})
-    persons = {item.person_id for item in resolved.values()}
-    sure = {item.person_id for item in resolved.values() if directory.authority_owner(item.authority) is not None}
+def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set[UUID]]:
+    """Persons that the submitter may know of and the header's identifiers lead to; second, those under an authority of
+    the exchange. Whoever is hidden from him is not meant: else a header would tell whose identifier is known here.
+    """
+    named = {(authority_of(i.root), i.extension) for i in found.patient_ids if i.root and i.extension}
+    resolved = identifiers.resolve_many(named)
+    persons: set[UUID] = set()
+    sure: set[UUID] = set()
+    for key in sorted(named):
+        item, of_exchange = resolved.get(key), directory.authority_owner(key[0]) is not None
+        if item is None and not of_exchange:
+            continue
+        # Of one whom nobody has it is asked too: what is hidden must not cost more than what is not there.
+        if access.known_to_publisher(caller, item.person_id if item is not None else None, item) and item is not None:
+            persons.add(item.person_id)
+            sure |= {item.person_id} if of_exchange else set()
     return persons, sure
 
 

@@ -17,7 +17,7 @@ from typing import Any
 from hie.directory import queries as directory
 from hie.exchange import review_list
 from hie.exchange.errors import BadRequest
-from hie.exchange.review_cases import in_words
+from hie.exchange.review_comparison import in_words
 from hie.standards.demographics import Address, Demographics, HumanName, Telecom, from_json
 from hie.standards.errors import MalformedContent
 from hie.standards.fhir_patient import from_fhir, to_fhir

@@ -32,7 +32,7 @@ from documents import queries as registry
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
-from hie.exchange import access, askers, consents, release
+from hie.exchange import access, askers, consent_rights, consent_sight, release
 from hie.exchange.access import Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import NotFound
@@ -92,11 +92,11 @@ def compare(person_id: UUID | str, draft: Draft, *, caller: Caller, raw: str = "
         access.gate(caller, Operation.QUERY)
         about = access.subject(person_id)
         event.about(about.person_id, detail=_detail(draft))
-        if not consents.chooses_for(caller, about):
+        if not consent_rights.chooses_for(caller, about):
             raise NotFound("no such patient")
         seen = _seen(caller, about)
         rows = seen[:MAX_DOCUMENTS]
-        found = _compared(consents.as_known(caller, about), draft, rows, [_shown(row, words=True) for row in rows])
+        found = _compared(consent_sight.as_known(caller, about), draft, rows, [_shown(row, words=True) for row in rows])
         event.commit()
     return replace(found, whole=len(seen) <= MAX_DOCUMENTS)
 

@@ -228,6 +228,46 @@ def test_a_case_says_whether_the_directory_knows_its_user_and_who_allowed_a_four
     assert "Registered by the organization" in as_role("auditor").get(url(emergency(world))).content.decode()
 
 
+def test_a_case_says_how_often_the_two_have_allowed_each_other(world: UUID, as_role: AsRole) -> None:
+    at = timezone.now() - timedelta(days=3)
+    for user, by in (("bo", "zoe"), ("zoe", "bo")):
+        for number in range(3):
+            emergency(world, text=f"An emergency of {user}, {number}", user_id=f"Practitioner/{user}", at=at)
+        break_glass.give_leave(
+            user_id=f"Practitioner/{user}", organization="org-clinic", given_by=f"Practitioner/{by}",
+            text="An accident with many injured", now=at + timedelta(hours=1),
+        )  # fmt: skip
+        last = emergency(
+            world, text="A fourth emergency of the day", user_id=f"Practitioner/{user}", at=at + timedelta(hours=2)
+        )
+        at += timedelta(days=1, hours=3)
+    page = as_role("privacy-officer").get(url(last)).content.decode()
+    assert "In 30 days 1 for this user by the same, 1 the other way round." in page
+
+
+@pytest.mark.parametrize(
+    ("username", "user"),
+    [
+        pytest.param("bo", {"user_id": "Practitioner/BO"}, id="one-id"),
+        pytest.param("desk-7", {"user_id": "Practitioner/im", "user_name": "Dr. Ida Moss"}, id="one-name"),
+        pytest.param("desk-7", {"user_id": "Practitioner/im", "user_name": "Moss, Ida Clara"}, id="more-of-a-name"),
+    ],
+)
+def test_nobody_judges_an_emergency_of_his_own_by_an_account_of_the_desk(
+    world: UUID, as_role: AsRole, username: str, user: dict[str, str]
+) -> None:
+    own, other = emergency(world, **user), emergency(world, text="Another emergency, of another's")
+    client = as_role("privacy-officer", username=username)
+    page = client.get(url(own)).content.decode()
+    assert "You are called like the user" in page
+    assert "Take this case" not in page
+    for name in ("claim", "decide", "reopen", "hold", "answer"):
+        assert act(client, own, name, outcome="justified", reason=WHY, hours="2").status_code == 422
+    assert decided(client, other, "justified").status_code == 302
+    own.refresh_from_db()
+    assert (own.status, own.claimed_by) == ("open", "")
+
+
 def test_a_case_is_decided_with_a_reason_by_whoever_took_it_and_not_twice(world: UUID, as_role: AsRole) -> None:
     review = emergency(world)
     ida, bo = as_role("privacy-officer", username="ida"), as_role("privacy-officer", username="bo")

@@ -9,14 +9,16 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from consent import cases
+from consent.case_fixtures import Fixture
+from consent.case_values import document_from
 from consent.engine import compile_directive, gate
 from tests.consent import fixture as fx
 
 
-def said(case: Mapping[str, Any], fixture: cases.Fixture) -> dict[str, Any]:
+def said(case: Mapping[str, Any], fixture: Fixture) -> dict[str, Any]:
     """What it says: each document alone, all together, and explained; these must agree."""
     prepared = cases.prepare(case, fixture)
-    documents = [cases.document_from(one) for one in case["documents"]]
+    documents = [document_from(one) for one in case["documents"]]
     together = prepared.decide_all(documents)
     for document, decision in zip(documents, together, strict=True):
         trace: list[Any] = []
@@ -43,11 +45,11 @@ def said(case: Mapping[str, Any], fixture: cases.Fixture) -> dict[str, Any]:
 
 def hold(corpus: Iterable[tuple[Mapping[str, Any], Mapping[str, Any]]]) -> int | None:
     """The place of the first (case, expected) that the engine gets wrong; None: it gets all right."""
-    fixture = cases.Fixture(fx.FIXTURE)
+    fixture = Fixture(fx.FIXTURE)
     return next((place for place, (case, right) in enumerate(corpus) if not says(case, right, fixture)), None)
 
 
-def says(case: Mapping[str, Any], right: Mapping[str, Any], fixture: cases.Fixture) -> bool:
+def says(case: Mapping[str, Any], right: Mapping[str, Any], fixture: Fixture) -> bool:
     """Whether the engine says of a case what is right."""
     try:
         return said(case, fixture) == right

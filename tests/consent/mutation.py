@@ -156,7 +156,7 @@ class Instead(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Imports modules from code compiled before any fork, so that a fork pays for running it only."""
 
     def __init__(self) -> None:
-        files = [*ENGINE.glob("*.py"), ROOT / "consent" / "cases.py", *(ROOT / "tests" / "consent").glob("*.py")]
+        files = [*ENGINE.glob("*.py"), *(ROOT / "consent").glob("case*.py"), *(ROOT / "tests" / "consent").glob("*.py")]
         self.codes = {self._name(file): compile(file.read_text(), str(file), "exec") for file in files}
 
     @staticmethod
@@ -239,7 +239,7 @@ def _as_mutant(mutant: Mutant, held: Held, write: int) -> None:
 
 def _noticed(held: Held, order: list[int | str], write: int) -> bool:
     """Whether a case or a test fails; a mutant that lives pays for everything."""
-    from consent.cases import Fixture
+    from consent.case_fixtures import Fixture
     from tests.consent import fixture as fx
     from tests.consent import killing
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from consent import cases, filing
 from consent import choices as rules
+from consent.case_fixtures import Fixture
 from consent.choices import KINDS, PURPOSES, Answer, Apart, Choices, ChoicesRefused, Rule
 from consent.engine import Tables
 from tests.consent.fixture import CODES, FIXTURE, agreement, case, document, emergency, request
@@ -45,8 +46,8 @@ def world() -> dict[str, Any]:
 
 
 WORLD = world()
-PLAIN = cases.Fixture(WORLD)
-LAWFUL = cases.Fixture({**WORLD, "jurisdictions": FIXTURE["jurisdictions"]})
+PLAIN = Fixture(WORLD)
+LAWFUL = Fixture({**WORLD, "jurisdictions": FIXTURE["jurisdictions"]})
 subsets = st.lists(st.sampled_from(PLACES), unique=True, max_size=2).map(tuple)
 a_rule = st.builds(
     Rule,

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from consent import engine
-from consent.cases import Fixture, compile_fixture, decide_case, document_from, participant_from, request_from
+from consent.case_fixtures import Fixture, compile_fixture
+from consent.case_values import document_from, participant_from, request_from
+from consent.cases import decide_case
 from consent.engine import time
 from hie.standards.facts import DocumentFacts, ParticipantFacts, SubjectFacts
 from tests.consent import fixture as fx

@@ -6,18 +6,27 @@ import copy
 import inspect
 import json
 import sys
-from dataclasses import is_dataclass
+from dataclasses import is_dataclass, replace
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
 
 from consent import engine
-from consent.cases import Fixture, decide_case, document_from, participant_from, prepare, request_from
+from consent.case_fixtures import Fixture
+from consent.case_values import document_from, participant_from, request_from
+from consent.cases import decide_case, prepare
 from consent.engine import Tables, compile_directive, compile_jurisdiction, compile_policy, next_boundary, time
 from consent.engine.codes import KEPT
 from consent.engine.policy import compile_rule
-from hie.standards.facts import AgreementFacts, ParticipantFacts, ReleaseRule, SubjectFacts
+from hie.standards.facts import (
+    AgreementFacts,
+    BreakGlassGrant,
+    ParticipantFacts,
+    ProxyGrant,
+    ReleaseRule,
+    SubjectFacts,
+)
 from tests.consent import drawn, killing
 from tests.consent import fixture as fx
 from tests.consent.test_rules import TABLE
@@ -373,6 +382,27 @@ def test_the_next_boundary_is_the_first_instant_after_now_at_which_something_beg
     assert next_boundary(elsewhere, policy, [], now=NOW) == utc(2026, 7, 1)
     opaque = compile_directive({"status": "active"}, directive_id="d")
     assert next_boundary(engine.compile_patient(SubjectFacts(id="ada"), [opaque]), policy, [], now=NOW) == time.MAX
+
+
+def test_a_grant_and_an_age_are_boundaries_too() -> None:
+    policy = compile_policy({}, {"JX": law(majorityAge=18, confidentialAge=14)}, TABLES)
+    child = engine.compile_patient(SubjectFacts(id="leo", jurisdiction="JX", birth_date="2010-03-04"), [])
+    assert next_boundary(child, policy, [], now=utc(2011, 1, 1)) == utc(2024, 3, 4, 5)
+    assert next_boundary(child, policy, [], now=utc(2024, 3, 4, 5)) == utc(2028, 3, 4, 5)
+    assert next_boundary(child, policy, [], now=utc(2028, 3, 4, 5)) == time.MAX
+    opened = BreakGlassGrant(
+        id="g", user="u", organization="a", patient="leo", start=NOW, end=NOW + timedelta(hours=9), status="active",
+        reason="OTHER", text="found in the street",
+    )  # fmt: skip
+    assert next_boundary(child, policy, [], now=NOW, grants=[opened]) == NOW + timedelta(hours=4)
+    assert next_boundary(child, policy, [], now=NOW + timedelta(hours=5), grants=[opened]) == NOW + timedelta(hours=9)
+    helper = ProxyGrant(
+        id="p", person="sam", patient="leo", kind="nominated", status="active", start="2026-07-01", end="2026-07-31"
+    )
+    assert next_boundary(child, policy, [], now=NOW, grants=[helper]) == utc(2026, 7, 1, 4)
+    assert next_boundary(child, policy, [], now=utc(2026, 7, 2), grants=[helper]) == utc(2026, 8, 1, 4)
+    unreadable = replace(helper, end="soon")
+    assert next_boundary(child, policy, [], now=utc(2029, 1, 1), grants=[unreadable]) == time.MAX
 
 
 # --- deciding

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from consent import engine
-from consent.cases import Fixture, compile_fixture, decide_case, document_from, prepare
+from consent.case_fixtures import Fixture, compile_fixture
+from consent.case_values import document_from
+from consent.cases import decide_case, prepare
 from consent.engine import Tables, compile_directive, compile_policy
 from consent.engine.codes import KEPT, has_coding
 from consent.engine.decide import RULES

@@ -20,7 +20,9 @@ from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
 
 from consent import engine
-from consent.cases import Fixture, decide_case, document_from, participant_from, prepare
+from consent.case_fixtures import Fixture
+from consent.case_values import document_from, participant_from
+from consent.cases import decide_case, prepare
 from consent.engine import compile_directive
 from consent.engine.decide import RULES, RuleTrace
 from tests.consent import fixture as fx

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import threading
+import time
 from datetime import UTC, datetime, timedelta
 from importlib import import_module
 from pathlib import Path
@@ -365,19 +366,19 @@ def test_an_imported_directive_that_cannot_be_understood_denies_and_shows(pk: in
 
 
 def _fixture_policy() -> Any:
-    from consent.cases import compile_fixture
+    from consent.case_fixtures import compile_fixture
 
     return compile_fixture(fx.FIXTURE)
 
 
 def _request(asked: dict[str, Any]) -> Any:
-    from consent.cases import request_from
+    from consent.case_values import request_from
 
     return request_from(asked)
 
 
 def _document() -> Any:
-    from consent.cases import document_from
+    from consent.case_values import document_from
 
     return document_from(fx.document())
 
@@ -458,7 +459,7 @@ def test_every_grant_of_a_proxy_is_found_the_active_ones_first(pk: int) -> None:
     assert [one.id for one in found] == [str(kept.id), str(ended.id)]
     assert (found[0].patient, found[0].max_confidentiality) == ("ada", "R")
     assert proxies.grants_for("RelatedPerson/other", [(ADA, [pk])]) == {}
-    assert proxies.patients_of("RelatedPerson/max") == [pk]
+    assert [row.identifier_id for row in proxies.active_of("RelatedPerson/max")] == [pk]
 
 
 @pytest.mark.parametrize(
@@ -573,3 +574,37 @@ def test_of_several_emergencies_at_once_the_fourth_of_a_day_is_refused() -> None
     for one in pressing:
         one.join(30)
     assert sorted(outcomes) == [False] * 5 + [True] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_need_a_new_policy_at_once_one_compiles_it_and_all_use_that(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compiled: list[engine.Policy] = []
+    real = policies.Sources.compiled
+
+    def slowly(self: policies.Sources, *, epoch: int = 0) -> engine.Policy:
+        time.sleep(0.2)
+        compiled.append(real(self, epoch=epoch))
+        return compiled[-1]
+
+    monkeypatch.setattr(policies.Sources, "compiled", slowly)
+    policies.forget()
+    found: list[engine.Policy] = []
+    together = threading.Barrier(6)
+
+    def ask() -> None:
+        try:
+            together.wait(10)
+            found.append(policies.current())
+        finally:
+            connection.close()
+
+    asking = [threading.Thread(target=ask) for _ in range(6)]
+    for one in asking:
+        one.start()
+    for one in asking:
+        one.join(30)
+    assert len(compiled) == 1
+    assert len(found) == 6
+    assert all(one is compiled[0] for one in found)

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from consent.cases import Fixture, decide_case
+from consent.case_fixtures import Fixture
+from consent.cases import decide_case
 from tests.consent import fixture as fx
 from tests.consent import slow_evaluator
 from tests.consent.fixture import actor, case, coding, consent, document, labels, node, purposes, request, rule, to

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 
-from consent.cases import Fixture, decide_case
+from consent.case_fixtures import Fixture
+from consent.cases import decide_case
 from tests.consent import fixture as fx
 
 

@@ -23,6 +23,7 @@ from hie.audit.values import AuditQuery
 from hie.directory import registration
 from hie.exchange import (
     access_log,
+    audit_search,
     consents,
     feed,
     find,
@@ -31,6 +32,7 @@ from hie.exchange import (
     loop,
     notices,
     query,
+    query_answers,
     retrieve,
     subscriptions,
 )
@@ -279,13 +281,13 @@ def answered(at: Setting, caller: Caller) -> query.Query:
 
 def viewed(asked: query.Query, caller: Caller) -> Any:
     """How many documents the list has, and how many each target is said to have."""
-    seen = query.view(asked.id, caller=caller)
+    seen = query_answers.view(asked.id, caller=caller)
     return len(seen.documents), [target.found for target in seen.targets]
 
 
 def streamed(asked: query.Query, caller: Caller, after: int = 0) -> Any:
     """What the event stream tells in one turn."""
-    told, _ = query.changes(asked.id, caller=caller, after=after)
+    told, _ = query_answers.changes(asked.id, caller=caller, after=after)
     return sorted((item.kind, bool(item.data)) for item in told)
 
 
@@ -310,7 +312,7 @@ def _log(at: Setting, caller: Caller) -> Any:
 
 def _audit(at: Setting, caller: Caller) -> Any:
     asked = AuditQuery(person_ids=(at.person,), since=datetime(2026, 1, 1, tzinfo=UTC), limit=500)
-    return len(access_log.search_events(asked, at.helper).events) > 0
+    return len(audit_search.search_events(asked, at.helper).events) > 0
 
 
 Way = Callable[[Setting, Caller], Any]

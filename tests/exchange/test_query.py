@@ -17,7 +17,7 @@ from django.db import connection
 from django.utils import timezone
 
 from hie.directory import registration
-from hie.exchange import access, feed, loop, query, waiting
+from hie.exchange import access, feed, loop, query, query_answers, waiting
 from hie.exchange.errors import AccessRefused, BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.query import QueryRequest
@@ -60,15 +60,15 @@ def ask(person_id: str | None, fan_out: loop.FanOut | None = None, **changes: An
     return query.ask(request, caller=caller(), nudge=lambda _: fan_out.nudge() if fan_out else None)
 
 
-def settled(asked: Query, within_s: float = 8.0) -> query.QueryView:
+def settled(asked: Query, within_s: float = 8.0) -> query_answers.QueryView:
     until = time.monotonic() + within_s
     while not query.is_finished(asked.id):
         assert time.monotonic() < until, "the query did not complete"
         time.sleep(0.02)
-    return query.view(asked.id, caller=caller())
+    return query_answers.view(asked.id, caller=caller())
 
 
-def statuses(view: query.QueryView) -> dict[str, str]:
+def statuses(view: query_answers.QueryView) -> dict[str, str]:
     return {target.name: target.status for target in view.targets}
 
 
@@ -206,7 +206,7 @@ def test_a_late_answer_turns_late_into_answered(others: Peers, fan_out: loop.Fan
     while statuses(view)["Community 1"] != "answered":
         assert time.monotonic() < until, "the late answer never came"
         time.sleep(0.05)
-        view = query.view(asked.id, caller=caller())
+        view = query_answers.view(asked.id, caller=caller())
     assert len(view.documents) == 1
 
 
@@ -277,7 +277,7 @@ def test_consent_withdrawn_while_running_hides_what_comes_and_what_had_come(
     others[2].mode, others[2].delay_s = "slow", 0.3
     asked = ask(person_id, fan_out)
     until = time.monotonic() + 5
-    while len(query.view(asked.id, caller=caller()).documents) < 1:
+    while len(query_answers.view(asked.id, caller=caller()).documents) < 1:
         assert time.monotonic() < until
         time.sleep(0.02)
     from consent import directives
@@ -347,7 +347,7 @@ def test_suspending_the_asker_ends_its_running_query(others: Peers) -> None:
     asked = ask(feed_rosa())
     registration.suspend("org-clinic", reason="test", actor="test")
     with pytest.raises(AccessRefused):
-        query.view(asked.id, caller=caller())
+        query_answers.view(asked.id, caller=caller())
     assert loop.claim() == []
 
 
@@ -355,9 +355,9 @@ def test_another_partys_query_is_not_there(others: Peers) -> None:
     exchange(community_at(1, others.port))
     asked = ask(feed_rosa())
     with pytest.raises(NotFound):
-        query.view(asked.id, caller=caller(client_id="org-hospital"))
+        query_answers.view(asked.id, caller=caller(client_id="org-hospital"))
     with pytest.raises(NotFound):
-        query.view(uuid.uuid4(), caller=caller())
+        query_answers.view(uuid.uuid4(), caller=caller())
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_a_cancelled_query_takes_no_more_answers(others: Peers) -> None:
     (job,) = loop.claim()
     query.cancel(asked.id, caller=caller())
     loop.store([(job.target, Answer(outcome=Outcome.ANSWERED, documents=(_entry(),)), timezone.now())])
-    view = query.view(asked.id, caller=caller())
+    view = query_answers.view(asked.id, caller=caller())
     assert view.status == "cancelled"
     assert not RemoteDocument.objects.exists()
 
@@ -454,18 +454,18 @@ def test_the_stream_tells_targets_documents_and_what_was_withdrawn(others: Peers
     person_id = feed_rosa()
     asked = ask(person_id, fan_out)
     settled(asked)
-    told, done = query.changes(asked.id, caller=caller(), after=0)
+    told, done = query_answers.changes(asked.id, caller=caller(), after=0)
     assert done
     kinds = [event.kind for event in told]
     assert kinds.count("document") == 1
     assert kinds[-1] == "done"
-    again, _ = query.changes(asked.id, caller=caller(), after=told[-1].id)
+    again, _ = query_answers.changes(asked.id, caller=caller(), after=told[-1].id)
     assert again == []
     from consent import directives
     from patients import identifiers
 
     directives.import_unchecked(_deny_all(), identifier_pk=identifiers.identifier_pks(person_id)[0], actor="test")
-    later, _ = query.changes(asked.id, caller=caller(), after=told[-1].id)
+    later, _ = query_answers.changes(asked.id, caller=caller(), after=told[-1].id)
     assert {event.kind for event in later} == {"target", "withdrawn"}
 
 
@@ -484,7 +484,7 @@ def test_a_document_shown_twice_is_disclosed_once(others: Peers, fan_out: loop.F
     exchange(community_at(1, others.port))
     asked = ask(feed_rosa(), fan_out)
     settled(asked)
-    query.view(asked.id, caller=caller())
+    query_answers.view(asked.id, caller=caller())
     assert Disclosure.objects.filter(what="metadata").count() == 1
 
 
@@ -562,7 +562,7 @@ def test_a_label_this_hub_does_not_know_leaves_a_remote_document_unlabelled(
         {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SOMETHINGNEW"}]}
     )
     document.save()
-    assert query.view(asked.id, caller=caller()).documents == ()
+    assert query_answers.view(asked.id, caller=caller()).documents == ()
 
 
 def test_what_was_read_ahead_is_decided_when_it_is_shown(others: Peers, fan_out: loop.FanOut) -> None:
@@ -574,14 +574,14 @@ def test_what_was_read_ahead_is_decided_when_it_is_shown(others: Peers, fan_out:
     person_id = feed_rosa()
     asked = ask(person_id, fan_out)
     until = time.monotonic() + 5
-    while len(ahead := query._read_ahead(asked)) < 2:
+    while len(ahead := query_answers._read_ahead(asked)) < 2:
         assert time.monotonic() < until, "the two quick ones did not answer"
         time.sleep(0.02)
     settled(asked)
 
     def seen() -> dict[str, Any]:
-        plain = dict(query.view(asked.id, caller=caller()).documents)
-        assert dict(query.view(asked, caller=caller(), ahead=ahead).documents) == plain
+        plain = dict(query_answers.view(asked.id, caller=caller()).documents)
+        assert dict(query_answers.view(asked, caller=caller(), ahead=ahead).documents) == plain
         return plain
 
     assert len(seen()) == 3
@@ -600,9 +600,9 @@ def test_the_deadline_counts_from_when_the_question_came(others: Peers, fan_out:
     asked = ask(feed_rosa(), fan_out, deadline_s=1.0, received_at=came)
     began = time.monotonic()
     with waiting.ROOM.entered():
-        query.wait(asked, until_s=5)
+        query_answers.wait(asked, until_s=5)
     assert time.monotonic() - began < 0.8
-    view = query.view(asked.id, caller=caller())
+    view = query_answers.view(asked.id, caller=caller())
     assert (view.deadline_at - came).total_seconds() == 1.0
     assert statuses(view)["Community 1"] == "late"
 
@@ -643,7 +643,7 @@ def test_a_community_that_breaks_off_reads_down_and_is_asked_again(
     while statuses(view)["Community 1"] != "answered":
         assert time.monotonic() < until, "it was never asked again"
         time.sleep(0.05)
-        view = query.view(asked.id, caller=caller())
+        view = query_answers.view(asked.id, caller=caller())
     assert len(view.documents) == 1
 
 
@@ -715,7 +715,7 @@ def test_a_denial_by_author_dependents_or_label_takes_own_documents_out_of_an_an
 
     def seen() -> set[str]:
         asked = ask(person_id)
-        return {key.removeprefix("urn:uuid:") for key, _ in query.view(asked.id, caller=caller()).documents}
+        return {key.removeprefix("urn:uuid:") for key, _ in query_answers.view(asked.id, caller=caller()).documents}
 
     registry_pks = list(identifiers.identifier_pks(person_id))
     assert seen() == everything

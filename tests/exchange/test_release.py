@@ -11,11 +11,11 @@ from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from consent import epochs, policies, proxies, tables
+from consent import directives, epochs, policies, proxies, tables
 from consent.models import CodeTable, Jurisdiction
 from hie.audit import recorder
 from hie.audit.models import AuditEvent
@@ -28,16 +28,20 @@ from hie.exchange.errors import Unsettled
 from hie.exchange.release import Basis
 from hie.outbox.models import OutboxMessage
 from hie.standards.facts import Operation
+from patients import identifiers
+from tests.directory.forms import clinic, file
 from tests.exchange import releasing, world
 from tests.exchange.releasing import (
     CONSENTS,
     DOCUMENTS,
     LOGS,
+    PATIENT,
     PEOPLE,
     QUERIES,
     Setting,
     Told,
     apart,
+    choice,
     custodian_suspended,
     denied,
     disclosed,
@@ -184,6 +188,98 @@ def test_what_is_decided_before_an_instant_of_policy_is_not_released_behind_it(
     assert ended_at > effective
     assert disclosed() == done[0], "something was disclosed behind the instant"
     assert raced == ask()
+    assert raced != open_answer
+
+
+def denial_from(at: Setting, effective: datetime) -> None:
+    """A choice of the patient's against everything, filed to begin at an instant."""
+    begins = choice("deny")
+    begins["provision"]["period"] = {"start": effective.isoformat(timespec="milliseconds")}
+    found = identifiers.resolve(world.HOSPITAL_AUTHORITY, "P1")
+    assert found is not None
+    directives.file(begins, identifier_pk=found.pk, filer=PATIENT)
+
+
+def agreement_until(at: Setting, effective: datetime) -> None:
+    """The clinic's agreement, changed to end at an instant."""
+    agreement = {
+        "status": "active",
+        "period": {"start": "2020-01-01", "end": effective.isoformat(timespec="milliseconds")},
+    }
+    registration.apply(file(clinic(scopes=["system/*.cruds"], agreement=agreement)))
+
+
+def law(at: Setting, effective: datetime) -> None:
+    law_from(effective)
+
+
+ENDINGS = [pytest.param(one, id=one.__name__) for one in (law, denial_from, agreement_until)]
+
+
+def whole_ms(seconds: float) -> datetime:
+    """An instant from now, as a FHIR time to the millisecond names it."""
+    instant = timezone.now() + timedelta(seconds=seconds)
+    return instant.replace(microsecond=instant.microsecond // 1000 * 1000)
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_what_is_decided_before_something_ends_by_itself_is_not_released_behind_it(
+    at: Setting, between: Callable[..., list[int]], ending: Callable[[Setting, datetime], None]
+) -> None:
+    ask = partial(outcome, partial(DOCUMENTS["documents"], at, world.caller()))
+    open_answer = ask()
+    effective = whole_ms(3)
+    ending(at, effective)
+    done = between(lambda: sleep_until(effective - timedelta(seconds=0.2)))
+    raced = ask()
+    assert timezone.now() >= effective
+    assert done
+    assert disclosed() == done[0], "something was disclosed behind the instant"
+    assert raced == ask()
+    assert raced != open_answer
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_transaction_around_an_answer_that_lasts_beyond_an_ending_is_not_committed(
+    at: Setting, ending: Callable[[Setting, datetime], None]
+) -> None:
+    way = partial(DOCUMENTS["documents"], at, world.caller())
+    way()
+    before = disclosed()
+    effective = whole_ms(3)
+    ending(at, effective)
+
+    def whole() -> None:
+        with transaction.atomic():
+            way()
+            assert timezone.now() < effective - timedelta(seconds=0.5), "too slow a machine"
+            sleep_until(effective)
+
+    with pytest.raises(OperationalError) as caught:
+        whole()
+    assert release.contended(caught.value)
+    assert disclosed() == before, "something was disclosed behind the instant"
+
+
+def test_an_answer_of_many_statements_that_lasts_beyond_an_ending_is_decided_again(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    releasing.submitted(b"another note")
+    ask = partial(outcome, partial(DOCUMENTS["documents"], at, world.caller()))
+    open_answer, before = ask(), disclosed()
+    effective = whole_ms(3)
+    denial_from(at, effective)
+    insert = recorder._Rows.insert
+
+    def slowly(self: Any, *asked: Any) -> Any:
+        inserted = insert(self, *asked)
+        sleep_until(effective + timedelta(seconds=0.05))
+        return inserted
+
+    monkeypatch.setattr(recorder, "_ROWS_A_STATEMENT", 1)
+    monkeypatch.setattr(recorder._Rows, "insert", slowly)
+    raced = ask()
+    assert disclosed() == before, "something was disclosed behind the instant"
     assert raced != open_answer
 
 

@@ -9,7 +9,7 @@ import pytest
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from hie.exchange import review_cases, review_figures, review_list, review_stakes, stewardship
+from hie.exchange import review_cases, review_comparison, review_figures, review_list, review_stakes, stewardship
 from hie.exchange.access import Staff
 from hie.exchange.errors import BadRequest
 from hie.exchange.review_list import Narrowed
@@ -219,10 +219,10 @@ def test_two_records_joined_meanwhile_leave_nothing_to_decide_and_the_page_still
 
 
 def test_odds_are_said_in_words() -> None:
-    assert review_cases.odds_words(0.2) == "about even"
-    assert review_cases.odds_words(3) == "about 8 to 1 for one person"
-    assert review_cases.odds_words(-10) == "about 1,000 to 1 against one person"
-    assert review_cases.odds_words(400).startswith("more than a thousand million to 1 for")
+    assert review_comparison.odds_words(0.2) == "about even"
+    assert review_comparison.odds_words(3) == "about 8 to 1 for one person"
+    assert review_comparison.odds_words(-10) == "about 1,000 to 1 against one person"
+    assert review_comparison.odds_words(400).startswith("more than a thousand million to 1 for")
 
 
 # --- figures ---

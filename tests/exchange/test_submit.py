@@ -7,11 +7,13 @@ import gzip
 import hashlib
 import os
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from consent import directives
 from documents import queries, repository
 from documents.errors import (
     ContentMismatch,
@@ -30,9 +32,13 @@ from documents.errors import (
 )
 from documents.metadata import CX, AssociationType, CodedValue, EntryMetadata, MetadataLevel, Status, Submission
 from documents.models import Binary, DocumentEntry, SubmissionSet
+from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent as Event
-from hie.exchange import feed, submit
+from hie.audit.values import AuditQuery
+from hie.directory import registration
+from hie.exchange import audit_search, feed, find, submit
 from hie.exchange.errors import AccessRefused
+from hie.exchange.find import PatientNamed
 from hie.outbox.models import OutboxMessage
 from hie.standards import cda, oids
 from hie.standards.demographics import Demographics, HumanName, Identifier
@@ -40,9 +46,12 @@ from hie.standards.errors import HubError, MalformedContent
 from hie.standards.facts import Caller
 from hie.terminology import affinity_domain
 from hie.terminology.models import CodeSet
+from patients import identifiers
+from tests.directory.forms import file, hospital
 from tests.documents import samples
 from tests.documents.cda_samples import clinical_document
-from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange, hospital_caller
+from tests.exchange.releasing import PATIENT, choice
+from tests.exchange.world import CLINIC_AUTHORITY, HOSPITAL_AUTHORITY, caller, exchange, hospital_caller
 from tests.grounds import ground
 
 pytestmark = pytest.mark.django_db
@@ -480,6 +489,95 @@ def test_a_target_that_the_submitter_may_not_see_is_not_there(who: Caller, allow
     with pytest.raises(SubmissionRefused) as caught:
         submit.submit(wanted, who)
     assert [type(p) for p in caught.value.problems] == [UnresolvedReference]
+
+
+PUBLISHERS = [
+    pytest.param({}, id="for-treatment"),
+    pytest.param({"role": "quality", "purpose": "HQUALIMP"}, id="for-operations"),
+    pytest.param({"role": None, "purpose": None}, id="without-a-purpose"),
+]
+
+
+def denied_to_all() -> None:
+    found = identifiers.resolve(ADA.authority, ADA.value)
+    assert found is not None
+    directives.file(choice("deny"), identifier_pk=found.pk, filer=PATIENT)
+
+
+@pytest.mark.parametrize("changes", PUBLISHERS)
+def test_of_a_hidden_patient_who_publishes_under_anothers_identifier_hears_what_he_hears_of_none(changes: Any) -> None:
+    who = hospital_caller(**changes)
+    assert publish(b"before", who=who).custodian == "org-hospital"
+    denied_to_all()
+    hidden = prepared(b"after", who=who)
+    with pytest.raises(SubmissionRefused) as caught:
+        submit.submit(hidden, who)
+    (known,) = caught.value.problems
+    absent = replace(ADA, value="P0")
+    with pytest.raises(SubmissionRefused) as caught:
+        submit.submit(prepared(b"after", who=who, patient=absent), who)
+    (unknown,) = caught.value.problems
+    assert isinstance(known, UnknownPatientId)
+    assert (type(known), str(known).replace("P1", "P0")) == (type(unknown), str(unknown))
+    # She reads of the attempt; her own house publishes as before.
+    person = identifiers.resolve(ADA.authority, ADA.value)
+    assert person is not None
+    assert Event.objects.filter(person_id=person.person_id, organization="org-hospital", outcome=4).count() == 1
+    assert publish(b"after").custodian == "org-clinic"
+
+
+def test_a_hidden_patient_reads_who_named_her_to_publish_and_he_hears_what_he_hears_of_nobody() -> None:
+    denied_to_all()
+    system, person = f"urn:oid:{CLINIC_AUTHORITY}", identifiers.resolve(ADA.authority, ADA.value)
+    assert person is not None
+    for named in (PatientNamed(system=system, value="P1"), PatientNamed(id=str(person.person_id))):
+        before = Event.objects.filter(person_id=person.person_id, outcome=4).count()
+        assert find.person_of(named, caller=hospital_caller()) is None
+        assert Event.objects.filter(person_id=person.person_id, outcome=4).count() == before + 1
+    assert find.person_of(PatientNamed(system=system, value="P0"), caller=hospital_caller()) is None
+    asked = AuditQuery(since=datetime(2020, 1, 1, tzinfo=UTC), kinds=(EventType.PROVIDE_DOCUMENT_BUNDLE.value,))
+    told = audit_search.search_events(asked, hospital_caller()).events
+    assert len(told) == 3
+    assert [(one.person_id, one.reason, one.rule, one.detail) for one in told] == [("", "not-found", "", {})] * 3
+
+
+def test_who_is_asked_for_no_agreement_on_treatment_publishes_about_whom_nothing_hides() -> None:
+    """A registry that feeds and publishes and reads nothing: its agreement lists no purpose."""
+    registration.apply(file(hospital(purposes=[], users=[])))
+    who = hospital_caller(role=None, purpose=None)
+    assert publish(b"before", who=who).custodian == "org-hospital"
+    denied_to_all()
+    with pytest.raises(SubmissionRefused):
+        submit.submit(prepared(b"after", who=who), who)
+
+
+def test_whose_record_is_anothers_own_is_published_under_an_own_one_though_the_other_is_hidden() -> None:
+    denied_to_all()
+    own = CX(value="H1", authority=HOSPITAL_AUTHORITY)
+    ada = Demographics(
+        names=(HumanName(family="Moor", given=("Ada", "Maria")),), birth_date="1970-05-01", gender="female"
+    )
+    feed.feed(feed.Revision(authority=HOSPITAL_AUTHORITY, value="H1", demographics=ada), hospital_caller())
+    assert publish(b"under its own", who=hospital_caller(), patient=own).custodian == "org-hospital"
+    with pytest.raises(SubmissionRefused):
+        submit.submit(prepared(b"under another's", who=hospital_caller()), hospital_caller())
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_documents_own_header_does_not_tell_whose_identifier_is_known(there: bool) -> None:
+    """The hospital publishes about a patient of its own a document that names Ada's identifier, whom it may not know."""
+    denied_to_all()
+    bob = CX(value="H2", authority=HOSPITAL_AUTHORITY)
+    patient = Demographics(names=(HumanName(family="Stone", given=("Bob",)),), birth_date="1955-07-07", gender="male")
+    feed.feed(feed.Revision(authority=HOSPITAL_AUTHORITY, value="H2", demographics=patient), hospital_caller())
+    other = f'<id root="{CLINIC_AUTHORITY}" extension="{ADA.value if there else "P0"}"/>'
+    for number, ids in enumerate((other, f'<id root="{HOSPITAL_AUTHORITY}" extension="H2"/>{other}')):
+        document = clinical_document(
+            patient=ids, name="<given>Bob</given><family>Stone</family>", birth="19550707", gender="M",
+            extension=f"doc{number}",
+        )  # fmt: skip
+        changes = cda_changes(unique_id=f"2.999.5^doc{number}")
+        assert not publish(document, who=hospital_caller(), patient=bob, **changes).restricted
 
 
 def test_the_same_document_again_is_legal_and_other_bytes_are_not() -> None:

@@ -13,7 +13,7 @@ from consent import directives, owners, policies, proxies
 from consent.models import Consent, ConsentVersion
 from hie.audit.models import AuditEvent
 from hie.directory import registration
-from hie.exchange import access, consents
+from hie.exchange import access, consent_sight, consents
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.standards.facts import SubjectFacts
@@ -525,7 +525,7 @@ def test_a_choice_is_as_secret_as_what_it_names(
     resource = consent(people.person, decision="permit", provision=provision)
     pk = identifiers.anchor(people.person).pk
     stored = directives.import_unchecked(resource, identifier_pk=pk, actor="import")
-    _, verdict = consents._judged(world.hospital_caller(), access.subject(people.person), [stored])
+    _, verdict = consent_sight.judged(world.hospital_caller(), access.subject(people.person), [stored])
     ((row, _),) = verdict.permitted
     facts = row.facts(people.person)
     assert (facts.confidentiality, facts.labels >= labels, bool(facts.labels)) == (letter, True, bool(labels))

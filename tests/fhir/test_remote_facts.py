@@ -10,7 +10,7 @@ import pytest
 
 from consent import labelling, tables
 from consent.engine import Tables
-from hie.exchange.query import NamedDocument
+from hie.exchange.remote_documents import NamedDocument
 from hie.faces.fhir import remote
 from hie.standards.facts import AgreementFacts, DocumentFacts, ParticipantFacts
 

@@ -13,7 +13,7 @@ from patients import identifiers
 from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
 from tests.exchange import world
 from tests.exchange.releasing import PORTAL
-from tests.fhir.conftest import CONFIDENTIALITY, concept, provide_bundle
+from tests.fhir.conftest import CONFIDENTIALITY, MHD, bundle_of, concept, provide_bundle, submission_set
 from tests.leaks import policies
 from tests.leaks.policies import CLASS, LOINC, Document, Policy
 from tests.leaks.walking import Ear, Listener
@@ -102,6 +102,71 @@ def published(
         before = made[number - 1] if number else None
         made.append(sent(_bundle(one, number, before, local), listener)[0] if there else None)
     return made
+
+
+def published_in_sets(
+    held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
+) -> tuple[list[dict[str, str] | None], str, list[str]]:
+    """As `published`, but the first two in one submission set, and each put by a submission into a folder that was there.
+
+    Gives the ids, the folder's address, and the submission sets by which documents were put into it ("" where none was).
+    """
+    sender = Ear(world.hospital_caller(), listener)
+    subject = {"identifier": {"system": SYSTEM, "value": local}}
+    first = "urn:uuid:" + str(uuid.uuid4())
+    status, raw = sender.sent("POST", "/fhir", bundle_of(_set([], subject), ("List", first, _folder([], subject))))
+    assert status == 200, raw
+    folder = _places(raw)[1]
+    made: list[dict[str, str] | None] = []
+    together = [
+        _bundle(one, number, None, local)
+        for number, (one, there) in enumerate(zip(held[:2], shown[:2], strict=True))
+        if there
+    ]
+    if together:
+        whole, *others = together
+        for other in others:
+            whole["entry"][0]["resource"]["entry"] += other["entry"][0]["resource"]["entry"]
+            whole["entry"] += other["entry"][1:]
+        of_set = iter(sent(whole, listener))
+        made = [next(of_set) if there else None for there in shown[:2]]
+    else:
+        made = [None, None]
+    puts: list[str] = []
+    for number, (one, there) in enumerate(zip(held, shown, strict=True)):
+        if number >= 2:
+            made.append(sent(_bundle(one, number, made[number - 1], local), listener)[0] if there else None)
+        ids = made[number]
+        if ids is None:
+            puts.append("")
+            continue
+        bundle = bundle_of(_set([], subject), ("List", f"{HUB}/{folder}", _folder([ids["DocumentReference"]], subject)))
+        bundle["entry"][1]["request"] = {"method": "PUT", "url": folder}
+        status, raw = sender.sent("POST", "/fhir", bundle)
+        assert status == 200, raw
+        puts.append(_places(raw)[0])
+    return made, folder, puts
+
+
+HUB = "https://hub.example/fhir"
+_LIST_TYPES = "https://profiles.ihe.net/ITI/MHD/CodeSystem/MHDlistTypes"
+
+
+def _set(items: list[str], subject: dict[str, Any]) -> tuple[str, str, dict[str, Any]]:
+    return "List", f"urn:uuid:{uuid.uuid4()}", submission_set(items, subject=subject)
+
+
+def _folder(items: list[str], subject: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "resourceType": "List",
+        "extension": [{"url": f"{MHD}/ihe-designationType", "valueCodeableConcept": concept(LOINC, "34117-2")}],
+        "status": "current",
+        "mode": "working",
+        "title": "Folder",
+        "code": {"coding": [{"system": _LIST_TYPES, "code": "folder"}]},
+        "subject": subject,
+        **({"entry": [{"item": {"reference": item}} for item in items]} if items else {}),
+    }
 
 
 def _bundle(one: Document, number: int, before: dict[str, str] | None, local: str) -> dict[str, Any]:

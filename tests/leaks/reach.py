@@ -25,6 +25,7 @@ DOOR = frozenset({"hie.exchange.administrative.administrative"}) | frozenset(
         "gate",
         "gate_emergency",
         "known_in_emergency",
+        "known_to_publisher",
         "permitted",
         "still_permitted",
         "demographics",

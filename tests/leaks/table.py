@@ -57,8 +57,8 @@ URLS: Mapping[str, Entry] = {
     ".well-known/oauth-authorization-server": Nothing("a public document"),
     "api/schema": Nothing("the form of requests and answers"),
     "api/queries": Guarded("hie.exchange.query.ask"),
-    "api/queries/<uuid:query_id>": Guarded("hie.exchange.query.view"),
-    "api/queries/<uuid:query_id>/events": Guarded("hie.exchange.query.changes"),
+    "api/queries/<uuid:query_id>": Guarded("hie.exchange.query_answers.view"),
+    "api/queries/<uuid:query_id>/events": Guarded("hie.exchange.query_answers.changes"),
     "api/patients/imports": Guarded("hie.exchange.imports.begin"),
     "api/patients/imports/<uuid:import_id>": Guarded("hie.exchange.imports.view"),
     "api/patients/imports/<uuid:import_id>/links": Guarded("hie.exchange.imports.lines"),
@@ -74,7 +74,7 @@ URLS: Mapping[str, Entry] = {
     "api/break-glass/leaves": Within("who allowed whom one emergency more; no patient is named or asked for"),
     "api/break-glass/cases": Within("what a participant answers for: its own users and their words, no patient"),
     "api/break-glass/cases/<uuid:grant_id>/answer": Within("as api/break-glass/cases"),
-    "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
+    "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.audit_search.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
     "consent/cds-services": Nothing("the description of the service"),
@@ -151,8 +151,8 @@ URLS: Mapping[str, Entry] = {
 
 FHIR: Mapping[str, Entry] = {
     "transaction": Guarded("hie.exchange.submit.submit"),
-    "AuditEvent read": Guarded("hie.exchange.access_log.search_events"),
-    "AuditEvent search": Guarded("hie.exchange.access_log.search_events"),
+    "AuditEvent read": Guarded("hie.exchange.audit_search.search_events"),
+    "AuditEvent search": Guarded("hie.exchange.audit_search.search_events"),
     "Binary read": Guarded("hie.exchange.retrieve.retrieve"),
     "Binary vread": Guarded("hie.exchange.retrieve.retrieve"),
     "Binary create": Guarded("hie.exchange.submit.stage"),
@@ -416,8 +416,8 @@ READ_WITHIN: Mapping[str, str] = {
     "hie.exchange.inbox.receive": "hands to the handlers, which go their own ways",
     "hie.exchange.inbox.replay": "hands to the handlers again; a count",
     "hie.exchange.query.cancel": "the caller's own query",
-    "hie.exchange.query.owned": "the caller's own query, which `query.view` decides about",
-    "hie.exchange.query.wait": "whether the caller's own query has moved",
+    "hie.exchange.query.owned": "the caller's own query, which `query_answers.view` decides about",
+    "hie.exchange.query_answers.wait": "whether the caller's own query has moved",
     "hie.exchange.queues.waiting": "counts of tasks",
 }
 """What faces use of the exchange that reads records and does not ask the door itself, and why nothing hidden is told."""

@@ -213,17 +213,16 @@ GETS = (
 
 
 def asks(names: dict[str, str], own: str) -> list[tuple[str, str, Any]]:
-    """What is asked with a body: method, path, body. `own` is a record of the asker's own.
-
-    Not a document for another's identifier: whoever may submit publishes for any patient who is known (XDS: patientId
-    known, else XDSUnknownPatientId), and so hears that she is. docs/reference/conformance.md says so.
-    """
+    """What is asked with a body: method, path, body. `own` is a record of the asker's own."""
     about = {"identifier": {"system": SYSTEM, "value": LOCAL}}
     person, reason = names["person"], "one and the same"
     record = {"system": f"urn:oid:{world.CLINIC_AUTHORITY}", "value": own}
     replaces = [{"code": "replaces", "target": {"reference": f"DocumentReference/{names['DocumentReference']}"}}]
     related = provide_bundle(b"a letter", subject={"identifier": record}, relatesTo=replaces)
     related["entry"][0]["resource"]["subject"] = {"identifier": record}
+    foreign = provide_bundle(b"a letter", subject=about)
+    foreign["entry"][0]["resource"]["subject"] = about
+    of_the_hub = {"reference": f"Patient/{person}"}
     consent = choice("deny") | {"patient": {"reference": f"Patient/{person}"}}
     patient = {
         "resourceType": "Patient",
@@ -266,6 +265,9 @@ def asks(names: dict[str, str], own: str) -> list[tuple[str, str, Any]]:
         ("DELETE", f"/fhir/Subscription/{names['subscription']}", None),
         ("POST", "/fhir/", related),
         ("POST", "/fhir/DocumentReference", simplified({"identifier": record}, replaces)),
+        ("POST", "/fhir", foreign),
+        ("POST", "/fhir/DocumentReference", simplified(about, [])),
+        ("POST", "/fhir/DocumentReference", simplified(of_the_hub, [])),
         ("POST", "/api/queries", {"patient": {"reference": f"Patient/{person}"}, "deadline_s": 1}),
         ("POST", "/api/queries", {"patient": about, "deadline_s": 1}),
         ("DELETE", f"/api/queries/{names['query']}", None),

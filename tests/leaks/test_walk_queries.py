@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hie.exchange import loop, query, tasks
+from hie.exchange import loop, query, query_answers, tasks
 from hie.exchange.models import Query, QueryTarget, RemoteDocument
 from hie.exchange.remotes import Answer, Outcome, RemoteEntry
 from hie.ops.sandbox.peer import document_reference
@@ -114,7 +114,9 @@ def side(policy: Policy, numbers: tuple[int, ...], seen: tuple[int, ...], listen
     answered(asked, tuple(remote(number) for number in numbers))
     if early:
         if seen:
-            query.view(asked.id, caller=ear.caller)  # shown before; what is withdrawn later is not looked at here
+            query_answers.view(
+                asked.id, caller=ear.caller
+            )  # shown before; what is withdrawn later is not looked at here
         place.directed(policy, person, [], listener)
         asked = ask()
         answered(asked, tuple(remote(number) for number in numbers))

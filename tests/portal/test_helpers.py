@@ -49,6 +49,32 @@ def test_she_is_asked_first_and_then_it_has_ended(alice: str) -> None:
     assert client.post(address).status_code == 404
 
 
+def test_who_acts_for_a_patient_stops_with_the_patients_death_and_an_executor_does_not(alice: str) -> None:
+    helper = signed_in("sam")
+    helper.post("/my/person", {"person": alice})
+    assert "acting for" in helper.get("/my/").content.decode()
+    fed("A1", "Delgado", "Rosa", "1970-05-01", deceased=True)
+    page = helper.get("/my/")
+    assert (page.status_code, "acting for" in page.content.decode()) == (200, False)
+    helper.post("/my/person", {"person": alice})
+    assert "acting for" not in helper.get("/my/").content.decode()
+    proxies.grant(
+        identifier_pk=identifiers.anchor(alice).pk, person=grant().person, kind="attorney", verified_by="desk",
+        evidence="letters of administration", executor=True,
+    )  # fmt: skip
+    helper.post("/my/person", {"person": alice})
+    assert "acting for" in helper.get("/my/").content.decode()
+
+
+def test_a_helper_who_has_died_acts_for_nobody(alice: str) -> None:
+    helper = signed_in("sam")
+    helper.post("/my/person", {"person": alice})
+    fed("S1", "Delgado", "Sam", "1995-06-02", deceased=True)
+    assert helper.get("/my/").status_code == 403
+    fed("S1", "Delgado", "Sam", "1995-06-02")
+    assert "acting for" in helper.get("/my/").content.decode()
+
+
 def test_a_helper_reads_no_other_helpers_and_ends_none(alice: str) -> None:
     helper = signed_in("sam")
     helper.post("/my/person", {"person": alice})

@@ -21,7 +21,7 @@ from consent import emergency_reviews
 from consent.models import BreakGlassGrant, EmergencyCase, EmergencyReview, SupervisorLeave
 from hie.audit.models import AuditEvent
 from hie.directory import registration
-from hie.exchange import access, emergency, emergency_review
+from hie.exchange import access, emergency, emergency_answers, emergency_review
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.outbox.models import OutboxMessage
@@ -350,7 +350,7 @@ def test_a_user_is_counted_and_stopped_however_the_id_is_written(rosa: str, spel
 
 def leave(rosa: str, user: str = "Practitioner/ada", text: str = "Many injured at once", **who: Any) -> Any:
     """A colleague of Ada's allows one more."""
-    token, jti = signed_in(**{"subject_id": "Practitioner/bo"} | who)
+    token, jti = signed_in(**{"subject_id": "Practitioner/bo", "subject_name": "Bo Haze"} | who)
     body = json.dumps({"user": user, "text": text, "step_up": jti})
     return Browser().post(
         "/api/break-glass/leaves", data=body, content_type="application/json", HTTP_AUTHORIZATION=f"Bearer {token}"
@@ -371,6 +371,49 @@ def test_a_supervisor_allows_one_more_and_no_second(rosa: str) -> None:
     assert (fourth.leave.given_by, fourth.leave.text) == ("Practitioner/bo", "Many injured at once")
     event = AuditEvent.objects.get(kind="break-glass", action="U", outcome=0)
     assert (event.user, event.person_id, event.detail["for"]) == ("Practitioner/bo", None, "Practitioner/ada")
+
+
+def test_who_was_allowed_more_by_a_colleague_allows_him_none_that_day_nor_who_has_opened_three(rosa: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    assert leave(rosa).status_code == 201
+    for number in range(3):
+        assert declared(rosa, f"Of Bo's, number {number}", subject_id="Practitioner/bo").status_code == 201
+    back = leave(rosa, "Practitioner/bo", subject_id="Practitioner/ada", subject_name="Ada Moor")
+    assert back.json()["error"]["message"] == "who has opened three today himself allows none to others"
+    BreakGlassGrant.objects.filter(user="Practitioner/ada").update(
+        start=F("start") - timedelta(days=1), end=F("end") - timedelta(days=1)
+    )
+    back = leave(rosa, "Practitioner/bo", subject_id="Practitioner/ada", subject_name="Ada Moor")
+    assert back.json()["error"]["message"] == "who was allowed one by this user today allows him none"
+    other = leave(rosa, "Practitioner/bo", subject_id="Practitioner/cy", subject_name="Cy Doe")
+    assert other.status_code == 201, other.content
+    SupervisorLeave.objects.filter(user="Practitioner/ada").update(
+        given_at=F("given_at") - timedelta(days=1), ends_at=F("ends_at") - timedelta(days=1)
+    )
+    assert declared(rosa, "A fourth emergency of Bo's day", subject_id="Practitioner/bo").status_code == 201
+    back = leave(rosa, "Practitioner/bo", subject_id="Practitioner/ada", subject_name="Ada Moor")
+    assert back.status_code == 201, back.content
+
+
+def test_a_user_is_allowed_three_more_of_a_day_and_no_fourth_whoever_allows_it(rosa: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    for number, name in enumerate(("Bo Haze", "Cy Doe", "Di Lens")):
+        by = {"subject_id": f"Practitioner/{name[:2].casefold()}", "subject_name": name}
+        assert leave(rosa, **by).status_code == 201
+        assert declared(rosa, f"One more of many, number {number}").status_code == 201
+    last = leave(rosa, subject_id="Practitioner/em", subject_name="Em North")
+    assert last.json()["error"]["message"] == "this user has been allowed three more today"
+
+
+@pytest.mark.parametrize("name", ["Ada Moor", "Dr. Moor, Ada", "ADA MARIA MOOR"])
+def test_nobody_supervises_himself_under_another_id(rosa: str, name: str) -> None:
+    for number in range(3):
+        assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
+    answer = leave(rosa, subject_id="Practitioner/a-moor", subject_name=name)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (422, "nobody is his own supervisor")
+    assert leave(rosa, subject_id="Practitioner/a-moor", subject_name="Adam Moor").status_code == 201
 
 
 def test_a_leave_that_is_not_used_in_time_opens_nothing(rosa: str) -> None:
@@ -408,7 +451,7 @@ def test_who_is_suspended_allows_nothing_and_a_used_step_up_neither(rosa: str) -
         assert declared(rosa, f"{TEXT}, number {number}").status_code == 201
     not_justified(rosa, subject_id="Practitioner/bo")
     assert leave(rosa).json()["error"]["message"] == "emergency access of this user is suspended"
-    token, jti = signed_in(subject_id="Practitioner/cy")
+    token, jti = signed_in(subject_id="Practitioner/cy", subject_name="Cy Doe")
     assert post(token, said(rosa, jti)).status_code == 201
     body = json.dumps({"user": "Practitioner/ada", "text": "Many injured at once", "step_up": jti})
     answer = Browser().post(
@@ -479,6 +522,20 @@ def test_only_its_own_operations_read_and_answer_and_not_the_user_concerned(rosa
     assert cases(quality()).json() == {"cases": []}
     assert answers(quality(), review.grant_id).status_code == 404
     assert not review.acts.filter(kind="answered").exists()
+
+
+def test_no_device_answers_a_case_and_no_patient_or_helper_reads_one(rosa: str) -> None:
+    register(purposes=[*BTG, "HOPERAT"])
+    review = not_justified(rosa)
+    assert answers(quality(subject_id="Device/org-clinic"), review.grant_id).status_code == 403
+    for changes in ({"user_id": "Patient/1"}, {"user_id": "RelatedPerson/sam"}, {"role": "patient"}, {"role": "proxy"}):
+        asker = world.caller(**{"role": "quality", "purpose": "HQUALIMP"} | changes)
+        with pytest.raises(AccessRefused):
+            emergency_answers.cases(caller=asker)
+        with pytest.raises(AccessRefused):
+            emergency_answers.answer(review.grant_id, "We have spoken with her", caller=asker)
+    assert not review.acts.filter(kind="answered").exists()
+    assert emergency_answers.cases(caller=world.caller(role="quality", purpose="HQUALIMP"))
 
 
 def test_whoever_may_declare_is_shown_the_statement_and_that_more_may_be_there_and_nobody_else(rosa: str) -> None:

@@ -14,7 +14,9 @@ from typing import Any, NoReturn
 
 from django.core.management.base import BaseCommand
 
-from consent.cases import CaseFile, Fixture, Unusable, decide_case
+from consent.case_fixtures import Fixture
+from consent.case_values import Unusable
+from consent.cases import CaseFile, decide_case
 
 
 class Command(BaseCommand):

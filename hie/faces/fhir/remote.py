@@ -11,7 +11,7 @@ from consent.labelling import LabelTables
 from documents import facts as facts_of_entries
 from hie.exchange import labels
 from hie.exchange.access import Shown
-from hie.exchange.query import NamedDocument
+from hie.exchange.remote_documents import NamedDocument
 from hie.faces.fhir import said
 from hie.standards import naming
 from hie.standards.facts import CodedContent, DocumentFacts, ParticipantFacts, Perhaps

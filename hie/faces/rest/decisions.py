@@ -14,7 +14,7 @@ from hie.directory import queries as directory
 from hie.exchange import explained, who_could_see
 from hie.exchange.errors import BadRequest
 from hie.exchange.explained import Explained, ExplainedRule
-from hie.exchange.query import instant
+from hie.exchange.query_answers import instant
 from hie.exchange.who_could_see import Answer
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.serializers import ExplainedOutput, WhoCouldSeeOutput

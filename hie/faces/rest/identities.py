@@ -12,7 +12,7 @@ from rest_framework.response import Response
 
 from hie.exchange import identity_changes
 from hie.exchange.identity_changes import Changed, Then
-from hie.exchange.query import instant
+from hie.exchange.query_answers import instant
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.serializers import (
     ChangeOutput,

@@ -19,7 +19,7 @@ from rest_framework.response import Response
 from hie.exchange import imports, tasks
 from hie.exchange.errors import BadRequest
 from hie.exchange.imports import ImportView
-from hie.exchange.query import instant
+from hie.exchange.query_answers import instant
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.renderers import NdjsonRenderer, OrjsonRenderer
 from hie.faces.rest.serializers import ImportOutput

@@ -22,9 +22,10 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from hie.exchange import find, query, tasks
+from hie.exchange import find, query, query_answers, tasks
 from hie.exchange.errors import BadRequest, Unsettled
-from hie.exchange.query import QueryRequest, QueryView, instant
+from hie.exchange.query import QueryRequest
+from hie.exchange.query_answers import QueryView, instant
 from hie.exchange.waiting import ROOM
 from hie.faces.rest.authentication import TokenAuthentication
 from hie.faces.rest.errors import error_body, word_for
@@ -105,8 +106,8 @@ class Queries(QueryApi):
                 caller=caller,
                 nudge=tasks.nudge,
             )
-        ahead = query.wait(asked, until_s=_preferred_wait(request))
-        current = query.view(asked, caller=caller, ahead=ahead)
+        ahead = query_answers.wait(asked, until_s=_preferred_wait(request))
+        current = query_answers.view(asked, caller=caller, ahead=ahead)
         response = Response(as_json(current), status=202 if current.status == "running" else 200)
         response["Location"] = f"{settings.BASE_URL}/api/queries/{asked.id}"
         return response
@@ -120,9 +121,9 @@ class OneQuery(QueryApi):
         """The list as it may be shown now."""
         caller = caller_of(request)
         asked = query.owned(query_id, caller)
-        ahead = query.wait(asked, until_s=_seconds(request.query_params.get("wait"), element="wait"))
+        ahead = query_answers.wait(asked, until_s=_seconds(request.query_params.get("wait"), element="wait"))
         with limits.admit(caller):
-            return Response(as_json(query.view(asked, caller=caller, ahead=ahead)))
+            return Response(as_json(query_answers.view(asked, caller=caller, ahead=ahead)))
 
     @extend_schema(responses={204: None, **ERRORS})
     def delete(self, request: Request, query_id: UUID) -> Response:
@@ -137,7 +138,7 @@ def events(request: HttpRequest, query_id: UUID) -> HttpResponseBase:
         caller = tokens.authenticate(request)
         query.owned(query_id, caller)
         after = _event_id(request.headers.get("Last-Event-ID"))
-        query.changes(query_id, caller=caller, after=after)
+        query_answers.changes(query_id, caller=caller, after=after)
     except HubError as error:
         status, code = word_for(error)
         refusal = JsonResponse(error_body(code, str(error), error.element), status=status)
@@ -155,7 +156,7 @@ def _stream(query_id: UUID, caller: Caller, after: int) -> Iterator[bytes]:
     while True:
         try:
             # Each turn asks the door again: suspension and revocation end the stream, or thin it.
-            told, done = query.changes(query_id, caller=caller, after=after)
+            told, done = query_answers.changes(query_id, caller=caller, after=after)
         except Unsettled:
             # Asked again at the next turn.
             told, done = [], False
@@ -186,7 +187,7 @@ def as_json(current: QueryView) -> dict[str, Any]:
         "completed_at": instant(current.completed_at),
         "patient": {"reference": f"Patient/{current.person_id}"},
         "purpose": current.purpose,
-        "targets": [query.target_json(target) for target in current.targets],
+        "targets": [query_answers.target_json(target) for target in current.targets],
         "documents": [document for _, document in current.documents],
     }
 

@@ -22,7 +22,7 @@ from typing import Any
 import httpx
 
 from consent import engine, explain
-from consent.cases import participant_from, request_from
+from consent.case_values import participant_from, request_from
 from hie.ops.bench import exchange
 from hie.ops.bench.place import ROOT, USER, Place
 from hie.ops.sandbox.hub import FHIR_JSON

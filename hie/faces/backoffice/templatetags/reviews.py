@@ -11,9 +11,9 @@ from urllib.parse import urlencode
 from django import template
 
 from hie.exchange.identity_pages import Record
-from hie.exchange.review_cases import Column
 from hie.exchange.review_figures import AGE_WORDS, FEWEST, Ages, Band, Day, Figures
 from hie.exchange.review_list import KIND_WORDS, Act, Listed, Waiting
+from hie.exchange.review_records import Column
 from hie.faces.backoffice.home import ago
 
 register = template.Library()

@@ -10,7 +10,7 @@ Source: spec/consent.md 11.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from consent import policies, tables
+from consent import jurisdictions, policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
@@ -45,10 +45,6 @@ _RULE_MEMBERS = {
 }
 _RULE_LISTS = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
 _RULE_WORDS = {"id", "title", "description", "source", "minConfidentiality", *_RULE_LISTS}
-_LAW = {
-    "title", "description", "source", "timezone", "majorityAge", "confidentialAge", "confidentialLabels",
-    "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +217,12 @@ def was_activated(kind: str, subject: str) -> bool:
     return PolicyProposal.objects.filter(kind=kind, subject=subject, state=PolicyProposal.State.ACTIVATED).exists()
 
 
+def waiting(kind: str, subjects: Iterable[str]) -> list[PolicyProposal]:
+    """The proposals on these that wait for a second person, at most one each; one statement."""
+    rows = PolicyProposal.objects.filter(kind=kind, subject__in=list(subjects), state=State.PROPOSED)
+    return list(rows.order_by("subject"))
+
+
 def newest_report(row: PolicyProposal) -> PolicyReport | None:
     """The report of a proposal that counts; one statement."""
     return row.reports.order_by("-pk").first()
@@ -371,11 +373,10 @@ def _check_law(subject: str, body: Any, members_known: bool) -> None:
     try:
         compile_jurisdiction(subject, body)
     except ValueError as problem:
-        member = str(problem).partition("[")[0].partition(".")[0]
-        element = f"body.{problem}" if member in _LAW else "body.timezone" if "time zone" in str(problem) else "body"
-        raise PolicyRefused(f"{problem} cannot be read", element=element) from problem
+        place = jurisdictions.place_of(problem)
+        raise PolicyRefused(f"{problem} cannot be read", element=f"body.{place}" if place else "body") from problem
     for member in body:
-        if member not in _LAW:
+        if member not in jurisdictions.MEMBERS:
             raise PolicyRefused("is no member of a law", element=f"body.{member}")
     known = policies.current().tables
     default = body.get("default", {})

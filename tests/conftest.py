@@ -14,6 +14,7 @@ from tests.isolation import (  # noqa: F401 - fixtures for every test
     static_files_listed_once,
 )
 
+OPS = Path(__file__).resolve().parent / "ops"
 SHARED = Path(os.environ.get("HIE_SHARED") or Path(__file__).resolve().parent.parent.parent / "shared")
 
 
@@ -28,14 +29,24 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.REDIS_URL = f"{base}/{1 + int(worker.removeprefix('gw'))}"
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without the sample data the tests on it are left out; the summary says so once."""
+    """Mark what needs the services. Without the sample data the tests on it are left out; the summary says so once."""
+    for item in items:
+        if _needs_services(item):
+            item.add_marker(pytest.mark.services)
     if SHARED.is_dir():
         return
     left = [item for item in items if item.get_closest_marker("shared")]
     if left:
         items[:] = [item for item in items if item not in left]
         config.hook.pytest_deselected(items=left)
+
+
+def _needs_services(item: pytest.Item) -> bool:
+    """Whether it opens the database by a fixture, or is of the part that starts and stops services itself."""
+    fixtures = getattr(item, "fixturenames", ())
+    return "django_db_setup" in fixtures or item.get_closest_marker("django_db") is not None or OPS in item.path.parents
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

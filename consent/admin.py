@@ -26,7 +26,6 @@ from consent.errors import (
     EmergencyClaimed,
     EmergencyClosed,
     EmergencyNotClaimed,
-    FourEyes,
     PolicyChanged,
     PolicyRefused,
     ReportOutdated,
@@ -36,6 +35,7 @@ from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
+from hie.trust.errors import FourEyes
 
 _LONGEST = 500
 _REFUSED = (PolicyRefused, PolicyChanged, FourEyes, ReportOutdated)
@@ -252,6 +252,7 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             "report": newest.body if newest is not None else None, "waits": waits,
             "outdated": governance.outdated(row, newest) if waits else "",
             "may": governance.may(staff), "own": row.proposed_account == staff.account, "reason": reason,
+            "not_second": governance.not_second(row, staff) if waits and governance.may(staff) else "",
             "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/decide.html", context, status=422 if problem else 200))

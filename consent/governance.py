@@ -23,13 +23,15 @@ from consent import jurisdictions, policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused, ReportOutdated
+from consent.errors import PolicyChanged, PolicyRefused, ReportOutdated
 from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
 from hie.directory import forms, registration
 from hie.directory import queries as directory
 from hie.directory.errors import RegistrationRefused, UnknownParticipant
 from hie.directory.models import ParticipantType, ReleasePolicy
+from hie.trust import second_person
+from hie.trust.second_person import Member
 
 Kind = PolicyProposal.Kind
 State = PolicyProposal.State
@@ -55,14 +57,6 @@ class Version:
     body: Any
     effective_from: datetime | None
     in_force: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """Somebody who changes policy: who that is goes by the account's primary key, never by its name."""
-
-    name: str
-    account: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,15 +230,14 @@ def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: 
 
     Raises:
         PolicyRefused: no such proposal, it was decided already, or it cannot be used any more.
-        FourEyes: by who proposed it. PolicyChanged: a newer version has been made since.
+        FourEyes: by who proposed it, or by who may be the same person. PolicyChanged: a newer version has been made since.
         ReportOutdated: there is a newer report, or it is out of date.
     """
     with transaction.atomic():
         row = _open(proposal_id)
         if row.proposed_account is None:
             raise PolicyRefused("was proposed under an account that is gone: propose it anew", element="proposal")
-        if row.proposed_account == by.account or row.proposed_by == by.name:
-            raise FourEyes
+        second_person.check(proposer(row), by, since=row.proposed_at)
         _check_reason(reason)
         check(row.kind, row.subject, row.body)
         found = versions(row.kind, row.subject)
@@ -259,6 +252,11 @@ def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: 
         row.version = _store(row, max(row.effective_from or now, now), by)
         _decide(row, State.ACTIVATED, by, reason, now)
     return row
+
+
+def proposer(row: PolicyProposal) -> Member:
+    """Who proposed it."""
+    return Member(name=row.proposed_by, account=row.proposed_account)
 
 
 def withdraw(proposal_id: UUID, *, by: Member, reason: str) -> PolicyProposal:

@@ -33,6 +33,7 @@ from hie.exchange.access import COMMAND_LINE, Staff
 from hie.exchange.errors import AccessRefused
 from hie.exchange.policy_reports import Report
 from hie.standards.facts import Caller
+from hie.trust import second_person
 
 __all__ = [
     "Loaded",
@@ -42,6 +43,7 @@ __all__ = [
     "look",
     "may",
     "newest_report",
+    "not_second",
     "outdated",
     "propose",
     "report",
@@ -81,6 +83,11 @@ def newest_report(row: PolicyProposal) -> PolicyReport | None:
 def outdated(row: PolicyProposal, report: PolicyReport | None) -> str:
     """Why a proposal that waits cannot be activated by this report now, in words; "" where it can."""
     return governance.why_outdated(report, policy_reports.basis(row.kind))
+
+
+def not_second(row: PolicyProposal, staff: Staff) -> str:
+    """Why this member of staff cannot be the second person for a proposal that waits, in words; "" where they can."""
+    return second_person.why_not(governance.proposer(row), _member(staff), since=row.proposed_at)
 
 
 def report(kind: str, subject: str, body: Any, staff: Staff) -> Report:

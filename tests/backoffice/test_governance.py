@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from consent import governance as rules
 from consent import jurisdictions, policies, tables
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused, ReportOutdated
+from consent.errors import PolicyChanged, PolicyRefused, ReportOutdated
 from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
 from documents.models import DocumentEntry
 from hie.audit import queries as audit
@@ -34,6 +34,7 @@ from hie.exchange import find, governance, relabel, submit
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.standards.errors import HubError
+from hie.trust.errors import FourEyes
 from tests.backoffice.conftest import PASSWORD
 from tests.directory.forms import clinic, file, hospital
 from tests.documents import samples
@@ -259,7 +260,9 @@ def test_nothing_is_activated_by_a_report_that_is_out_of_date_until_it_is_made_a
     letter: str, outdated: str, as_role: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(letter)
+    desk = as_role("privacy-officer", username="bo")
     proposal = governance.propose("release-policy", "org-clinic", CLOSED, IDA, reason="x")
+    address = f"/admin/consent/policyproposal/{proposal.pk}/decide/"
     read = proposal.reports.get().pk
     if outdated == "policy":
         activated("jurisdiction", "JA", law(majorityAge=21))
@@ -267,7 +270,6 @@ def test_nothing_is_activated_by_a_report_that_is_out_of_date_until_it_is_made_a
         governance.report_again(proposal.pk, IDA)
     elif outdated == "missing":
         read = 0
-    desk, address = as_role("privacy-officer", username="bo"), f"/admin/consent/policyproposal/{proposal.pk}/decide/"
     with monkeypatch.context() as later:
         if outdated == "day":
             later.setattr(rules, "REPORT_LASTS", timedelta(0))

@@ -1,4 +1,4 @@
-"""Law, code tables and release policies as versions that one person proposes and another puts into force.
+"""Law, code tables, and what counts of one organization, as versions that one person proposes and another puts into force.
 
 Of the versions whose time has come the one with the highest number counts: what was activated later stands, even where
 an older version was put off to a later instant. A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,17 +19,15 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from consent import jurisdictions, policies, tables
+from consent import governed_organizations, jurisdictions, policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
 from consent.errors import PolicyChanged, PolicyRefused, ReportOutdated
 from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
-from hie.directory import forms, registration
 from hie.directory import queries as directory
-from hie.directory.errors import RegistrationRefused, UnknownParticipant
-from hie.directory.models import ParticipantType, ReleasePolicy
+from hie.directory.models import ParticipantType
 from hie.trust import second_person
 from hie.trust.second_person import Member
 
@@ -76,17 +74,12 @@ def versions(kind: str, subject: str) -> list[Version]:
     now = timezone.now()
     rows = _rows(kind, subject)
     counts = max(
-        (row for row in rows if row.effective_from <= now),
+        (row for row in rows if row.effective_from is None or row.effective_from <= now),
         key=lambda row: row.version,
         default=None,
     )
     found = [
-        Version(
-            number=row.version,
-            body=row.rules if isinstance(row, ReleasePolicy) else row.body,
-            effective_from=row.effective_from,
-            in_force=row is counts,
-        )
+        Version(number=row.version, body=row.body, effective_from=row.effective_from, in_force=row is counts)
         for row in rows
     ]
     first = _before_any(kind, subject)
@@ -108,12 +101,8 @@ def check(kind: str, subject: str, body: Any, *, members_known: bool = True) -> 
         _check_law(subject, body, members_known)
     elif kind == Kind.CODE_TABLE:
         _check_table(subject, body)
-    elif kind == Kind.RELEASE_POLICY:
-        if directory.participant(subject) is None:
-            raise PolicyRefused("there is no such participant", element="subject")
-        _, faults = forms.read_release_policy(body, "body")
-        if faults:
-            raise PolicyRefused(f"{faults[0].path} {faults[0].message}", element=faults[0].path)
+    elif kind in governed_organizations.KINDS:
+        governed_organizations.check(kind, subject, body)
     else:
         raise PolicyRefused("is no kind of policy", element="kind")
 
@@ -125,11 +114,7 @@ def draft_of(kind: str, subject: str, body: Any) -> Draft:
     if kind == Kind.CODE_TABLE:
         # Over what is shipped, as it would count: an override that this version no longer has is gone then.
         return Draft(codes={**tables.shipped("codes"), **body}) if subject == CodeTable.Name.CODES else Draft()
-    facts = directory.participant(subject)
-    if facts is None:
-        raise PolicyRefused("there is no such participant", element="subject")
-    rules = tuple(directory.release_rule(rule) for rule in body)
-    return Draft(participants={subject: replace(facts, release_policy=rules)})
+    return governed_organizations.draft_of(kind, subject, body)
 
 
 def label_tables_of(kind: str, subject: str, body: Any) -> LabelTables | None:
@@ -160,6 +145,8 @@ def propose(
     """
     check(kind, subject, body)
     _check_reason(reason)
+    if effective_from is not None and kind in governed_organizations.AT_ONCE:
+        raise PolicyRefused("is not for this kind: it counts from its activation on", element="effective_from")
     if effective_from is not None and effective_from <= timezone.now():
         raise PolicyRefused("lies in the past", element="effective_from")
     if effective_from is not None and effective_from > timezone.now() + FURTHEST:
@@ -300,15 +287,15 @@ def _decide(row: PolicyProposal, state: str, by: Member, reason: str, at: dateti
 
 def _store(row: PolicyProposal, effective_from: datetime, by: Member) -> int:
     """The version as a row; its unique number makes two at once one."""
-    if row.kind == Kind.RELEASE_POLICY:
-        try:
-            return registration.release(
-                row.subject, row.body, effective_from=effective_from, actor=row.proposed_by, approved_by=by.name
-            )
-        except UnknownParticipant as error:
-            raise PolicyRefused("there is no such participant", element="subject") from error
-        except RegistrationRefused as error:
-            raise PolicyRefused(str(error), element="body") from error
+    if row.kind in governed_organizations.KINDS:
+        return governed_organizations.store(
+            row.kind,
+            row.subject,
+            row.body,
+            effective_from=effective_from,
+            actor=row.proposed_by,
+            approved_by=by.name,
+        )
     try:
         with transaction.atomic():
             if row.kind == Kind.JURISDICTION:
@@ -329,7 +316,7 @@ def _rows(kind: str, subject: str) -> list[Any]:
         return list(Jurisdiction.objects.filter(code=subject).order_by("-version"))
     if kind == Kind.CODE_TABLE:
         return list(CodeTable.objects.filter(name=subject).order_by("-version"))
-    return list(ReleasePolicy.objects.filter(participant_id=subject).order_by("-version"))
+    return list(governed_organizations.rows(kind, subject)) if kind in governed_organizations.KINDS else []
 
 
 def _before_any(kind: str, subject: str) -> Any:
@@ -337,7 +324,7 @@ def _before_any(kind: str, subject: str) -> Any:
         return tables.shipped("jurisdictions")["jurisdictions"].get(subject)
     if kind == Kind.CODE_TABLE:
         return tables.shipped(subject) if subject in CodeTable.Name.values else None
-    return []
+    return governed_organizations.before_any(kind, subject)
 
 
 # --- what can be read -------------------------------------------------------------------------------------------------

@@ -22,18 +22,21 @@ from django.db import transaction
 
 from consent import governance, jurisdictions
 from consent.errors import PolicyChanged, PolicyRefused
-from consent.governance import Made, Member, Version
+from consent.governance import Made, Version
 from consent.models import PolicyProposal, PolicyReport
 from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.recorder import HUB, EventType
 from hie.directory import queries as directory
+from hie.directory import registration
+from hie.directory.errors import UnknownParticipant
 from hie.exchange import policy_reports
 from hie.exchange.access import COMMAND_LINE, Staff
 from hie.exchange.errors import AccessRefused
 from hie.exchange.policy_reports import Report
 from hie.standards.facts import Caller
 from hie.trust import second_person
+from hie.trust.second_person import Member
 
 __all__ = [
     "Loaded",
@@ -46,8 +49,10 @@ __all__ = [
     "not_second",
     "outdated",
     "propose",
+    "proposed_first",
     "report",
     "report_again",
+    "suspend",
     "versions",
     "withdraw",
 ]
@@ -59,9 +64,14 @@ _COMMAND = Caller(
 )
 
 
-def may(staff: Staff) -> bool:
-    """Whether a member of staff proposes and activates changes of policy, by role."""
-    return bool(staff.roles & ROLES)
+ONBOARDING = "onboarding"
+"""Who suspends, and proposes and agrees to the end of a suspension, besides."""
+
+
+def may(staff: Staff, kind: str = "") -> bool:
+    """Whether a member of staff proposes and activates changes of policy of this kind ("" any kind), by role."""
+    more = {ONBOARDING} if kind == governance.Kind.REINSTATEMENT else set()
+    return bool(staff.roles & (ROLES | more))
 
 
 def look(staff: Staff, *, page: str, subject: str = "") -> None:
@@ -73,6 +83,11 @@ def look(staff: Staff, *, page: str, subject: str = "") -> None:
 def versions(kind: str, subject: str) -> list[Version]:
     """Every version of a part of policy, newest first."""
     return governance.versions(kind, subject)
+
+
+def proposed_first(kind: str, body: Any) -> Any:
+    """What a form offers as the next version after this one: itself, or of a standing the only thing there is to propose."""
+    return {"status": "active"} if kind == governance.Kind.REINSTATEMENT else body
 
 
 def newest_report(row: PolicyProposal) -> PolicyReport | None:
@@ -129,7 +144,8 @@ def report_again(proposal_id: UUID, staff: Staff) -> PolicyReport:
     Raises:
         AccessRefused: not by this role. PolicyRefused: no such proposal, it was decided, or cannot be used any more.
     """
-    with _act(EventType.POLICY_READ, staff, what="report", proposal=str(proposal_id)) as event:
+    kind = _kind(proposal_id)
+    with _act(EventType.POLICY_READ, staff, kind=kind, what="report", proposal=str(proposal_id)) as event:
         by = _member(staff)
         row = PolicyProposal.objects.filter(pk=proposal_id).first()
         if row is None:
@@ -149,12 +165,13 @@ def activate(proposal_id: UUID, staff: Staff, *, reason: str, report: int) -> Po
         AccessRefused: not by this role.
         PolicyRefused, FourEyes, PolicyChanged, ReportOutdated: as `consent.governance.activate`.
     """
-    with _act(EventType.POLICY_ACTIVATED, staff, proposal=str(proposal_id), report=report) as event:
+    kind = _kind(proposal_id)
+    with _act(EventType.POLICY_ACTIVATED, staff, kind=kind, proposal=str(proposal_id), report=report) as event:
         by = _member(staff)
         with transaction.atomic():
             # Else another change could be activated between the look at what is in force and ours.
             directory.hold_epoch()
-            basis = policy_reports.basis(_kind(proposal_id))
+            basis = policy_reports.basis(kind)
             row = governance.activate(proposal_id, by=by, reason=reason, report=report, basis=basis)
             event.about(None, detail={"report": report, **_about(row)}).commit()
     return row
@@ -166,7 +183,7 @@ def withdraw(proposal_id: UUID, staff: Staff, *, reason: str) -> PolicyProposal:
     Raises:
         AccessRefused: not by this role. PolicyRefused: as `consent.governance.withdraw`.
     """
-    with _act(EventType.POLICY_WITHDRAWN, staff, proposal=str(proposal_id)) as event:
+    with _act(EventType.POLICY_WITHDRAWN, staff, kind=_kind(proposal_id), proposal=str(proposal_id)) as event:
         by = _member(staff)
         with transaction.atomic():
             row = governance.withdraw(proposal_id, by=by, reason=reason)
@@ -180,6 +197,27 @@ class Loaded:
 
     outcome: str
     why: str = ""
+
+
+def suspend(participant_id: str, staff: Staff, *, reason: str) -> None:
+    """Stop a participant from its next request on; one person is enough. Its end is proposed (`Kind.REINSTATEMENT`).
+
+    Raises:
+        AccessRefused: not by this role. PolicyRefused: no reason, or no such participant.
+    """
+    what = {"what": "suspended", "participant": participant_id}
+    with recorder.recording(EventType.DIRECTORY_CHANGED, staff.caller()) as event:
+        event.note(detail=what)
+        if not may(staff, governance.Kind.REINSTATEMENT):
+            raise AccessRefused("G5", "role-not-permitted")
+        if not reason.strip():
+            raise PolicyRefused("a reason is needed", element="reason")
+        with transaction.atomic():
+            try:
+                registration.suspend(participant_id, reason.strip(), staff.user_id)
+            except UnknownParticipant as error:
+                raise PolicyRefused("there is no such participant", element="subject") from error
+            event.about(None, detail=what | {"reason": reason.strip()}).commit()
 
 
 def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: str = "") -> dict[str, Loaded]:
@@ -290,11 +328,11 @@ def _named(code: str) -> Iterator[None]:
 
 
 @contextmanager
-def _act(event_type: EventType, staff: Staff, /, **detail: Any) -> Iterator[recorder.Recording]:
+def _act(event_type: EventType, staff: Staff, /, *, kind: str = "", **detail: Any) -> Iterator[recorder.Recording]:
     """A recording of what a member of staff does by role; a refusal is recorded with what was asked."""
     with recorder.recording(event_type, staff.caller()) as event:
-        event.note(detail=detail)
-        if not may(staff):
+        event.note(detail={"kind": kind, **detail} if kind else detail)
+        if not may(staff, kind):
             raise AccessRefused("G5", "role-not-permitted")
         yield event
 

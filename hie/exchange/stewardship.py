@@ -28,6 +28,7 @@ from hie.exchange.errors import BadRequest
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
 from hie.trust import second_person
+from hie.trust.errors import FourEyes
 from patients import by_hand, changes, linking, review_queue, reviewing, standing, store
 from patients.errors import AlreadyUndone, OwnProposal, ReviewClaimed
 from patients.models import IdentityEvent, ReviewAct, ReviewItem, ValueByHand
@@ -146,6 +147,21 @@ def confirm_review(item_id: int, staff: Staff, reason: str) -> Done:
         FourEyes: whoever proposed it may be the same person.
     """
     caller, reason = _caller(staff, reason)
+    try:
+        return _confirmed(item_id, staff, caller, reason)
+    except FourEyes:
+        draft = recorder.EventDraft(
+            kind=EventType.IDENTITY_REVIEW,
+            caller=caller,
+            outcome=recorder.Outcome.REFUSED,
+            reason="four-eyes",
+            detail={"review": item_id, "act": ReviewAct.Kind.CONFIRMED.value},
+        )
+        recorder.write_apart([draft])
+        raise
+
+
+def _confirmed(item_id: int, staff: Staff, caller: Caller, reason: str) -> Done:
     with transaction.atomic():
         item = review_queue.held(item_id, actor=caller.user_id)
         said = Verdict(_proposed(item))

@@ -26,7 +26,6 @@ from consent.errors import (
     EmergencyClaimed,
     EmergencyClosed,
     EmergencyNotClaimed,
-    FourEyes,
     PolicyChanged,
     PolicyRefused,
     ReportOutdated,
@@ -36,6 +35,7 @@ from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
+from hie.trust.errors import FourEyes
 
 _LONGEST = 500
 _REFUSED = (PolicyRefused, PolicyChanged, FourEyes, ReportOutdated)
@@ -189,10 +189,11 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
     def propose_view(self, request: HttpRequest) -> HttpResponse:
         """A part of policy with its versions, and a form for the next; the report comes before the proposal."""
         staff = staff_of(request)
-        if not self.has_view_permission(request) or not governance.may(staff):
-            raise PermissionDenied
         given = request.POST if request.method == "POST" else request.GET
         kind, subject = given.get("kind", "")[:32], given.get("subject", "")[:64].strip()
+        kinds = [(one, name) for one, name in models.PolicyProposal.Kind.choices if governance.may(staff, one)]
+        if not self.has_view_permission(request) or not kinds or (kind and not governance.may(staff, kind)):
+            raise PermissionDenied
         typed = {
             name: given.get(name, "")[:limit] for name, limit in (("body", 500_000), ("reason", _LONGEST), ("from", 32))
         }
@@ -216,10 +217,10 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             governance.look(staff, page="propose", subject=subject)
             number = given.get("version", "")
             shown = next((one for one in found if str(one.number) == number), found[0] if found else None)
-            typed["body"] = _text(shown.body) if shown is not None else ""
+            typed["body"] = _text(governance.proposed_first(kind, shown.body)) if shown is not None else ""
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Propose a change of policy",
-            "kind": kind, "subject": subject, "kinds": models.PolicyProposal.Kind.choices, "versions": found,
+            "kind": kind, "subject": subject, "kinds": kinds, "versions": found,
             "typed": typed, "report": report, "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/propose.html", context, status=422 if problem else 200))
@@ -251,7 +252,8 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             "lines": _difference(base.body if base is not None else None, row.body), "made": newest,
             "report": newest.body if newest is not None else None, "waits": waits,
             "outdated": governance.outdated(row, newest) if waits else "",
-            "may": governance.may(staff), "own": row.proposed_account == staff.account, "reason": reason,
+            "may": governance.may(staff, row.kind), "own": row.proposed_account == staff.account, "reason": reason,
+            "not_second": governance.not_second(row, staff) if waits and governance.may(staff, row.kind) else "",
             "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/decide.html", context, status=422 if problem else 200))

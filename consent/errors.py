@@ -109,10 +109,3 @@ class ReportOutdated(HubError):
 
     def __init__(self, why: str) -> None:
         super().__init__(f"the report {why}: make it again, and read it", element="report")
-
-
-class FourEyes(HubError):
-    """Who proposed a change of policy cannot activate it."""
-
-    def __init__(self) -> None:
-        super().__init__("another person than who proposed it activates a change of policy")

@@ -1,4 +1,4 @@
-"""Law, code tables and release policies as versions that one person proposes and another puts into force.
+"""Law, code tables, and what counts of one organization, as versions that one person proposes and another puts into force.
 
 Of the versions whose time has come the one with the highest number counts: what was activated later stands, even where
 an older version was put off to a later instant. A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
@@ -10,8 +10,8 @@ Source: spec/consent.md 11.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -19,17 +19,17 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from consent import policies, tables
+from consent import governed_organizations, jurisdictions, policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused, ReportOutdated
+from consent.errors import PolicyChanged, PolicyRefused, ReportOutdated
 from consent.labelling import LabelTables
 from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
-from hie.directory import forms, registration
 from hie.directory import queries as directory
-from hie.directory.errors import RegistrationRefused, UnknownParticipant
-from hie.directory.models import ParticipantType, ReleasePolicy
+from hie.directory.models import ParticipantType
+from hie.trust import second_person
+from hie.trust.second_person import Member
 
 Kind = PolicyProposal.Kind
 State = PolicyProposal.State
@@ -45,10 +45,6 @@ _RULE_MEMBERS = {
 }
 _RULE_LISTS = ("purposes", "recipientTypes", "recipients", "exceptRecipients", "labels", "classes", "codes")
 _RULE_WORDS = {"id", "title", "description", "source", "minConfidentiality", *_RULE_LISTS}
-_LAW = {
-    "title", "description", "source", "timezone", "majorityAge", "confidentialAge", "confidentialLabels",
-    "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,14 +55,6 @@ class Version:
     body: Any
     effective_from: datetime | None
     in_force: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
-    """Somebody who changes policy: who that is goes by the account's primary key, never by its name."""
-
-    name: str
-    account: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,17 +74,12 @@ def versions(kind: str, subject: str) -> list[Version]:
     now = timezone.now()
     rows = _rows(kind, subject)
     counts = max(
-        (row for row in rows if row.effective_from <= now),
+        (row for row in rows if row.effective_from is None or row.effective_from <= now),
         key=lambda row: row.version,
         default=None,
     )
     found = [
-        Version(
-            number=row.version,
-            body=row.rules if isinstance(row, ReleasePolicy) else row.body,
-            effective_from=row.effective_from,
-            in_force=row is counts,
-        )
+        Version(number=row.version, body=row.body, effective_from=row.effective_from, in_force=row is counts)
         for row in rows
     ]
     first = _before_any(kind, subject)
@@ -118,12 +101,8 @@ def check(kind: str, subject: str, body: Any, *, members_known: bool = True) -> 
         _check_law(subject, body, members_known)
     elif kind == Kind.CODE_TABLE:
         _check_table(subject, body)
-    elif kind == Kind.RELEASE_POLICY:
-        if directory.participant(subject) is None:
-            raise PolicyRefused("there is no such participant", element="subject")
-        _, faults = forms.read_release_policy(body, "body")
-        if faults:
-            raise PolicyRefused(f"{faults[0].path} {faults[0].message}", element=faults[0].path)
+    elif kind in governed_organizations.KINDS:
+        governed_organizations.check(kind, subject, body)
     else:
         raise PolicyRefused("is no kind of policy", element="kind")
 
@@ -135,11 +114,7 @@ def draft_of(kind: str, subject: str, body: Any) -> Draft:
     if kind == Kind.CODE_TABLE:
         # Over what is shipped, as it would count: an override that this version no longer has is gone then.
         return Draft(codes={**tables.shipped("codes"), **body}) if subject == CodeTable.Name.CODES else Draft()
-    facts = directory.participant(subject)
-    if facts is None:
-        raise PolicyRefused("there is no such participant", element="subject")
-    rules = tuple(directory.release_rule(rule) for rule in body)
-    return Draft(participants={subject: replace(facts, release_policy=rules)})
+    return governed_organizations.draft_of(kind, subject, body)
 
 
 def label_tables_of(kind: str, subject: str, body: Any) -> LabelTables | None:
@@ -170,6 +145,8 @@ def propose(
     """
     check(kind, subject, body)
     _check_reason(reason)
+    if effective_from is not None and kind in governed_organizations.AT_ONCE:
+        raise PolicyRefused("is not for this kind: it counts from its activation on", element="effective_from")
     if effective_from is not None and effective_from <= timezone.now():
         raise PolicyRefused("lies in the past", element="effective_from")
     if effective_from is not None and effective_from > timezone.now() + FURTHEST:
@@ -221,6 +198,12 @@ def was_activated(kind: str, subject: str) -> bool:
     return PolicyProposal.objects.filter(kind=kind, subject=subject, state=PolicyProposal.State.ACTIVATED).exists()
 
 
+def waiting(kind: str, subjects: Iterable[str]) -> list[PolicyProposal]:
+    """The proposals on these that wait for a second person, at most one each; one statement."""
+    rows = PolicyProposal.objects.filter(kind=kind, subject__in=list(subjects), state=State.PROPOSED)
+    return list(rows.order_by("subject"))
+
+
 def newest_report(row: PolicyProposal) -> PolicyReport | None:
     """The report of a proposal that counts; one statement."""
     return row.reports.order_by("-pk").first()
@@ -234,15 +217,14 @@ def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: 
 
     Raises:
         PolicyRefused: no such proposal, it was decided already, or it cannot be used any more.
-        FourEyes: by who proposed it. PolicyChanged: a newer version has been made since.
+        FourEyes: by who proposed it, or by who may be the same person. PolicyChanged: a newer version has been made since.
         ReportOutdated: there is a newer report, or it is out of date.
     """
     with transaction.atomic():
         row = _open(proposal_id)
         if row.proposed_account is None:
             raise PolicyRefused("was proposed under an account that is gone: propose it anew", element="proposal")
-        if row.proposed_account == by.account or row.proposed_by == by.name:
-            raise FourEyes
+        second_person.check(proposer(row), by, since=row.proposed_at)
         _check_reason(reason)
         check(row.kind, row.subject, row.body)
         found = versions(row.kind, row.subject)
@@ -257,6 +239,11 @@ def activate(proposal_id: UUID, *, by: Member, reason: str, report: int, basis: 
         row.version = _store(row, max(row.effective_from or now, now), by)
         _decide(row, State.ACTIVATED, by, reason, now)
     return row
+
+
+def proposer(row: PolicyProposal) -> Member:
+    """Who proposed it."""
+    return Member(name=row.proposed_by, account=row.proposed_account)
 
 
 def withdraw(proposal_id: UUID, *, by: Member, reason: str) -> PolicyProposal:
@@ -300,15 +287,15 @@ def _decide(row: PolicyProposal, state: str, by: Member, reason: str, at: dateti
 
 def _store(row: PolicyProposal, effective_from: datetime, by: Member) -> int:
     """The version as a row; its unique number makes two at once one."""
-    if row.kind == Kind.RELEASE_POLICY:
-        try:
-            return registration.release(
-                row.subject, row.body, effective_from=effective_from, actor=row.proposed_by, approved_by=by.name
-            )
-        except UnknownParticipant as error:
-            raise PolicyRefused("there is no such participant", element="subject") from error
-        except RegistrationRefused as error:
-            raise PolicyRefused(str(error), element="body") from error
+    if row.kind in governed_organizations.KINDS:
+        return governed_organizations.store(
+            row.kind,
+            row.subject,
+            row.body,
+            effective_from=effective_from,
+            actor=row.proposed_by,
+            approved_by=by.name,
+        )
     try:
         with transaction.atomic():
             if row.kind == Kind.JURISDICTION:
@@ -329,7 +316,7 @@ def _rows(kind: str, subject: str) -> list[Any]:
         return list(Jurisdiction.objects.filter(code=subject).order_by("-version"))
     if kind == Kind.CODE_TABLE:
         return list(CodeTable.objects.filter(name=subject).order_by("-version"))
-    return list(ReleasePolicy.objects.filter(participant_id=subject).order_by("-version"))
+    return list(governed_organizations.rows(kind, subject)) if kind in governed_organizations.KINDS else []
 
 
 def _before_any(kind: str, subject: str) -> Any:
@@ -337,7 +324,7 @@ def _before_any(kind: str, subject: str) -> Any:
         return tables.shipped("jurisdictions")["jurisdictions"].get(subject)
     if kind == Kind.CODE_TABLE:
         return tables.shipped(subject) if subject in CodeTable.Name.values else None
-    return []
+    return governed_organizations.before_any(kind, subject)
 
 
 # --- what can be read -------------------------------------------------------------------------------------------------
@@ -371,11 +358,10 @@ def _check_law(subject: str, body: Any, members_known: bool) -> None:
     try:
         compile_jurisdiction(subject, body)
     except ValueError as problem:
-        member = str(problem).partition("[")[0].partition(".")[0]
-        element = f"body.{problem}" if member in _LAW else "body.timezone" if "time zone" in str(problem) else "body"
-        raise PolicyRefused(f"{problem} cannot be read", element=element) from problem
+        place = jurisdictions.place_of(problem)
+        raise PolicyRefused(f"{problem} cannot be read", element=f"body.{place}" if place else "body") from problem
     for member in body:
-        if member not in _LAW:
+        if member not in jurisdictions.MEMBERS:
             raise PolicyRefused("is no member of a law", element=f"body.{member}")
     known = policies.current().tables
     default = body.get("default", {})

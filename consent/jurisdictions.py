@@ -14,6 +14,14 @@ from consent.engine import compile_jurisdiction
 from consent.errors import JurisdictionRefused
 from consent.models import Jurisdiction
 
+MEMBERS = frozenset(
+    {
+        "title", "description", "source", "timezone", "majorityAge", "confidentialAge", "confidentialLabels",
+        "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates",
+    }
+)  # fmt: skip
+"""What the law of a place may say."""
+
 
 def in_effect(at: datetime | None = None) -> dict[str, Mapping[str, Any]]:
     """Every jurisdiction by code as it counts at an instant (default now); one statement."""
@@ -49,10 +57,19 @@ def readable(data: Mapping[str, Mapping[str, Any] | None]) -> Mapping[str, Any]:
             if body is not None:
                 compile_jurisdiction(code, body)
         except ValueError as problem:
+            place = [part for part in ("jurisdictions", code, place_of(problem)) if part]
             raise JurisdictionRefused(
-                f"jurisdiction {code}: {problem} cannot be read", element=f"jurisdictions.{code}"
+                f"jurisdiction {code}: {problem} cannot be read", element=".".join(place)
             ) from problem
     return data
+
+
+def place_of(problem: ValueError) -> str:
+    """The place in a law that the engine could not read; "" where it is the law itself."""
+    said = str(problem)
+    if "time zone" in said:
+        return "timezone"
+    return said if said.partition("[")[0].partition(".")[0] in MEMBERS else ""
 
 
 def load(data: Mapping[str, Any], *, effective_from: datetime | None = None) -> dict[str, str]:

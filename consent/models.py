@@ -458,6 +458,9 @@ class PolicyProposal(models.Model):
         JURISDICTION = "jurisdiction", "law of a place"
         CODE_TABLE = "code-table", "code table"
         RELEASE_POLICY = "release-policy", "release policy of an organization"
+        AGREEMENT = "agreement", "agreement of an organization"
+        PLACEMENT = "placement", "place and law of an organization"
+        REINSTATEMENT = "reinstatement", "end of an organization's suspension"
 
     class State(models.TextChoices):
         """Proposed until somebody decides."""

@@ -276,6 +276,12 @@ def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = N
     return _entry_values(rows.order_by("-sorted_at", "-pk"))
 
 
+def ids_of(identifier_pks: Iterable[int]) -> list[str]:
+    """The entries of these patient identifiers, whatever their status, by bare UUID in order. One statement."""
+    rows = DocumentEntry.objects.filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
+    return sorted(str(one) for one in rows.values_list("entry_uuid", flat=True))
+
+
 def patients_of_entries(*, ids: Iterable[UUID] = (), identifiers: Sequence[str] = ()) -> set[int]:
     """The patient identifiers of the entries named by UUID, or else by identifier. One statement."""
     named = Q(entry_uuid__in=list(ids)) if ids else identifier_condition(identifiers)

@@ -36,6 +36,7 @@ from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
 from hie.standards.errors import HubError
+from hie.trust.errors import FourEyes
 from patients import by_hand, identifiers, review_queue
 from patients.errors import (
     AlreadyUndone,
@@ -662,6 +663,8 @@ def _problem(error: Exception | None) -> tuple[str, str, int]:
         return "", "", 200
     if isinstance(error, BadRequest):
         return *_FIELDS_SAY.get(error.element or "", (f"{error}.", "decision")), 422
+    if isinstance(error, FourEyes):
+        return f"{str(error)[:1].upper()}{str(error)[1:]}. Nothing was decided.", "decision", 409
     return _REFUSALS.get(type(error), "This could not be done. Nothing was changed."), "decision", 409
 
 

@@ -154,6 +154,12 @@ def settled(
     note(item_id, kind, verdict, actor=actor, reason=reason, event_id=event_id, other=other)
 
 
+def proposed_at(item_id: int) -> datetime:
+    """When the verdict that waits was proposed; one statement."""
+    acts = ReviewAct.objects.filter(item=item_id, kind=Act.PROPOSED).order_by("-at", "-pk")
+    return acts.values_list("at", flat=True)[0]
+
+
 def last_decision(item_id: int) -> ReviewAct | None:
     """The act by which the item was decided, unless that was undone since."""
     acts = ReviewAct.objects.filter(item=item_id, kind__in=[Act.DECIDED, Act.CONFIRMED, Act.UNDONE])

@@ -6,6 +6,7 @@ here: `hie.exchange.access_log` is the only caller on behalf of people.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -142,6 +143,21 @@ def received(document_ids: Iterable[str], *, since: datetime) -> list[tuple[str,
             [wanted, since],
         )
         return [(str(organization), str(document), at) for organization, document, at in cursor.fetchall()]
+
+
+def released_by(consent_id: str, document_ids: Iterable[str]) -> list[tuple[str, str]]:
+    """Who was given the bytes of these documents by a decision that rests on this consent: (organization, document), in order.
+
+    One statement.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT DISTINCT coalesce(nullif(d.recipient, ''), e.organization), d.document_id FROM audit_disclosure d"
+            " JOIN audit_event e ON e.id = d.event_id AND e.at = d.at"
+            " WHERE d.document_id = ANY(%s) AND d.what = 'bytes' AND e.outcome = 0 AND d.basis @> %s::jsonb ORDER BY 1, 2",
+            [sorted(set(document_ids)), json.dumps([{"kind": "consent", "id": consent_id}])],
+        )
+        return [(str(organization), str(document)) for organization, document in cursor.fetchall()]
 
 
 def count(query: AuditQuery, *, at_most: int = 10_000) -> int:

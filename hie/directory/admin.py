@@ -18,7 +18,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
@@ -35,12 +35,14 @@ from hie.directory.models import (
     Facility,
     Onboarding,
     Participant,
+    Placement,
     Practitioner,
     ReleasePolicy,
     Standing,
 )
-from hie.exchange import onboarding, onboarding_pages, self_test
+from hie.exchange import governance, onboarding, onboarding_pages, self_test
 from hie.exchange.access import Staff
+from hie.exchange.errors import AccessRefused
 from hie.exchange.staff_pages import PolicyAdmin, bare, staff_of
 from hie.standards.errors import HubError
 
@@ -62,7 +64,9 @@ class ReadOnly:
 
 class AgreementInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types
     model = Agreement
-    fields = ("version", "status", "start", "end", "purposes", "obligations", "recorded_at", "recorded_by")
+    fields = (
+        "version", "status", "start", "end", "purposes", "obligations", "recorded_at", "recorded_by", "approved_by",
+    )  # fmt: skip
     readonly_fields = ("recorded_at",)
     extra = 0
     hide_title = True
@@ -135,9 +139,23 @@ class ReleasePolicyAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[mis
     @display(description="change it")  # type: ignore[untyped-decorator]  # as above
     def next(self, row: ReleasePolicy) -> str:
         """The way to the next version, or back to this one."""
-        query = urlencode({"kind": "release-policy", "subject": row.participant_id, "version": row.version})
-        url = f"{reverse('admin:consent_policyproposal_propose')}?{query}"
-        return format_html('<a href="{}">Propose a version from this one</a>', url)
+        return _propose_from("release-policy", row.participant_id, row.version)
+
+
+@admin.register(Placement)
+class PlacementAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Versions of what each organization is part of, and under whose law, as two people put them into force."""
+
+    list_display = ("participant", "version", "part_of", "jurisdiction", "recorded_by", "approved_by", "next")
+    list_select_related = ("participant",)
+    search_fields = ("participant__id", "participant__name")
+    ordering = ("participant", "-version")
+    list_per_page = 50
+
+    @display(description="change it")  # type: ignore[untyped-decorator]  # as above
+    def next(self, row: Placement) -> str:
+        """The way to the next version, or back to this one."""
+        return _propose_from("placement", row.participant_id, row.version)
 
 
 class HasStanding(admin.SimpleListFilter):
@@ -178,14 +196,27 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
     fieldsets = (
         (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction")}),
         ("Client", {"fields": ("client_id", "jwks_url", "scopes", "default_role", "default_purpose")}),
-        ("Policy", {"fields": ("part2_program", "requires_relationship", "release_policy")}),
+        ("Policy", {"fields": ("part2_program", "requires_relationship", "release_policy", "changing", "ending")}),
         ("Addresses", {"fields": ("home_community_id", "source_id", "hl7v2_application", "hl7v2_facility")}),
         ("Trust in it as a source of personal details", {"fields": ("source_trust",)}),
         ("Limits", {"fields": ("rate_per_s", "burst", "concurrency", "registered_at")}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> tuple[str, ...]:
-        return tuple(field.name for field in Participant._meta.fields if field.name not in self._own)
+        return (
+            *(field.name for field in Participant._meta.fields if field.name not in self._own),
+            "changing",
+            "ending",
+        )
+
+    def get_fieldsets(self, request: HttpRequest, obj: Participant | None = None) -> Any:
+        """Without ways at which this member of staff would be refused."""
+        staff = staff_of(request)
+        ways = {"changing": governance.may(staff), "ending": governance.may(staff, "reinstatement")}
+        return [
+            (title, {"fields": tuple(one for one in said["fields"] if ways.get(one, True))})
+            for title, said in super().get_fieldsets(request, obj)
+        ]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -217,15 +248,47 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
 
     @admin.action(description="Suspend: refused from the next request on", permissions=["change"])
     def suspend(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:
-        for participant in chosen:
-            registration.suspend(participant.pk, "by an administrator", request.user.get_username())
-        self.message_user(request, f"{len(chosen)} suspended.", messages.WARNING)
+        try:
+            for participant in chosen:
+                governance.suspend(participant.pk, staff_of(request), reason="by an administrator")
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        self.message_user(request, f"{len(chosen)} suspended. To let one in again takes two people.", messages.WARNING)
 
-    @admin.action(description="Reinstate", permissions=["change"])
-    def reinstate(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:
-        for participant in chosen:
-            registration.reinstate(participant.pk, "by an administrator", request.user.get_username())
-        self.message_user(request, f"{len(chosen)} reinstated.", messages.SUCCESS)
+    @admin.action(description="Propose to end its suspension", permissions=["change"])
+    def reinstate(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> HttpResponse | None:
+        if len(chosen) != 1:
+            self.message_user(request, "Choose one organization.", messages.ERROR)
+            return None
+        return HttpResponseRedirect(_proposing("reinstatement", chosen[0].pk))
+
+    @display(description="Change it with a second person")  # type: ignore[untyped-decorator]  # as above
+    def changing(self, participant: Participant) -> str:
+        """The ways to propose what two people decide."""
+        kinds = (
+            ("agreement", "Agreement"),
+            ("release-policy", "Release policy"),
+            ("placement", "What it is part of, and under whose law"),
+        )
+        links = ((_proposing(kind, participant.pk), words) for kind, words in kinds)
+        return format_html_join("", '<div><a href="{}">{}</a></div>', links)
+
+    @display(description="Let it in again with a second person")  # type: ignore[untyped-decorator]  # as above
+    def ending(self, participant: Participant) -> str:
+        """The way to propose the end of a suspension."""
+        if participant.status == Standing.ACTIVE:
+            return "it is not suspended"
+        return format_html('<a href="{}">Propose to end it</a>', _proposing("reinstatement", participant.pk))
+
+
+def _propose_from(kind: str, participant_id: str, version: int) -> str:
+    url = f"{_proposing(kind, participant_id)}&version={version}"
+    return format_html('<a href="{}">Propose a version from this one</a>', url)
+
+
+def _proposing(kind: str, participant_id: str) -> str:
+    query = urlencode({"kind": kind, "subject": participant_id})
+    return f"{reverse('admin:consent_policyproposal_propose')}?{query}"
 
 
 _NEW_CODE = "onboarding_code"
@@ -430,7 +493,7 @@ class ExpiresSoon(admin.SimpleListFilter):
 
 @admin.register(Agreement)
 class AgreementAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
-    list_display = ("participant", "version", "standing", "start", "end", "allowed")
+    list_display = ("participant", "version", "standing", "start", "end", "allowed", "approved_by", "next")
     list_filter = ("status",)
     list_select_related = ("participant",)
     search_fields = ("participant__id", "participant__name")
@@ -440,6 +503,11 @@ class AgreementAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ship
     @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, agreement: Agreement) -> str:
         return agreement.status
+
+    @display(description="change it")  # type: ignore[untyped-decorator]  # as above
+    def next(self, row: Agreement) -> str:
+        """The way to the next version, or back to this one."""
+        return _propose_from("agreement", row.participant_id, row.version)
 
     @display(description="Purposes")  # type: ignore[untyped-decorator]  # as above
     def allowed(self, agreement: Agreement) -> str:

@@ -153,6 +153,28 @@ def read_release_policy(value: Any, path: str = "release_policy") -> tuple[list[
     return list(rules or []), reader.faults
 
 
+def read_agreement(value: Any, path: str = "agreement") -> tuple[Form, list[Fault]]:
+    """An agreement with its purposes in normal form, and all its faults."""
+    reader = Reader()
+    given = dict(value) if isinstance(value, dict) else value
+    purposes: list[str] = []
+    if isinstance(given, dict):
+        purposes = reader.listed(reader.code(codes.PURPOSES))(f"{path}.purposes", given.pop("purposes", None))
+    return {**_agreement(reader, path, given), "purposes": purposes}, reader.faults
+
+
+def read_placement(value: Any, path: str = "placement") -> tuple[Form, list[Fault]]:
+    """What an organization is part of and under whose law, in normal form, and all its faults."""
+    reader = Reader()
+    form = reader.members(
+        path,
+        value,
+        {},
+        {"part_of": lambda where, given: _participant_id(reader, where, given), "jurisdiction": reader.text},
+    )
+    return form, reader.faults
+
+
 def _participant(reader: Reader, path: str, value: Any) -> Form:
     read_text, read_flag = reader.text, reader.flag
     purpose = reader.code(codes.PURPOSES)

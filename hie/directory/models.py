@@ -129,7 +129,11 @@ class Participant(models.Model):
 
 
 class Agreement(models.Model):
-    """One version of a participation agreement; the highest version counts, earlier ones are kept."""
+    """One version of a participation agreement; the highest version counts, earlier ones are kept.
+
+    `approved_by`: the second person, where there was one; such a version is never changed or removed (a trigger holds
+    it), and from then on files no longer change the agreement.
+    """
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="agreements")
     version = models.PositiveIntegerField()
@@ -142,6 +146,7 @@ class Agreement(models.Model):
     obligations = _texts()
     recorded_at = models.DateTimeField(auto_now_add=True)
     recorded_by = models.TextField(blank=True, default="")
+    approved_by = models.TextField(blank=True, default="")
 
     class Meta:
         ordering = ["participant", "-version"]
@@ -179,6 +184,29 @@ class ReleasePolicy(models.Model):
 
     def __str__(self) -> str:
         return f"{self.participant_id} release policy version {self.version}"
+
+
+class Placement(models.Model):
+    """One version of where an organization stands: what it is part of, and under whose law; the highest counts.
+
+    Version 0 is what files said before two people placed it. A version is never changed or removed (a trigger holds it),
+    and where there is one files no longer move the organization. The participant's own row says what is in force.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="placements")
+    version = models.PositiveIntegerField()
+    part_of = models.TextField(blank=True, default="", help_text="Id of the organization above it")
+    jurisdiction = models.TextField(blank=True, default="")
+    recorded_at = models.DateTimeField(auto_now_add=True)
+    recorded_by = models.TextField(blank=True, default="")
+    approved_by = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["participant", "-version"]
+        constraints = [models.UniqueConstraint(fields=["participant", "version"], name="directory_placement_version")]
+
+    def __str__(self) -> str:
+        return f"{self.participant_id} placement version {self.version}"
 
 
 class AssigningAuthority(models.Model):

@@ -336,6 +336,31 @@ def _standing(row: Participant, rows: Mapping[str, Participant]) -> str:
     return Standing.ACTIVE.value
 
 
+def standing_if(participant_id: str, status: str) -> dict[str, str]:
+    """The standing of an organization and of all below it if its own registration had this one; one statement."""
+    rows = {row.id: row for row in Participant.objects.only("id", "status", "part_of")}
+    if participant_id not in rows:
+        return {}
+    rows[participant_id].status = status
+    below = {participant_id}
+    while more := {row.id for row in rows.values() if row.part_of_id in below} - below:
+        below |= more
+    return {one: _standing(rows[one], rows) for one in sorted(below)}
+
+
+def agreement_facts(form: Mapping[str, Any]) -> AgreementFacts:
+    """An agreement in the form of a participants file, with its purposes, as a value."""
+    return AgreementFacts(
+        status=form["status"],
+        start=form["period"]["start"],
+        end=form["period"].get("end"),
+        purposes=tuple(form["purposes"]),
+        labels_documents=form["labels_documents"],
+        decision_point=form["decision_point"],
+        obligations=tuple(form["obligations"]),
+    )
+
+
 def _agreement_facts(row: Agreement) -> AgreementFacts:
     return AgreementFacts(
         status=row.status,

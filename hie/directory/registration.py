@@ -5,18 +5,19 @@ Source: design.md "participants"; spec/consent.md 11.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from hie.directory import keys
 from hie.directory.epoch import hold_epoch
 from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
-from hie.directory.forms import Form, read_documents, read_release_policy
+from hie.directory.forms import Form, read_agreement, read_documents, read_placement, read_release_policy
 from hie.directory.models import (
     TRUST_LIMIT,
     Agreement,
@@ -26,6 +27,7 @@ from hie.directory.models import (
     DirectoryChange,
     Endpoint,
     Participant,
+    Placement,
     Practitioner,
     ReleasePolicy,
     Standing,
@@ -59,8 +61,9 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
     ends only by ``"status": "active"``), its agreement's status and period, and the trust in it as a source.
 
     Returns one result a participant, in the order of the file. Applying a file twice gives
-    ``unchanged``. Every change leaves a history row; agreements get a new version. A release policy that two people
-    have put into force is changed only in the same way; a file may say again what is in force, or what it said before.
+    ``unchanged``. Every change leaves a history row; agreements get a new version. A release policy, agreement or place
+    that two people have put into force is changed only in the same way, and a suspension by the desk is ended only by two;
+    a file may say again what is in force, or what it said before.
 
     Raises:
         RegistrationRefused: with every fault of the file; nothing has been changed.
@@ -76,8 +79,10 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_REGISTRATION_LOCK])
         hold_epoch()  # and no policy activated between the checks and what is stored
         stored = {form["id"]: form for form in export()["participants"]}
-        wanted = [_complete(form, stored.get(form["id"])) for form in forms]
-        faults = _check_together(wanted, stored) + _check_governed(wanted, stored)
+        said = _said_by_files({form["id"] for form in forms} & stored.keys(), stored)
+        wanted = [_complete(form, stored.get(form["id"]), said.get(form["id"])) for form in forms]
+        faults = _check_governed(wanted, stored, said)
+        faults += _check_together(wanted, stored)
         if faults:
             raise RegistrationRefused(faults)
         try:
@@ -94,8 +99,9 @@ def faults_of(document: Mapping[str, Any]) -> list[Fault]:
     if not all(form.get("id") and form.get("organization_oid") for form in forms):
         return faults
     stored = {form["id"]: form for form in export()["participants"]}
-    wanted = [_complete(form, stored.get(form["id"])) for form in forms]
-    return faults + _check_together(wanted, stored) + _check_governed(wanted, stored)
+    said = _said_by_files({form["id"] for form in forms} & stored.keys(), stored)
+    wanted = [_complete(form, stored.get(form["id"]), said.get(form["id"])) for form in forms]
+    return faults + _check_governed(wanted, stored, said) + _check_together(wanted, stored)
 
 
 def export(participant_ids: Iterable[str] | None = None) -> Form:
@@ -117,13 +123,20 @@ def suspend(participant_id: str, reason: str, actor: str) -> None:
     _stand(participant_id, Standing.SUSPENDED, DirectoryChange.Kind.SUSPENDED, reason, actor)
 
 
-def reinstate(participant_id: str, reason: str, actor: str) -> None:
-    """Let a suspended participant in again.
+def reinstate(participant_id: str, reason: str, actor: str) -> int:
+    """Let a suspended participant in again; how often its standing has changed by now.
 
     Raises:
         UnknownParticipant: no such participant.
     """
     _stand(participant_id, Standing.ACTIVE, DirectoryChange.Kind.REINSTATED, reason, actor)
+    return standings(participant_id)
+
+
+def standings(participant_id: str) -> int:
+    """How often a participant was suspended and reinstated, files aside; one statement."""
+    kinds = [DirectoryChange.Kind.SUSPENDED, DirectoryChange.Kind.REINSTATED]
+    return DirectoryChange.objects.filter(participant_id=participant_id, kind__in=kinds).count()
 
 
 def trust(participant_id: str, rank: int | None, actor: str) -> None:
@@ -195,6 +208,115 @@ def _release(
     return int(made.version)
 
 
+def agree(participant_id: str, agreement: Form, *, actor: str, approved_by: str) -> int:
+    """Give an organization a new version of its agreement, purposes with it, at once; the number of the version.
+
+    `approved_by`: the second person; files do not change it any more.
+
+    Raises:
+        RegistrationRefused: it cannot be read; nothing was stored. UnknownParticipant: no such participant.
+    """
+    read, faults = read_agreement(agreement)
+    if faults:
+        raise RegistrationRefused(faults)
+    with transaction.atomic():
+        hold_epoch()
+        if not Participant.objects.filter(pk=participant_id).exists():
+            raise UnknownParticipant(participant_id)
+        return _agree(participant_id, read, actor, approved_by)
+
+
+def _agree(participant_id: str, agreement: Form, actor: str, approved_by: str = "") -> int:
+    latest = Agreement.objects.filter(participant_id=participant_id).order_by("-version").first()
+    made = Agreement.objects.create(
+        participant_id=participant_id,
+        version=latest.version + 1 if latest else 1,
+        status=agreement["status"],
+        start=agreement["period"]["start"],
+        end=agreement["period"].get("end", ""),
+        purposes=agreement["purposes"],
+        labels_documents=agreement["labels_documents"],
+        decision_point=agreement["decision_point"],
+        obligations=agreement["obligations"],
+        recorded_by=actor,
+        approved_by=approved_by,
+    )
+    if approved_by:
+        _note_version(participant_id, "agreement", latest.version if latest else None, made.version, actor, approved_by)
+    return int(made.version)
+
+
+def placement_of(row: Participant) -> Form:
+    """Where an organization stands now, in the form of a participants file."""
+    said = {"part_of": row.part_of_id, "jurisdiction": row.jurisdiction}
+    return {member: value for member, value in said.items() if value}
+
+
+def check_placement(participant_id: str, placement: Form, path: str = "placement") -> list[Fault]:
+    """What keeps an organization from standing there: nothing above it and no law, one that is unknown, or itself; one statement."""
+    parent = placement.get("part_of")
+    if parent is None:
+        return (
+            []
+            if "jurisdiction" in placement
+            else [Fault(path=path, message="names neither a law nor what it is part of")]
+        )
+    above: dict[str, Form] = {one: {"part_of": over} for one, over in Participant.objects.values_list("pk", "part_of")}
+    if parent not in above:
+        return [Fault(path=f"{path}.part_of", message=f"{parent} is not registered")]
+    above[participant_id] = {"part_of": parent}
+    return [Fault(path=f"{path}.part_of", message="leads back to itself")] if _leads_back(participant_id, above) else []
+
+
+def place(participant_id: str, placement: Form, *, actor: str, approved_by: str) -> int:
+    """Put an organization elsewhere, at once: what it is part of, and under whose law; the number of the version.
+
+    `approved_by`: the second person; files do not move it any more.
+
+    Raises:
+        RegistrationRefused: it cannot stand there; nothing was stored. UnknownParticipant: no such participant.
+    """
+    read, faults = read_placement(placement)
+    with transaction.atomic():
+        hold_epoch()
+        row = Participant.objects.select_for_update().filter(pk=participant_id).first()
+        if row is None:
+            raise UnknownParticipant(participant_id)
+        if faults := faults or check_placement(participant_id, read):
+            raise RegistrationRefused(faults)
+        latest = Placement.objects.filter(participant_id=participant_id).order_by("-version").first()
+        before = placement_of(row)
+        if latest is None:
+            latest = Placement.objects.create(
+                participant_id=participant_id, version=0, recorded_by="registration", **before
+            )
+        made = Placement.objects.create(
+            participant_id=participant_id,
+            version=latest.version + 1,
+            recorded_by=actor,
+            approved_by=approved_by,
+            **read,
+        )
+        row.part_of_id, row.jurisdiction = read.get("part_of"), read.get("jurisdiction", "")
+        row.save(update_fields=["part_of", "jurisdiction"])
+        _note_version(
+            participant_id, "placement", latest.version, made.version, actor, approved_by, placement=[before, read]
+        )
+    return int(made.version)
+
+
+def _note_version(
+    participant_id: str, what: str, before: int | None, now: int, actor: str, approved_by: str, **changed: Any
+) -> None:
+    DirectoryChange.objects.create(
+        actor=f"{actor} and {approved_by}",
+        participant_id=participant_id,
+        kind=DirectoryChange.Kind.UPDATED,
+        reason=f"{what} version {now}",
+        changed={f"{what}_version": [before, now], **changed},
+    )
+
+
 def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, reason: str, actor: str) -> None:
     with transaction.atomic():
         hold_epoch()
@@ -214,8 +336,11 @@ def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, re
         )
 
 
-def _complete(form: Form, stored: Form | None) -> Form:
-    """Fill in what the file may leave out, so that the form compares with a stored one."""
+def _complete(form: Form, stored: Form | None, said: Form | None = None) -> Form:
+    """Fill in what the file may leave out, so that the form compares with a stored one.
+
+    `said`: what files said of members that two people have changed since: what is left out is that.
+    """
     whole = {member: value for member, value in form.items() if value not in ("", [], None)}
     whole.setdefault("scopes", [])
     whole.setdefault("purposes", [])
@@ -228,8 +353,9 @@ def _complete(form: Form, stored: Form | None) -> Form:
     if whole.get("jwks") == {"keys": []}:
         del whole["jwks"]
     if "agreement" not in whole:
-        if stored and "agreement" in stored:
-            whole["agreement"] = stored["agreement"]
+        known = said if said and "agreement" in said["governed"] else stored
+        if known and "agreement" in known:
+            whole["agreement"] = known["agreement"]
         elif "part_of" not in whole or whole["purposes"]:
             # An instant, not a date: "from now" must hold at once in every time zone.
             start = timezone.now().astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -275,8 +401,81 @@ def _check_together(wanted: list[Form], stored: Mapping[str, Form]) -> list[Faul
     return faults
 
 
-def _check_governed(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fault]:
-    """What two people have put into force, one file does not change."""
+def _said_by_files(ids: Collection[str], stored: Mapping[str, Form]) -> dict[str, Form]:
+    """Of agreements and places that two people have put into force, what files said before; by participant.
+
+    2 statements, where there are participants.
+    """
+    found: dict[str, Form] = {}
+    if not ids:
+        return found
+    agreements: dict[str, list[Agreement]] = {}
+    for row in Agreement.objects.filter(participant__in=ids).order_by("version"):
+        agreements.setdefault(row.participant_id, []).append(row)
+    for participant_id, rows in agreements.items():
+        if any(row.approved_by for row in rows):
+            before = [row for row in rows if not row.approved_by]
+            found[participant_id] = (_agreed(before[-1]) if before else {"purposes": []}) | {
+                "governed": ["agreement", "purposes"]
+            }
+    for placed in Placement.objects.filter(participant__in=ids, version=0).order_by("pk"):
+        of = found.setdefault(placed.participant_id, {"governed": []})
+        of["governed"] += ["part_of", "jurisdiction"]
+        of |= {name: value for name in ("part_of", "jurisdiction") if (value := getattr(placed, name))}
+    return found
+
+
+_TOGETHER = (("agreement", "purposes"), ("part_of", "jurisdiction"))
+"""Members that are put into force together."""
+
+
+def _check_governed(wanted: list[Form], stored: Mapping[str, Form], said: Mapping[str, Form]) -> list[Fault]:
+    """What two people have put into force, one file does not change: what it may say again is as it is in force."""
+    faults = _check_released(wanted, stored) + _check_suspended(wanted, stored)
+    for position, form in enumerate(wanted):
+        of = said.get(form["id"], {})
+        for members in _TOGETHER:
+            if not set(members) <= set(of.get("governed", ())):
+                continue
+            now = stored[form["id"]]
+            given = {member: form.get(member) for member in members}
+            new = [member for member in members if given[member] not in (of.get(member), now.get(member))]
+            if new:
+                member, what = new[0], "agreement" if members[0] == "agreement" else "place"
+                message = f"the {what} was put into force by two people: propose the change among the policies of the administrators' desk"
+                faults.append(Fault(path=f"participants[{position}].{member}", message=message))
+                continue
+            for member in members:
+                form.pop(member, None)
+                if member in now:
+                    form[member] = now[member]
+    return faults
+
+
+def _check_suspended(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fault]:
+    """Whom somebody at the desk suspended no file lets in again: that takes two people."""
+    lifted = {
+        form["id"]: position
+        for position, form in enumerate(wanted)
+        if form["status"] == Standing.ACTIVE and stored.get(form["id"], form)["status"] == Standing.SUSPENDED
+    }
+    if not lifted:
+        return []
+    told = Q(kind__in=[DirectoryChange.Kind.SUSPENDED, DirectoryChange.Kind.REINSTATED]) | Q(changed__has_key="status")
+    rows = DirectoryChange.objects.filter(told, participant_id__in=lifted).order_by("pk")
+    last = {row.participant_id: row.kind for row in rows}
+    return [
+        Fault(
+            path=f"participants[{position}].status",
+            message="was suspended at the administrators' desk: its reinstatement is proposed there, and takes two people",
+        )
+        for participant_id, position in lifted.items()
+        if last.get(participant_id) == DirectoryChange.Kind.SUSPENDED
+    ]
+
+
+def _check_released(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fault]:
+    """As `_check_governed`, for release policies: what files said of them stands on the participant's own row."""
     changed = {
         form["id"]: position
         for position, form in enumerate(wanted)
@@ -375,20 +574,7 @@ def _says_again(participant_id: str, form: Form) -> bool:
 def _store_children(form: Form, changed: Mapping[str, Any], actor: str) -> None:
     participant_id = form["id"]
     if ("agreement" in changed or "purposes" in changed) and "agreement" in form:
-        latest = Agreement.objects.filter(participant_id=participant_id).order_by("-version").first()
-        agreement = form["agreement"]
-        Agreement.objects.create(
-            participant_id=participant_id,
-            version=latest.version + 1 if latest else 1,
-            status=agreement["status"],
-            start=agreement["period"]["start"],
-            end=agreement["period"].get("end", ""),
-            purposes=form["purposes"],
-            labels_documents=agreement["labels_documents"],
-            decision_point=agreement["decision_point"],
-            obligations=agreement["obligations"],
-            recorded_by=actor,
-        )
+        _agree(participant_id, {**form["agreement"], "purposes": form["purposes"]}, actor)
     if "assigning_authority" in changed:
         AssigningAuthority.objects.filter(participant_id=participant_id).delete()
         if "assigning_authority" in form:
@@ -442,6 +628,26 @@ def _store_children(form: Form, changed: Mapping[str, Any], actor: str) -> None:
         )
 
 
+def _agreed(row: Agreement) -> Form:
+    """An agreement and its purposes as members of a participants file."""
+    return {
+        "purposes": list(row.purposes),
+        "agreement": {
+            "status": row.status,
+            "period": {"start": row.start} | ({"end": row.end} if row.end else {}),
+            "labels_documents": row.labels_documents,
+            "decision_point": row.decision_point,
+            "obligations": list(row.obligations),
+        },
+    }
+
+
+def agreement_form(row: Agreement) -> Form:
+    """An agreement with its purposes, in the form that `agree` takes."""
+    found = _agreed(row)
+    return {**found["agreement"], "purposes": found["purposes"]}
+
+
 def _form(row: Participant) -> Form:
     form: Form = {"id": row.pk}
     for member in _ROW_TEXTS:
@@ -460,16 +666,7 @@ def _form(row: Participant) -> Form:
         form["certificates"] = certificates
     form["scopes"] = list(row.scopes)
     agreement = max(row.agreements.all(), key=lambda one: one.version, default=None)
-    form["purposes"] = list(agreement.purposes) if agreement else []
-    if agreement:
-        period = {"start": agreement.start} | ({"end": agreement.end} if agreement.end else {})
-        form["agreement"] = {
-            "status": agreement.status,
-            "period": period,
-            "labels_documents": agreement.labels_documents,
-            "decision_point": agreement.decision_point,
-            "obligations": list(agreement.obligations),
-        }
+    form |= _agreed(agreement) if agreement else {"purposes": []}
     for flag in ("part2_program", "requires_relationship", "source_trust"):
         if (value := getattr(row, flag)) is not None:
             form[flag] = value

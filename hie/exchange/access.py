@@ -41,6 +41,7 @@ from documents import repository
 from hie.audit import recorder
 from hie.directory import queries as directory
 from hie.exchange import decision_record, release
+from hie.exchange.administrative import COMMAND_LINE as COMMAND_LINE
 from hie.exchange.administrative import PRIVACY_OFFICER as PRIVACY_OFFICER
 from hie.exchange.administrative import STAFF_MAY as STAFF_MAY
 from hie.exchange.administrative import Held as Held

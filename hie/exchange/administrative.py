@@ -34,6 +34,8 @@ class Held(StrEnum):
 
 
 PRIVACY_OFFICER = "privacy-officer"
+DESK, COMMAND_LINE = "backoffice", "command-line"
+"""Ways by which staff act, as the log names the client."""
 STAFF_MAY: Mapping[str, frozenset[Held]] = MappingProxyType(
     {
         PRIVACY_OFFICER: frozenset(Held),
@@ -52,6 +54,7 @@ class Staff:
     """A member of the hub's own staff, as signed in. `roles` are the names of `STAFF_MAY`.
 
     `account` is the account's primary key: what takes two people goes by it, and not by `user_id`, its name.
+    `channel`: `DESK`, or `COMMAND_LINE` where somebody at the machine acts in their name, unproven.
     """
 
     user_id: str
@@ -60,19 +63,20 @@ class Staff:
     account: int | None = None
     network_address: str = ""
     request_id: str = ""
+    channel: str = DESK
 
     def caller(self, role: str = "") -> Caller:
         """As the caller of a use case of the exchange, let in as `role`; else by the first of the roles held."""
         return Caller(
             participant_id=recorder.HUB,
             organization_id=recorder.HUB,
-            client_id="backoffice",
+            client_id=self.channel,
             user_id=f"Staff/{self.user_id}",
             user_name=self.name,
             role=role or min(self.roles, default=""),
             network_address=self.network_address,
             request_id=self.request_id,
-            face="backoffice",
+            face=DESK if self.channel == DESK else recorder.HUB,
         )
 
 

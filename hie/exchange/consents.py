@@ -26,7 +26,7 @@ from documents import queries as registry
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, release, scans
+from hie.exchange import access, copies, release, scans
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
 from hie.exchange.consent_rights import (
     filer,
@@ -183,9 +183,11 @@ def change(
                 beside=beside,
                 only_labels=only_labels(about, capacity),
             )
+            holders: dict[str, Any] = {}
             if directives.ends(stored.status, changed.resource):
                 scans.ended(changed.resource)
-            event.about(person_id, detail=_detail(changed))
+                holders = copies.tell(changed, about)
+            event.about(person_id, detail=_detail(changed) | holders)
             event.commit()
     return ShownConsent(stored=changed, person_id=about.person_id)
 
@@ -209,10 +211,13 @@ def end(consent_id: UUID, staff: Staff, *, reason: str, evidence: str) -> Stored
         if not given.strip():
             raise BadRequest(f"{element} is needed", element=element)
     with transaction.atomic():
-        access.administrative(officer, Held.CONSENTS, [person_id], reason=reason, act=True, detail=detail)
         filer = Filer(actor=f"Staff/{staff.user_id}", capacity=Capacity.STAFF)
         revoked = directives.revoke(stored.id, filer=filer, reason=reason.strip(), evidence=evidence.strip())
-        scans.ended(revoked.resource)
+        holders: dict[str, Any] = {}
+        if revoked.version != stored.version:
+            scans.ended(revoked.resource)
+            holders = copies.tell(revoked, access.subject(person_id))
+        access.administrative(officer, Held.CONSENTS, [person_id], reason=reason, act=True, detail=detail | holders)
         return revoked
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -21,29 +22,37 @@ from django.db import transaction
 
 from consent import governance, jurisdictions
 from consent.errors import PolicyChanged, PolicyRefused
-from consent.governance import Made, Member, Version
+from consent.governance import Made, Version
 from consent.models import PolicyProposal, PolicyReport
 from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.recorder import HUB, EventType
 from hie.directory import queries as directory
+from hie.directory import registration
+from hie.directory.errors import UnknownParticipant
 from hie.exchange import policy_reports
-from hie.exchange.access import Staff
+from hie.exchange.access import COMMAND_LINE, Staff
 from hie.exchange.errors import AccessRefused
 from hie.exchange.policy_reports import Report
 from hie.standards.facts import Caller
+from hie.trust import second_person
+from hie.trust.second_person import Member
 
 __all__ = [
+    "Loaded",
     "Report",
     "activate",
     "load_laws",
     "look",
     "may",
     "newest_report",
+    "not_second",
     "outdated",
     "propose",
+    "proposed_first",
     "report",
     "report_again",
+    "suspend",
     "versions",
     "withdraw",
 ]
@@ -51,13 +60,18 @@ __all__ = [
 ROLES = frozenset({"administrator", "privacy-officer"})
 """Who proposes and activates changes of policy."""
 _COMMAND = Caller(
-    participant_id=HUB, organization_id=HUB, client_id="command-line", user_id="", role="system", face="hub"
+    participant_id=HUB, organization_id=HUB, client_id=COMMAND_LINE, user_id="", role="system", face="hub"
 )
 
 
-def may(staff: Staff) -> bool:
-    """Whether a member of staff proposes and activates changes of policy, by role."""
-    return bool(staff.roles & ROLES)
+ONBOARDING = "onboarding"
+"""Who suspends, and proposes and agrees to the end of a suspension, besides."""
+
+
+def may(staff: Staff, kind: str = "") -> bool:
+    """Whether a member of staff proposes and activates changes of policy of this kind ("" any kind), by role."""
+    more = {ONBOARDING} if kind == governance.Kind.REINSTATEMENT else set()
+    return bool(staff.roles & (ROLES | more))
 
 
 def look(staff: Staff, *, page: str, subject: str = "") -> None:
@@ -71,6 +85,11 @@ def versions(kind: str, subject: str) -> list[Version]:
     return governance.versions(kind, subject)
 
 
+def proposed_first(kind: str, body: Any) -> Any:
+    """What a form offers as the next version after this one: itself, or of a standing the only thing there is to propose."""
+    return {"status": "active"} if kind == governance.Kind.REINSTATEMENT else body
+
+
 def newest_report(row: PolicyProposal) -> PolicyReport | None:
     """The report of a proposal that counts."""
     return governance.newest_report(row)
@@ -79,6 +98,11 @@ def newest_report(row: PolicyProposal) -> PolicyReport | None:
 def outdated(row: PolicyProposal, report: PolicyReport | None) -> str:
     """Why a proposal that waits cannot be activated by this report now, in words; "" where it can."""
     return governance.why_outdated(report, policy_reports.basis(row.kind))
+
+
+def not_second(row: PolicyProposal, staff: Staff) -> str:
+    """Why this member of staff cannot be the second person for a proposal that waits, in words; "" where they can."""
+    return second_person.why_not(governance.proposer(row), _member(staff), since=row.proposed_at)
 
 
 def report(kind: str, subject: str, body: Any, staff: Staff) -> Report:
@@ -120,7 +144,8 @@ def report_again(proposal_id: UUID, staff: Staff) -> PolicyReport:
     Raises:
         AccessRefused: not by this role. PolicyRefused: no such proposal, it was decided, or cannot be used any more.
     """
-    with _act(EventType.POLICY_READ, staff, what="report", proposal=str(proposal_id)) as event:
+    kind = _kind(proposal_id)
+    with _act(EventType.POLICY_READ, staff, kind=kind, what="report", proposal=str(proposal_id)) as event:
         by = _member(staff)
         row = PolicyProposal.objects.filter(pk=proposal_id).first()
         if row is None:
@@ -140,12 +165,13 @@ def activate(proposal_id: UUID, staff: Staff, *, reason: str, report: int) -> Po
         AccessRefused: not by this role.
         PolicyRefused, FourEyes, PolicyChanged, ReportOutdated: as `consent.governance.activate`.
     """
-    with _act(EventType.POLICY_ACTIVATED, staff, proposal=str(proposal_id), report=report) as event:
+    kind = _kind(proposal_id)
+    with _act(EventType.POLICY_ACTIVATED, staff, kind=kind, proposal=str(proposal_id), report=report) as event:
         by = _member(staff)
         with transaction.atomic():
             # Else another change could be activated between the look at what is in force and ours.
             directory.hold_epoch()
-            basis = policy_reports.basis(_kind(proposal_id))
+            basis = policy_reports.basis(kind)
             row = governance.activate(proposal_id, by=by, reason=reason, report=report, basis=basis)
             event.about(None, detail={"report": report, **_about(row)}).commit()
     return row
@@ -157,7 +183,7 @@ def withdraw(proposal_id: UUID, staff: Staff, *, reason: str) -> PolicyProposal:
     Raises:
         AccessRefused: not by this role. PolicyRefused: as `consent.governance.withdraw`.
     """
-    with _act(EventType.POLICY_WITHDRAWN, staff, proposal=str(proposal_id)) as event:
+    with _act(EventType.POLICY_WITHDRAWN, staff, kind=_kind(proposal_id), proposal=str(proposal_id)) as event:
         by = _member(staff)
         with transaction.atomic():
             row = governance.withdraw(proposal_id, by=by, reason=reason)
@@ -165,11 +191,41 @@ def withdraw(proposal_id: UUID, staff: Staff, *, reason: str) -> PolicyProposal:
     return row
 
 
-def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: str = "") -> dict[str, str]:
-    """Load the laws of a file, all or none: code to created, updated, unchanged or proposed.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """What became of a law of a file: `outcome` created, updated, unchanged, kept, proposed or waits; `why` in words or ""."""
+
+    outcome: str
+    why: str = ""
+
+
+def suspend(participant_id: str, staff: Staff, *, reason: str) -> None:
+    """Stop a participant from its next request on; one person is enough. Its end is proposed (`Kind.REINSTATEMENT`).
+
+    Raises:
+        AccessRefused: not by this role. PolicyRefused: no reason, or no such participant.
+    """
+    what = {"what": "suspended", "participant": participant_id}
+    with recorder.recording(EventType.DIRECTORY_CHANGED, staff.caller()) as event:
+        event.note(detail=what)
+        if not may(staff, governance.Kind.REINSTATEMENT):
+            raise AccessRefused("G5", "role-not-permitted")
+        if not reason.strip():
+            raise PolicyRefused("a reason is needed", element="reason")
+        with transaction.atomic():
+            try:
+                registration.suspend(participant_id, reason.strip(), staff.user_id)
+            except UnknownParticipant as error:
+                raise PolicyRefused("there is no such participant", element="subject") from error
+            event.about(None, detail=what | {"reason": reason.strip()}).commit()
+
+
+def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: str = "") -> dict[str, Loaded]:
+    """Load the laws of a file, all or none: code to what became of it. A file that says nothing new changes nothing.
 
     A law of a place that has none in force counts at once, and so does any law while nothing has been decided on this
-    hub. Else what would change a law in force becomes a proposal of `staff`, which another person activates.
+    hub. Else what would change a law in force becomes a proposal of `staff`, which another person activates. Where
+    nobody is named, a file that says what an older version said keeps what two people have put into force since.
 
     Raises:
         JurisdictionRefused: one cannot be read. AccessRefused: not by this role.
@@ -180,15 +236,17 @@ def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: st
     for code, body in laws.items():
         with _named(code):
             governance.check(governance.Kind.JURISDICTION, code, body, members_known=False)
-    at_once, waiting, outcomes = _sorted_out(laws)
+    named = staff is not None
+    at_once, waiting, outcomes = _sorted_out(laws, named=named)
     if not waiting:
         with transaction.atomic():
-            return outcomes | _load(at_once, laws)
+            return outcomes | _load(at_once, laws, named=named)
     if staff is None:
+        code = next(iter(waiting))
         raise PolicyRefused(
-            f"the law of {', '.join(waiting)} is in force: a change of it is proposed by one member of staff and "
-            "activated by another",
-            element=f"jurisdictions.{waiting[0]}",
+            f"{waiting[code]} is in force and says something else: a change of it is proposed by one member of staff "
+            "and activated by another",
+            element=f"jurisdictions.{code}",
         )
     kind = governance.Kind.JURISDICTION
     # One recording around the transaction: a refusal is recorded once that has been rolled back.
@@ -203,41 +261,58 @@ def load_laws(laws: Mapping[str, Any], *, staff: Staff | None = None, reason: st
                     )
                 draft = recorder.EventDraft(kind=EventType.POLICY_PROPOSED, caller=staff.caller(), detail=_about(row))
                 recorder.write([draft])
-            outcomes |= _load(at_once, laws)
+            outcomes |= _load(at_once, laws, named=named)
         event.dismiss()
     return outcomes
 
 
-def _load(at_once: Mapping[str, Any], laws: Mapping[str, Any]) -> dict[str, str]:
+def _load(at_once: Mapping[str, Any], laws: Mapping[str, Any], *, named: bool) -> dict[str, Loaded]:
     """Store the laws that count at once, in the caller's transaction."""
     if not at_once:
         return {}
     # Behind whoever changes policy just now, who may have made one of them a law in force.
     directory.hold_epoch()
-    if _sorted_out({code: laws[code] for code in at_once})[0] != at_once:
+    if _sorted_out({code: laws[code] for code in at_once}, named=named)[0] != at_once:
         raise PolicyChanged("the law was changed meanwhile: load it again", element="jurisdictions")
     detail = {"what": "loaded by command", "kind": governance.Kind.JURISDICTION.value, "codes": sorted(at_once)}
     recorder.write([recorder.EventDraft(kind=EventType.POLICY_ACTIVATED, caller=_COMMAND, detail=detail)])
-    return jurisdictions.load(at_once)
+    return {code: Loaded(outcome=outcome) for code, outcome in jurisdictions.load(at_once).items()}
 
 
-def _sorted_out(laws: Mapping[str, Any]) -> tuple[dict[str, Any], list[str], dict[str, str]]:
-    """Which laws of a file count at once, which are to be proposed, and an outcome for each, in the file's order."""
+def _sorted_out(laws: Mapping[str, Any], *, named: bool) -> tuple[dict[str, Any], dict[str, str], dict[str, Loaded]]:
+    """Which laws of a file count at once; which are to be proposed, with the version in force in words; an outcome for each.
+
+    `named`: a member of staff stands behind the file, who may want to go back to what it said before.
+    """
+    kind = governance.Kind.JURISDICTION
     fresh = not audit.any_decided()
+    open_ = {row.subject: row for row in governance.waiting(kind, laws)}
     at_once: dict[str, Any] = {}
-    waiting: list[str] = []
-    outcomes: dict[str, str] = {}
+    waiting: dict[str, str] = {}
+    outcomes: dict[str, Loaded] = {}
     for code, body in laws.items():
-        newest = next(iter(governance.versions(governance.Kind.JURISDICTION, code)), None)
-        outcomes[code] = "unchanged"
+        found = governance.versions(kind, code)
+        newest, proposal = next(iter(found), None), open_.get(code)
+        governed = governance.was_activated(kind, code)
         if newest is not None and newest.body == body:
-            continue
-        if newest is None or (fresh and not governance.was_activated(governance.Kind.JURISDICTION, code)):
+            outcomes[code] = Loaded(outcome="unchanged")
+        elif proposal is not None and proposal.body == body:
+            why = f"proposed by {proposal.proposed_by} already: another person activates it at the desk"
+            outcomes[code] = Loaded(outcome="waits", why=why)
+        elif newest is None or (fresh and not governed):
             at_once[code] = body
+            outcomes[code] = Loaded(outcome="created")
+        elif governed and not named and (said := next((one for one in found if one.body == body), None)) is not None:
+            why = f"{_in_words(newest)} counts, put into force by two people; the file says what {_in_words(said)} said"
+            outcomes[code] = Loaded(outcome="kept", why=why)
         else:
-            waiting.append(code)
-            outcomes[code] = "proposed"
+            waiting[code] = _in_words(newest)
+            outcomes[code] = Loaded(outcome="proposed")
     return at_once, waiting, outcomes
+
+
+def _in_words(version: Version) -> str:
+    return f"version {version.number}" if version.number else "the law as shipped"
 
 
 @contextmanager
@@ -246,16 +321,18 @@ def _named(code: str) -> Iterator[None]:
     try:
         yield
     except PolicyRefused as refusal:
-        member = (refusal.element or "").removeprefix("body").removeprefix("subject")
-        raise PolicyRefused(str(refusal), element=f"jurisdictions.{code}{member}") from refusal
+        place, _, member = (refusal.element or "").partition(".")
+        # The law itself is the member of the file; what else is refused (its reason, its instant) is named beside it.
+        path = [code, *([] if place in ("", "body", "subject") else [place]), *([member] if member else [])]
+        raise PolicyRefused(str(refusal), element=".".join(["jurisdictions", *path])) from refusal
 
 
 @contextmanager
-def _act(event_type: EventType, staff: Staff, /, **detail: Any) -> Iterator[recorder.Recording]:
+def _act(event_type: EventType, staff: Staff, /, *, kind: str = "", **detail: Any) -> Iterator[recorder.Recording]:
     """A recording of what a member of staff does by role; a refusal is recorded with what was asked."""
     with recorder.recording(event_type, staff.caller()) as event:
-        event.note(detail=detail)
-        if not may(staff):
+        event.note(detail={"kind": kind, **detail} if kind else detail)
+        if not may(staff, kind):
             raise AccessRefused("G5", "role-not-permitted")
         yield event
 

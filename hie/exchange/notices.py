@@ -1,4 +1,5 @@
-"""Telling others of changes of identities: PIX Update Notification [ITI-10] and the patient identity feed [ITI-93].
+"""Telling others of changes of identities, PIX Update Notification [ITI-10] and the patient identity feed [ITI-93], and of
+consents that ended (`hie.exchange.copies`).
 
 Each identity event leaves one outbox row a receiver, written by the database in the transaction of the event
 (migration ``0002_identity_notices``), so no writer can forget it: whatever changes identities, a feed, a steward, an
@@ -28,7 +29,8 @@ from django.db import DatabaseError, connection, transaction
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, identity, release, subscriptions
+from hie.exchange import access, copies, identity, release, subscriptions
+from hie.exchange.copies import ConsentEnded
 from hie.exchange.devices import device
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.identity import KnownPatient
@@ -91,7 +93,7 @@ class Sent:
 class Channel(Protocol):
     """How a face tells a receiver. Both are called outside transactions; `send` in a thread without a database."""
 
-    def encode(self, change: IdentityChange, *, endpoint: str) -> list[bytes]:
+    def encode(self, change: IdentityChange | ConsentEnded, *, endpoint: str) -> list[bytes]:
         """The messages that tell it; none when this channel has nothing to say of it."""
 
     def send(self, endpoint: str, batch: Sequence[tuple[str, list[bytes]]]) -> list[Sent]:
@@ -166,7 +168,11 @@ class _Batch(Sequence[tuple[str, list[bytes]]]):
 
 def deliver(*, limit: int = AT_ONCE, now: datetime | None = None) -> int:
     """One round: claim what is due, decide, record, send; gives how many notices were claimed. Safe to run twice."""
-    claimed = outbox.claim(outbox.Topic.IDENTITIES, limit=limit, lease_s=LEASE_S, now=now)
+    claimed = [
+        notice
+        for topic in (outbox.Topic.CONSENT, outbox.Topic.IDENTITIES)
+        for notice in outbox.claim(topic, limit=limit, lease_s=LEASE_S, now=now)
+    ]
     receivers = _receivers(claimed)
     batches: dict[str, list[_Prepared]] = {}
     for notice in claimed:
@@ -176,7 +182,7 @@ def deliver(*, limit: int = AT_ONCE, now: datetime | None = None) -> int:
             OutboxMessage.objects.filter(pk=notice.id).update(last_error="nobody to tell any more")
             continue
         try:
-            prepared = _prepare(notice, receiver)
+            prepared = _ended(notice, receiver) if notice.topic == outbox.Topic.CONSENT else _prepare(notice, receiver)
         except Exception:  # one notice must not keep the others
             log.exception("notice %s could not be prepared", notice.id)
             _again(notice, receiver, "internal error", now=now)
@@ -292,11 +298,21 @@ def _give_up(notice: Notice, receiver: _Receiver, error: str) -> None:
             )
 
 
+def _ended(notice: Notice, receiver: _Receiver) -> _Prepared | None:
+    """A notice that a consent has ended, recorded; None when the receiver may be told of nobody."""
+    found = copies.prepare(notice, receiver.caller, receiver.kind)
+    if found is None:
+        return None
+    change, basis = found
+    messages = _channels[receiver.kind].encode(change, endpoint=receiver.endpoint)
+    return _Prepared(notice=notice, messages=messages, basis=basis) if messages else None
+
+
 @release.point
 def _prepare(notice: Notice, receiver: _Receiver) -> _Prepared | None:
     """A notice as it may be told, recorded; None when the receiver may not be told."""
     event = IdentityEvent.objects.filter(seq=int(notice.payload["seq"])).first()
-    if event is None:
+    if event is None or not _of_patients(receiver.criteria):
         return None
     with recorder.recording(EventType.NOTIFICATION_SENT, receiver.caller) as entry:
         entry.dismiss()
@@ -374,6 +390,10 @@ def change_for(
     return [known[person_id] for person_id in living if person_id in known], change
 
 
+def _of_patients(criteria: str) -> bool:
+    return criteria.partition("?")[0] == "Patient"
+
+
 def _records(event: IdentityEvent) -> set[int]:
     """The records that an event moved or changed."""
     found = {event.source_record_id} if event.source_record_id is not None else set()
@@ -415,7 +435,8 @@ def _receivers(claimed: Iterable[Notice]) -> dict[str, _Receiver]:
         if row.status == Subscription.Status.OFF or (row.ends_at is not None and row.ends_at <= now):
             continue
         registered = directory.client(row.client_id)
-        if registered is None or not scopes.allows(registered.scopes, "Patient", "r"):
+        wanted = "Patient" if _of_patients(row.criteria) else copies.CRITERIA
+        if registered is None or not scopes.allows(registered.scopes, wanted, "r"):
             continue
         try:
             subscriptions.check_endpoint(row.endpoint, row.participant_id)

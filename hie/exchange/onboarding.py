@@ -27,7 +27,8 @@ from hie.exchange import self_test
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.standards.facts import Caller
-from hie.trust import limits
+from hie.trust import limits, second_person
+from hie.trust.second_person import Member
 
 ROLES = frozenset({"administrator", "onboarding"})
 """Who prepares and approves."""
@@ -96,9 +97,15 @@ def approve(onboarding_id: UUID, staff: Staff, *, reason: str) -> str:
     """Let it in, as the second person; the id of the participant.
 
     Raises:
-        AccessRefused: not by this role. OnboardingRefused, RegistrationRefused: as `hie.directory.onboarding.approve`.
+        AccessRefused: not by this role. OnboardingRefused: the two may be one (`hie.trust.second_person`), or as
+            `hie.directory.onboarding.approve`. RegistrationRefused: as that.
     """
     with _act(staff, "approved", onboarding_id):
+        row = _row(onboarding_id)
+        for name, account in ((row.begun_by, row.begun_account), (row.asked_by, row.asked_account)):
+            first = Member(name=name, account=account)
+            if why := second_person.why_not(first, _member(staff), since=row.asked_at or row.begun_at) if name else "":
+                raise OnboardingRefused(why, element="person")
         return onboarding.approve(onboarding_id, _who(staff), reason=reason, now=timezone.now())
 
 
@@ -192,6 +199,12 @@ def _who(staff: Staff | None, onboarding_id: UUID | None = None) -> Who:
     if staff.account is None:
         raise AccessRefused("G5", "role-not-permitted")
     return Who(name=staff.user_id, account=staff.account)
+
+
+def _member(staff: Staff) -> Member:
+    if staff.account is None:
+        raise AccessRefused("G5", "role-not-permitted")
+    return Member(name=staff.user_id, account=staff.account)
 
 
 @contextmanager

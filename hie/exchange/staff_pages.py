@@ -17,6 +17,7 @@ from uuid import UUID
 
 from django.contrib import admin
 from django.contrib.admin.utils import unquote
+from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model
@@ -28,6 +29,7 @@ from hie.exchange import access, governance
 from hie.exchange.access import Held, Staff, StaffView
 from hie.exchange.errors import AccessRefused
 from hie.standards.facts import Caller
+from hie.trust import staff_accounts
 from hie.trust.requests import network_address, request_id
 from patients import identifiers
 
@@ -284,6 +286,21 @@ def sign_in_refused(request: HttpRequest, reason: str) -> None:
         request_id=request_id(request),
         face="admin",
     )
+
+
+def noting_password(request: HttpRequest, account: Any, change: Callable[[], HttpResponse]) -> HttpResponse:
+    """The answer of a page that may set the password of an account (primary key); noted where it did.
+
+    In the caller's transaction, so that none is set without a note.
+    """
+    accounts = get_user_model()._default_manager
+    pk = int(account) if str(account).isdecimal() else 0
+    before = accounts.filter(pk=pk).values_list("password", flat=True).first()
+    answer = change()
+    if (now := accounts.filter(pk=pk).first()) is not None and now.password != before:
+        kind = staff_accounts.Kind.PASSWORD
+        staff_accounts.note(now, kind, by=request.user.pk, caller=caller_of(request))
+    return answer
 
 
 def caller_of(request: HttpRequest) -> Caller:

@@ -27,6 +27,8 @@ from hie.exchange.access import Held, Staff
 from hie.exchange.errors import BadRequest
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller
+from hie.trust import second_person
+from hie.trust.errors import FourEyes
 from patients import by_hand, changes, linking, review_queue, reviewing, standing, store
 from patients.errors import AlreadyUndone, OwnProposal, ReviewClaimed
 from patients.models import IdentityEvent, ReviewAct, ReviewItem, ValueByHand
@@ -142,11 +144,29 @@ def confirm_review(item_id: int, staff: Staff, reason: str) -> Done:
     Raises:
         AccessRefused, BadRequest: as for `decide_review`; BadRequest as well where nothing is proposed.
         UnknownReview, ReviewClosed, ReviewClaimed, NotClaimed, OwnProposal, InvalidMerge: of the item.
+        FourEyes: whoever proposed it may be the same person.
     """
     caller, reason = _caller(staff, reason)
+    try:
+        return _confirmed(item_id, staff, caller, reason)
+    except FourEyes:
+        draft = recorder.EventDraft(
+            kind=EventType.IDENTITY_REVIEW,
+            caller=caller,
+            outcome=recorder.Outcome.REFUSED,
+            reason="four-eyes",
+            detail={"review": item_id, "act": ReviewAct.Kind.CONFIRMED.value},
+        )
+        recorder.write_apart([draft])
+        raise
+
+
+def _confirmed(item_id: int, staff: Staff, caller: Caller, reason: str) -> Done:
     with transaction.atomic():
         item = review_queue.held(item_id, actor=caller.user_id)
-        return _settle(item, Verdict(_proposed(item)), ReviewAct.Kind.CONFIRMED, caller, reason)
+        said = Verdict(_proposed(item))
+        _check_second(item, staff)
+        return _settle(item, said, ReviewAct.Kind.CONFIRMED, caller, reason)
 
 
 def reject_review(item_id: int, staff: Staff, reason: str) -> Done:
@@ -336,6 +356,12 @@ def _settle(item: ReviewItem, said: Verdict, act: str, caller: Caller, reason: s
     detail = {"review": item.pk, "verdict": said.value, "item": settled.kind, "event": settled.event_id, "act": act}
     _record(kind or EventType.IDENTITY_REVIEW, caller, settled.persons, reason, detail)
     return Done(act=act, verdict=said.value, event_id=settled.event_id)
+
+
+def _check_second(item: ReviewItem, staff: Staff) -> None:
+    first = second_person.named(item.proposed_by.removeprefix("Staff/"))
+    second = second_person.named(staff.user_id)
+    second_person.check(first, second, since=review_queue.proposed_at(item.pk))
 
 
 def _drop(item: ReviewItem, act: str, caller: Caller, reason: str) -> Done:

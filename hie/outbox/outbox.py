@@ -67,6 +67,23 @@ def add_all(topic: Topic, items: Iterable[tuple[str, Mapping[str, Any]]]) -> int
     return len(OutboxMessage.objects.bulk_create(rows))
 
 
+def add_for(topic: Topic, items: Iterable[tuple[str, str, Mapping[str, Any]]]) -> int:
+    """Write notices for named receivers, each (receiver, key, payload), in one statement; gives how many."""
+    at = timezone.now()
+    rows = [
+        OutboxMessage(
+            topic=topic.value, key=key, receiver=receiver, payload=dict(payload), created_at=at, next_attempt_at=at
+        )
+        for receiver, key, payload in items
+    ]
+    return len(OutboxMessage.objects.bulk_create(rows))
+
+
+def note(notice: Notice, more: Mapping[str, Any]) -> None:
+    """Keep something with a notice that its next attempt goes by."""
+    OutboxMessage.objects.filter(pk=notice.id).update(payload=notice.payload | dict(more))
+
+
 # Materialized, so that it is read once: as a plain sub-select a plan may read it for each row, and then takes more than
 # the limit, because the rows it has locked itself are not skipped.
 _CLAIM = """

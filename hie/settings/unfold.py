@@ -103,6 +103,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Code tables", "table", "consent.codetable"),
             _list("Changes of policy", "rule", "consent.policyproposal"),
             _list("Release policies", "policy", "directory.releasepolicy"),
+            _list("Places of organizations", "account_tree", "directory.placement"),
         ],
     },
     {

@@ -29,9 +29,9 @@ from django.utils.crypto import salted_hmac
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from hie.trust import limits
+from hie.trust import limits, staff_accounts
 from hie.trust.errors import NotAuthenticated, TooManyRequests
-from hie.trust.models import PatientAccount, SignInAttempts
+from hie.trust.models import PatientAccount, SignInAttempts, StaffAccountAct
 
 STAFF_ROLES = ("administrator", "steward", "privacy-officer", "onboarding", "auditor", "operator")
 FREE_FAILURES = 5
@@ -200,16 +200,25 @@ def open_staff(*, username: str, password: str, roles: Collection[str], totp_sec
         groups = [Group.objects.get_or_create(name=role)[0] for role in sorted(set(roles))]
         wanted = (True, "administrator" in roles, True)
         changed = created or (user.is_staff, user.is_superuser, user.is_active) != wanted
+        before = staff_accounts.standing(user)
         user.is_staff, user.is_superuser, user.is_active = wanted
+        noted = [StaffAccountAct.Kind.CREATED] if created else []
         if created or not check_password(password, user.password):
             user.set_password(password)
+            noted.append(StaffAccountAct.Kind.PASSWORD)
             changed = True
         if changed:
             user.save()
         if {group.pk for group in groups} != set(user.groups.values_list("pk", flat=True)):
             user.groups.set(groups)
             changed = True
-        changed |= _set_device(user, secret)
+        if _set_device(user, secret):
+            noted.append(StaffAccountAct.Kind.SECOND_FACTOR)
+            changed = True
+        for kind in noted:
+            staff_accounts.note(user, kind, by=None)
+        if different := staff_accounts.changes(before, staff_accounts.standing(user)):
+            staff_accounts.note(user, StaffAccountAct.Kind.ROLES, by=None, **different)
     return changed
 
 

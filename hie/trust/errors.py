@@ -50,3 +50,10 @@ class PeerRefused(HubError):
         super().__init__(f"no access token from {peer}: {reason}")
         self.peer = peer
         self.reason = reason
+
+
+class FourEyes(HubError):
+    """What takes two people was to be done by one, or by two that may be one; the message says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)

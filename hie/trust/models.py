@@ -70,6 +70,53 @@ class StaffAffiliation(models.Model):
         return f"{self.username} at {self.organization}"
 
 
+class StaffPerson(models.Model):
+    """Who stands behind an account of the desk, where that is known: accounts of one staff number are one person's."""
+
+    account = models.BigIntegerField(primary_key=True, help_text="Primary key of the account")
+    staff_number = models.TextField(help_text="As the exchange's personnel office counts its people")
+
+    class Meta:
+        verbose_name = "person behind an account"
+        verbose_name_plural = "persons behind accounts"
+        constraints = [
+            models.CheckConstraint(condition=~models.Q(staff_number=""), name="trust_staff_person_number_said")
+        ]
+
+    def __str__(self) -> str:
+        return f"person of account {self.account}"
+
+
+class StaffAccountAct(models.Model):
+    """Something done to an account of the desk, and by whose account (None: at the command line).
+
+    Never changed or removed (a trigger holds it): who takes part in a decision of two goes by it.
+    """
+
+    class Kind(models.TextChoices):
+        """What was done."""
+
+        CREATED = "created", "made"
+        PASSWORD = "password", "password set"
+        SECOND_FACTOR = "second-factor", "second factor set"
+        ROLES = "roles", "rights changed"
+        PERSON = "person", "person changed"
+
+    account = models.BigIntegerField(help_text="Primary key of the account")
+    kind = models.TextField(choices=Kind.choices)
+    by = models.BigIntegerField(null=True, blank=True)
+    by_name = models.TextField(blank=True, default="")
+    changed = models.JSONField(default=dict, help_text="member: [before, after]")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["account", "at"], name="trust_staff_account_act")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of account {self.account}"
+
+
 class SignInAttempts(models.Model):
     """Failed sign-ins in a row under one login, whether or not there is such an account.
 

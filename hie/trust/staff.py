@@ -35,7 +35,7 @@ QUERY_PAGES = ("exchange.view_query", "exchange.view_querytarget", "exchange.vie
 DIRECTORY_PAGES = (
     "directory.view_participant", "directory.view_agreement", "directory.view_endpoint", "directory.view_clientkey",
     "directory.view_certificate", "directory.view_assigningauthority", "directory.view_facility",
-    "directory.view_practitioner", "directory.view_directorychange",
+    "directory.view_practitioner", "directory.view_directorychange", "directory.view_placement",
 )  # fmt: skip
 MESSAGE_PAGES = ("exchange.view_inboundmessage",)
 CODE_PAGES = ("terminology.view_codeset", "terminology.view_code")
@@ -49,7 +49,7 @@ PAGES: dict[str, tuple[str, ...]] = {
     ),
     "onboarding": (
         *DIRECTORY_PAGES, "directory.view_onboarding", "directory.change_participant", "directory.add_facility",
-        "directory.change_facility",
+        "directory.change_facility", "consent.view_policyproposal",
     ),
     "auditor": CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
     "operator": (

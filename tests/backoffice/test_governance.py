@@ -21,7 +21,7 @@ from django.utils import timezone
 
 from consent import governance as rules
 from consent import jurisdictions, policies, tables
-from consent.errors import FourEyes, PolicyChanged, PolicyRefused, ReportOutdated
+from consent.errors import PolicyChanged, PolicyRefused, ReportOutdated
 from consent.models import CodeTable, Jurisdiction, PolicyProposal, PolicyReport
 from documents.models import DocumentEntry
 from hie.audit import queries as audit
@@ -34,6 +34,7 @@ from hie.exchange import find, governance, relabel, submit
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.standards.errors import HubError
+from hie.trust.errors import FourEyes
 from tests.backoffice.conftest import PASSWORD
 from tests.directory.forms import clinic, file, hospital
 from tests.documents import samples
@@ -259,7 +260,9 @@ def test_nothing_is_activated_by_a_report_that_is_out_of_date_until_it_is_made_a
     letter: str, outdated: str, as_role: Callable[..., Client], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     listed(letter)
+    desk = as_role("privacy-officer", username="bo")
     proposal = governance.propose("release-policy", "org-clinic", CLOSED, IDA, reason="x")
+    address = f"/admin/consent/policyproposal/{proposal.pk}/decide/"
     read = proposal.reports.get().pk
     if outdated == "policy":
         activated("jurisdiction", "JA", law(majorityAge=21))
@@ -267,7 +270,6 @@ def test_nothing_is_activated_by_a_report_that_is_out_of_date_until_it_is_made_a
         governance.report_again(proposal.pk, IDA)
     elif outdated == "missing":
         read = 0
-    desk, address = as_role("privacy-officer", username="bo"), f"/admin/consent/policyproposal/{proposal.pk}/decide/"
     with monkeypatch.context() as later:
         if outdated == "day":
             later.setattr(rules, "REPORT_LASTS", timedelta(0))
@@ -459,9 +461,66 @@ def test_a_law_in_force_is_changed_by_command_only_as_a_proposal_that_another_pe
     governance.report_again(proposal.pk, IDA)
     activate(proposal, Staff(user_id="bo", roles=BO.roles, account=ida.pk + 100))
     assert listed(letter) == 0
-    assert loaded(changed) == ["unchanged JA", "unchanged JX"]
-    with pytest.raises(CommandError, match="JA, JX is in force"):
+    assert loaded(changed) == ["unchanged JA", "unchanged JX", "nothing to do"]
+    with pytest.raises(CommandError, match=r"^jurisdictions\.JX: version 1 is in force and says something else"):
         loaded(laws(tmp_path, JA=law(), JX=law(majorityAge=21)))
+
+
+def test_a_law_file_is_loaded_again_whatever_two_people_made_of_the_law_since(
+    letter: str, tmp_path: Path, as_role: Callable[..., Client]
+) -> None:
+    as_role("administrator", username="ida")
+    same, other = laws(tmp_path, JA=law(majorityAge=21)), law(majorityAge=20)
+    assert loaded(same) == ["created JA"]
+    assert listed(letter) == 1
+    activated("jurisdiction", "JA", other)
+    kept, nothing = loaded(same)
+    assert kept == ("kept JA: version 2 counts, put into force by two people; the file says what version 1 said")
+    assert nothing == "nothing to do (to go back: --as USERNAME --reason TEXT)"
+    assert jurisdictions.in_effect()["JA"] == other
+    assert loaded(laws(tmp_path, JA=law()))[0].endswith("the file says what the law as shipped said")
+    for new in (law(majorityAge=19), law(majorityAge=17)):
+        with pytest.raises(CommandError, match=r"jurisdictions\.JA: version 2 is in force .*--as USERNAME"):
+            loaded(laws(tmp_path, JA=new))
+    assert loaded(laws(tmp_path, JA=law(majorityAge=21)), "--as", "ida", "--reason", "back") == ["proposed JA"]
+    assert PolicyProposal.objects.get(state="proposed").body["majorityAge"] == 21
+
+
+def test_a_change_of_law_proposed_by_command_is_proposed_once_and_the_log_names_the_command(
+    letter: str, tmp_path: Path, as_role: Callable[..., Client]
+) -> None:
+    as_role("administrator", username="ida")
+    assert listed(letter) == 1
+    changed = laws(tmp_path, JA=law(majorityAge=21))
+    named = ("--as", "ida", "--reason", "the act of May")
+    assert loaded(changed, *named) == ["proposed JA"]
+    again = ["waits JA: proposed by ida already: another person activates it at the desk", "nothing to do"]
+    assert loaded(changed, *named) == loaded(changed) == again
+    assert PolicyProposal.objects.count() == 1
+    event = AuditEvent.objects.get(kind="policy-proposed")
+    assert (event.client, event.face, event.user) == ("command-line", "hub", "Staff/ida")
+    with pytest.raises(CommandError, match=r"^jurisdictions\.JA: another change of it waits"):
+        loaded(laws(tmp_path, JA=law(majorityAge=20)), *named)
+
+
+@pytest.mark.parametrize(
+    ("body", "more", "element"),
+    [
+        ({}, ("--as", "ida"), "jurisdictions.JA.reason"),
+        ({"prohibitons": []}, (), "jurisdictions.JA.prohibitons"),
+        ({"mandates": [{"id": "m", "codes": []}]}, (), "jurisdictions.JA.mandates[0].codes"),
+        ({"timezone": "Nowhere/Land"}, (), "jurisdictions.JA.timezone"),
+        ({"majorityAge": "x"}, (), "jurisdictions.JA.majorityAge"),
+    ],
+)
+def test_what_is_wrong_with_a_file_of_laws_is_named_by_its_place(
+    letter: str, tmp_path: Path, as_role: Callable[..., Client], body: Any, more: tuple[str, ...], element: str
+) -> None:
+    as_role("administrator", username="ida")
+    assert listed(letter) == 1
+    with pytest.raises(CommandError) as refused:
+        loaded(laws(tmp_path, JA=law(majorityAge=21) | body), *more)
+    assert str(refused.value).startswith(f"{element}: ")
 
 
 def test_the_database_itself_refuses_one_person_and_two_open_proposals(alice: str) -> None:

@@ -12,10 +12,12 @@ import pytest
 from consent import break_glass, directives, kept, policies
 from consent.models import KeptPolicy
 from documents import queries as registry
+from documents.models import Association, AuthorRow, EntryCode
 from hie.audit import queries as audit
 from hie.audit.models import AuditEvent
 from hie.directory.models import Participant
-from hie.exchange import access, find, replay, retrieve
+from hie.exchange import access, decision_record, find, governance, replay, retrieve
+from hie.exchange.access import Staff
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.errors import NotFound
 from hie.exchange.find import DocumentSearch, PatientNamed
@@ -25,6 +27,7 @@ from tests.consent import fixture as fx
 from tests.decisions.loaded import Hub, caller
 
 pytestmark = pytest.mark.django_db
+OFFICER = Staff(user_id="ida", roles=frozenset({"privacy-officer"}), account=1)
 CASES = json.loads((Path(__file__).parents[1] / "consent/cases.json").read_text())
 
 
@@ -85,6 +88,43 @@ def test_what_was_in_force_then_decides_whatever_has_changed_since(hub: Hub) -> 
     access.gate(caller("lake"), access.Operation.QUERY)
     kept.forget()
     assert replay.decide_again(*before).outcome is Outcome.SAME
+
+
+def test_a_document_is_decided_again_by_what_was_known_of_it_then(hub: Hub) -> None:
+    some_looks(hub)
+    hub.document(fx.document(created="2025-05-01T10:00:00Z", codes=["http://snomed.info/sct|56717001"]))
+    search(hub, caller("hill"))
+    before = newest()
+    outcomes = {one.facts.id: one.decision.rule for one in decision_record.decided_of(before[1])}
+    versions = {row[0]: row[1] for row in before[1]["documents"]}
+    assert all(versions.values())
+    # All that facts are read from, otherwise now: labels, letter, holder, codes, authors, times, sources, the version.
+    Association.objects.all().delete()
+    EntryCode.objects.update(code="00000-0")
+    AuthorRow.objects.all().delete()
+    for row in registry.DocumentEntry.objects.all():
+        metadata = row.metadata | {
+            "class_code": {"code": "00000-0", "scheme": "http://loinc.org"}, "event_codes": [], "authors": [],
+            "creation_time": "19990101", "service_start_time": None, "service_stop_time": None,
+        }  # fmt: skip
+        registry.DocumentEntry.objects.filter(pk=row.pk).update(
+            metadata=metadata, labels=["PSY", "HIV"], confidentiality="V", labelled=True, custodian="shore",
+            creation_time="19990101", creation_time_from="1999-01-01T00:00:00Z", creation_time_until="1999-01-02T00:00:00Z",
+            revision=row.revision + 1, label_version=7, availability_status="urn:oasis:names:tc:ebxml-regrep:StatusType:Deprecated",
+        )  # fmt: skip
+    again = replay.decide_again(*before)
+    assert (again.outcome, again.differences) == (Outcome.SAME, ())
+    # So does the report on a change of policy, which decides under what is in force now: by the facts of then.
+    found = governance.report("code-table", "codes", {"version": "9"}, OFFICER)
+    assert (found.left_out, found.turned) == (0, ())
+    # Asked for now, the same documents are decided otherwise.
+    assert set(outcomes.values()) != {"D5"}
+    search(hub, caller("hill"))
+    now = decision_record.decided_of(newest()[1])
+    assert all(not one.decision.permitted for one in now)
+    # And a record whose facts were put right afterwards to what they are now is found.
+    facts = [one | {"labels": ["PSY"], "confidentiality": "V"} for one in before[1]["facts"]]
+    assert replay.decide_again(before[0], before[1] | {"facts": facts}, before[2]).outcome is Outcome.DIFFERENT
 
 
 def test_a_record_says_all_that_section_13_asks_and_nothing_of_content(hub: Hub) -> None:

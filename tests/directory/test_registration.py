@@ -90,10 +90,25 @@ def test_participants_not_named_stay_untouched():
 
 
 def test_a_repeated_file_does_not_end_a_suspension_but_an_explicit_status_does():
-    registration.apply(file(clinic()))
-    registration.suspend("org-clinic", "unpaid", "admin")
+    registration.apply(file(clinic(status="suspended")))
     assert registration.apply(file(clinic())) == [("unchanged", "org-clinic")]
     assert not queries.is_active("org-clinic", NOW)
+    assert registration.apply(file(clinic(status="active"))) == [("updated", "org-clinic")]
+
+
+def test_no_file_ends_a_suspension_by_the_desk():
+    registration.apply(file(clinic(status="suspended")))
+    registration.apply(file(clinic(status="active")))
+    registration.suspend("org-clinic", "unpaid", "admin")
+    assert registration.apply(file(clinic())) == [("unchanged", "org-clinic")]
+    with pytest.raises(RegistrationRefused) as refused:
+        registration.apply(file(clinic(status="active"), hospital()))
+    assert [one.path for one in refused.value.faults] == ["participants[0].status"]
+    assert not queries.is_active("org-clinic", NOW)
+    assert queries.participant("org-hospital") is None
+    registration.reinstate("org-clinic", "paid", "ida and bo")
+    assert registration.apply(file(clinic(status="active"))) == [("unchanged", "org-clinic")]
+    assert registration.apply(file(clinic(status="suspended"))) == [("updated", "org-clinic")]
     assert registration.apply(file(clinic(status="active"))) == [("updated", "org-clinic")]
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from documents.metadata import CX
@@ -15,6 +16,8 @@ from hie.exchange import review_stakes, stewardship
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.stewardship import Done
+from hie.trust import staff_accounts
+from hie.trust.errors import FourEyes
 from patients import identifiers, linking, maintenance, queries
 from patients.errors import NotClaimed, OwnProposal, ReviewClosed, UnknownReview
 from patients.models import MatchDecision, ReviewAct, ReviewItem, SourceRecordVersion
@@ -194,6 +197,25 @@ def test_a_verdict_that_moves_documents_waits_for_another_steward_and_moves_noth
     assert identifiers.survivor(two) == identifiers.survivor(one)
     acts = list(ReviewAct.objects.order_by("pk").values_list("kind", "actor", "reason"))
     assert acts == [("proposed", "Staff/ida", "one passport"), ("confirmed", "Staff/bo", "the passport is on file")]
+
+
+def test_a_steward_whose_account_the_first_made_is_no_second_steward() -> None:
+    accounts = {name: User.objects.create_user(name, is_staff=True) for name in ("ida", "bo", "eva")}
+    staff_accounts.note(accounts["bo"], staff_accounts.Kind.CREATED, by=accounts["ida"].pk)
+    item, one, two = possible()
+    documented()
+    decided(item, "same", "one passport")
+    stewardship.claim_review(item.pk, BO)
+    with pytest.raises(FourEyes, match="made by the other"):
+        stewardship.confirm_review(item.pk, BO, WHY)
+    assert identifiers.survivor(two) == two
+    (refused,) = [event for event in identity_events() if event.outcome == 4]
+    assert (refused.user, refused.reason, refused.detail["review"]) == ("Staff/bo", "four-eyes", item.pk)
+    stewardship.release_review(item.pk, BO)
+    other = replace(STEWARD, user_id="eva")
+    stewardship.claim_review(item.pk, other)
+    assert stewardship.confirm_review(item.pk, other, WHY).act == "confirmed"
+    assert identifiers.survivor(two) == identifiers.survivor(one)
 
 
 def test_a_proposal_is_rejected_by_another_steward_or_taken_back_by_its_own() -> None:

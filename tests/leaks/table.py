@@ -269,6 +269,7 @@ ADMIN: Mapping[str, Entry] = {
     "consent.CodeTable": Nothing("policy"),
     "consent.PolicyProposal": _POLICY,
     "directory.ReleasePolicy": Nothing("policy"),
+    "directory.Placement": Nothing("policy"),
     "exchange.InboundMessage": Within("envelope and outcome; the message itself stays encrypted"),
     "auth.User": Nothing("staff"),
 }

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
+from django.db import transaction
 from django.db.models import Count, Q, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin
 from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
+from unfold.widgets import UnfoldAdminTextInputWidget
+
+from hie.exchange import staff_pages
+from hie.trust import staff_accounts
+from hie.trust.models import StaffAccountAct
 
 for app, name in (
     ("auth", "user"), ("auth", "group"), ("otp_totp", "totpdevice"), ("django_celery_beat", "crontabschedule"),
@@ -21,11 +29,30 @@ for app, name in (
         admin.site.unregister(model)
 
 
+Kind = StaffAccountAct.Kind
+
+
+class StaffForm(UserChangeForm):  # type: ignore[misc]  # unfold has no types
+    """With who stands behind the account: what takes two people is not done by two accounts of one."""
+
+    staff_number = forms.CharField(
+        required=False,
+        max_length=64,
+        label="Staff number",
+        help_text="Of the person behind the account. Two accounts of one number are one person.",
+        widget=UnfoldAdminTextInputWidget(),
+    )
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["staff_number"].initial = staff_accounts.person_of(self.instance.pk)
+
+
 @admin.register(User)
 class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfold has no types
-    """Staff with their roles; rights come by role only."""
+    """Staff with their roles; rights come by role only. What is done to an account is noted with it, and in the log."""
 
-    form = UserChangeForm
+    form = StaffForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
     list_display = ("username", "first_name", "last_name", "is_active", "roles", "second_factor", "last_login")
@@ -33,11 +60,11 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     search_fields = ("username", "first_name", "last_name")
     ordering = ("username",)
     fieldsets = (
-        (None, {"fields": ("username", "password", "first_name", "last_name", "email")}),
+        (None, {"fields": ("username", "password", "first_name", "last_name", "email", "staff_number")}),
         ("Roles", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
-        ("When", {"fields": ("last_login", "date_joined")}),
+        ("When", {"fields": ("last_login", "date_joined", "done")}),
     )
-    readonly_fields = ("last_login", "date_joined")
+    readonly_fields = ("last_login", "date_joined", "done")
     filter_horizontal = ()
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
@@ -53,6 +80,50 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """An account is closed, never deleted: the log names it."""
         return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """The account; who made it, and who stands behind it."""
+        form.before = staff_accounts.standing(User.objects.get(pk=obj.pk)) if change else staff_accounts.standing(obj)
+        address = User.objects.filter(pk=obj.pk).values_list("email", flat=True).first() if change else obj.email
+        super().save_model(request, obj, form, change)
+        if not change:
+            self._note(request, obj, Kind.CREATED)
+        elif address != obj.email:
+            self._note(request, obj, Kind.PERSON, email=[address, obj.email])
+        if "staff_number" in form.cleaned_data:
+            held = staff_accounts.person_of(obj.pk)
+            if staff_accounts.set_person(obj, form.cleaned_data["staff_number"]):
+                self._note(request, obj, Kind.PERSON, staff_number=[held, staff_accounts.person_of(obj.pk)])
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        """The roles; what the account may do otherwise than before."""
+        super().save_related(request, form, formsets, change)
+        if different := staff_accounts.changes(form.before, staff_accounts.standing(form.instance)):
+            self._note(request, form.instance, Kind.ROLES, **different)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """A password set for another, or one's own."""
+        with transaction.atomic():
+            return staff_pages.noting_password(
+                request, id, lambda: super(StaffAdmin, self).user_change_password(request, id, form_url)
+            )
+
+    def _note(self, request: HttpRequest, account: User, kind: StaffAccountAct.Kind, **changed: Any) -> None:
+        staff_accounts.note(account, kind, by=request.user.pk, caller=staff_pages.caller_of(request), **changed)
+
+    @admin.display(description="what was done to it")
+    def done(self, user: User) -> str:
+        """What was done to the account, and by whom, newest first."""
+        acts = staff_accounts.history(user.pk)
+        lines = (
+            (
+                act.get_kind_display().capitalize(),
+                act.by_name or ("at the command line" if act.by is None else f"account {act.by}"),
+                f"{act.at:%-d %B %Y %H:%M} UTC",
+            )
+            for act in acts
+        )
+        return format_html_join("", "<div>{} by {}, {}</div>", lines) or "nothing is known"
 
     @admin.display(description="roles")
     def roles(self, user: User) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.db import transaction
 from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django_otp import user_has_device
@@ -71,6 +72,14 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         if request.method == "POST" and answer.status_code == 302 and self.has_permission(request):
             staff_pages.signed_in(request)
         return _guarded(answer)
+
+    def password_change(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+        """One's own password; noted with the account."""
+        change = super().password_change
+        with transaction.atomic():
+            return _guarded(
+                staff_pages.noting_password(request, request.user.pk, lambda: change(request, extra_context))
+            )
 
     def logout(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """Sign out; recorded."""

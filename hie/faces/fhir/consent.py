@@ -49,7 +49,9 @@ REVOCATION = "urn:hie:fhir:revocation"
 _LONGEST_REASON = 1000
 _MAX_HISTORY = 500
 _LARGEST_EXPONENT = 100
-_ETAG = re.compile(r'^(?:W/)?"(\d{1,9})"$', re.ASCII)
+_NUMBER = re.compile(r"[1-9]\d{0,8}\Z", re.ASCII)
+"""A versionId as this hub writes it: versions count from 1, and those that a reader may not see are left out."""
+_ETAG = re.compile(r'(?:W/)?"([1-9]\d{0,8})"\Z', re.ASCII)
 
 PARAMS = (
     ID_PARAM,
@@ -139,7 +141,7 @@ def read(request: FhirRequest) -> Answer:
 
 def vread(request: FhirRequest) -> Answer:
     """A consent as it was."""
-    if not (request.version.isascii() and request.version.isdigit()) or len(request.version) > 9:
+    if not _NUMBER.match(request.version):
         raise NotFound("no such consent")
     return _shown(
         consents.read(request.id, caller=request.caller, version=int(request.version), raw=request.http.get_full_path())

@@ -1,4 +1,5 @@
-"""Notification of changes of identities: the patient identity feed [ITI-93] to the endpoint of a subscription.
+"""Notification of changes of identities, the patient identity feed [ITI-93], and of consents that ended, to the endpoint
+of a subscription.
 
 A message Bundle is posted as JSON. ``X-HIE-Signature`` holds a JWT by a key of ``/oauth/jwks`` (`typ`
 ``notification+jwt``): `iss` this hub, `aud` the endpoint, `jti` the notice, `sha256` the digest of the body
@@ -19,6 +20,7 @@ from uuid import NAMESPACE_URL, uuid5
 import httpx
 import jwt
 
+from hie.exchange.copies import ConsentEnded
 from hie.exchange.notices import BUDGET_S, ChangedPerson, IdentityChange, Sent
 from hie.faces.fhir.http import base_url
 from hie.faces.fhir.people_codec import patient_json
@@ -31,14 +33,18 @@ from hie.trust.addresses import base_url as issuer
 TIMEOUT_S = 10.0
 SIGNATURE = "X-HIE-Signature"
 SIGNATURE_TYPE = "notification+jwt"
+CONSENT_ENDED = "urn:hie:fhir:consent-ended"
+"""The event of a message that tells a holder of copies of a revocation; no profile has one."""
 _STATUS = {"POST": "201", "PUT": "200", "DELETE": "204"}
 
 
 class Notifications:
     """The channel of subscriptions."""
 
-    def encode(self, change: IdentityChange, *, endpoint: str) -> list[bytes]:
-        """One message of all persons that the change concerns."""
+    def encode(self, change: IdentityChange | ConsentEnded, *, endpoint: str) -> list[bytes]:
+        """One message of all persons that the change concerns, or of the consent that ended."""
+        if isinstance(change, ConsentEnded):
+            return [fhir.dumps(ended_message(change, endpoint=endpoint))]
         if not change.persons:
             return []
         return [fhir.dumps(message(change, endpoint=endpoint))]
@@ -60,23 +66,41 @@ class Notifications:
 
 def message(change: IdentityChange, *, endpoint: str) -> JsonObject:
     """The message Bundle that tells of a change; the same for every attempt but for its timestamp."""
-    names = [
-        str(uuid5(NAMESPACE_URL, f"{base_url()}/notice/{change.id}/{part}")) for part in ("bundle", "head", "body")
-    ]
+    history: JsonObject = {
+        "resourceType": "Bundle",
+        "type": "history",
+        "entry": [_entry(person) for person in change.persons],
+    }
+    return _message(change.id, history, endpoint=endpoint, eventUri=EVENT, definition=DEFINITION)
+
+
+def ended_message(change: ConsentEnded, *, endpoint: str) -> JsonObject:
+    """The message Bundle that tells a holder of copies that the consent they were taken by has ended: ids alone."""
+    said: JsonObject = {
+        "resourceType": "Parameters",
+        "parameter": [
+            {"name": "consent", "valueReference": {"reference": f"{base_url()}/Consent/{change.consent_id}"}},
+            {"name": "versionId", "valueId": str(change.version)},
+            {"name": "status", "valueCode": change.status},
+            {"name": "ended", "valueInstant": instant_text(change.ended_at)},
+            *(
+                {"name": "document", "valueReference": {"reference": f"{base_url()}/DocumentReference/{one}"}}
+                for one in change.documents
+            ),
+        ],
+    }
+    return _message(change.id, said, endpoint=endpoint, eventUri=CONSENT_ENDED)
+
+
+def _message(notice: str, body: JsonObject, *, endpoint: str, **header_members: str) -> JsonObject:
+    names = [str(uuid5(NAMESPACE_URL, f"{base_url()}/notice/{notice}/{part}")) for part in ("bundle", "head", "body")]
     header = {
         "resourceType": "MessageHeader",
         "id": names[1],
-        "eventUri": EVENT,
         "destination": [{"endpoint": endpoint}],
         "source": {"endpoint": f"{base_url()}/$process-message"},
         "focus": [{"reference": f"urn:uuid:{names[2]}"}],
-        "definition": DEFINITION,
-    }
-    history = {
-        "resourceType": "Bundle",
-        "id": names[2],
-        "type": "history",
-        "entry": [_entry(person) for person in change.persons],
+        **header_members,
     }
     return {
         "resourceType": "Bundle",
@@ -85,7 +109,7 @@ def message(change: IdentityChange, *, endpoint: str) -> JsonObject:
         "timestamp": instant_text(datetime.now(UTC)),
         "entry": [
             {"fullUrl": f"urn:uuid:{names[1]}", "resource": header},
-            {"fullUrl": f"urn:uuid:{names[2]}", "resource": history},
+            {"fullUrl": f"urn:uuid:{names[2]}", "resource": body | {"id": names[2]}},
         ],
     }
 

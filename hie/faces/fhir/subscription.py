@@ -1,5 +1,7 @@
 """Subscription to changes of identities [ITI-94]: create, read, update, delete, and a client's own by search.
 
+With criteria ``Consent`` it asks to be told when a consent ends by which copies were taken (`hie.exchange.copies`).
+
 Source: IHE PMIR 1.5.1, 2:3.94; spec/fhir.md 2.5.
 """
 
@@ -12,7 +14,7 @@ from urllib.parse import parse_qsl
 
 from django.utils.http import http_date
 
-from hie.exchange import subscriptions
+from hie.exchange import copies, subscriptions
 from hie.exchange.errors import BadRequest
 from hie.exchange.models import Subscription
 from hie.exchange.subscriptions import Wanted
@@ -124,9 +126,8 @@ def _wanted(resource: JsonObject, *, new: bool) -> Wanted:
     for element in ("modifierExtension", "implicitRules"):
         need(element not in resource, element, "not understood here, and may not be ignored", "invariant")
     criteria = str(resource.get("criteria", ""))
-    need(
-        _usable(criteria), "criteria", "Patient, or Patient? with one of _id, organization, identifier", "not-supported"
-    )
+    offered = "Patient, or Patient? with one of _id, organization, identifier; or Consent"
+    need(_usable(criteria), "criteria", offered, "not-supported")
     ends: datetime | None = None
     if resource.get("end"):
         ends = fhir.interval(str(resource["end"])).start
@@ -137,6 +138,8 @@ def _wanted(resource: JsonObject, *, new: bool) -> Wanted:
 
 
 def _usable(criteria: str) -> bool:
+    if criteria == copies.CRITERIA:
+        return True
     kind, mark, query = criteria.partition("?")
     if kind != "Patient" or not mark:
         return kind == "Patient"

@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from django.conf import settings
 
 from hie.directory import queries as directory
+from hie.exchange.copies import ConsentEnded
 from hie.exchange.notices import BUDGET_S, IdentityChange, Sent
 from hie.faces.hl7v2 import pid
 from hie.faces.hl7v2.acks import OUR_APPLICATION
@@ -33,8 +34,10 @@ _START, _END = b"\x0b", b"\x1c\r"
 class Notifications:
     """The channel of ``mllp`` endpoints."""
 
-    def encode(self, change: IdentityChange, *, endpoint: str) -> list[bytes]:
-        """One ADT^A31 a person that still has identifiers to tell."""
+    def encode(self, change: IdentityChange | ConsentEnded, *, endpoint: str) -> list[bytes]:
+        """One ADT^A31 a person that still has identifiers to tell; HL7 v2 has no word for a consent that ended."""
+        if isinstance(change, ConsentEnded):
+            return []
         issued = {*directory.snapshot().authorities, settings.HUB_ASSIGNING_AUTHORITY}
         found = []
         for number, person in enumerate(change.persons, start=1):

@@ -17,13 +17,13 @@ from django.core.management.base import BaseCommand, CommandError
 
 from consent.errors import JurisdictionRefused, PolicyChanged, PolicyRefused
 from hie.exchange import governance
-from hie.exchange.access import Staff
+from hie.exchange.access import COMMAND_LINE, Staff
 from hie.exchange.errors import AccessRefused
 from hie.exchange.staff_pages import roles_of
 
 
 class Command(BaseCommand):
-    """Prints `created|updated|unchanged|proposed CODE` a line; changes nothing on any error."""
+    """Prints `created|updated|unchanged|kept|proposed|waits CODE` a line, with what there is to say; changes nothing on any error."""
 
     help = 'Loads jurisdictions from {"jurisdictions": {CODE: {…}}}.'
 
@@ -47,18 +47,21 @@ class Command(BaseCommand):
         try:
             outcomes = governance.load_laws(found, staff=staff, reason=options["reason"])
         except JurisdictionRefused as refusal:
-            raise CommandError(str(refusal)) from refusal
+            raise CommandError(f"{refusal.element}: {refusal}") from refusal
         except (PolicyRefused, PolicyChanged) as refusal:
             more = "" if staff is not None else " (whose change is it? --as USERNAME --reason TEXT)"
             raise CommandError(f"{refusal.element}: {refusal}{more}") from refusal
         except AccessRefused as refusal:
             raise CommandError(f"{options['username']} may not change policy") from refusal
-        for code, outcome in outcomes.items():
-            self.stdout.write(f"{outcome} {code}")
+        for code, became in outcomes.items():
+            self.stdout.write(f"{became.outcome} {code}{f': {became.why}' if became.why else ''}")
+        if not {one.outcome for one in outcomes.values()} & {"created", "updated", "proposed"}:
+            kept = any(one.outcome == "kept" for one in outcomes.values())
+            self.stdout.write(f"nothing to do{' (to go back: --as USERNAME --reason TEXT)' if kept else ''}")
 
 
 def _staff(username: str) -> Staff:
     user = get_user_model().objects.filter(username=username, is_active=True, is_staff=True).first()
     if user is None:
         raise CommandError(f"{username} is no account of the desk")
-    return Staff(user_id=user.get_username(), roles=roles_of(user), account=user.pk)
+    return Staff(user_id=user.get_username(), roles=roles_of(user), account=user.pk, channel=COMMAND_LINE)

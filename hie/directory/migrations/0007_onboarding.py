@@ -26,7 +26,7 @@ DROP FUNCTION directory_onboarding_kept();
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('directory', '0005_policy_instants'),
+        ('directory', '0006_governed_agreements_and_places'),
     ]
 
     operations = [

@@ -220,7 +220,7 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             typed["body"] = _text(governance.proposed_first(kind, shown.body)) if shown is not None else ""
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Propose a change of policy",
-            "kind": kind, "subject": subject, "kinds": kinds, "versions": found,
+            "kind": kind, "subject": subject, "kinds": kinds, "versions": found, "at_once": governance.at_once(kind),
             "typed": typed, "report": report, "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/propose.html", context, status=422 if problem else 200))

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from consent import governance, jurisdictions
+from consent import governance, governed_organizations, jurisdictions
 from consent.errors import PolicyChanged, PolicyRefused
 from consent.governance import Made, Version
 from consent.models import PolicyProposal, PolicyReport
@@ -42,6 +42,7 @@ __all__ = [
     "Loaded",
     "Report",
     "activate",
+    "at_once",
     "load_laws",
     "look",
     "may",
@@ -88,6 +89,11 @@ def versions(kind: str, subject: str) -> list[Version]:
 def proposed_first(kind: str, body: Any) -> Any:
     """What a form offers as the next version after this one: itself, or of a standing the only thing there is to propose."""
     return {"status": "active"} if kind == governance.Kind.REINSTATEMENT else body
+
+
+def at_once(kind: str) -> bool:
+    """Whether a change of this kind cannot be put off."""
+    return kind in governed_organizations.AT_ONCE
 
 
 def newest_report(row: PolicyProposal) -> PolicyReport | None:

@@ -118,12 +118,12 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
         lines = (
             (
                 act.get_kind_display().capitalize(),
-                act.by_name or ("at the command line" if act.by is None else f"account {act.by}"),
+                "at the command line" if act.by is None else f"by {act.by_name or f'account {act.by}'}",
                 f"{act.at:%-d %B %Y %H:%M} UTC",
             )
             for act in acts
         )
-        return format_html_join("", "<div>{} by {}, {}</div>", lines) or "nothing is known"
+        return format_html_join("", "<div>{} {}, {}</div>", lines) or "nothing is known"
 
     @admin.display(description="roles")
     def roles(self, user: User) -> str:

@@ -17,6 +17,7 @@ from hie.exchange.errors import AccessRefused
 from hie.standards.facts import Operation
 from patients import identifiers
 from tests.exchange import world
+from tests.exchange.world import CLINIC_AUTHORITY
 from tests.fhir.conftest import World, concept, provide_bundle
 from tests.fhir.test_consents import consent
 from tests.leaks.answers import answer
@@ -179,6 +180,10 @@ def test_relating_to_a_hidden_document_is_refused_like_relating_to_none(hub_worl
     got = []
     for target in (old, f"DocumentReference/{uuid.uuid4()}"):
         bundle = provide_bundle(relatesTo=[{"code": code, "target": {"reference": target}}])
+        for entry in bundle["entry"]:
+            if "subject" in entry["resource"]:
+                # By its own record: of the hospital's it is told that there is no such patient.
+                entry["resource"]["subject"]["identifier"] = {"system": f"urn:oid:{CLINIC_AUTHORITY}", "value": "C1"}
         refused = hub_world.clinic.post("", bundle)
         names = {target: "<target>", target.split("/")[1]: "<target>"}
         got.append(answer(refused, names))

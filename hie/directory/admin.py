@@ -295,7 +295,7 @@ _NEW_CODE = "onboarding_code"
 
 
 @admin.register(Onboarding)
-class OnboardingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class OnboardingAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
     """Organizations on their way in: a list, and for each the steps from invitation to approval by a second person."""
 
     list_display = ("name", "standing", "begun_at", "begun_by", "asked_by", "decided_by")
@@ -351,6 +351,12 @@ class OnboardingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold shi
         answer.headers["Content-Disposition"] = f'attachment; filename="self-test-{newest.number}.json"'
         return answer
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """What was done stands on the page itself."""
+        return HttpResponseRedirect(reverse("admin:directory_onboarding_change", args=[object_id]) + "?step=approval")
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -364,10 +370,12 @@ class OnboardingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold shi
 
     def _act(self, request: HttpRequest, row: Onboarding, step: str) -> HttpResponse:
         staff, reason = staff_of(request), request.POST.get("reason", "")[:501]
+        shown = request.POST.get("version", "")
+        version = int(shown) if shown.isascii() and shown.isdigit() and len(shown) < 9 else 0
         acts = {
-            "ask": lambda: onboarding.ask(row.pk, staff, reason=reason),
+            "ask": lambda: onboarding.ask(row.pk, staff, reason=reason, version=version),
             "send-back": lambda: onboarding.send_back(row.pk, staff, reason=reason),
-            "approve": lambda: onboarding.approve(row.pk, staff, reason=reason),
+            "approve": lambda: onboarding.approve(row.pk, staff, reason=reason, version=version),
             "withdraw": lambda: onboarding.withdraw(row.pk, staff, reason=reason),
         }
         act = request.POST.get("act", "")
@@ -375,6 +383,7 @@ class OnboardingAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold shi
         try:
             if act == "code":
                 request.session[_NEW_CODE] = [str(row.pk), onboarding.new_code(row.pk, staff)]
+                step = "invitation"
             elif act == "test":
                 onboarding.test(row.pk, onboarding_pages.samples(request.POST, request.FILES), staff)
             elif act in acts:

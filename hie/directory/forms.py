@@ -9,6 +9,7 @@ Source: design.md "participants"; release rules: spec/consent.md 6 (O1).
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,6 +22,7 @@ from hie.directory.models import TRUST_LIMIT, EndpointKind, ParticipantType, Sta
 Form = dict[str, Any]
 _Check = Callable[[str, Any], Any]
 _MISSING = object()
+_DEEPEST = 32
 
 
 class Reader:
@@ -137,12 +139,43 @@ def read_documents(document: Any) -> tuple[list[Form], list[Fault]]:
     forms: list[Form] = []
 
     def one(path: str, value: Any) -> Form:
+        if wrong := _unstorable(value, path):
+            reader.fault(
+                wrong, "holds what cannot be stored: a NUL, half a character, no number, or it is nested too deeply"
+            )
+            return {}
         form = _participant(reader, path, value)
         forms.append(form)
         return form
 
     reader.members("", document, {"participants": lambda path, value: reader.items(path, value, one)})
     return forms, reader.faults
+
+
+def storable(text: str) -> bool:
+    """Whether a database can keep the text: no NUL and no half of a character."""
+    return not _unstorable(text, "text")
+
+
+def _unstorable(value: Any, path: str, depth: int = 0) -> str:
+    """The path of the first thing that a database cannot keep; "" where there is none."""
+    if depth > _DEEPEST:
+        return path
+    if isinstance(value, str):
+        return path if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value) else ""
+    if isinstance(value, float):
+        return "" if math.isfinite(value) else path
+    if isinstance(value, dict):
+        found = (
+            _unstorable(name, path, depth) or _unstorable(item, f"{path}.{name}"[:500], depth + 1)
+            for name, item in value.items()
+        )
+        return next((one for one in found if one), "")
+    if isinstance(value, list):
+        return next(
+            (one for n, item in enumerate(value) if (one := _unstorable(item, f"{path}[{n}]"[:500], depth + 1))), ""
+        )
+    return ""
 
 
 def read_release_policy(value: Any, path: str = "release_policy") -> tuple[list[Form], list[Fault]]:

@@ -104,7 +104,7 @@ def read_certificate(pem: str) -> CertificateFacts:
         raise UnusableKey("holds a private key: register the certificate only")
     try:
         found = x509.load_pem_x509_certificates(pem.encode())
-    except ValueError as error:
+    except (ValueError, x509.InvalidVersion, UnsupportedAlgorithm) as error:
         raise UnusableKey("is not a PEM certificate") from error
     if len(found) != 1:
         raise UnusableKey("must be exactly one certificate")

@@ -375,7 +375,7 @@ class Onboarding(models.Model):
     participant_id = models.TextField(blank=True, default="")
     code_digest = models.BinaryField(blank=True, default=b"")
     code_expires_at = models.DateTimeField(null=True, blank=True)
-    code_tries = models.PositiveSmallIntegerField(default=0)
+    test_begun_at = models.DateTimeField(null=True, blank=True)
     begun_at = models.DateTimeField()
     begun_by = models.TextField()
     begun_account = models.BigIntegerField()

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,12 +21,16 @@ from django.db import transaction
 
 from hie.directory import registration
 from hie.directory.errors import Fault, OnboardingChanged, OnboardingRefused, RegistrationRefused
-from hie.directory.forms import Form
+from hie.directory.forms import Form, storable
 from hie.directory.models import Onboarding, OnboardingAct, OnboardingTest, Participant
 
 State, Act = Onboarding.State, OnboardingAct.Kind
 
 CODE_LASTS = timedelta(days=14)
+RERUN_AFTER = timedelta(seconds=5)
+"""A run connects to other machines and takes a worker: one begins at most so often."""
+RUN_AT_MOST = timedelta(seconds=90)
+"""After that a run that was begun and did not end is taken for broken off."""
 TEST_LASTS = timedelta(days=30)
 """So long a run of the self-test counts: addresses, keys and certificates do not stay as they were."""
 # Without letters and digits that look alike; sixteen of them are 80 bits, so nobody guesses one.
@@ -36,11 +40,11 @@ _LONGEST_REASON = 500
 
 PARTS: Mapping[str, tuple[str, ...]] = {
     "organization": (
-        "id", "name", "type", "organization_oid", "assigning_authority", "part_of", "jurisdiction", "hl7v2",
-        "home_community_id", "source_id", "users",
+        "id", "name", "type", "organization_oid", "assigning_authority", "hl7v2", "home_community_id", "source_id",
     ),
     "agreement": (
-        "purposes", "scopes", "agreement", "default_role", "default_purpose", "part2_program", "requires_relationship",
+        "part_of", "jurisdiction", "purposes", "scopes", "agreement", "default_role", "default_purpose",
+        "part2_program", "requires_relationship", "users",
     ),
     "keys": ("jwks", "jwks_url", "certificates"),
     "endpoints": ("endpoints",),
@@ -65,7 +69,7 @@ def invite(name: str, by: Who, *, reason: str, now: datetime) -> tuple[Onboardin
         OnboardingRefused: no name, or no reason.
     """
     name = name.strip()
-    if not name or len(name) > 200:
+    if not name or len(name) > 200 or not storable(name):
         raise OnboardingRefused("give the name of the organization, of at most 200 characters", element="name")
     why = _reason(reason)
     code = _new_code()
@@ -111,7 +115,7 @@ def code_used(onboarding_id: UUID, by: Who, *, now: datetime) -> None:
 
 
 def faults(draft: Form) -> dict[str, list[Fault]]:
-    """What is wrong or missing, by part; a part without faults is whole. Two statements at most and those of the check.
+    """What is wrong or missing, by part; a part without faults is whole. It reads the whole directory.
 
     Paths are relative to the draft: ``agreement.period.start``.
     """
@@ -124,11 +128,30 @@ def faults(draft: Form) -> dict[str, list[Fault]]:
     found["agreement"] += [
         Fault(path=member, message="name at least one") for member in ("purposes", "scopes") if draft.get(member) == []
     ]
-    if not (draft.get("jwks", {}).get("keys") or draft.get("jwks_url")):
+    jwks = draft.get("jwks")
+    if not (draft.get("jwks_url") or (isinstance(jwks, dict) and jwks.get("keys")) or found["keys"]):
         found["keys"].append(Fault(path="jwks_url", message="give the address of a JWKS, or a public key"))
-    if draft.get("id") and Participant.objects.filter(pk=draft["id"]).exists():
+    taken = draft.get("id")
+    if isinstance(taken, str) and storable(taken) and Participant.objects.filter(pk=taken).exists():
         found["organization"].append(Fault(path="id", message=f"{draft['id']} takes part already"))
     return found
+
+
+def told_outside(fault: Fault) -> Fault:
+    """The fault as the organization itself is told it: not whose something is, nor what two people decided of whom."""
+    for inside, outside in _OUTSIDE:
+        if inside in fault.message:
+            return Fault(path=fault.path, message=outside)
+    return fault
+
+
+_OUTSIDE = (
+    ("is already that of", "is taken already"),
+    ("takes part already", "is taken already"),
+    ("by two people", "is taken already"),
+    ("at the administrators' desk", "is taken already"),
+    ("neither in the file nor registered", "is not known here"),
+)
 
 
 def part_of(path: str) -> str:
@@ -155,8 +178,10 @@ def save(
         kept = {member: value for member, value in row.draft.items() if member not in PARTS[part]}
         draft = kept | {member: value for member, value in members.items() if member in PARTS[part]}
         wrong = faults(draft)[part]
-        if wrong or draft == row.draft:
-            return wrong
+        if wrong:
+            return wrong if by.account is not None else [told_outside(fault) for fault in wrong]
+        if draft == row.draft:
+            return []
         changed = sorted(m for m in set(draft) | set(row.draft) if draft.get(m) != row.draft.get(m))
         row.draft, row.version = draft, row.version + 1
         row.save(update_fields=["draft", "version"])
@@ -174,6 +199,8 @@ def tested(
     """
     with transaction.atomic():
         row = _locked(onboarding_id, (State.OPEN, State.WAITING))
+        row.test_begun_at = None
+        row.save(update_fields=["test_begun_at"])
         newest = row.tests.first()
         passed = sum(1 for check in report if check["result"] == "pass")
         made = OnboardingTest.objects.create(
@@ -201,15 +228,18 @@ def not_ready(row: Onboarding, *, now: datetime) -> str:
     return ""
 
 
-def ask(onboarding_id: UUID, by: Who, *, reason: str, now: datetime) -> None:
+def ask(onboarding_id: UUID, by: Who, *, reason: str, version: int, now: datetime) -> None:
     """Say that it is ready: from here on a second person decides.
 
+    `version` is that of the draft which was looked at.
+
     Raises:
-        OnboardingRefused: it is not ready, or no reason.
+        OnboardingRefused: it is not ready, or no reason. OnboardingChanged: it was changed since that version.
     """
     why = _reason(reason)
     with transaction.atomic():
         row = _locked(onboarding_id, (State.OPEN,))
+        _same(row, version)
         if against := not_ready(row, now=now):
             raise OnboardingRefused(against, element="test")
         row.state, row.asked_at, row.asked_by, row.asked_account = State.WAITING, now, by.name, _account(by)
@@ -231,22 +261,35 @@ def send_back(onboarding_id: UUID, by: Who, *, reason: str, now: datetime) -> No
         _note(row, Act.SENT_BACK, by, now, reason=why)
 
 
-def approve(onboarding_id: UUID, by: Who, *, reason: str, now: datetime) -> str:
+def approve(
+    onboarding_id: UUID,
+    by: Who,
+    *,
+    reason: str,
+    version: int,
+    now: datetime,
+    check: Callable[[Onboarding], None] = lambda row: None,
+) -> str:
     """Let it in, as the second person; the id of the participant, who takes part from the commit on.
+
+    `version` is that of the draft which was looked at; `check` looks at the row under its lock, and raises.
 
     Raises:
         OnboardingRefused: it does not wait, the same person asked or began it, or it is not ready any more.
+        OnboardingChanged: it was changed since that version.
         RegistrationRefused: the directory has changed, and what it says contradicts it.
     """
     why = _reason(reason)
     with transaction.atomic():
         row = _locked(onboarding_id, (State.WAITING,))
+        _same(row, version)
+        check(row)
         account = _account(by)
         if account in (row.asked_account, row.begun_account):
             raise OnboardingRefused("who began it or asked for it does not approve it", element="person")
         if against := not_ready(row, now=now):
             raise OnboardingRefused(against, element="test")
-        found = registration.apply({"participants": [row.draft]}, actor=f"{row.asked_by} and {by.name}")
+        found = registration.apply({"participants": [row.draft]}, actor=row.asked_by, approved_by=by.name)
         if found != [("created", row.draft["id"])]:
             raise RegistrationRefused([Fault(path="id", message=f"{row.draft['id']} takes part already")])
         row.state, row.participant_id, row.code_digest, row.code_expires_at = State.LIVE, row.draft["id"], b"", None
@@ -277,6 +320,29 @@ def withdraw(onboarding_id: UUID, by: Who, *, reason: str, now: datetime) -> Non
         _note(row, Act.WITHDRAWN, by, now, reason=why)
 
 
+def _same(row: Onboarding, version: int) -> None:
+    if row.version != version:
+        raise OnboardingChanged("it was changed since you looked at it: look at it again", element="test")
+
+
+def begin_test(onboarding_id: UUID, *, version: int | None = None, now: datetime) -> Onboarding:
+    """Note that a run of the self-test is under way; the row as it is tested.
+
+    Raises:
+        OnboardingRefused: it has ended, or another run is under way or has only just ended.
+    """
+    with transaction.atomic():
+        row = _locked(onboarding_id, (State.OPEN, State.WAITING))
+        if row.test_begun_at is not None and now - row.test_begun_at < RUN_AT_MOST:
+            raise OnboardingRefused("a self-test is running: wait until it has ended", element="test")
+        newest = row.tests.first()
+        if newest is not None and now - newest.began_at < RERUN_AFTER:
+            raise OnboardingRefused("the self-test ran just now: wait a few seconds", element="test")
+        row.test_begun_at = now
+        row.save(update_fields=["test_begun_at"])
+    return row
+
+
 def _locked(onboarding_id: UUID, states: tuple[Onboarding.State, ...]) -> Onboarding:
     row = Onboarding.objects.select_for_update().filter(pk=onboarding_id).first()
     if row is None:
@@ -302,7 +368,7 @@ def _note(
 
 def _reason(text: str) -> str:
     text = text.strip()
-    if not text or len(text) > _LONGEST_REASON or "\x00" in text:
+    if not text or len(text) > _LONGEST_REASON or not storable(text):
         raise OnboardingRefused(f"give a reason, of at most {_LONGEST_REASON} characters", element="reason")
     return text
 

@@ -53,7 +53,9 @@ _ROW_TEXTS = (
 _REGISTRATION_LOCK = 0x68696501
 
 
-def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[tuple[Result, str]]:
+def apply(
+    document: Mapping[str, Any], *, actor: str = "command line", approved_by: str = ""
+) -> list[tuple[Result, str]]:
     """Create or update the participants of a file, all or none; those not named stay untouched.
 
     A member that is left out says nothing is there, as in a fresh registration, with three
@@ -64,6 +66,8 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
     ``unchanged``. Every change leaves a history row; agreements get a new version. A release policy, agreement or place
     that two people have put into force is changed only in the same way, and a suspension by the desk is ended only by two;
     a file may say again what is in force, or what it said before.
+
+    `approved_by`: the second person, who let in whom it registers; the agreement is then of two people.
 
     Raises:
         RegistrationRefused: with every fault of the file; nothing has been changed.
@@ -87,7 +91,7 @@ def apply(document: Mapping[str, Any], *, actor: str = "command line") -> list[t
             raise RegistrationRefused(faults)
         try:
             with transaction.atomic():
-                return [_store(form, stored.get(form["id"]), actor) for form in wanted]
+                return [_store(form, stored.get(form["id"]), actor, approved_by) for form in wanted]
         except IntegrityError as error:
             name = getattr(getattr(error.__cause__, "diag", None), "constraint_name", None) or "a constraint"
             raise RegistrationRefused([Fault(path="participants", message=f"contradicts {name}")]) from error
@@ -323,9 +327,13 @@ def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, re
         row = Participant.objects.select_for_update().filter(pk=participant_id).first()
         if row is None:
             raise UnknownParticipant(participant_id)
-        if row.status == status:
+        before = row.status
+        if before == Standing.TERMINATED or (before == status and status == Standing.ACTIVE):
             return
-        before, row.status = row.status, status.value
+        if before == status and _at_the_desk(participant_id):
+            return
+        # One that a file suspended before is the desk's from now on.
+        row.status = status.value
         row.save(update_fields=["status"])
         DirectoryChange.objects.create(
             actor=actor,
@@ -334,6 +342,13 @@ def _stand(participant_id: str, status: Standing, kind: DirectoryChange.Kind, re
             reason=reason,
             changed={"status": [before, status.value]},
         )
+
+
+def _at_the_desk(participant_id: str) -> bool:
+    """Whether a suspension of the desk's stands."""
+    told = [DirectoryChange.Kind.SUSPENDED, DirectoryChange.Kind.REINSTATED]
+    last = DirectoryChange.objects.filter(participant_id=participant_id, kind__in=told).order_by("pk").last()
+    return last is not None and last.kind == DirectoryChange.Kind.SUSPENDED
 
 
 def _complete(form: Form, stored: Form | None, said: Form | None = None) -> Form:
@@ -457,11 +472,12 @@ def _check_suspended(wanted: list[Form], stored: Mapping[str, Form]) -> list[Fau
     lifted = {
         form["id"]: position
         for position, form in enumerate(wanted)
-        if form["status"] == Standing.ACTIVE and stored.get(form["id"], form)["status"] == Standing.SUSPENDED
+        if form["status"] == Standing.ACTIVE and stored.get(form["id"], form)["status"] != Standing.ACTIVE
     }
     if not lifted:
         return []
-    told = Q(kind__in=[DirectoryChange.Kind.SUSPENDED, DirectoryChange.Kind.REINSTATED]) | Q(changed__has_key="status")
+    # Whatever files have said since: they neither end the desk's suspension nor make it one of their own.
+    told = Q(kind__in=[DirectoryChange.Kind.SUSPENDED, DirectoryChange.Kind.REINSTATED])
     rows = DirectoryChange.objects.filter(told, participant_id__in=lifted).order_by("pk")
     last = {row.participant_id: row.kind for row in rows}
     return [
@@ -517,7 +533,7 @@ def _leads_back(participant_id: str, forms: Mapping[str, Form]) -> bool:
     return False
 
 
-def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
+def _store(form: Form, stored: Form | None, actor: str, approved_by: str = "") -> tuple[Result, str]:
     participant_id = form["id"]
     members = sorted(set(form) | set(stored or {}))
     changed = {
@@ -552,7 +568,7 @@ def _store(form: Form, stored: Form | None, actor: str) -> tuple[Result, str]:
                 *("hl7v2_application", "hl7v2_facility", "release_policy"),
             ],
         )
-    _store_children(form, changed, actor)
+    _store_children(form, changed, actor, approved_by)
     if "release_policy" in changed and not _says_again(participant_id, form):
         # What a file says anew counts from now on, whatever was in effect before.
         _release(participant_id, form.get("release_policy", []), timezone.now(), actor)
@@ -571,10 +587,10 @@ def _says_again(participant_id: str, form: Form) -> bool:
     return newest is not None and bool(newest.approved_by) and newest.rules == form.get("release_policy", [])
 
 
-def _store_children(form: Form, changed: Mapping[str, Any], actor: str) -> None:
+def _store_children(form: Form, changed: Mapping[str, Any], actor: str, approved_by: str) -> None:
     participant_id = form["id"]
     if ("agreement" in changed or "purposes" in changed) and "agreement" in form:
-        _agree(participant_id, {**form["agreement"], "purposes": form["purposes"]}, actor)
+        _agree(participant_id, {**form["agreement"], "purposes": form["purposes"]}, actor, approved_by)
     if "assigning_authority" in changed:
         AssigningAuthority.objects.filter(participant_id=participant_id).delete()
         if "assigning_authority" in form:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.db import transaction
 from django.utils import timezone
 
+from consent import jurisdictions
 from hie.audit import recorder
 from hie.audit.recorder import HUB, EventType
 from hie.directory import onboarding
@@ -32,8 +33,6 @@ from hie.trust.second_person import Member
 
 ROLES = frozenset({"administrator", "onboarding"})
 """Who prepares and approves."""
-RERUN_AFTER = timedelta(seconds=10)
-"""A run connects to other machines and takes a worker: an organization begins one at most so often."""
 
 
 def may(staff: Staff) -> bool:
@@ -47,20 +46,23 @@ def invite(name: str, staff: Staff, *, reason: str) -> tuple[UUID, str]:
     Raises:
         AccessRefused: not by this role. OnboardingRefused: no name or reason.
     """
-    with _act(staff, "invited") as event:
+    with _act(staff, "invited") as event, transaction.atomic():
         row, code = onboarding.invite(name, _who(staff), reason=reason, now=timezone.now())
         event.note(detail={"act": "invited", "onboarding": str(row.pk)})
+        event.commit()
     return row.pk, code
 
 
 def new_code(onboarding_id: UUID, staff: Staff) -> str:
-    """Another code for the organization in place of the one there was.
+    """Another code for the organization in place of the one there was, which opens nothing from now on.
 
     Raises:
         AccessRefused: not by this role. OnboardingRefused: it has ended.
     """
-    with _act(staff, "code-given", onboarding_id):
-        return onboarding.new_code(onboarding_id, _who(staff), now=timezone.now())
+    with _act(staff, "code-given", onboarding_id) as event, transaction.atomic():
+        code = onboarding.new_code(onboarding_id, _who(staff), now=timezone.now())
+        event.commit()
+    return code
 
 
 def look(onboarding_id: UUID, staff: Staff) -> Onboarding:
@@ -73,14 +75,15 @@ def look(onboarding_id: UUID, staff: Staff) -> Onboarding:
         return _row(onboarding_id)
 
 
-def ask(onboarding_id: UUID, staff: Staff, *, reason: str) -> None:
+def ask(onboarding_id: UUID, staff: Staff, *, reason: str, version: int) -> None:
     """Say that it is ready, so that a second person decides.
 
     Raises:
-        AccessRefused: not by this role. OnboardingRefused: it is not.
+        AccessRefused: not by this role. OnboardingRefused, OnboardingChanged: as `hie.directory.onboarding.ask`.
     """
-    with _act(staff, "asked", onboarding_id):
-        onboarding.ask(onboarding_id, _who(staff), reason=reason, now=timezone.now())
+    with _act(staff, "asked", onboarding_id) as event, transaction.atomic():
+        onboarding.ask(onboarding_id, _who(staff), reason=reason, version=version, now=timezone.now())
+        event.commit()
 
 
 def send_back(onboarding_id: UUID, staff: Staff, *, reason: str) -> None:
@@ -89,24 +92,35 @@ def send_back(onboarding_id: UUID, staff: Staff, *, reason: str) -> None:
     Raises:
         AccessRefused: not by this role. OnboardingRefused: it does not wait.
     """
-    with _act(staff, "sent-back", onboarding_id):
+    with _act(staff, "sent-back", onboarding_id) as event, transaction.atomic():
         onboarding.send_back(onboarding_id, _who(staff), reason=reason, now=timezone.now())
+        event.commit()
 
 
-def approve(onboarding_id: UUID, staff: Staff, *, reason: str) -> str:
+def approve(onboarding_id: UUID, staff: Staff, *, reason: str, version: int) -> str:
     """Let it in, as the second person; the id of the participant.
 
     Raises:
         AccessRefused: not by this role. OnboardingRefused: the two may be one (`hie.trust.second_person`), or as
-            `hie.directory.onboarding.approve`. RegistrationRefused: as that.
+            `hie.directory.onboarding.approve`. OnboardingChanged, RegistrationRefused: as that.
     """
-    with _act(staff, "approved", onboarding_id):
-        row = _row(onboarding_id)
+    second = _member(staff)
+
+    def check(row: Onboarding) -> None:
         for name, account in ((row.begun_by, row.begun_account), (row.asked_by, row.asked_account)):
             first = Member(name=name, account=account)
-            if why := second_person.why_not(first, _member(staff), since=row.asked_at or row.begun_at) if name else "":
+            if why := second_person.why_not(first, second, since=row.asked_at or row.begun_at):
                 raise OnboardingRefused(why, element="person")
-        return onboarding.approve(onboarding_id, _who(staff), reason=reason, now=timezone.now())
+        if wrong := _unknown_law(row.draft):
+            raise OnboardingRefused(f"{wrong.path} {wrong.message}", element=wrong.path)
+
+    with _act(staff, "approved", onboarding_id) as event, transaction.atomic():
+        participant = onboarding.approve(
+            onboarding_id, _who(staff), reason=reason, version=version, now=timezone.now(), check=check
+        )
+        event.note(detail={"act": "approved", "onboarding": str(onboarding_id), "participant": participant})
+        event.commit()
+    return participant
 
 
 def withdraw(onboarding_id: UUID, staff: Staff, *, reason: str) -> None:
@@ -115,8 +129,9 @@ def withdraw(onboarding_id: UUID, staff: Staff, *, reason: str) -> None:
     Raises:
         AccessRefused: not by this role. OnboardingRefused: it has ended.
     """
-    with _act(staff, "withdrawn", onboarding_id):
+    with _act(staff, "withdrawn", onboarding_id) as event, transaction.atomic():
         onboarding.withdraw(onboarding_id, _who(staff), reason=reason, now=timezone.now())
+        event.commit()
 
 
 def save(
@@ -127,63 +142,86 @@ def save(
     Raises:
         AccessRefused: not by this role. OnboardingRefused, OnboardingChanged: as `hie.directory.onboarding.save`.
     """
-    with _act(staff, "saved", onboarding_id, part=part):
-        return onboarding.save(
-            onboarding_id, part, members, _who(staff, onboarding_id), version=version, now=timezone.now()
-        )
+    with _act(staff, "saved", onboarding_id, part=part) as event, transaction.atomic():
+        who = _who(staff, onboarding_id)
+        if "jurisdiction" in members and (wrong := _unknown_law(members)):
+            return [wrong]
+        found = onboarding.save(onboarding_id, part, members, who, version=version, now=timezone.now())
+        event.commit()
+    return found
 
 
 def test(onboarding_id: UUID, samples: Mapping[str, bytes], staff: Staff | None) -> OnboardingTest:
     """Run the self-test on the draft as it stands, and keep its report; the samples are not kept.
 
     Raises:
-        AccessRefused: not by this role. OnboardingRefused: a part is not whole yet, it has ended, or the
-            organization has only just run it.
+        AccessRefused: not by this role. OnboardingRefused: a part is not whole yet, it has ended, or another run is
+            under way.
     """
     with _act(staff, "tested", onboarding_id) as event:
-        row = _row(onboarding_id)
-        newest = row.tests.first()
-        if staff is None and newest is not None and timezone.now() - newest.began_at < RERUN_AFTER:
-            raise OnboardingRefused("the self-test ran just now: wait a few seconds", element="test")
-        if wrong := [part for part, found in onboarding.faults(row.draft).items() if found]:
+        if wrong := [part for part, found in onboarding.faults(_row(onboarding_id).draft).items() if found]:
             raise OnboardingRefused(f"something is missing: {', '.join(wrong)}", element=wrong[0])
         now, began = timezone.now(), time.monotonic()
+        row = onboarding.begin_test(onboarding_id, now=now)
+        # Nothing is locked while other machines are asked.
         report = self_test.run(row.draft, samples, now=now)
-        made = onboarding.tested(
-            onboarding_id, _who(staff, onboarding_id), version=row.version, report=report,
-            took_s=round(time.monotonic() - began, 1), now=now,
-        )  # fmt: skip
-        event.note(
-            detail={"act": "tested", "onboarding": str(onboarding_id), "passed": made.passed, "failed": made.failed}
-        )
+        with transaction.atomic():
+            made = onboarding.tested(
+                onboarding_id, _who(staff, onboarding_id), version=row.version, report=report,
+                took_s=round(time.monotonic() - began, 1), now=now,
+            )  # fmt: skip
+            event.note(
+                detail={"act": "tested", "onboarding": str(onboarding_id), "passed": made.passed, "failed": made.failed}
+            )
+            event.commit()
     return made
 
 
-def enter(code: str, *, network_address: str) -> UUID | None:
+def enter(code: str, *, network_address: str) -> Onboarding | None:
     """The onboarding that a code opens, for the organization; None where it opens none, and that is counted.
 
     Raises:
-        TooManyRequests: too many wrong codes from this address.
+        TooManyRequests: too many wrong codes from this address. OnboardingRefused: it ended this moment.
     """
     found = onboarding.by_code(code, now=timezone.now())
     if found is None:
+        limits.failed_attempts(f"join {network_address}")
         recorder.failed_login(
             client_id="onboarding", participant_id=HUB, reason="no such code", network_address=network_address,
             request_id="", face="join",
         )  # fmt: skip
-        limits.failed_attempts(network_address)
         return None
-    with _act(None, "code-used", found):
+    with _act(None, "code-used", found) as event, transaction.atomic():
         onboarding.code_used(found, _who(None, found), now=timezone.now())
-    return found
+        event.commit()
+    return _row(found)
 
 
-def own(onboarding_id: UUID) -> Onboarding | None:
-    """The onboarding that the organization has opened, while its code still opens it; None once it has ended."""
-    row = (
-        Onboarding.objects.filter(pk=onboarding_id, code_expires_at__gt=timezone.now()).exclude(code_digest=b"").first()
-    )
-    return row if row is not None and row.state in (Onboarding.State.OPEN, Onboarding.State.WAITING) else None
+def ticket(row: Onboarding) -> list[str]:
+    """What the organization's session remembers: which onboarding, and by which code."""
+    return [str(row.pk), bytes(row.code_digest).hex()]
+
+
+def own(held: Any) -> Onboarding | None:
+    """The onboarding that a session has opened, while the code that it did so by still opens it; None otherwise."""
+    if not isinstance(held, list) or len(held) != 2:
+        return None
+    try:
+        key = UUID(str(held[0]))
+    except ValueError:
+        return None
+    row = Onboarding.objects.filter(pk=key, code_expires_at__gt=timezone.now()).exclude(code_digest=b"").first()
+    return row if row is not None and ticket(row) == held and row.state in (State.OPEN, State.WAITING) else None
+
+
+State = Onboarding.State
+
+
+def _unknown_law(members: Mapping[str, Any]) -> Fault | None:
+    law = members.get("jurisdiction")
+    if not law or law in jurisdictions.in_effect():
+        return None
+    return Fault(path="jurisdiction", message="is no place whose law is known here")
 
 
 def _row(onboarding_id: UUID) -> Onboarding:
@@ -196,9 +234,7 @@ def _row(onboarding_id: UUID) -> Onboarding:
 def _who(staff: Staff | None, onboarding_id: UUID | None = None) -> Who:
     if staff is None:
         return Who(name=f"Onboarding/{onboarding_id}")
-    if staff.account is None:
-        raise AccessRefused("G5", "role-not-permitted")
-    return Who(name=staff.user_id, account=staff.account)
+    return Who(name=staff.user_id, account=_member(staff).account)
 
 
 def _member(staff: Staff) -> Member:

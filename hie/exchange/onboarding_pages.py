@@ -77,15 +77,14 @@ FORMS: Mapping[str, tuple[Field, ...]] = {
         Field(name="type", label="Kind", kind="select", choices=tuple(ParticipantType.choices)),
         Field(name="organization_oid", label="OID of the organization", hint="Such as 2.999.7.1"),
         Field(name="assigning_authority", label="OID under which it numbers patients", hint="Empty if it feeds no patients."),
-        Field(name="part_of", label="Id of the organization above it", hint="Empty if there is none here."),
-        Field(name="jurisdiction", label="Place whose law counts", hint="Empty: as the organization above it, in the end the hub’s own."),
         Field(name="hl7v2_application", label="HL7 v2: sending application (MSH-3)"),
         Field(name="hl7v2_facility", label="HL7 v2: sending facility (MSH-4)"),
         Field(name="home_community_id", label="Home community id", hint="Only for a community of its own: urn:oid:…"),
         Field(name="source_id", label="OID as a document source", hint="sourceId of its submission sets; empty if it publishes none."),
-        Field(name="users", label="People who use it", kind="area", hint="One a line: Practitioner/id | name | role | purposes"),
     ),
     "agreement": (
+        Field(name="part_of", label="Id of the organization above it", hint="Empty if there is none here."),
+        Field(name="jurisdiction", label="Place whose law counts", hint="Empty: as the organization above it, in the end the hub’s own."),
         Field(name="purposes", label="Purposes it may ask for", kind="checks", choices=tuple(COMMON_PURPOSES.items())),
         Field(name="other_purposes", label="Other purposes", hint="Codes with spaces between them."),
         Field(name="scopes", label="Scopes of its tokens", kind="area", hint="One a line, such as system/DocumentReference.crs or ITI-67"),
@@ -95,6 +94,7 @@ FORMS: Mapping[str, tuple[Field, ...]] = {
         Field(name="part2_program", label="42 CFR Part 2 program", kind="select", choices=_YES_NO),
         Field(name="requires_relationship", label="Must show that it treats the patient", kind="select", choices=_YES_NO),
         Field(name="default_role", label="Role of tokens that name no user", kind="select", choices=(("", "None: it reads nothing"), *((r, r) for r in sorted(codes.ROLES)))),
+        Field(name="users", label="People who use it", kind="area", hint="One a line: Practitioner/id | name | role | purposes"),
         Field(name="default_purpose", label="Purpose of tokens that name none", kind="select", choices=(("", "None"), *((p, p) for p in sorted(codes.PURPOSES - {"BTG"})))),
     ),
     "keys": (
@@ -220,12 +220,13 @@ def members(part: str, said: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fa
     """The members of the draft that a filled-in form means, and what could not be read at all."""
     faults: list[Fault] = []
     if part == "organization":
-        found = {name: said[name] for name in ("id", "name", "type", "organization_oid", "assigning_authority", "part_of", "jurisdiction", "home_community_id", "source_id")}  # fmt: skip
+        found = {name: said[name] for name in ("id", "name", "type", "organization_oid", "assigning_authority", "home_community_id", "source_id")}  # fmt: skip
         if said["hl7v2_application"] or said["hl7v2_facility"]:
             found["hl7v2"] = {"application": said["hl7v2_application"], "facility": said["hl7v2_facility"]}
-        found["users"] = [_user(line) for line in _lines(said["users"])]
     elif part == "agreement":
         found = {
+            "part_of": said["part_of"], "jurisdiction": said["jurisdiction"],
+            "users": [_user(line) for line in _lines(said["users"])],
             "purposes": [*said["purposes"], *said["other_purposes"].split()],
             "scopes": said["scopes"].split(),
             "agreement": {
@@ -252,15 +253,21 @@ def members(part: str, said: Mapping[str, Any]) -> tuple[dict[str, Any], list[Fa
 def _values(part: str, draft: Mapping[str, Any]) -> dict[str, Any]:
     if part == "organization":
         sender = draft.get("hl7v2") or {}
-        users = [" | ".join([one["id"], one["name"], one["role"], " ".join(one.get("purposes", ()))]).rstrip(" |") for one in draft.get("users", ())]  # fmt: skip
-        return {**draft, "hl7v2_application": sender.get("application", ""), "hl7v2_facility": sender.get("facility", ""), "users": "\n".join(users)}  # fmt: skip
+        return {
+            **draft, "hl7v2_application": sender.get("application", ""), "hl7v2_facility": sender.get("facility", ""),
+        }  # fmt: skip
     if part == "agreement":
         agreement = draft.get("agreement") or {}
         period = agreement.get("period") or {}
         purposes = list(draft.get("purposes", ()))
+        users = [
+            " | ".join([one["id"], one["name"], one["role"], " ".join(one.get("purposes", ()))]).rstrip(" |")
+            for one in draft.get("users", ())
+        ]
         flags = {name: _yes_no(draft.get(name)) for name in ("part2_program", "requires_relationship")}
         return {
             "purposes": [code for code in purposes if code in COMMON_PURPOSES],
+            "users": "\n".join(users), "part_of": draft.get("part_of", ""), "jurisdiction": draft.get("jurisdiction", ""),
             "other_purposes": " ".join(code for code in purposes if code not in COMMON_PURPOSES),
             "scopes": "\n".join(draft.get("scopes", ())), "agreement_start": period.get("start", ""),
             "agreement_end": period.get("end", ""), "labels_documents": "yes" if agreement.get("labels_documents") else "no",

@@ -42,6 +42,8 @@ HUB_NAME = env.text("HIE_NAME", "This exchange")
 HUB_CLIENT_ID = env.text("HIE_CLIENT_ID")
 CHECKPOINT_DIR = env.folder("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints")
 TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
+PEER_TOKEN_HOSTS = frozenset(one.lower() for one in env.names("HIE_PEER_TOKEN_HOSTS"))
+SELF_TEST_NETWORKS = env.names("HIE_SELF_TEST_NETWORKS")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
 
 # --- Secrets: the environment, else (sandbox only) values made once and kept in the data folder ----------------------

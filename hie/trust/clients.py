@@ -179,8 +179,19 @@ def _remember_token_endpoint(endpoint: EndpointFacts, status: int, body: bytes) 
     # A peer reached over TLS may not send our assertion over a plain line.
     if urlsplit(address).scheme not in {"https", urlsplit(endpoint.url).scheme} or not urlsplit(address).hostname:
         raise PeerRefused(endpoint.participant_id, "token_endpoint is not an acceptable URL")
+    if _place(address) != _place(endpoint.url) and _place(address) not in settings.PEER_TOKEN_HOSTS:
+        # What is fetched there is sent here: a peer that names another's would be given that one's token.
+        raise PeerRefused(endpoint.participant_id, "token_endpoint is on another host than the endpoint")
     _endpoints[endpoint.url] = (address, time.monotonic() + _DISCOVERED_S)
     return address
+
+
+def _place(address: str) -> str:
+    """Host and port of an address, in lower case; the port left out where it is the scheme's own."""
+    parts = urlsplit(address)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    usual = port == (443 if parts.scheme == "https" else 80)
+    return str(parts.hostname).lower() if usual else f"{str(parts.hostname).lower()}:{port}"
 
 
 def _form(address: str, purpose: str, caller: Caller) -> dict[str, str]:

@@ -26,6 +26,7 @@ _WAYS_IN = (Kind.PASSWORD, Kind.SECOND_FACTOR)
 
 SAME = "another person than who proposed it decides"
 ONE_PERSON = "another person decides: these two accounts belong to the same one"
+THIRD = "another person decides: the passwords or second factors of these two accounts were set by one and the same"
 MADE = "another person decides: one of these two accounts was made by the other"
 OPENED = "another person decides: the password or second factor of one of these two accounts was set by the other"
 SINCE = "another person decides: somebody else has made this account, or set its password, second factor or roles, since this was proposed"
@@ -59,6 +60,10 @@ def why_not(first: Member, second: Member, *, since: datetime) -> str:
                 return MADE
             if any(_last_set(acts, one, way) == other for way in _WAYS_IN):
                 return OPENED
+        for way in _WAYS_IN:
+            setters = {_still_set(acts, one, way) for one in both}
+            if len(setters) == 1 and None not in setters:
+                return THIRD
     if second.account is None:
         return ""
     joined = get_user_model()._default_manager.filter(pk=second.account).values_list("date_joined", flat=True).first()
@@ -102,3 +107,9 @@ def _last_set(acts: list[StaffAccountAct], account: int, way: str) -> int | None
     return next(
         (act.by for act in reversed(acts) if act.account == account and act.kind == way and act.by != account), None
     )
+
+
+def _still_set(acts: list[StaffAccountAct], account: int, way: str) -> int | None:
+    """Who else set what an account is opened by now; None where its holder has set it since, or the command line did."""
+    last = next((act for act in reversed(acts) if act.account == account and act.kind == way), None)
+    return last.by if last is not None and last.by != account else None

@@ -12,8 +12,9 @@ import pytest
 from django.test import Client
 
 from hie.audit.models import AuditEvent
+from hie.directory import registration
 from hie.directory.models import Onboarding, Participant
-from tests.directory.forms import EC_P384, clinic, jwk
+from tests.directory.forms import EC_P384, clinic, file, jwk
 from tests.exchange.world import HOSPITAL_AUTHORITY
 from tests.fhir.conftest import provide_bundle
 from tests.trust.conftest import TOKEN_URL, assertion
@@ -43,11 +44,12 @@ def filled(part: str, **changes: str | list[str]) -> dict[str, Any]:
     forms: dict[str, dict[str, Any]] = {
         "organization": {
             "name": whole["name"], "id": whole["id"], "type": whole["type"], "organization_oid": whole["organization_oid"],
-            "assigning_authority": HOSPITAL_AUTHORITY, "users": "Practitioner/ada | Ada Moor | physician | TREAT",
+            "assigning_authority": HOSPITAL_AUTHORITY,
         },
         "agreement": {
             "purposes": ["TREAT", "BTG"], "other_purposes": "HQUALIMP", "scopes": "system/DocumentReference.crs\nITI-65",
             "agreement_start": "2026-01-01", "agreement_end": "", "labels_documents": "no",
+            "users": "Practitioner/ada | Ada Moor | physician | TREAT",
         },
         "keys": {"jwks": json.dumps({"keys": [jwk(EC_P384, "clinic-1")]})},
         "endpoints": {"endpoints": ""},
@@ -77,11 +79,19 @@ def test_from_invitation_to_taking_part_by_two_people(as_role: Desk):
     url = prepared(desk)
     page = desk.get(f"{url}?step=test").content.decode()
     assert "fail</span>" not in page
-    assert desk.post(f"{url}?step=approval", {"act": "ask", "reason": "All there"}).status_code == 302
-    own = desk.post(f"{url}?step=approval", {"act": "approve", "reason": "Mine"})
+    assert (
+        desk.post(f"{url}?step=approval", {"act": "ask", "reason": "All there", "version": version(url)}).status_code
+        == 302
+    )
+    own = desk.post(f"{url}?step=approval", {"act": "approve", "reason": "Mine", "version": version(url)})
     assert own.status_code == 422
     assert not Participant.objects.exists()
-    assert second.post(f"{url}?step=approval", {"act": "approve", "reason": "Looked at"}).status_code == 302
+    assert (
+        second.post(
+            f"{url}?step=approval", {"act": "approve", "reason": "Looked at", "version": version(url)}
+        ).status_code
+        == 302
+    )
     assert Participant.objects.get().pk == "org-clinic"
     assert "It takes part as org-clinic" in second.get(url).content.decode()
 
@@ -111,11 +121,12 @@ def test_the_code_is_shown_once(as_role: Desk):
 def test_what_cannot_be_kept_stays_in_the_form_and_is_told_at_its_field(as_role: Desk):
     desk = as_role("onboarding")
     url, _ = invited(desk)
-    answer = save(desk, url, "organization", organization_oid="clinic", users="Practitioner/ada | Ada Moor")
+    answer = save(desk, url, "organization", organization_oid="clinic")
     page = html.unescape(answer.content.decode())
+    people = html.unescape(save(desk, url, "agreement", users="Practitioner/ada | Ada Moor").content.decode())
     assert answer.status_code == 422
     assert '<a href="#organization_oid">OID of the organization: It must be an OID.</a>' in page
-    assert '<a href="#users">People who use it: Line 1: role is missing.</a>' in page
+    assert '<a href="#users">People who use it: Line 1: role is missing.</a>' in people
     assert 'value="clinic"' in page
     assert "<title>Error:" in page
     keys = save(desk, url, "keys", jwks="{")
@@ -189,6 +200,77 @@ def test_a_page_that_was_open_when_the_code_was_replaced_or_it_ended_leads_back(
     assert own.post("/join/organization", filled("organization") | {"version": "1"})["Location"] == "/join/"
 
 
+def test_a_code_that_was_replaced_shuts_out_who_came_in_by_it(as_role: Desk):
+    desk = as_role("onboarding")
+    url, code = invited(desk)
+    own = Client()
+    own.post("/join/", {"code": code})
+    desk.post(f"{url}?step=invitation", {"act": "code"})
+    assert own.get("/join/organization")["Location"] == "/join/"
+    assert own.post("/join/organization", filled("organization") | {"version": "1"})["Location"] == "/join/"
+    assert Onboarding.objects.get().version == 1
+
+
+def test_the_second_person_approves_what_he_saw_and_nothing_newer(as_role: Desk):
+    desk, second = as_role("onboarding", username="ada"), as_role("onboarding", username="bo")
+    url = prepared(desk)
+    desk.post(f"{url}?step=approval", {"act": "ask", "reason": "All there", "version": version(url)})
+    seen = version(url)
+    desk.post(f"{url}?step=approval", {"act": "send-back", "reason": "One more"})
+    save(desk, url, "agreement", users="Practitioner/other | Cy Other | physician")
+    desk.post(f"{url}?step=test", {"act": "test", "assertion": assertion(), "bundle": json.dumps(provide_bundle())})
+    Onboarding.objects.update(state="waiting", asked_by="ada", asked_account=Onboarding.objects.get().begun_account)
+    late = second.post(f"{url}?step=approval", {"act": "approve", "reason": "Looked at", "version": seen})
+    assert late.status_code == 422
+    assert "changed since you looked" in late.content.decode()
+    assert not Participant.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "jwks",
+    ["5", "[1]", '"x"', "true", '{"keys": [{"kid": "a\\u0000"}]}', '{"keys": [{"kid": "a", "x": NaN}]}', "[" * 100_000],
+)
+def test_keys_that_are_none_are_told_and_not_kept(jwks: str, as_role: Desk):
+    desk = as_role("onboarding")
+    url, _ = invited(desk)
+    assert save(desk, url, "keys", jwks=jwks).status_code == 422
+    assert Onboarding.objects.get().version == 1
+
+
+def test_names_and_reasons_that_cannot_be_kept_are_refused(as_role: Desk):
+    desk = as_role("onboarding")
+    for form in ({"name": "A\x00B", "reason": "Why"}, {"name": "AB", "reason": "W\x00hy"}):
+        assert desk.post(INVITE, form).status_code == 422
+    assert not Onboarding.objects.exists()
+
+
+def test_the_organization_is_not_told_who_else_takes_part(as_role: Desk):
+    registration.apply(file(clinic()))
+    desk = as_role("onboarding")
+    url, code = invited(desk)
+    own = Client()
+    own.post("/join/", {"code": code})
+    form = filled("organization", id="org-new") | {"version": "1"}
+    told = html.unescape(own.post("/join/organization", form).content.decode())
+    assert "It is taken already." in told
+    assert "org-clinic" not in told
+    form = filled("organization", id="org-clinic", organization_oid="2.999.55", assigning_authority="") | {
+        "version": "1"
+    }
+    told = html.unescape(own.post("/join/organization", form).content.decode())
+    assert "It is taken already." in told
+    assert "two people" not in told
+    assert "org-clinic" in save(desk, url, "organization", id="org-new").content.decode()
+
+
+def test_a_law_that_is_not_known_is_not_kept(as_role: Desk):
+    desk = as_role("onboarding")
+    url, _ = invited(desk)
+    answer = save(desk, url, "agreement", jurisdiction="NOWHERE")
+    assert answer.status_code == 422
+    assert "no place whose law is known" in answer.content.decode()
+
+
 def test_wrong_codes_are_counted(settings: Any):
     settings.REFUSED_TOKENS_PER_MINUTE = 3
     answers = [Client().post("/join/", {"code": f"WRONG-{n}"}).status_code for n in range(5)]
@@ -212,7 +294,7 @@ def test_home_counts_those_that_wait_for_approval(as_role: Desk):
     desk = as_role("onboarding", username="ada")
     url = prepared(desk)
     assert "Organizations waiting for approval" in desk.get("/admin/").content.decode()
-    desk.post(f"{url}?step=approval", {"act": "ask", "reason": "All there"})
+    desk.post(f"{url}?step=approval", {"act": "ask", "reason": "All there", "version": version(url)})
     page = desk.get("/admin/").content.decode()
     assert re.search(r'queue__n">1<.*?Organizations waiting for approval', page, re.DOTALL)
 

@@ -34,9 +34,12 @@ def members(part: str, **changes: Any) -> dict[str, Any]:
 
 
 def saved(row: Onboarding, part: str, by: Who = ADA, **changes: Any) -> list[str]:
-    version = Onboarding.objects.get(pk=row.pk).version
-    found = onboarding.save(row.pk, part, members(part, **changes), by, version=version, now=timezone.now())
+    found = onboarding.save(row.pk, part, members(part, **changes), by, version=version(row.pk), now=timezone.now())
     return [str(fault) for fault in found]
+
+
+def version(onboarding_id: Any) -> int:
+    return int(Onboarding.objects.get(pk=onboarding_id).version)
 
 
 def prepared(report: list[dict[str, str]] = PASSES) -> Onboarding:
@@ -51,8 +54,10 @@ def prepared(report: list[dict[str, str]] = PASSES) -> Onboarding:
 def test_two_people_let_an_organization_in_and_it_takes_part_from_then_on():
     row = prepared()
     assert not Participant.objects.exists()
-    onboarding.ask(row.pk, BO, reason="All there", now=timezone.now())
-    assert onboarding.approve(row.pk, CY, reason="Looked at", now=timezone.now()) == "org-clinic"
+    onboarding.ask(row.pk, BO, reason="All there", version=version(row.pk), now=timezone.now())
+    assert (
+        onboarding.approve(row.pk, CY, reason="Looked at", version=version(row.pk), now=timezone.now()) == "org-clinic"
+    )
     assert queries.is_active("org-clinic", timezone.now())
     row.refresh_from_db()
     assert (row.state, row.decided_by, bytes(row.code_digest)) == ("live", "cy", b"")
@@ -63,17 +68,17 @@ def test_two_people_let_an_organization_in_and_it_takes_part_from_then_on():
 
 def test_it_is_registered_as_a_file_of_the_same_would_register_it():
     row = prepared()
-    onboarding.ask(row.pk, BO, reason="All there", now=timezone.now())
-    onboarding.approve(row.pk, CY, reason="Looked at", now=timezone.now())
+    onboarding.ask(row.pk, BO, reason="All there", version=version(row.pk), now=timezone.now())
+    onboarding.approve(row.pk, CY, reason="Looked at", version=version(row.pk), now=timezone.now())
     assert registration.apply({"participants": [row.draft]}) == [("unchanged", "org-clinic")]
 
 
 @pytest.mark.parametrize("second", [ADA, BO])
 def test_who_began_it_or_asked_for_it_does_not_approve_it(second: Who):
     row = prepared()
-    onboarding.ask(row.pk, BO, reason="All there", now=timezone.now())
+    onboarding.ask(row.pk, BO, reason="All there", version=version(row.pk), now=timezone.now())
     with pytest.raises(OnboardingRefused, match="does not approve"):
-        onboarding.approve(row.pk, second, reason="Looked at", now=timezone.now())
+        onboarding.approve(row.pk, second, reason="Looked at", version=version(row.pk), now=timezone.now())
     assert not Participant.objects.exists()
 
 
@@ -135,15 +140,15 @@ def test_it_is_not_ready_while(against: str, words: str):
     later = now + timedelta(days=31) if against == "old" else now
     assert words in onboarding.not_ready(row, now=later)
     with pytest.raises(OnboardingRefused, match=words):
-        onboarding.ask(row.pk, BO, reason="All there", now=later)
+        onboarding.ask(row.pk, BO, reason="All there", version=version(row.pk), now=later)
 
 
 def test_what_changed_between_asking_and_approving_is_looked_at_again():
     row = prepared()
-    onboarding.ask(row.pk, BO, reason="All there", now=timezone.now())
+    onboarding.ask(row.pk, BO, reason="All there", version=version(row.pk), now=timezone.now())
     registration.apply(file(clinic()))
     with pytest.raises(OnboardingRefused, match="missing: organization"):
-        onboarding.approve(row.pk, CY, reason="Looked at", now=timezone.now())
+        onboarding.approve(row.pk, CY, reason="Looked at", version=version(row.pk), now=timezone.now())
     onboarding.send_back(row.pk, CY, reason="Already there", now=timezone.now())
     row.refresh_from_db()
     assert row.state == "open"
@@ -202,3 +207,12 @@ def test_it_needs_a_key_of_either_kind():
         onboarding.save(row.pk, "keys", {"jwks": {"keys": [jwk(EC_P384, "a")]}}, ADA, version=1, now=timezone.now())
         == []
     )
+
+
+def test_of_two_runs_of_the_self_test_at_once_one_is_refused_and_one_that_broke_off_is_forgotten():
+    row = prepared()
+    now = timezone.now() + timedelta(minutes=1)
+    onboarding.begin_test(row.pk, now=now)
+    with pytest.raises(OnboardingRefused, match="is running"):
+        onboarding.begin_test(row.pk, now=now + timedelta(seconds=30))
+    onboarding.begin_test(row.pk, now=now + timedelta(minutes=5))

@@ -227,7 +227,8 @@ def test_a_key_set_by_address_is_fetched(peer: tuple[str, dict[str, tuple[int, A
     url, answers = peer
     by_url = {**draft(), "jwks_url": f"{url}/jwks.json"}
     del by_url["jwks"]
-    assert told(self_test.run(by_url, right()))["Key set is there"] == "jwks_url"
+    without = told(self_test.run(by_url, right()))
+    assert without == {"Key set is there": "jwks_url", "Request for a token": "client_assertion"}
     answers["/jwks.json"] = (200, {"keys": [jwk(EC_P384, "clinic-1"), {"kty": "oct", "k": "AAAA", "kid": "x"}]})
     checks = self_test.run(by_url, right())
     assert told(checks) == {"Key can be used": "jwks_url: keys[1]"}
@@ -255,7 +256,9 @@ def test_a_listener_is_connected_to_and_one_that_is_down_is_named():
     assert list(told(down)) == ["Listener takes a connection"]
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "0.0.0.0"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "[::1]", "169.254.169.254", "0.0.0.0", "10.1.2.3", "192.168.0.9", "[fd00::1]"]
+)
 def test_in_production_the_hub_does_not_connect_to_itself_or_its_own_network(host: str, settings: Any):
     settings.PRODUCTION = True
     checks = self_test.run(draft(endpoints=[{"kind": "fhir", "url": f"https://{host}/fhir"}]), right())
@@ -263,3 +266,48 @@ def test_in_production_the_hub_does_not_connect_to_itself_or_its_own_network(hos
     by_url = {**draft(), "jwks_url": f"https://{host}/jwks"}
     del by_url["jwks"]
     assert told(self_test.run(by_url, right()))["Key set is there"] == "jwks_url"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": 5},
+        {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": [{"resource": None}, 7]},
+        {"resourceType": "CapabilityStatement", "fhirVersion": "4\x00\ud800"},
+        {"resourceType": "CapabilityStatement", "fhirVersion": ["4.0"]},
+        [[[]]],
+    ],
+)
+def test_what_an_endpoint_says_breaks_nothing_and_is_not_repeated(
+    statement: Any, peer: tuple[str, dict[str, tuple[int, Any]]]
+):
+    url, answers = peer
+    answers["/fhir/metadata"] = (200, statement)
+    checks = self_test.run(draft(endpoints=[{"kind": "fhir", "url": f"{url}/fhir"}]), right())
+    assert told(checks)
+    assert "\\u0000" not in json.dumps(checks)
+    assert "\\ud800" not in json.dumps(checks)
+
+
+def test_a_peer_that_names_anothers_token_endpoint_is_given_no_token(peer: tuple[str, dict[str, tuple[int, Any]]]):
+    url, answers = peer
+    rest = [{"mode": "server", "resource": [{"type": "Patient"}, {"type": "DocumentReference"}]}]
+    answers["/fhir/metadata"] = (200, {"resourceType": "CapabilityStatement", "fhirVersion": "4.0.1", "rest": rest})
+    elsewhere = {"token_endpoint": "http://127.0.0.1:9/token"}
+    answers["/fhir/.well-known/smart-configuration"] = (200, elsewhere)
+    checks = self_test.run(draft(endpoints=[{"kind": "fhir", "url": f"{url}/fhir"}]), right())
+    assert list(told(checks)) == ["Answers a question about an unknown person"]
+
+
+def test_a_private_network_is_asked_where_the_operator_says_so(settings: Any):
+    settings.PRODUCTION, settings.SELF_TEST_NETWORKS = True, ("10.0.0.0/8",)
+    self_test._check_reachable("https://10.1.2.3/fhir")
+    with pytest.raises(ValueError, match="open network"):
+        self_test._check_reachable("https://192.168.0.9/fhir")
+
+
+def test_no_more_than_twenty_endpoints_are_asked():
+    endpoints = [{"kind": "mllp", "url": f"mllp://127.0.0.1:{port}"} for port in range(1, 30)]
+    checks = self_test.run(draft(endpoints=endpoints), right())
+    assert told(checks)["Endpoints are asked"] == "endpoints"
+    assert len([c for c in checks if c["check"] == "Listener takes a connection"]) == 20

@@ -40,7 +40,7 @@ class Migration(migrations.Migration):
                 ('participant_id', models.TextField(blank=True, default='')),
                 ('code_digest', models.BinaryField(blank=True, default=b'')),
                 ('code_expires_at', models.DateTimeField(blank=True, null=True)),
-                ('code_tries', models.PositiveSmallIntegerField(default=0)),
+                ('test_begun_at', models.DateTimeField(blank=True, null=True)),
                 ('begun_at', models.DateTimeField()),
                 ('begun_by', models.TextField()),
                 ('begun_account', models.BigIntegerField()),

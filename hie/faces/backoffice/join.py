@@ -7,7 +7,6 @@ it may ask for stands there to be read, and is the exchange's to say.
 from __future__ import annotations
 
 from typing import Any
-from uuid import UUID
 
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.template.response import TemplateResponse
@@ -34,9 +33,11 @@ def code(request: HttpRequest) -> HttpResponse:
             found = onboarding.enter(request.POST.get("code", "")[:100], network_address=network_address(request))
         except TooManyRequests:
             problem, status, found = "Too many tries. Wait a minute, then enter it again.", 429, None
+        except OnboardingRefused:
+            found = None
         if found is not None:
             request.session.cycle_key()
-            request.session[_HELD] = str(found)
+            request.session[_HELD] = onboarding.ticket(found)
             return HttpResponseRedirect(reverse("join:step", args=["organization"]))
         if not problem:
             problem, status = "This code opens nothing. Look at it again, or ask the exchange for a new one.", 422
@@ -66,7 +67,7 @@ def step(request: HttpRequest, key: str) -> HttpResponse:
         except (OnboardingRefused, OnboardingChanged) as refusal:
             problem = f"{refusal}."
             row = _own(request) or row
-    faults = rules.faults(row.draft)
+    faults = {part: [rules.told_outside(one) for one in found] for part, found in rules.faults(row.draft).items()}
     ready = not any(faults.values())
     context = {
         "row": row,
@@ -109,11 +110,7 @@ def leave(request: HttpRequest) -> HttpResponse:
 
 
 def _own(request: HttpRequest) -> Any:
-    try:
-        held = UUID(str(request.session.get(_HELD, "")))
-    except ValueError:
-        return None
-    return onboarding.own(held)
+    return onboarding.own(request.session.get(_HELD))
 
 
 def _answer(request: HttpRequest, template: str, context: dict[str, Any], status: int) -> HttpResponse:

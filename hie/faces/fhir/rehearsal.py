@@ -99,9 +99,11 @@ def _subject(resource: JsonObject, candidate: Candidate) -> tuple[CX, Check]:
     found: list[tuple[str, str]] = []
     for entry in resource.get("entry", ()):
         held: Any = entry.get("resource") or {}
-        named = [(held.get("subject") or {}).get("identifier") or {}]
-        if held.get("resourceType") == "Patient":
-            named += held.get("identifier", [])
+        named: list[Any] = []
+        if held.get("resourceType") in ("DocumentReference", "List"):
+            named = [(held.get("subject") or {}).get("identifier") or {}]
+        elif held.get("resourceType") == "Patient":
+            named = held.get("identifier", [])
         found += [(str(one.get("system", "")), str(one.get("value", ""))) for one in named if one.get("value")]
     for system, value in found:
         if candidate.authority and authority_of(system) == candidate.authority:

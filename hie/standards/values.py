@@ -53,6 +53,7 @@ def quick(kind: type[T]) -> type[T]:
     )
     exec(text, known)  # noqa: S102  # as dataclasses do: the text is made of the names of fields alone
     made_init = known["__init__"]
+    made_init.__module__ = kind.__module__
     made_init.__qualname__ = f"{kind.__qualname__}.__init__"
     made_init.__annotations__ = dict(kind.__init__.__annotations__)
     kind.__init__ = made_init  # type: ignore[method-assign]  # what this is for

@@ -47,6 +47,11 @@ def test_a_value_holds_what_it_is_given_and_else_its_defaults(values: dict[str, 
     assert replace(made, number=9).number == 9
 
 
+def test_what_makes_a_value_says_whose_it_is() -> None:
+    assert (Quick.__init__.__module__, Quick.__init__.__qualname__) == (__name__, "Quick.__init__")
+    assert Quick.__init__.__annotations__ == Slow.__init__.__annotations__
+
+
 def test_each_value_has_its_own_of_what_is_made_for_it() -> None:
     one, other = Quick(name="a"), Quick(name="a")
     assert one.extra == other.extra == {}

@@ -9,14 +9,12 @@ Source: issue 2, "People"; NIST SP 800-63B 5.2.2 (guessing), RFC 6238 (codes tha
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-import time
 import uuid
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -26,19 +24,18 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
-from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from hie.trust import limits, staff_accounts
+from hie.trust import limits, second_factor, staff_accounts
 from hie.trust.errors import NotAuthenticated, TooManyRequests
 from hie.trust.models import PatientAccount, SignInAttempts, StaffAccountAct
+from hie.trust.second_factor import Owner
 
 STAFF_ROLES = ("administrator", "steward", "privacy-officer", "onboarding", "auditor", "operator")
 FREE_FAILURES = 5
 FIRST_LOCK = timedelta(minutes=1)
 LONGEST_LOCK = timedelta(hours=1)
 FORGOTTEN_AFTER = timedelta(days=1)
-_STEP_S = 30
 # So that signing in to no account takes as long as to one; made on first use with the configured hasher.
 _nobody_hash: list[str] = []
 
@@ -55,6 +52,7 @@ class AccountFacts:
     language: str = ""
     second_factor: bool = False
     signed_in_at: datetime | None = None
+    recovered: bool = False
 
 
 def check_first(login: str, password: str, *, network_address: str) -> AccountFacts:
@@ -80,6 +78,8 @@ def check_first(login: str, password: str, *, network_address: str) -> AccountFa
 def check_second(account_id: str, code: str, *, network_address: str) -> AccountFacts:
     """The account, when the six digits are those of its secret now (one step to either side) and were not used before.
 
+    One of its recovery codes does as well, once; `recovered` of the facts says so.
+
     Raises:
         TooManyRequests, NotAuthenticated: as `check_first`.
     """
@@ -89,12 +89,13 @@ def check_second(account_id: str, code: str, *, network_address: str) -> Account
         raise NotAuthenticated("no such account")
     digest = _digest(row.login)
     _count(digest)
-    step = _step_of(row.totp_secret, code)
-    # One statement decides: of two requests with the same code, one finds the step already taken.
-    if step is None or not PatientAccount.objects.filter(pk=row.pk, totp_last__lt=step).update(totp_last=step):
-        raise NotAuthenticated("wrong code")
-    _forget(digest)
-    return _facts(row)
+    if _code_fits(row, code):
+        _forget(digest)
+        return _facts(row)
+    if second_factor.use_recovery_code(_owner(row), code):
+        _forget(digest)
+        return replace(_facts(row), recovered=True)
+    raise NotAuthenticated("wrong code")
 
 
 def signed_in(account_id: str) -> None:
@@ -165,15 +166,17 @@ def open_account(
     login = _normal(login)
     if not login or not password:
         raise ValueError("login and password are needed")
-    secret = _secret(totp_secret)
+    secret = second_factor.clean_secret(totp_secret)
     with transaction.atomic():
         row = PatientAccount.objects.select_for_update().filter(login=login).first()
-        before = row and (row.name, row.identifier_id, row.totp_secret, row.active)
+        before = row and (row.name, row.identifier_id, _secret_of(row), row.active)
         after = (name, identifier_pk, secret, True)
         changed = before != after
         if row is None:
             row = PatientAccount(login=login)
-        row.name, row.identifier_id, row.totp_secret, row.active = after
+        row.name, row.identifier_id, _, row.active = after
+        if secret != _secret_of(row):
+            row.totp_secret, row.totp_last = second_factor.seal(secret, _owner(row)), -1
         if not row.password or not check_password(password, row.password):
             row.password = make_password(password)
             changed = True
@@ -193,7 +196,7 @@ def open_staff(*, username: str, password: str, roles: Collection[str], totp_sec
         raise ValueError(f"unknown role {unknown[0]!r}" if unknown else "at least one role is needed")
     if not username or not password:
         raise ValueError("username and password are needed")
-    secret = _secret(totp_secret)
+    secret = second_factor.clean_secret(totp_secret)
     model: Any = get_user_model()
     with transaction.atomic():
         user, created = model.objects.get_or_create(username=username)
@@ -265,29 +268,19 @@ def _password_fits(row: PatientAccount | None, password: str) -> bool:
     return False
 
 
-def _step_of(secret: str, code: str) -> int | None:
-    digits = "".join(code.split())
-    if not (digits.isascii() and digits.isdigit() and len(digits) == 6):
-        return None
-    now = int(time.time()) // _STEP_S
-    for step in (now, now - 1, now + 1):
-        totp = TOTP(base64.b32decode(secret), step=_STEP_S)
-        totp.time = step * _STEP_S
-        if hmac.compare_digest(f"{totp.token():06d}", digits):
-            return step
-    return None
+def _code_fits(row: PatientAccount, code: str) -> bool:
+    step = second_factor.step_of(_secret_of(row), code)
+    # One statement decides: of two requests with the same code, one finds the step already taken.
+    rows = PatientAccount.objects.filter(pk=row.pk, totp_last__lt=step) if step is not None else None
+    return rows is not None and rows.update(totp_last=step) == 1
 
 
-def _secret(text: str | None) -> str:
-    if not text:
-        return ""
-    secret = "".join(text.upper().split())
-    secret += "=" * (-len(secret) % 8)
-    try:
-        base64.b32decode(secret)
-    except binascii.Error as error:
-        raise ValueError("totp_secret is not base32") from error
-    return secret
+def _owner(row: PatientAccount) -> Owner:
+    return Owner(account=str(row.pk))
+
+
+def _secret_of(row: PatientAccount) -> str:
+    return second_factor.opened(row.totp_secret, _owner(row))
 
 
 def _normal(login: str) -> str:
@@ -299,7 +292,7 @@ def _digest(login: str) -> bytes:
 
 
 def _stamp(row: PatientAccount) -> str:
-    return salted_hmac("hie.trust.accounts", f"{row.password}{row.totp_secret}", algorithm="sha256").hexdigest()
+    return salted_hmac("hie.trust.accounts", f"{row.password}{_secret_of(row)}", algorithm="sha256").hexdigest()
 
 
 def _facts(row: PatientAccount) -> AccountFacts:

@@ -139,6 +139,20 @@ def production_database_holds_no_sandbox(databases: Sequence[str] | None = None,
     return []
 
 
+@checks.register("hie")
+def patients_have_a_second_factor(**_: Any) -> list[checks.CheckMessage]:
+    """E011: in production nobody reads a record by a password alone."""
+    if settings.PRODUCTION and settings.PATIENT_SECOND_FACTOR != "required":
+        return [
+            checks.Error(
+                "HIE_PATIENT_SECOND_FACTOR is not required: patients would sign in by a password alone.",
+                hint="Leave it out; the sandbox alone may offer a second factor instead.",
+                id="hie.E011",
+            )
+        ]
+    return []
+
+
 def is_oid(value: str) -> bool:
     """Digits and dots, no leading zero in an arc, at most 64 characters."""
     arcs = value.split(".")

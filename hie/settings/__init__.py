@@ -74,6 +74,13 @@ AUDIT_KEYS = env.text("HIE_AUDIT_KEYS")
 # Keys that sign tokens, shared by all web hosts; empty: SECRETS_DIR/hub-keys.
 HUB_KEYS_DIR = env.text("HIE_KEYS_DIR")
 
+# --- People ----------------------------------------------------------------------------------------------------------
+
+# Whether patients sign in with a second factor always, or are offered one; production knows the first alone (hie.E011).
+PATIENT_SECOND_FACTOR = env.choice(
+    "HIE_PATIENT_SECOND_FACTOR", "required" if PRODUCTION else "offered", frozenset({"required", "offered"})
+)
+
 # --- Limits ----------------------------------------------------------------------------------------------------------
 
 ACCESS_TOKEN_LIFETIME_S = env.integer("HIE_ACCESS_TOKEN_LIFETIME_S", 300, low=30, high=300)

@@ -18,16 +18,19 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import check_password, is_password_usable, make_password
 from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from hie.trust import limits, second_factor, staff_accounts
-from hie.trust.errors import NotAuthenticated, TooManyRequests
+from hie.trust import limits, second_factor, sign_ins, staff_accounts
+from hie.trust.errors import NotAuthenticated, TooManyRequests, WeakPassword
 from hie.trust.models import PatientAccount, SignInAttempts, StaffAccountAct
 from hie.trust.second_factor import Owner
 
@@ -53,6 +56,7 @@ class AccountFacts:
     second_factor: bool = False
     signed_in_at: datetime | None = None
     recovered: bool = False
+    has_password: bool = True
 
 
 def check_first(login: str, password: str, *, network_address: str) -> AccountFacts:
@@ -98,17 +102,113 @@ def check_second(account_id: str, code: str, *, network_address: str) -> Account
     raise NotAuthenticated("wrong code")
 
 
+def second_factor_required() -> bool:
+    """Whether nobody signs in without a second factor (``HIE_PATIENT_SECOND_FACTOR``): in production, always."""
+    return bool(settings.PATIENT_SECOND_FACTOR == "required")
+
+
+def confirm(account_id: str, *, password: str = "", code: str = "", network_address: str) -> None:
+    """That who sits here is the account's owner still: by its password, or by a code where it has none.
+
+    Raises:
+        TooManyRequests, NotAuthenticated: as `check_first`.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+    if row is None:
+        raise NotAuthenticated("no such account")
+    digest = _digest(row.login)
+    _count(digest)
+    if is_password_usable(row.password):
+        fits = check_password(password, row.password)
+    else:
+        fits = bool(row.totp_secret) and _code_fits(row, code)
+    if not fits:
+        raise NotAuthenticated("not confirmed")
+    _forget(digest)
+
+
+def check_new_password(password: str, *, login: str, name: str) -> None:
+    """Refuse a password that is easily guessed, by ``AUTH_PASSWORD_VALIDATORS``.
+
+    Raises:
+        WeakPassword: with the code of the first rule that it breaks.
+    """
+    given, _, family = name.partition(" ")
+    owner: Any = get_user_model()(username=login, first_name=given, last_name=family)
+    try:
+        validate_password(password, owner)
+    except ValidationError as error:
+        raise WeakPassword(next(str(one.code) for one in error.error_list)) from error
+
+
+def set_password(account_id: str, password: str) -> AccountFacts:
+    """A new password; sessions under the old one end. In the caller's transaction.
+
+    Raises:
+        WeakPassword.
+    """
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    check_new_password(password, login=row.login, name=row.name)
+    row.password = make_password(password)
+    row.save(update_fields=["password"])
+    return _facts(row)
+
+
+def set_up_app(account_id: str, secret: str, code: str, *, network_address: str) -> AccountFacts:
+    """Make the app that shows this code for this secret the account's second factor. In the caller's transaction.
+
+    Recovery codes from before are gone, and sessions from before end.
+
+    Raises:
+        NotAuthenticated: another code; nothing changed. TooManyRequests: the address tries too often.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    step = second_factor.step_of(secret, code)
+    if step is None:
+        raise NotAuthenticated("wrong code")
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    row.totp_secret, row.totp_last = second_factor.seal(secret, _owner(row)), step
+    row.save(update_fields=["totp_secret", "totp_last"])
+    second_factor.forget_recovery_codes(_owner(row))
+    return _facts(row)
+
+
+def without_app(account_id: str) -> bool:
+    """Whether this is an open account without a second factor; locked for the caller's transaction."""
+    row = PatientAccount.objects.select_for_update().filter(pk=account_id, active=True).first()
+    return row is not None and not row.totp_secret
+
+
+def take_off_app(account_id: str) -> AccountFacts:
+    """No second factor any more; recovery codes go with it. In the caller's transaction."""
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    row.totp_secret = ""
+    row.save(update_fields=["totp_secret"])
+    second_factor.forget_recovery_codes(_owner(row))
+    return _facts(row)
+
+
 def signed_in(account_id: str) -> None:
     """Note the time of a completed sign-in."""
     PatientAccount.objects.filter(pk=account_id).update(signed_in_at=timezone.now())
 
 
-def account(account_id: str, stamp: str) -> AccountFacts | None:
-    """The account a session speaks of; None when it was closed or its password changed since; one statement."""
-    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+def account(session_id: str, stamp: str) -> AccountFacts | None:
+    """The account of a running session; None when the session or the account has ended, or a way in changed since.
+
+    One statement; a second, at most once a minute, notes that the session was seen.
+    """
+    row = sign_ins.running(session_id)
     if row is None or not hmac.compare_digest(_stamp(row), stamp):
         return None
     return _facts(row)
+
+
+def by_id(account_id: str) -> AccountFacts | None:
+    """An open account by its id; None when there is none."""
+    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+    return _facts(row) if row is not None else None
 
 
 def of_patient(identifier_pks: Iterable[int]) -> list[AccountFacts]:
@@ -305,4 +405,5 @@ def _facts(row: PatientAccount) -> AccountFacts:
         language=row.language,
         second_factor=bool(row.totp_secret),
         signed_in_at=row.signed_in_at,
+        has_password=is_password_usable(row.password),
     )

@@ -27,7 +27,9 @@ from hie.exchange import helpers, identity
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
-from hie.trust import accounts, passkeys, sign_ins, staff
+from hie.trust import accounts, limits, passkeys, sign_ins, staff
+from hie.trust import provider as providers
+from hie.trust.provider import Known, Provider, Trip
 from patients import identifiers
 from patients import queries as index
 
@@ -127,6 +129,33 @@ def sign_in_with_passkey(answer: str, challenge: str, visit: Visit) -> Account:
         _failed(error, visit)
         raise
     return _signed_in(facts, portal, visit, complete=True)
+
+
+def back_from_provider(provider: Provider, trip: Trip, answer: Mapping[str, str], *, back: str, visit: Visit) -> Known:
+    """Who came back from the OpenID Connect provider; a failure is recorded.
+
+    Raises:
+        NotAuthenticated: it does not hold. ProviderUnavailable. TooManyRequests.
+    """
+    try:
+        limits.failed_attempts(f"portal:{visit.network_address}")
+        return providers.finish(provider, trip, answer, back=back)
+    except HubError as error:
+        _failed(error, visit)
+        raise
+
+
+def sign_in_through_provider(known: Known, visit: Visit) -> Account | None:
+    """The first step, taken at the provider; the second too where it says so. None: no account is linked to them.
+
+    Raises:
+        AccessRefused: no portal is open.
+    """
+    portal = _portal()
+    facts = providers.account_of(known)
+    if facts is None:
+        return None
+    return _signed_in(facts, portal, visit, complete=True) if known.strong else _after_first(facts, portal, visit)
 
 
 def sign_out(account: Account, visit: Visit, *, session: str) -> None:

@@ -11,7 +11,6 @@ Source: issue 5, "Getting in"; spec/consent.md 10, 15.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -30,9 +29,10 @@ from hie.exchange.errors import BadRequest, NotFound
 from hie.standards.demographics import Identifier, authority_of
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, Operation
-from hie.trust import activation, limits
+from hie.trust import activation, limits, provider
 from hie.trust.accounts import AccountFacts
 from hie.trust.errors import NotAuthenticated, NotEntitled
+from hie.trust.provider import Known
 from patients import identifiers, queries
 from patients.normalise import storable
 
@@ -176,14 +176,16 @@ def open_with_password(code_id: int, *, login: str, password: str, visit: Visit)
     return _open(code_id, visit, password=password, login=login)
 
 
-def open_with_provider(code_id: int, link: Callable[[str], None], *, visit: Visit) -> Account:
-    """As `open_with_password`, for who signs in at a provider: `link` gets the account's id and notes who that is there."""
-    return _open(code_id, visit, password=None, login=activation.login_of_its_own(), link=link)
+def open_with_provider(code_id: int, known: Known, *, visit: Visit) -> Account:
+    """As `open_with_password`, for who signs in at a provider, and is `known` there.
+
+    Raises:
+        As `open_with_password`. ProviderLinked: another account is linked to them; nothing was done.
+    """
+    return _open(code_id, visit, password=None, login=activation.login_of_its_own(), known=known)
 
 
-def _open(
-    code_id: int, visit: Visit, *, password: str | None, login: str, link: Callable[[str], None] | None = None
-) -> Account:
+def _open(code_id: int, visit: Visit, *, password: str | None, login: str, known: Known | None = None) -> Account:
     try:
         portal = people._portal()
         found = activation.by_id(code_id, now=access.now())
@@ -200,13 +202,15 @@ def _open(
                     login=login, password=password, name=_name(about), identifier_pk=found.identifier_pk
                 )
             activation.use_up(found.id, facts.id, now=access.now())
-            if link is not None:
-                link(facts.id)
+            if known is not None:
+                provider.link(facts.id, known)
             act = {"act": "come back" if held else "opened", "account": facts.id, "what": "account opened"}
             caller = people._caller(portal, people._account(facts), visit)
             recorder.write(
                 [EventDraft(kind=EventType.ACCOUNT_CHANGED, caller=caller, person_id=about.person_id, detail=act)]
             )
+            if known is not None and known.strong:
+                return people._signed_in(facts, portal, visit, complete=True)
             return people._after_first(facts, portal, visit)
     except NotAuthenticated as error:
         people._failed(error, visit)

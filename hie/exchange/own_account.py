@@ -19,10 +19,11 @@ from hie.exchange import accounts as people
 from hie.exchange.accounts import Account, Visit
 from hie.exchange.errors import AccessRefused
 from hie.standards.errors import HubError
-from hie.trust import accounts, second_factor, sign_ins
+from hie.trust import accounts, provider, second_factor, sign_ins
 from hie.trust import passkeys as keys
 from hie.trust.errors import NotAuthenticated
 from hie.trust.passkeys import Ceremony, PasskeyFacts
+from hie.trust.provider import Known
 from hie.trust.second_factor import Owner
 from hie.trust.sign_ins import SessionFacts
 
@@ -35,16 +36,19 @@ class Ways:
     required: bool
     recovery_codes: int
     has_password: bool
+    linked: bool
     sessions: tuple[SessionFacts, ...]
 
 
 def ways(account: Account) -> Ways:
-    """What there is; two statements."""
+    """What there is; three statements at most."""
+    known_here = provider.configured()
     return Ways(
         second_factor=account.second_factor,
         required=accounts.second_factor_required(),
         recovery_codes=second_factor.recovery_codes_left(_owner(account)),
         has_password=account.has_password,
+        linked=known_here is not None and provider.is_linked(account.id, known_here),
         sessions=tuple(sign_ins.of_account(account.id)),
     )
 
@@ -217,6 +221,32 @@ def take_off_passkey(account: Account, passkey_id: int, visit: Visit) -> bool:
         gone = keys.take_off(account.id, passkey_id)
         if gone:
             _record(account, visit, "passkey taken off")
+    return gone
+
+
+def link(account: Account, known: Known, visit: Visit) -> None:
+    """Link the account to who its owner is at the provider.
+
+    Raises:
+        ProviderLinked: another account is.
+    """
+    with transaction.atomic():
+        provider.link(account.id, known)
+        _record(account, visit, "provider linked", issuer=known.issuer)
+
+
+def unlink(account: Account, visit: Visit) -> bool:
+    """Take the link off; whether there was one.
+
+    Raises:
+        AccessRefused: it is the only way into the account.
+    """
+    if not account.has_password:
+        raise AccessRefused("G1", "no-password")
+    with transaction.atomic():
+        gone = provider.unlink(account.id)
+        if gone:
+            _record(account, visit, "provider unlinked")
     return gone
 
 

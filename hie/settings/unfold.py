@@ -139,6 +139,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Staff",
         "items": [
+            {"title": "My second factor", "icon": "phonelink_lock", "link": reverse_lazy("admin:second_factor")},
             _list("Staff", "shield_person", "auth.user"),
             _list("Second employers", "work", "trust.staffaffiliation"),
         ],

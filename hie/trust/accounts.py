@@ -260,6 +260,8 @@ def open_account(
 ) -> tuple[AccountFacts, bool]:
     """Create or update the account with this login; whether anything changed is the second value.
 
+    `totp_secret` None: a second factor that its owner has set up stays; "": there is none.
+
     Raises:
         ValueError: an empty login or password, or a secret that is not base32.
     """
@@ -269,6 +271,8 @@ def open_account(
     secret = second_factor.clean_secret(totp_secret)
     with transaction.atomic():
         row = PatientAccount.objects.select_for_update().filter(login=login).first()
+        if totp_secret is None and row is not None:
+            secret = _secret_of(row)
         before = row and (row.name, row.identifier_id, _secret_of(row), row.active)
         after = (name, identifier_pk, secret, True)
         changed = before != after
@@ -286,7 +290,7 @@ def open_account(
 
 
 def open_staff(*, username: str, password: str, roles: Collection[str], totp_secret: str | None = None) -> bool:
-    """Create or update a member of staff with a group for each role; whether anything changed.
+    """Create or update a member of staff with a group for each role; whether anything changed. `totp_secret` as `open_account`.
 
     Raises:
         ValueError: an unknown role, none at all, or an empty name or password.
@@ -315,7 +319,7 @@ def open_staff(*, username: str, password: str, roles: Collection[str], totp_sec
         if {group.pk for group in groups} != set(user.groups.values_list("pk", flat=True)):
             user.groups.set(groups)
             changed = True
-        if _set_device(user, secret):
+        if totp_secret is not None and _set_device(user, secret):
             noted.append(StaffAccountAct.Kind.SECOND_FACTOR)
             changed = True
         for kind in noted:

@@ -129,8 +129,8 @@ def come_back(account_id: str, *, password: str | None, identifier_pk: int) -> A
     row.password, row.totp_secret, row.identifier_id = make_password(password), "", identifier_pk
     row.save(update_fields=["password", "totp_secret", "identifier"])
     second_factor.forget_recovery_codes(Owner(account=account_id))
-    Passkey.objects.filter(account_id=account_id).delete()
-    ProviderLink.objects.filter(account_id=account_id).delete()
+    Passkey.objects.filter(account_id=uuid.UUID(account_id)).delete()
+    ProviderLink.objects.filter(account_id=uuid.UUID(account_id)).delete()
     sign_ins.end(account_id)
     accounts._forget(accounts._digest(row.login))
     return accounts._facts(row)

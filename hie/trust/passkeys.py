@@ -57,13 +57,13 @@ class Ceremony:
 
 def of_account(account_id: str) -> list[PasskeyFacts]:
     """The passkeys of an account, oldest first; one statement."""
-    rows = Passkey.objects.filter(account_id=account_id).order_by("made_at", "pk")
+    rows = Passkey.objects.filter(account_id=UUID(account_id)).order_by("made_at", "pk")
     return [PasskeyFacts(id=row.pk, name=row.name, made_at=row.made_at) for row in rows]
 
 
 def begin(account_id: str, *, login: str, name: str) -> Ceremony:
     """What the browser needs to make a passkey for an account; it does not make a second one on the same device."""
-    held = Passkey.objects.filter(account_id=account_id).values_list("credential_id", flat=True)
+    held = Passkey.objects.filter(account_id=UUID(account_id)).values_list("credential_id", flat=True)
     options = webauthn.generate_registration_options(
         rp_id=_rp_id(),
         rp_name=str(getattr(settings, "HUB_NAME", "")) or "Hub",
@@ -94,7 +94,7 @@ def finish(account_id: str, answer: str, challenge: str, *, name: str) -> None:
         )
     except _REFUSALS as error:
         raise NotAuthenticated("no passkey") from error
-    if Passkey.objects.filter(account_id=account_id).count() >= MOST:
+    if Passkey.objects.filter(account_id=UUID(account_id)).count() >= MOST:
         raise NotAuthenticated("too many passkeys")
     try:
         with transaction.atomic():
@@ -111,7 +111,7 @@ def finish(account_id: str, answer: str, challenge: str, *, name: str) -> None:
 
 def take_off(account_id: str, passkey_id: int) -> bool:
     """Forget a passkey of an account; whether there was one."""
-    return Passkey.objects.filter(account_id=account_id, pk=passkey_id).delete()[0] > 0
+    return Passkey.objects.filter(account_id=UUID(account_id), pk=passkey_id).delete()[0] > 0
 
 
 def ask() -> Ceremony:

@@ -81,7 +81,7 @@ def of_account(account_id: str) -> list[SessionFacts]:
     """The running sessions of an account, last seen first; one statement."""
     now = timezone.now()
     rows = SignedIn.objects.filter(
-        account_id=account_id, ended_at=None, ends_at__gt=now, seen_at__gt=now - IDLE - _NOTED_EVERY
+        account_id=uuid.UUID(account_id), ended_at=None, ends_at__gt=now, seen_at__gt=now - IDLE - _NOTED_EVERY
     )
     return [
         SessionFacts(
@@ -93,7 +93,7 @@ def of_account(account_id: str) -> list[SessionFacts]:
 
 def end(account_id: str, *, only: str = "", but: str = "") -> int:
     """End an account's sessions: one (`only`), all (neither), or all but one; how many."""
-    rows = SignedIn.objects.filter(account_id=account_id, ended_at=None)
+    rows = SignedIn.objects.filter(account_id=uuid.UUID(account_id), ended_at=None)
     if only:
         rows = rows.filter(pk=only)
     if but:

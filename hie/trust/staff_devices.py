@@ -60,6 +60,17 @@ def recovery_codes(user: Any, *, caller: Caller) -> list[str]:
     return made
 
 
+def take_off(user: Any, *, by: int | None, caller: Caller) -> None:
+    """Take the account's app and recovery codes away, so that the next sign-in sets up others; noted with the account.
+
+    For who has lost both; whoever knows the password sets up the next app, and the rule of two people goes by that.
+    """
+    with transaction.atomic():
+        TOTPDevice.objects.filter(user=user).delete()
+        second_factor.forget_recovery_codes(owner(user))
+        staff_accounts.note(user, Kind.SECOND_FACTOR, by=by, caller=caller, factor="taken off")
+
+
 def owner(user: Any) -> Owner:
     """Whose codes they are."""
     return Owner(staff=user.pk)

@@ -168,3 +168,17 @@ def test_every_refusal_reads_the_same(ida: User, client: Client) -> None:
     ]
     assert answers[0] == answers[1] == answers[2]
     assert "is not right" in answers[0]
+
+
+def test_an_administrator_lets_a_colleague_start_again_and_that_is_noted_but_never_himself(
+    app: str, ida: User, client: Client
+) -> None:
+    bo = User.objects.create_user("bo", password=PASSWORD, is_staff=True)
+    TOTPDevice.objects.create(user=bo, name="app")
+    second_factor.sign_in(ida, client)
+    chosen = {"action": "new_factor", "_selected_action": [ida.pk, bo.pk]}
+    assert client.post("/admin/auth/user/", chosen).status_code == 302
+    assert list(TOTPDevice.objects.values_list("user__username", flat=True)) == ["ida"]
+    assert client.post(SIGN_IN, {"username": "bo", "password": PASSWORD})["Location"] == SETTING_UP
+    (act,) = [row.detail for row in AuditEvent.objects.filter(kind="staff-act")]
+    assert (act["username"], act["act"], act["own"]) == ("bo", "second-factor", False)

@@ -17,8 +17,9 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import second_factor
+from hie.faces.backoffice import oidc, second_factor
 from hie.faces.backoffice.sign_in import SignInForm
+from hie.trust import provider
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -56,6 +57,8 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
 
         return [
             path("second-factor/", bare(second_factor.page), name="second_factor"),
+            path("provider/", bare(oidc.away), name="provider"),
+            path("provider/back/", bare(oidc.back), name="provider_back"),
             path("second-factor/code.svg", bare(second_factor.picture), name="second_factor_picture"),
         ]
 
@@ -72,7 +75,9 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """The sign-in page; a sign-in that holds is recorded before the answer leaves."""
-        answer = super().login(request, extra_context)
+        known_here = provider.configured("staff")
+        more = {"provider": known_here, "provider_wrong": known_here is not None and "provider" in request.GET}
+        answer = super().login(request, (extra_context or {}) | more)
         if (request.method == "GET" or answer.status_code == 302) and second_factor.is_half_way(request):
             request.session[second_factor.NEXT] = request.POST.get("next") or request.GET.get("next") or ""
             return _guarded(HttpResponseRedirect(reverse("admin:second_factor")))

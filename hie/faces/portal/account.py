@@ -15,6 +15,7 @@ from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, session, signing
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
+from hie.trust import provider
 from hie.trust.errors import NotAuthenticated, TooManyRequests, WeakPassword
 
 LONGEST = 256
@@ -34,6 +35,11 @@ NOTICES = {
     "passkey-off": gettext_noop("Your passkey is taken off."),
     "linked": gettext_noop("Your accounts are linked."),
     "unlinked": gettext_noop("Your accounts are not linked any more."),
+}
+
+WRONG = {
+    "taken": gettext_noop("This account of {name} belongs to another account here."),
+    "word-first": gettext_noop("Set a password first. Else you could not sign in any more."),
 }
 
 
@@ -65,7 +71,15 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     ]
     devices.sort(key=lambda one: not one.here)
     done = next((gettext(words) for key, words in NOTICES.items() if key in request.GET), "")
-    context = {"ways": ways, "devices": devices, "done": done, "place": "account"}
+    known_here = provider.configured()
+    wrong = next((gettext(words) for key, words in WRONG.items() if key in request.GET), "")
+    context = {
+        "ways": ways,
+        "devices": devices,
+        "done": done,
+        "wrong": wrong.format(name=known_here.name if known_here else ""),
+        "place": "account",
+    }
     return render(request, "account.html", context, reader=reader)
 
 
@@ -87,7 +101,9 @@ def ask_first(request: HttpRequest) -> HttpResponse:
 def confirm(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     """Ask for the password again, or for a code where there is none, before a way in is changed."""
     wanted = request.POST.get("next") or request.GET.get("next") or ""
-    allowed = {reverse(f"portal:{name}") for name in ("app", "app-off", "codes", "password", "passkeys")}
+    allowed = {
+        reverse(f"portal:{name}") for name in ("app", "app-off", "codes", "password", "passkeys", "provider-link")
+    }
     onward = wanted if wanted in allowed else reverse("portal:account")
     fault, status = "", 200
     if request.method == "POST":

@@ -14,17 +14,20 @@ from hie.faces.portal import session, signing
 from hie.faces.portal.account import LONGEST, password_faults, weak_words
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
-from hie.trust.errors import LoginTaken, NotAuthenticated, TooManyRequests, WeakPassword
+from hie.trust import provider
+from hie.trust.errors import LoginTaken, NotAuthenticated, ProviderLinked, TooManyRequests, WeakPassword
+from hie.trust.provider import Known
 
 _KEY = "my-code"
-_LASTS_S = 30 * 60
+PROVIDER = "my-provider"
+LASTS_S = 30 * 60
 
 
 @page("GET", "POST", signed_in=False)
 def show(request: HttpRequest) -> HttpResponseBase:
     """The code of the letter, and the date of birth beside it."""
     if request.method != "POST":
-        return render(request, "first_visit.html")
+        return render(request, "first_visit.html", {"came": _came(request)})
     typed = {name: request.POST.get(name, "").strip()[:40] for name in ("code", "born")}
     faults, status = {}, 422
     if not typed["code"]:
@@ -34,14 +37,52 @@ def show(request: HttpRequest) -> HttpResponseBase:
     if not faults:
         try:
             found = activation.check(typed["code"], typed["born"], session.visit_of(request))
+            came = request.session.get(PROVIDER)
             request.session.flush()
-            request.session[_KEY] = {"code": found.code_id, "until": time.time() + _LASTS_S}
-            return HttpResponseRedirect(reverse("portal:first-account"))
+            if came:
+                request.session[PROVIDER] = came
+            request.session[_KEY] = {"code": found.code_id, "until": time.time() + LASTS_S}
+            return (
+                open_with_provider(request)
+                if _known(request)
+                else HttpResponseRedirect(reverse("portal:first-account"))
+            )
         except NotAuthenticated:
             faults["code"] = gettext("The code and the date of birth do not fit, or the code is too old or used.")
         except TooManyRequests as locked:
             faults["code"], status = signing.wait(locked), 429
-    return render(request, "first_visit.html", {"faults": faults, "born": typed["born"]}, status=status)
+    context = {"faults": faults, "born": typed["born"], "came": _came(request)}
+    return render(request, "first_visit.html", context, status=status)
+
+
+def open_with_provider(request: HttpRequest) -> HttpResponse:
+    """Open the account that the code leads to for who came through the provider."""
+    known, opening = _known(request), held(request)
+    if known is None or opening is None:
+        return HttpResponseRedirect(reverse("portal:first-visit"))
+    try:
+        account = activation.open_with_provider(opening.code_id, known, visit=session.visit_of(request))
+    except (NotAuthenticated, ProviderLinked):
+        request.session.flush()
+        return HttpResponseRedirect(reverse("portal:first-visit"))
+    return signing.go_on(request, account, reverse("portal:welcome"))
+
+
+def _known(request: HttpRequest) -> Known | None:
+    """Who came through the provider in this session and is not known here yet."""
+    kept = request.session.get(PROVIDER) or {}
+    if kept.get("until", 0) < time.time():
+        return None
+    return Known(issuer=kept["issuer"], subject=kept["subject"], strong=bool(kept["strong"]))
+
+
+def _came(request: HttpRequest) -> str:
+    known_here = provider.configured()
+    if known_here is None or _known(request) is None:
+        return ""
+    return gettext("You came through {name}. Type the code of your letter once, and we know you from then on.").format(
+        name=known_here.name
+    )
 
 
 @page("GET", "POST", signed_in=False)

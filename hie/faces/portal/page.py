@@ -30,6 +30,7 @@ from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnava
 from hie.faces.portal import session
 from hie.faces.portal.session import Reader
 from hie.standards.errors import HubError
+from hie.trust import provider
 from hie.trust.errors import NotAuthenticated, NotEntitled, TooManyRequests
 
 log = structlog.get_logger(__name__)
@@ -184,6 +185,7 @@ def render(
         "direction": "rtl" if translation.get_language_bidi() else "ltr",
         "languages": [(code, name) for code, name in settings.LANGUAGES],
         "reader": reader,
+        "provider": provider.configured(),
         "here": request.get_full_path() if request.method == "GET" else reverse("portal:log"),
     }
     return django_render(request, f"portal/{template}", {**frame, **(context or {})}, status=status)

@@ -12,6 +12,7 @@ from hie.faces.portal import (
     helpers,
     log,
     passkeys,
+    provider,
     signing,
 )
 from hie.faces.portal.page import not_found
@@ -39,6 +40,11 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("account/passkeys", passkeys.mine, name="passkeys"),
     path("account/passkeys/<int:passkey_id>/off", passkeys.take_off, name="passkey-off"),
     path("sign-in/passkey", passkeys.sign_in, name="passkey"),
+    path("sign-in/provider", provider.start, name="provider"),
+    path("sign-in/provider/back", provider.back, name="provider-back"),
+    path("first-visit/provider", provider.open_account, name="first-provider"),
+    path("account/provider", provider.link, name="provider-link"),
+    path("account/provider/off", provider.unlink, name="provider-off"),
     path("account/stay", account.stay, name="stay"),
     path("sign-out", signing.sign_out, name="sign-out"),
     path("person", signing.act_for, name="person"),

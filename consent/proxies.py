@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -17,6 +15,7 @@ from consent.errors import ProxyGrantRefused
 from consent.models import HelperCode
 from consent.models import ProxyGrant as Row
 from hie.standards.facts import ProxyGrant, SubjectFacts
+from hie.trust import codes
 
 
 def grants_for(
@@ -110,9 +109,6 @@ def grant(
 
 
 CODE_LASTS = timedelta(days=7)
-_SIGNS = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
-_SIGNS_A_CODE = 12
-"""Of 31 signs that nobody mistakes for one another: 59 bits, for a week and one use."""
 
 
 def make_code(person: str, *, now: datetime) -> str:
@@ -120,11 +116,11 @@ def make_code(person: str, *, now: datetime) -> str:
 
     It stands nowhere in the clear, and cannot be shown again. In groups of four, as it is told.
     """
-    code = "".join(secrets.choice(_SIGNS) for _ in range(_SIGNS_A_CODE))
+    code = codes.new_code()
     with transaction.atomic():
         HelperCode.objects.filter(person=person, grant__isnull=True).delete()
         HelperCode.objects.create(digest=_digest(code), person=person, made_at=now, ends_at=now + CODE_LASTS)
-    return "-".join(code[at : at + 4] for at in range(0, len(code), 4))
+    return code
 
 
 def helper_of_code(code: str, *, now: datetime) -> str | None:
@@ -142,9 +138,7 @@ def _open_code(code: str, now: datetime) -> Q:
 
 
 def _digest(code: str) -> bytes:
-    """However it is typed: in small letters, with blanks or strokes."""
-    plain = "".join(sign for sign in code.upper() if sign.isascii() and sign.isalnum())
-    return hashlib.sha256(f"helper-code:{plain}".encode()).digest()
+    return codes.digest("helper-code", code)
 
 
 def set_status(grant_id: UUID, status: str, *, evidence: str = "") -> Row:

@@ -24,6 +24,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),
+    ("seal secrets of code apps", "trust.seal_secrets", 600),
     ("clear ended sessions", "trust.clear_sessions", 86_400),
     ("rewrap kept messages", "exchange.rewrap_messages", 600),
     ("train the match model", "patients.tasks.train_model", 86_400),

@@ -114,6 +114,8 @@ class EventType(StrEnum):
     LOGIN = "login"
     LOGIN_FAILED = "login-failed"
     LOGOUT = "logout"
+    ACCOUNT_CHANGED = "account-changed"
+    ACCOUNT_CODE = "account-code"
     # the log itself, staff, operation
     ACCESS_LOG_READ = "access-log-read"
     AUDIT_SEARCH = "ITI-81"
@@ -273,6 +275,8 @@ SHAPES: dict[EventType, Shape] = {
     _T.LOGIN: Shape(_E, _P.LOGIN, "", "", "Signed in"),
     _T.LOGIN_FAILED: Shape(_E, _P.LOGIN, "", "", "Sign-in failed"),
     _T.LOGOUT: Shape(_E, _P.LOGIN, "", "", "Signed out"),
+    _T.ACCOUNT_CHANGED: Shape(_U, _P.OTHER, "", "", "Account of the portal changed"),
+    _T.ACCOUNT_CODE: Shape(_C, _P.OTHER, "", "", "Code for an account of the portal given out"),
     _T.ACCESS_LOG_READ: Shape(_R, _P.QUERY, "", "", "Access log read"),
     _T.AUDIT_SEARCH: Shape(_E, _P.QUERY, "search-type", "", "Retrieve ATNA Audit Event"),
     _T.AUDIT_RECEIVED: Shape(_C, _P.OTHER, "create", "", "Record Audit Event"),

@@ -27,7 +27,9 @@ from hie.exchange import helpers, identity
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
-from hie.trust import accounts, staff
+from hie.trust import accounts, limits, passkeys, sign_ins, staff
+from hie.trust import provider as providers
+from hie.trust.provider import Known, Provider, Trip
 from patients import identifiers
 from patients import queries as index
 
@@ -44,7 +46,10 @@ class Visit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """Somebody signed in (or half way, when `second_factor_due`). `person_id` is who they are now, after merges."""
+    """Somebody signed in, or half way: `second_factor_due` (to be asked for) or `enrolment_due` (to be set up first).
+
+    `person_id` is who they are now, after merges. `recovered`: by a recovery code. `has_password`: else a provider's.
+    """
 
     id: str
     login: str
@@ -52,7 +57,11 @@ class Account:
     stamp: str
     person_id: str
     language: str = ""
+    second_factor: bool = False
     second_factor_due: bool = False
+    enrolment_due: bool = False
+    recovered: bool = False
+    has_password: bool = True
     signed_in_at: datetime | None = None
 
     @property
@@ -73,7 +82,7 @@ class ActsFor:
 
 
 def sign_in(login: str, password: str, visit: Visit) -> Account:
-    """The first step; complete unless `second_factor_due`. Recorded, and so is each failure.
+    """The first step; complete unless `second_factor_due` or `enrolment_due`. Recorded, and so is each failure.
 
     Raises:
         NotAuthenticated: wrong. TooManyRequests: locked for a while. AccessRefused: no portal is open.
@@ -84,11 +93,16 @@ def sign_in(login: str, password: str, visit: Visit) -> Account:
     except HubError as error:
         _failed(error, visit)
         raise
-    return _signed_in(facts, portal, visit, complete=not facts.second_factor)
+    return _after_first(facts, portal, visit)
+
+
+def _after_first(facts: accounts.AccountFacts, portal: str, visit: Visit) -> Account:
+    due = facts.second_factor or accounts.second_factor_required()
+    return _signed_in(facts, portal, visit, complete=not due)
 
 
 def sign_in_with_code(account_id: str, code: str, visit: Visit) -> Account:
-    """The second step: six digits of the account's app.
+    """The second step: six digits of the account's app, or one of its recovery codes.
 
     Raises:
         As `sign_in`.
@@ -102,14 +116,57 @@ def sign_in_with_code(account_id: str, code: str, visit: Visit) -> Account:
     return _signed_in(facts, portal, visit, complete=True)
 
 
-def sign_out(account: Account, visit: Visit) -> None:
-    """Record that the session ended."""
+def sign_in_with_passkey(answer: str, challenge: str, visit: Visit) -> Account:
+    """A sign-in by a passkey, whose holder the device has verified: complete by itself.
+
+    Raises:
+        As `sign_in`.
+    """
+    try:
+        portal = _portal()
+        facts = passkeys.verify(answer, challenge, network_address=visit.network_address)
+    except HubError as error:
+        _failed(error, visit)
+        raise
+    return _signed_in(facts, portal, visit, complete=True)
+
+
+def back_from_provider(provider: Provider, trip: Trip, answer: Mapping[str, str], *, back: str, visit: Visit) -> Known:
+    """Who came back from the OpenID Connect provider; a failure is recorded.
+
+    Raises:
+        NotAuthenticated: it does not hold. ProviderUnavailable. TooManyRequests.
+    """
+    try:
+        limits.failed_attempts(f"portal:{visit.network_address}")
+        return providers.finish(provider, trip, answer, back=back)
+    except HubError as error:
+        _failed(error, visit)
+        raise
+
+
+def sign_in_through_provider(known: Known, visit: Visit) -> Account | None:
+    """The first step, taken at the provider; the second too where it says so. None: no account is linked to them.
+
+    Raises:
+        AccessRefused: no portal is open.
+    """
+    portal = _portal()
+    facts = providers.account_of(known)
+    if facts is None:
+        return None
+    return _signed_in(facts, portal, visit, complete=True) if known.strong else _after_first(facts, portal, visit)
+
+
+def sign_out(account: Account, visit: Visit, *, session: str) -> None:
+    """End the session; recorded."""
+    sign_ins.end(account.id, only=session)
     recorder.write([EventDraft(kind=EventType.LOGOUT, caller=_caller(_portal_id(), account, visit))])
 
 
-def account(account_id: str, stamp: str) -> Account | None:
+def account(session_id: str, stamp: str) -> Account | None:
     """The account of a running session; None: it has ended."""
-    facts = accounts.account(account_id, stamp)
+    facts = accounts.account(session_id, stamp)
     return _account(facts) if facts else None
 
 
@@ -313,7 +370,10 @@ def _identifier(text: object, place: str) -> int:
 
 
 def _signed_in(facts: accounts.AccountFacts, portal: str, visit: Visit, *, complete: bool) -> Account:
-    known = _account(facts, second_factor_due=not complete)
+    due = not complete
+    known = _account(
+        facts, second_factor_due=due and facts.second_factor, enrolment_due=due and not facts.second_factor
+    )
     if complete:
         with transaction.atomic():
             accounts.signed_in(facts.id)
@@ -321,7 +381,7 @@ def _signed_in(facts: accounts.AccountFacts, portal: str, visit: Visit, *, compl
     return known
 
 
-def _account(facts: accounts.AccountFacts, *, second_factor_due: bool = False) -> Account:
+def _account(facts: accounts.AccountFacts, *, second_factor_due: bool = False, enrolment_due: bool = False) -> Account:
     return Account(
         id=facts.id,
         login=facts.login,
@@ -329,7 +389,11 @@ def _account(facts: accounts.AccountFacts, *, second_factor_due: bool = False) -
         stamp=facts.stamp,
         person_id=str(identifiers.person_of_pk(facts.identifier_pk)),
         language=facts.language,
+        second_factor=facts.second_factor,
         second_factor_due=second_factor_due,
+        enrolment_due=enrolment_due,
+        recovered=facts.recovered,
+        has_password=facts.has_password,
         signed_in_at=facts.signed_in_at,
     )
 

@@ -66,7 +66,7 @@ def give(asked: Asked, staff: Staff, *, reason: str) -> ProxyGrant:
         AccessRefused: not a privacy officer. BadRequest: something is missing or does not fit; `element` names it.
         ProxyGrantRefused: of kind, letter or dates.
     """
-    caller = _officer(staff, [], reason)
+    caller = officer(staff, [], reason)
     for name in ("login", "kind", "max_confidentiality", "start", "end", "evidence"):
         _check_storable(getattr(asked, name), name)
     named = _named(asked.patient)
@@ -118,7 +118,7 @@ def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, eviden
     if row is None:
         raise NotFound("no such permission")
     person_id = identifiers.person_of_pk(row.identifier_id)
-    caller = _officer(staff, [person_id], reason)
+    caller = officer(staff, [person_id], reason)
     _check_storable(evidence, "evidence")
     if status in (Status.SUSPENDED, Status.ACTIVE) and not evidence.strip():
         raise BadRequest("say what shows it: an order, a form", element="evidence")
@@ -130,8 +130,12 @@ def set_status(grant_id: UUID, status: str, staff: Staff, *, reason: str, eviden
     return row
 
 
-def _officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
-    """Who acts; the door refuses by role, in the log of these persons, and for want of a reason."""
+def officer(staff: Staff, person_ids: list[UUID], reason: str) -> Caller:
+    """Who acts; the door refuses by role, in the log of these persons, and for want of a reason.
+
+    Raises:
+        AccessRefused: not a privacy officer. BadRequest: no reason, or one too long.
+    """
     officer = replace(staff, roles=staff.roles & OFFICERS)
     if len(reason.strip()) > MAX_TEXT:
         raise BadRequest(f"write at most {MAX_TEXT} characters", element="reason")

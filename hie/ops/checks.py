@@ -139,6 +139,35 @@ def production_database_holds_no_sandbox(databases: Sequence[str] | None = None,
     return []
 
 
+@checks.register("hie")
+def patients_have_a_second_factor(**_: Any) -> list[checks.CheckMessage]:
+    """E011: in production nobody reads a record by a password alone."""
+    if settings.PRODUCTION and settings.PATIENT_SECOND_FACTOR != "required":
+        return [
+            checks.Error(
+                "HIE_PATIENT_SECOND_FACTOR is not required: patients would sign in by a password alone.",
+                hint="Leave it out; the sandbox alone may offer a second factor instead.",
+                id="hie.E011",
+            )
+        ]
+    return []
+
+
+@checks.register("hie")
+def provider_is_whole(**_: Any) -> list[checks.CheckMessage]:
+    """E012: a provider to sign in through has an https address and knows the hub by a name."""
+    schemes = ("https://",) if settings.PRODUCTION else ("https://", "http://")
+    return [
+        checks.Error(
+            f"{name}_ISSUER is not the https address of a provider, or {name}_CLIENT_ID is missing.",
+            hint="Set both, as the provider gave them; or neither.",
+            id="hie.E012",
+        )
+        for name, held in (("HIE_OIDC", settings.PATIENT_OIDC), ("HIE_STAFF_OIDC", settings.STAFF_OIDC))
+        if (held["issuer"] or held["client_id"]) and not (held["client_id"] and held["issuer"].startswith(schemes))
+    ]
+
+
 def is_oid(value: str) -> bool:
     """Digits and dots, no leading zero in an arc, at most 64 characters."""
     arcs = value.split(".")

@@ -76,6 +76,30 @@ AUDIT_KEYS = env.text("HIE_AUDIT_KEYS")
 # Keys that sign tokens, shared by all web hosts; empty: SECRETS_DIR/hub-keys.
 HUB_KEYS_DIR = env.text("HIE_KEYS_DIR")
 
+# --- People ----------------------------------------------------------------------------------------------------------
+
+# Whether patients sign in with a second factor always, or are offered one; production knows the first alone (hie.E011).
+PATIENT_SECOND_FACTOR = env.choice(
+    "HIE_PATIENT_SECOND_FACTOR", "required" if PRODUCTION else "offered", frozenset({"required", "offered"})
+)
+
+# The OpenID Connect provider that patients may sign in through; without an issuer there is none.
+PATIENT_OIDC = {
+    "issuer": env.text("HIE_OIDC_ISSUER"),
+    "client_id": env.text("HIE_OIDC_CLIENT_ID"),
+    "client_secret": env.text("HIE_OIDC_CLIENT_SECRET"),
+    "name": env.text("HIE_OIDC_NAME"),
+}
+# The one that staff may; `claim` says what their account at the desk is called.
+STAFF_OIDC = {
+    "issuer": env.text("HIE_STAFF_OIDC_ISSUER"),
+    "client_id": env.text("HIE_STAFF_OIDC_CLIENT_ID"),
+    "client_secret": env.text("HIE_STAFF_OIDC_CLIENT_SECRET"),
+    "name": env.text("HIE_STAFF_OIDC_NAME"),
+    "claim": env.text("HIE_STAFF_OIDC_CLAIM", "preferred_username"),
+}
+AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "hie.faces.backoffice.oidc.StaffBackend"]
+
 # --- Limits ----------------------------------------------------------------------------------------------------------
 
 ACCESS_TOKEN_LIFETIME_S = env.integer("HIE_ACCESS_TOKEN_LIFETIME_S", 300, low=30, high=300)

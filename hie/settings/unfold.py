@@ -95,6 +95,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Emergency access", "warning", "consent.emergencyreview"),
             _list("Emergency grants", "emergency", "consent.breakglassgrant"),
             _list("Helpers", "group", "consent.proxygrant"),
+            _list("Codes for patients", "vpn_key", "trust.activationcode"),
             {
                 **_list("Name a helper", "group_add", "consent.proxygrant"),
                 "link": reverse_lazy("admin:consent_proxygrant_give"),
@@ -144,6 +145,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Staff",
         "items": [
+            {"title": "My second factor", "icon": "phonelink_lock", "link": reverse_lazy("admin:second_factor")},
             _list("Staff", "shield_person", "auth.user"),
             _list("Second employers", "work", "trust.staffaffiliation"),
         ],

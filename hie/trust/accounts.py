@@ -9,36 +9,36 @@ Source: issue 2, "People"; NIST SP 800-63B 5.2.2 (guessing), RFC 6238 (codes tha
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import hmac
-import time
 import uuid
 from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.contrib.auth.hashers import check_password, make_password
+from django.contrib.auth.hashers import check_password, is_password_usable, make_password
 from django.contrib.auth.models import Group
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
-from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from hie.trust import limits, staff_accounts
-from hie.trust.errors import NotAuthenticated, TooManyRequests
+from hie.trust import limits, second_factor, sign_ins, staff_accounts
+from hie.trust.errors import NotAuthenticated, TooManyRequests, WeakPassword
 from hie.trust.models import PatientAccount, SignInAttempts, StaffAccountAct
+from hie.trust.second_factor import Owner
 
 STAFF_ROLES = ("administrator", "steward", "privacy-officer", "onboarding", "auditor", "operator")
 FREE_FAILURES = 5
 FIRST_LOCK = timedelta(minutes=1)
 LONGEST_LOCK = timedelta(hours=1)
 FORGOTTEN_AFTER = timedelta(days=1)
-_STEP_S = 30
 # So that signing in to no account takes as long as to one; made on first use with the configured hasher.
 _nobody_hash: list[str] = []
 
@@ -55,6 +55,8 @@ class AccountFacts:
     language: str = ""
     second_factor: bool = False
     signed_in_at: datetime | None = None
+    recovered: bool = False
+    has_password: bool = True
 
 
 def check_first(login: str, password: str, *, network_address: str) -> AccountFacts:
@@ -80,6 +82,8 @@ def check_first(login: str, password: str, *, network_address: str) -> AccountFa
 def check_second(account_id: str, code: str, *, network_address: str) -> AccountFacts:
     """The account, when the six digits are those of its secret now (one step to either side) and were not used before.
 
+    One of its recovery codes does as well, once; `recovered` of the facts says so.
+
     Raises:
         TooManyRequests, NotAuthenticated: as `check_first`.
     """
@@ -89,11 +93,99 @@ def check_second(account_id: str, code: str, *, network_address: str) -> Account
         raise NotAuthenticated("no such account")
     digest = _digest(row.login)
     _count(digest)
-    step = _step_of(row.totp_secret, code)
-    # One statement decides: of two requests with the same code, one finds the step already taken.
-    if step is None or not PatientAccount.objects.filter(pk=row.pk, totp_last__lt=step).update(totp_last=step):
-        raise NotAuthenticated("wrong code")
+    if _code_fits(row, code):
+        _forget(digest)
+        return _facts(row)
+    if second_factor.use_recovery_code(_owner(row), code):
+        _forget(digest)
+        return replace(_facts(row), recovered=True)
+    raise NotAuthenticated("wrong code")
+
+
+def second_factor_required() -> bool:
+    """Whether nobody signs in without a second factor (``HIE_PATIENT_SECOND_FACTOR``): in production, always."""
+    return bool(settings.PATIENT_SECOND_FACTOR == "required")
+
+
+def confirm(account_id: str, *, password: str = "", code: str = "", network_address: str) -> None:
+    """That who sits here is the account's owner still: by its password, or by a code where it has none.
+
+    Raises:
+        TooManyRequests, NotAuthenticated: as `check_first`.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+    if row is None:
+        raise NotAuthenticated("no such account")
+    digest = _digest(row.login)
+    _count(digest)
+    if is_password_usable(row.password):
+        fits = check_password(password, row.password)
+    else:
+        fits = bool(row.totp_secret) and _code_fits(row, code)
+    if not fits:
+        raise NotAuthenticated("not confirmed")
     _forget(digest)
+
+
+def check_new_password(password: str, *, login: str, name: str) -> None:
+    """Refuse a password that is easily guessed, by ``AUTH_PASSWORD_VALIDATORS``.
+
+    Raises:
+        WeakPassword: with the code of the first rule that it breaks.
+    """
+    given, _, family = name.partition(" ")
+    owner: Any = get_user_model()(username=login, first_name=given, last_name=family)
+    try:
+        validate_password(password, owner)
+    except ValidationError as error:
+        raise WeakPassword(next(str(one.code) for one in error.error_list)) from error
+
+
+def set_password(account_id: str, password: str) -> AccountFacts:
+    """A new password; sessions under the old one end. In the caller's transaction.
+
+    Raises:
+        WeakPassword.
+    """
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    check_new_password(password, login=row.login, name=row.name)
+    row.password = make_password(password)
+    row.save(update_fields=["password"])
+    return _facts(row)
+
+
+def set_up_app(account_id: str, secret: str, code: str, *, network_address: str) -> AccountFacts:
+    """Make the app that shows this code for this secret the account's second factor. In the caller's transaction.
+
+    Recovery codes from before are gone, and sessions from before end.
+
+    Raises:
+        NotAuthenticated: another code; nothing changed. TooManyRequests: the address tries too often.
+    """
+    limits.failed_attempts(f"portal:{network_address}")
+    step = second_factor.step_of(secret, code)
+    if step is None:
+        raise NotAuthenticated("wrong code")
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    row.totp_secret, row.totp_last = second_factor.seal(secret, _owner(row)), step
+    row.save(update_fields=["totp_secret", "totp_last"])
+    second_factor.forget_recovery_codes(_owner(row))
+    return _facts(row)
+
+
+def without_app(account_id: str) -> bool:
+    """Whether this is an open account without a second factor; locked for the caller's transaction."""
+    row = PatientAccount.objects.select_for_update().filter(pk=account_id, active=True).first()
+    return row is not None and not row.totp_secret
+
+
+def take_off_app(account_id: str) -> AccountFacts:
+    """No second factor any more; recovery codes go with it. In the caller's transaction."""
+    row = PatientAccount.objects.select_for_update().get(pk=account_id, active=True)
+    row.totp_secret = ""
+    row.save(update_fields=["totp_secret"])
+    second_factor.forget_recovery_codes(_owner(row))
     return _facts(row)
 
 
@@ -102,12 +194,21 @@ def signed_in(account_id: str) -> None:
     PatientAccount.objects.filter(pk=account_id).update(signed_in_at=timezone.now())
 
 
-def account(account_id: str, stamp: str) -> AccountFacts | None:
-    """The account a session speaks of; None when it was closed or its password changed since; one statement."""
-    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+def account(session_id: str, stamp: str) -> AccountFacts | None:
+    """The account of a running session; None when the session or the account has ended, or a way in changed since.
+
+    One statement; a second, at most once a minute, notes that the session was seen.
+    """
+    row = sign_ins.running(session_id)
     if row is None or not hmac.compare_digest(_stamp(row), stamp):
         return None
     return _facts(row)
+
+
+def by_id(account_id: str) -> AccountFacts | None:
+    """An open account by its id; None when there is none."""
+    row = PatientAccount.objects.filter(pk=account_id, active=True).first()
+    return _facts(row) if row is not None else None
 
 
 def of_patient(identifier_pks: Iterable[int]) -> list[AccountFacts]:
@@ -159,21 +260,27 @@ def open_account(
 ) -> tuple[AccountFacts, bool]:
     """Create or update the account with this login; whether anything changed is the second value.
 
+    `totp_secret` None: a second factor that its owner has set up stays; "": there is none.
+
     Raises:
         ValueError: an empty login or password, or a secret that is not base32.
     """
     login = _normal(login)
     if not login or not password:
         raise ValueError("login and password are needed")
-    secret = _secret(totp_secret)
+    secret = second_factor.clean_secret(totp_secret)
     with transaction.atomic():
         row = PatientAccount.objects.select_for_update().filter(login=login).first()
-        before = row and (row.name, row.identifier_id, row.totp_secret, row.active)
+        if totp_secret is None and row is not None:
+            secret = _secret_of(row)
+        before = row and (row.name, row.identifier_id, _secret_of(row), row.active)
         after = (name, identifier_pk, secret, True)
         changed = before != after
         if row is None:
             row = PatientAccount(login=login)
-        row.name, row.identifier_id, row.totp_secret, row.active = after
+        row.name, row.identifier_id, _, row.active = after
+        if secret != _secret_of(row):
+            row.totp_secret, row.totp_last = second_factor.seal(secret, _owner(row)), -1
         if not row.password or not check_password(password, row.password):
             row.password = make_password(password)
             changed = True
@@ -183,7 +290,7 @@ def open_account(
 
 
 def open_staff(*, username: str, password: str, roles: Collection[str], totp_secret: str | None = None) -> bool:
-    """Create or update a member of staff with a group for each role; whether anything changed.
+    """Create or update a member of staff with a group for each role; whether anything changed. `totp_secret` as `open_account`.
 
     Raises:
         ValueError: an unknown role, none at all, or an empty name or password.
@@ -193,7 +300,7 @@ def open_staff(*, username: str, password: str, roles: Collection[str], totp_sec
         raise ValueError(f"unknown role {unknown[0]!r}" if unknown else "at least one role is needed")
     if not username or not password:
         raise ValueError("username and password are needed")
-    secret = _secret(totp_secret)
+    secret = second_factor.clean_secret(totp_secret)
     model: Any = get_user_model()
     with transaction.atomic():
         user, created = model.objects.get_or_create(username=username)
@@ -212,7 +319,7 @@ def open_staff(*, username: str, password: str, roles: Collection[str], totp_sec
         if {group.pk for group in groups} != set(user.groups.values_list("pk", flat=True)):
             user.groups.set(groups)
             changed = True
-        if _set_device(user, secret):
+        if totp_secret is not None and _set_device(user, secret):
             noted.append(StaffAccountAct.Kind.SECOND_FACTOR)
             changed = True
         for kind in noted:
@@ -265,29 +372,19 @@ def _password_fits(row: PatientAccount | None, password: str) -> bool:
     return False
 
 
-def _step_of(secret: str, code: str) -> int | None:
-    digits = "".join(code.split())
-    if not (digits.isascii() and digits.isdigit() and len(digits) == 6):
-        return None
-    now = int(time.time()) // _STEP_S
-    for step in (now, now - 1, now + 1):
-        totp = TOTP(base64.b32decode(secret), step=_STEP_S)
-        totp.time = step * _STEP_S
-        if hmac.compare_digest(f"{totp.token():06d}", digits):
-            return step
-    return None
+def _code_fits(row: PatientAccount, code: str) -> bool:
+    step = second_factor.step_of(_secret_of(row), code)
+    # One statement decides: of two requests with the same code, one finds the step already taken.
+    rows = PatientAccount.objects.filter(pk=row.pk, totp_last__lt=step) if step is not None else None
+    return rows is not None and rows.update(totp_last=step) == 1
 
 
-def _secret(text: str | None) -> str:
-    if not text:
-        return ""
-    secret = "".join(text.upper().split())
-    secret += "=" * (-len(secret) % 8)
-    try:
-        base64.b32decode(secret)
-    except binascii.Error as error:
-        raise ValueError("totp_secret is not base32") from error
-    return secret
+def _owner(row: PatientAccount) -> Owner:
+    return Owner(account=str(row.pk))
+
+
+def _secret_of(row: PatientAccount) -> str:
+    return second_factor.opened(row.totp_secret, _owner(row))
 
 
 def _normal(login: str) -> str:
@@ -299,7 +396,7 @@ def _digest(login: str) -> bytes:
 
 
 def _stamp(row: PatientAccount) -> str:
-    return salted_hmac("hie.trust.accounts", f"{row.password}{row.totp_secret}", algorithm="sha256").hexdigest()
+    return salted_hmac("hie.trust.accounts", f"{row.password}{_secret_of(row)}", algorithm="sha256").hexdigest()
 
 
 def _facts(row: PatientAccount) -> AccountFacts:
@@ -312,4 +409,5 @@ def _facts(row: PatientAccount) -> AccountFacts:
         language=row.language,
         second_factor=bool(row.totp_secret),
         signed_in_at=row.signed_in_at,
+        has_password=is_password_usable(row.password),
     )

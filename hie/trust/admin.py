@@ -1,4 +1,4 @@
-"""Trust for administrators: assertions used, for the time they are kept, and where staff work besides."""
+"""Trust for administrators: assertions used, for the time they are kept, codes for patients, where staff work besides."""
 
 from __future__ import annotations
 
@@ -7,15 +7,19 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.contrib.auth import get_user_model
+from django.core.exceptions import PermissionDenied
 from django.db import models, transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from unfold.admin import ModelAdmin
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import staff_pages
-from hie.trust.models import StaffAffiliation, UsedAssertion
+from hie.exchange import activation, helpers, staff_pages
+from hie.standards.errors import HubError
+from hie.trust.models import ActivationCode, StaffAffiliation, UsedAssertion
 
 
 @admin.register(UsedAssertion)
@@ -36,6 +40,48 @@ class UsedAssertionAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no t
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return False
+
+
+@admin.register(ActivationCode)
+class ActivationCodeAdmin(staff_pages.ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Codes that let patients into the portal: by which organization, until when, whether used; never for whom.
+
+    The privacy officer gives one for an organization that asked; the code is shown once.
+    """
+
+    list_display = ("made_at", "organization", "issued_by", "ends_at", "used_at", "attempts")
+    list_filter = ("organization",)
+    fields = ("organization", "issued_by", "made_at", "ends_at", "used_at", "attempts")
+    ordering = ("-made_at", "pk")
+    list_per_page = 50
+    change_list_template = "trust/codes.html"
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the form that gives one."""
+        view = self.admin_site.admin_view(self.give_view)
+        return [path("give/", view, name="trust_activationcode_give"), *super().get_urls()]
+
+    def give_view(self, request: HttpRequest) -> HttpResponse:
+        """A form that asks whose number it is and why; a POST shows the code."""
+        if not self.has_view_permission(request) or not staff_pages.roles_of(request.user) & helpers.OFFICERS:
+            raise PermissionDenied
+        given = error = None
+        if request.method == "POST":
+            typed = {name: request.POST.get(name, "").strip()[:300] for name in ("identifier", "reason")}
+            try:
+                given = activation.issue_at_desk(
+                    typed["identifier"], staff_pages.staff_of(request), reason=typed["reason"]
+                )
+            except HubError as refusal:
+                error = refusal
+        element = error.element or "why" if error is not None else ""
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Let a patient in", "given": given,
+            "typed": request.POST, "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "problem_field": "why" if element == "reason" else element,
+        }  # fmt: skip
+        status = 422 if error is not None else 200
+        return staff_pages.bare(TemplateResponse(request, "trust/give_code.html", context, status=status))
 
 
 class AffiliationForm(forms.ModelForm):  # type: ignore[type-arg]  # generic at type checking only

@@ -57,3 +57,33 @@ class FourEyes(HubError):
 
     def __init__(self, why: str) -> None:
         super().__init__(why)
+
+
+class WeakPassword(HubError):
+    """A new password is easily guessed; `rule` is the code of the validator that says so."""
+
+    def __init__(self, rule: str) -> None:
+        super().__init__(f"the password is too weak: {rule}")
+        self.rule = rule
+
+
+class LoginTaken(HubError):
+    """A login that cannot be had: somebody else's ("taken"), or too short or too long ("length")."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the login cannot be had: {why}")
+        self.why = why
+
+
+class ProviderUnavailable(HubError):
+    """The OpenID Connect provider does not answer, or not as one."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"the provider cannot be used: {why}")
+
+
+class ProviderLinked(HubError):
+    """Who came from the provider is linked to another account."""
+
+    def __init__(self) -> None:
+        super().__init__("linked to another account")

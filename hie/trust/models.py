@@ -1,4 +1,4 @@
-"""Rows of trust: assertions already used, accounts of patients, failed sign-ins."""
+"""Rows of trust: assertions already used, accounts of patients and their ways in, failed sign-ins."""
 
 from __future__ import annotations
 
@@ -36,6 +36,7 @@ class PatientAccount(models.Model):
 
     Not a Django user: nothing of the administrators' side knows it, and no right can be given to it. It hangs on a
     `PatientIdentifier`, so it follows merges. `totp_last` is the last time step a code was taken for: a code works once.
+    Who signs in through a provider alone has no usable password.
     """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
@@ -45,7 +46,9 @@ class PatientAccount(models.Model):
     identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="accounts")
     active = models.BooleanField(default=True)
     language = models.CharField(max_length=8, blank=True)
-    totp_secret = models.TextField(blank=True, help_text="Base32; empty: no second factor")
+    totp_secret = models.TextField(
+        blank=True, help_text="Base32, sealed by hie.trust.second_factor.seal; empty: no second factor"
+    )
     totp_last = models.BigIntegerField(default=-1)
     created_at = models.DateTimeField(default=timezone.now)
     signed_in_at = models.DateTimeField(null=True, blank=True)
@@ -133,3 +136,110 @@ class SignInAttempts(models.Model):
 
     def __str__(self) -> str:
         return str(self.pk)
+
+
+class RecoveryCode(models.Model):
+    """A code that stands once for the second factor of an account: of the portal (`account`) or of the desk (`staff`, primary key).
+
+    `digest` is SHA-256 over owner and code: the code itself stands nowhere.
+    """
+
+    account = models.ForeignKey(
+        PatientAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="recovery_codes"
+    )
+    staff = models.BigIntegerField(null=True, blank=True, help_text="Primary key of the account of the desk")
+    digest = models.BinaryField(max_length=32, unique=True)
+    made_at = models.DateTimeField(default=timezone.now)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(account__isnull=True) ^ models.Q(staff__isnull=True),
+                name="trust_recovery_code_one_owner",
+            )
+        ]
+        indexes = [models.Index(fields=["staff"], name="trust_recovery_code_staff")]
+
+    def __str__(self) -> str:
+        return f"recovery code {self.pk}"
+
+
+class ActivationCode(models.Model):
+    """A code by which an organization lets its patient open an account of the portal, or come back into one.
+
+    `digest` of it; `identifier` is the organization's own for the patient, so that it follows merges. `attempts` counts
+    wrong birth dates typed with it. Open until it is used, until `ends_at`, or until the organization makes a new one.
+    """
+
+    digest = models.BinaryField(max_length=32, unique=True)
+    identifier = models.ForeignKey(
+        "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="activation_codes"
+    )
+    organization = models.TextField(help_text="Id of the participant that gave it, or of the exchange's own staff")
+    issued_by = models.TextField(help_text="Reference of who made it")
+    made_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    attempts = models.PositiveSmallIntegerField(default=0)
+    used_at = models.DateTimeField(null=True, blank=True)
+    account = models.ForeignKey(
+        PatientAccount, null=True, blank=True, on_delete=models.SET_NULL, related_name="activation_codes"
+    )
+
+    class Meta:
+        indexes = [models.Index(fields=["ends_at"], name="trust_activation_code_ends")]
+
+    def __str__(self) -> str:
+        return f"activation code {self.pk}"
+
+
+class Passkey(models.Model):
+    """A passkey of an account (W3C WebAuthn Level 2): `public_key` in COSE form, `sign_count` as last said by its holder."""
+
+    account = models.ForeignKey(PatientAccount, on_delete=models.CASCADE, related_name="passkeys")
+    credential_id = models.BinaryField(max_length=1023, unique=True)
+    public_key = models.BinaryField()
+    sign_count = models.BigIntegerField(default=0)
+    name = models.TextField(help_text="As its owner calls it")
+    made_at = models.DateTimeField(default=timezone.now)
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"passkey {self.pk}"
+
+
+class SignedIn(models.Model):
+    """A session of the portal: of which account, since when, on what kind of device; ended when `ended_at` is set."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    account = models.ForeignKey(PatientAccount, on_delete=models.CASCADE, related_name="sessions")
+    started_at = models.DateTimeField()
+    seen_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    ended_at = models.DateTimeField(null=True, blank=True)
+    browser = models.CharField(max_length=40, blank=True, help_text="Key of the words for the browser")
+    system = models.CharField(max_length=40, blank=True, help_text="Key of the words for the device")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["account", "-seen_at"], name="trust_signed_in_account"),
+            models.Index(fields=["ends_at"], name="trust_signed_in_ends"),
+        ]
+
+    def __str__(self) -> str:
+        return f"session {self.id}"
+
+
+class ProviderLink(models.Model):
+    """Who an account is at an OpenID Connect provider: `subject` is the provider's own, never used again for another."""
+
+    account = models.ForeignKey(PatientAccount, on_delete=models.CASCADE, related_name="provider_links")
+    issuer = models.TextField()
+    subject = models.TextField()
+    made_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["issuer", "subject"], name="trust_provider_link_subject")]
+
+    def __str__(self) -> str:
+        return f"provider link {self.pk}"

@@ -42,7 +42,10 @@ CODE_PAGES = ("terminology.view_codeset", "terminology.view_code")
 
 PAGES: dict[str, tuple[str, ...]] = {
     "administrator": (),
-    "privacy-officer": IDENTITY_PAGES + DOCUMENT_PAGES + CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
+    "privacy-officer": (
+        *IDENTITY_PAGES, *DOCUMENT_PAGES, *CONSENT_PAGES, *AUDIT_PAGES, *QUERY_PAGES, *DIRECTORY_PAGES,
+        "trust.view_activationcode",
+    ),
     "steward": (
         *IDENTITY_PAGES, *DOCUMENT_PAGES, *CODE_PAGES,
         "terminology.change_codeset", "terminology.add_code", "terminology.change_code",

@@ -6,7 +6,7 @@ from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
-from hie.trust import assertions
+from hie.trust import assertions, second_factor, sign_ins
 
 
 @shared_task(name="trust.forget_ended_assertions", ignore_result=True)
@@ -19,3 +19,10 @@ def forget_ended_assertions() -> None:
 def clear_sessions() -> None:
     """Remove sessions of the portal and the desk that have ended."""
     SessionStore.clear_expired()
+    sign_ins.forget_ended()
+
+
+@shared_task(name="trust.seal_secrets", ignore_result=True)
+def seal_secrets() -> None:
+    """Seal secrets of code apps that are still in the clear or under an old key; safe to run at any time."""
+    second_factor.seal_all()

@@ -13,6 +13,7 @@ from django.urls import path
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.standards.facts import Caller
+from tests import second_factor
 
 urlpatterns = [path("admin/", admin.site.urls)]
 
@@ -49,7 +50,7 @@ def test_opening_an_event_about_a_patient_is_itself_in_the_log(client: Client) -
     words = page.words(AuditEvent.objects.get(id=event_id))
     assert "Dr. Eve" in words
     assert "Delgado" not in words
-    client.force_login(request_of().user)
+    second_factor.sign_in(request_of().user, client)
     url = f"/admin/audit/auditevent/{event_id}/change/"
     assert b"Your reason" in client.get(url).content
     client.post(url, {"look_reason": "task 7"})

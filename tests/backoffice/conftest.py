@@ -17,6 +17,7 @@ from documents.metadata import CX
 from hie.directory import registration
 from hie.exchange.models import InboundMessage, Query, QueryTarget, RemoteDocument
 from hie.trust.staff import ensure_roles
+from tests import second_factor
 from tests.documents.samples import ALICE, ALICE_ELSEWHERE, entry, register, submission
 from tests.exchange.world import HOSPITAL_AUTHORITY, community_at, exchange, feed_rosa
 from tests.grounds import ground
@@ -54,9 +55,7 @@ def as_role(roles: None) -> Callable[..., Client]:
         user.is_superuser = "administrator" in roles
         user.save()
         user.groups.set(Group.objects.filter(name__in=roles))
-        client = Client()
-        client.force_login(user)
-        return client
+        return second_factor.sign_in(user)
 
     return sign_in
 

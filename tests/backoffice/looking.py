@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.test import Client
 from pytest_django.live_server_helper import LiveServer
 
 from hie.trust.staff import ensure_roles
+from tests import second_factor
 from tests.backoffice.conftest import PASSWORD
 
 axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
@@ -48,8 +48,7 @@ def steward(username: str, first: str, last: str) -> User:
 
 def signed_in(browser: Any, live_server: LiveServer, user: User, **options: Any) -> Any:
     """A page of a browser in which this member of staff has signed in."""
-    client = Client()
-    client.force_login(user)
+    client = second_factor.sign_in(user)
     # Without motion, as the portal is looked at: a colour on its way from light to dark is no colour of the page.
     context = browser.new_context(**{"viewport": {"width": 1440, "height": 900}, "reduced_motion": "reduce", **options})
     context.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])

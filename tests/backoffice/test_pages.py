@@ -24,6 +24,7 @@ from hie.trust.staff import PAGES, ensure_roles
 from patients import identifiers
 from patients import queries as index
 from patients.models import Person, ReviewItem, ValueByHand
+from tests import second_factor
 from tests.exchange.world import caller
 
 pytestmark = pytest.mark.django_db
@@ -338,7 +339,7 @@ def test_pages_and_the_door_give_a_role_the_same(as_role: AsRole, rf: RequestFac
 
 def test_staff_of_an_accounts_file_have_the_pages_of_their_role(client: Client) -> None:
     accounts.load({"staff": [{"username": "otto", "password": "a long enough one", "roles": ["operator"]}]})
-    client.force_login(User.objects.get(username="otto"))
+    second_factor.sign_in(User.objects.get(username="otto"), client)
     assert client.get("/admin/exchange/query/").status_code == 200
     assert client.get("/admin/patients/person/").status_code == 403
 
@@ -362,7 +363,7 @@ def test_every_page_of_a_patient_goes_through_the_door() -> None:
 
 def test_a_stranger_and_a_user_who_is_no_staff_are_sent_to_sign_in(client: Client) -> None:
     assert client.get("/admin/").status_code == 302
-    client.force_login(User.objects.create_user("walker", password="x"))
+    second_factor.sign_in(User.objects.create_user("walker", password="x"), client)
     assert client.get("/admin/").status_code == 302
 
 

@@ -17,6 +17,7 @@ from hie.exchange.access import Staff
 from hie.trust import accounts, second_person, staff_accounts
 from hie.trust.errors import FourEyes
 from hie.trust.models import StaffAccountAct
+from tests import second_factor
 from tests.backoffice.conftest import PASSWORD
 from tests.backoffice.test_governance import CLOSED, activate
 
@@ -92,7 +93,7 @@ def test_who_set_anothers_password_or_factor_is_no_second_person_with_him_until_
             staff_accounts.note(user, staff_accounts.Kind.SECOND_FACTOR, by=by)
 
     set_by(ida, "ida")
-    bo.force_login(User.objects.get(username="bo"))
+    second_factor.sign_in(User.objects.get(username="bo"), bo)
     if way == "password":
         # That its holder changes it afterwards shows nothing: whoever set it could have done so.
         sent = {"old_password": NEW + "ida", "new_password1": PASSWORD, "new_password2": PASSWORD}
@@ -188,7 +189,7 @@ def test_the_page_says_why_somebody_is_no_second_person_and_offers_nothing(
     puppet = make(desk, "puppet")
     proposal = proposed("ida")
     other = Client()
-    other.force_login(puppet)
+    second_factor.sign_in(puppet, other)
     address = f"/admin/consent/policyproposal/{proposal.pk}/decide/"
     page = other.get(address).content.decode()
     assert "one of these two accounts was made by the other" in page

@@ -10,6 +10,7 @@ from django.urls import path
 
 from hie.directory import registration
 from hie.directory.models import DirectoryChange, Participant
+from tests import second_factor
 from tests.directory.forms import clinic, community, file, hospital, ward
 
 urlpatterns = [path("admin/", admin.site.urls)]
@@ -24,9 +25,7 @@ def staff(settings) -> Client:
     }
     registration.apply(file(clinic(), hospital(), ward(), community()))
     user = get_user_model().objects.create_superuser("root", password="x")
-    client = Client()
-    client.force_login(user)
-    return client
+    return second_factor.sign_in(user)
 
 
 def test_the_list_shows_standing_and_costs_the_same_however_many(staff, django_assert_max_num_queries):

@@ -45,6 +45,7 @@ _OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
         {"Consent", "ConsentVersion", "ProxyGrant", "BreakGlassGrant", "EmergencyReview", "EmergencyAct"}
     ),
     "audit": frozenset({"AuditEvent", "Disclosure"}),
+    "trust": frozenset({"ActivationCode"}),
     "exchange": frozenset({"Query", "QueryTarget", "RemoteDocument", "InboundMessage"}),
 }
 """Apps and those of their models that hold something of a patient; None: all of them."""

@@ -20,6 +20,19 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         "url",
         "my/helpers/name",
     ): "takes a code in of somebody signed in as the patient; the name it shows is the helper's",
+    **dict.fromkeys(
+        (
+            ("url", "my/first-visit"),
+            ("url", "my/first-visit/account"),
+            ("url", "my/first-visit/provider"),
+            ("url", "my/sign-in/provider/back"),
+        ),
+        "a code that opens nothing, for whatever cause, is one answer: tests/portal/test_first_visit.py",
+    ),
+    (
+        "url",
+        "admin/trust/activationcode/give/",
+    ): "for the privacy officer, who may see all; tests/portal/test_first_visit.py",
     ("url", "my/alive"): "it takes words in of somebody signed in as the patient, and shows nothing of the record",
     (
         "url",

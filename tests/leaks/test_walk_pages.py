@@ -30,6 +30,7 @@ from hie.exchange.access import Staff
 from hie.trust.models import PatientAccount
 from hie.trust.staff import ensure_roles
 from patients.models import Person
+from tests import second_factor
 from tests.backoffice.emergencies import TEXT
 from tests.backoffice.emergencies import emergency as opened
 from tests.exchange import world
@@ -256,8 +257,7 @@ def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Li
     ensure_roles()
     user = User.objects.create_user("moss", password=PASSWORD, is_staff=True)
     user.groups.set(Group.objects.filter(name=role))
-    client = Client()
-    client.force_login(user)
+    client = second_factor.sign_in(user)
     ear = Ear(world.caller(), listener)
     found = rows()
     assert len(found) >= 6

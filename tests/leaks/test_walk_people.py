@@ -271,6 +271,7 @@ def asks(names: dict[str, str], own: str) -> list[tuple[str, str, Any]]:
         ("POST", "/api/queries", {"patient": {"reference": f"Patient/{person}"}, "deadline_s": 1}),
         ("POST", "/api/queries", {"patient": about, "deadline_s": 1}),
         ("DELETE", f"/api/queries/{names['query']}", None),
+        ("POST", "/api/patients/activation-codes", about),
         *(("POST", f"/api/identities/{act}", body | {"reason": reason}) for act, body in changes),
         ("POST", f"/api/identities/events/{names['event']}/undo", {"reason": reason}),
     ]
@@ -350,7 +351,7 @@ def side(who: str, hiding: Hiding, there: bool, listener: Listener) -> dict[Any,
 @walks("fhir", "Subscription create", "Subscription search", "Subscription read", "Subscription delete")
 @walks("url", "api/queries", "api/audit/<uuid:event_id>/proof", "api/identities/history", "fhir/<path:path>")
 @walks("url", *(f"api/identities/{act}" for act in ("merges", "unmerges", "links", "unlinks", "splits")))
-@walks("url", "api/identities/events/<uuid:event_id>/undo")
+@walks("url", "api/identities/events/<uuid:event_id>/undo", "api/patients/activation-codes")
 @walks("url", *(f"api/patients/imports/<uuid:import_id>{part}" for part in ("", "/links", "/refused")))
 @walks("hl7v2", "QBP^Q22", "QBP^Q23")
 @stopped("fhir", "transaction", "DocumentReference create", "Consent create", "Consent update", "Consent $validate")

@@ -23,7 +23,9 @@ GOOD = {
     "BASE_URL": "https://hie.example.org",
     "TRUSTED_PROXIES": ["10.0.0.1"],
     "MLLP_BIND": "127.0.0.1",
+    "PATIENT_SECOND_FACTOR": "required",
 }
+NO_PROVIDER = {"issuer": "", "client_id": "", "client_secret": "", "name": ""}
 
 
 def ids() -> set[str]:
@@ -45,6 +47,12 @@ def ids() -> set[str]:
         pytest.param({"REPOSITORY_UNIQUE_ID": "1.2.x"}, "hie.E008", id="no-oid"),
         pytest.param({"DOCUMENT_STORE": "s3", "S3_BUCKET": ""}, "hie.E009", id="no-bucket"),
         pytest.param({"TRUSTED_PROXIES": []}, "hie.W001", id="no-proxy"),
+        pytest.param({"PATIENT_SECOND_FACTOR": "offered"}, "hie.E011", id="patients-by-password-alone"),
+        pytest.param(
+            {"PATIENT_OIDC": NO_PROVIDER | {"issuer": "http://id.example", "client_id": "hub"}},
+            "hie.E012",
+            id="provider",
+        ),
     ],
 )
 def test_one_wrong_setting_is_one_check(settings, tmp_path, wrong, expected):

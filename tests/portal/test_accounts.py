@@ -26,6 +26,7 @@ from hie.trust.models import PatientAccount, SignInAttempts
 from patients import linking
 from tests.directory.forms import clinic, file, hospital
 from tests.portal.conftest import ALICE, CHILD, PASSWORD, PORTAL, SON, busy_log, fed, signed_in
+from tests.portal.test_own_account import set_up
 
 SECRET = "JBSWY3DPEHPK3PXP"
 
@@ -243,3 +244,18 @@ def test_a_file_that_is_no_json_is_named(tmp_path: Path) -> None:
 @override_settings(SESSION_COOKIE_SECURE=True)
 def test_cookies_are_secure_where_the_hub_is(alice: str) -> None:
     assert post(Client()).cookies["sessionid"]["secure"]
+
+
+def test_a_file_that_says_nothing_of_it_leaves_a_second_factor_that_its_owner_set_up(alice: str) -> None:
+    client = signed_in()
+    set_up(client)
+    accounts.load({"patients": [ALICE]})
+    assert client.get("/my/").status_code == 200
+    assert post(Client())["Location"] == "/my/sign-in/code"
+    staff = {"username": "ada", "password": PASSWORD, "roles": ["auditor"], "totp_secret": SECRET}
+    accounts.load({"staff": [staff]})
+    accounts.load({"staff": [staff | {"totp_secret": None}]})
+    assert get_user_model().objects.get(username="ada").totpdevice_set.count() == 1
+    accounts.load({"patients": [{**ALICE, "totp_secret": ""}], "staff": [staff | {"totp_secret": ""}]})
+    assert post(Client())["Location"] == "/my/"
+    assert get_user_model().objects.get(username="ada").totpdevice_set.count() == 0

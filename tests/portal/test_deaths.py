@@ -15,6 +15,7 @@ from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.models import DeathObjection
 from patients import linking
 from patients.demographics import Demographics, HumanName, RecordFeed
+from tests import second_factor
 from tests.portal.conftest import signed_in
 
 STEWARD = Staff(user_id="ida", roles=frozenset({"steward"}))
@@ -94,8 +95,7 @@ def test_only_who_cares_for_records_closes_one_with_a_reason_and_once(alice: str
 def test_a_steward_closes_it_at_the_desk(alice: str) -> None:
     said_dead()
     row = DeathObjection.objects.create(identifier_id=_pk(alice), said="I live", at="2026-01-01T00:00:00Z")
-    boss = Client()
-    boss.force_login(User.objects.create_superuser("boss"))
+    boss = second_factor.sign_in(User.objects.create_superuser("boss"))
     page = boss.get(f"/admin/exchange/deathobjection/{row.pk}/change/")
     assert (page.status_code, "I live" in page.content.decode()) == (200, True)
     address = f"/admin/exchange/deathobjection/{row.pk}/close/"

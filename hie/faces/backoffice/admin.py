@@ -17,7 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hie.exchange import staff_pages
-from hie.trust import staff_accounts
+from hie.trust import staff_accounts, staff_devices
 from hie.trust.models import StaffAccountAct
 
 for app, name in (
@@ -66,6 +66,7 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     )
     readonly_fields = ("last_login", "date_joined", "done")
     filter_horizontal = ()
+    actions = ("new_factor",)
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         """The name too, once there is an account: the log, cases and proposals call its holder by it."""
@@ -76,6 +77,14 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
         rows: QuerySet[User] = super().get_queryset(request)
         confirmed = Q(totpdevice__confirmed=True)
         return rows.prefetch_related("groups").annotate(n_devices=Count("totpdevice", filter=confirmed, distinct=True))
+
+    @admin.action(description="Let them set up a new second factor")
+    def new_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
+        """For who has lost phone and recovery codes; never one's own, which a page of one's own changes."""
+        others = [user for user in users if user.pk != request.user.pk]
+        for user in others:
+            staff_devices.take_off(user, by=request.user.pk, caller=staff_pages.caller_of(request))
+        self.message_user(request, f"{len(others)} will set up a new one at the next sign-in.")
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """An account is closed, never deleted: the log names it."""

@@ -1,4 +1,4 @@
-"""Signing in to the desk: name, password, and the code of the app if the account has one; one answer for any mistake."""
+"""Signing in to the desk: name, password, and the code of the app once there is one; one answer for any mistake."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ from typing import Any
 
 from django import forms
 from django.core.exceptions import ValidationError
-from django_otp import devices_for_user, verify_token
 from unfold.forms import AuthenticationForm
 from unfold.widgets import BASE_INPUT_CLASSES
 
 from hie.exchange import staff_pages
-from hie.trust import staff
+from hie.trust import staff, staff_devices
 from hie.trust.errors import TooManyRequests
 
 WRONG = (
@@ -25,8 +24,8 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
     otp_token = forms.CharField(
         label="Code from your app",
         required=False,
-        max_length=16,
-        help_text="Six digits. Leave empty if you have not set up an app.",
+        max_length=40,
+        help_text="Six digits, or a recovery code. Leave it empty the first time: you then set up an app.",
         widget=forms.TextInput(
             attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "class": " ".join(BASE_INPUT_CLASSES)}
         ),
@@ -51,10 +50,8 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
             staff_pages.sign_in_refused(self.request, "wrong-password")
             raise ValidationError(WRONG) from error
         user: Any = self.get_user()
-        devices = [device.persistent_id for device in devices_for_user(user)] if user is not None else []
-        if devices:
-            code = "".join(cleaned.get("otp_token", "").split())
-            user.otp_device = next((found for one in devices if (found := verify_token(user, one, code))), None)
+        if user is not None and staff_devices.has_one(user):
+            user.otp_device = staff_devices.verified(user, cleaned.get("otp_token", ""))
             if user.otp_device is None:
                 staff_pages.sign_in_refused(self.request, "wrong-code")
                 raise ValidationError(WRONG)

@@ -11,13 +11,15 @@ from collections.abc import Callable
 from typing import Any
 
 from django.db import transaction
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
-from django_otp import user_has_device
+from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
+from hie.faces.backoffice import oidc, second_factor
 from hie.faces.backoffice.sign_in import SignInForm
+from hie.trust import provider
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -44,16 +46,21 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
     enable_nav_sidebar = True
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Staff, and with the second factor given if the account has one."""
-        if not super().has_permission(request):
-            return False
-        user: Any = request.user
-        known: bool | None = getattr(user, "_second_factor_given", None)
-        if known is None:
-            # Just signed in, the user carries the device; on later requests the middleware has looked.
-            verified = getattr(user, "otp_device", None) is not None or bool(getattr(user, "is_verified", bool)())
-            known = user._second_factor_given = verified or not user_has_device(user)
-        return known
+        """Staff, with the second factor given."""
+        return bool(super().has_permission(request)) and second_factor.is_given(request.user)
+
+    def extra_urls(self) -> list[URLPattern]:
+        """The page that whoever has given the password alone reaches."""
+
+        def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+            return lambda request: _guarded(view(request))
+
+        return [
+            path("second-factor/", bare(second_factor.page), name="second_factor"),
+            path("provider/", bare(oidc.away), name="provider"),
+            path("provider/back/", bare(oidc.back), name="provider_back"),
+            path("second-factor/code.svg", bare(second_factor.picture), name="second_factor_picture"),
+        ]
 
     def admin_view(
         self, view: Callable[..., HttpResponseBase], cacheable: bool = False
@@ -68,7 +75,12 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """The sign-in page; a sign-in that holds is recorded before the answer leaves."""
-        answer = super().login(request, extra_context)
+        known_here = provider.configured("staff")
+        more = {"provider": known_here, "provider_wrong": known_here is not None and "provider" in request.GET}
+        answer = super().login(request, (extra_context or {}) | more)
+        if (request.method == "GET" or answer.status_code == 302) and second_factor.is_half_way(request):
+            request.session[second_factor.NEXT] = request.POST.get("next") or request.GET.get("next") or ""
+            return _guarded(HttpResponseRedirect(reverse("admin:second_factor")))
         if request.method == "POST" and answer.status_code == 302 and self.has_permission(request):
             staff_pages.signed_in(request)
         return _guarded(answer)

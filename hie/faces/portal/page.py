@@ -30,6 +30,7 @@ from hie.exchange.errors import AccessRefused, BadRequest, NotFound, RemoteUnava
 from hie.faces.portal import session
 from hie.faces.portal.session import Reader
 from hie.standards.errors import HubError
+from hie.trust import provider
 from hie.trust.errors import NotAuthenticated, NotEntitled, TooManyRequests
 
 log = structlog.get_logger(__name__)
@@ -37,6 +38,8 @@ log = structlog.get_logger(__name__)
 POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# Of the pages of passkeys alone: our own file, nothing inline, and still no request of its own.
+SCRIPT_POLICY = f"{POLICY}; script-src 'self'"
 View = Callable[..., HttpResponseBase]
 STATUS: dict[type[HubError], int] = {
     NotFound: 404,
@@ -57,10 +60,10 @@ class _Csrf(CsrfViewMiddleware):
         return reason
 
 
-def page(*methods: str, signed_in: bool = True) -> Callable[[View], View]:
+def page(*methods: str, signed_in: bool = True, script: bool = False) -> Callable[[View], View]:
     """Make a view a page: methods allowed, forgery refused, somebody signed in, errors in words, headers set.
 
-    A view of a signed-in page gets the `Reader` as its second argument.
+    A view of a signed-in page gets the `Reader` as its second argument. `script`: the page loads one of our files.
     """
     allowed = methods or ("GET",)
 
@@ -68,7 +71,7 @@ def page(*methods: str, signed_in: bool = True) -> Callable[[View], View]:
         @csrf_exempt
         @wraps(view)
         def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return harden(_answer(request, view, allowed, signed_in, args, kwargs))
+            return harden(_answer(request, view, allowed, signed_in, args, kwargs), script=script)
 
         return shown
 
@@ -182,14 +185,15 @@ def render(
         "direction": "rtl" if translation.get_language_bidi() else "ltr",
         "languages": [(code, name) for code, name in settings.LANGUAGES],
         "reader": reader,
+        "provider": provider.configured(),
         "here": request.get_full_path() if request.method == "GET" else reverse("portal:log"),
     }
     return django_render(request, f"portal/{template}", {**frame, **(context or {})}, status=status)
 
 
-def harden(response: HttpResponseBase) -> HttpResponseBase:
-    """What a browser may do with a page: load our style, send our forms, keep nothing."""
-    response["Content-Security-Policy"] = POLICY
+def harden(response: HttpResponseBase, *, script: bool = False) -> HttpResponseBase:
+    """What a browser may do with a page: load our style, send our forms, keep nothing; `script`: run our file."""
+    response["Content-Security-Policy"] = SCRIPT_POLICY if script else POLICY
     response["Cache-Control"] = "no-store"
     response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
     response["Referrer-Policy"] = "same-origin"

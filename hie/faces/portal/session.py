@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from django.http import HttpRequest
 from django.utils import timezone
 
-from hie.exchange import accounts
+from hie.exchange import accounts, own_account
 from hie.exchange.accounts import Account, ActsFor, Visit
 from hie.exchange.helpers import TOLD_BEFORE
 from hie.faces.portal import dates
@@ -18,6 +19,10 @@ from hie.trust.requests import network_address, request_id
 
 _KEY = "my"
 _PENDING = "my-pending"
+_APP = "my-app"
+_HALF_WAY_S = 300
+_SETTING_UP_S = 900
+CONFIRMED_S = 600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +31,7 @@ class Reader:
 
     account: Account
     visit: Visit
+    session_id: str = ""
     people: tuple[ActsFor, ...] = ()
     acting: ActsFor | None = None
     new_since: datetime | None = None
@@ -61,19 +67,57 @@ def start(request: HttpRequest, account: Account) -> None:
     """A new session under a new key; nothing of the one before is kept, a staff member's neither."""
     request.session.flush()
     since = account.signed_in_at.isoformat() if account.signed_in_at else ""
-    request.session[_KEY] = {"account": account.id, "stamp": account.stamp, "new_since": since}
+    request.session[_KEY] = {
+        "session": own_account.start_session(account, request.headers.get("User-Agent", "")),
+        "stamp": account.stamp,
+        "new_since": since,
+        "confirmed": time.time(),
+    }
+
+
+def go_on(request: HttpRequest, account: Account) -> None:
+    """The same session under a new key, after the account's ways in changed: others have ended by that."""
+    request.session[_KEY] = request.session[_KEY] | {"stamp": account.stamp}
+    request.session.pop(_APP, None)
+    request.session.cycle_key()
+
+
+def is_confirmed(request: HttpRequest) -> bool:
+    """Whether the reader has shown lately that the account is hers: at signing in, or by the page that asks again."""
+    held = request.session.get(_KEY) or {}
+    return time.time() - float(held.get("confirmed", 0)) < CONFIRMED_S
+
+
+def confirm(request: HttpRequest) -> None:
+    """She has just shown it."""
+    request.session[_KEY] = request.session[_KEY] | {"confirmed": time.time()}
+    request.session.cycle_key()
 
 
 def start_second_step(request: HttpRequest, account: Account) -> None:
-    """Remember who gave the right password until the code comes, in a session of its own, for five minutes."""
+    """Remember who gave the right password until the code comes, or the app is set up, in a session of its own."""
     request.session.flush()
-    request.session[_PENDING] = account.id
-    request.session.set_expiry(300)
+    kind = "code" if account.second_factor_due else "app"
+    lasts = _HALF_WAY_S if kind == "code" else _SETTING_UP_S
+    request.session[_PENDING] = {"account": account.id, "due": kind}
+    request.session.set_expiry(lasts)
 
 
-def pending(request: HttpRequest) -> str:
-    """The account that gave its password and not yet its code, or ""."""
-    return str(request.session.get(_PENDING, ""))
+def pending(request: HttpRequest, due: str = "code") -> str:
+    """The account that gave its password and still has to do what is `due` ("code" or "app"), or ""."""
+    held = request.session.get(_PENDING)
+    return str(held["account"]) if isinstance(held, dict) and held.get("due") == due else ""
+
+
+def secret(request: HttpRequest, account_id: str, *, begin: bool = False) -> str:
+    """The secret of the app that is being set up in this session; "" for none, or with `begin` a new one."""
+    held = request.session.get(_APP) or {}
+    known = own_account.secret_of(held["sealed"], account_id) if held.get("until", 0) > time.time() else ""
+    if not known and begin:
+        sealed = own_account.begin_app(account_id)
+        request.session[_APP] = {"sealed": sealed, "until": time.time() + _SETTING_UP_S}
+        known = own_account.secret_of(sealed, account_id)
+    return known
 
 
 def end(request: HttpRequest) -> None:
@@ -86,7 +130,8 @@ def reader(request: HttpRequest) -> Reader | None:
     held: dict[str, Any] | None = request.session.get(_KEY)
     if not held:
         return None
-    account = accounts.account(str(held.get("account", "")), str(held.get("stamp", "")))
+    session_id = str(held.get("session", ""))
+    account = accounts.account(session_id, str(held.get("stamp", "")))
     if account is None:
         end(request)
         return None
@@ -97,6 +142,7 @@ def reader(request: HttpRequest) -> Reader | None:
     return Reader(
         account=account,
         visit=visit,
+        session_id=session_id,
         people=people,
         acting=acting,
         new_since=datetime.fromisoformat(since) if since else None,

@@ -22,7 +22,7 @@ _LONGEST = 256
 @page("GET", "POST", signed_in=False)
 def sign_in(request: HttpRequest) -> HttpResponseBase:
     """Login and password."""
-    onward = _onward(request)
+    onward = onward_of(request)
     if request.method != "POST":
         if session.reader(request) is not None:
             return HttpResponseRedirect(onward)
@@ -37,39 +37,50 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
         wrong = gettext("The login or the password is not right. Look at both, then try again.")
         return _form(request, {"login": wrong}, login=login, onward=onward)
     except TooManyRequests as locked:
-        answer = _form(request, {"login": _wait(locked)}, login=login, onward=onward, status=429)
+        answer = _form(request, {"login": wait(locked)}, login=login, onward=onward, status=429)
         answer["Retry-After"] = str(locked.retry_after_s)
         return answer
-    if account.second_factor_due:
-        session.start_second_step(request, account)
-        request.session["my-next"] = onward
-        return HttpResponseRedirect(reverse("portal:code"))
-    return _let_in(request, account, onward)
+    return go_on(request, account, onward)
+
+
+def go_on(request: HttpRequest, account: Account, onward: str) -> HttpResponse:
+    """After the first factor: to the code, to setting up an app, or in."""
+    if not (account.second_factor_due or account.enrolment_due):
+        return let_in(request, account, onward)
+    session.start_second_step(request, account)
+    request.session["my-next"] = onward
+    return HttpResponseRedirect(reverse("portal:code" if account.second_factor_due else "portal:first-app"))
 
 
 @page("GET", "POST", signed_in=False)
 def code(request: HttpRequest) -> HttpResponseBase:
-    """The six digits of the code app."""
+    """The six digits of the code app, or a recovery code."""
     account_id = session.pending(request)
     if not account_id:
         return HttpResponseRedirect(reverse("portal:sign-in"))
     if request.method != "POST":
-        return render(request, "code.html")
+        return render(request, "code.html", {"paper": "paper" in request.GET})
     status, fault = 200, ""
     try:
-        account = accounts.sign_in_with_code(account_id, request.POST.get("code", "")[:16], session.visit_of(request))
-        return _let_in(request, account, str(request.session.get("my-next") or reverse("portal:log")))
+        account = accounts.sign_in_with_code(account_id, request.POST.get("code", "")[:40], session.visit_of(request))
+        onward = next_page(request)
+        return let_in(
+            request, account, f"{reverse('portal:account')}?recovered=1#notice" if account.recovered else onward
+        )
     except NotAuthenticated:
-        fault = gettext("Wait for a new code in your app, then type it here.")
+        fault = wrong_code()
     except TooManyRequests as locked:
-        status, fault = 429, _wait(locked)
-    return render(request, "code.html", {"fault": fault}, status=status)
+        status, fault = 429, wait(locked)
+    paper = "paper" in request.POST
+    if paper and status == 200:
+        fault = gettext("This code is not right, or you have used it.")
+    return render(request, "code.html", {"fault": fault, "paper": paper}, status=status)
 
 
 @page("POST")
 def sign_out(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     """End the session."""
-    accounts.sign_out(reader.account, reader.visit)
+    accounts.sign_out(reader.account, reader.visit, session=reader.session_id)
     session.end(request)
     return HttpResponseRedirect(f"{reverse('portal:sign-in')}?out=1")
 
@@ -89,7 +100,7 @@ def act_for(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 def language(request: HttpRequest) -> HttpResponseBase:
     """Remember the language, in the browser and with the account."""
     chosen = request.POST.get("language", "")
-    answer = HttpResponseRedirect(_onward(request))
+    answer = HttpResponseRedirect(onward_of(request))
     if chosen not in dict(settings.LANGUAGES):
         return answer
     _remember(answer, chosen)
@@ -99,7 +110,18 @@ def language(request: HttpRequest) -> HttpResponseBase:
     return answer
 
 
-def _let_in(request: HttpRequest, account: Account, onward: str) -> HttpResponse:
+def wrong_code() -> str:
+    """What is said of six digits that are not those of now."""
+    return gettext("Wait for a new code in your app, then type it here.")
+
+
+def next_page(request: HttpRequest) -> str:
+    """The page that was asked for before signing in."""
+    return str(request.session.get("my-next") or reverse("portal:log"))
+
+
+def let_in(request: HttpRequest, account: Account, onward: str) -> HttpResponse:
+    """Start the session, in the language that the account's owner reads."""
     session.start(request, account)
     answer = HttpResponseRedirect(onward)
     if account.language and account.language in dict(settings.LANGUAGES):
@@ -118,7 +140,7 @@ def _remember(answer: HttpResponse, chosen: str) -> None:
     )
 
 
-def _onward(request: HttpRequest) -> str:
+def onward_of(request: HttpRequest) -> str:
     """Where to go next: a page of the portal, never elsewhere."""
     start = reverse("portal:log")
     wanted = request.POST.get("next") or request.GET.get("next") or start
@@ -134,7 +156,7 @@ def _empty(name: str) -> str:
     return gettext("Type your login.") if name == "login" else gettext("Type your password.")
 
 
-def _wait(locked: TooManyRequests) -> str:
+def wait(locked: TooManyRequests) -> str:
     minutes = max(1, round(locked.retry_after_s / 60))
     return ngettext(
         "There were too many tries. Wait {n} minute, then try again.",

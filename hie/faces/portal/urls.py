@@ -2,7 +2,19 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, signing
+from hie.faces.portal import (
+    account,
+    choices,
+    deaths,
+    documents,
+    emergencies,
+    first_visit,
+    helpers,
+    log,
+    passkeys,
+    provider,
+    signing,
+)
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -10,6 +22,30 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", log.show, name="log"),
     path("sign-in", signing.sign_in, name="sign-in"),
     path("sign-in/code", signing.code, name="code"),
+    path("first-visit", first_visit.show, name="first-visit"),
+    path("first-visit/account", first_visit.choose, name="first-account"),
+    path("welcome", first_visit.welcome, name="welcome"),
+    path("sign-in/help", first_visit.forgotten, name="forgotten"),
+    path("sign-in/app", account.first_app, name="first-app"),
+    path("sign-in/app.svg", account.first_app_picture, name="first-app-picture"),
+    path("account", account.show, name="account"),
+    path("account/confirm", account.confirm, name="confirm"),
+    path("account/app", account.app, name="app"),
+    path("account/app.svg", account.app_picture, name="app-picture"),
+    path("account/app/off", account.app_off, name="app-off"),
+    path("account/codes", account.codes, name="codes"),
+    path("account/password", account.password, name="password"),
+    path("account/sessions/end", account.end_others, name="sessions-end"),
+    path("account/sessions/<uuid:session_id>/end", account.end_session, name="session-end"),
+    path("account/passkeys", passkeys.mine, name="passkeys"),
+    path("account/passkeys/<int:passkey_id>/off", passkeys.take_off, name="passkey-off"),
+    path("sign-in/passkey", passkeys.sign_in, name="passkey"),
+    path("sign-in/provider", provider.start, name="provider"),
+    path("sign-in/provider/back", provider.back, name="provider-back"),
+    path("first-visit/provider", provider.open_account, name="first-provider"),
+    path("account/provider", provider.link, name="provider-link"),
+    path("account/provider/off", provider.unlink, name="provider-off"),
+    path("account/stay", account.stay, name="stay"),
     path("sign-out", signing.sign_out, name="sign-out"),
     path("person", signing.act_for, name="person"),
     path("language", signing.language, name="language"),

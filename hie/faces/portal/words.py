@@ -116,6 +116,8 @@ WHAT: dict[str, str] = {
     "ITI 62": "documents were taken out",
     "ITI 86": "documents were taken out",
     "proxy changed": "helpers",
+    "account code": "a code for a way in here",
+    "account opened": "your way in here",
     "helper ends soon": "the time of a helper ends soon",
     "concern": "a concern",
     "break glass reviewed": "the check of an emergency look",

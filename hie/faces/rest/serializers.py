@@ -61,6 +61,20 @@ class TextList(serializers.ListField):
     max_length = 50
 
 
+class ActivationInput(Strict):
+    """The patient by the organization's own identifier."""
+
+    identifier = IdentifierInput()
+
+
+class ActivationOutput(serializers.Serializer[Any]):
+    """A code, told once: `url` is the page that takes it, with the patient's date of birth beside it."""
+
+    code = serializers.CharField()
+    expires_at = serializers.DateTimeField()
+    url = serializers.URLField()
+
+
 class FilterInput(Strict):
     """Lists of ITI-67 values."""
 

@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from hie.faces.rest import audit, break_glass, decisions, identities, imports, queries
+from hie.faces.rest import activation, audit, break_glass, decisions, identities, imports, queries
 
 urlpatterns = [
     path(
@@ -15,6 +15,7 @@ urlpatterns = [
     path("queries", queries.Queries.as_view(), name="api-queries"),
     path("queries/<uuid:query_id>", queries.OneQuery.as_view(), name="api-query"),
     path("queries/<uuid:query_id>/events", queries.events, name="api-query-events"),
+    path("patients/activation-codes", activation.Codes.as_view(), name="api-activation-codes"),
     path("patients/imports", imports.Imports.as_view(), name="api-imports"),
     path("patients/imports/<uuid:import_id>", imports.OneImport.as_view(), name="api-import"),
     path("patients/imports/<uuid:import_id>/links", imports.ImportLines.as_view(), name="api-import-links"),

@@ -5,6 +5,7 @@ Safe to run again after an interruption: what a start before left behind is foun
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import secrets
@@ -518,6 +519,10 @@ def file_choice(client: Client, patient: Patient, user: Mapping[str, Any] | None
     client.call("POST", "/fhir/Consent", user=user, purpose="TREAT", json=resource)
 
 
+def _totp_secret() -> str:
+    return base64.b32encode(secrets.token_bytes(20)).decode()
+
+
 def open_accounts(main: HubPlace, description: dict[str, Any]) -> None:
     """Portal accounts for the patients that have one, a proxy for the minor, and one member of staff a role."""
     patients = []
@@ -543,11 +548,11 @@ def open_accounts(main: HubPlace, description: dict[str, Any]) -> None:
     administrator = {
         "username": "admin",
         "password": secrets.token_urlsafe(12),
-        "totp_secret": None,
+        "totp_secret": _totp_secret(),
         "roles": ["administrator"],
     }
     staff = [
-        {"username": role, "password": secrets.token_urlsafe(12), "totp_secret": None, "roles": [role]}
+        {"username": role, "password": secrets.token_urlsafe(12), "totp_secret": _totp_secret(), "roles": [role]}
         for role in STAFF_ROLES
     ]
     path = main.data_dir / "accounts.json"

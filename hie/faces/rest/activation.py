@@ -8,7 +8,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hie.exchange import activation
-from hie.exchange.query import instant
+from hie.exchange.query_answers import instant
 from hie.faces.rest.parsers import raw_of
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.serializers import ActivationInput, ActivationOutput

@@ -1,33 +1,51 @@
-"""The patient's access log.
+"""The patient's access log, and the search of audit events for those entitled.
 
 A log is shown to the patient, and to a helper whose grant is in force; each document
 a line would name is decided again for the viewer, at this instant. What a helper
 may not see is not there: not in a line, not in a count. Reading the log is an event.
 
-Source: spec/consent.md 15.
+Source: spec/consent.md 15, 16; spec/fhir.md 6.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import csv
+import io
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import cache
 from typing import Any
 from uuid import UUID
 
-from consent import directives, emergency_reviews, jurisdictions, owners, policies
+from consent import directives, emergency_reviews, explain, jurisdictions, owners, policies
 from consent.models import BreakGlassGrant
 from documents import queries as registry
+from hie.audit import export
 from hie.audit import queries as audit
-from hie.audit.recorder import EventType, Recording, recording
+from hie.audit.balp import audit_event
+from hie.audit.recorder import EventType, Outcome, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, consent_sight, release
-from hie.exchange.access_log_lines import Looker, Names, group_key, joins, lines, seen_of
-from hie.exchange.access_log_values import ActorKind, Item, LogEntry, Part, RuleSentence, Seen, Verb, Who
-from hie.exchange.access_log_words import sentence_words
-from hie.exchange.errors import AccessRefused, NotFound
+from hie.exchange.access_log_lines import (
+    ActorKind,
+    Item,
+    LogEntry,
+    Looker,
+    Names,
+    Part,
+    RuleSentence,
+    Seen,
+    Verb,
+    Who,
+    group_key,
+    joins,
+    lines,
+    seen_of,
+    sentence_words,
+)
+from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.facts import Caller, DocumentFacts, Operation
 from patients import queries as index
 
@@ -46,10 +64,19 @@ __all__ = [
     "Seen",
     "Verb",
     "Who",
+    "as_csv",
+    "as_fhir",
+    "day_words",
     "log_for_patient",
+    "proof",
+    "refused_at_gate",
+    "rule_words",
+    "search_events",
     "sentence_words",
 ]
 
+STAFF_ROLES = frozenset({"privacy-officer", "auditor"})
+_GATE_RULES = frozenset({"G1", "G2", "G4", "G5", "G6", "G7"})
 _CHUNK = 200
 _MAX_SCANNED = 20_000
 
@@ -99,7 +126,7 @@ class _LoggedDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class View:
+class _View:
     """Who looks at whose log."""
 
     caller: Caller
@@ -127,17 +154,17 @@ def log_for_patient(
     """
     with recording(EventType.ACCESS_LOG_READ, caller) as event:
         asked = filters or LogFilters()
-        view = who_looks(caller, person_id, event)
+        view = _view(caller, person_id, event)
         event.about(view.subject.person_id, detail={"filters": sorted(asked.active)})
         page = _page(view, asked, before, limit)
         event.commit()
     return page
 
 
-def who_looks(caller: Caller, person_id: UUID | str, event: Recording) -> View:
+def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
     """Who looks; an attempt at somebody's log stands in that log, refused."""
     access.gate(caller, Operation.QUERY)
-    if not asks_for_self(caller):
+    if not _asks_for_self(caller):
         raise AccessRefused("G4", "purpose-not-permitted")
     if index.subject_facts(person_id) is None:
         raise NotFound("no such log")
@@ -155,15 +182,14 @@ def who_looks(caller: Caller, person_id: UUID | str, event: Recording) -> View:
     if not allowed:
         raise NotFound("no such log")
     held = emergency_reviews.held_back(subject.identifier_pks, now=access.now())
-    return View(caller=caller, subject=subject, own=own, held=tuple(held))
+    return _View(caller=caller, subject=subject, own=own, held=tuple(held))
 
 
-def asks_for_self(caller: Caller) -> bool:
-    """Whether a patient, or a helper for one, asks about herself."""
+def _asks_for_self(caller: Caller) -> bool:
     return caller.purpose in {"PATRQT", "FAMRQT", "PWATRNY", "SUPNWK"}
 
 
-def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> LogPage:
+def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> LogPage:
     names = _names(view)
     kept: list[EventRecord] = []
     heads: dict[tuple[object, ...], list[EventRecord]] = {}
@@ -172,7 +198,7 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
     seen_last = before
     while True:
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
-        visible, hidden_titles = as_visible(view, page.events)
+        visible, hidden_titles = _visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
         for original in page.events:
@@ -201,7 +227,7 @@ def _finish(kept: list[EventRecord], names: Names, looker: Looker, cursor: Curso
     return LogPage(entries=tuple(lines(kept, names=names, looker=looker)), next=cursor, events=tuple(kept))
 
 
-def _looker(view: View, withheld: Iterable[str]) -> Looker:
+def _looker(view: _View, withheld: Iterable[str]) -> Looker:
     return Looker(
         user_id=view.caller.user_id, patient_ids=frozenset(view.subject.facts.ids), withheld=frozenset(withheld)
     )
@@ -229,7 +255,7 @@ def _query(asked: LogFilters) -> AuditQuery:
 def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
     if asked.seen is not None and seen_of(event) is not asked.seen:
         return False
-    if asked.document and not names_any(event, (asked.document,)):
+    if asked.document and not _names_any(event, (asked.document,)):
         return False
     if not (asked.text or asked.kind or asked.person or asked.part):
         return True
@@ -247,7 +273,7 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
     return asked.text.casefold() in text
 
 
-def as_visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
+def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
     events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
@@ -292,7 +318,7 @@ def _choice(event: EventRecord) -> tuple[str, int | None] | None:
     return str(event.detail["consent"]), version if isinstance(version, int) else None
 
 
-def _is_held_back(view: View, event: EventRecord) -> bool:
+def _is_held_back(view: _View, event: EventRecord) -> bool:
     """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review.
 
     A reviewer's look at the case is one, which says by its reason that there is a case.
@@ -309,13 +335,13 @@ def _is_held_back(view: View, event: EventRecord) -> bool:
     )
 
 
-def _reads_words(view: View) -> bool:
+def _reads_words(view: _View) -> bool:
     """Whether a helper may read what people wrote: of a child alone who can keep nothing from a parent (P6)."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
     return owners.keeps_nothing_from_parents(view.subject.facts, law, now=access.now())
 
 
-def _is_of_a_teenager(view: View) -> bool:
+def _is_of_a_teenager(view: _View) -> bool:
     """Whether the patient is a minor who may keep something from a parent (P6), or may be."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
     minor = owners.only_confidential_care(view.subject.facts, law, now=access.now()) is not None
@@ -397,7 +423,7 @@ def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
     )
 
 
-def _names(view: View) -> Names:
+def _names(view: _View) -> Names:
     choices: dict[str, str] = {}
     for consent in directives.in_store(view.subject.identifier_pks):
         made_on = str(consent.resource.get("dateTime") or consent.recorded_at.date().isoformat())[:10]
@@ -429,8 +455,140 @@ def _names(view: View) -> Names:
     )
 
 
-def without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
-    """The event without the titles of documents whose titles are kept back."""
+# --- search -------------------------------------------------------------------------
+
+
+@release.point
+def search_events(query: AuditQuery, caller: Caller, *, raw: str = "") -> AuditPage:
+    """Audit events for `GET /fhir/AuditEvent` [ITI-81]; itself recorded, once a patient found.
+
+    Patients and helpers see what names the patient; the exchange's own privacy officers and
+    auditors all; a participant only what it did itself, without any word on what was hidden from it.
+
+    Raises:
+        BadRequest: no date range and no id.
+        AccessRefused: no role or purpose that may read the log.
+        NotFound: a helper who names no patient, or one whose log is not for him.
+    """
+    with recording(EventType.AUDIT_SEARCH, caller, query=raw or None) as event:
+        if not query.ids and (query.since is None and query.until is None):
+            raise BadRequest("a search of audit events needs a date range", element="date")
+        page = _entitled_page(query, caller, event)
+        people = {found.person_id for found in page.events if found.person_id}
+        for person in sorted(people):
+            event.about(person)
+        event.note(detail={"events": len(page.events)})
+        event.commit()
+    return page
+
+
+def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> AuditPage:
+    if _asks_for_self(caller):
+        kind, _, identifier = caller.user_id.partition("/")
+        person = identifier if kind == "Patient" else (query.person_ids or ("",))[0]
+        view = _view(caller, person, event) if _is_uuid(person) else None
+        if view is None:
+            raise NotFound("no such log")
+        asked = frozenset(query.person_ids) if query.person_ids is not None else None
+        if asked is not None and not asked & view.subject.facts.ids:
+            return AuditPage(events=())
+
+        def own_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
+            visible, withheld = _visible(view, events)
+            shown = (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
+            # Found by a document that is not in it any more, an event would tell of that document.
+            return (e for e in shown if _names_any(e, (*query.entities, *query.documents)))
+
+        return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
+    if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
+        return audit.search(_with_merged(query))
+    access.gate(caller, Operation.QUERY)
+    if not caller.role or not caller.purpose:
+        raise AccessRefused("G1", "invalid-request")
+    held = directory.snapshot()
+    own = tree(held, held.root_of(caller.organization_id))
+    wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
+    if not wanted:
+        return AuditPage(events=())
+    about_somebody = query.person_ids is not None or query.patient_identifiers or query.entities
+
+    def participants_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
+        shown = (_for_participant(event) for event in events)
+        # A search by patient must not find the looks that were told "no such patient".
+        return (event for event in shown if not about_somebody or event.person_id or event.disclosures)
+
+    return _filled(replace(_with_merged(query), organizations=wanted), participants_view)
+
+
+_BATCH = 100
+
+
+def _filled(query: AuditQuery, keep: Callable[[Sequence[EventRecord]], Iterable[EventRecord]]) -> AuditPage:
+    """A page of what `keep` leaves, read on until it is full.
+
+    Neither a short page nor a link behind it may tell of what was left out.
+    """
+    kept: list[EventRecord] = []
+    page = AuditPage(events=(), next=query.before)
+    while True:
+        page = audit.search(replace(query, before=page.next, limit=max(query.limit + 1, _BATCH)))
+        kept += keep(page.events)
+        if page.next is None or len(kept) > query.limit:
+            break
+    shown = tuple(kept[: query.limit])
+    more = len(kept) > len(shown) and bool(shown)
+    return AuditPage(events=shown, next=Cursor(at=shown[-1].at, id=shown[-1].id) if more else None)
+
+
+def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
+    """An organization and all below it."""
+    return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
+
+
+def _with_merged(query: AuditQuery) -> AuditQuery:
+    """The search over every id the persons have had."""
+    if query.person_ids is None:
+        return query
+    ids: set[str] = set(query.person_ids)
+    for person in query.person_ids:
+        facts = index.subject_facts(person) if _is_uuid(person) else None
+        ids |= facts.ids if facts else set()
+    return replace(query, person_ids=tuple(sorted(ids)))
+
+
+def refused_at_gate(event: EventRecord) -> str:
+    """The rule that refused a caller for what it is and claims; "" where none did.
+
+    The rule of an event may be that of a document, G7 or G1 too: that one would tell hidden from absent.
+    """
+    refused = event.outcome == Outcome.REFUSED and event.detail.get("error") == AccessRefused.__name__
+    return event.rule if refused and event.rule in _GATE_RULES else ""
+
+
+def _for_participant(event: EventRecord) -> EventRecord:
+    """An own event as a participant may see it: nothing that tells hidden from absent."""
+    gate_rule = refused_at_gate(event)
+    # What a decision refused was answered as absent, so its reason is that of what is not there.
+    decided = bool(event.rule or event.decision) and not gate_rule
+    shown = bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
+    return replace(
+        event,
+        person_id=event.person_id if shown else "",
+        denied=(),
+        decision={},
+        rule=gate_rule,
+        reason=("not-found" if decided else event.reason) if gate_rule or event.outcome else "",
+    )
+
+
+def _names_any(event: EventRecord, asked: Collection[str]) -> bool:
+    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
+    named = {event.person_id, event.patient_identifier}
+    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
+    return not asked or not named.isdisjoint(asked)
+
+
+def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
     if not any(item.document_id in withheld for item in event.disclosures):
         return event
     return replace(
@@ -442,13 +600,110 @@ def without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
     )
 
 
-def names_any(event: EventRecord, asked: Collection[str]) -> bool:
-    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
-    named = {event.person_id, event.patient_identifier}
-    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
-    return not asked or not named.isdisjoint(asked)
+def _is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True
 
 
-def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
-    """An organization and all below it."""
-    return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
+@release.point
+def proof(event_id: str, caller: Caller) -> dict[str, Any]:
+    """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
+
+    For the patient whose event it is and for the exchange's privacy officers and auditors: the
+    hashed text names every document of the event, so nobody who may see only a part gets it.
+
+    Raises:
+        NotFound: no such event for this caller, or not sealed under a checkpoint yet.
+    """
+    with recording(EventType.AUDIT_SEARCH, caller, action="R", query=f"proof of {event_id}") as event:
+        own = caller.user_id.startswith("Patient/") and _asks_for_self(caller)
+        staff = caller.participant_id == "hub" and caller.role in STAFF_ROLES
+        if not (own or staff) or not _is_uuid(event_id):
+            raise NotFound("no such event")
+        page = _entitled_page(AuditQuery(ids=(event_id,), limit=1), caller, event)
+        if not page.events:
+            raise NotFound("no such event")
+        event.about(page.events[0].person_id or None, detail={"proof": event_id})
+        try:
+            shown = export.inclusion_proof(UUID(event_id))
+        except export.NotSealed:
+            raise NotFound("not sealed yet: a checkpoint is signed every minute") from None
+        event.commit()
+    return shown
+
+
+# --- other forms ------------------------------------------------------------------------
+
+CSV_COLUMNS = (
+    "time", "first_time", "who", "role", "organization", "passed_on_by", "on_behalf_of", "what_happened", "why",
+    "documents", "result", "rule", "obligations", "events",
+)  # fmt: skip
+
+
+def as_csv(entries: Iterable[LogEntry]) -> str:
+    """The lines as a table (RFC 4180, first row the column names), times in UTC; no cell can act as a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for entry in entries:
+        row = (
+            _utc(entry.at), _utc(entry.first_at), entry.who.name, entry.who.role_words, entry.who.organization, entry.relay,
+            entry.on_behalf_of, sentence_words(entry), entry.purpose_words,
+            "; ".join(sorted({item.title or item.kind for item in entry.items if item.title or item.kind})),
+            entry.seen.value, rule_words(entry), " ".join(entry.obligations), " ".join(entry.event_ids),
+        )  # fmt: skip
+        writer.writerow([_harmless(cell) for cell in row])
+    return out.getvalue()
+
+
+def _utc(moment: datetime) -> str:
+    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _harmless(cell: str) -> str:
+    return "'" + cell if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
+
+
+def rule_words(entry: LogEntry, *, language: str = "en") -> str:
+    """The second sentence, the rule's own (spec/consent.md 14.1); "" when no rule decided.
+
+    Another language gives its words for places, reasons and dates by filling
+    `explain.template` itself.
+    """
+    if entry.rule is None:
+        return ""
+    params = dict(entry.rule.params) | {"w": explain.purpose_words(entry.purpose)}
+    if params["choice_on"]:
+        params["c"] = f"your choice of {day_words(params['choice_on'])}"
+    return explain.fill(explain.template(entry.rule.rule, explain.Audience.PATIENT, language), params)
+
+
+def day_words(date: str) -> str:
+    """A FHIR date in words: "3 May 2026", "May 2026", "2026"; text that is none unchanged."""
+    for form, words in (("%Y-%m-%d", "{0.day} {0:%B %Y}"), ("%Y-%m", "{0:%B %Y}")):
+        try:
+            return words.format(datetime.strptime(date, form))  # noqa: DTZ007  a calendar day, no instant
+        except ValueError:
+            continue
+    return date
+
+
+def as_fhir(page: LogPage, *, base_url: str, hub_name: str = "", hub_oid: str = "") -> dict[str, Any]:
+    """The events behind a page as a FHIR collection Bundle of AuditEvent resources."""
+    withheld = {item.document_id for entry in page.entries for item in entry.items if item.withheld}
+    return {
+        "resourceType": "Bundle",
+        "type": "collection",
+        "entry": [
+            {
+                "fullUrl": f"{base_url}/AuditEvent/{event.id}",
+                "resource": audit_event(
+                    _without_titles(event, withheld), base_url=base_url, hub_name=hub_name, hub_oid=hub_oid
+                ),
+            }
+            for event in page.events
+        ],
+    }

@@ -24,7 +24,7 @@ from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, emergency, emergency_answers, emergency_review, review_list
 from hie.exchange.access import Staff, StaffView
-from hie.exchange.access_log_words import ROLE_WORDS
+from hie.exchange.access_log_lines import ROLE_WORDS
 from hie.standards.facts import Caller, Operation, ParticipantFacts
 from patients import identifiers
 

@@ -75,7 +75,7 @@ URLS: Mapping[str, Entry] = {
     "api/break-glass/leaves": Within("who allowed whom one emergency more; no patient is named or asked for"),
     "api/break-glass/cases": Within("what a participant answers for: its own users and their words, no patient"),
     "api/break-glass/cases/<uuid:grant_id>/answer": Within("as api/break-glass/cases"),
-    "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.audit_search.proof"),
+    "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
     "consent/cds-services": Nothing("the description of the service"),
@@ -181,8 +181,8 @@ URLS: Mapping[str, Entry] = {
 
 FHIR: Mapping[str, Entry] = {
     "transaction": Guarded("hie.exchange.submit.submit"),
-    "AuditEvent read": Guarded("hie.exchange.audit_search.search_events"),
-    "AuditEvent search": Guarded("hie.exchange.audit_search.search_events"),
+    "AuditEvent read": Guarded("hie.exchange.access_log.search_events"),
+    "AuditEvent search": Guarded("hie.exchange.access_log.search_events"),
     "Binary read": Guarded("hie.exchange.retrieve.retrieve"),
     "Binary vread": Guarded("hie.exchange.retrieve.retrieve"),
     "Binary create": Guarded("hie.exchange.submit.stage"),

@@ -20,7 +20,7 @@ from django.utils.html import strip_tags
 from consent import proxies
 from consent.models import ProxyGrant
 from hie.audit.recorder import EventDraft, EventType, write
-from hie.exchange import access_log, access_log_words
+from hie.exchange import access_log, access_log_lines
 from hie.faces.portal import words
 from hie.faces.portal.page import POLICY
 from patients import identifiers
@@ -83,7 +83,7 @@ def test_the_sentence_of_a_line_is_the_one_of_the_exchange_with_names_marked(ali
 
 def test_every_sentence_has_its_form_for_a_helper_and_none_says_you() -> None:
     same = {"read-log"}
-    assert set(words.THEIRS) == set(access_log_words.SENTENCES) - same
+    assert set(words.THEIRS) == set(access_log_lines.SENTENCES) - same
     for text in [*words.THEIRS.values(), *words.THEIR_WHY.values(), *words.THEIR_RULES.values()]:
         assert not re.search(r"\byou(r|rself)?\b", text, re.IGNORECASE)
 

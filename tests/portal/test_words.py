@@ -14,7 +14,7 @@ from django.utils import translation
 from django.utils.translation.template import templatize
 
 from consent import explain
-from hie.exchange import access_log_words as log
+from hie.exchange import access_log_lines as log
 from hie.faces.portal import words
 from hie.faces.portal.filters import REASONS, RESULTS
 from tests.portal.conftest import busy_log, signed_in

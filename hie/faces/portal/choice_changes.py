@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 from django.utils.translation import gettext, ngettext
 
 from consent import explain
-from hie.exchange import access_log_words as log
+from hie.exchange import access_log_lines as log
 from hie.exchange import askers
 from hie.exchange.choices import Preview
 from hie.faces.portal import dates

@@ -13,7 +13,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, gettext_noop, pgettext
 
-from hie.exchange import access_log_words as log
+from hie.exchange import access_log_lines as log
 from hie.exchange import accounts, emergency
 from hie.exchange.emergency import MAX_OBJECTION, EmergencyNotice
 from hie.exchange.errors import BadRequest

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext, gettext_noop, ngettext
 
+from hie.exchange import access_log_lines as log
 from hie.exchange.access_log import Cursor, LogEntry, LogFilters, Part, Seen
-from hie.exchange.access_log_lines import HUB
 from hie.faces.portal import dates
 
 PERIODS = {"30": 30, "365": 365, "all": None}
@@ -153,7 +153,9 @@ def seen_on(values: Iterable[str], chosen: str) -> list[Option]:
 
 def organizations(entries: Iterable[LogEntry], chosen: str) -> list[Option]:
     """The places in these lines."""
-    return seen_on((entry.who.organization for entry in entries if entry.who.organization_id not in {"", HUB}), chosen)
+    return seen_on(
+        (entry.who.organization for entry in entries if entry.who.organization_id not in {"", log.HUB}), chosen
+    )
 
 
 def tabs(asked: Asked) -> list[tuple[str, str, bool]]:

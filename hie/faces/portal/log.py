@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from hie.exchange import access_log, access_log_forms, accounts, audit_search, emergency, release
+from hie.exchange import access_log, accounts, emergency, release
 from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
 from hie.exchange.release import Released
@@ -142,9 +142,9 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     first = next(pages)
 
     def rows() -> Iterator[bytes]:
-        yield from _sent("\ufeff" + access_log_forms.as_csv(first.found.entries), first)
+        yield from _sent("\ufeff" + access_log.as_csv(first.found.entries), first)
         for following in pages:
-            yield from _sent(access_log_forms.as_csv(following.found.entries).partition("\r\n")[2], following)
+            yield from _sent(access_log.as_csv(following.found.entries).partition("\r\n")[2], following)
 
     response = StreamingHttpResponse(rows(), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.csv"'
@@ -159,7 +159,7 @@ def as_fhir(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     first = next(pages)
 
     def entries(found: access_log.LogPage) -> list[str]:
-        bundle = access_log_forms.as_fhir(found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
+        bundle = access_log.as_fhir(found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
         return [json.dumps(entry) for entry in bundle["entry"]]
 
     def parts() -> Iterator[bytes]:
@@ -222,7 +222,7 @@ def _find(request: HttpRequest, reader: Reader, event_id: str) -> LogEntry:
     at, span = _moment(request.GET.get("at", "")), _seconds(request.GET.get("span", ""))
     if at is None:
         try:
-            events = audit_search.search_events(AuditQuery(ids=(event_id,)), reader.caller).events
+            events = access_log.search_events(AuditQuery(ids=(event_id,)), reader.caller).events
         except BadRequest as error:
             raise NotFound("no such line") from error
         if not events:

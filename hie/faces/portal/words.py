@@ -1,6 +1,6 @@
 """The sentences of the log on a page: translated, filled, names marked up. Nothing here decides what is shown.
 
-The English templates are those of `hie.exchange.access_log_words` and `consent.explain`; for a
+The English templates are those of `hie.exchange.access_log_lines` and `consent.explain`; for a
 helper they speak of "their" record. A translation has its own template under the same English one.
 
 Source: spec/consent.md 14.1, 15; words and rules of the user interface reference.
@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language_bidi, gettext, ngettext, pgettext
 
 from consent import explain
-from hie.exchange import access_log_words as log
+from hie.exchange import access_log_lines as log
 from hie.exchange.access_log import ActorKind, LogEntry, Part, Seen
 from hie.faces.portal import dates
 

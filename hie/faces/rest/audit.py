@@ -9,7 +9,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hie.exchange import audit_search
+from hie.exchange import access_log
 from hie.faces.rest.queries import ERRORS, CallerView
 from hie.faces.rest.serializers import ProofOutput
 from hie.trust import limits
@@ -23,4 +23,4 @@ class Proof(CallerView):
         """Leaf, audit path and the signed checkpoint it leads to."""
         caller: Any = request.auth
         with limits.admit(caller):
-            return Response(audit_search.proof(str(event_id), caller))
+            return Response(access_log.proof(str(event_id), caller))

@@ -132,6 +132,7 @@ class Disclosure(models.Model):
             ),
             models.Index(fields=["rule", "-at"], name="audit_disclosure_rule"),
             models.Index(fields=["custodian", "-at"], name="audit_disclosure_custodian"),
+            models.Index(fields=["person_id", "document_id", "-at"], name="audit_disclosure_person"),
         ]
 
     def __str__(self) -> str:

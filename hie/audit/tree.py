@@ -10,6 +10,7 @@ Source: RFC 6962 2.1.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 from django.db import connection
 
@@ -49,26 +50,38 @@ def extend(size: int) -> int:
     return made
 
 
-def inclusion_path(index: int, size: int, *, stored: bool = True) -> list[bytes]:
-    """The audit path of leaf `index` (from 0) in the log of `size`, nearest sibling first; at most 2 log2(size) statements.
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Paths of proofs that are made together: what they have in common is read once.
 
-    `stored` False computes from the leaves alone. Raises Incomplete, IndexError.
+    `stored` False computes from the leaves alone.
     """
-    return [_root(start, count, stored) for start, count in merkle.inclusion_ranges(index, size)]
 
+    stored: bool = True
+    _seen: dict[tuple[int, int], bytes] = field(default_factory=dict)
 
-def consistency_path(old_size: int, size: int, *, stored: bool = True) -> list[bytes]:
-    """What shows the log of `old_size` to be the beginning of that of `size`. Raises Incomplete, ValueError."""
-    return [_root(start, count, stored) for start, count in merkle.consistency_ranges(old_size, size)]
+    def inclusion(self, index: int, size: int) -> list[bytes]:
+        """The audit path of leaf `index` (from 0) in the log of `size`, nearest sibling first.
 
+        At most 2 log2(size) statements. Raises Incomplete, IndexError.
+        """
+        return [self._root(start, count) for start, count in merkle.inclusion_ranges(index, size)]
 
-def _root(start: int, count: int, stored: bool) -> bytes:
-    """The root over `count` leaves from `start` on."""
-    level = count.bit_length() - 1
-    if count == 1 << level and start % count == 0:
-        return _complete(level, start >> level, stored)
-    half = merkle.split(count)
-    return merkle.node_hash(_root(start, half, stored), _root(start + half, count - half, stored))
+    def consistency(self, old_size: int, size: int) -> list[bytes]:
+        """What shows the log of `old_size` to be the beginning of that of `size`. Raises Incomplete, ValueError."""
+        return [self._root(start, count) for start, count in merkle.consistency_ranges(old_size, size)]
+
+    def _root(self, start: int, count: int) -> bytes:
+        """The root over `count` leaves from `start` on."""
+        if (start, count) not in self._seen:
+            level = count.bit_length() - 1
+            if count == 1 << level and start % count == 0:
+                root = _complete(level, start >> level, self.stored)
+            else:
+                half = merkle.split(count)
+                root = merkle.node_hash(self._root(start, half), self._root(start + half, count - half))
+            self._seen[start, count] = root
+        return self._seen[start, count]
 
 
 def _complete(level: int, index: int, stored: bool) -> bytes:

@@ -91,6 +91,8 @@ class AuditQuery:
     `since` inclusive, `until` exclusive. `organizations` are acting
     organizations, each by itself; `agents` matches user, client, participant or organization; `entities` a document (its id or
     uniqueId), the person, or the patient's identifier; `policies` the last characters of the token's id.
+    `automatic`: True for what no person did (`hie.audit.queries.AUTOMATIC`), False for the rest; `own_side`: True for
+    what the patient or a helper did, False for the rest; None for either.
     """
 
     ids: tuple[str, ...] = ()
@@ -103,6 +105,7 @@ class AuditQuery:
     purposes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     organizations: tuple[str, ...] = ()
+    participants: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
@@ -112,6 +115,8 @@ class AuditQuery:
     policies: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     correlation: str = ""
+    automatic: bool | None = None
+    own_side: bool | None = None
     before: Cursor | None = None
     limit: int = 50
 

@@ -37,14 +37,14 @@ def test_paths_from_the_tiles_lead_to_the_root_over_all_leaves(
         root = merkle.root(long_log[:size])
         for index in {0, size - 1, chosen.randrange(size), chosen.randrange(size)}:
             with django_assert_max_num_queries(40):
-                path = tree.inclusion_path(index, size)
+                path = tree.Paths().inclusion(index, size)
             assert merkle.verify_inclusion(index, size, long_log[index], path, root)
         for old in {1, size, chosen.randrange(size) + 1}:
-            steps = tree.consistency_path(old, size)
+            steps = tree.Paths().consistency(old, size)
             assert merkle.verify_consistency(old, merkle.root(long_log[:old]), size, root, steps)
-    assert tree.inclusion_path(5, 3_000, stored=False) == tree.inclusion_path(5, 3_000)
+    assert tree.Paths(stored=False).inclusion(5, 3_000) == tree.Paths().inclusion(5, 3_000)
     with pytest.raises(tree.Incomplete):
-        tree.inclusion_path(5, SIZE + 1)
+        tree.Paths().inclusion(5, SIZE + 1)
 
 
 def test_the_sealer_writes_the_nodes_as_tiles_fill(db: None, monkeypatch: pytest.MonkeyPatch, settings: Any) -> None:

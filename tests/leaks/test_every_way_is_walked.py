@@ -20,6 +20,10 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         "url",
         "my/helpers/name",
     ): "takes a code in of somebody signed in as the patient; the name it shows is the helper's",
+    **{
+        ("url", f"my/log/<uuid:event_id>/{name}"): "for the patient alone, who sees all; the API's way is walked"
+        for name in ("proof", "proof.json")
+    },
     ("url", "my/alive"): "it takes words in of somebody signed in as the patient, and shows nothing of the record",
     (
         "url",

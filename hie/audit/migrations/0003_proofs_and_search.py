@@ -19,6 +19,7 @@ DISCLOSURE_INDEXES = [
     models.Index(fields=["unique_id", "-at"], name="audit_disclosure_unique", condition=~models.Q(unique_id="")),
     models.Index(fields=["rule", "-at"], name="audit_disclosure_rule"),
     models.Index(fields=["custodian", "-at"], name="audit_disclosure_custodian"),
+    models.Index(fields=["person_id", "document_id", "-at"], name="audit_disclosure_person"),
 ]
 EVENT = {
     "audit_event_request": "(request_id) WHERE request_id <> ''",
@@ -30,6 +31,7 @@ DISCLOSURE = {
     "audit_disclosure_unique": "(unique_id, \"at\" DESC) WHERE unique_id <> ''",
     "audit_disclosure_rule": '(rule, "at" DESC)',
     "audit_disclosure_custodian": '(custodian, "at" DESC)',
+    "audit_disclosure_person": '(person_id, document_id, "at" DESC)',
 }
 NODES = """
 DO $$ BEGIN

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, signing
+from hie.faces.portal import accounting, choices, copies, deaths, documents, emergencies, helpers, log, proofs, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -13,9 +13,16 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("sign-out", signing.sign_out, name="sign-out"),
     path("person", signing.act_for, name="person"),
     path("language", signing.language, name="language"),
-    path("log.csv", log.as_csv, name="csv"),
-    path("log.json", log.as_fhir, name="fhir"),
+    path("log.csv", copies.as_csv, name="csv"),
+    path("log.json", copies.as_fhir, name="fhir"),
+    path("accounting", accounting.show, name="accounting"),
+    path("accounting.csv", accounting.as_csv, name="accounting-csv"),
+    path("accounting.pdf", accounting.as_pdf, name="accounting-pdf"),
+    path("log.pdf", copies.as_pdf, name="pdf"),
     path("log/<uuid:event_id>", log.show_line, name="line"),
+    path("log/<uuid:event_id>/proof", proofs.show, name="proof"),
+    path("log/<uuid:event_id>/proof.json", proofs.save, name="proof-file"),
+    path("verifier", proofs.verifier, name="verifier"),
     path("documents", documents.show, name="documents"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
     path("documents/<uuid:entry_id>/who", documents.who, name="who"),

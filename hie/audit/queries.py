@@ -217,6 +217,10 @@ def _matching(query: AuditQuery) -> QuerySet[AuditEvent]:
         events = events.filter(AUTOMATIC) if query.automatic else events.exclude(AUTOMATIC)
     if query.own_side is not None:
         events = events.filter(OWN_SIDE) if query.own_side else events.exclude(OWN_SIDE)
+    if query.held_back:
+        events = events.filter(Q(outcome__gt=0) | ~Q(denied=[]) | Q(kind=EventType.QUESTION_WITHHELD.value))
+    if query.emergency:
+        events = events.filter(Q(purpose="BTG") | Q(kind=EventType.BREAK_GLASS.value))
     if query.correlation:
         events = events.filter(correlation=query.correlation)
     if query.rules:

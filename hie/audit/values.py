@@ -92,7 +92,8 @@ class AuditQuery:
     organizations, each by itself; `agents` matches user, client, participant or organization; `entities` a document (its id or
     uniqueId), the person, or the patient's identifier; `policies` the last characters of the token's id.
     `automatic`: True for what no person did (`hie.audit.queries.AUTOMATIC`), False for the rest; `own_side`: True for
-    what the patient or a helper did, False for the rest; None for either.
+    what the patient or a helper did, False for the rest; None for either. `held_back`: only what was refused, or of which
+    something was not shown; `emergency`: only emergency access and what it opened.
     """
 
     ids: tuple[str, ...] = ()
@@ -117,6 +118,8 @@ class AuditQuery:
     correlation: str = ""
     automatic: bool | None = None
     own_side: bool | None = None
+    held_back: bool = False
+    emergency: bool = False
     before: Cursor | None = None
     limit: int = 50
 

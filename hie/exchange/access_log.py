@@ -91,13 +91,17 @@ _CHUNK = 200
 _MAX_LOOKED_AT = 20_000
 
 
+_HINTS = frozenset({"words", "users", "documents"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilters:
     """What of the log is asked for; empty means all. `kind` and `text` match words, whatever their case and accents.
 
     `since` inclusive, `until` exclusive; `organization` an id or a legal name; `person` a name or user id; `purpose` one
     with all below it, of which emergency access is one of its own. `words`: the text of a line as its reader sees it,
-    which `text` is looked for in; without it, the English one.
+    which `text` is looked for in; without it, the English one. `users` and `documents` are those that `person` and `kind`
+    are known to stand for (`log_choices`): they only save looking at the rest.
     """
 
     organization: str = ""
@@ -110,12 +114,14 @@ class LogFilters:
     until: datetime | None = None
     seen: Seen | None = None
     part: Part | None = None
+    users: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
     words: Callable[[LogEntry], str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def active(self) -> Mapping[str, str]:
         """The filters that are on, by name."""
-        values = {name: getattr(self, name) for name in self.__slots__ if name != "words"}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in _HINTS}
         return {name: str(value) for name, value in values.items() if value}
 
 
@@ -213,9 +219,12 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
     count, looked_at, cursor, withheld = 0, 0, before, set[str]()
     # A page is continued behind the last event that is seen, and ends after so many that are: neither where it ends nor
     # when must tell of one that is not.
-    seen_last = before
+    seen_last, query = before, _query(asked)
+    # Most pages are filled by about as many events as they have lines.
+    chunk = min(_CHUNK, limit + limit // 4 + 1)
     while True:
-        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
+        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunk)
+        chunk = _CHUNK
         visible, hidden_titles = _visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
@@ -280,11 +289,14 @@ def _query(asked: LogFilters) -> AuditQuery:
     return AuditQuery(
         organizations=organizations,
         purposes=_family(asked.purpose) if asked.purpose else (),
-        documents=(asked.document,) if asked.document else (),
+        documents=(asked.document,) if asked.document else asked.documents,
+        users=asked.users,
         since=asked.since,
         until=asked.until,
         automatic=automatic,
         own_side=own_side,
+        held_back=asked.seen in {Seen.REFUSED, Seen.PARTLY},
+        emergency=asked.seen is Seen.EMERGENCY,
     )
 
 

@@ -8,8 +8,8 @@ Source: spec/consent.md 15, filters.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
 from uuid import UUID
@@ -29,12 +29,17 @@ _PEOPLE = frozenset({ActorKind.PERSON, ActorKind.HELPER, ActorKind.STAFF})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Choices:
-    """Names of places, of people, kinds of information, and documents as (id, title), each in order of their names."""
+    """Names of places, of people, kinds of information, and documents as (id, title), each in order of their names.
+
+    `users` of the people by name, `of_kind` the documents by kind: of all of them, also those not offered.
+    """
 
     organizations: tuple[str, ...] = ()
     people: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ()
     documents: tuple[tuple[str, str], ...] = ()
+    users: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    of_kind: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @release.point
@@ -82,9 +87,12 @@ def _choices(view: access_log.View, since: datetime | None, until: datetime | No
         key=lambda item: (item.at, item.document_id),
         reverse=True,
     )
+    named = [entry for entry in others if entry.who.kind in _PEOPLE]
     return Choices(
+        users=_by_name((entry.who.name, str(entry.detail["user"])) for entry in named),
+        of_kind=_by_name((item.kind, item.document_id) for item in shown),
         organizations=_newest(e.who.organization for e in others if e.who.organization_id not in {"", HUB}),
-        people=_newest(e.who.name for e in others if e.who.kind in _PEOPLE),
+        people=_newest(entry.who.name for entry in named),
         kinds=_newest(item.kind for item in shown),
         documents=tuple(
             sorted(
@@ -116,6 +124,14 @@ def _entries(view: access_log.View, event_ids: Iterable[str], names: Names) -> d
         visible, looker = access_log.visible_to(view, page.events)
         found |= {one: lines([event], names=names, looker=looker)[0] for one, event in visible.items()}
     return found
+
+
+def _by_name(pairs: Iterable[tuple[str, str]]) -> dict[str, tuple[str, ...]]:
+    held: dict[str, set[str]] = {}
+    for name, value in pairs:
+        if name and value:
+            held.setdefault(name, set()).add(value)
+    return {name: tuple(sorted(values)) for name, values in held.items()}
 
 
 def _newest(names: Iterable[str]) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from urllib.parse import urlencode
@@ -74,13 +74,13 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     zone = accounts.zone_of(reader.person_id)
     now = timezone.now()
     wanted = asked.filters(zone, now, said=said(reader))
+    choices = log_choices.Choices()
+    if asked.more:
+        choices = log_choices.choices(reader.caller, reader.person_id, since=wanted.since, until=wanted.until)
+        users, documents = choices.users.get(wanted.person, ()), choices.of_kind.get(wanted.kind, ())
+        wanted = replace(wanted, users=users, documents=documents)
     found = access_log.log_for_patient(reader.caller, reader.person_id, wanted, before=asked.before, limit=LINES)
     entries = found.entries
-    choices = (
-        log_choices.choices(reader.caller, reader.person_id, since=wanted.since, until=wanted.until)
-        if asked.more
-        else log_choices.Choices()
-    )
     days = list(_days(entries, reader, zone, now))
     applied = filters.applied(asked, dict(choices.documents))
     whole = found.next is None and asked.before is None and not asked.narrowed

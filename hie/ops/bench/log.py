@@ -55,7 +55,7 @@ PAGES = (
     ("all", "/my/?period=all"),
     ("refused", "/my/?period=all&result=refused"),
     ("machines", "/my/?period=all&part=automatic"),
-    ("one place", "/my/?period=all&org=org-3"),
+    ("one place", "/my/?period=all&org=org-4"),
     ("a rare reason", "/my/?period=all&why=PUBHLTH"),
     ("choices", "/my/?period=all&more=1"),
 )

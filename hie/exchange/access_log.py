@@ -14,7 +14,6 @@ import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -72,6 +71,7 @@ __all__ = [
     "as_fhir",
     "csv_text",
     "day_words",
+    "learn_users",
     "log_for_patient",
     "names_of",
     "proof",
@@ -220,14 +220,15 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
     # A page is continued behind the last event that is seen, and ends after so many that are: neither where it ends nor
     # when must tell of one that is not.
     seen_last, query = before, _query(asked)
-    # Most pages are filled by about as many events as they have lines.
-    chunk = min(_CHUNK, limit + limit // 4 + 1)
+    # Most pages are filled by about twice as many events as they have lines.
+    chunk = min(_CHUNK, limit * 2)
     while True:
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunk)
         chunk = _CHUNK
         visible, hidden_titles = _visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
+        learn_users(names, visible.values())
         for original in page.events:
             event = visible.get(original.id)
             if event is None:
@@ -492,6 +493,31 @@ def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
     )
 
 
+class _Users:
+    """Name and role of a participant's user, or of one of an organization above it; learned for many by one statement."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, tuple[str, str]]] = {}
+
+    def learn(self, user_ids: Iterable[str]) -> None:
+        new = set(user_ids) - self._held.keys()
+        self._held |= {user_id: {} for user_id in new}
+        for facts in directory.users_named(new):
+            self._held[facts.id][facts.participant_id] = (facts.name, facts.role)
+
+    def __call__(self, participant_id: str, user_id: str) -> tuple[str, str]:
+        self.learn([user_id])
+        registered = self._held[user_id]
+        line = (facts.id for facts in directory.snapshot().lineage(participant_id)) if registered else ()
+        return next((registered[owner] for owner in line if owner in registered), ("", ""))
+
+
+def learn_users(names: Names, events: Iterable[EventRecord]) -> None:
+    """Learn at once how those are called whose events do not say it."""
+    if isinstance(names.user, _Users):
+        names.user.learn(e.user for e in events if e.user and not e.user_name and not e.user.startswith("Device/"))
+
+
 def names_of(view: View) -> Names:
     choices: dict[str, str] = {}
     for consent in directives.in_store(view.subject.identifier_pks):
@@ -507,18 +533,13 @@ def names_of(view: View) -> Names:
         facts = members.get(participant_id)
         return facts.name or participant_id if facts else participant_id
 
-    @cache
-    def user(participant_id: str, user_id: str) -> tuple[str, str]:
-        found = directory.user(participant_id, user_id)
-        return (found.name, found.role) if found else ("", "")
-
     def jurisdiction(custodian: str) -> str:
         code = held.jurisdiction_of(custodian) if custodian in members else view.subject.facts.jurisdiction or ""
         return str(places.get(code, {}).get("name") or code)
 
     return Names(
         organization=organization,
-        user=user,
+        user=_Users(),
         choice_on=lambda consent_id: choices.get(consent_id.rpartition("/")[2], ""),
         jurisdiction=jurisdiction,
     )

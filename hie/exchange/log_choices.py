@@ -122,6 +122,7 @@ def _entries(view: access_log.View, event_ids: Iterable[str], names: Names) -> d
     for start in range(0, len(wanted), _AT_ONCE):
         page = audit.search(AuditQuery(ids=tuple(wanted[start : start + _AT_ONCE]), limit=_AT_ONCE))
         visible, looker = access_log.visible_to(view, page.events)
+        access_log.learn_users(names, visible.values())
         found |= {one: lines([event], names=names, looker=looker)[0] for one, event in visible.items()}
     return found
 

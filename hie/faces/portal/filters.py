@@ -129,7 +129,7 @@ def read(given: Mapping[str, str]) -> Asked:
             values[name] = ""
     place = _CURSOR.match(given.get("before", ""))
     before = Cursor(at=_EPOCH + timedelta(microseconds=int(place[1])), id=place[2]) if place else None
-    more = given.get("more") == "1" or any(values[name] for name in ("org", "person", "kind", "doc"))
+    more = given.get("more") == "1" or any(values[name] for name in ("person", "kind"))
     return Asked(values={name: value for name, value in values.items() if value}, before=before, more=more)
 
 

@@ -24,6 +24,7 @@ from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
 
 LINES = 50
+_MORE = ("since", "until", "org", "doc", "why", "result")
 _AROUND_S = 6 * 3600
 _TOLD_FOR = timedelta(days=14)
 """How long the log says at its top that there was an emergency."""
@@ -89,8 +90,8 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "asked": asked,
         "tabs": filters.tabs(asked),
         "periods": filters.periods(asked),
-        "offered": asked.more,
-        "offer": f"{asked.query(more='1')}#narrow",
+        "offered": asked.more or bool(asked.get("org") or asked.get("doc")),
+        "offer": "" if asked.more else f"{asked.query(more='1')}#narrow",
         "organizations": filters.named(choices.organizations, asked.get("org")),
         "people": filters.named(choices.people, asked.get("person")),
         "kinds": filters.named(choices.kinds, asked.get("kind")),
@@ -99,7 +100,7 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "results": filters.table(filters.RESULTS, asked.get("result")),
         "applied": applied,
         "open_filter": bool(applied) or asked.more,
-        "open_more": asked.more or any(asked.get(name) for name in ("since", "until", "why", "result")),
+        "open_more": asked.more or any(asked.get(name) for name in _MORE),
         "looked_until": dates.day(found.looked_until.astimezone(zone).date()) if found.looked_until else "",
         "older": f"{asked.query()}&{urlencode({'before': filters.place(found.next)})}" if found.next else "",
         "newest": asked.query() if asked.before else "",

@@ -97,7 +97,7 @@ def as_pdf(request: HttpRequest, reader: Reader) -> HttpResponse:
             ),
         )
     if not rows:
-        paper.text(gettext("There is nothing that has to be listed."))
+        paper.paragraph(gettext("There is nothing that has to be listed."))
     return _download(paper.whole(), "application/pdf", "pdf")
 
 

@@ -122,10 +122,10 @@ def _paper(request: HttpRequest, reader: Reader, found: access_log.LogPage, zone
         more = " ".join(part for part in (*line.reasons, quoted, relayed) if part)
         paper.entry(mark, words.plain_text(entry, helper=helper), f"{more}\n{looks}" if looks else more)
     if not found.entries:
-        paper.text(gettext("Nothing stands in the log for this time."))
+        paper.paragraph(gettext("Nothing stands in the log for this time."))
     if found.next is not None:
         last = dates.day(found.next.at.astimezone(zone).date())
-        paper.text(
+        paper.paragraph(
             gettext("This paper ends here, and the log goes on. For the rest, choose “Until this day”: {day}.").format(
                 day=last
             )

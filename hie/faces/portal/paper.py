@@ -6,19 +6,21 @@ Noto Sans and Noto Sans Arabic; letters of other scripts are written in Latin on
 
 from __future__ import annotations
 
+import logging
 import re
-from functools import cache
 from pathlib import Path
 
 from django.utils import timezone
 from django.utils.translation import get_language, get_language_bidi, gettext
-from fontTools.ttLib import TTFont
 from fpdf import FPDF
 from fpdf.enums import Align, XPos, YPos
+from fpdf.fonts import TTFFont
 from unidecode import unidecode
 
 from hie.faces.portal import dates
 
+# It tells at length, for each paper, which tables of a font it left out.
+logging.getLogger("fontTools").setLevel(logging.WARNING)
 FONTS = Path(__file__).parent / "fonts"
 _LATIN, _ARABIC = "NotoSans", "NotoSansArabic"
 _RUNS_RIGHT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
@@ -26,17 +28,8 @@ _LINE = 1.45  # height of a line, in sizes of its letters
 _MM = 25.4 / 72
 
 
-@cache
-def _letters() -> frozenset[int]:
-    found: set[int] = set()
-    for name in (_LATIN, _ARABIC):
-        with TTFont(FONTS / f"{name}-Regular.ttf", lazy=True) as font:
-            found |= set(font.getBestCmap())
-    return frozenset(found)
-
-
 class Paper(FPDF):
-    """A4, in the language that is active; call `heading`, `entry`, `text`, then `whole`."""
+    """A4, in the language that is active; call `heading`, `entry`, `paragraph`, then `whole`."""
 
     def __init__(self, title: str, *, of: str, foot: str) -> None:
         super().__init__(format="A4")
@@ -46,6 +39,9 @@ class Paper(FPDF):
         for style, name in (("", "Regular"), ("B", "Bold")):
             self.add_font(_LATIN, style, FONTS / f"{_LATIN}-{name}.ttf")
             self.add_font(_ARABIC, style, FONTS / f"{_ARABIC}-{name}.ttf")
+        self._letters: frozenset[int] = frozenset(
+            letter for font in self.fonts.values() if isinstance(font, TTFFont) for letter in font.cmap
+        )
         self.set_fallback_fonts([_ARABIC, _LATIN], exact_match=True)
         self.set_margins(20, 18, 20)
         self.set_auto_page_break(True, margin=20)
@@ -60,7 +56,7 @@ class Paper(FPDF):
 
     def known(self, text: str) -> str:
         """The text in letters that the fonts have."""
-        letters = _letters()
+        letters = self._letters
         if all(ord(c) in letters or c in "\n\u2068\u2069" for c in text):
             return text.replace("\u2068", "").replace("\u2069", "") if not self.rtl else text
         self.rewritten = True
@@ -90,7 +86,7 @@ class Paper(FPDF):
             self._say(more, 10)
         self.ln(2)
 
-    def text(self, text: str) -> None:
+    def paragraph(self, text: str) -> None:
         """A paragraph."""
         self._say(text, 11)
         self.ln(1)

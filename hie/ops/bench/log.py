@@ -1,7 +1,8 @@
 """The log at size: a page of `/my/` with 100,000 lines of one patient, and searches at the desk over millions of events.
 
 The events are put in by `./hub audit_fill` (INSERT … SELECT), not through the exchange; pages are asked for over HTTP by
-somebody signed in, as a browser does, one at a time.
+somebody signed in, as a browser does, one at a time. Each look at the log is an event of it, so what is measured grows
+by itself: the newest lines are the reader's own, hundreds of looks to a line.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import statistics
 import struct
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import httpx
@@ -41,13 +43,11 @@ def run(place: Place, *, events: int, lines: int, count: int) -> Iterator[dict[s
         yield _row(f"fill {name}", [each / 1000], note=f"{size} in {answer['seconds']} s by INSERT … SELECT")
     with _patient(place) as browser:
         for name, path in PAGES:
-            yield _measure(
-                f"my log {name}", lambda path=path: _get(browser, path), count, _PAGE_CEILING, f"{lines} lines"
-            )
+            yield _measure(f"my log {name}", partial(_get, browser, path), count, _PAGE_CEILING, f"{lines} lines")
     with _desk(place) as browser:
         for name, path in searches(browser, person):
             note = f"{events + lines} events"
-            yield _measure(f"desk {name}", lambda path=path: _get(browser, path), count, _SEARCH_CEILING, note)
+            yield _measure(f"desk {name}", partial(_get, browser, path), count, _SEARCH_CEILING, note)
 
 
 PAGES = (

@@ -1,9 +1,10 @@
 """Every door of the hub; with `hie/celery.py` the only place that knows every face."""
 
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, include, path
+from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
+from hie.faces.rest import checkpoints
 from hie.trust.views import authorization_server_metadata
 
 urlpatterns: list[URLPattern | URLResolver] = [
@@ -11,6 +12,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("oauth/", include("hie.trust.urls")),
     path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),
+    path("checkpoints", checkpoints.listed, name="checkpoints"),
+    re_path(r"^checkpoints/(?P<size>[0-9]+|latest)$", checkpoints.one, name="checkpoint"),
     path("consent/", include("hie.faces.decisions.urls")),
     path("my", RedirectView.as_view(url="/my/")),
     path("my/", include("hie.faces.portal.urls")),

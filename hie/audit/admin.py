@@ -17,6 +17,7 @@ from django.utils.safestring import SafeString
 from unfold.admin import ModelAdmin, TabularInline
 
 from hie.audit import personal
+from hie.audit.desk import ExactSearch, PeriodFilter
 from hie.audit.kinds import SHAPES, EventType
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
 from hie.exchange import access, decision_pages
@@ -100,25 +101,19 @@ class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
 
 
 @admin.register(AuditEvent)
-class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class AuditEventAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Events, newest first. The count of all is an estimate: nothing waits for ten million rows."""
 
     held = Held.AUDIT
     person_fields = ("person_id",)
 
     list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule")
-    list_filter = (KindFilter, OutcomeFilter, PurposeFilter)
-    search_fields = (
-        "=id",
-        "=person_id",
-        "=user",
-        "=organization",
-        "=correlation",
-        "=request_id",
-        "=patient_identifier",
+    list_filter = (PeriodFilter, KindFilter, OutcomeFilter, PurposeFilter)
+    searched = search_fields = ("correlation", "request_id", "patient_identifier", "user", "organization", "rule")
+    searched_ids = ("id", "person_id")
+    search_help_text = (
+        "The exact id of an event, person, user, organization, question, request, patient identifier or rule"
     )
-    search_help_text = "The exact id of an event, person, user, organization, question, request or patient identifier"
-    show_full_result_count = False
     ordering = ("-at", "-id")
     list_per_page = 50
     inlines = (DisclosureInline,)
@@ -190,17 +185,17 @@ class AuditEventAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]
 
 
 @admin.register(Disclosure)
-class DisclosureAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class DisclosureAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """What left, one row a document; who it left to is in its event."""
 
     held = Held.AUDIT
     person_fields = ("person_id",)
     list_display = ("at", "what", "custodian", "recipient", "rule", "document_id")
-    list_filter = ("what",)
-    search_fields = ("=document_id", "=unique_id", "=custodian", "=person_id", "=event_id")
-    search_help_text = "The exact id of a document, organization, person or event"
+    list_filter = (PeriodFilter, "what")
+    searched = search_fields = ("document_id", "unique_id", "custodian", "rule")
+    searched_ids = ("person_id", "event_id")
+    search_help_text = "The exact id of a document, organization, person, event or rule"
     ordering = ("-at", "-id")
-    show_full_result_count = False
     list_per_page = 50
     fields = DISCLOSED = (
         "event_id", "at", "person_id", "document_id", "unique_id", "custodian", "what", "confidentiality", "rule",

@@ -9,16 +9,19 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator
+import logging
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from hie.audit import checkpoints, keys, log, merkle
+from hie.audit import checkpoints, keys, log, merkle, tree
 from hie.audit.canonical import instant
 from hie.audit.models import AuditSeal, Checkpoint
 from hie.audit.verify import EXPORT_FORMAT
+
+logger = logging.getLogger(__name__)
 
 STANDALONE = Path(__file__).with_name("standalone_verify.py")
 
@@ -84,26 +87,35 @@ def write(path: Path) -> int:
     return count
 
 
-def inclusion_proof(event_id: UUID) -> dict[str, Any]:
+def inclusion_proof(event_id: UUID, *, seal: int | None = None) -> dict[str, Any]:
     """What shows that one event is in the log, as the smallest checkpoint that covers it was signed.
 
-    ``{"event_id", "seq", "json", "leaf", "path": [hex, nearest first], "checkpoint": note}``. Raises NotSealed.
-    Reads the leaves below that checkpoint: 32 bytes each.
+    ``{"event_id", "seq", "json", "leaf", "path": [hex, nearest first], "checkpoint": note, "links": [{"from": note,
+    "to": note, "path": [hex]}]}``: the links lead from that checkpoint to the newest one, or to the one of `seal` events,
+    which may be older. A few statements and some hundred hashes whatever the length of the log.
+
+    Raises NotSealed: the event is unknown or not under a checkpoint yet, or there is no checkpoint of `seal` events.
     """
-    seal = AuditSeal.objects.filter(event_id=event_id).first()
-    checkpoint = Checkpoint.objects.filter(size__gte=seal.seq).order_by("size").first() if seal else None
-    content = log.contents([(event_id, seal.at)]).get(event_id) if seal else None
-    if seal is None or checkpoint is None or content is None:
-        raise NotSealed(str(event_id))
-    path = merkle.inclusion_proof(seal.seq - 1, log.leaves(checkpoint.size))
-    return {
-        "event_id": str(event_id),
-        "seq": seal.seq,
-        "json": content.text(seal.seq),
-        "leaf": bytes(seal.leaf).hex(),
-        "path": [node.hex() for node in path],
-        "checkpoint": checkpoint.note,
-    }
+    return inclusion_proofs([event_id], seal=seal)[0]
+
+
+def inclusion_proofs(event_ids: Sequence[UUID], *, seal: int | None = None) -> list[dict[str, Any]]:
+    """The proof of each event, in their order; what they have in common is read and made once. Raises NotSealed."""
+    rows = {row.event_id: row for row in AuditSeal.objects.filter(event_id__in=event_ids)}
+    other = Checkpoint.objects.filter(size=seal).first() if seal is not None else Checkpoint.objects.first()
+    contents = log.contents([(row.event_id, row.at) for row in rows.values()])
+    if other is None or not all(one in rows and one in contents for one in event_ids):
+        raise NotSealed(", ".join(map(str, event_ids)))
+    from_nodes, from_leaves = tree.Paths(), tree.Paths(stored=False)
+    links: dict[tuple[int, int], dict[str, Any]] = {}
+    proofs: list[dict[str, Any]] = []
+    for event_id in event_ids:
+        row = rows[event_id]
+        note = Checkpoint.objects.filter(size__gte=row.seq).order_by("size").first()
+        if note is None:
+            raise NotSealed(str(event_id))
+        proofs.append(_proof(row, note, contents[event_id].text(row.seq), other, links, (from_nodes, from_leaves)))
+    return proofs
 
 
 def consistency_proof(old_size: int, new_size: int) -> dict[str, Any]:
@@ -111,8 +123,69 @@ def consistency_proof(old_size: int, new_size: int) -> dict[str, Any]:
 
     ``{"from": note, "to": note, "path": [hex]}``. Raises NotSealed when there is no checkpoint of a size.
     """
-    notes = dict(Checkpoint.objects.filter(size__in=[old_size, new_size]).values_list("size", "note"))
-    if old_size not in notes or new_size not in notes or old_size > new_size:
+    held = Checkpoint.objects.in_bulk([old_size, new_size])
+    if old_size not in held or new_size not in held or old_size > new_size:
         raise NotSealed(f"{old_size} to {new_size}")
-    path = merkle.consistency_proof(old_size, log.leaves(new_size))
-    return {"from": notes[old_size], "to": notes[new_size], "path": [node.hex() for node in path]}
+    return _link(held[old_size], held[new_size], (tree.Paths(), tree.Paths(stored=False)))
+
+
+_Ways = tuple[tree.Paths, tree.Paths]
+
+
+def _proof(
+    row: AuditSeal,
+    note: Checkpoint,
+    text: str,
+    other: Checkpoint,
+    links: dict[tuple[int, int], dict[str, Any]],
+    ways: _Ways,
+) -> dict[str, Any]:
+    index, leaf, root = row.seq - 1, bytes(row.leaf), bytes(note.root)
+    path = _fitting(
+        lambda paths: paths.inclusion(index, note.size),
+        lambda path: merkle.verify_inclusion(index, note.size, leaf, path, root),
+        ways,
+    )
+    older, newer = sorted((note, other), key=lambda one: one.size)
+    key = (older.size, newer.size)
+    if older.size != newer.size and key not in links:
+        links[key] = _link(older, newer, ways)
+    return {
+        "event_id": str(row.event_id),
+        "seq": row.seq,
+        "json": text,
+        "leaf": leaf.hex(),
+        "path": [node.hex() for node in path],
+        "checkpoint": note.note,
+        "links": [links[key]] if key in links else [],
+    }
+
+
+def _link(older: Checkpoint, newer: Checkpoint, ways: _Ways) -> dict[str, Any]:
+    path = _fitting(
+        lambda paths: paths.consistency(older.size, newer.size),
+        lambda path: merkle.verify_consistency(older.size, bytes(older.root), newer.size, bytes(newer.root), path),
+        ways,
+    )
+    return {"from": older.note, "to": newer.note, "path": [node.hex() for node in path]}
+
+
+def _fitting(
+    path_of: Callable[[tree.Paths], list[bytes]], fits: Callable[[list[bytes]], bool], ways: _Ways
+) -> list[bytes]:
+    """A path that holds: by the stored nodes, or from the leaves alone where these are missing or were touched.
+
+    What does not fit even then is given as it is: who checks it shall see that.
+    """
+    from_nodes, from_leaves = ways
+    try:
+        path = path_of(from_nodes)
+        if fits(path):
+            return path
+        logger.error("audit.tree: a proof from the stored nodes does not fit its checkpoint")
+    except tree.Incomplete:
+        pass
+    try:
+        return path_of(from_leaves)
+    except tree.Incomplete as error:
+        raise NotSealed(str(error)) from error

@@ -147,8 +147,3 @@ def head() -> tuple[int, bytes]:
         cursor.execute("SELECT seq, chain FROM audit_seal ORDER BY seq DESC LIMIT 1")
         row = cursor.fetchone()
     return (row[0], bytes(row[1])) if row else (0, GENESIS)
-
-
-def leaves(size: int) -> list[bytes]:
-    """The stored leaves of the first `size` events."""
-    return [row.leaf for rows in seals(until=size, batch=20_000) for row in rows]

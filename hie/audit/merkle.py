@@ -65,26 +65,34 @@ def root(leaves: Iterable[bytes]) -> bytes:
     return frontier.root()
 
 
-def _split(size: int) -> int:
+def split(size: int) -> int:
     """The largest power of two below `size` (of at least 2)."""
     return 1 << ((size - 1).bit_length() - 1)
 
 
-def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
-    """The audit path of leaf `index` (from 0), nearest sibling first. Raises IndexError outside the tree."""
-    if not 0 <= index < len(leaves):
-        raise IndexError(f"no leaf {index} in a log of {len(leaves)}")
-    path: list[bytes] = []
-    start, size = 0, len(leaves)
+def inclusion_ranges(index: int, size: int) -> list[tuple[int, int]]:
+    """Over which leaves, as (first, how many), the nodes of an audit path are, nearest sibling first.
+
+    Raises IndexError outside the tree.
+    """
+    if not 0 <= index < size:
+        raise IndexError(f"no leaf {index} in a log of {size}")
+    ranges: list[tuple[int, int]] = []
+    start = 0
     while size > 1:
-        k = _split(size)
+        k = split(size)
         if index - start < k:
-            path.append(root(leaves[start + k : start + size]))
+            ranges.append((start + k, size - k))
             size = k
         else:
-            path.append(root(leaves[start : start + k]))
+            ranges.append((start, k))
             start, size = start + k, size - k
-    return path[::-1]
+    return ranges[::-1]
+
+
+def inclusion_proof(index: int, leaves: Sequence[bytes]) -> list[bytes]:
+    """The audit path of leaf `index` (from 0), nearest sibling first. Raises IndexError outside the tree."""
+    return [root(leaves[start : start + count]) for start, count in inclusion_ranges(index, len(leaves))]
 
 
 def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], expected_root: bytes) -> bool:
@@ -105,20 +113,25 @@ def verify_inclusion(index: int, size: int, leaf: bytes, path: Sequence[bytes], 
     return last == 0 and node == expected_root
 
 
+def consistency_ranges(old_size: int, size: int) -> list[tuple[int, int]]:
+    """Over which leaves, as (first, how many), the nodes of a consistency proof are. Raises ValueError when there is none."""
+    if not 0 < old_size <= size:
+        raise ValueError(f"no consistency proof from {old_size} to {size}")
+    return _subranges(old_size, 0, size, complete=True)
+
+
 def consistency_proof(old_size: int, leaves: Sequence[bytes]) -> list[bytes]:
     """Nodes that show the log of `old_size` to be the beginning of this one. Raises ValueError when it cannot be."""
-    if not 0 < old_size <= len(leaves):
-        raise ValueError(f"no consistency proof from {old_size} to {len(leaves)}")
-    return _subproof(old_size, leaves, complete=True)
+    return [root(leaves[start : start + count]) for start, count in consistency_ranges(old_size, len(leaves))]
 
 
-def _subproof(m: int, leaves: Sequence[bytes], *, complete: bool) -> list[bytes]:
-    if m == len(leaves):
-        return [] if complete else [root(leaves)]
-    k = _split(len(leaves))
+def _subranges(m: int, start: int, size: int, *, complete: bool) -> list[tuple[int, int]]:
+    if m == size:
+        return [] if complete else [(start, size)]
+    k = split(size)
     if m <= k:
-        return [*_subproof(m, leaves[:k], complete=complete), root(leaves[k:])]
-    return [*_subproof(m - k, leaves[k:], complete=False), root(leaves[:k])]
+        return [*_subranges(m, start, k, complete=complete), (start + k, size - k)]
+    return [*_subranges(m - k, start + k, size - k, complete=False), (start, k)]
 
 
 def verify_consistency(old_size: int, old_root: bytes, size: int, new_root: bytes, proof: Sequence[bytes]) -> bool:

@@ -85,6 +85,14 @@ class AuditEvent(models.Model):
                 fields=["rule", "-at"], name="audit_event_rule", condition=models.Q(outcome__gt=0) | ~models.Q(rule="")
             ),
             models.Index(fields=["correlation"], name="audit_event_correlation", condition=~models.Q(correlation="")),
+            models.Index(fields=["request_id"], name="audit_event_request", condition=~models.Q(request_id="")),
+            models.Index(
+                fields=["patient_identifier", "-at"],
+                name="audit_event_identifier",
+                condition=~models.Q(patient_identifier=""),
+            ),
+            models.Index(fields=["purpose", "-at"], name="audit_event_purpose"),
+            models.Index(fields=["outcome", "-at"], name="audit_event_outcome", condition=models.Q(outcome__gt=0)),
         ]
 
     def __str__(self) -> str:
@@ -117,7 +125,15 @@ class Disclosure(models.Model):
         db_table = "audit_disclosure"
         ordering = ["event_id", "n"]
         constraints = [models.UniqueConstraint(fields=["event", "n"], name="audit_disclosure_event_n")]
-        indexes = [models.Index(fields=["document_id", "-at"], name="audit_disclosure_document")]
+        indexes = [
+            models.Index(fields=["document_id", "-at"], name="audit_disclosure_document"),
+            models.Index(
+                fields=["unique_id", "-at"], name="audit_disclosure_unique", condition=~models.Q(unique_id="")
+            ),
+            models.Index(fields=["rule", "-at"], name="audit_disclosure_rule"),
+            models.Index(fields=["custodian", "-at"], name="audit_disclosure_custodian"),
+            models.Index(fields=["person_id", "document_id", "-at"], name="audit_disclosure_person"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.what} {self.document_id}"
@@ -157,6 +173,22 @@ class AuditSeal(models.Model):
 
     def __str__(self) -> str:
         return str(self.seq)
+
+
+class AuditNode(models.Model):
+    """The root over 2^level leaves, the `index`-th from 0: what makes proofs cheap (`hie.audit.tree`); derived, trusted by nobody."""
+
+    pk = models.CompositePrimaryKey("level", "index")
+    level = models.SmallIntegerField()
+    index = models.BigIntegerField()
+    hash = models.BinaryField()
+
+    class Meta:
+        db_table = "audit_node"
+        ordering = ["level", "index"]
+
+    def __str__(self) -> str:
+        return f"{self.level}:{self.index}"
 
 
 class Checkpoint(models.Model):

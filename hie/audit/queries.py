@@ -23,6 +23,12 @@ from hie.audit.recorder import HUB
 from hie.audit.values import AuditPage, AuditQuery, Cursor, DisclosureRecord, EventRecord
 
 MAX_LIMIT = 1000
+OWN_SIDE = Q(user__startswith="Patient/") | Q(role="proxy")
+"""Acts of patients and helpers."""
+AUTOMATIC = (Q(organization__in=("", HUB)) | Q(role="system") | Q(user__startswith="Device/", purpose="")) & ~(
+    OWN_SIDE | Q(user__startswith="Staff/") | Q(kind__in=(EventType.STAFF_LOOK.value, EventType.STAFF_ACT.value))
+)
+"""What no person did: the hub's own work, and that of programs that gave no purpose."""
 
 __all__ = [
     "AuditPage",
@@ -34,7 +40,9 @@ __all__ = [
     "decided_between",
     "decisions_of",
     "disclosed_with",
+    "documents_of",
     "events_for_person",
+    "readers",
     "received",
     "search",
     "stopped_between",
@@ -101,6 +109,38 @@ def stopped_between(since: datetime, until: datetime) -> Iterator[Stopped]:
     columns = ("id", "at", "organization", "user", "role", "purpose", "relationship", "rule")
     for identifier, *rest in rows.values_list(*columns).iterator(chunk_size=2000):
         yield Stopped(event_id=str(identifier), **dict(zip(columns[1:], rest, strict=True)))
+
+
+def readers(
+    person_ids: Iterable[str], *, since: datetime | None, until: datetime | None
+) -> list[tuple[tuple[str, str, str], str]]:
+    """Who acted on these persons in this time, each once with the newest event: ((organization, participant, user), event).
+
+    In order of the readers; one statement.
+    """
+    rows = _matching(AuditQuery(person_ids=tuple(person_ids), since=since, until=until))
+    newest = rows.order_by("organization", "participant", "user", "-at", "-id").distinct(
+        "organization", "participant", "user"
+    )
+    found = newest.values_list("organization", "participant", "user", "id")
+    return [
+        ((str(organization), str(participant), str(user)), str(event))
+        for organization, participant, user, event in found
+    ]
+
+
+def documents_of(person_ids: Iterable[str], *, since: datetime | None, until: datetime | None) -> list[tuple[str, str]]:
+    """The documents of these persons that left in this time, each with the newest event: (document, event).
+
+    In order of the documents; one statement.
+    """
+    rows = Disclosure.objects.filter(person_id__in=_uuids(person_ids)).exclude(what__in=("demographics", "query"))
+    if since is not None:
+        rows = rows.filter(at__gte=since)
+    if until is not None:
+        rows = rows.filter(at__lt=until)
+    newest = rows.order_by("document_id", "-at", "event_id").distinct("document_id")
+    return [(str(document), str(event)) for document, event in newest.values_list("document_id", "event_id")]
 
 
 def any_decided() -> bool:
@@ -183,11 +223,20 @@ def _matching(query: AuditQuery) -> QuerySet[AuditEvent]:
         ("role", query.roles),
         ("user", query.users),
         ("organization", query.organizations),
+        ("participant", query.participants),
         ("patient_identifier", query.patient_identifiers),
         ("network_address", query.addresses),
     ):
         if wanted:
             events = events.filter(**{f"{column}__in": wanted})
+    if query.automatic is not None:
+        events = events.filter(AUTOMATIC) if query.automatic else events.exclude(AUTOMATIC)
+    if query.own_side is not None:
+        events = events.filter(OWN_SIDE) if query.own_side else events.exclude(OWN_SIDE)
+    if query.held_back:
+        events = events.filter(Q(outcome__gt=0) | ~Q(denied=[]) | Q(kind=EventType.QUESTION_WITHHELD.value))
+    if query.emergency:
+        events = events.filter(Q(purpose="BTG") | Q(kind=EventType.BREAK_GLASS.value))
     if query.correlation:
         events = events.filter(correlation=query.correlation)
     if query.rules:

@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 
 from django.db import Error, connection, transaction
 
-from hie.audit import checkpoints, log
+from hie.audit import checkpoints, log, tree
 from hie.audit.merkle import Frontier
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _MONTHS_AHEAD = 4
 
 
 def seal_batch(limit: int = BATCH) -> int:
-    """Seal up to `limit` waiting events in one transaction; how many were sealed. Five statements.
+    """Seal up to `limit` waiting events in one transaction; how many were sealed. Five statements, more as tiles fill.
 
     Caller holds the sealer's lock (`holding_lock`), so the head read here is the head.
     """
@@ -49,6 +49,7 @@ def seal_batch(limit: int = BATCH) -> int:
             return 0
         found = log.contents([(event_id, at) for _, event_id, at in waiting])
         seq, chain = log.head()
+        tiles = seq >> tree.HEIGHT
         now = datetime.now(UTC)
         rows = []
         for _, event_id, at in waiting:
@@ -68,6 +69,8 @@ def seal_batch(limit: int = BATCH) -> int:
                     f'INSERT INTO audit_seal (seq, event_id, "at", leaf, chain, sealed_at) VALUES {places}',  # noqa: S608
                     [value for row in rows for value in row],
                 )
+        if seq >> tree.HEIGHT > tiles:
+            tree.extend(seq)
     return len(waiting)
 
 
@@ -134,6 +137,7 @@ def _run_connected(stop: threading.Event) -> None:
         if stop.wait(POLL_S):
             return
     try:
+        tree.extend(log.head()[0])
         frontier, _ = checkpoints.last_frontier()
         chain = catch_up(frontier)
         checkpointed = frontier.size

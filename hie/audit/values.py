@@ -91,6 +91,9 @@ class AuditQuery:
     `since` inclusive, `until` exclusive. `organizations` are acting
     organizations, each by itself; `agents` matches user, client, participant or organization; `entities` a document (its id or
     uniqueId), the person, or the patient's identifier; `policies` the last characters of the token's id.
+    `automatic`: True for what no person did (`hie.audit.queries.AUTOMATIC`), False for the rest; `own_side`: True for
+    what the patient or a helper did, False for the rest; None for either. `held_back`: only what was refused, or of which
+    something was not shown; `emergency`: only emergency access and what it opened.
     """
 
     ids: tuple[str, ...] = ()
@@ -103,6 +106,7 @@ class AuditQuery:
     purposes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     organizations: tuple[str, ...] = ()
+    participants: tuple[str, ...] = ()
     users: tuple[str, ...] = ()
     agents: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
@@ -112,6 +116,10 @@ class AuditQuery:
     policies: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     correlation: str = ""
+    automatic: bool | None = None
+    own_side: bool | None = None
+    held_back: bool = False
+    emergency: bool = False
     before: Cursor | None = None
     limit: int = 50
 

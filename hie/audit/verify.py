@@ -152,6 +152,11 @@ class _Walk:
         if self.notes:
             raise _Failed(FirstBad(seq=self.seq + 1, event_id=None, kind=Kind.REWRITTEN_TAIL))
 
+    def close(self) -> None:
+        """Nobody signed for what lies behind the last checkpoint: an export ends with one."""
+        if self.good != self.seq:
+            raise _Failed(FirstBad(seq=self.good + 1, event_id=None, kind=Kind.REWRITTEN_TAIL))
+
 
 def _walk(places: Iterable[Place], walk: _Walk) -> None:
     iterator = iter(places)
@@ -208,7 +213,8 @@ def _live_notes(public: bytes | None) -> tuple[list[Note], FirstBad | None]:
 
     found: dict[str, Note] = {}
     problem: FirstBad | None = None
-    raw: list[tuple[int, Any]] = [(row.size, row.note) for row in Checkpoint.objects.order_by("size")]
+    rows: list[tuple[int, Any]] = [(row.size, row.note) for row in Checkpoint.objects.order_by("size")]
+    raw = list(rows)
     for path in checkpoints.files():
         try:
             raw.append((int("".join(c for c in path.stem if c.isdigit()) or 0), json.loads(path.read_bytes())))
@@ -220,6 +226,14 @@ def _live_notes(public: bytes | None) -> tuple[list[Note], FirstBad | None]:
             found.setdefault(read.digest, read)
         except BadCheckpoint:
             problem = problem or FirstBad(seq=size, event_id=None, kind=Kind.CHANGED)
+            continue
+        public = read.public_key  # one key over all of them
+    before: Note | None = None
+    for _, note in rows if problem is None else ():
+        # A file alone may be one whose row was never written: only rows are a chain.
+        read = found[checkpoints.note_digest(note)]
+        problem = problem or _follows(read, before)
+        before = read
     return list(found.values()), problem
 
 
@@ -315,6 +329,7 @@ def verify_export(
             raise _Failed(FirstBad(seq=min(header, walk.seq) + 1, event_id=None, kind=Kind.REWRITTEN_TAIL))
         if problem is not None:
             raise _Failed(problem)
+        walk.close()
     except _Failed as failed:
         bad = failed.bad
         if bad.kind is Kind.REWRITTEN_TAIL and bad.seq is not None:
@@ -349,15 +364,26 @@ def _scan(path: Path, public: bytes | None) -> tuple[set[int] | array[int], list
                 size = line["size"]
         elif line is not None and "checkpoint" in line:
             try:
-                notes.append(checkpoints.read_note(line["checkpoint"], public_key=public))
+                note = checkpoints.read_note(line["checkpoint"], public_key=public)
             except BadCheckpoint:
                 stated = line["checkpoint"].get("size") if isinstance(line["checkpoint"], dict) else None
                 problem = problem or FirstBad(seq=stated if isinstance(stated, int) else 0, event_id=None, kind=Kind.CHANGED)  # fmt: skip
+                continue
+            public = note.public_key  # one key over all of them
+            problem = problem or _follows(note, notes[-1] if notes else None)
+            notes.append(note)
         elif line is not None:
             own = _export_place(line).own
             if own is not None:
                 numbers.add(own)
     return numbers, notes, problem, size
+
+
+def _follows(note: Note, before: Note | None) -> FirstBad | None:
+    """A checkpoint names the one before it: what is wrong where that one is missing."""
+    if note.previous == (before.digest if before else ""):
+        return None
+    return FirstBad(seq=note.size, event_id=None, kind=Kind.REMOVED)
 
 
 def _export_places(path: Path) -> Iterator[Place]:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cache
 from typing import Any
 from uuid import UUID
 
@@ -29,6 +28,7 @@ from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, consent_sight, release
 from hie.exchange.access_log_lines import (
+    GROUP_MAX,
     ActorKind,
     Item,
     LogEntry,
@@ -42,11 +42,13 @@ from hie.exchange.access_log_lines import (
     group_key,
     joins,
     lines,
+    part_of,
     seen_of,
     sentence_words,
 )
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.facts import Caller, DocumentFacts, Operation
+from hie.standards.folding import folded
 from patients import queries as index
 
 __all__ = [
@@ -63,29 +65,43 @@ __all__ = [
     "RuleSentence",
     "Seen",
     "Verb",
+    "View",
     "Who",
     "as_csv",
     "as_fhir",
+    "csv_text",
     "day_words",
+    "learn_users",
     "log_for_patient",
+    "names_of",
     "proof",
+    "proofs",
     "refused_at_gate",
     "rule_words",
     "search_events",
     "sentence_words",
+    "utc",
+    "view_of",
+    "visible_to",
 ]
 
 STAFF_ROLES = frozenset({"privacy-officer", "auditor"})
 _GATE_RULES = frozenset({"G1", "G2", "G4", "G5", "G6", "G7"})
 _CHUNK = 200
-_MAX_SCANNED = 20_000
+_MAX_LOOKED_AT = 20_000
+
+
+_HINTS = frozenset({"words", "users", "documents"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogFilters:
-    """What of the log is asked for; empty means all. `kind` and `text` match words, ignoring case.
+    """What of the log is asked for; empty means all. `kind` and `text` match words, whatever their case and accents.
 
-    `since` inclusive, `until` exclusive; `organization` an id or a legal name; `person` a name or user id.
+    `since` inclusive, `until` exclusive; `organization` an id or a legal name; `person` a name or user id; `purpose` one
+    with all below it, of which emergency access is one of its own. `words`: the text of a line as its reader sees it,
+    which `text` is looked for in; without it, the English one. `users` and `documents` are those that `person` and `kind`
+    are known to stand for (`log_choices`): they only save looking at the rest.
     """
 
     organization: str = ""
@@ -98,20 +114,27 @@ class LogFilters:
     until: datetime | None = None
     seen: Seen | None = None
     part: Part | None = None
+    users: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    words: Callable[[LogEntry], str] | None = field(default=None, compare=False, repr=False)
 
     @property
     def active(self) -> Mapping[str, str]:
         """The filters that are on, by name."""
-        values = {name: getattr(self, name) for name in self.__slots__}
+        values = {name: getattr(self, name) for name in self.__slots__ if name not in _HINTS}
         return {name: str(value) for name, value in values.items() if value}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogPage:
-    """Lines, newest first; `next` continues after them. `events` are the records behind the lines, as far as visible."""
+    """Lines, newest first; `next` continues after them. `events` are the records behind the lines, as far as visible.
+
+    `looked_until`: where the search for words stopped before it was through, having looked at enough for one page.
+    """
 
     entries: tuple[LogEntry, ...]
     next: Cursor | None = None
+    looked_until: datetime | None = None
     events: tuple[EventRecord, ...] = ()
 
 
@@ -126,7 +149,7 @@ class _LoggedDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _View:
+class View:
     """Who looks at whose log."""
 
     caller: Caller
@@ -154,14 +177,14 @@ def log_for_patient(
     """
     with recording(EventType.ACCESS_LOG_READ, caller) as event:
         asked = filters or LogFilters()
-        view = _view(caller, person_id, event)
+        view = view_of(caller, person_id, event)
         event.about(view.subject.person_id, detail={"filters": sorted(asked.active)})
         page = _page(view, asked, before, limit)
         event.commit()
     return page
 
 
-def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
+def view_of(caller: Caller, person_id: UUID | str, event: Recording) -> View:
     """Who looks; an attempt at somebody's log stands in that log, refused."""
     access.gate(caller, Operation.QUERY)
     if not _asks_for_self(caller):
@@ -182,28 +205,38 @@ def _view(caller: Caller, person_id: UUID | str, event: Recording) -> _View:
     if not allowed:
         raise NotFound("no such log")
     held = emergency_reviews.held_back(subject.identifier_pks, now=access.now())
-    return _View(caller=caller, subject=subject, own=own, held=tuple(held))
+    return View(caller=caller, subject=subject, own=own, held=tuple(held))
 
 
 def _asks_for_self(caller: Caller) -> bool:
     return caller.purpose in {"PATRQT", "FAMRQT", "PWATRNY", "SUPNWK"}
 
 
-def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> LogPage:
-    names = _names(view)
+def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> LogPage:
+    names = names_of(view)
     kept: list[EventRecord] = []
     heads: dict[tuple[object, ...], list[EventRecord]] = {}
-    count, scanned, cursor, withheld = 0, 0, before, set[str]()
-    # A page is continued behind the last event that is seen: where it ends must not tell of one that is not.
-    seen_last = before
+    count, looked_at, cursor, withheld = 0, 0, before, set[str]()
+    # A page is continued behind the last event that is seen, and ends after so many that are: neither where it ends nor
+    # when must tell of one that is not.
+    seen_last, query = before, _query(asked)
+    # Most pages are filled by about twice as many events as they have lines.
+    chunk = min(_CHUNK, limit * 2)
     while True:
-        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=_query(asked), limit=_CHUNK)
+        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunk)
+        chunk = _CHUNK
         visible, hidden_titles = _visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
+        learn_users(names, visible.values())
         for original in page.events:
             event = visible.get(original.id)
-            if event is not None and _wanted(event, asked, names, looker):
+            if event is None:
+                continue
+            if looked_at == _MAX_LOOKED_AT and seen_last is not None:
+                return _finish(kept, names, looker, seen_last, looked_until=seen_last.at)
+            looked_at += 1
+            if _wanted(event, asked, names, looker):
                 key = group_key(event)
                 group = heads.get(key)
                 if group is None or not joins(group, event):
@@ -213,21 +246,31 @@ def _page(view: _View, asked: LogFilters, before: Cursor | None, limit: int) -> 
                     group = heads[key] = []
                 group.append(event)
                 kept.append(event)
-            if event is not None:
-                seen_last = Cursor(at=original.at, id=original.id)
-                scanned += 1
-                if scanned == _MAX_SCANNED:
-                    return _finish(kept, names, looker, seen_last)
+            seen_last = Cursor(at=original.at, id=original.id)
         if page.next is None:
             return _finish(kept, names, looker, None)
         cursor = page.next
 
 
-def _finish(kept: list[EventRecord], names: Names, looker: Looker, cursor: Cursor | None) -> LogPage:
-    return LogPage(entries=tuple(lines(kept, names=names, looker=looker)), next=cursor, events=tuple(kept))
+def _finish(
+    kept: list[EventRecord],
+    names: Names,
+    looker: Looker,
+    cursor: Cursor | None,
+    *,
+    looked_until: datetime | None = None,
+) -> LogPage:
+    entries = tuple(lines(kept, names=names, looker=looker))
+    return LogPage(entries=entries, next=cursor, events=tuple(kept), looked_until=looked_until)
 
 
-def _looker(view: _View, withheld: Iterable[str]) -> Looker:
+def visible_to(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], Looker]:
+    """The events by id as far as the viewer may see them, and with whose eyes their lines are to be made."""
+    visible, withheld = _visible(view, events)
+    return visible, _looker(view, withheld)
+
+
+def _looker(view: View, withheld: Iterable[str]) -> Looker:
     return Looker(
         user_id=view.caller.user_id, patient_ids=frozenset(view.subject.facts.ids), withheld=frozenset(withheld)
     )
@@ -243,13 +286,42 @@ def _query(asked: LogFilters) -> AuditQuery:
             facts.id for facts in held.participants.values() if word in {facts.id.casefold(), facts.name.casefold()}
         }
         organizations = tuple(sorted({o for root in found or {asked.organization} for o in tree(held, root)}))
+    automatic, own_side = _OF_PARTS.get(asked.part, (None, None))
     return AuditQuery(
         organizations=organizations,
-        purposes=(asked.purpose,) if asked.purpose else (),
-        documents=(asked.document,) if asked.document else (),
+        purposes=_family(asked.purpose) if asked.purpose else (),
+        documents=(asked.document,) if asked.document else asked.documents,
+        users=asked.users,
         since=asked.since,
         until=asked.until,
+        automatic=automatic,
+        own_side=own_side,
+        held_back=asked.seen in {Seen.REFUSED, Seen.PARTLY},
+        emergency=asked.seen is Seen.EMERGENCY,
     )
+
+
+_OF_PARTS: Mapping[Part | None, tuple[bool | None, bool | None]] = {
+    Part.EVERYONE: (False, None),
+    Part.PEOPLE: (False, None),
+    Part.OWN: (None, True),
+    Part.AUTOMATIC: (True, None),
+}
+"""What the database can tell of a part of the log; who the viewer is decides the rest (`_is_of_part`)."""
+
+
+def _family(purpose: str) -> tuple[str, ...]:
+    """The purpose and those below it; emergency access is asked for by itself."""
+    families = policies.current().tables.families
+    below = {code for code, family in families.items() if purpose in family and code != "BTG"}
+    return tuple(sorted(below | {purpose}))
+
+
+def _is_of_part(event: EventRecord, part: Part | None, looker: Looker) -> bool:
+    if part is None:
+        return True
+    its = part_of(event, looker)
+    return its is not Part.AUTOMATIC if part is Part.EVERYONE else its is part
 
 
 def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
@@ -257,23 +329,23 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
         return False
     if asked.document and not _names_any(event, (asked.document,)):
         return False
-    if not (asked.text or asked.kind or asked.person or asked.part):
+    if not _is_of_part(event, asked.part, looker):
+        return False
+    if not (asked.text or asked.kind or asked.person):
         return True
     (entry,) = lines([event], names=names, looker=looker)
-    if asked.part is not None and entry.part is not asked.part:
+    person = folded(asked.person)
+    if person and person not in folded(entry.who.name) and asked.person.casefold() != event.user.casefold():
         return False
-    person = asked.person.casefold()
-    if person and person not in entry.who.name.casefold() and person != event.user.casefold():
-        return False
-    kinds = " ".join(f"{item.kind} {item.title}" for item in entry.items).casefold()
-    if asked.kind and asked.kind.casefold() not in kinds:
+    kinds = " ".join(f"{item.kind} {item.title}" for item in entry.items)
+    if folded(asked.kind) not in folded(kinds):
         return False
     # Only words a line shows are searched: nothing withheld can be found out by trying.
-    text = f"{sentence_words(entry)} {kinds} {entry.quotation} {entry.relay}".casefold()
-    return asked.text.casefold() in text
+    said = asked.words(entry) if asked.words else f"{sentence_words(entry)} {rule_words(entry)}"
+    return folded(asked.text) in folded(f"{said} {kinds} {entry.quotation} {entry.relay}")
 
 
-def _visible(view: _View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
+def _visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
     events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
@@ -318,7 +390,7 @@ def _choice(event: EventRecord) -> tuple[str, int | None] | None:
     return str(event.detail["consent"]), version if isinstance(version, int) else None
 
 
-def _is_held_back(view: _View, event: EventRecord) -> bool:
+def _is_held_back(view: View, event: EventRecord) -> bool:
     """Whether an event tells of an emergency of which the patient's side is told later: declaration, look or review.
 
     A reviewer's look at the case is one, which says by its reason that there is a case.
@@ -335,13 +407,13 @@ def _is_held_back(view: _View, event: EventRecord) -> bool:
     )
 
 
-def _reads_words(view: _View) -> bool:
+def _reads_words(view: View) -> bool:
     """Whether a helper may read what people wrote: of a child alone who can keep nothing from a parent (P6)."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
     return owners.keeps_nothing_from_parents(view.subject.facts, law, now=access.now())
 
 
-def _is_of_a_teenager(view: _View) -> bool:
+def _is_of_a_teenager(view: View) -> bool:
     """Whether the patient is a minor who may keep something from a parent (P6), or may be."""
     law = policies.current().jurisdiction_of(view.subject.facts.jurisdiction)
     minor = owners.only_confidential_care(view.subject.facts, law, now=access.now()) is not None
@@ -423,7 +495,32 @@ def _for_helper(event: EventRecord, seen: set[str]) -> EventRecord | None:
     )
 
 
-def _names(view: _View) -> Names:
+class _Users:
+    """Name and role of a participant's user, or of one of an organization above it; learned for many by one statement."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, dict[str, tuple[str, str]]] = {}
+
+    def learn(self, user_ids: Iterable[str]) -> None:
+        new = set(user_ids) - self._held.keys()
+        self._held |= {user_id: {} for user_id in new}
+        for facts in directory.users_named(new):
+            self._held[facts.id][facts.participant_id] = (facts.name, facts.role)
+
+    def __call__(self, participant_id: str, user_id: str) -> tuple[str, str]:
+        self.learn([user_id])
+        registered = self._held[user_id]
+        line = (facts.id for facts in directory.snapshot().lineage(participant_id)) if registered else ()
+        return next((registered[owner] for owner in line if owner in registered), ("", ""))
+
+
+def learn_users(names: Names, events: Iterable[EventRecord]) -> None:
+    """Learn at once how those are called whose events do not say it."""
+    if isinstance(names.user, _Users):
+        names.user.learn(e.user for e in events if e.user and not e.user_name and not e.user.startswith("Device/"))
+
+
+def names_of(view: View) -> Names:
     choices: dict[str, str] = {}
     for consent in directives.in_store(view.subject.identifier_pks):
         made_on = str(consent.resource.get("dateTime") or consent.recorded_at.date().isoformat())[:10]
@@ -438,18 +535,13 @@ def _names(view: _View) -> Names:
         facts = members.get(participant_id)
         return facts.name or participant_id if facts else participant_id
 
-    @cache
-    def user(participant_id: str, user_id: str) -> tuple[str, str]:
-        found = directory.user(participant_id, user_id)
-        return (found.name, found.role) if found else ("", "")
-
     def jurisdiction(custodian: str) -> str:
         code = held.jurisdiction_of(custodian) if custodian in members else view.subject.facts.jurisdiction or ""
         return str(places.get(code, {}).get("name") or code)
 
     return Names(
         organization=organization,
-        user=user,
+        user=_Users(),
         choice_on=lambda consent_id: choices.get(consent_id.rpartition("/")[2], ""),
         jurisdiction=jurisdiction,
     )
@@ -486,7 +578,7 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
     if _asks_for_self(caller):
         kind, _, identifier = caller.user_id.partition("/")
         person = identifier if kind == "Patient" else (query.person_ids or ("",))[0]
-        view = _view(caller, person, event) if _is_uuid(person) else None
+        view = view_of(caller, person, event) if _is_uuid(person) else None
         if view is None:
             raise NotFound("no such log")
         asked = frozenset(query.person_ids) if query.person_ids is not None else None
@@ -609,26 +701,35 @@ def _is_uuid(text: str) -> bool:
 
 
 @release.point
-def proof(event_id: str, caller: Caller) -> dict[str, Any]:
+def proof(event_id: str, caller: Caller, *, seal: int | None = None) -> dict[str, Any]:
     """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
 
     For the patient whose event it is and for the exchange's privacy officers and auditors: the
     hashed text names every document of the event, so nobody who may see only a part gets it.
+    `seal`: the size of a checkpoint that the proof is to lead to, else the newest.
 
     Raises:
-        NotFound: no such event for this caller, or not sealed under a checkpoint yet.
+        NotFound: no such event for this caller, not sealed under a checkpoint yet, or no checkpoint of that size.
     """
-    with recording(EventType.AUDIT_SEARCH, caller, action="R", query=f"proof of {event_id}") as event:
+    return proofs([event_id], caller, seal=seal)[0]
+
+
+@release.point
+def proofs(event_ids: Sequence[str], caller: Caller, *, seal: int | None = None) -> list[dict[str, Any]]:
+    """The `proof` of each of these events, at most 200, in their order; one event of the log for all. Raises as `proof`."""
+    asked = event_ids[0] if len(event_ids) == 1 else f"{len(event_ids)} events from {event_ids[0]} on"
+    with recording(EventType.AUDIT_SEARCH, caller, action="R", query=f"proof of {asked}") as event:
         own = caller.user_id.startswith("Patient/") and _asks_for_self(caller)
         staff = caller.participant_id == "hub" and caller.role in STAFF_ROLES
-        if not (own or staff) or not _is_uuid(event_id):
+        if not (own or staff) or not all(map(_is_uuid, event_ids)) or len(event_ids) > GROUP_MAX:
             raise NotFound("no such event")
-        page = _entitled_page(AuditQuery(ids=(event_id,), limit=1), caller, event)
-        if not page.events:
+        wanted = {str(UUID(one)) for one in event_ids}
+        page = _entitled_page(AuditQuery(ids=tuple(sorted(wanted)), limit=len(wanted)), caller, event)
+        if {found.id for found in page.events} != wanted:
             raise NotFound("no such event")
-        event.about(page.events[0].person_id or None, detail={"proof": event_id})
+        event.about(page.events[0].person_id or None, detail={"proof": event_ids[0]})
         try:
-            shown = export.inclusion_proof(UUID(event_id))
+            shown = export.inclusion_proofs([UUID(one) for one in event_ids], seal=seal)
         except export.NotSealed:
             raise NotFound("not sealed yet: a checkpoint is signed every minute") from None
         event.commit()
@@ -644,22 +745,29 @@ CSV_COLUMNS = (
 
 
 def as_csv(entries: Iterable[LogEntry]) -> str:
-    """The lines as a table (RFC 4180, first row the column names), times in UTC; no cell can act as a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for entry in entries:
-        row = (
-            _utc(entry.at), _utc(entry.first_at), entry.who.name, entry.who.role_words, entry.who.organization, entry.relay,
+    """The lines as a table in English, first row the column names, times in UTC."""
+    rows = (
+        (
+            utc(entry.at), utc(entry.first_at), entry.who.name, entry.who.role_words, entry.who.organization, entry.relay,
             entry.on_behalf_of, sentence_words(entry), entry.purpose_words,
             "; ".join(sorted({item.title or item.kind for item in entry.items if item.title or item.kind})),
             entry.seen.value, rule_words(entry), " ".join(entry.obligations), " ".join(entry.event_ids),
-        )  # fmt: skip
-        writer.writerow([_harmless(cell) for cell in row])
+        )
+        for entry in entries
+    )  # fmt: skip
+    return csv_text([CSV_COLUMNS, *rows])
+
+
+def csv_text(rows: Iterable[Sequence[str]]) -> str:
+    """Rows as a table (RFC 4180); no cell can act as a formula."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\r\n")
+    writer.writerows([_harmless(cell) for cell in row] for row in rows)
     return out.getvalue()
 
 
-def _utc(moment: datetime) -> str:
+def utc(moment: datetime) -> str:
+    """A time as RFC 3339 with Z, to the second."""
     return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 

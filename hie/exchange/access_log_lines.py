@@ -59,8 +59,9 @@ class Verb(StrEnum):
 
 
 class Part(StrEnum):
-    """The tabs of the log."""
+    """The tabs of the log; `EVERYONE` is all but what no person did."""
 
+    EVERYONE = "everyone"
     PEOPLE = "people"
     OWN = "own"
     AUTOMATIC = "automatic"
@@ -397,7 +398,7 @@ def _entry(group: _Group, names: Names, looker: Looker) -> LogEntry:
         purpose=newest.purpose,
         purpose_words=words,
         seen=seen,
-        part=_part(who),
+        part=_part(who.kind),
         rule=_rule_sentence(newest, who, items, names),
         quotation=str(newest.words.get("text", "")),
         relay=names.organization(newest.intermediary) if newest.intermediary else "",
@@ -452,7 +453,7 @@ def _actor_kind(event: EventRecord, looker: Looker, *, named: bool) -> ActorKind
         return ActorKind.HELPER
     if event.type in {EventType.STAFF_LOOK, EventType.STAFF_ACT} or type_ == "Staff":
         return ActorKind.STAFF
-    if (
+    if type_ != "Patient" and (
         event.organization in {"", HUB}
         or event.role == "system"
         or (event.user.startswith("Device/") and not event.purpose)
@@ -461,10 +462,15 @@ def _actor_kind(event: EventRecord, looker: Looker, *, named: bool) -> ActorKind
     return ActorKind.PERSON if named else ActorKind.ORGANIZATION
 
 
-def _part(who: Who) -> Part:
-    if who.kind in {ActorKind.YOU, ActorKind.HELPER, ActorKind.PATIENT}:
+def part_of(event: EventRecord, looker: Looker) -> Part:
+    """The tab on which the line of an event stands."""
+    return _part(_actor_kind(event, looker, named=True))
+
+
+def _part(kind: ActorKind) -> Part:
+    if kind in {ActorKind.YOU, ActorKind.HELPER, ActorKind.PATIENT}:
         return Part.OWN
-    return Part.AUTOMATIC if who.kind is ActorKind.SYSTEM else Part.PEOPLE
+    return Part.AUTOMATIC if kind is ActorKind.SYSTEM else Part.PEOPLE
 
 
 def who_words(who: Who) -> str:

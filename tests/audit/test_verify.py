@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -13,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from hie.audit import checkpoints, export, keys, log, merkle, seal, verify
+from hie.audit import checkpoints, export, keys, log, merkle, seal, standalone_verify, tree, verify
+from hie.audit.canonical import canonical
 from hie.audit.models import AuditEvent, AuditSeal, AuditUnsealed, Checkpoint
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.standards.facts import Caller
@@ -201,6 +205,16 @@ def rewritten(lines: list[str], seq: int) -> list[str]:
     return lines
 
 
+def resigned(line: str) -> str:
+    """The same checkpoint, by somebody else's key."""
+    key = Ed25519PrivateKey.generate()
+    public = keys.public_bytes(key.public_key())
+    note = json.loads(line)["checkpoint"] | {"log_id": hashlib.sha256(public).hexdigest(), "public_key": base64.b64encode(public).decode()}  # fmt: skip
+    unsigned = {name: value for name, value in note.items() if name != "signature"}
+    signature = base64.b64encode(key.sign(canonical(unsigned).encode())).decode()
+    return json.dumps({"checkpoint": note | {"signature": signature}}) + "\n"
+
+
 TAMPERED = [
     pytest.param(lambda ls: [*ls[:6], ls[6].replace("d6", "d7"), *ls[7:]], "changed", 6, id="a-byte-of-the-event"),
     pytest.param(lambda ls: [*ls[:6], ls[6].replace('"leaf"', '"leax"'), *ls[7:]], "changed", 6, id="a-byte-of-a-name"),
@@ -216,26 +230,46 @@ TAMPERED = [
     pytest.param(lambda ls: ls[:9], "rewritten-tail", 9, id="tail-and-checkpoints-cut"),
     pytest.param(lambda ls: [ls[0].replace('"size":10', '"size":8'), *ls[1:9]], "rewritten-tail", 9, id="tail-cut-and-header-mended"),
     pytest.param(lambda ls: rewritten(ls, 6), "rewritten-tail", 5, id="tail-rewritten"),
+    pytest.param(lambda ls: [*ls[:11], *ls[12:]], "removed", 10, id="a-checkpoint-removed"),
+    pytest.param(lambda ls: [*ls[:12], ls[12].replace('"size":10', '"size":9')], "changed", 9, id="a-checkpoint-changed"),
+    pytest.param(lambda ls: [*ls[:11], ls[11].replace('"root"', '"roof"'), ls[12]], "changed", 4, id="a-member-of-a-checkpoint-gone"),
+    pytest.param(lambda ls: [*ls[:12], resigned(ls[12])], "changed", 10, id="a-checkpoint-signed-with-another-key"),
+    pytest.param(lambda ls: [ls[0].replace("hie-audit", "hie-other"), *ls[1:]], "changed", 0, id="the-head"),
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("with_kept", [True, False], ids=["with-a-kept-checkpoint", "by-the-file-alone"])
 @pytest.mark.parametrize(("tamper", "kind", "seq"), TAMPERED)
-def test_tampering_with_an_export_is_found_and_named(
-    sealed: None, tmp_path: Path, tamper: Callable[[list[str]], list[str]], kind: str, seq: int
+def test_tampering_with_an_export_is_found_and_named_alike_by_both_verifiers(
+    sealed: None, tmp_path: Path, tamper: Callable[[list[str]], list[str]], kind: str, seq: int, with_kept: bool
 ) -> None:
     path, kept = tmp_path / "export.ndjson", tmp_path / "kept.json"
     assert export.write(path) == 10
     kept.write_bytes(checkpoints.files()[-1].read_bytes())
+    shown = [kept] if with_kept else []
     before = lines_of(path)
-    clean = verify.verify_export(path, shown=[kept])
-    assert (clean.ok, clean.events, clean.checkpoints) == (True, 10, 3)
+    clean = verify.verify_export(path, shown=shown)
+    assert (clean.ok, clean.events, clean.checkpoints) == (True, 10, 2 + with_kept)
+    assert alone(path, *shown) == (0, clean.as_json())
     after = tamper(list(before))
     assert after != before
     path.write_text("".join(after))
-    bad = verify.verify_export(path, shown=[kept]).first_bad
-    assert bad is not None
-    assert (bad.kind, bad.seq) == (kind, seq)
-    assert standalone(path, kept).returncode == 1
+    report = verify.verify_export(path, shown=shown)
+    assert report.first_bad is not None
+    # Where tail and checkpoints are gone, only what was kept knows how long the log was.
+    expected = (kind, seq)
+    if not with_kept and (kind, seq) == ("rewritten-tail", 9):
+        expected = ("rewritten-tail", report.first_bad.seq)
+        assert report.first_bad.seq in {1, 9}
+    assert (report.first_bad.kind, report.first_bad.seq) == expected
+    assert alone(path, *shown) == (1, report.as_json())
+
+
+def alone(*arguments: Path, bare: bool = False) -> tuple[int, Any]:
+    """Exit code and report of the standalone verifier; `bare`: in a Python without any package."""
+    done = standalone("--json", *arguments, bare=bare)
+    assert not done.stderr, done.stderr
+    return done.returncode, json.loads(done.stdout)
 
 
 def test_every_single_changed_byte_of_an_exported_event_is_found(sealed: None, tmp_path: Path) -> None:
@@ -248,25 +282,167 @@ def test_every_single_changed_byte_of_an_exported_event_is_found(sealed: None, t
         bad = verify.verify_export(path).first_bad
         assert bad is not None, whole[position - 5 : position + 5]
         assert (bad.seq, bad.kind) == (6, "changed"), whole[position - 5 : position + 5]
+        with pytest.raises(standalone_verify.Bad) as found:
+            standalone_verify.check(str(path), [])
+        assert (found.value.row, found.value.kind, found.value.event_id) == (6, "changed", bad.event_id)
 
 
-def standalone(*arguments: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(export.STANDALONE), *map(str, arguments)]
+def standalone(*arguments: Path | str, bare: bool = False) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, *(["-I", "-S"] if bare else []), str(export.STANDALONE), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env={"PATH": os.environ["PATH"]})
 
 
-def test_the_standalone_verifier_accepts_export_and_proof_and_refuses_a_forged_proof(
-    sealed: None, tmp_path: Path
-) -> None:
-    path, proof = tmp_path / "export.ndjson", tmp_path / "proof.json"
+def test_without_any_package_the_standalone_verifier_checks_signatures_by_itself(sealed: None, tmp_path: Path) -> None:
+    path = tmp_path / "export.ndjson"
     export.write(path)
-    assert standalone(path).returncode == 0, standalone(path)
+    without = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", "import cryptography"], capture_output=True, check=False
+    )
+    assert without.returncode == 1, "this Python has the package even so"
+    assert alone(path, bare=True)[0] == 0
+    lines = lines_of(path)
+    note = json.loads(lines[-1])["checkpoint"]
+    for signature in (bytes(64), base64.b64decode(note["signature"])[:-1] + b"\xff", b"x" * 63):
+        forged_note = note | {"signature": base64.b64encode(signature).decode()}
+        path.write_text("".join([*lines[:-1], json.dumps({"checkpoint": forged_note}) + "\n"]))
+        assert alone(path, bare=True)[1]["first_bad"] == {"seq": 10, "event_id": None, "kind": "changed"}
+
+
+# RFC 8032 7.1: tests 1, 2, 3 and 1024 (its message shortened to nothing would be test 1 again, so it is left out).
+RFC_8032 = [
+    ("d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a", "", "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b"),
+    ("3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c", "72", "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00"),
+    ("fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025", "af82", "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("public", "message", "signature"), RFC_8032)
+def test_signatures_are_checked_as_rfc_8032_says(public: str, message: str, signature: str) -> None:
+    key, said, text = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
+    assert standalone_verify.signed_by_rfc_8032(key, text, said)
+    order = (2**252 + 27742317777372353535851937790883648493).to_bytes(32, "little")
+    stretched = (int.from_bytes(text[32:], "little") + int.from_bytes(order, "little")).to_bytes(32, "little")
+    wrong = [
+        (key, text, said + b"x"),
+        (key, text[:32] + stretched, said),
+        (key, text[:-1], said),
+        (key[:-1], text, said),
+    ]
+    wrong += [(key, bytes([text[n] ^ 1 if n == at else text[n] for n in range(64)]), said) for at in (0, 31, 32, 62)]
+    wrong += [(bytes([key[n] ^ 1 if n == at else key[n] for n in range(32)]), text, said) for at in (0, 13)]
+    wrong += [(b"\xff" * 32, text, said)]
+    for one in wrong:
+        assert not standalone_verify.signed_by_rfc_8032(*one)
+        assert not standalone_verify.is_signed(*one)
+
+
+def test_a_proof_holds_for_its_own_the_newest_and_an_older_checkpoint(sealed: None, tmp_path: Path) -> None:
+    proof = tmp_path / "proof.json"
+    older, newest = checkpoints.files()
     for seq in (1, 4, 7, 10):
-        value = export.inclusion_proof(AuditSeal.objects.get(seq=seq).event_id)
-        proof.write_text(json.dumps(value))
-        assert standalone(proof, checkpoints.files()[-1]).returncode == 0
-        proof.write_text(json.dumps(value | {"json": value["json"].replace('"outcome":0', '"outcome":4')}))
+        event = AuditSeal.objects.get(seq=seq).event_id
+        proof.write_text(json.dumps(export.inclusion_proof(event)))
+        for bare in (False, True):
+            assert standalone(proof, newest, bare=bare).returncode == 0
+        said = standalone(proof).stdout
+        assert f"line {seq} is in the log" in said
+        assert "org-clinic" in said
+        assert "Nothing was compared with a checkpoint from elsewhere" in said
+        assert standalone(proof, older).returncode == (0 if seq <= 4 else 2)
+        proof.write_text(json.dumps(export.inclusion_proof(event, seal=4)))
+        assert standalone(proof, older).returncode == 0
+        bundle = {"proofs": [export.inclusion_proof(AuditSeal.objects.get(seq=n).event_id) for n in (1, seq)]}
+        proof.write_text(json.dumps(bundle))
+        assert standalone(proof).returncode == 0
+        bundle["proofs"][1]["json"] += " "
+        proof.write_text(json.dumps(bundle))
         assert standalone(proof).returncode == 1
+    with pytest.raises(export.NotSealed):
+        export.inclusion_proof(event, seal=5)
+
+
+@pytest.mark.parametrize(
+    "change_it",
+    [
+        pytest.param(lambda p: p | {"json": p["json"].replace('"outcome":0', '"outcome":4')}, id="the-text"),
+        pytest.param(lambda p: p | {"seq": 8}, id="the-number"),
+        pytest.param(lambda p: p | {"seq": 0}, id="no-number"),
+        pytest.param(lambda p: p | {"event_id": str(uuid.uuid4())}, id="the-event"),
+        pytest.param(lambda p: p | {"path": p["path"][::-1]}, id="the-path-turned"),
+        pytest.param(lambda p: p | {"path": p["path"][:-1]}, id="the-path-cut"),
+        pytest.param(lambda p: p | {"path": [*p["path"], p["path"][0]]}, id="the-path-longer"),
+        pytest.param(lambda p: p | {"path": ["00", *p["path"][1:]]}, id="a-node"),
+        pytest.param(lambda p: p | {"path": ["no hex", *p["path"][1:]]}, id="no-node"),
+        pytest.param(lambda p: p | {"checkpoint": p["checkpoint"] | {"root": "00" * 32}}, id="the-root"),
+        pytest.param(lambda p: p | {"checkpoint": p["checkpoint"] | {"time": "2026-01-01T00:00:00Z"}}, id="the-time"),
+        pytest.param(lambda p: p | {"checkpoint": p["links"][0]["to"]}, id="another-checkpoint"),
+        pytest.param(lambda p: p | {"links": [p["links"][0] | {"path": p["links"][0]["path"][:-1]}]}, id="a-link"),
+        pytest.param(lambda p: p | {"checkpoint": json.loads(resigned(json.dumps({"checkpoint": p["checkpoint"]})))["checkpoint"]}, id="another-key-in-one-place"),
+    ],
+)  # fmt: skip
+def test_a_proof_that_was_touched_is_refused(sealed: None, tmp_path: Path, change_it: Callable[[Any], Any]) -> None:
+    proof = tmp_path / "proof.json"
+    whole = export.inclusion_proof(AuditSeal.objects.get(seq=3).event_id)
+    proof.write_text(json.dumps(change_it(whole)))
+    for bare in (False, True):
+        done = standalone(proof, bare=bare)
+        assert (done.returncode, done.stderr) == (1, ""), done.stdout
+        assert done.stdout.startswith("FAIL: ")
+
+
+def test_a_forgers_own_log_does_not_pass_for_the_one_whose_checkpoint_was_kept(sealed: None, tmp_path: Path) -> None:
+    proof, kept = tmp_path / "proof.json", checkpoints.files()[-1]
+    text = export.inclusion_proof(AuditSeal.objects.get(seq=3).event_id)["json"].replace('"outcome":0', '"outcome":4').replace('"seq":3', '"seq":1')  # fmt: skip
+    leaf = merkle.leaf_hash(text.encode())
+    note = json.loads(kept.read_text()) | {"size": 1, "root": leaf.hex()}
+    forged_note = json.loads(resigned(json.dumps({"checkpoint": note})))["checkpoint"]
+    own = {"event_id": json.loads(text)["event"]["id"], "seq": 1, "json": text, "path": [], "checkpoint": forged_note}
+    proof.write_text(json.dumps(own))
+    assert "Nothing was compared" in standalone(proof).stdout
+    done = standalone(proof, kept)
+    assert (done.returncode, "another key" in done.stdout) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("a.json", "", "is empty"),
+        ("a.ndjson", "", "is empty"),
+        ("a.json", "{", "no readable JSON"),
+        ("a.json", "[]", "no proof of a line"),
+        ("a.json", "{}", "the proof has no"),
+        ("a.json", '{"proofs": []}', "holds no proof"),
+        ("a.json", '{"seq": 1, "json": "{}", "path": [], "checkpoint": 3}', "cannot be read"),
+        ("a.json", '{"seq": 1, "json": 5, "path": 7, "checkpoint": {}}', "no proof of a line"),
+        ("a.json", "[" * 100_000, "no readable JSON"),
+        ("a.ndjson", "[]\n", "not the head of an export"),
+        ("a.ndjson", '{"format": "hie-audit-export/1"}\n', "not the head of an export"),
+        ("missing.json", None, "No such file"),
+    ],
+)
+def test_what_is_no_proof_and_no_export_is_answered_in_a_sentence(
+    tmp_path: Path, name: str, content: str | None, says: str
+) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_text(content)
+    done = standalone(path)
+    assert done.returncode in {1, 2}
+    assert done.stderr == ""
+    assert says in done.stdout
+    assert done.stdout.startswith(("FAIL: ", "NOT CHECKED: "))
+    assert standalone().returncode == 2
+
+
+def test_a_checkpoint_missing_among_those_of_the_live_log_is_named(sealed: None) -> None:
+    look(11)
+    seal.seal_now()
+    assert verify.verify_live().ok
+    sql("DELETE FROM audit_checkpoint WHERE size = 10")
+    checkpoints.files()[1].unlink()
+    bad = verify.verify_live().first_bad
+    assert bad is not None
+    assert (bad.kind, bad.seq) == ("removed", 11)
 
 
 def test_one_checkpoint_is_shown_to_be_the_beginning_of_the_next(sealed: None) -> None:
@@ -297,7 +473,7 @@ def test_the_command_prints_the_agreed_line_and_exit_code(sealed: None, tmp_path
 def test_a_checkpoint_signed_with_another_key_is_refused(sealed: None, tmp_path: Path, settings: Any) -> None:
     ours = checkpoints.files()[-1]
     settings.SECRETS_DIR = tmp_path / "other"
-    frontier = merkle.Frontier(2, [merkle.root(log.leaves(2))])
+    frontier = merkle.Frontier(2, [merkle.root(tree._stored(0, 0, 2))])
     note = checkpoints.sign(frontier=frontier, chain=bytes(32), now=Checkpoint.objects.first().at, previous="", may_create_key=True)  # type: ignore[union-attr]  # fmt: skip
     with pytest.raises(checkpoints.BadCheckpoint):
         checkpoints.read_file(ours, public_key=keys.public_bytes(keys.signing_key(may_create=False).public_key()))

@@ -33,6 +33,10 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         "url",
         "admin/trust/activationcode/give/",
     ): "for the privacy officer, who may see all; tests/portal/test_first_visit.py",
+    **{
+        ("url", f"my/log/<uuid:event_id>/{name}"): "for the patient alone, who sees all; the API's way is walked"
+        for name in ("proof", "proof.json")
+    },
     ("url", "my/alive"): "it takes words in of somebody signed in as the patient, and shows nothing of the record",
     (
         "url",

@@ -11,6 +11,7 @@ import re
 import uuid
 from datetime import timedelta
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from django.contrib import admin
@@ -27,6 +28,7 @@ from hie.audit.models import AuditEvent
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.exchange import accounts, emergency_review
 from hie.exchange.access import Staff
+from hie.faces.portal.paper import Paper
 from hie.trust.models import PatientAccount
 from hie.trust.staff import ensure_roles
 from patients.models import Person
@@ -54,8 +56,20 @@ TOKEN = re.compile(
 def heard(ear: Ear, client: Client, path: str, sent: dict[str, Any] | None = None) -> Heard:
     """A page as it is compared, less what protects its forms; `sent` is posted."""
     ear.listener.taken()
-    response = client.get(path) if sent is None else client.post(path, sent)
+    said: list[str] = []
+    say = Paper._say
+
+    def listen(paper: Paper, text: str, *args: Any, **kwargs: Any) -> None:
+        said.append(text)
+        say(paper, text, *args, **kwargs)
+
+    with patch.object(Paper, "_say", listen):
+        response = client.get(path) if sent is None else client.post(path, sent)
     raw = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
+    if response.headers["Content-Type"] == "application/pdf":
+        # What stands on a paper is compared, not how it is packed.
+        raw = "\n".join(said).encode()
+        del response.headers["Content-Length"]
     raw = SPAN.sub(b"", raw)
     headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
     return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
@@ -101,8 +115,12 @@ PAGES = (
     "/my/?text=Title",
     "/my/?text=Title+1",
     "/my/?org=The+Clinic",
+    "/my/?part=automatic",
+    "/my/?more=1&period=all",
     "/my/log.csv",
     "/my/log.json",
+    "/my/log.pdf",
+    *(f"/my/accounting{ending}{view}" for ending in ("", ".csv", ".pdf") for view in ("", "?all=1")),
     "/my/documents",
 )
 
@@ -145,6 +163,10 @@ def side(
     "my/",
     "my/log.csv",
     "my/log.json",
+    "my/log.pdf",
+    "my/accounting",
+    "my/accounting.csv",
+    "my/accounting.pdf",
     "my/log/<uuid:event_id>",
     "my/documents",
     "my/documents/<uuid:entry_id>/file",

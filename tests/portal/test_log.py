@@ -56,11 +56,12 @@ def test_the_log_says_who_where_what_why_and_under_which_rule(alice: str) -> Non
         "looked you up to treat you.",
         "The exchange’s own staff (records staff) looked at your record: name and contact data.",
         "The reason given: “a possible duplicate”",
-        "Automatic services no person looked",
         "1 look was an emergency. 1 request was refused.",
         "In the last 30 days, 3 organizations looked at your record.",
     ):
         assert sentence in page
+    assert "no person looked" not in page
+    assert "Automatic services no person looked" in read(signed_in(), "/my/?part=automatic")
 
 
 def test_the_sentence_of_a_line_is_the_one_of_the_exchange_with_names_marked(alice: str) -> None:
@@ -127,7 +128,7 @@ def test_nobody_has_looked_yet(alice: str) -> None:
         ("result=refused", "decide on a payment. Nothing", "opened 3"),
         ("result=emergency", "Dr. Tomas Varga, doctor", "opened 3"),
         ("result=partly", "Part of it was held back", "opened 3"),
-        ("kind=Heart+tracing", "heart tracing", "Jo Adeyemi"),
+        ("kind=Heart+tracing", "heart tracing", "Jo Adeyemi-Clarke, nurse"),
         ("text=varga", "Dr. Tomas Varga, doctor", "opened 3"),
         ("part=automatic", "no person looked", "opened 3"),
         ("part=own", "what you did here yourself", "opened 3"),

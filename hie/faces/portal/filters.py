@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Any
@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 
 from django.utils.translation import gettext, gettext_noop, ngettext
 
-from hie.exchange import access_log_lines as log
 from hie.exchange.access_log import Cursor, LogEntry, LogFilters, Part, Seen
 from hie.faces.portal import dates
 
@@ -34,12 +33,12 @@ REASONS = {
     "HMARKT": gettext_noop("Advertising"),
 }
 PARTS = {
-    "": gettext_noop("All"),
+    "": gettext_noop("Everyone"),
     Part.PEOPLE: gettext_noop("People and organizations"),
     Part.OWN: gettext_noop("You and your helpers"),
     Part.AUTOMATIC: gettext_noop("Automatic services"),
 }
-_NAMES = ("text", "period", "since", "until", "org", "person", "why", "kind", "result", "part")
+_NAMES = ("text", "period", "since", "until", "org", "person", "why", "kind", "doc", "result", "part")
 _CURSOR = re.compile(r"^(\d{1,18})\.([0-9a-f-]{36})$")
 _LONGEST = 200
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -68,6 +67,7 @@ class Asked:
 
     values: Mapping[str, str]
     before: Cursor | None = None
+    more: bool = False  # whether every place, person, kind and document of the log is to be offered
 
     def get(self, name: str) -> str:
         """A value, "" when not given."""
@@ -94,8 +94,13 @@ class Asked:
         days = PERIODS.get(self.get("period") or "30", 30)
         return (now - timedelta(days=days) if days else None), None
 
-    def filters(self, zone: tzinfo, now: datetime) -> LogFilters:
-        """As the exchange takes them."""
+    def filters(
+        self, zone: tzinfo, now: datetime, *, said: Callable[[LogEntry], str], everything: bool = False
+    ) -> LogFilters:
+        """As the exchange takes them; `said` is the text of a line that words are looked for in.
+
+        The page shows what machines did on a tab of its own, so that they push nobody off it; `everything` holds both.
+        """
         since, until = self.period(zone, now)
         return LogFilters(
             text=self.get("text"),
@@ -104,7 +109,9 @@ class Asked:
             purpose=self.get("why"),
             kind=self.get("kind"),
             seen=Seen(self.get("result")) if self.get("result") else None,
-            part=Part(self.get("part")) if self.get("part") else None,
+            document=self.get("doc"),
+            part=Part(self.get("part")) if self.get("part") else None if everything else Part.EVERYONE,
+            words=said,
             since=since,
             until=until,
         )
@@ -122,7 +129,8 @@ def read(given: Mapping[str, str]) -> Asked:
             values[name] = ""
     place = _CURSOR.match(given.get("before", ""))
     before = Cursor(at=_EPOCH + timedelta(microseconds=int(place[1])), id=place[2]) if place else None
-    return Asked(values={name: value for name, value in values.items() if value}, before=before)
+    more = given.get("more") == "1" or any(values[name] for name in ("person", "kind"))
+    return Asked(values={name: value for name, value in values.items() if value}, before=before, more=more)
 
 
 def place(cursor: Cursor) -> str:
@@ -145,17 +153,22 @@ def table(known: Mapping[Any, str], chosen: str) -> list[Option]:
     return [Option(value="", label=gettext("All"), chosen=not chosen), *rows]
 
 
-def seen_on(values: Iterable[str], chosen: str) -> list[Option]:
-    """A select over what stands on the page, and what is chosen."""
-    names = sorted({value for value in values if value} | ({chosen} if chosen else set()), key=str.casefold)
-    return table({name: name for name in names}, chosen)
+def named(names: Iterable[str], chosen: str) -> list[Option]:
+    """A select over names, and what is chosen though it is none of them."""
+    held = list(names)
+    return _select([(name, name) for name in (held if not chosen or chosen in held else [*held, chosen])], chosen)
 
 
-def organizations(entries: Iterable[LogEntry], chosen: str) -> list[Option]:
-    """The places in these lines."""
-    return seen_on(
-        (entry.who.organization for entry in entries if entry.who.organization_id not in {"", log.HUB}), chosen
-    )
+def documents(held: Iterable[tuple[str, str]], chosen: str) -> list[Option]:
+    """A select over documents by their titles."""
+    pairs = list(held)
+    known = not chosen or any(document == chosen for document, _ in pairs)
+    return _select(pairs if known else [*pairs, (chosen, gettext("One document"))], chosen)
+
+
+def _select(rows: Iterable[tuple[str, str]], chosen: str) -> list[Option]:
+    options = [Option(value=value, label=label, chosen=value == chosen) for value, label in rows]
+    return [Option(value="", label=gettext("All"), chosen=not chosen), *options]
 
 
 def tabs(asked: Asked) -> list[tuple[str, str, bool]]:
@@ -165,13 +178,14 @@ def tabs(asked: Asked) -> list[tuple[str, str, bool]]:
     ]
 
 
-def applied(asked: Asked) -> list[Applied]:
-    """Every filter that is on, with the address of the page without it."""
+def applied(asked: Asked, titles: Mapping[str, str]) -> list[Applied]:
+    """Every filter that is on, with the address of the page without it; `titles` of documents by their ids."""
     on: list[Applied] = []
     for name, value in asked.values.items():
         if name == "part" or (name == "period" and (value == "30" or asked.get("since") or asked.get("until"))):
             continue
-        on.append(Applied(label=_label(name, value), without=asked.query(**{name: ""})))
+        label = titles.get(value) or gettext("One document") if name == "doc" else _label(name, value)
+        on.append(Applied(label=label, without=asked.query(**{name: ""})))
     return on
 
 

@@ -2,33 +2,29 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
-from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from hie.exchange import access_log, accounts, emergency, release
+from hie.exchange import access_log, accounts, emergency, log_choices
 from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
-from hie.exchange.release import Released
-from hie.faces.long_answers import pieces
 from hie.faces.portal import dates, filters, words
 from hie.faces.portal.filters import Asked
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
 
 LINES = 50
-_DOWNLOAD_LINES = 500
-_DOWNLOAD_PAGES = 200
+_MORE = ("since", "until", "org", "doc", "why", "result")
 _AROUND_S = 6 * 3600
 _TOLD_FOR = timedelta(days=14)
 """How long the log says at its top that there was an emergency."""
@@ -78,26 +74,34 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     asked = filters.read(request.GET)
     zone = accounts.zone_of(reader.person_id)
     now = timezone.now()
-    found = access_log.log_for_patient(
-        reader.caller, reader.person_id, asked.filters(zone, now), before=asked.before, limit=LINES
-    )
+    wanted = asked.filters(zone, now, said=said(reader))
+    choices = log_choices.Choices()
+    if asked.more:
+        choices = log_choices.choices(reader.caller, reader.person_id, since=wanted.since, until=wanted.until)
+        users, documents = choices.users.get(wanted.person, ()), choices.of_kind.get(wanted.kind, ())
+        wanted = replace(wanted, users=users, documents=documents)
+    found = access_log.log_for_patient(reader.caller, reader.person_id, wanted, before=asked.before, limit=LINES)
     entries = found.entries
     days = list(_days(entries, reader, zone, now))
-    people = [entry for entry in entries if entry.who.name and entry.who.kind in {ActorKind.PERSON, ActorKind.HELPER}]
+    applied = filters.applied(asked, dict(choices.documents))
     whole = found.next is None and asked.before is None and not asked.narrowed
     context = {
         "days": days,
         "asked": asked,
         "tabs": filters.tabs(asked),
         "periods": filters.periods(asked),
-        "organizations": filters.organizations(entries, asked.get("org")),
-        "people": filters.seen_on((entry.who.name for entry in people), asked.get("person")),
+        "offered": asked.more or bool(asked.get("org") or asked.get("doc")),
+        "offer": "" if asked.more else f"{asked.query(more='1')}#narrow",
+        "organizations": filters.named(choices.organizations, asked.get("org")),
+        "people": filters.named(choices.people, asked.get("person")),
+        "kinds": filters.named(choices.kinds, asked.get("kind")),
+        "documents": filters.documents(choices.documents, asked.get("doc")),
         "reasons": filters.table(filters.REASONS, asked.get("why")),
-        "kinds": filters.seen_on((item.kind for entry in entries for item in entry.items), asked.get("kind")),
         "results": filters.table(filters.RESULTS, asked.get("result")),
-        "applied": filters.applied(asked),
-        "open_filter": bool(filters.applied(asked)),
-        "open_more": any(asked.get(name) for name in ("since", "until", "org", "person", "why", "kind", "result")),
+        "applied": applied,
+        "open_filter": bool(applied) or asked.more,
+        "open_more": asked.more or any(asked.get(name) for name in _MORE),
+        "looked_until": dates.day(found.looked_until.astimezone(zone).date()) if found.looked_until else "",
         "older": f"{asked.query()}&{urlencode({'before': filters.place(found.next)})}" if found.next else "",
         "newest": asked.query() if asked.before else "",
         "showing": _showing(entries),
@@ -106,6 +110,7 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         "emergency": _is_told(entries, reader, now),
         "copy": asked.query(),
         "zone": zone.key.rpartition("/")[2].replace("_", " "),
+        "clock": dates.clock(now, zone),
         "printed": dates.day(now.astimezone(zone).date()),
         "place": "log",
     }
@@ -115,10 +120,10 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 @page("GET")
 def show_line(request: HttpRequest, reader: Reader, event_id: str) -> HttpResponseBase:
     """One line with everything known of it; codes one step deeper."""
-    entry = _find(request, reader, str(event_id))
+    entry = find(request, reader, str(event_id))
     helper = reader.acting is not None
     zone = accounts.zone_of(reader.person_id)
-    line = _line(entry, reader, zone)
+    line = line_of(entry, reader, zone)
     detail = [(label, str(entry.detail.get(name, ""))) for name, label in _technical() if entry.detail.get(name)]
     context = {
         "line": line,
@@ -130,52 +135,10 @@ def show_line(request: HttpRequest, reader: Reader, event_id: str) -> HttpRespon
         "keepers": sorted({item.custodian for item in entry.items if item.custodian}),
         "detail": [*detail, *((gettext("Event"), one) for one in entry.event_ids[:20])],
         "obligations": entry.obligations,
+        "proof": "" if helper else f"{reverse('portal:proof', args=[entry.id])}?{line.address.partition('?')[2]}",
         "place": "log",
     }
     return render(request, "line.html", context, reader=reader)
-
-
-@page("GET")
-def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
-    """The lines asked for, as a table."""
-    pages = _pages(request, reader)
-    first = next(pages)
-
-    def rows() -> Iterator[bytes]:
-        yield from _sent("\ufeff" + access_log.as_csv(first.found.entries), first)
-        for following in pages:
-            yield from _sent(access_log.as_csv(following.found.entries).partition("\r\n")[2], following)
-
-    response = StreamingHttpResponse(rows(), content_type="text/csv; charset=utf-8")
-    response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.csv"'
-    return response
-
-
-@page("GET")
-def as_fhir(request: HttpRequest, reader: Reader) -> HttpResponseBase:
-    """The events behind the lines asked for, as a FHIR Bundle of AuditEvents."""
-    base = f"{getattr(settings, 'BASE_URL', '')}/fhir"
-    pages = _pages(request, reader)
-    first = next(pages)
-
-    def entries(found: access_log.LogPage) -> list[str]:
-        bundle = access_log.as_fhir(found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
-        return [json.dumps(entry) for entry in bundle["entry"]]
-
-    def parts() -> Iterator[bytes]:
-        # Page by page, each as it may be shown when it leaves.
-        begin = '{"resourceType": "Bundle", "type": "collection", "entry": ['
-        yield from _sent(begin + ", ".join(entries(first.found)), first)
-        before = bool(first.found.events)
-        for following in pages:
-            more = entries(following.found)
-            yield from _sent((", " if before and more else "") + ", ".join(more), following)
-            before = before or bool(more)
-        yield b"]}"
-
-    response = StreamingHttpResponse(parts(), content_type="application/fhir+json")
-    response["Content-Disposition"] = f'attachment; filename="access-log-{timezone.now():%Y-%m-%d}.json"'
-    return response
 
 
 @page("GET")
@@ -184,40 +147,12 @@ def help_page(request: HttpRequest, reader: Reader) -> HttpResponse:
     return render(request, "help.html", {"place": "help"}, reader=reader)
 
 
-@dataclass(frozen=True, slots=True)
-class _Page:
-    """A page of a download, and what its release rests on."""
-
-    found: access_log.LogPage
-    released: list[Released]
+def said(reader: Reader) -> Callable[[LogEntry], str]:
+    """What a line says to this reader: what a search for words looks in."""
+    return partial(words.said, helper=reader.acting is not None)
 
 
-def _sent(text: str, page_: _Page) -> Iterator[bytes]:
-    """The text of a page, looked at again on the way like any long answer.
-
-    Raises:
-        ConnectionAbortedError: what it was decided from has changed. No length tells the client that it is not whole.
-    """
-    if not (yield from pieces(text.encode(), page_.released)):
-        raise ConnectionAbortedError("what may be shown of the log has changed")
-
-
-def _pages(request: HttpRequest, reader: Reader) -> Iterator[_Page]:
-    asked = filters.read(request.GET)
-    wanted = asked.filters(accounts.zone_of(reader.person_id), timezone.now())
-    before = None
-    for _ in range(_DOWNLOAD_PAGES):
-        with release.noted() as released:
-            found = access_log.log_for_patient(
-                reader.caller, reader.person_id, wanted, before=before, limit=_DOWNLOAD_LINES
-            )
-        yield _Page(found, released)
-        if found.next is None:
-            return
-        before = found.next
-
-
-def _find(request: HttpRequest, reader: Reader, event_id: str) -> LogEntry:
+def find(request: HttpRequest, reader: Reader, event_id: str) -> LogEntry:
     """The line of an event. The address says where it stands; without that the event is looked up first."""
     at, span = _moment(request.GET.get("at", "")), _seconds(request.GET.get("span", ""))
     if at is None:
@@ -257,7 +192,7 @@ def _days(entries: Sequence[LogEntry], reader: Reader, zone: ZoneInfo, now: date
         by_day.setdefault(entry.at.astimezone(zone).date(), []).append(entry)
     for n, held in enumerate(by_day.values()):
         name, more = dates.heading(held[0].at.astimezone(zone).date(), today)
-        yield Day(dom_id=f"day{n}", name=name, more=more, lines=[_line(entry, reader, zone) for entry in held])
+        yield Day(dom_id=f"day{n}", name=name, more=more, lines=[line_of(entry, reader, zone) for entry in held])
     apart = (
         (
             "own",
@@ -274,11 +209,11 @@ def _days(entries: Sequence[LogEntry], reader: Reader, zone: ZoneInfo, now: date
     )
     for dom_id, name, more, held in apart:
         if held:
-            lines = [_line(entry, reader, zone, with_day=True) for entry in held]
+            lines = [line_of(entry, reader, zone, with_day=True) for entry in held]
             yield Day(dom_id=dom_id, name=name, more=more, lines=lines)
 
 
-def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = False) -> Line:
+def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = False) -> Line:
     helper = reader.acting is not None
     clock = dates.clock(entry.at, zone)
     span = (entry.at - entry.first_at).total_seconds()

@@ -8,6 +8,7 @@ Source: spec/consent.md 14.1, 15; words and rules of the user interface referenc
 
 from __future__ import annotations
 
+import html
 import re
 from collections.abc import Mapping
 
@@ -157,6 +158,25 @@ def plain(entry: LogEntry, *, helper: bool = False) -> str:
     return strip_tags(sentence(entry, helper=helper))
 
 
+def said(entry: LogEntry, *, helper: bool = False) -> str:
+    """All that a line says in the reader's language, as text: what a search for words looks in."""
+    words = (plain(entry, helper=helper), rule(entry, helper=helper), badge(entry, helper=helper))
+    return without_isolates(html.unescape(" ".join(words)))
+
+
+def plain_text(entry: LogEntry, *, helper: bool = False) -> str:
+    """The sentence as text for where there is no markup."""
+    return html.unescape(plain(entry, helper=helper))
+
+
+def without_isolates(text: str) -> str:
+    """Text for a machine: without what only parts directions."""
+    return text.translate(_ISOLATES)
+
+
+_ISOLATES = {0x2068: None, 0x2069: None}
+
+
 def who(entry: LogEntry) -> SafeString:
     """The reader: name, role and place in one phrase."""
     one = entry.who
@@ -186,9 +206,14 @@ def why(entry: LogEntry, *, helper: bool = False) -> str:
     # Own looks and those of helpers are at one's own wish by nature.
     if not words or (entry.part is Part.OWN and log.PURPOSE_WORDS["PATRQT"] == words):
         return ""
-    if words == FOR_THE_PURPOSE.format(code=entry.purpose):
-        return gettext(FOR_THE_PURPOSE).format(code=entry.purpose)
-    return gettext(THEIR_WHY.get(words, words) if helper else words)
+    return reason(entry.purpose, words, helper=helper)
+
+
+def reason(code: str, words: str, *, helper: bool = False) -> str:
+    """A purpose, given with its English words, in the reader's language."""
+    if words == FOR_THE_PURPOSE.format(code=code):
+        return gettext(FOR_THE_PURPOSE).format(code=code)
+    return gettext(THEIR_WHY.get(words, words) if helper else words) if words else ""
 
 
 def rule(entry: LogEntry, *, helper: bool = False) -> str:

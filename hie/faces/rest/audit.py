@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from drf_spectacular.utils import extend_schema
+from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from hie.exchange import access_log
+from hie.exchange.errors import BadRequest
 from hie.faces.rest.queries import ERRORS, CallerView
 from hie.faces.rest.serializers import ProofOutput
 from hie.trust import limits
@@ -18,9 +19,15 @@ from hie.trust import limits
 class Proof(CallerView):
     """The inclusion proof of one event, for the patient it is about."""
 
-    @extend_schema(responses={200: ProofOutput, **ERRORS})
+    @extend_schema(
+        parameters=[OpenApiParameter("seal", int, description="size of the checkpoint that the proof is to lead to")],
+        responses={200: ProofOutput, **ERRORS},
+    )
     def get(self, request: Request, event_id: UUID) -> Response:
         """Leaf, audit path and the signed checkpoint it leads to."""
         caller: Any = request.auth
+        given = request.query_params.get("seal", "")
+        if given and not (given.isascii() and given.isdigit() and len(given) <= 18):
+            raise BadRequest("a number of events is expected", element="seal")
         with limits.admit(caller):
-            return Response(access_log.proof(str(event_id), caller))
+            return Response(access_log.proof(str(event_id), caller, seal=int(given) if given else None))

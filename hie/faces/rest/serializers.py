@@ -386,6 +386,7 @@ class ProofOutput(serializers.Serializer[Any]):
     leaf = serializers.CharField()
     path = serializers.ListField(child=serializers.CharField())
     checkpoint = serializers.DictField()
+    links = serializers.ListField(child=serializers.DictField())
 
 
 class ExplainedRuleOutput(serializers.Serializer[Any]):

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hie.ops.bench import consent, exchange, fanout, index, index_identity, index_speed, pure
+from hie.ops.bench import consent, exchange, fanout, index, index_identity, index_speed, log, pure
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -66,11 +66,13 @@ def measure(place: Place, name: str, act: Callable[[int], None], *, count: int, 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks named, or all."""
-    known = [*exchange.NAMES, *pure.NAMES, "consent", "fanout", "index"]
+    known = [*exchange.NAMES, *pure.NAMES, "consent", "fanout", "index", "log"]
     parser = argparse.ArgumentParser(prog="./hub bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--count", type=int, default=400, help="requests a benchmark")
     parser.add_argument("--records", type=int, default=index_speed.RECORDS, help="people of the index at its largest")
+    parser.add_argument("--events", type=int, default=log.EVENTS, help="events of the log that the desk searches")
+    parser.add_argument("--lines", type=int, default=log.LINES, help="events of the one patient whose log is read")
     parser.add_argument(
         "--data", type=Path, help="folder of the labelled sets; without it the index is measured for speed"
     )
@@ -119,6 +121,10 @@ def main(arguments: list[str]) -> int:
                 for row in fanout.run(place):
                     add(Row(**row))
             print(f"memory of the hub's tree (PSS): {place.pss_mb():.0f} MB")
+    if "log" in names:
+        with running() as place:
+            for row in log.run(place, events=options.events, lines=options.lines, count=min(options.count, 200)):
+                add(Row(**row))
     if "index" in names and options.data:
         print(index.HEAD, flush=True)
         findings = []

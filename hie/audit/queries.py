@@ -37,6 +37,7 @@ __all__ = [
     "received",
     "search",
     "stopped_between",
+    "touched",
 ]
 
 
@@ -100,6 +101,15 @@ def stopped_between(since: datetime, until: datetime) -> Iterator[Stopped]:
     columns = ("id", "at", "organization", "user", "role", "purpose", "relationship", "rule")
     for identifier, *rest in rows.values_list(*columns).iterator(chunk_size=2000):
         yield Stopped(event_id=str(identifier), **dict(zip(columns[1:], rest, strict=True)))
+
+
+def touched(person_ids: Iterable[UUID | str], since: datetime) -> set[str]:
+    """Of these persons those of whom an event was written since; one statement."""
+    wanted = _uuids(map(str, person_ids))
+    if not wanted:
+        return set()
+    rows = AuditEvent.objects.filter(person_id__in=wanted, at__gt=since).order_by().values_list("person_id", flat=True)
+    return {str(one) for one in rows.distinct()}
 
 
 def any_decided() -> bool:

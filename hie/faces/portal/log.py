@@ -56,6 +56,7 @@ class Line:
     at: str
     new: bool
     address: str
+    doubt: str
     quotation: str = ""
     relay: str = ""
     looks: Sequence[Look] = ()
@@ -305,12 +306,18 @@ def _line(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = F
         at=at.replace("+00:00", "Z"),
         new=new,
         address=f"{address}?{urlencode({'at': at, 'span': int(span)})}",
+        doubt=reverse("portal:concern-new", args=[entry.id]),
         # The rule's own sentence says an emergency's reason.
         quotation="" if entry.rule and entry.rule.rule == "D2" else words.isolate(entry.quotation),
         relay=entry.relay,
         looks=looks if len(looks) > 1 else (),
         looks_label=ngettext("Show the {n} look", "Show the {n} looks", len(looks)).format(n=dates.digits(len(looks))),
     )
+
+
+def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo) -> Line:
+    """A line as another page shows it, with its day."""
+    return _line(entry, reader, zone, with_day=True)
 
 
 def _look(item: Item, zone: ZoneInfo) -> Look:

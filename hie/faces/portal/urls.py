@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, signing
+from hie.faces.portal import choices, concerns, deaths, documents, emergencies, helpers, log, notices, signing
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -16,6 +16,15 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("log.csv", log.as_csv, name="csv"),
     path("log.json", log.as_fhir, name="fhir"),
     path("log/<uuid:event_id>", log.show_line, name="line"),
+    path("log/<uuid:event_id>/concern", concerns.new, name="concern-new"),
+    path("concerns", concerns.show, name="concerns"),
+    path("concerns/<str:number>", concerns.one, name="concern"),
+    path("concerns/<str:number>/say", concerns.say, name="concern-say"),
+    path("notices", notices.show, name="notices"),
+    path("notices/choose", notices.choose, name="notices-choose"),
+    path("notices/read", notices.read, name="notices-read"),
+    path("notices/address/<str:token>", notices.address, name="notice-address"),
+    path("notices/end/<str:token>", notices.unsubscribe, name="notice-unsubscribe"),
     path("documents", documents.show, name="documents"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
     path("documents/<uuid:entry_id>/who", documents.who, name="who"),

@@ -362,10 +362,11 @@ def _named(number: str, there: Sequence[Concern]) -> Concern:
 
 
 def _line(concern: Concern, about: access.Subject, caller: Caller, event: recorder.Recording) -> LogEntry | None:
-    seen, _ = access_log.seen_of_these([concern.event_id], about.person_id, caller=caller, event=event)
-    if str(concern.event_id) not in seen:
+    """The line; None where it stands in this log no more, as after a merge was undone."""
+    try:
+        return access_log.line_of(concern.event_id, about.person_id, caller=caller, event=event)[0]
+    except NotFound:
         return None
-    return access_log.line_of(concern.event_id, about.person_id, caller=caller, event=event)[0]
 
 
 def _may(concern: Concern, said: Sequence[Said]) -> frozenset[str]:

@@ -44,7 +44,18 @@ _OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
         {"Consent", "ConsentVersion", "ProxyGrant", "BreakGlassGrant", "EmergencyReview", "EmergencyAct"}
     ),
     "audit": frozenset({"AuditEvent", "Disclosure"}),
-    "exchange": frozenset({"Query", "QueryTarget", "RemoteDocument", "InboundMessage"}),
+    "exchange": frozenset(
+        {
+            "Query",
+            "QueryTarget",
+            "RemoteDocument",
+            "InboundMessage",
+            "Concern",
+            "ConcernAct",
+            "NoticeChoice",
+            "PatientNotice",
+        }
+    ),
 }
 """Apps and those of their models that hold something of a patient; None: all of them."""
 

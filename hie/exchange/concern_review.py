@@ -119,11 +119,6 @@ class Case:
     event_is_there: bool
 
 
-def task(concern: Concern) -> str:
-    """What a look at its page is done for."""
-    return f"Concern {concern.number}"
-
-
 def listed(state: str, page: int, staff: Staff, *, now: datetime) -> Listed:
     """One page: what is due first comes first, closed ones the newest first. 5 statements."""
     state = state if state in STATES else "waiting"

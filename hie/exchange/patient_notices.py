@@ -118,7 +118,7 @@ class Chosen:
 
 def chosen(account: Account) -> Chosen:
     """What an account wants now. It is the account's own: nothing of a record."""
-    row = NoticeChoice.objects.filter(account_id=account.id).first()
+    row = NoticeChoice.objects.filter(account_id=UUID(account.id)).first()
     return Chosen(
         wanted=row.wanted if row else Wanted.EMERGENCY,
         by_mail=bool(row and row.by_mail),
@@ -183,7 +183,7 @@ def _row(account_id: str, at: datetime) -> NoticeChoice:
     """The row of an account, made where there is none, locked."""
     new = {"chosen_at": at, "looked_until": at, "digest_at": at}
     NoticeChoice.objects.get_or_create(account_id=UUID(account_id), defaults=new)
-    return NoticeChoice.objects.select_for_update().get(account_id=account_id)
+    return NoticeChoice.objects.select_for_update().get(account_id=UUID(account_id))
 
 
 def _seal(row: NoticeChoice, account: Account, address: str, at: datetime) -> None:
@@ -243,7 +243,7 @@ def _by_link(found: tuple[str, str], visit: Visit, act: str, change: Callable[[N
     asking = accounts.caller(reading.account, visit)
     with recorder.recording(EventType.NOTICES_CHOSEN, asking) as event, transaction.atomic():
         event.about(reading.account.person_id, detail={"act": act, "by": "link"})
-        row = NoticeChoice.objects.select_for_update().filter(account_id=account_id, nonce=nonce).first()
+        row = NoticeChoice.objects.select_for_update().filter(account_id=UUID(account_id), nonce=nonce).first()
         if row is None:
             event.dismiss()
             return False
@@ -296,7 +296,9 @@ def inbox(account: Account, visit: Visit, people: Sequence[ActsFor]) -> list[Sho
         AccessRefused, NotFound: the account's owner may not read the own record (any more).
     """
     rows = list(
-        PatientNotice.objects.filter(account_id=account.id).select_related("concern").order_by("-at", "-pk")[:SHOWN]
+        PatientNotice.objects.filter(account_id=UUID(account.id))
+        .select_related("concern")
+        .order_by("-at", "-pk")[:SHOWN]
     )
     persons = {pk: str(one) for pk, one in identifiers.persons_of({row.identifier_id for row in rows}).items()}
     own = [row for row in rows if persons.get(row.identifier_id) == account.person_id]
@@ -345,7 +347,7 @@ def _still(
 
 def mark_read(account: Account) -> None:
     """Mark every notice of an account as read."""
-    PatientNotice.objects.filter(account_id=account.id, read_at__isnull=True).update(read_at=timezone.now())
+    PatientNotice.objects.filter(account_id=UUID(account.id), read_at__isnull=True).update(read_at=timezone.now())
 
 
 # --- what is told ------------------------------------------------------------------------------------------------------
@@ -414,7 +416,7 @@ def _tell_looks(reader: Reading, person_id: str, since: datetime, at: datetime) 
     new = [entry for entry in new if not known & set(entry.event_ids)]
     told = 0
     with transaction.atomic():
-        choice = NoticeChoice.objects.select_for_update().filter(account_id=reader.account.id).first()
+        choice = NoticeChoice.objects.select_for_update().filter(account_id=UUID(reader.account.id)).first()
         if choice is None:
             return 0
         for entry in reversed(new):
@@ -431,7 +433,7 @@ def _tell_looks(reader: Reading, person_id: str, since: datetime, at: datetime) 
 
 def _told_of(reader: Reading, entries: Sequence[LogEntry]) -> set[str]:
     ids = {one for entry in entries for one in entry.event_ids}
-    rows = PatientNotice.objects.filter(account_id=reader.account.id, event_id__in=ids)
+    rows = PatientNotice.objects.filter(account_id=UUID(reader.account.id), event_id__in=ids)
     return {str(one) for one in rows.values_list("event_id", flat=True)}
 
 
@@ -451,7 +453,7 @@ def _tell_week(account_id: str, at: datetime) -> int:
     persons = identifiers.persons_of({one.identifier_pk for one in readings})
     told = 0
     with transaction.atomic():
-        choice = NoticeChoice.objects.select_for_update(skip_locked=True).filter(account_id=account_id).first()
+        choice = NoticeChoice.objects.select_for_update(skip_locked=True).filter(account_id=UUID(account_id)).first()
         if choice is None or choice.wanted != Wanted.WEEKLY or choice.digest_at > at - WEEK:
             return 0
         since = at - WEEK
@@ -470,7 +472,7 @@ def _tell_week(account_id: str, at: datetime) -> int:
 
 def _quiet(account_id: str, at: datetime) -> datetime:
     """When the next mail of looks may go to an account."""
-    last = PatientNotice.objects.filter(account_id=account_id).aggregate(last=Max("mailed_at"))["last"]
+    last = PatientNotice.objects.filter(account_id=UUID(account_id)).aggregate(last=Max("mailed_at"))["last"]
     return max(at, last + QUIET) if last is not None else at
 
 
@@ -485,10 +487,10 @@ def _tell(
     count: int = 1,
 ) -> int:
     """Put a notice into the portal of an account, once, and where it wants mail into the outbox. Whether it is new."""
-    choice = NoticeChoice.objects.filter(account_id=reader.account.id).first()
+    choice = NoticeChoice.objects.filter(account_id=UUID(reader.account.id)).first()
     if choice is not None and choice.wanted == Wanted.NONE:
         return 0
-    mine = PatientNotice.objects.filter(account_id=reader.account.id, kind=kind, event_id=event_id)
+    mine = PatientNotice.objects.filter(account_id=UUID(reader.account.id), kind=kind, event_id=event_id)
     if event_id is not None and mine.exists():
         return 0
     mail_id = None
@@ -550,7 +552,7 @@ def _not_sent(notice: Notice, error: Exception, at: datetime, *, final: bool) ->
         else type(error).__name__
     )
     if final:
-        NoticeChoice.objects.filter(account_id=notice.key).update(failed_at=at)
+        NoticeChoice.objects.filter(account_id=UUID(notice.key)).update(failed_at=at)
     if final or at - notice.created_at >= GIVE_UP_AFTER:
         outbox.give_up(notice, words, now=at)
     else:
@@ -587,7 +589,7 @@ _HUB = Caller(
 
 def _prepared(notice: Notice) -> _Ready | None:
     """The mail of a row of the outbox; None: there is nothing (more) to send."""
-    choice = NoticeChoice.objects.filter(account_id=notice.key).first()
+    choice = NoticeChoice.objects.filter(account_id=UUID(notice.key)).first()
     readings = accounts.read_by([notice.key])
     if choice is None or not readings or not choice.by_mail:
         return None
@@ -617,9 +619,9 @@ def _prepared(notice: Notice) -> _Ready | None:
 def _to_mail(account_id: str, readings: Sequence[Reading]) -> list[PatientNotice]:
     """The notices of an account that are to go by mail and did not, as far as its owner may still know of them."""
     waiting = list(
-        PatientNotice.objects.filter(account_id=account_id, mail_id__isnull=False, mailed_at__isnull=True).order_by(
-            "pk"
-        )
+        PatientNotice.objects.filter(
+            account_id=UUID(account_id), mail_id__isnull=False, mailed_at__isnull=True
+        ).order_by("pk")
     )
     persons = identifiers.persons_of({row.identifier_id for row in waiting} | {one.identifier_pk for one in readings})
     kept: list[PatientNotice] = []

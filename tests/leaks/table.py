@@ -409,6 +409,13 @@ READ_WITHIN: Mapping[str, str] = {
         ),
         "the work of a task, which gives back a count",
     ),
+    **dict.fromkeys(
+        (
+            f"hie.exchange.patient_notices.{act}"
+            for act in ("choose", "chosen", "is_link", "is_unsubscribe", "mark_read", "unsubscribe", "verify")
+        ),
+        "an account's own choice and address; nothing of a record",
+    ),
     "hie.exchange.accounts.load": "takes a file in",
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",
     "hie.exchange.find.folder_to_extend": "a folder of the caller's own organization",

@@ -62,9 +62,9 @@ def _sentence(kind: str, count: int) -> str:
             "There was {n} emergency look at a record.", "There were {n} emergency looks at a record.", count
         ).format(n=shown)
     if kind == "new-organization":
-        return ngettext(
-            "A place that is new looked at a record.", "{n} places that are new looked at a record.", count
-        ).format(n=shown)
+        return ngettext("{n} new place looked at a record.", "{n} new places looked at a record.", count).format(
+            n=shown
+        )
     if kind == "concern":
         return gettext("There is news about your concern.")
     return ngettext("There was {n} look at a record.", "There were {n} looks at a record.", count).format(n=shown)

@@ -30,7 +30,7 @@ CHOICE_WORDS = {
     ),
     "emergency": (
         gettext_noop("Only an emergency"),
-        gettext_noop("You hear when someone opens your record in an emergency."),
+        gettext_noop("You hear of each emergency look at your record."),
     ),
     "weekly": (
         gettext_noop("Once a week"),
@@ -44,13 +44,13 @@ CHOICE_WORDS = {
 SENTENCES = {
     "look": gettext_noop("Someone looked at your record, or tried to."),
     "new-organization": gettext_noop("Someone new looked at your record."),
-    "emergency": gettext_noop("Someone opened your record in an emergency."),
+    "emergency": gettext_noop("There was an emergency look at your record."),
     "concern": gettext_noop("There is news about your concern."),
 }
 THEIR_SENTENCES = {
     "look": gettext_noop("Someone looked at a record that you help with, or tried to."),
     "new-organization": gettext_noop("Someone new looked at a record that you help with."),
-    "emergency": gettext_noop("Someone opened a record that you help with in an emergency."),
+    "emergency": gettext_noop("There was an emergency look at a record that you help with."),
     "concern": gettext_noop("There is news about your concern."),
 }
 
@@ -154,7 +154,7 @@ def _fault(error: BadRequest) -> str:
     if error.element == "address":
         many = "many" in str(error)
         return (
-            gettext("You tried many addresses today. Try again tomorrow.")
+            gettext("You tried many addresses today. Wait for a day, then try again.")
             if many
             else gettext("Write your mail address, such as name@example.org.")
         )

@@ -19,6 +19,7 @@ from django.db import transaction
 from django.db.models import Count, Q
 from django.utils import timezone
 
+from consent import explain
 from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.kinds import EventType
@@ -27,7 +28,7 @@ from hie.directory import queries as directory
 from hie.exchange import access, accounts, patient_notices, review_list
 from hie.exchange import concern_rows as rows
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, StaffView
-from hie.exchange.access_log_lines import ROLE_WORDS, purpose_words
+from hie.exchange.access_log_lines import ROLE_WORDS
 from hie.exchange.concern_rows import Act, ConcernRefused, Outcome, Said, Status
 from hie.exchange.emergency_pages import looked
 from hie.exchange.emergency_review import houses_of
@@ -228,7 +229,7 @@ def _facts(
             facts.append(("Passed on by", f"{_name(look.intermediary)}, which read nothing"))
         facts += [
             ("When", f"{look.at:%-d %B %Y, %H:%M} UTC"),
-            ("Why", purpose_words(look.purpose) or "No reason was needed"),
+            ("Why", explain.purpose_words(look.purpose) if look.purpose else "No reason was needed"),
             ("Kind of request", look.kind),
             ("Result", "Refused" if look.outcome else "Shown" if look.disclosures else "Nothing to show"),
             ("Decided by", _decided(look, view)),

@@ -186,7 +186,7 @@ def case(concern: Concern, staff: Staff, view: StaffView, *, now: datetime) -> C
     return Case(
         concern=concern,
         organization=place,
-        looked=looked(look, view) if look is not None else "The event of this line is no longer kept",
+        looked=_looked(look, view),
         facts=tuple(_facts(concern, look, view, why_not, now)),
         acts=tuple(_done(one, names, place) for one in said),
         seen=seen(said),
@@ -197,6 +197,12 @@ def case(concern: Concern, staff: Staff, view: StaffView, *, now: datetime) -> C
         and concern.closed_at + rows.REOPENED_WITHIN > now,
         event_is_there=look is not None,
     )
+
+
+def _looked(look: EventRecord | None, view: StaffView) -> str:
+    if look is None:
+        return "The event of this line is no longer kept"
+    return looked(look, view) if look.outcome or look.disclosures else "Asked, and nothing was shown"
 
 
 def seen(said: Collection[Said]) -> str:
@@ -256,11 +262,7 @@ def _decided(look: EventRecord, view: StaffView) -> str:
     if not view.consent_outcomes:
         return "Not for your role"
     rules = sorted({item.rule for item in look.disclosures if item.rule} | {rule for _, rule in look.denied})
-    return (
-        f"Rule {', '.join(rules) or look.rule}"
-        if rules or look.rule
-        else "No rule: nothing of the record was asked for"
-    )
+    return f"Rule {', '.join(rules) or look.rule}" if rules or look.rule else "No rule is named"
 
 
 def _others(same: Q, concern: Concern, now: datetime) -> str:

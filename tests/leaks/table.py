@@ -379,6 +379,9 @@ HELD_ELSEWHERE: Mapping[str, str] = {
 READ_WITHIN: Mapping[str, str] = {
     **dict.fromkeys(
         (
+            "hie.exchange.concern_review.case",
+            "hie.exchange.concern_review.listed",
+            "hie.exchange.concern_review.next_for",
             "hie.exchange.emergency_pages.listed",
             "hie.exchange.emergency_pages.next_for",
             "hie.exchange.identity_pages.find",

@@ -119,6 +119,21 @@ def persons_of(pks: Iterable[int]) -> dict[int, UUID]:
         return dict(cursor.fetchall())
 
 
+def first_of(person_id: UUID | str, among: Iterable[int]) -> int | None:
+    """Of these identifiers' row ids the first whose record was this person's at any time; None when none was. 1 query.
+
+    Of a person merged away it is one that leaves again with him, if the merge is undone.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT i.id FROM patients_patientidentifier i JOIN patients_link l ON l.source_record_id = i.source_record_id"
+            " AND l.kind <> 'rejected' WHERE l.person_id = %s AND i.id = ANY(%s) ORDER BY i.id LIMIT 1",
+            [_uuid(person_id), list(among)],
+        )
+        row = cursor.fetchone()
+    return int(row[0]) if row else None
+
+
 def values_of(source_record_ids: Iterable[int]) -> dict[int, str]:
     """The identifier that each record came with first, as its issuer writes it. 1 query."""
     rows = PatientIdentifier.objects.filter(source_record__in=list(source_record_ids)).order_by("-pk")

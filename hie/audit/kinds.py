@@ -106,6 +106,8 @@ class EventType(StrEnum):
     BREAK_GLASS_REVIEWED = "break-glass-reviewed"
     PROXY_CHANGED = "proxy-changed"
     CONCERN = "concern"
+    NOTICES_CHOSEN = "notices-chosen"
+    NOTICE_SENT = "notice-sent"
     # trust
     TOKEN_ISSUED = "ITI-71"  # noqa: S105  the transaction's number
     TOKEN_REFUSED = "token-refused"  # noqa: S105  a kind of event
@@ -268,6 +270,8 @@ SHAPES: dict[EventType, Shape] = {
     _T.BREAK_GLASS_REVIEWED: Shape(_U, _P.OTHER, "", "", "Emergency access reviewed"),
     _T.PROXY_CHANGED: Shape(_U, _P.OTHER, "", "", "Proxy changed"),
     _T.CONCERN: Shape(_C, _P.OTHER, "", "", "Concern"),
+    _T.NOTICES_CHOSEN: Shape(_U, _P.OTHER, "", "", "Notices to the patient chosen"),
+    _T.NOTICE_SENT: Shape(_E, _P.OTHER, "", "", "Notice sent by mail"),
     _T.TOKEN_ISSUED: Shape(_E, _P.TOKEN, "", "", "Get Access Token"),
     _T.TOKEN_REFUSED: Shape(_E, _P.TOKEN, "", "", "Access token refused"),
     _T.TOKEN_INTROSPECTED: Shape(_E, _P.TOKEN, "", "", "Introspect Token"),

@@ -46,6 +46,7 @@ __all__ = [
     "received",
     "search",
     "stopped_between",
+    "touched",
 ]
 
 
@@ -141,6 +142,15 @@ def documents_of(person_ids: Iterable[str], *, since: datetime | None, until: da
         rows = rows.filter(at__lt=until)
     newest = rows.order_by("document_id", "-at", "event_id").distinct("document_id")
     return [(str(document), str(event)) for document, event in newest.values_list("document_id", "event_id")]
+
+
+def touched(person_ids: Iterable[UUID | str], since: datetime) -> set[str]:
+    """Of these persons those of whom an event was written since; one statement."""
+    wanted = _uuids(map(str, person_ids))
+    if not wanted:
+        return set()
+    rows = AuditEvent.objects.filter(person_id__in=wanted, at__gt=since).order_by().values_list("person_id", flat=True)
+    return {str(one) for one in rows.distinct()}
 
 
 def any_decided() -> bool:

@@ -13,7 +13,7 @@ import csv
 import io
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -71,18 +71,23 @@ __all__ = [
     "as_fhir",
     "csv_text",
     "day_words",
+    "is_first_look",
     "learn_users",
+    "line_of",
     "log_for_patient",
+    "looks_since",
     "names_of",
     "proof",
     "proofs",
     "refused_at_gate",
     "rule_words",
     "search_events",
+    "seen_of_these",
     "sentence_words",
     "utc",
     "view_of",
     "visible_to",
+    "was_told",
 ]
 
 STAFF_ROLES = frozenset({"privacy-officer", "auditor"})
@@ -182,6 +187,101 @@ def log_for_patient(
         page = _page(view, asked, before, limit)
         event.commit()
     return page
+
+
+_LINE_SPAN = timedelta(hours=6)
+
+
+def line_of(
+    event_id: UUID | str, person_id: UUID | str, *, caller: Caller, event: Recording
+) -> tuple[LogEntry, EventRecord, access.Subject]:
+    """The line whose newest look is this event, as this reader may see it, with the event as it was written, and whose it is.
+
+    A part of a use case that records itself, in `event`.
+
+    Raises:
+        AccessRefused, NotFound: as `log_for_patient`, or there is no such line for this reader.
+    """
+    view = view_of(caller, person_id, event)
+    found = _visible_of(view, [event_id])
+    if str(event_id) not in found:
+        raise NotFound("no such line")
+    written = found[str(event_id)]
+    span = LogFilters(since=written.at - _LINE_SPAN, until=written.at + timedelta(microseconds=1))
+    for entry in _page(view, span, None, _CHUNK).entries:
+        if written.id in entry.event_ids:
+            return entry, written, view.subject
+    raise NotFound("no such line")
+
+
+def seen_of_these(
+    event_ids: Iterable[UUID | str], person_id: UUID | str, *, caller: Caller, event: Recording
+) -> tuple[frozenset[str], access.Subject]:
+    """Which of these events this reader may see, and whose log it is. A part of a use case that records itself.
+
+    Raises:
+        AccessRefused, NotFound: as `log_for_patient`.
+    """
+    view = view_of(caller, person_id, event)
+    return frozenset(_visible_of(view, event_ids)), view.subject
+
+
+def looks_since(person_id: UUID | str, since: datetime, until: datetime, *, caller: Caller) -> list[LogEntry]:
+    """The lines of this time, newest first, in which others than the reader looked, tried to, or sent something on.
+
+    For the machine that tells a reader that somebody looked: what it reads is shown to nobody, and it leaves no trace.
+    At most a thousand lines.
+
+    Raises:
+        AccessRefused, NotFound: as `log_for_patient`.
+    """
+    view = view_of(caller, person_id, Recording(EventType.ACCESS_LOG_READ, caller, action=None, query=None))
+    found = _page(view, LogFilters(since=since, until=until), None, _MOST_LOOKS).entries
+    return [entry for entry in found if entry.part is not Part.AUTOMATIC and _is_look(entry)]
+
+
+def is_first_look(entry: LogEntry, person_id: UUID | str, *, caller: Caller) -> bool:
+    """Whether the organization of a line had never looked before, as far as this reader may know."""
+    view = view_of(caller, person_id, Recording(EventType.ACCESS_LOG_READ, caller, action=None, query=None))
+    held = directory.snapshot()
+    house = tree(held, held.root_of(entry.who.organization_id))
+    cursor: Cursor | None = None
+    while True:
+        asked = AuditQuery(organizations=house, until=entry.first_at)
+        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=asked, limit=_CHUNK)
+        visible, withheld = _visible(view, page.events)
+        shown = [visible[one.id] for one in page.events if one.id in visible]
+        before = lines(shown, names=names_of(view), looker=_looker(view, withheld))
+        if any(_is_look(one) and one.seen is not Seen.REFUSED for one in before):
+            return False
+        if page.next is None:
+            return True
+        cursor = page.next
+
+
+_MOST_LOOKS = 1000
+_LOOKS = frozenset({Verb.OPENED, Verb.LOOKED_AT, Verb.ASKED_FOR, Verb.LOOKED_UP, Verb.SENT, Verb.DECLARED})
+
+
+def _is_look(entry: LogEntry) -> bool:
+    """Whether somebody else looked, or tried to: neither the reader, nor the patient herself."""
+    if entry.who.kind in {ActorKind.YOU, ActorKind.PATIENT} or entry.sentence in {"sent.question", "sent.withheld"}:
+        return False  # a question to others is of the same task as the look at their answers
+    return entry.verb in _LOOKS
+
+
+def _visible_of(view: View, event_ids: Iterable[UUID | str]) -> dict[str, EventRecord]:
+    """Those of these events that the reader may see, each as it was written."""
+    wanted = sorted({str(one) for one in event_ids})
+    found: dict[str, EventRecord] = {}
+    for start in range(0, len(wanted), _CHUNK):
+        asked = AuditQuery(
+            ids=tuple(wanted[start : start + _CHUNK]), person_ids=tuple(view.subject.facts.ids), limit=_CHUNK
+        )
+        events = audit.search(asked).events
+        visible, _ = _visible(view, events)
+        found |= {one.id: one for one in events if one.id in visible}
+    return found
 
 
 def view_of(caller: Caller, person_id: UUID | str, event: Recording) -> View:
@@ -372,6 +472,11 @@ def _visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, Event
     shown: dict[str, EventRecord] = {}
     whole, untold = _reads_words(view), _is_of_a_teenager(view)
     for event in events:
+        if "concern" in event.detail:
+            # A doubt may be about the helper himself: he is told of those alone that he raised.
+            if event.detail.get("by") == view.caller.user_id:
+                shown[event.id] = event
+            continue
         if untold and (event.type in _OF_EMERGENCIES or event.purpose == "BTG"):
             continue  # of which a helper of a teenager is not told (P6), so of no look under it either
         if _choice(event) is not None and _choice(event) not in choices:
@@ -657,15 +762,22 @@ def refused_at_gate(event: EventRecord) -> str:
     return event.rule if refused and event.rule in _GATE_RULES else ""
 
 
+def was_told(event: EventRecord) -> bool:
+    """Whether whoever asked was told that there is such a patient: something was shown, or was taken in of her."""
+    return bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
+
+
 def _for_participant(event: EventRecord) -> EventRecord:
     """An own event as a participant may see it: nothing that tells hidden from absent."""
     gate_rule = refused_at_gate(event)
     # What a decision refused was answered as absent, so its reason is that of what is not there.
     decided = bool(event.rule or event.decision) and not gate_rule
-    shown = bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
+    of_a_concern = "concern" in event.detail
     return replace(
         event,
-        person_id=event.person_id if shown else "",
+        # Who answers a concern is told its number, and not whose it is.
+        person_id=event.person_id if was_told(event) and not of_a_concern else "",
+        detail={name: value for name, value in event.detail.items() if name != "by"} if of_a_concern else event.detail,
         denied=(),
         decision={},
         rule=gate_rule,

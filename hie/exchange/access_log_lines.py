@@ -198,6 +198,18 @@ SENTENCES: dict[str, str] = {
     "declared": "{who} said that there is an emergency, to see more of your record.",
     "staff": "{who} looked at your record: {what}.",
     "automatic": "{who} worked on your record: {what}.",
+    "chose.notices": "{who} chose which notices to get.",
+    "concern.raised": "{who} raised a concern about a look.",
+    "concern.said": "{who} wrote more about a concern.",
+    "concern.read": "{who} read a concern.",
+    "concern.asked": "{who} asked more about a concern.",
+    "concern.wrote": "{who} wrote to you about a concern.",
+    "concern.answered": "{who} answered a concern.",
+    "concern.overdue": "{who} passed on a concern: no answer came in time.",
+    "concern.disputed": "{who} asked to look further into a concern.",
+    "concern.decided": "{who} checked a concern and closed it.",
+    "concern.reopened": "{who} opened a concern again.",
+    "concern.closed": "{who} closed a concern.",
 }
 
 WHO: dict[str, str] = {
@@ -218,6 +230,22 @@ _ABOUT_DECISIONS = {
     EventType.DECISION_EXPLAINED: "read.decision",
 }
 """What is about decisions shows nothing of the record itself, and no rule of it let anything out."""
+_CONCERNS = {
+    "raised": "concern.raised",
+    "said": "concern.said",
+    "read": "concern.read",
+    "asked": "concern.asked",
+    "wrote": "concern.wrote",
+    "answered": "concern.answered",
+    "overdue": "concern.overdue",
+    "disputed": "concern.disputed",
+    "explained": "concern.decided",
+    "upheld": "concern.decided",
+    "reopened": "concern.reopened",
+    "accepted": "concern.closed",
+    "withdrawn": "concern.closed",
+}
+"""What was done about a patient's concern, by the act that the event names."""
 _ADDED = {
     EventType.PROVIDE_DOCUMENT_BUNDLE,
     EventType.SIMPLIFIED_PUBLISH,
@@ -534,6 +562,10 @@ def _sentence(event: EventRecord, verb: Verb, seen: Seen, documents: list[Item])
     kind, count = event.type, len(documents)
     if kind in _ABOUT_DECISIONS and seen is not Seen.REFUSED:
         return _ABOUT_DECISIONS[kind]
+    if kind is EventType.CONCERN and seen is not Seen.REFUSED and event.detail.get("act") in _CONCERNS:
+        return _CONCERNS[event.detail["act"]]
+    if kind is EventType.NOTICES_CHOSEN:
+        return "chose.notices"
     if kind in {EventType.STAFF_LOOK, EventType.STAFF_ACT}:
         return "staff" if kind is EventType.STAFF_LOOK else "changed.record"
     if verb is Verb.ADDED:

@@ -181,21 +181,48 @@ def caller(account: Account, visit: Visit, *, acting_for: int | None = None) -> 
     return _caller(_portal(), account, visit, acting_for=acting_for)
 
 
-def readers_of(identifier_pks: Sequence[int]) -> list[Caller]:
-    """As whom everybody would ask who can sign in and is this patient, or holds a grant for her; what each may, the door says."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """Somebody who can sign in, and as whom they would ask for a patient whose identifier is `identifier_pk`."""
+
+    account: Account
+    caller: Caller
+    identifier_pk: int
+
+
+def readers_of(identifier_pks: Sequence[int]) -> list[Reading]:
+    """Everybody who can sign in and is this patient, or holds a grant for her; what each may, the door says."""
     portal = _portal_id()
     if not portal or not identifier_pks:
         return []
     grants = [grant for grant in proxies.grants_of(identifier_pks) if grant.status == grant.Status.ACTIVE]
     helpers_ = accounts.of_ids(sorted({grant.person.removeprefix("RelatedPerson/") for grant in grants}))
-    own = accounts.of_patient(identifier_pks)
+    own = [_account(one) for one in accounts.of_patient(identifier_pks)]
+    others = [_account(one) for one in helpers_]
+    pk = identifier_pks[0]
     return [
-        *(_caller(portal, _account(one, second_factor_due=False), Visit()) for one in own),
+        *(Reading(account=one, caller=_caller(portal, one, Visit()), identifier_pk=pk) for one in own),
         *(
-            _caller(portal, _account(one, second_factor_due=False), Visit(), acting_for=identifier_pks[0])
-            for one in helpers_
+            Reading(account=one, caller=_caller(portal, one, Visit(), acting_for=pk), identifier_pk=pk)
+            for one in others
         ),
     ]
+
+
+def read_by(account_ids: Sequence[str]) -> list[Reading]:
+    """For each of these accounts that is open: as whom it asks for its own record, and for each patient it holds a grant for."""
+    portal = _portal_id()
+    if not portal:
+        return []
+    found: list[Reading] = []
+    for facts in accounts.of_ids(account_ids):
+        one = _account(facts)
+        found.append(Reading(account=one, caller=_caller(portal, one, Visit()), identifier_pk=facts.identifier_pk))
+        found += [
+            Reading(account=one, caller=_caller(portal, one, Visit(), acting_for=pk), identifier_pk=pk)
+            for pk in people_pks(one)
+        ]
+    return found
 
 
 def people_pks(account: Account) -> tuple[int, ...]:

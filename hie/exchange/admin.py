@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,10 +19,19 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hie.exchange import deaths, inbox, query_words, queues
+from hie.exchange import concern_review, deaths, inbox, query_words, queues
 from hie.exchange.access import Held
+from hie.exchange.concern_rows import ConcernRefused
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.models import DeathObjection, InboundMessage, Query, QueryTarget, RemoteDocument
+from hie.exchange.models import (
+    Concern,
+    ConcernAct,
+    DeathObjection,
+    InboundMessage,
+    Query,
+    QueryTarget,
+    RemoteDocument,
+)
 from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, bare, caller_of, roles_of, staff_of
 from hie.standards.errors import HubError
 
@@ -187,6 +197,115 @@ class DeathObjectionAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[m
             "typed": request.POST, "problem": problem, "problem_field": "why", "longest": deaths.MAX_SAID,
         }  # fmt: skip
         return bare(TemplateResponse(request, "exchange/close_objection.html", context, status=422 if problem else 200))
+
+
+@admin.register(Concern)
+class ConcernAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """The queue of concerns of patients: a list by deadline, and one page each; a GET shows it, a POST acts on it."""
+
+    held = Held.AUDIT
+    identifier_fields = ("identifier_id",)
+    search_fields = ("=number",)
+
+    def task(self, row: Concern) -> str:
+        """Every concern is a task."""
+        return f"Concern {row.number}"
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """What waits, due first; a number that a patient quotes leads to its page."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        number = request.GET.get("number", "").strip()[:32]
+        named = Concern.objects.filter(number__iexact=number).first() if number and "\0" not in number else None
+        if named is not None:
+            return self._to(named.pk)
+        page = request.GET.get("page", "1")
+        wanted = int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1
+        now = timezone.now()
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Concerns of patients",
+            "listed": concern_review.listed(request.GET.get("state", ""), wanted, staff_of(request), now=now),
+            "number": number, "now": now, "done": self._done(request),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "backoffice/concern_queue.html", context))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The evidence and the decision; what was posted is done, or told why it is not."""
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return self._page(request, row)
+        try:
+            return self._act(request, row)
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        except HubError as error:
+            return self._page(request, self._row(request, object_id), error)
+
+    def _row(self, request: HttpRequest, object_id: str) -> Concern:
+        row: Concern | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        return row
+
+    def _act(self, request: HttpRequest, row: Concern) -> HttpResponse:
+        staff, said = staff_of(request), request.POST.get("reason", "")[: concern_review.MAX_REASON + 1]
+        outcome, seen = request.POST.get("outcome", ""), request.POST.get("seen", "")
+        match request.POST.get("act", ""):
+            case "skip":
+                return self._to(concern_review.next_for(staff, after=row.pk, now=timezone.now()))
+            case "reopen":
+                concern_review.reopen(row.pk, staff, said)
+                return self._to(row.pk, done=row.pk)
+            case "decide" if outcome == "ask":
+                concern_review.ask(row.pk, staff, said, as_seen=seen)
+            case "decide" if outcome == "write":
+                concern_review.write(row.pk, staff, said, as_seen=seen)
+                return self._to(row.pk, done=row.pk)
+            case "decide":
+                concern_review.decide(row.pk, outcome, staff, said, as_seen=seen)
+            case _:
+                raise BadRequest("choose what to do", element="act")
+        return self._to(concern_review.next_for(staff, after=row.pk, now=timezone.now()), done=row.pk)
+
+    def _page(self, request: HttpRequest, row: Concern, error: HubError | None = None) -> HttpResponse:
+        staff, view = staff_of(request), self.staff_view(request)
+        if view is None:
+            raise PermissionDenied
+        detail = {"page": self.opts.label_lower, "row": str(row.pk), "concern": row.number, "by": row.raised_by}
+        self._look(request, self.people([row]), self.task(row), detail)
+        problem, field, status = "", "", 200
+        if error is not None:
+            problem = f"{str(error)[:1].upper()}{str(error)[1:]}."
+            field = {"reason": "why", "outcome": "outcome-first"}.get(error.element or "", "main")
+            status = 409 if isinstance(error, ConcernRefused) else 422
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Was this look right?",
+            "case": concern_review.case(row, staff, view, now=timezone.now()), "concern": row, "now": timezone.now(),
+            "problem": problem, "problem_field": field, "longest": concern_review.MAX_REASON,
+            "reason_words": concern_review.REASON_WORDS[row.reason], "done": self._done(request),
+            "typed": {name: request.POST.get(name, "")[: concern_review.MAX_REASON] for name in ("outcome", "reason", "act")},
+            "event_url": reverse("admin:audit_auditevent_change", args=[row.event_id]),
+            "person_url": reverse("admin:patients_person_change", args=[next(iter(self.people([row])))]),
+            "queue_url": reverse("admin:exchange_concern_changelist"),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "backoffice/concern_case.html", context, status=status))
+
+    def _done(self, request: HttpRequest) -> ConcernAct | None:
+        """What this reviewer did last with the concern that the address names."""
+        number = request.GET.get("done", "")
+        if not (number.isascii() and number.isdigit() and len(number) < 18):
+            return None
+        last = ConcernAct.objects.filter(concern=int(number)).select_related("concern").order_by("-at", "-pk").first()
+        return last if last is not None and last.actor == f"Staff/{request.user.get_username()}" else None
+
+    def _to(self, pk: int | None, *, done: int | None = None) -> HttpResponse:
+        name = f"admin:exchange_concern_{'change' if pk is not None else 'changelist'}"
+        asked = f"?done={done}#notice" if done is not None else ""
+        return HttpResponseRedirect(f"{reverse(name, args=[pk] if pk is not None else [])}{asked}")
 
 
 class OpenFilter(admin.SimpleListFilter):

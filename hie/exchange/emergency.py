@@ -28,7 +28,7 @@ from hie.audit.kinds import EventType
 from hie.audit.recorder import Outdated
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, accounts, release
+from hie.exchange import access, accounts, patient_notices, release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
@@ -413,22 +413,24 @@ def _tell(notice: Notice, at: datetime) -> bool:
         if review.held_until is not None and review.held_until > at:
             outbox.put_off([notice.id], review.held_until)
             return False
-        reached = _reachable(review, at)
-        if reached:
+        readers = _readers(review, at)
+        if readers:
             emergency_reviews.told(review, actor=emergency_reviews.HUB, now=at)
+            patient_notices.of_emergency(readers, review.grant_id, now=at)
         else:
             emergency_reviews.note(review, emergency_reviews.Act.NOT_TOLD, actor=emergency_reviews.HUB, now=at)
         outbox.delivered([notice.id], now=at)
-    return reached
+    return bool(readers)
 
 
-def _reachable(review: EmergencyReview, at: datetime) -> bool:
-    """Whether somebody can sign in who is then told: decided for each as when she or he reads it."""
+def _readers(review: EmergencyReview, at: datetime) -> list[accounts.Reading]:
+    """Who can sign in and is then told: decided for each as when she or he reads it."""
     about = access.subject(identifiers.person_of_pk(review.grant.identifier_id))
-    return any(
-        review.pk in {one.pk for one in _told_to(about, reader, at)}
+    return [
+        reader
         for reader in accounts.readers_of(about.identifier_pks)
-    )
+        if review.pk in {one.pk for one in _told_to(about, reader.caller, at)}
+    ]
 
 
 # --- within ------------------------------------------------------------------------------------------------------------

@@ -111,13 +111,22 @@ def raised_roots(now: datetime) -> dict[str, datetime]:
     return {root: [at for one, at in standing if one == root][emergency_reviews.RAISED_AT - 1] for root in sorted(many)}
 
 
-def _of_house(caller: Caller) -> Sequence[EmergencyCase]:
+def answering_house(caller: Caller) -> tuple[str, ...]:
+    """The organizations that the caller answers for: its own whole house, asked for a purpose of its operations.
+
+    Raises:
+        AccessRefused: as at every door, or the purpose is another (G4).
+    """
     access.gate(caller, Operation.QUERY)
     if caller.role in ("patient", "proxy") or caller.user_id.casefold().startswith(("patient/", "relatedperson/")):
         raise AccessRefused("G5", "role-not-permitted")
     if "HOPERAT" not in policies.current().tables.families.get(caller.purpose or "", frozenset()):
         raise AccessRefused("G4", "purpose-not-permitted")
-    return emergency_reviews.cases_of(directory.same_organization(caller.organization_id))
+    return tuple(directory.same_organization(caller.organization_id))
+
+
+def _of_house(caller: Caller) -> Sequence[EmergencyCase]:
+    return emergency_reviews.cases_of(answering_house(caller))
 
 
 def _shown(case: EmergencyCase, raised: dict[str, datetime]) -> Answerable:

@@ -324,7 +324,7 @@ def _steps(
         )
     ]
     steps += [
-        Step(at=event.at, words=_looked(event, view), source="Audit log", sign=sign, says=says)
+        Step(at=event.at, words=looked(event, view), source="Audit log", sign=sign, says=says)
         for event in events
         for sign, says in [_fits(event)]
     ]
@@ -347,7 +347,8 @@ def _steps(
     return steps
 
 
-def _looked(event: EventRecord, view: StaffView) -> str:
+def looked(event: EventRecord, view: StaffView) -> str:
+    """What was done, for a member of staff: titles of what is above N for who may read them alone."""
     if event.outcome:
         return f"Refused: {event.kind.replace('-', ' ')}"
     verb = "Opened" if any(item.what == "bytes" for item in event.disclosures) else "Looked at"

@@ -261,3 +261,219 @@ class DeathObjection(models.Model):
 
     def __str__(self) -> str:
         return f"objection {self.pk}"
+
+
+class Concern(models.Model):
+    """A patient, or a helper, does not recognise a line of the access log: what is asked of whom, by when, and what came of it.
+
+    It hangs on an identifier that the person of the line had, so it follows a merge and its undoing. `event_id` is the
+    line's newest look, of `event_at`, by `looker`. `participant` is the organization that must answer, by its root; "": the
+    exchange's own office does. `raised_by` is the patient as ``patient``, else the helper as the log calls him.
+    `due_at` is by when whoever it waits for must act: the organization while it is asked (`answer_due_at` keeps that), else
+    the office. `owner` is the member of staff who acted last. What is said stands in `ConcernAct`, encrypted. Source: spec/consent.md 15.
+    """
+
+    class Reason(models.TextChoices):
+        """What the patient chose from."""
+
+        PERSON = "person"
+        VISIT = "visit"
+        PURPOSE = "purpose"
+        OTHER = "other"
+
+    class Status(models.TextChoices):
+        """Whom it waits for: the organization, the office, the patient or the office; or that it is over."""
+
+        ASKED = "asked"
+        OFFICE = "office"
+        ANSWERED = "answered"
+        SETTLED = "settled"
+        WITHDRAWN = "withdrawn"
+
+    class Outcome(models.TextChoices):
+        """What came of it: the office found the look right, or wrong; or the patient took the answer."""
+
+        EXPLAINED = "explained"
+        UPHELD = "upheld"
+        ACCEPTED = "accepted"
+
+    number = models.TextField(unique=True)
+    identifier = models.ForeignKey("patients.PatientIdentifier", on_delete=models.PROTECT, related_name="+")
+    event_id = models.UUIDField()
+    event_at = models.DateTimeField()
+    looker = models.TextField(blank=True, default="")
+    participant = models.TextField(blank=True, default="")
+    raised_by = models.TextField()
+    reason = models.TextField(choices=Reason.choices)
+    status = models.TextField(choices=Status.choices)
+    outcome = models.TextField(choices=Outcome.choices, blank=True, default="")
+    raised_at = models.DateTimeField()
+    asked_at = models.DateTimeField(null=True, blank=True)
+    answer_due_at = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    answered_at = models.DateTimeField(null=True, blank=True)
+    overdue_at = models.DateTimeField(null=True, blank=True)
+    due_at = models.DateTimeField()
+    closed_at = models.DateTimeField(null=True, blank=True)
+    closed_by = models.TextField(blank=True, default="")
+    owner = models.TextField(blank=True, default="")
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="exchange_concern_closed",
+                condition=models.Q(status__in=["asked", "office", "answered"], outcome="", closed_at__isnull=True)
+                | models.Q(status="settled", closed_at__isnull=False) & ~models.Q(outcome="")
+                | models.Q(status="withdrawn", outcome="", closed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="exchange_concern_asked_of_somebody",
+                condition=~models.Q(status="asked") | ~models.Q(participant=""),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["due_at", "id"],
+                name="exchange_concern_due",
+                condition=models.Q(status__in=["asked", "office", "answered"]),
+            ),
+            models.Index(fields=["participant", "-asked_at"], name="exchange_concern_of"),
+            models.Index(fields=["event_id"], name="exchange_concern_event"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it waits for somebody."""
+        return self.status in {self.Status.ASKED, self.Status.OFFICE, self.Status.ANSWERED}
+
+
+class ConcernAct(models.Model):
+    """One thing said or done about a concern, by whom; never changed or removed (a trigger holds it).
+
+    `words` are sealed under the key `personal_key` of the patient (`hie.audit.personal`), bound to the act's id: with that
+    key destroyed they are gone.
+    """
+
+    class Kind(models.TextChoices):
+        """What was done."""
+
+        RAISED = "raised"
+        SAID = "said"
+        READ = "read"
+        ASKED = "asked"
+        WROTE = "wrote"
+        ANSWERED = "answered"
+        OVERDUE = "overdue"
+        DISPUTED = "disputed"
+        EXPLAINED = "explained"
+        UPHELD = "upheld"
+        REOPENED = "reopened"
+        ACCEPTED = "accepted"
+        WITHDRAWN = "withdrawn"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    concern = models.ForeignKey(Concern, on_delete=models.PROTECT, related_name="acts", db_index=False)
+    kind = models.TextField(choices=Kind.choices)
+    actor = models.TextField()
+    name = models.TextField(blank=True, default="")
+    personal_key = models.UUIDField(null=True, blank=True)
+    words = models.BinaryField(null=True)
+    at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "act of a concern"
+        indexes = [models.Index(fields=["concern", "at", "id"], name="exchange_concern_act_of")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {self.concern_id}"
+
+
+class NoticeChoice(models.Model):
+    """Which notices an account wants, and whether by mail as well; without a row: of emergencies, in the portal.
+
+    `address` is sealed under the key `personal_key` of the account's own person, bound to the account's id. It counts once
+    somebody followed the link sent to it (`verified_at`); `nonce` is what that link must carry, `asked` how many were sent
+    on the day that began at `asked_at`. `failed_at`: the mail server would not take the address. Looks since `chosen_at`
+    are told, and up to `looked_until` they have been; `digest_at` is when the week of the next digest began.
+    """
+
+    class Wanted(models.TextChoices):
+        """What an account is told of."""
+
+        ALL = "all"
+        NEW = "new-organization"
+        EMERGENCY = "emergency"
+        WEEKLY = "weekly"
+        NONE = "none"
+
+    account = models.OneToOneField("trust.PatientAccount", on_delete=models.CASCADE, primary_key=True, related_name="+")
+    wanted = models.TextField(choices=Wanted.choices, default=Wanted.EMERGENCY)
+    by_mail = models.BooleanField(default=False)
+    personal_key = models.UUIDField(null=True, blank=True)
+    address = models.BinaryField(null=True)
+    nonce = models.TextField(blank=True, default="")
+    asked_at = models.DateTimeField(null=True, blank=True)
+    asked = models.PositiveSmallIntegerField(default=0)
+    verified_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    chosen_at = models.DateTimeField()
+    looked_until = models.DateTimeField()
+    digest_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name = "choice of notices"
+
+    def __str__(self) -> str:
+        return f"notices of {self.account_id}"
+
+
+class PatientNotice(models.Model):
+    """That something happened, told to one account about one patient's record; of what it was, it holds nothing.
+
+    `identifier` is whose record; `event_id` the event it tells of, None for the week's `count`. `mail_id` is the row of
+    the outbox that carries it to the account's mail.
+    """
+
+    class Kind(models.TextChoices):
+        """What it tells of."""
+
+        LOOK = "look"
+        NEW = "new-organization"
+        EMERGENCY = "emergency"
+        WEEK = "week"
+        CONCERN = "concern"
+
+    account = models.ForeignKey("trust.PatientAccount", on_delete=models.CASCADE, related_name="+", db_index=False)
+    identifier = models.ForeignKey(
+        "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    kind = models.TextField(choices=Kind.choices)
+    event_id = models.UUIDField(null=True, blank=True)
+    concern = models.ForeignKey(
+        Concern, null=True, blank=True, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
+    count = models.PositiveIntegerField(default=1)
+    at = models.DateTimeField()
+    read_at = models.DateTimeField(null=True, blank=True)
+    mail_id = models.BigIntegerField(null=True, blank=True)
+    mailed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        verbose_name = "notice to a patient"
+        verbose_name_plural = "notices to patients"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "event_id", "kind"],
+                condition=models.Q(event_id__isnull=False),
+                name="exchange_patient_notice_once",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "-at", "-id"], name="exchange_patient_notice_of"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.account_id}"

@@ -18,7 +18,7 @@ from documents.models import ReviewItem as DoubtfulDocument
 from hie.directory import queries as directory
 from hie.directory.models import Certificate, ClientKey, Onboarding, Participant, Standing
 from hie.exchange import emergency_answers, inbox
-from hie.exchange.models import DeathObjection, QueryTarget
+from hie.exchange.models import Concern, DeathObjection, QueryTarget
 from hie.outbox.models import OutboxMessage
 from patients import review_queue
 from patients.models import ReviewItem
@@ -54,6 +54,7 @@ def waiting(now: datetime | None = None) -> list[Queue]:
     at = now or timezone.now()
     return [
         _emergencies(at),
+        _concerns(at),
         _duplicates(at),
         _deaths(),
         _doubtful_documents(),
@@ -138,6 +139,39 @@ def _joining() -> Queue:
         model="directory.onboarding",
         narrowed="state__exact=waiting",
         owner="onboarding",
+    )
+
+
+def _concerns(at: datetime) -> Queue:
+    waits = Q(status__in=[Concern.Status.ASKED, Concern.Status.OFFICE, Concern.Status.ANSWERED])
+    found = Concern.objects.filter(waits).aggregate(
+        n=Count("pk"),
+        oldest=Min("raised_at"),
+        due=Min("due_at"),
+        ours=Count("pk", filter=Q(status__in=[Concern.Status.OFFICE, Concern.Status.ANSWERED])),
+        asked=Count("pk", filter=Q(status=Concern.Status.ASKED)),
+        late=Count("pk", filter=Q(due_at__lte=at)),
+    )
+    parts = [
+        words
+        for count, words in (
+            (found["late"], f"{found['late']} overdue"),
+            (found["ours"], f"{found['ours']} for us to look at"),
+            (found["asked"], f"{found['asked']} with the organization"),
+        )
+        if count
+    ]
+    return Queue(
+        key="concerns",
+        title="Concerns of patients",
+        what=", ".join(parts) or "Nothing to do",
+        count=found["n"],
+        oldest_at=found["oldest"],
+        due_at=found["due"],
+        model="exchange.concern",
+        narrowed="state=waiting",
+        owner="privacy-officer",
+        urgent=bool(found["late"]),
     )
 
 

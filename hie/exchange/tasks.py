@@ -14,7 +14,19 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
-from hie.exchange import emergency, emergency_review, helpers, imports, inbox, notices, query, relabel, replay
+from hie.exchange import (
+    concerns,
+    emergency,
+    emergency_review,
+    helpers,
+    imports,
+    inbox,
+    notices,
+    patient_notices,
+    query,
+    relabel,
+    replay,
+)
 from hie.exchange.loop import running
 
 log = structlog.get_logger(__name__)
@@ -58,6 +70,24 @@ RELABEL_S = 3.0
 def tell_patients() -> int:
     """Tell patients of emergency access, as far as due."""
     return emergency.tell()
+
+
+@shared_task(name="exchange.pass_on_concerns")
+def pass_on_concerns() -> int:
+    """Make concerns that no organization answered in time the office's own."""
+    return concerns.pass_on_overdue()
+
+
+@shared_task(name="exchange.find_patient_notices")
+def find_patient_notices() -> int:
+    """Look in the log for what patients and helpers want to be told of."""
+    return patient_notices.find()
+
+
+@shared_task(name="exchange.send_mails")
+def send_mails() -> int:
+    """Send the mails that are due."""
+    return patient_notices.send()
 
 
 @shared_task(name="exchange.escalate_emergencies")

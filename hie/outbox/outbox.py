@@ -33,6 +33,7 @@ class Topic(StrEnum):
     ACCESS = "access"
     QUERIES = "queries"
     IDENTITIES = "identities"
+    MAIL = "mail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -100,6 +100,22 @@ STAFF_OIDC = {
 }
 AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend", "hie.faces.backoffice.oidc.StaffBackend"]
 
+# --- Mail to patients: notices that hold nothing of health. Without a server a sandbox keeps them as files, others send none.
+
+EMAIL_HOST = env.text("HIE_EMAIL_HOST")
+EMAIL_PORT = env.integer("HIE_EMAIL_PORT", 587, low=1, high=65535)
+EMAIL_HOST_USER = env.text("HIE_EMAIL_USER")
+EMAIL_HOST_PASSWORD = env.text("HIE_EMAIL_PASSWORD")
+_email_security = env.choice("HIE_EMAIL_SECURITY", "starttls", frozenset({"starttls", "tls", "none"}))
+EMAIL_USE_TLS = _email_security == "starttls"
+EMAIL_USE_SSL = _email_security == "tls"
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.text("HIE_EMAIL_FROM", f"notices@{urlsplit(BASE_URL).hostname or 'localhost'}")
+EMAIL_FILE_PATH = str(DATA_DIR / "mail")
+EMAIL_BACKEND = "django.core.mail.backends." + (
+    "smtp.EmailBackend" if EMAIL_HOST else "dummy.EmailBackend" if PRODUCTION else "filebased.EmailBackend"
+)
+
 # --- Limits ----------------------------------------------------------------------------------------------------------
 
 ACCESS_TOKEN_LIFETIME_S = env.integer("HIE_ACCESS_TOKEN_LIFETIME_S", 300, low=30, high=300)

@@ -93,6 +93,7 @@ NAVIGATION: list[dict[str, Any]] = [
         "items": [
             _list("Choices of patients", "fact_check", "consent.consent"),
             _list("Emergency access", "warning", "consent.emergencyreview"),
+            _list("Concerns", "contact_support", "exchange.concern"),
             _list("Emergency grants", "emergency", "consent.breakglassgrant"),
             _list("Helpers", "group", "consent.proxygrant"),
             _list("Codes for patients", "vpn_key", "trust.activationcode"),

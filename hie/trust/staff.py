@@ -30,7 +30,10 @@ CONSENT_PAGES = (
     "consent.view_jurisdiction", "consent.view_codetable", "consent.view_emergencyreview", "consent.view_policyproposal",
     "directory.view_releasepolicy",
 )  # fmt: skip
-AUDIT_PAGES = ("audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint")
+AUDIT_PAGES = (
+    "audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint",
+    "exchange.view_concern",
+)  # fmt: skip
 QUERY_PAGES = ("exchange.view_query", "exchange.view_querytarget", "exchange.view_remotedocument")
 DIRECTORY_PAGES = (
     "directory.view_participant", "directory.view_agreement", "directory.view_endpoint", "directory.view_clientkey",

@@ -46,7 +46,18 @@ _OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
     ),
     "audit": frozenset({"AuditEvent", "Disclosure"}),
     "trust": frozenset({"ActivationCode"}),
-    "exchange": frozenset({"Query", "QueryTarget", "RemoteDocument", "InboundMessage"}),
+    "exchange": frozenset(
+        {
+            "Query",
+            "QueryTarget",
+            "RemoteDocument",
+            "InboundMessage",
+            "Concern",
+            "ConcernAct",
+            "NoticeChoice",
+            "PatientNotice",
+        }
+    ),
 }
 """Apps and those of their models that hold something of a patient; None: all of them."""
 

@@ -75,6 +75,8 @@ URLS: Mapping[str, Entry] = {
     "api/break-glass/leaves": Within("who allowed whom one emergency more; no patient is named or asked for"),
     "api/break-glass/cases": Within("what a participant answers for: its own users and their words, no patient"),
     "api/break-glass/cases/<uuid:grant_id>/answer": Within("as api/break-glass/cases"),
+    "api/concerns": Guarded("hie.exchange.concern_answers.cases"),
+    "api/concerns/<str:number>/answer": Guarded("hie.exchange.concern_answers.answer"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.access_log.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -98,6 +100,15 @@ URLS: Mapping[str, Entry] = {
     "my/accounting.csv": Guarded("hie.exchange.accounting.accounting"),
     "my/accounting.pdf": Guarded("hie.exchange.accounting.accounting"),
     "my/verifier": Within("the program that checks a proof, the same for all; its frame could show an error page"),
+    "my/log/<uuid:event_id>/concern": Guarded("hie.exchange.concerns.doubted"),
+    "my/concerns": Guarded("hie.exchange.concerns.listed"),
+    "my/concerns/<str:number>": Guarded("hie.exchange.concerns.read"),
+    "my/concerns/<str:number>/say": Guarded("hie.exchange.concerns.say"),
+    "my/notices": Guarded("hie.exchange.patient_notices._told"),
+    "my/notices/choose": Guarded("hie.exchange.patient_notices._told"),
+    "my/notices/read": _SIGNED_IN,
+    "my/notices/address/<str:token>": Within("an account's own address, by a secret sent there; nothing of a record"),
+    "my/notices/end/<str:token>": Within("as my/notices/address/<str:token>"),
     "my/documents": Guarded("hie.exchange.find.find_documents"),
     "my/documents/<uuid:entry_id>/file": Guarded("hie.exchange.retrieve.retrieve"),
     "my/documents/<uuid:entry_id>/who": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -245,6 +256,9 @@ TASKS: Mapping[str, Entry] = {
     "exchange.rewrap_messages": Within("a count of messages wrapped anew"),
     "exchange.tell_patients": Within("a count; what the patient is told, the portal shows through its own guard"),
     "exchange.escalate_emergencies": Within("a count"),
+    "exchange.pass_on_concerns": Within("a count"),
+    "exchange.find_patient_notices": Within("a count; what is told, the portal shows through its own guard"),
+    "exchange.send_mails": Guarded("hie.exchange.patient_notices._to_mail"),
     "exchange.replay_decisions": Within("counts of records decided again; ids of events in the hub's own log"),
     "exchange.tell_of_majority": Within("a count; what is told stands in the patient's log"),
     "exchange.relabel_documents": Within("labels of registered documents; a count of those looked at"),
@@ -275,6 +289,7 @@ ADMIN: Mapping[str, Entry] = {
             "consent.ProxyGrant",
             "consent.BreakGlassGrant",
             "consent.EmergencyReview",
+            "exchange.Concern",
             "exchange.DeathObjection",
             "exchange.Query",
             "exchange.RemoteDocument",
@@ -382,7 +397,7 @@ CHANNELS: Mapping[str, Entry] = {
     "notice subscription": Nothing("as the other"),
     **{
         f"outbox {topic}": Nothing("a row with ids, for a task that goes its own way")
-        for topic in ("documents", "patients", "consent", "emergency", "access", "queries", "identities")
+        for topic in ("documents", "patients", "consent", "emergency", "access", "queries", "identities", "mail")
     },
     "source hie.exchange.remote_retrieve.source": Guarded("hie.exchange.remote_retrieve._release"),
 }
@@ -404,6 +419,7 @@ HELD_ELSEWHERE: Mapping[str, str] = {
         "the way in, which shows the patient's own name to who has her code and date of birth; each page then decides",
     ),
     "hie.exchange.helpers.set_status": "the hub's own staff",
+    "hie.exchange.patient_notices._to_mail": "a mail says that something happened and not what; the door is asked as it is sent",
     "hie.exchange.submit.stage": "takes bytes in; gives back their name",
     "hie.exchange.feed.apply": "takes in; gives back what the feeder's own record became",
     "hie.exchange.feed.feed": "as `feed.apply`",
@@ -423,6 +439,9 @@ HELD_ELSEWHERE: Mapping[str, str] = {
 READ_WITHIN: Mapping[str, str] = {
     **dict.fromkeys(
         (
+            "hie.exchange.concern_review.case",
+            "hie.exchange.concern_review.listed",
+            "hie.exchange.concern_review.next_for",
             "hie.exchange.emergency_pages.listed",
             "hie.exchange.emergency_pages.next_for",
             "hie.exchange.identity_pages.find",
@@ -439,6 +458,7 @@ READ_WITHIN: Mapping[str, str] = {
     ),
     **dict.fromkeys(
         (
+            "hie.exchange.concerns.pass_on_overdue",
             "hie.exchange.emergency_review.escalate",
             "hie.exchange.helpers.tell_of_majority",
             "hie.exchange.imports.waiting",
@@ -448,6 +468,13 @@ READ_WITHIN: Mapping[str, str] = {
             "hie.exchange.replay.nightly",
         ),
         "the work of a task, which gives back a count",
+    ),
+    **dict.fromkeys(
+        (
+            f"hie.exchange.patient_notices.{act}"
+            for act in ("choose", "chosen", "is_link", "is_unsubscribe", "mark_read", "unsubscribe", "verify")
+        ),
+        "an account's own choice and address; nothing of a record",
     ),
     "hie.exchange.accounts.load": "takes a file in",
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",

@@ -37,6 +37,10 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         ("url", f"my/log/<uuid:event_id>/{name}"): "for the patient alone, who sees all; the API's way is walked"
         for name in ("proof", "proof.json")
     },
+    ("url", "api/concerns"): "asked alone of looks that told the asker of the patient: tests/portal/test_concerns.py",
+    ("url", "api/concerns/<str:number>/answer"): "as api/concerns",
+    ("url", "my/notices/choose"): "the page of my/notices again, which is walked, with what was typed",
+    ("task", "exchange.send_mails"): "a mail names no record; what it may still tell of: tests/portal/test_notices.py",
     ("url", "my/alive"): "it takes words in of somebody signed in as the patient, and shows nothing of the record",
     (
         "url",

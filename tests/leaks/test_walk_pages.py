@@ -26,7 +26,7 @@ from consent.models import Consent, ProxyGrant
 from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
-from hie.exchange import accounts, emergency_review
+from hie.exchange import accounts, emergency_review, patient_notices
 from hie.exchange.access import Staff
 from hie.faces.portal.paper import Paper
 from hie.trust.models import PatientAccount
@@ -187,6 +187,57 @@ def test_a_helper_reads_no_trace_of_documents_that_are_hidden_from_him(
     with_them = taken_back(lambda: side(held, policy, [True] * len(held), seen, listener))
     without = taken_back(lambda: side(held, policy, seen, seen, listener))
     same(with_them, without)
+
+
+# --- concerns and notices ---------------------------------------------------------------------------------------------
+
+
+def doubts(there: bool, listener: Listener) -> dict[Any, list[Heard]]:
+    """What Sam reads of concerns and notices: of a look at a document that he may not see, which the patient doubts, or of none."""
+    place.takes_part(Policy())
+    person = place.fed()
+    client, user = helper("N")
+    accounts.load({"patients": [PATIENT]})
+    eve = world.caller()
+    ear = Ear(eve, listener, {person: "<person>"})
+    event, number = str(uuid.uuid4()), "C-2000-000000"
+    client.post("/my/person", {"person": person})
+    client.post("/my/notices/choose", {"wanted": "all"})
+    if there:
+        secret = DisclosureDraft(document_id=str(uuid.uuid4()), title="Title 1", custodian="org-hospital", what="bytes", confidentiality="V", labels=("MH",))  # fmt: skip
+        draft = EventDraft(kind=EventType.RETRIEVE_DOCUMENT, caller=eve, person_id=person, disclosures=(secret,))
+        event = str(write([draft])[0])
+        her = signed_in("rosamund")
+        sent = her.post(f"/my/log/{event}/concern", {"reason": "person", "words": "Was it Sam?"})
+        assert sent.status_code == 302, sent.content
+        number = sent.headers["Location"].split("/")[3].partition("?")[0]
+    patient_notices.find()
+    ear.known |= {event: "<event>", number: "<number>", user: "<sam>"}
+    found: dict[Any, list[Heard]] = {
+        (path.replace(event, "").replace(number, ""),): [heard(ear, client, path)]
+        for path in (
+            f"/my/log/{event}/concern",
+            "/my/concerns",
+            f"/my/concerns/{number}",
+            "/my/notices",
+            "/my/?part=own",
+        )
+    }
+    found["say",] = [heard(ear, client, f"/my/concerns/{number}/say", {"words": "Hello"})]
+    found["doubt",] = [heard(ear, client, f"/my/log/{event}/concern", {"reason": "person"})]
+    return found
+
+
+@walks(
+    "url",
+    "my/log/<uuid:event_id>/concern",
+    "my/concerns",
+    "my/concerns/<str:number>",
+    "my/concerns/<str:number>/say",
+    "my/notices",
+)
+def test_a_helper_is_told_nothing_of_a_doubted_look_that_he_may_not_see(listener: Listener) -> None:
+    same(taken_back(lambda: doubts(True, listener)), taken_back(lambda: doubts(False, listener)))
 
 
 # --- emergencies and helpers ------------------------------------------------------------------------------------------

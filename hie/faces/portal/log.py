@@ -52,6 +52,7 @@ class Line:
     at: str
     new: bool
     address: str
+    doubt: str
     quotation: str = ""
     relay: str = ""
     looks: Sequence[Look] = ()
@@ -214,6 +215,7 @@ def _days(entries: Sequence[LogEntry], reader: Reader, zone: ZoneInfo, now: date
 
 
 def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool = False) -> Line:
+    """A line of the log in the reader's words; `with_day` where it does not stand below its day."""
     helper = reader.acting is not None
     clock = dates.clock(entry.at, zone)
     span = (entry.at - entry.first_at).total_seconds()
@@ -240,6 +242,7 @@ def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool =
         at=at.replace("+00:00", "Z"),
         new=new,
         address=f"{address}?{urlencode({'at': at, 'span': int(span)})}",
+        doubt=reverse("portal:concern-new", args=[entry.id]),
         # The rule's own sentence says an emergency's reason.
         quotation="" if entry.rule and entry.rule.rule == "D2" else words.isolate(entry.quotation),
         relay=entry.relay,

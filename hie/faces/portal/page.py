@@ -60,10 +60,11 @@ class _Csrf(CsrfViewMiddleware):
         return reason
 
 
-def page(*methods: str, signed_in: bool = True, script: bool = False) -> Callable[[View], View]:
+def page(*methods: str, signed_in: bool = True, script: bool = False, by_link: bool = False) -> Callable[[View], View]:
     """Make a view a page: methods allowed, forgery refused, somebody signed in, errors in words, headers set.
 
     A view of a signed-in page gets the `Reader` as its second argument. `script`: the page loads one of our files.
+    `by_link`: a POST may come from elsewhere, as a secret in the address says who may.
     """
     allowed = methods or ("GET",)
 
@@ -71,7 +72,7 @@ def page(*methods: str, signed_in: bool = True, script: bool = False) -> Callabl
         @csrf_exempt
         @wraps(view)
         def shown(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return harden(_answer(request, view, allowed, signed_in, args, kwargs), script=script)
+            return harden(_answer(request, view, allowed, signed_in, by_link, args, kwargs), script=script)
 
         return shown
 
@@ -79,7 +80,13 @@ def page(*methods: str, signed_in: bool = True, script: bool = False) -> Callabl
 
 
 def _answer(
-    request: HttpRequest, view: View, allowed: tuple[str, ...], signed_in: bool, args: Any, kwargs: Any
+    request: HttpRequest,
+    view: View,
+    allowed: tuple[str, ...],
+    signed_in: bool,
+    by_link: bool,
+    args: Any,
+    kwargs: Any,
 ) -> HttpResponseBase:
     if request.method == "HEAD":
         allowed = (*allowed, "HEAD") if "GET" in allowed else allowed
@@ -87,7 +94,7 @@ def _answer(
         return _with_allow(error_page(request, 405), allowed)
     check = _Csrf(lambda _: HttpResponse())
     check.process_request(request)
-    if check.process_view(request, view, (), {}):
+    if not by_link and check.process_view(request, view, (), {}):
         return error_page(request, 403, expired=True)
     try:
         if not signed_in:

@@ -87,13 +87,13 @@ def sign_out(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 
 @page("POST")
 def act_for(request: HttpRequest, reader: Reader) -> HttpResponseBase:
-    """Read another person's record, or one's own again (an empty `person`)."""
+    """Read another person's record, or one's own again (an empty `person`); then the page asked for, or the log."""
     wanted = request.POST.get("person", "")
     chosen = next((one for one in reader.people if one.person_id == wanted), None)
     if wanted and chosen is None:
         raise NotFound("no such person")
     session.act_for(request, chosen.identifier_pk if chosen else None)
-    return HttpResponseRedirect(reverse("portal:log"))
+    return HttpResponseRedirect(onward_of(request))
 
 
 @page("POST", signed_in=False)

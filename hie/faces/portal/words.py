@@ -50,6 +50,7 @@ THEIRS: dict[str, str] = {
     "declared": "{who} said that there is an emergency, to see more of their record.",
     "staff": "{who} looked at their record: {what}.",
     "automatic": "{who} worked on their record: {what}.",
+    "concern.wrote": "{who} wrote to them about a concern.",
 }
 THEIR_WHY: dict[str, str] = {"to treat you": "to treat them", "because you asked": "because they asked"}
 THEIR_RULES: dict[str, str] = {

@@ -280,6 +280,46 @@ class EmergencyCasesOutput(serializers.Serializer[Any]):
     cases = serializers.ListField(child=EmergencyCaseOutput())
 
 
+class ConcernAnswerInput(Strict):
+    """The body of `POST /api/concerns/{number}/answer`."""
+
+    text = TextField(max_length=2000)
+
+
+class ConcernWordsOutput(serializers.Serializer[Any]):
+    """One thing said about a concern: by the patient's side, the exchange's office, or the organization."""
+
+    by = serializers.ChoiceField(choices=["patient", "exchange", "organization"])
+    at = serializers.DateTimeField()
+    text = serializers.CharField(allow_blank=True)
+
+
+class ConcernOutput(serializers.Serializer[Any]):
+    """A look of the organization's that a patient does not recognise; `event` is the id of its AuditEvent."""
+
+    number = serializers.CharField()
+    reason = serializers.ChoiceField(choices=["person", "visit", "purpose", "other"])
+    status = serializers.ChoiceField(choices=["asked", "answered", "closed", "withdrawn"])
+    asked_at = serializers.DateTimeField()
+    due_at = serializers.DateTimeField()
+    overdue = serializers.BooleanField()
+    event = serializers.UUIDField()
+    at = serializers.DateTimeField()
+    request_id = serializers.CharField(allow_null=True)
+    transaction = serializers.CharField(allow_null=True)
+    organization = serializers.CharField()
+    user = serializers.CharField(allow_null=True)
+    role = serializers.CharField(allow_null=True)
+    purpose = serializers.CharField(allow_null=True)
+    said = serializers.ListField(child=ConcernWordsOutput())
+
+
+class ConcernsOutput(serializers.Serializer[Any]):
+    """What the caller's organization was asked, newest first."""
+
+    concerns = serializers.ListField(child=ConcernOutput())
+
+
 class ChangeOutput(serializers.Serializer[Any]):
     """A change of identity: `event` undoes it."""
 

@@ -47,7 +47,7 @@ def test_a_patient_finds_and_saves_a_document_and_reads_that_in_the_log(alice: s
     text = text_of(page.content)
     assert 'Letter <b>of</b> "May"' in text
     assert "The Clinic" in text
-    assert "1 document. You can save it." in text
+    assert "1 document. You can read and save it." in text
     answer = client.get(f"/my/documents/{letter}/file")
     assert answer.getvalue() == b"Dear Alice"
     assert answer["Content-Disposition"] == 'attachment; filename="Letter-b-of-b-May.txt"'

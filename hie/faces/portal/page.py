@@ -188,8 +188,8 @@ def render(
 
 
 def harden(response: HttpResponseBase) -> HttpResponseBase:
-    """What a browser may do with a page: load our style, send our forms, keep nothing."""
-    response["Content-Security-Policy"] = POLICY
+    """What a browser may do with a page: load our style, send our forms, keep nothing. A stricter policy stays."""
+    response.headers.setdefault("Content-Security-Policy", POLICY)
     response["Cache-Control"] = "no-store"
     response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
     response["Referrer-Policy"] = "same-origin"

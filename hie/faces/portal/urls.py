@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, URLResolver, path, re_path
 
-from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, signing
+from hie.faces.portal import choices, deaths, documents, emergencies, helpers, log, reading, signing, take_all
 from hie.faces.portal.page import not_found
 
 app_name = "portal"
@@ -17,6 +17,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("log.json", log.as_fhir, name="fhir"),
     path("log/<uuid:event_id>", log.show_line, name="line"),
     path("documents", documents.show, name="documents"),
+    path("documents/all.zip", take_all.save_all, name="save-all"),
+    path("documents/<uuid:entry_id>", reading.show, name="document"),
+    path("documents/<uuid:entry_id>/open", reading.open_, name="open"),
+    path("documents/<uuid:entry_id>/part/<int:number>", reading.medium, name="medium"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
     path("documents/<uuid:entry_id>/who", documents.who, name="who"),
     path("consent/", choices.show, name="choices"),

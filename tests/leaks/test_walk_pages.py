@@ -6,9 +6,11 @@ there are no such documents. A member of staff without the right gets of a row w
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import uuid
+import zipfile
 from datetime import timedelta
 from typing import Any
 
@@ -55,9 +57,19 @@ def heard(ear: Ear, client: Client, path: str, sent: dict[str, Any] | None = Non
     ear.listener.taken()
     response = client.get(path) if sent is None else client.post(path, sent)
     raw = b"".join(response.streaming_content) if response.streaming else response.content  # type: ignore[attr-defined]
+    if response.headers.get("Content-Type") == "application/zip":
+        raw = unpacked(raw)
     raw = SPAN.sub(b"", raw)
     headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
     return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
+
+
+def unpacked(raw: bytes) -> bytes:
+    """A ZIP as the names and the text of what is in it."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as whole:
+        return b"\n".join(
+            line for name in whole.namelist() for line in (name.encode(), whole.read(name).decode("latin-1").encode())
+        )
 
 
 def helper(ceiling: str = "R", *, may_consent: bool = False) -> tuple[Client, str]:
@@ -103,6 +115,10 @@ PAGES = (
     "/my/log.csv",
     "/my/log.json",
     "/my/documents",
+    "/my/documents?words=Title",
+    "/my/documents?words=Title+1&topic=letters",
+    "/my/documents?place=org-clinic&language=en&year=2024",
+    "/my/documents/all.zip",
 )
 
 
@@ -134,7 +150,8 @@ def side(
             looks = AuditEvent.objects.filter(person_id=person, kind="ITI-68", disclosures__document_id=key)
             event = str(looks[0].id) if looks else event
         ear.known |= {key: "<asked>", event: "<event>"}
-        for path in (f"/my/documents/{key}/file", f"/my/log/{event}"):
+        shown = (f"/my/documents/{key}{more}" for more in ("", "/open", "/part/0", "/file"))
+        for path in (*shown, f"/my/log/{event}"):
             found[path.replace(key, "").replace(event, ""), number] = [heard(ear, client, path)]
     return found
 
@@ -146,6 +163,10 @@ def side(
     "my/log.json",
     "my/log/<uuid:event_id>",
     "my/documents",
+    "my/documents/all.zip",
+    "my/documents/<uuid:entry_id>",
+    "my/documents/<uuid:entry_id>/open",
+    "my/documents/<uuid:entry_id>/part/<int:number>",
     "my/documents/<uuid:entry_id>/file",
 )
 @settings(

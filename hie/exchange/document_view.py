@@ -235,17 +235,10 @@ def view(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> Vie
         ContentUnavailable: the stored bytes are damaged.
     """
     row = _row(entry_id, person_id, caller, raw)
-    media = _media_type(row)
-    declared = mime.parse(media)
-    if media == "application/pdf":
-        return Viewed(row=row, kind=Kind.PDF, media_type=media)
-    if media in PICTURES:
-        return Viewed(row=row, kind=Kind.PICTURE, media_type=media)
-    textual = declared is not None and (
-        declared.is_xml or declared.is_json or media.startswith("text/") or media == "application/rtf"
-    )
-    if not textual:
-        return Viewed(row=row, kind=Kind.FILE, media_type=media)
+    media = _media_type(row.metadata.mime_type)
+    how = shown_as(media)
+    if how is not Kind.TEXT:
+        return Viewed(row=row, kind=how, media_type=media)
     if (row.metadata.size or 0) > MAX_SHOWN:
         return Viewed(row=row, kind=Kind.LARGE, media_type=media)
     data = _whole(row, caller, raw)
@@ -253,6 +246,20 @@ def view(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> Vie
         return Viewed(row=row, kind=Kind.LARGE, media_type=media)
     kind, made = as_text(data, row.metadata.mime_type, language=row.metadata.language_code or "")
     return Viewed(row=row, kind=kind, media_type=media, readable=made)
+
+
+def shown_as(mime_type: str) -> Kind:
+    """How a document of a media type is shown, as far as the type tells."""
+    media = _media_type(mime_type)
+    declared = mime.parse(media)
+    if media == "application/pdf":
+        return Kind.PDF
+    if media in PICTURES:
+        return Kind.PICTURE
+    if declared is None or media == "image/svg+xml":
+        return Kind.FILE
+    textual = declared.is_xml or declared.is_json or media.startswith("text/") or media == "application/rtf"
+    return Kind.TEXT if textual else Kind.FILE
 
 
 def as_text(data: bytes, content_type: str, *, language: str = "") -> tuple[Kind, Readable]:
@@ -336,7 +343,7 @@ def opened(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> O
         NotFound: as `view`; or a document of a kind that is not shown so, whatever it calls itself.
     """
     row = _row(entry_id, person_id, caller, raw)
-    media = _media_type(row)
+    media = _media_type(row.metadata.mime_type)
     if media not in INLINE:
         raise NotFound("no such document")
     content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id), raw=raw), caller=caller)
@@ -384,8 +391,8 @@ def _row(entry_id: str, person_id: str, caller: Caller, raw: str) -> EntryRow:
     return row
 
 
-def _media_type(row: EntryRow) -> str:
-    media = row.metadata.mime_type.partition(";")[0].strip().lower()
+def _media_type(mime_type: str) -> str:
+    media = mime_type.partition(";")[0].strip().lower()
     return {"image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "application/x-pdf": "application/pdf"}.get(
         media, media
     )

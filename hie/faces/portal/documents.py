@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import get_language_info, gettext, gettext_noop, ngettext
 
 from hie.exchange import accounts, askers, document_view, find, retrieve, who_could_see
-from hie.exchange.document_view import INLINE, Looked, Topic
+from hie.exchange.document_view import Kind, Looked, Topic
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, words
 from hie.faces.portal.page import page, render
@@ -46,7 +46,7 @@ class Shown:
     icon: str
     size: str
     read: str
-    is_picture: bool
+    act: str
     address: str
     who: str
 
@@ -206,7 +206,6 @@ def _shown(found: find.Found, zone: tzinfo) -> Shown:
     kind = kind_of(entry)
     title = entry.title or kind or gettext("A document")
     uuid = entry.entry_uuid.removeprefix("urn:uuid:")
-    mime = entry.mime_type.partition(";")[0].strip().lower()
     made_on = document_view.day(found.row, zone)
     visit = _day(entry.service_start_time or "")
     return Shown(
@@ -220,10 +219,18 @@ def _shown(found: find.Found, zone: tzinfo) -> Shown:
         icon=_ICONS.get(document_view.topic(entry), "doc"),
         size=_size(entry.size),
         read=reverse("portal:document", args=[uuid]),
-        is_picture=mime in INLINE and mime.startswith("image/"),
+        act=_act(entry.mime_type),
         address=reverse("portal:save", args=[uuid]),
         who=reverse("portal:who", args=[uuid]),
     )
+
+
+def _act(mime_type: str) -> str:
+    """What is done with a document of such a type."""
+    how = document_view.shown_as(mime_type)
+    if how is Kind.PICTURE:
+        return gettext("Look")
+    return gettext("See details") if how is Kind.FILE else gettext("Read")
 
 
 def _lead(held: int, places: int) -> str:

@@ -143,7 +143,7 @@ class Writing:
             if roles:
                 heading = {"col": "columnheader", "row": "rowheader"}.get(one.scope, "cell")
                 more += f' role="{heading}"'
-                if one.name == "td" and n < len(labels) and labels[n]:
+                if one.name == "td" and n < len(labels) and labels[n] and not pieces.is_empty(one.children):
                     more += f' data-label="{escape(labels[n])}"'
             self._tag(one.name, one, out, in_table + 1, more)
         out.append("</tr>")

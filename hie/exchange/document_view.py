@@ -45,6 +45,7 @@ class Kind(StrEnum):
     LARGE = "large"  # too large to be shown
     DAMAGED = "damaged"  # not what it says it is; its raw text is the `Readable`
     FILE = "file"  # of a kind that only a program shows
+    ELSEWHERE = "elsewhere"  # its bytes are not kept here
 
 
 class Topic(StrEnum):
@@ -131,7 +132,8 @@ def listed(
         }
         if any(value and facts[name] != value for name, value in asked.items()):
             return False
-        return not wanted or all(word in _words(row) for word in wanted)
+        held = _words(row) if wanted else ""
+        return all(word in held for word in wanted)
 
     search = find.DocumentSearch(
         patients=((find.PatientNamed(id=person_id),),),
@@ -236,7 +238,7 @@ def view(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> Vie
     """
     row = _row(entry_id, person_id, caller, raw)
     media = _media_type(row.metadata.mime_type)
-    how = shown_as(media)
+    how = shown_as(media) if row.binary_id else Kind.ELSEWHERE
     if how is not Kind.TEXT:
         return Viewed(row=row, kind=how, media_type=media)
     if (row.metadata.size or 0) > MAX_SHOWN:
@@ -344,7 +346,7 @@ def opened(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> O
     """
     row = _row(entry_id, person_id, caller, raw)
     media = _media_type(row.metadata.mime_type)
-    if media not in INLINE:
+    if media not in INLINE or not row.binary_id:
         raise NotFound("no such document")
     content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id), raw=raw), caller=caller)
     chunks = iter(content.chunks)
@@ -362,7 +364,7 @@ def medium(entry_id: str, number: int, *, person_id: str, caller: Caller, raw: s
         NotFound: as `view`; or there is no such medium, or its bytes are elsewhere or none.
     """
     row = _row(entry_id, person_id, caller, raw)
-    if (row.metadata.size or 0) > MAX_SHOWN:
+    if (row.metadata.size or 0) > MAX_SHOWN or not row.binary_id:
         raise NotFound("no such document")
     data = _whole(row, caller, raw)
     if data is None:
@@ -386,7 +388,7 @@ def medium(entry_id: str, number: int, *, person_id: str, caller: Caller, raw: s
 def _row(entry_id: str, person_id: str, caller: Caller, raw: str) -> EntryRow:
     found = find.read_document(entry_id, caller=caller, raw=raw)
     row: EntryRow = found.row
-    if found.person_id != person_id or not row.binary_id:
+    if found.person_id != person_id:
         raise NotFound("no such document")
     return row
 

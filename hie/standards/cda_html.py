@@ -21,7 +21,7 @@ from hie.standards.errors import MalformedContent
 from hie.standards.narrative import Narrative, Places
 from hie.standards.readable import Fact, Header, Media, Readable, Section, Writer, in_parts
 
-MAX_ELEMENTS = 120_000
+MAX_ELEMENTS = 60_000
 """Elements of narrative that are read; what comes behind them is in the file."""
 MAX_FACTS = 400
 LIMITS = xml.Limits(size=64 * xml.MiB, depth=200)

@@ -23,6 +23,7 @@ from hie.standards.readable import Fact, Header, Media, Readable, Section, Write
 MAX_FACTS = 2000
 MAX_MEDIA = 100
 MAX_DEPTH = 80
+MAX_NARRATIVE = 4 << 20
 _XHTML = "{http://www.w3.org/1999/xhtml}"
 _FHIR = "{http://hl7.org/fhir}"
 _QUIET = frozenset({"Bundle", "Composition", "Provenance"})
@@ -245,7 +246,8 @@ class _Reading:
         div = _str(_dict(resource.get("text")).get("div"))
         if not div:
             return (), ()
-        root, cut = narrative.html(div, max_elements=max(self.left, 0))
+        root, cut = narrative.html(div[:MAX_NARRATIVE], max_elements=max(self.left, 0))
+        cut = cut or len(div) > MAX_NARRATIVE
         self.left -= sum(1 for _ in root.iter())
         self.cut = self.cut or cut
         # Links lead within one narrative: ids of two may be the same.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 
 _TOKEN = re.compile(
-    r"\\(?P<word>[a-z]{1,32})(?P<number>-?\d{1,10})?[ ]?|\\'(?P<hex>[0-9a-f]{2})|\\(?P<symbol>[^a-z])|(?P<brace>[{}])|[\r\n]+|(?P<text>.)",
+    r"\\(?P<word>[a-z]{1,32})(?P<number>-?\d{1,10})?[ ]?|\\'(?P<hex>[0-9a-f]{2})|\\(?P<symbol>[^a-z])|(?P<brace>[{}])|[\r\n]+|(?P<text>[^\\{}\r\n]+)",
     re.IGNORECASE | re.DOTALL,
 )
 _UNSEEN = frozenset(
@@ -77,6 +77,12 @@ def text(data: bytes) -> str:
             elif not unseen:
                 held.append(int(token["hex"], 16))
             continue
+        if token["text"]:
+            said = token["text"][skip:]
+            skip, marked = max(0, skip - len(token["text"])), False
+            if not unseen:
+                held += said.encode("latin-1")
+            continue
         flush()
         word = (token["word"] or "").lower()
         if token["brace"] == "{":
@@ -101,11 +107,6 @@ def text(data: bytes) -> str:
                 skip -= 1
             elif not unseen:
                 out.append(_SAID.get(word or token["symbol"], ""))
-        elif token["text"]:
-            if skip:
-                skip -= 1
-            elif not unseen:
-                out.append(token["text"])
         marked = False
     flush()
     joined = "".join(out)

@@ -195,6 +195,18 @@ def test_documents_are_found_by_words_kind_place_language_and_year_and_each_filt
     assert "Nothing was found" in client.get("/my/documents?words=nothing").content.decode()
 
 
+def test_what_is_looked_for_is_written_down_nowhere(alice: str, letter: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    real = document_view.find.find_documents
+    monkeypatch.setattr(
+        document_view.find,
+        "find_documents",
+        lambda search, *, caller: asked.append(search.raw) or real(search, caller=caller),
+    )
+    signed_in().get("/my/documents?words=pregnancy&topic=tests")
+    assert asked == ["/my/documents words topic"]
+
+
 def test_a_helper_is_offered_no_filter_that_only_hidden_documents_would_fill(
     alice: str, settings: Any, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ import lxml.html
 import pytest
 from django.test import Client
 
+from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent, Disclosure
 from hie.exchange import document_view
 from tests.portal.conftest import signed_in
@@ -375,6 +376,21 @@ def test_a_document_that_is_too_large_is_saved_and_not_read_into_memory(
     entry = put_cda(section("x"))
     assert "This is too large for a page" in text_of(signed_in().get(f"/my/documents/{entry}").content)
     assert not AuditEvent.objects.filter(person_id=store, kind="ITI-68").exists()
+
+
+def test_a_document_whose_bytes_are_not_here_is_said_to_be_elsewhere(store: str) -> None:
+    entry = put_cda(section("x"))
+    DocumentEntry.objects.filter(entry_uuid=entry).update(binary=None)
+    client = signed_in()
+    listed = client.get("/my/documents").content.decode()
+    assert f"/my/documents/{entry}" in listed
+    assert f"/my/documents/{entry}/file" not in listed
+    page = text_of(client.get(f"/my/documents/{entry}").content)
+    assert "It is kept in another place" in page
+    assert "Save it as it is" not in page
+    for more in ("/file", "/open", "/part/0"):
+        assert client.get(f"/my/documents/{entry}{more}").status_code == 404
+    assert taken(client).namelist() == ["index.html"]
 
 
 def test_nobody_reads_what_he_may_not_see_in_any_way(store: str) -> None:

@@ -91,6 +91,7 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         year=asked["year"],
     )
     zone = accounts.zone_of(reader.person_id)
+    query = {name: value for name, value in asked.items() if value}
     found = document_view.listed(
         reader.person_id,
         looked,
@@ -98,9 +99,8 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         zone=zone,
         after=tuple(after.split("|")) if after else None,
         count=DOCUMENTS,
-        raw=f"/my/documents {request.META.get('QUERY_STRING', '')}"[:500],
+        raw=f"/my/documents {' '.join(query)}".strip(),  # what is looked for is nobody's business, not even the log's
     )
-    query = {name: value for name, value in asked.items() if value}
     held = sum(found.tallies.get("topic", {}).values())
     older = urlencode(query | {"after": "|".join(found.rows[-1].key)}) if found.more and found.rows else ""
     context = {
@@ -219,8 +219,8 @@ def _shown(found: find.Found, zone: tzinfo) -> Shown:
         icon=_ICONS.get(document_view.topic(entry), "doc"),
         size=_size(entry.size),
         read=reverse("portal:document", args=[uuid]),
-        act=_act(entry.mime_type),
-        address=reverse("portal:save", args=[uuid]),
+        act=_act(entry.mime_type) if found.row.binary_id else gettext("See details"),
+        address=reverse("portal:save", args=[uuid]) if found.row.binary_id else "",
         who=reverse("portal:who", args=[uuid]),
     )
 

@@ -96,11 +96,13 @@ def test_what_a_document_holds_of_scripts_styles_and_addresses_reaches_no_browse
 
 
 def test_an_arabic_letter_runs_from_right_to_left_on_an_english_page(store: str) -> None:
-    entry = put_cda(section("<paragraph>كل شيء بخير</paragraph>", title="النتائج"), language="ar-SA")
+    table = "<table><tbody><tr><td>الصوديوم</td><td>140 mmol/l</td></tr></tbody></table>"
+    entry = put_cda(section(f"<paragraph>كل شيء بخير</paragraph>{table}", title="النتائج"), language="ar-SA")
     page = page_of(signed_in(), entry)
     (article,) = page.findall(".//article")
     assert (article.get("lang"), article.get("dir")) == ("ar-SA", "rtl")
     assert (page.get("lang"), page.get("dir")) == ("en", "ltr")
+    assert [one.text for one in article.xpath(".//td/bdi")] == ["الصوديوم", "140 mmol/l"]  # each in its own direction
     assert "in the language of the place that wrote it" in page.text_content()
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from django.utils.html import conditional_escape, escape
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import gettext
+from django.utils.translation import get_language, get_language_bidi, gettext
 
 from hie.exchange.document_view import PICTURES
 from hie.faces.portal import dates
@@ -26,12 +26,16 @@ _FEW = 4
 
 @dataclass(slots=True)
 class Writing:
-    """What is known around a text: the part it stands in, where each place is, how media are reached (None: not from here); counts its tables."""
+    """What is known around a text: the part it stands in, where each place is, how media are reached (None: not from here).
+
+    `isolate`: cells keep a direction of their own, as "140 mmol/l" needs it in a text from right to left.
+    """
 
     part: int
     where: Mapping[str, int]
     media: Sequence[Media]
     address: Callable[[int], str] | None
+    isolate: bool = False
     tables: int = 0
 
     def written(self, nodes: Iterable[Node]) -> SafeString:
@@ -80,7 +84,9 @@ class Writing:
         else:  # nothing else is made; its text is shown all the same
             self._nodes(one.children, out, in_table)
 
-    def _tag(self, name: str, one: Piece, out: list[str], in_table: int, more: str = "") -> None:
+    def _tag(
+        self, name: str, one: Piece, out: list[str], in_table: int, more: str = "", *, isolated: bool = False
+    ) -> None:
         shown = more
         if one.mark and "class=" not in more:
             shown += f' class="m-{one.mark}"'
@@ -90,9 +96,9 @@ class Writing:
             shown += f' id="{escape(one.id)}"'
         if one.lang:
             shown += f' lang="{one.lang}" dir="{pieces.direction(one.lang)}"'
-        out.append(f"<{name}{shown}>")
+        out.append(f"<{name}{shown}><bdi>" if isolated else f"<{name}{shown}>")
         self._nodes(one.children, out, in_table)
-        out.append(f"</{name}>")
+        out.append(f"</bdi></{name}>" if isolated else f"</{name}>")
 
     # --- tables ---------------------------------------------------------------------------------------------------
 
@@ -145,7 +151,8 @@ class Writing:
                 more += f' role="{heading}"'
                 if one.name == "td" and n < len(labels) and labels[n] and not pieces.is_empty(one.children):
                     more += f' data-label="{escape(labels[n])}"'
-            self._tag(one.name, one, out, in_table + 1, more)
+            of_lines = not any(inner.is_block for inner in pieces.walk(one.children))
+            self._tag(one.name, one, out, in_table + 1, more, isolated=self.isolate and of_lines)
         out.append("</tr>")
 
     # --- pictures -------------------------------------------------------------------------------------------------
@@ -185,4 +192,7 @@ class Writing:
 
 
 def _said(text: str) -> SafeString:
-    return mark_safe(f'<p class="soft">{conditional_escape(text)}</p>')  # noqa: S308  escaped
+    """A sentence of ours within a text that may be of another language and direction."""
+    direction = "rtl" if get_language_bidi() else "ltr"
+    language = (get_language() or "en").split("-")[0]
+    return format_html('<p class="soft" lang="{}" dir="{}">{}</p>', language, direction, text)

@@ -10,6 +10,7 @@ from functools import partial
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import get_language, gettext, gettext_noop
 
@@ -17,7 +18,7 @@ from documents.metadata import EntryMetadata
 from hie.directory import queries as directory
 from hie.exchange import accounts, document_view
 from hie.exchange.document_view import Opened, Viewed
-from hie.faces.portal import dates, words
+from hie.faces.portal import dates
 from hie.faces.portal.page import page, render
 from hie.faces.portal.pieces import Writing
 from hie.faces.portal.session import Reader
@@ -133,10 +134,16 @@ def show(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBas
     count = max(1, len(made.parts))
     asked = request.GET.get("part", "")
     part = min(int(asked), count) - 1 if re.fullmatch(r"[1-9]\d{0,5}", asked) else 0
-    writing = Writing(part=part, where=made.where, media=made.media, address=partial(_medium_address, str(entry_id)))
     entry = viewed.row.metadata
     header = made.header
     language = header.language or pieces.language(entry.language_code or "")
+    writing = Writing(
+        part=part,
+        where=made.where,
+        media=made.media,
+        address=partial(_medium_address, str(entry_id)),
+        isolate=pieces.direction(language) != "ltr",
+    )
     sections = sections_of(made.parts[part] if made.parts else (), writing)
     zone = accounts.zone_of(reader.person_id)
     context = {
@@ -250,15 +257,15 @@ def keeper_of(participant_id: str) -> str:
 # --- parts of the page ------------------------------------------------------------------------------------------------
 
 
-def _facts(viewed: Viewed, header: Header, zone: tzinfo) -> list[tuple[str, list[str]]]:
-    """Who wrote it, when, for whom, where: by the document itself, else by its entry."""
+def _facts(viewed: Viewed, header: Header, zone: tzinfo) -> list[tuple[str, list[SafeString]]]:
+    """Who wrote it, when, for whom, where: by the document itself, else by its entry. Names keep their own direction."""
     entry = viewed.row.metadata
-    writers = [_writer(one, header.on) for one in header.writers] or [author_of(entry)]
+    writers = [_writer(one, header.on) for one in header.writers] or [_named([author_of(entry)])]
     on = dates.fhir_date(header.on) if header.on else dates.day(document_view.day(viewed.row, zone))
-    about = list(header.patients)
+    about = [_named([one]) for one in header.patients]
     if about and header.birth_date:
         born = gettext("born on {day}").format(day=dates.fhir_date(header.birth_date))
-        about[0] = f"{words.isolate(about[0])}, {born}"
+        about[0] = _named([header.patients[0]], born)
     time = ""
     if header.since and header.until:
         time = gettext("{since} to {until}").format(
@@ -267,26 +274,31 @@ def _facts(viewed: Viewed, header: Header, zone: tzinfo) -> list[tuple[str, list
     elif header.since or header.until:
         time = dates.fhir_date(header.since or header.until)
     keeper = keeper_of(viewed.row.custodian)
-    kind = header.kind or kind_of(entry)
     lines = [
         (gettext("Written by"), writers),
-        (gettext("Written on"), [on]),
+        (gettext("Written on"), [_named([], on)]),
         (gettext("About"), about),
-        (gettext("For the time"), [time]),
-        (gettext("Place of care"), [header.place]),
+        (gettext("For the time"), [_named([], time)]),
+        (gettext("Place of care"), [_named([header.place])]),
         (gettext("Signed by"), [_writer(one, header.on) for one in header.signers]),
-        (gettext("Kept by"), [keeper, *([header.keeper] if header.keeper and header.keeper != keeper else [])]),
-        (gettext("Kind"), [kind]),
+        (gettext("Kept by"), [_named([keeper]), _named([header.keeper])]),
+        (gettext("Kind"), [_named([header.kind or kind_of(entry)])]),
     ]
     told = [(label, [one for one in dict.fromkeys(values) if one]) for label, values in lines]
     return [(label, values) for label, values in told if values]
 
 
-def _writer(one: Writer, on: str) -> str:
-    parts = [words.isolate(part) for part in (one.name, one.place) if part]
-    if parts and one.on and one.on[:10] != on:
-        parts.append(dates.fhir_date(one.on))
-    return ", ".join(parts)
+def _named(names: Iterable[str], *said: str) -> SafeString:
+    """Names, each in its own direction, and what we say beside them."""
+    parts = [format_html("<bdi>{}</bdi>", name) for name in names if name]
+    parts += [format_html("{}", one) for one in said if one]
+    return format_html_join(", ", "{}", ((part,) for part in parts))
+
+
+def _writer(one: Writer, on: str) -> SafeString:
+    names = [part for part in (one.name, one.place) if part]
+    day = dates.fhir_date(one.on) if names and one.on and one.on[:10] != on else ""
+    return _named(names, day)
 
 
 def sections_of(sections: Iterable[Section], writing: Writing) -> list[Shown]:

@@ -118,6 +118,7 @@ def listed(
         AccessRefused: the caller may not search at all.
     """
     wanted = _folded(looked.words).split()
+    members = directory.participants() if wanted else {}
 
     def facts_of(row: EntryRow) -> Mapping[str, str]:
         return _facts(row, zone)
@@ -132,7 +133,8 @@ def listed(
         }
         if any(value and facts[name] != value for name, value in asked.items()):
             return False
-        held = _words(row) if wanted else ""
+        keeper = members.get(row.custodian)
+        held = _words(row, keeper.name if keeper else "") if wanted else ""
         return all(word in held for word in wanted)
 
     search = find.DocumentSearch(
@@ -208,10 +210,9 @@ def topic(entry: EntryMetadata) -> Topic:
     return Topic.LETTERS
 
 
-def _words(row: EntryRow) -> str:
+def _words(row: EntryRow, keeper: str) -> str:
     entry = row.metadata
-    held = directory.participant(row.custodian)
-    said = [entry.title, entry.comments, held.name if held else ""]
+    said = [entry.title, entry.comments, keeper]
     said += [code.display for code in (entry.type_code, entry.class_code, entry.practice_setting_code) if code]
     for author in entry.authors:
         if author.person is not None:

@@ -395,6 +395,7 @@ READ_WITHIN: Mapping[str, str] = {
     ),
     "hie.exchange.accounts.load": "takes a file in",
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",
+    "hie.exchange.document_view.day": "the day of an entry that has been let through",
     "hie.exchange.find.folder_to_extend": "a folder of the caller's own organization",
     "hie.exchange.find.patient_cx": "whether a patient is known, a guess that is counted",
     "hie.exchange.find.revision_of": "a number, of what the caller's own submission changed",

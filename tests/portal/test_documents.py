@@ -189,7 +189,7 @@ def test_documents_are_found_by_words_kind_place_language_and_year_and_each_filt
     assert 'href="?topic=images"' in page
     assert 'href="?year=2024"' in page
     options = re.findall(r'<option value="([^"]*)"', page)
-    assert {"tests", "images", "letters", "org-clinic", "org-hospital", "2023", "2024", "es", "ar", "en"} <= set(
+    assert {"tests", "images", "summaries", "org-clinic", "org-hospital", "2023", "2024", "es", "ar", "en"} <= set(
         options
     )
     assert "Nothing was found" in client.get("/my/documents?words=nothing").content.decode()
@@ -245,5 +245,10 @@ def test_a_line_of_the_log_leads_to_its_document_and_one_of_no_document_to_none(
     client = signed_in()
     client.get(f"/my/documents/{letter}/file")
     page = client.get("/my/").content.decode()
-    line = html.unescape(re.search(r'<a href="(/my/log/[^"]+)"', page)[1])  # type: ignore[index]  # there is one
-    assert f'href="/my/documents/{letter}"' in client.get(line).content.decode()
+    lines = [html.unescape(one) for one in re.findall(r'<a href="(/my/log/[^"]+)"', page)]
+    told = {line: client.get(line).content.decode() for line in lines}
+    opened = [text for text in told.values() if "You opened" in text]
+    assert opened
+    assert all(f'href="/my/documents/{letter}"' in text for text in opened)
+    others = [text for text in told.values() if "You opened" not in text and "list of" not in text]
+    assert all("/my/documents/" not in text for text in others if "What was shown" not in text)

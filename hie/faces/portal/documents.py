@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
 from django.utils.translation import get_language_info, gettext, gettext_noop, ngettext
 
+from hie.directory import queries as directory
 from hie.exchange import accounts, askers, document_view, find, retrieve, who_could_see
 from hie.exchange.document_view import Kind, Looked, Topic
 from hie.exchange.errors import NotFound
@@ -101,16 +102,17 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         count=DOCUMENTS,
         raw=f"/my/documents {' '.join(query)}".strip(),  # what is looked for is nobody's business, not even the log's
     )
+    keeper = _keepers()
     held = sum(found.tallies.get("topic", {}).values())
     older = urlencode(query | {"after": "|".join(found.rows[-1].key)}) if found.more and found.rows else ""
     context = {
-        "months": list(_months(found.rows, zone)),
+        "months": _months(found.rows, zone, keeper),
         "lead": _lead(held, len(found.tallies.get("organization", {}))),
         "held": held,
         "asked": asked,
-        "applied": _applied(asked, query),
+        "applied": _applied(asked, query, keeper),
         "topics": _options(found.tallies.get("topic", {}), asked["topic"], _topic),
-        "places": _options(found.tallies.get("organization", {}), asked["place"], keeper_of),
+        "places": _options(found.tallies.get("organization", {}), asked["place"], keeper),
         "languages_of": _options(found.tallies.get("language", {}), asked["language"], _language),
         "years": _options(found.tallies.get("year", {}), asked["year"], dates.digits),
         "older": f"?{older}" if older else "",
@@ -191,17 +193,23 @@ def _person(reference: str) -> str:
 # --- the list ---------------------------------------------------------------------------------------------------------
 
 
-def _months(rows: Sequence[find.Found], zone: tzinfo) -> list[Month]:
+def _keepers() -> Callable[[str], str]:
+    """Organizations by name, by one reading of the directory."""
+    members = directory.participants()
+    return lambda participant_id: members[participant_id].name if participant_id in members else ""
+
+
+def _months(rows: Sequence[find.Found], zone: tzinfo, keeper: Callable[[str], str]) -> list[Month]:
     months: dict[date, list[Shown]] = {}
     for first, found in groupby(rows, lambda one: document_view.day(one.row, zone).replace(day=1)):
-        months.setdefault(first, []).extend(_shown(one, zone) for one in found)
+        months.setdefault(first, []).extend(_shown(one, zone, keeper) for one in found)
     return [
         Month(dom_id=f"m-{first:%Y-%m}", name=dates.month(first), documents=documents)
         for first, documents in months.items()
     ]
 
 
-def _shown(found: find.Found, zone: tzinfo) -> Shown:
+def _shown(found: find.Found, zone: tzinfo, keeper: Callable[[str], str]) -> Shown:
     entry = found.row.metadata
     kind = kind_of(entry)
     title = entry.title or kind or gettext("A document")
@@ -212,7 +220,7 @@ def _shown(found: find.Found, zone: tzinfo) -> Shown:
         dom_id=f"d-{uuid}",
         title=title,
         kind=kind if kind != title else "",
-        place=keeper_of(found.row.custodian),
+        place=keeper(found.row.custodian),
         author=author_of(entry),
         day=dates.day(made_on),
         visit=dates.fhir_date(visit) if len(visit) == 10 and visit != made_on.isoformat() else "",
@@ -260,12 +268,12 @@ def _options(tally: Mapping[str, int], chosen: str, words_of: Callable[[str], st
     ]
 
 
-def _applied(asked: Mapping[str, str], query: Mapping[str, str]) -> list[tuple[str, str]]:
+def _applied(asked: Mapping[str, str], query: Mapping[str, str], keeper: Callable[[str], str]) -> list[tuple[str, str]]:
     """What is asked for in words, each with the address of the list without it."""
     said = {
         "words": asked["words"],
         "topic": _topic(asked["topic"]),
-        "place": keeper_of(asked["place"]) if asked["place"] else "",
+        "place": keeper(asked["place"]),
         "language": _language(asked["language"]),
         "year": dates.digits(asked["year"]),
     }

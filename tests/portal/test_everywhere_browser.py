@@ -245,7 +245,7 @@ def test_in_forced_colours_shapes_edges_and_focus_are_still_seen(browsing: Brows
             ".map(e => e.className)"
         )
         assert unseen == [], path
-        page.focus("main a >> nth=0")
+        page.locator("main a:visible, main button:visible, main summary:visible").first.focus()
         page.keyboard.press("Tab")
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
         assert outline != "none", path

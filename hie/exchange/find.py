@@ -7,6 +7,7 @@ Source: spec/fhir.md 3.2, 3.3; spec/consent.md 6 "How a deny looks", 13.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -53,6 +54,7 @@ class DocumentSearch:
     `patients` are ANDed groups of alternatives; without any, `asked` must name ids or identifiers. `sort` are keys with
     whether they descend, the first counting most: ``date``, ``creation``, ``period``, ``_lastUpdated``, ``_id``, or
     ``""`` for newest first. `after` is the `key` of the last row seen, `count` the rows wanted (0: the total only). `raw` is the request as sent.
+    Of entries that may be seen, `tally` counts values by name before `narrow` leaves only those it is true of.
     """
 
     patients: tuple[tuple[PatientNamed, ...], ...] = ()
@@ -61,6 +63,8 @@ class DocumentSearch:
     after: tuple[str, ...] | None = None
     count: int = 50
     raw: str = ""
+    tally: Callable[[EntryRow], Mapping[str, str]] | None = None
+    narrow: Callable[[EntryRow], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +85,7 @@ class FoundPage:
     rows: tuple[Found, ...]
     total: int
     more: bool
+    tallies: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
 # --- documents --------------------------------------------------------------------------------------------------------
@@ -101,6 +106,7 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         if search.patients:
             event.note(detail=access.NAMES_THE_PATIENT)
         found: list[_Judged] = []
+        tallies: dict[str, Counter[str]] = {}
         subjects: dict[UUID, Subject] = {}
         by_person = _entries_by_person(search, caller, subjects)
         subjects |= access.subjects(set(by_person) - set(subjects))
@@ -112,7 +118,9 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             rows = [row for row in rows if search.asked.admits(row)]
             verdict = access.permitted(caller, subject, rows, Operation.QUERY)
             verdict = as_asked(caller, subject, verdict, search.asked.entries)
-            found.append(_Judged(subject, verdict))
+            if search.tally is not None:
+                _count(tallies, verdict.rows(), search.tally)
+            found.append(_Judged(subject, _narrowed(verdict, search.narrow)))
         page, shown_rows = _page(found, search, _keys_as_seen(caller, found, search))
         for judged in found:
             part = _only(judged.verdict, shown_rows)
@@ -125,7 +133,25 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         if search.patients and not page.total:
             count_guesses(search.patients, caller)
         event.commit()
-    return replace(page, rows=tuple(replace(item, row=told[id(item.row)]) for item in page.rows))
+    return replace(page, rows=tuple(replace(item, row=told[id(item.row)]) for item in page.rows), tallies=tallies)
+
+
+def _count(
+    tallies: dict[str, Counter[str]], rows: Iterable[EntryRow], values: Callable[[EntryRow], Mapping[str, str]]
+) -> None:
+    for row in rows:
+        for name, value in values(row).items():
+            tallies.setdefault(name, Counter())[value] += 1
+
+
+def _narrowed(verdict: Verdict[Any], admits: Callable[[EntryRow], bool] | None) -> Verdict[Any]:
+    if admits is None:
+        return verdict
+    return replace(
+        verdict,
+        permitted=tuple(item for item in verdict.permitted if admits(item[0])),
+        denied=tuple(item for item in verdict.denied if admits(item[0])),
+    )
 
 
 def telling_what_is_seen(caller: Caller, subject: Subject, rows: Sequence[EntryRow]) -> list[EntryRow]:

@@ -162,6 +162,15 @@ def header(data: bytes) -> CdaHeader:
     return read([data]).header
 
 
+def header_of(root: etree._Element) -> CdaHeader:
+    """The header of a document whose root is in memory, whatever has become of its body."""
+    reader = _Reader()
+    for part in root:
+        if isinstance(part.tag, str) and part.tag != _q("component"):
+            reader._part(part, etree.QName(part).localname)
+    return reader.document().header
+
+
 def codes(data: bytes) -> CodedContent:
     """Every code of a document in memory; raises as `read`."""
     return read([data]).content

@@ -110,6 +110,8 @@ STREAMS = {
     "hie.faces.fhir.http": "the bytes of a document, under `retrieve.Watch`",
     "hie.faces.portal.documents": "the bytes of a document, under `retrieve.Watch`",
     "hie.faces.portal.copies": "the log page by page, each in pieces of `long_answers`",
+    "hie.faces.portal.reading": "a PDF or picture, under `retrieve.Watch`; a part of a document that was read under it",
+    "hie.faces.portal.take_all": "one document after the other, each released anew and under `retrieve.Watch`",
 }
 """Modules of faces that stream, and how what they send is asked about again at every MiB and every second."""
 

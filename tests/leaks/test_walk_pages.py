@@ -6,9 +6,11 @@ there are no such documents. A member of staff without the right gets of a row w
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import uuid
+import zipfile
 from datetime import timedelta
 from typing import Any
 from unittest.mock import patch
@@ -70,9 +72,19 @@ def heard(ear: Ear, client: Client, path: str, sent: dict[str, Any] | None = Non
         # What stands on a paper is compared, not how it is packed.
         raw = "\n".join(said).encode()
         del response.headers["Content-Length"]
+    elif response.headers.get("Content-Type") == "application/zip":
+        raw = unpacked(raw)
     raw = SPAN.sub(b"", raw)
     headers = {key: TOKEN.sub("", value) for key, value in response.headers.items() if key != "Vary"}
     return ear.heard(response.status_code, headers, CLOCK.sub("<time>", TOKEN.sub("", raw.decode())).encode())
+
+
+def unpacked(raw: bytes) -> bytes:
+    """A ZIP as the names and the text of what is in it."""
+    with zipfile.ZipFile(io.BytesIO(raw)) as whole:
+        return b"\n".join(
+            line for name in whole.namelist() for line in (name.encode(), whole.read(name).decode("latin-1").encode())
+        )
 
 
 def helper(ceiling: str = "R", *, may_consent: bool = False) -> tuple[Client, str]:
@@ -122,6 +134,10 @@ PAGES = (
     "/my/log.pdf",
     *(f"/my/accounting{ending}{view}" for ending in ("", ".csv", ".pdf") for view in ("", "?all=1")),
     "/my/documents",
+    "/my/documents?words=Title",
+    "/my/documents?words=Title+1&topic=letters",
+    "/my/documents?place=org-clinic&language=en&year=2024",
+    "/my/documents/all.zip",
 )
 
 
@@ -153,7 +169,8 @@ def side(
             looks = AuditEvent.objects.filter(person_id=person, kind="ITI-68", disclosures__document_id=key)
             event = str(looks[0].id) if looks else event
         ear.known |= {key: "<asked>", event: "<event>"}
-        for path in (f"/my/documents/{key}/file", f"/my/log/{event}"):
+        shown = (f"/my/documents/{key}{more}" for more in ("", "/open", "/part/0", "/file"))
+        for path in (*shown, f"/my/log/{event}"):
             found[path.replace(key, "").replace(event, ""), number] = [heard(ear, client, path)]
     return found
 
@@ -169,6 +186,10 @@ def side(
     "my/accounting.pdf",
     "my/log/<uuid:event_id>",
     "my/documents",
+    "my/documents/all.zip",
+    "my/documents/<uuid:entry_id>",
+    "my/documents/<uuid:entry_id>/open",
+    "my/documents/<uuid:entry_id>/part/<int:number>",
     "my/documents/<uuid:entry_id>/file",
 )
 @settings(

@@ -173,7 +173,7 @@ def test_the_log_is_easy_in_spanish_and_short_in_arabic() -> None:
         (
             "es",
             [
-                "abrió 3 documentos suyos para atenderle.",
+                "abrió 3 de sus documentos para atenderle.",
                 "En los últimos 30 días, 3 organizaciones vieron su historial.",
                 "Rechazado",
             ],

@@ -30,6 +30,12 @@ def day(moment: date) -> str:
     return digits(formats.date_format(moment, gettext("j F Y")))
 
 
+def month(moment: date) -> str:
+    """November 2026."""
+    text = formats.date_format(moment, gettext("F Y"))
+    return digits(text[:1].upper() + text[1:])
+
+
 def short_day(moment: date) -> str:
     """19 Nov."""
     return digits(formats.date_format(moment, "j M"))

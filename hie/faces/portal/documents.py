@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import date, tzinfo
+from itertools import groupby
 from urllib.parse import urlencode
 
 from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.urls import reverse
-from django.utils.translation import gettext, ngettext
+from django.utils.translation import get_language_info, gettext, gettext_noop, ngettext
 
-from documents.filters import EntryFilter
-from documents.metadata import Status
 from hie.directory import queries as directory
-from hie.exchange import askers, find, retrieve, who_could_see
-from hie.exchange.document_filter import Asked
+from hie.exchange import accounts, askers, document_view, find, retrieve, who_could_see
+from hie.exchange.document_view import Kind, Looked, Topic
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, words
 from hie.faces.portal.page import page, render
+from hie.faces.portal.reading import LOCKED, author_of, file_name, keeper_of, kind_of
 from hie.faces.portal.session import Reader
 
 DOCUMENTS = 50
-_ENDINGS = {
-    "text/xml": "xml",
-    "application/xml": "xml",
-    "application/hl7-cda+xml": "xml",
-    "application/pdf": "pdf",
-    "image/png": "png",
-    "image/jpeg": "jpg",
-    "application/dicom": "dcm",
-    "application/fhir+json": "json",
-    "text/plain": "txt",
+TOPICS: dict[str, str] = {
+    Topic.LETTERS: gettext_noop("Letters and notes"),
+    Topic.TESTS: gettext_noop("Tests"),
+    Topic.IMAGES: gettext_noop("Images"),
+    Topic.MEDICINES: gettext_noop("Medicines"),
+    Topic.SUMMARIES: gettext_noop("Summaries"),
 }
+_ICONS = {Topic.TESTS: "lab", Topic.IMAGES: "image", Topic.MEDICINES: "pill"}
+_ASKED = ("words", "topic", "place", "language", "year")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,10 +43,31 @@ class Shown:
     place: str
     author: str
     day: str
+    visit: str
     icon: str
     size: str
+    read: str
+    act: str
     address: str
     who: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Month:
+    """Documents of one month."""
+
+    dom_id: str
+    name: str
+    documents: Sequence[Shown]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """A value that can be chosen, its words, and whether it is."""
+
+    value: str
+    label: str
+    chosen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,22 +81,43 @@ class Answer:
 
 @page("GET")
 def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
-    """The documents, newest first."""
+    """The documents by months, newest first: all of them, or those that are looked for."""
     after = request.GET.get("after", "")[:400]
-    search = find.DocumentSearch(
-        patients=((find.PatientNamed(id=reader.person_id),),),
-        asked=Asked(entries=EntryFilter(statuses=(Status.APPROVED,))),
+    asked = {name: request.GET.get(name, "")[:100].strip() for name in _ASKED}
+    looked = Looked(
+        words=asked["words"],
+        topic=asked["topic"],
+        organization=asked["place"],
+        language=asked["language"],
+        year=asked["year"],
+    )
+    zone = accounts.zone_of(reader.person_id)
+    query = {name: value for name, value in asked.items() if value}
+    found = document_view.listed(
+        reader.person_id,
+        looked,
+        caller=reader.caller,
+        zone=zone,
         after=tuple(after.split("|")) if after else None,
         count=DOCUMENTS,
-        raw=f"/my/documents {request.META.get('QUERY_STRING', '')}"[:500],
+        raw=f"/my/documents {' '.join(query)}".strip(),  # what is looked for is nobody's business, not even the log's
     )
-    found = find.find_documents(search, caller=reader.caller)
-    documents = [_shown(row) for row in found.rows]
-    count = ngettext("{n} document. You can save it.", "{n} documents. You can save each one.", found.total)
+    keeper = _keepers()
+    held = sum(found.tallies.get("topic", {}).values())
+    older = urlencode(query | {"after": "|".join(found.rows[-1].key)}) if found.more and found.rows else ""
     context = {
-        "documents": documents,
-        "lead": count.format(n=dates.digits(found.total)) if found.total else "",
-        "older": "?" + urlencode({"after": "|".join(found.rows[-1].key)}) if found.more and found.rows else "",
+        "months": _months(found.rows, zone, keeper),
+        "lead": _lead(held, len(found.tallies.get("organization", {}))),
+        "held": held,
+        "asked": asked,
+        "applied": _applied(asked, query, keeper),
+        "topics": _options(found.tallies.get("topic", {}), asked["topic"], _topic),
+        "places": _options(found.tallies.get("organization", {}), asked["place"], keeper),
+        "languages_of": _options(found.tallies.get("language", {}), asked["language"], _language),
+        "years": _options(found.tallies.get("year", {}), asked["year"], dates.digits),
+        "older": f"?{older}" if older else "",
+        "newest": f"?{urlencode(query)}" if after else "",
+        "showing": _showing(len(found.rows), found.total) if found.rows else "",
         "place": "documents",
     }
     return render(request, "documents.html", context, reader=reader)
@@ -94,9 +135,8 @@ def save(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBas
     response = StreamingHttpResponse(content.chunks, content_type=content.content_type)
     if content.size is not None:
         response["Content-Length"] = str(content.size)
-    mime = content.content_type.partition(";")[0].strip().lower()
-    title = re.sub(r"[^A-Za-z0-9]+", "-", found.row.metadata.title or "").strip("-")[:60] or "document"
-    response["Content-Disposition"] = f'attachment; filename="{title}.{_ENDINGS.get(mime, "bin")}"'
+    response["Content-Disposition"] = f'attachment; filename="{file_name(found.row.metadata, content.content_type)}"'
+    response["Content-Security-Policy"] = LOCKED
     return response
 
 
@@ -111,6 +151,7 @@ def who(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBase
         purposes.setdefault(line.purpose, []).append(_answer(line, seen))
     context = {
         "title_of": seen.title,
+        "read": reverse("portal:document", args=[entry_id]),
         "purposes": [
             (gettext("You and your helpers") if code == "PATRQT" else words.purpose(code), answers)
             for code, answers in purposes.items()
@@ -122,7 +163,7 @@ def who(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBase
 
 def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
     names = [gettext(words.ALL_OF_A_TYPE.get(kind, kind)) for kind in line.types]
-    names += [words.isolate(_custodian(one)) for one in line.others]
+    names += [words.isolate(keeper_of(one)) for one in line.others]
     if line.person:
         names = [_person(line.person), *names]
     if line.decision.rule == "P3":
@@ -136,7 +177,7 @@ def _answer(line: who_could_see.Line, seen: who_could_see.Seen) -> Answer:
     why = words.would(
         line.decision.rule,
         asker=who,
-        custodian=_custodian(seen.custodian),
+        custodian=keeper_of(seen.custodian),
         choice_on=next((seen.choices[item.id] for item in line.decision.basis if item.id in seen.choices), ""),
         jurisdiction=seen.jurisdiction,
     )
@@ -149,45 +190,115 @@ def _person(reference: str) -> str:
     return words.isolate(who_could_see.name_of(reference))
 
 
-def _shown(found: find.Found) -> Shown:
+# --- the list ---------------------------------------------------------------------------------------------------------
+
+
+def _keepers() -> Callable[[str], str]:
+    """Organizations by name, by one reading of the directory."""
+    members = directory.participants()
+    return lambda participant_id: members[participant_id].name if participant_id in members else ""
+
+
+def _months(rows: Sequence[find.Found], zone: tzinfo, keeper: Callable[[str], str]) -> list[Month]:
+    months: dict[date, list[Shown]] = {}
+    for first, found in groupby(rows, lambda one: document_view.day(one.row, zone).replace(day=1)):
+        months.setdefault(first, []).extend(_shown(one, zone, keeper) for one in found)
+    return [
+        Month(dom_id=f"m-{first:%Y-%m}", name=dates.month(first), documents=documents)
+        for first, documents in months.items()
+    ]
+
+
+def _shown(found: find.Found, zone: tzinfo, keeper: Callable[[str], str]) -> Shown:
     entry = found.row.metadata
-    kind = next((code.display for code in (entry.type_code, entry.class_code) if code and code.display), "") or ""
-    title = entry.title or kind or "…"
-    author = entry.authors[0] if entry.authors else None
-    person = getattr(author, "person", None)
-    name = (
-        " ".join(
-            part
-            for part in (getattr(person, "prefix", ""), getattr(person, "given", ""), getattr(person, "family", ""))
-            if part
-        )
-        if person
-        else ""
-    )
+    kind = kind_of(entry)
+    title = entry.title or kind or gettext("A document")
     uuid = entry.entry_uuid.removeprefix("urn:uuid:")
-    mime = entry.mime_type
+    made_on = document_view.day(found.row, zone)
+    visit = _day(entry.service_start_time or "")
     return Shown(
         dom_id=f"d-{uuid}",
         title=title,
         kind=kind if kind != title else "",
-        place=_custodian(found.row.custodian),
-        author=name,
-        day=dates.fhir_date(_day(entry.service_start_time or entry.creation_time or "")),
-        icon="image" if mime.startswith("image/") or mime == "application/dicom" else "doc",
+        place=keeper(found.row.custodian),
+        author=author_of(entry),
+        day=dates.day(made_on),
+        visit=dates.fhir_date(visit) if len(visit) == 10 and visit != made_on.isoformat() else "",
+        icon=_ICONS.get(document_view.topic(entry), "doc"),
         size=_size(entry.size),
-        address=reverse("portal:save", args=[uuid]),
+        read=reverse("portal:document", args=[uuid]),
+        act=_act(entry.mime_type) if found.row.binary_id else gettext("See details"),
+        address=reverse("portal:save", args=[uuid]) if found.row.binary_id else "",
         who=reverse("portal:who", args=[uuid]),
     )
+
+
+def _act(mime_type: str) -> str:
+    """What is done with a document of such a type."""
+    how = document_view.shown_as(mime_type)
+    if how is Kind.PICTURE:
+        return gettext("Look")
+    return gettext("See details") if how is Kind.FILE else gettext("Read")
+
+
+def _lead(held: int, places: int) -> str:
+    if not held:
+        return ""
+    documents = ngettext(
+        "{n} document. You can read and save it.", "{n} documents. You can read and save each one.", held
+    )
+    organizations = ngettext("They come from {n} place.", "They come from {n} places.", places)
+    said = [documents.format(n=dates.digits(held))]
+    if held > 1:
+        said.append(organizations.format(n=dates.digits(places)))
+    return " ".join(said)
+
+
+def _showing(shown: int, total: int) -> str:
+    return gettext("Showing {n} of {all}").format(n=dates.digits(shown), all=dates.digits(total))
+
+
+def _options(tally: Mapping[str, int], chosen: str, words_of: Callable[[str], str]) -> list[Option]:
+    """All, and the values that there are, in the order of their words; one that is asked for stays, found or not."""
+    found = {value: words_of(value) for value in {*tally, chosen} if value}
+    options = [Option(value=value, label=label, chosen=value == chosen) for value, label in found.items() if label]
+    return [
+        Option(value="", label=gettext("All"), chosen=not chosen),
+        *sorted(options, key=lambda one: one.label.casefold()),
+    ]
+
+
+def _applied(asked: Mapping[str, str], query: Mapping[str, str], keeper: Callable[[str], str]) -> list[tuple[str, str]]:
+    """What is asked for in words, each with the address of the list without it."""
+    said = {
+        "words": asked["words"],
+        "topic": _topic(asked["topic"]),
+        "place": keeper(asked["place"]),
+        "language": _language(asked["language"]),
+        "year": dates.digits(asked["year"]),
+    }
+    return [
+        (said[name] or asked[name], "?" + urlencode({key: value for key, value in query.items() if key != name}))
+        for name in query
+    ]
+
+
+def _topic(value: str) -> str:
+    return gettext(TOPICS[value]) if value in TOPICS else ""
+
+
+def _language(code: str) -> str:
+    if not code:
+        return ""
+    try:
+        return str(get_language_info(code)["name_translated"]).capitalize()
+    except KeyError:
+        return code
 
 
 def _day(dtm: str) -> str:
     """A DTM (YYYYMMDD…) as a FHIR date."""
     return "-".join(part for part in (dtm[:4], dtm[4:6], dtm[6:8]) if part)
-
-
-def _custodian(participant_id: str) -> str:
-    facts = directory.participant(participant_id)
-    return facts.name if facts else ""
 
 
 def _size(size: int | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -26,17 +27,19 @@ from hie.faces.portal.session import Reader
 LINES = 50
 _MORE = ("since", "until", "org", "doc", "why", "result")
 _AROUND_S = 6 * 3600
+_DOCUMENT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.ASCII)
 _TOLD_FOR = timedelta(days=14)
 """How long the log says at its top that there was an emergency."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Look:
-    """One document within a line."""
+    """One document within a line; `address` is where it can be read, "" where it is withheld or no document of this hub."""
 
     clock: str
     title: str
     custodian: str = ""
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -253,7 +256,10 @@ def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool =
 
 def _look(item: Item, zone: ZoneInfo) -> Look:
     title = item.title or item.kind or gettext("A document. Your care team wants to talk with you about it first.")
-    return Look(clock=dates.clock(item.at, zone), title=title, custodian=item.custodian)
+    address = ""
+    if _DOCUMENT.match(item.document_id) and not item.withheld and (item.title or item.kind):
+        address = reverse("portal:document", args=[item.document_id])
+    return Look(clock=dates.clock(item.at, zone), title=title, custodian=item.custodian, address=address)
 
 
 def _is_told(entries: Sequence[LogEntry], reader: Reader, now: datetime) -> bool:

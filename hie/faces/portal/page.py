@@ -199,8 +199,11 @@ def render(
 
 
 def harden(response: HttpResponseBase, *, script: bool = False) -> HttpResponseBase:
-    """What a browser may do with a page: load our style, send our forms, keep nothing; `script`: run our file."""
-    response["Content-Security-Policy"] = SCRIPT_POLICY if script else POLICY
+    """What a browser may do with a page: load our style, send our forms, keep nothing. A stricter policy stays.
+
+    `script`: run our file.
+    """
+    response.headers.setdefault("Content-Security-Policy", SCRIPT_POLICY if script else POLICY)
     response["Cache-Control"] = "no-store"
     response["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
     response["Referrer-Policy"] = "same-origin"

@@ -18,7 +18,9 @@ from hie.faces.portal import (
     passkeys,
     proofs,
     provider,
+    reading,
     signing,
+    take_all,
 )
 from hie.faces.portal.page import not_found
 
@@ -74,6 +76,10 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("notices/address/<str:token>", notices.address, name="notice-address"),
     path("notices/end/<str:token>", notices.unsubscribe, name="notice-unsubscribe"),
     path("documents", documents.show, name="documents"),
+    path("documents/all.zip", take_all.save_all, name="save-all"),
+    path("documents/<uuid:entry_id>", reading.show, name="document"),
+    path("documents/<uuid:entry_id>/open", reading.open_, name="open"),
+    path("documents/<uuid:entry_id>/part/<int:number>", reading.medium, name="medium"),
     path("documents/<uuid:entry_id>/file", documents.save, name="save"),
     path("documents/<uuid:entry_id>/who", documents.who, name="who"),
     path("consent/", choices.show, name="choices"),

@@ -59,7 +59,7 @@ def point(use_case: Callable[P, R]) -> Callable[P, R]:
     of `commit`. Inside another point it is a part of that one.
 
     Raises:
-        Unsettled: it changed each time; the attempt is recorded.
+        Unsettled: it changed, or was being changed, each time; the attempt is recorded.
     """
 
     @wraps(use_case)
@@ -76,8 +76,10 @@ def point(use_case: Callable[P, R]) -> Callable[P, R]:
                     recorder.write_apart(outdated.refusals)
                     raise Unsettled from outdated
             except OperationalError as error:
-                if attempt == TRIES or not contended(error):
+                if not contended(error):
                     raise
+                if attempt == TRIES:
+                    raise Unsettled from error
             time.sleep(PAUSE_S * attempt)
         raise AssertionError("unreachable")
 

@@ -264,6 +264,24 @@ def test_a_transaction_around_an_answer_that_lasts_beyond_an_ending_is_not_commi
     assert disclosed() == before, "something was disclosed behind the instant"
 
 
+def test_what_comes_to_its_end_at_each_commit_is_refused_as_to_be_asked_again(at: Setting) -> None:
+    tries: list[int] = []
+
+    @release.point
+    def act() -> None:
+        tries.append(1)
+        with recorder.recording(EventType.FIND_DOCUMENTS, world.caller()) as event, transaction.atomic():
+            access.gate(world.caller(), Operation.QUERY)
+            release.rests_on(ends_s=time.monotonic() + 0.7)
+            event.commit()
+            time.sleep(0.75)
+
+    with pytest.raises(Unsettled):
+        act()
+    assert len(tries) == release.TRIES
+    assert AuditEvent.objects.filter(kind=EventType.FIND_DOCUMENTS, outcome=recorder.Outcome.SUCCESS).count() == 0
+
+
 def test_the_end_of_an_answer_is_not_put_off_by_the_time_that_deciding_takes(
     at: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,6 +29,8 @@ from psycopg.types.datetime import TimestamptzLoader
 __all__ = ["prepared"]
 
 _ROWS, _DONE, _IDLE = ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK, TransactionStatus.IDLE
+_TO_BE_PREPARED_ANEW = frozenset({"0A000", "26000"})
+"""A table that the statement reads was altered, or the statement is not known: every other error leaves it prepared."""
 _MOST = 200
 """Statements known on a connection; the driver keeps a hundred of them prepared."""
 
@@ -74,12 +76,13 @@ class _Known:
         self.query = PostgresQuery(self.transformer)
         self.query.convert(sql, params)
         self.bare = params is None
-        self.loads = True
+        self.loads: tuple[int, ...] | None = None
 
     def rows(self, result: Any) -> list[Any]:
         """All rows; nothing of them is kept."""
-        self.transformer.set_pgresult(result, set_loaders=self.loads)
-        self.loads = False
+        # The columns may be of other types where the values are.
+        self.transformer.set_pgresult(result, set_loaders=self.loads != self.query.types)
+        self.loads = self.query.types
         rows = self.transformer.load_rows(0, result.ntuples, tuple)
         self.transformer.set_pgresult(None, set_loaders=False)
         return rows
@@ -134,7 +137,11 @@ class prepared:  # noqa: N801  # a function in all but its making: a generator w
         held = known.get(sql)
         name = None
         if held is not None and not (connection.needs_rollback or connection.execute_wrappers):
-            name = self._name(held, raw, params)
+            try:
+                name = self._name(held, raw, params)
+            except Exception:
+                with connection.wrap_database_errors:
+                    raise
         if held is None or name is None or connection.queries_logged:
             # Prepared anew it may have other columns than before.
             known.pop(sql, None)
@@ -148,12 +155,15 @@ class prepared:  # noqa: N801  # a function in all but its making: a generator w
                 _check(raw, raw.pgconn.exec_(raw._get_tx_start_command()))
             result = raw.pgconn.exec_prepared(name, held.query.params, held.query.formats)
             status = _check(raw, result)
-        except Exception:
-            # As the driver does: where a table was altered, the statement is to be prepared anew.
-            raw._prepared._names.pop((held.query.query, held.query.types), None)
+            self._rows = held.rows(result) if status == _ROWS else None
+        except Exception as error:
+            if getattr(error, "sqlstate", None) in _TO_BE_PREPARED_ANEW:
+                raw._prepared._names.pop((held.query.query, held.query.types), None)
+                if raw.pgconn.transaction_status == _IDLE:
+                    # The driver has the server forget it; in a transaction that it rolls back it does so of itself.
+                    raw._prepared._to_flush.append(name)
             with connection.wrap_database_errors:
                 raise
-        self._rows = held.rows(result) if status == _ROWS else None
         self.rowcount = result.ntuples if status == _ROWS else result.command_tuples
 
     @staticmethod

@@ -227,7 +227,7 @@ class _Rows:
             for start in range(0, max(len(events), len(disclosures)), _ROWS_A_STATEMENT)
         ]
 
-    def insert(self, condition: str = "", values: Sequence[Any] = ()) -> bool:
+    def insert(self, condition: str = "", values: Callable[[], Sequence[Any]] = tuple) -> bool:
         """Insert them, under an SQL condition only where that holds: whether it did. One statement for each part.
 
         Of several parts only the first is conditional: the caller's transaction ends where it did not hold.
@@ -237,7 +237,7 @@ class _Rows:
             for part in self.parts:
                 if not _insert(cursor, (new_keys, *part), condition, values):
                     return False
-                new_keys, condition, values = [], "", ()
+                new_keys, condition, values = [], "", tuple
         return True
 
 
@@ -262,16 +262,18 @@ _TABLES = (
 )
 
 
-def _insert(cursor: Any, tables: Sequence[list[tuple[Any, ...]]], condition: str, values: Sequence[Any]) -> bool:
+def _insert(
+    cursor: Any, tables: Sequence[list[tuple[Any, ...]]], condition: str, values: Callable[[], Sequence[Any]]
+) -> bool:
     """Insert the rows of each table (as `_TABLES`) if the condition holds, and whether it does; one statement."""
     sizes = tuple(len(rows) if len(rows) <= few else _MANY for rows, few in zip(tables, _FEW, strict=True))
-    parameters = list(values)
+    parameters: list[Any] = []
     for (_, columns), rows, size in zip(_TABLES, tables, sizes, strict=True):
         if size == _MANY:
             parameters.append(recordset(columns, [[_hex(value) for value in row] for row in rows]))
         else:
             parameters += [_dumped(value) for row in rows for value in row]
-    cursor.execute(_statement(condition, sizes), parameters)
+    cursor.execute(_statement(condition, sizes), [*values(), *parameters])
     return bool(cursor.fetchone()[0])
 
 
@@ -433,8 +435,11 @@ class Outdated(Exception):
         self.refusals: list[EventDraft] = []
 
 
-Ask = Callable[[str, Sequence[Any]], bool]
-"""Asks the database whether an SQL condition with these values holds, and does what is to be done if so."""
+Ask = Callable[[str, Callable[[], Sequence[Any]]], bool]
+"""Asks the database whether an SQL condition with these values holds, and does what is to be done if so.
+
+The values are asked for when all else is ready to be sent: one may be how much time is left.
+"""
 
 
 class Condition(Protocol):

@@ -278,10 +278,9 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
     Who is known without a grant must be answered as known: else a refusal would tell that the patient refuses
     emergency access.
     """
-    release.rests_on(about.identifier_pks)
     rows = demographics_rows(about.records)
     treating = replace(caller, purpose="TREAT")
-    if _decide(_context(treating, [about]), treating, about, rows, Operation.QUERY).permitted:
+    if _rested_on(about, _decide(_context(treating, [about]), treating, about, rows, Operation.QUERY)).permitted:
         return True
     at, policy = now(), policies.current()
     grant = BreakGlassGrant(
@@ -289,7 +288,8 @@ def known_in_emergency(caller: Caller, about: Subject) -> bool:
         start=at, end=at + timedelta(minutes=1), status="active", reason="OTHER", text="asked for",
     )  # fmt: skip
     context = _Context(at=at, policy=policy, emergency={about.person_id: grant}, proxy={})
-    return bool(_decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY).permitted)
+    opened = _decide(context, replace(caller, purpose="BTG"), about, rows, Operation.QUERY)
+    return bool(_rested_on(about, opened).permitted)
 
 
 def known_to_publisher(caller: Caller, person_id: UUID | None, named: ResolvedIdentifier | None = None) -> bool:
@@ -313,16 +313,18 @@ def known_to_publisher(caller: Caller, person_id: UUID | None, named: ResolvedId
     if named is not None and named.participant_id != directory.HUB:
         rows = [row for row in rows if row.record.source_record_id == named.source_record_id]
     return any(
-        _decide(replace(_context(asked, [about]), policy=policy), asked, about, rows, Operation.QUERY).permitted
+        _rested_on(about, _decide(context, asked, about, rows, Operation.QUERY)).permitted
         for asked, policy in _as_published(caller)
+        for context in (replace(_context(asked, [about]), policy=policy),)
     )
 
 
 def _as_published(caller: Caller) -> Iterator[tuple[Caller, engine.Policy]]:
     """The questions that who publishes might ask of whom he publishes about, and the policy that each is decided by."""
     policy = policies.current()
-    if caller.purpose and caller.role:
-        yield caller, policy
+    role = caller.role or _role_for(caller.purpose, policy.tables)
+    if caller.purpose and role:
+        yield replace(caller, role=role), policy
     organization = policy.participants.get(caller.organization_id)
     if organization is None:
         return
@@ -330,12 +332,19 @@ def _as_published(caller: Caller) -> Iterator[tuple[Caller, engine.Policy]]:
     may_treat = tables.permits(organization.purposes, "TREAT")
     if caller.purpose and not may_treat:
         return
-    treating = [one for one, purposes in sorted(tables.roles.items()) if tables.permits(purposes, "TREAT")]
-    role = next((one for one in (caller.role, "system", *treating) if one in treating), None)
+    role = _role_for("TREAT", tables, caller.role)
     if not may_treat:
         of_treatment = replace(organization, purposes=organization.purposes | {"TREAT"})
         policy = replace(policy, participants={**policy.participants, organization.id: of_treatment})
     yield replace(caller, role=role, purpose="TREAT", relationship=caller.relationship or "referral"), policy
+
+
+def _role_for(purpose: str | None, tables: engine.Tables, own: str | None = None) -> str | None:
+    """A role that may ask for a purpose: one's own, else that of a system, else any; None where none may."""
+    if purpose is None:
+        return None
+    able = [one for one, purposes in sorted(tables.roles.items()) if tables.permits(purposes, purpose)]
+    return next((one for one in (own, "system", *able) if one in able), None)
 
 
 def subject(person_id: UUID | str) -> Subject:
@@ -396,8 +405,7 @@ def subjects(person_ids: Iterable[UUID]) -> dict[UUID, Subject]:
 
 def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Operation) -> Verdict[R]:
     """Decide each row by itself, with one reading of policy, grants and time."""
-    release.rests_on(about.identifier_pks)
-    return _decide(_context(caller, [about]), caller, about, rows, operation)
+    return _rested_on(about, _decide(_context(caller, [about]), caller, about, rows, operation))
 
 
 def still_permitted(
@@ -599,8 +607,10 @@ def demographics(
 
 
 def rest_on(people: Iterable[PermittedPerson]) -> None:
-    """Make these persons a condition of what the running recording releases."""
-    release.rests_on(pk for person in people for pk in person.subject.identifier_pks)
+    """Make these persons, as they were decided about, a condition of what the running recording releases."""
+    release.rests_on()
+    for person in people:
+        _rested_on(person.subject, person.verdict)
 
 
 def questions(
@@ -611,16 +621,16 @@ def questions(
     The question is itself a disclosure of the demographics pseudo-document to the community asked
     (spec/consent.md 3, "Across communities"): the recipient is the community, purpose and user the asker's; a
     source the asker may not know of is not told to others either. The demographics are golden over the permitted
-    sources only; None when nothing may leave. One reading of policy and records whatever the number asked.
+    sources only; None when nothing may leave. One reading of policy and records whatever the number asked. A verdict
+    ends with what the asker himself may know.
     """
-    release.rests_on(about.identifier_pks)
     context = _context(caller, [about])
-    rows = demographics_rows(about.records)
-    own = _decide(context, caller, about, rows, Operation.QUERY).rows()
+    own = _rested_on(about, _decide(context, caller, about, demographics_rows(about.records), Operation.QUERY))
     answers: dict[str, tuple[Verdict[DemographicsRow], Demographics | None]] = {}
     golden: dict[tuple[Any, ...], Demographics] = {}
     for recipient_id in recipient_ids:
-        verdict = _decide(context, caller, about, own, Operation.NOTIFY, recipient=recipient_id)
+        verdict = _decide(context, caller, about, own.rows(), Operation.NOTIFY, recipient=recipient_id)
+        verdict = _rested_on(about, replace(verdict, ends_s=release.first_of(own.ends_s, verdict.ends_s)))
         records = [row.record for row in verdict.rows()]
         key = tuple(item.source_record_id for item in records)
         if records and key not in golden:
@@ -665,8 +675,10 @@ def _as_read(about: Subject) -> list[list[int]]:
     return sorted([record.source_record_id, record.version] for record in about.records)
 
 
-def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float) -> Demographics | None:
-    """The demographics that were decided to be told, while policy, directives and records are those of then.
+def told_again(
+    about: Subject, kept: Mapping[str, Any] | None, *, since_s: float
+) -> tuple[Demographics, float | None] | None:
+    """The demographics that were decided to be told, while policy, directives and records are those of then; and until when.
 
     The release of a question is the commit of its audit row; asked seconds later, by another process, it needs no
     second decision unless an epoch has moved (spec/consent.md 12) or a period has ended. None: decide again.
@@ -674,13 +686,16 @@ def told_again(about: Subject, kept: Mapping[str, Any] | None, *, since_s: float
     # What another version of the hub kept a moment ago may lack the time: then it is decided again.
     if kept is None or "until" not in kept or not 0 <= since_s <= TOLD_S:
         return None
-    if now() >= datetime.fromisoformat(kept["until"]):
+    left = datetime.fromisoformat(kept["until"]) - now()
+    if left <= timedelta(0):
         return None
+    ends_s = release.ends_in(left)
     was = (kept["policy"], kept["consent"], kept["records"])
     if was != (policies.current().epoch, about.consent_epoch, _as_read(about)):
         return None
     said = set(kept["said"])
-    return index.golden([record for record in about.records if record.source_record_id in said], about=about.records)
+    records = [record for record in about.records if record.source_record_id in said]
+    return index.golden(records, about=about.records), ends_s
 
 
 def disclosures(
@@ -865,11 +880,27 @@ def _decide(
     requests = alternatives(_request(caller, operation, emergency, None, recipient), about, held)
     world = World(policy=context.policy, directives=about.policy, at=context.at)
     verdict = answered(world, about, requests, rows)
-    grants: list[BreakGlassGrant | ProxyGrant] = [*held, *([emergency] if emergency is not None else [])]
-    involved = {recipient or caller.organization_id, *_custodians(verdict.facts.values())}
-    until = engine.next_boundary(about.policy, context.policy, involved, now=context.at, grants=grants)
-    verdict = replace(verdict, ends_s=release.ends_in(until - context.at))
-    release.rests_on(ends_s=verdict.ends_s)
+    return replace(verdict, ends_s=ends_of(about, verdict))
+
+
+def ends_of(about: Subject, verdict: Verdict[Any], *further: str) -> float | None:
+    """When something that a verdict was decided by begins or ends by itself (`release.ends_in`).
+
+    Of the patient's directives and ages, of the grants in the requests, and of the agreements of who asks, of the
+    documents' custodians and of `further` participants.
+    """
+    organizations = (one.organization for one in verdict.requests)
+    involved = {*further, *_custodians(verdict.facts.values()), *(one for one in organizations if one)}
+    held = [grant for one in verdict.requests for grant in (one.break_glass, one.proxy_grant) if grant is not None]
+    policy, at = verdict.policy or policies.current(), verdict.at or now()
+    until = engine.next_boundary(about.policy, policy, involved, now=at, grants=held)
+    # Counted from now, which is later than what was decided at.
+    return release.ends_in(until - now())
+
+
+def _rested_on(about: Subject, verdict: Verdict[R]) -> Verdict[R]:
+    """The verdict, when it is a condition of what the running recording releases: the person as read, and no later than it ends."""
+    release.rests_on(about.identifier_pks, ends_s=verdict.ends_s)
     return verdict
 
 

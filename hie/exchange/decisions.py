@@ -201,6 +201,9 @@ def _answered(question: Question, caller: Caller, about: Subject) -> tuple[Answe
     ):
         told = [own]
         verdict = access.answered(world, about, requests, told)
+    if question.at is None:
+        # By what is told alone: of what is not, nobody is to hear by how long an answer takes.
+        release.rests_on(ends_s=access.ends_of(about, verdict, caller.organization_id))
     decision_on = _by_row(verdict)
     documents = tuple(_told(row, verdict, decision_on[id(row)]) for row in told)
     decided = [

@@ -32,7 +32,7 @@ from hie.directory import queries as directory
 from hie.exchange import access, query, remotes
 from hie.exchange.errors import AccessRefused
 from hie.exchange.models import Query, QueryTarget
-from hie.exchange.release import Basis
+from hie.exchange.release import Basis, first_of
 from hie.exchange.remotes import Answer, Outcome, Question, RemoteEntry
 from hie.standards.demographics import Demographics
 from hie.standards.facts import Caller, EndpointFacts, Operation
@@ -125,6 +125,8 @@ class Standing:
         Raises:
             Outdated: something has changed since the question was decided, or the database cannot say.
         """
+        if self.basis.has_ended():
+            raise Outdated("came to its end since the question was decided")
         if time.monotonic() - self._at <= STANDS_S:
             return
         if self._looking is None:
@@ -401,7 +403,8 @@ def _jobs(
     try:
         access.gate(caller, Operation.QUERY)
         if about is not None:
-            said = _said(asked, about, caller, targets, at)
+            said, ends_s = _said(asked, about, caller, targets, at)
+            standing.basis.ends_no_later(ends_s)
     except AccessRefused:
         said = {}
     jobs: list[Job] = []
@@ -434,15 +437,18 @@ def _jobs(
 
 def _said(
     asked: Query, about: access.Subject, caller: Caller, targets: list[_Claimed], at: datetime
-) -> dict[str, Demographics | None]:
-    """What each participant may be told of the patient now; None: nothing."""
+) -> tuple[dict[str, Demographics | None], float | None]:
+    """What each participant may be told of the patient now, None: nothing; and when that ends (`release.ends_in`)."""
     recipients = sorted({target.participant_id for target in targets})
     if all(target.attempts == 1 for target in targets):
         since_s = (at - asked.created_at).total_seconds()
         again = access.told_again(about, asked.told, since_s=since_s)
         if again is not None:
-            return dict.fromkeys(recipients, again)
-    return {key: demographics for key, (_, demographics) in access.questions(caller, about, recipients).items()}
+            demographics, ends_s = again
+            return dict.fromkeys(recipients, demographics), ends_s
+    answers = access.questions(caller, about, recipients)
+    ends = [verdict.ends_s for verdict, demographics in answers.values() if demographics is not None]
+    return {key: demographics for key, (_, demographics) in answers.items()}, first_of(*ends)
 
 
 def renew(targets: Iterable[int]) -> None:

@@ -59,7 +59,7 @@ def point(use_case: Callable[P, R]) -> Callable[P, R]:
     of `commit`. Inside another point it is a part of that one.
 
     Raises:
-        Unsettled: it changed each time; the attempt is recorded.
+        Unsettled: it changed, or was being changed, each time; the attempt is recorded.
     """
 
     @wraps(use_case)
@@ -76,8 +76,10 @@ def point(use_case: Callable[P, R]) -> Callable[P, R]:
                     recorder.write_apart(outdated.refusals)
                     raise Unsettled from outdated
             except OperationalError as error:
-                if attempt == TRIES or not contended(error):
+                if not contended(error):
                     raise
+                if attempt == TRIES:
+                    raise Unsettled from error
             time.sleep(PAUSE_S * attempt)
         raise AssertionError("unreachable")
 
@@ -101,9 +103,14 @@ def ends_in(left: timedelta) -> float | None:
     return time.monotonic() + seconds if seconds < 2 * _LONGEST_S else None
 
 
-def _ask(condition: str, values: Sequence[Any]) -> bool:
+def first_of(*ends_s: float | None) -> float | None:
+    """The first of some ends, None being none."""
+    return min((one for one in ends_s if one is not None), default=None)
+
+
+def _ask(condition: str, values: Callable[[], Sequence[Any]]) -> bool:
     with prepared() as cursor:
-        cursor.execute(f"SELECT {condition}", values)
+        cursor.execute(f"SELECT {condition}", values())
         return bool(cursor.fetchone()[0])
 
 
@@ -122,8 +129,11 @@ class Basis:
 
     def ends_no_later(self, ends_s: float | None) -> None:
         """Take note of a further end; the first counts."""
-        if ends_s is not None:
-            self.ends_s = ends_s if self.ends_s is None else min(self.ends_s, ends_s)
+        self.ends_s = first_of(self.ends_s, ends_s)
+
+    def has_ended(self) -> bool:
+        """Whether something of it has begun or ended by itself."""
+        return self.ends_s is not None and time.monotonic() >= self.ends_s
 
     def hold(self, ask: recorder.Ask | None = None) -> None:
         """Keep it as it is until the running transaction ends; one statement, or that of `ask`.
@@ -138,9 +148,12 @@ class Basis:
         self._hold(_ask, alone=True)
 
     def _hold(self, ask: recorder.Ask, *, alone: bool) -> None:
-        try:
+        def values() -> Sequence[Any]:
             left = None if self.ends_s is None else self.ends_s - time.monotonic()
-            as_then = ask(_HOLD, (*self._values(), alone, left if left is None or left < _LONGEST_S else None))
+            return (*self._values(), alone, left if left is None or left < _LONGEST_S else None)
+
+        try:
+            as_then = ask(_HOLD, values)
         except OperationalError as error:
             if contended(error):
                 raise Outdated("being changed") from error
@@ -154,7 +167,7 @@ class Basis:
 
     def stands(self) -> bool:
         """Whether it is still what it was, without holding it; one statement."""
-        if self.ends_s is not None and time.monotonic() >= self.ends_s:
+        if self.has_ended():
             return False
         with prepared() as cursor:
             cursor.execute("SELECT exchange_unmoved(%s::text::pg_snapshot, %s::bigint, %s::bigint[])", self._values())

@@ -14,6 +14,7 @@ import os
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -212,36 +213,49 @@ def _redis() -> redis.Redis:
     return held
 
 
+_TOLD = 100
+"""So many commands are told at most before their answers are read."""
 _SHA = hashlib.sha1(_ADMIT.encode(), usedforsecurity=False).hexdigest()
 
 
 class _Line:
     """One thread's connection: the client for all purposes costs three times what it sends and receives.
 
-    What is told is not waited for; its answer is read before the next one that is.
+    What is told is not waited for; its answer is read before the next one that is. Until then it is kept and told again
+    on a new connection: what is written to one that the other end has closed is lost without an error. So only what can
+    be done twice is told.
     """
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.pid = os.getpid()
-        self._connection: Any = _redis().connection_pool.make_connection()
-        self._unread = 0
+        # The pool's own are limited, and those of threads that have ended count for ever.
+        pool = _redis().connection_pool
+        self._connection: Any = pool.connection_class(**pool.connection_kwargs)
+        self._told: deque[tuple[Any, ...]] = deque()
 
     def tell(self, *command: Any) -> None:
-        """Send a command; what it answers is nobody's concern."""
+        """Send a command that may be sent twice; what it answers is nobody's concern.
+
+        Raises:
+            redis.RedisError: it is not sent; it will be with the next one.
+        """
+        if len(self._told) >= _TOLD:
+            self.ask("PING")
         try:
             self._send(command)
         except redis.ConnectionError:
             # The other end was away for a moment, or has ended a connection that was not used for long.
-            self._unread = 0
             self._send(command)
+        finally:
+            self._told.append(command)
 
     def ask(self, *command: Any) -> Any:
         """Send a command and wait for its answer."""
         try:
             return self._ask(command)
         except redis.ConnectionError:
-            self._unread = 0
+            self._connection.disconnect()
             return self._ask(command)
 
     def ask_script(self, keys: tuple[str, ...], values: tuple[Any, ...]) -> Any:
@@ -253,18 +267,15 @@ class _Line:
 
     def _send(self, command: tuple[Any, ...]) -> None:
         connection = self._connection
-        if connection._sock is None:
-            self._unread = 0
-        connection.send_packed_command(connection.pack_command(*command), check_health=False)
-        self._unread += 1
+        commands = [*self._told, command] if connection._sock is None else [command]
+        connection.send_packed_command(connection.pack_commands(commands), check_health=False)
 
     def _ask(self, command: tuple[Any, ...]) -> Any:
         self._send(command)
-        while self._unread > 1:
-            self._unread -= 1
+        while self._told:
             with suppress(redis.ResponseError):
                 self._connection.read_response()
-        self._unread = 0
+            self._told.popleft()
         return self._connection.read_response()
 
 

@@ -317,7 +317,10 @@ def test_a_community_is_not_asked_the_second_part_of_a_question_that_was_closed_
 
 def test_what_the_communities_of_one_question_wait_for_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     class Grounds:
-        looks, answer = 0, True
+        looks, answer, ended = 0, True, False
+
+        def has_ended(self) -> bool:
+            return self.ended
 
         def stands(self) -> bool:
             self.looks += 1
@@ -340,6 +343,10 @@ def test_what_the_communities_of_one_question_wait_for_is_looked_at_once(monkeyp
     grounds.answer = False
     refused = asyncio.run(wait(loop.Standing(grounds, long_ago), 3))
     assert [type(one) for one in refused] == [loop.Outdated] * 3
+    # What has ended by itself ends it however short the wait was.
+    grounds.ended, looks = True, grounds.looks
+    assert [type(one) for one in asyncio.run(wait(loop.Standing(grounds, time.monotonic()), 3))] == [loop.Outdated] * 3
+    assert grounds.looks == looks
 
 
 def test_suspending_the_asker_ends_its_running_query(others: Peers) -> None:

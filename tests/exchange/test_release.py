@@ -6,9 +6,11 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import OperationalError, connection, transaction
@@ -23,8 +25,9 @@ from hie.audit.recorder import EventType
 from hie.directory import epoch, registration
 from hie.directory import queries as directory
 from hie.directory.models import ReleasePolicy
-from hie.exchange import access, feed, find, notices, query, release, retrieve
+from hie.exchange import access, decisions, feed, find, loop, notices, query, release, retrieve
 from hie.exchange.errors import Unsettled
+from hie.exchange.find import PatientNamed
 from hie.exchange.release import Basis
 from hie.outbox.models import OutboxMessage
 from hie.standards.facts import Operation
@@ -259,6 +262,104 @@ def test_a_transaction_around_an_answer_that_lasts_beyond_an_ending_is_not_commi
         whole()
     assert release.contended(caught.value)
     assert disclosed() == before, "something was disclosed behind the instant"
+
+
+def test_what_comes_to_its_end_at_each_commit_is_refused_as_to_be_asked_again(at: Setting) -> None:
+    tries: list[int] = []
+
+    @release.point
+    def act() -> None:
+        tries.append(1)
+        with recorder.recording(EventType.FIND_DOCUMENTS, world.caller()) as event, transaction.atomic():
+            access.gate(world.caller(), Operation.QUERY)
+            release.rests_on(ends_s=time.monotonic() + 0.7)
+            event.commit()
+            time.sleep(0.75)
+
+    with pytest.raises(Unsettled):
+        act()
+    assert len(tries) == release.TRIES
+    assert AuditEvent.objects.filter(kind=EventType.FIND_DOCUMENTS, outcome=recorder.Outcome.SUCCESS).count() == 0
+
+
+def test_the_end_of_an_answer_is_not_put_off_by_the_time_that_deciding_takes(
+    at: Setting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    effective = whole_ms(30)
+    denial_from(at, effective)
+    decide = access.answered
+
+    def slowly(*given: Any) -> Any:
+        time.sleep(0.4)
+        return decide(*given)
+
+    monkeypatch.setattr(access, "answered", slowly)
+    verdict = access.permitted(world.caller(), access.subject(at.person), [], Operation.QUERY)
+    assert abs((ends_at(verdict.ends_s) - effective).total_seconds()) < 0.1
+
+
+def ends_at(ends_s: float | None) -> datetime:
+    """An end as an instant."""
+    assert ends_s is not None
+    return timezone.now() + timedelta(seconds=ends_s - time.monotonic())
+
+
+def test_what_time_is_left_is_counted_when_all_else_is_ready_to_be_sent(at: Setting) -> None:
+    left: list[float] = []
+
+    def ask(condition: str, values: Callable[[], Any]) -> bool:
+        time.sleep(0.3)
+        left.append(values()[-1])
+        return True
+
+    Basis(reading_now(), ends_s=time.monotonic() + 10).hold(ask)
+    assert 9 < left[0] <= 9.7
+
+
+@pytest.mark.parametrize("ending", [pytest.param(one, id=one.__name__) for one in (denial_from, agreement_until)])
+def test_a_decision_told_to_a_custodian_ends_with_what_it_was_decided_by_and_a_simulated_one_never(
+    at: Setting, ending: Callable[[Setting, datetime], None]
+) -> None:
+    effective = whole_ms(30)
+    ending(at, effective)
+    question = decisions.Question(
+        patient=(PatientNamed(id=at.person),),
+        organization=decisions.OrganizationNamed(id="org-clinic"),
+        documents=(at.entry,),
+    )
+    ends = []
+    for asked in (question, replace(question, at=timezone.now())):
+        with release.noted() as released:
+            decisions.decide(asked, caller=world.hospital_caller())
+        ends += [one.basis.ends_s for one in released]
+    assert abs((ends_at(ends[0]) - effective).total_seconds()) < 0.1
+    assert ends[1:] == [None]
+
+
+def test_of_many_candidates_only_those_an_answer_is_about_say_when_it_ends(at: Setting) -> None:
+    denial_from(at, whole_ms(30))
+    with directory.one_reading(), recorder.recording(EventType.FIND_DOCUMENTS, world.caller()) as event:
+        access.gate(world.caller(), Operation.QUERY)
+        found = access.demographics(world.caller(), [UUID(at.person)], rest_on_all=False)
+        assert found
+        assert release.basis_of(event).ends_s is None
+        access.rest_on(found.values())
+        assert release.basis_of(event).ends_s is not None
+        event.dismiss()
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["told-as-decided", "decided-again"])
+@pytest.mark.parametrize("ending", [pytest.param(one, id=one.__name__) for one in (denial_from, agreement_until)])
+def test_a_question_to_a_community_ends_with_what_it_was_decided_by(
+    at: Setting, ending: Callable[[Setting, datetime], None], again: bool
+) -> None:
+    effective = whole_ms(30)
+    ending(at, effective)
+    asked = releasing._ask(at, world.caller())
+    if again:
+        query.Query.objects.filter(pk=asked.pk).update(created_at=timezone.now() - timedelta(seconds=20))
+    (job,) = loop.claim()
+    assert abs((ends_at(job.standing.basis.ends_s) - effective).total_seconds()) < 0.1
 
 
 def test_an_answer_of_many_statements_that_lasts_beyond_an_ending_is_decided_again(
@@ -585,8 +686,6 @@ def test_a_notice_that_waited_is_not_sent_when_its_patient_closed_it_meanwhile(
 
 
 def test_a_question_that_waited_for_its_turn_is_given_back_as_if_it_had_not_been_taken(at: Setting) -> None:
-    from hie.exchange import loop
-
     asked = releasing._ask(at, world.caller())
     (job,) = loop.claim()
     loop.give_back([job.target])

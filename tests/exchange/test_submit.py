@@ -498,10 +498,14 @@ PUBLISHERS = [
 ]
 
 
-def denied_to_all() -> None:
+def chosen_for_all(decision: str) -> None:
     found = identifiers.resolve(ADA.authority, ADA.value)
     assert found is not None
-    directives.file(choice("deny"), identifier_pk=found.pk, filer=PATIENT)
+    directives.file(choice(decision), identifier_pk=found.pk, filer=PATIENT)
+
+
+def denied_to_all() -> None:
+    chosen_for_all("deny")
 
 
 @pytest.mark.parametrize("changes", PUBLISHERS)
@@ -545,6 +549,17 @@ def test_who_is_asked_for_no_agreement_on_treatment_publishes_about_whom_nothing
     """A registry that feeds and publishes and reads nothing: its agreement lists no purpose."""
     registration.apply(file(hospital(purposes=[], users=[])))
     who = hospital_caller(role=None, purpose=None)
+    assert publish(b"before", who=who).custodian == "org-hospital"
+    denied_to_all()
+    with pytest.raises(SubmissionRefused):
+        submit.submit(prepared(b"after", who=who), who)
+
+
+def test_who_states_a_purpose_other_than_treatment_and_no_role_publishes_about_whom_he_may_see() -> None:
+    """A registry of public health: its agreement lists no treatment."""
+    registration.apply(file(hospital(purposes=["PUBHLTH"], users=[])))
+    who = hospital_caller(role=None, purpose="PUBHLTH")
+    chosen_for_all("permit")
     assert publish(b"before", who=who).custodian == "org-hospital"
     denied_to_all()
     with pytest.raises(SubmissionRefused):

@@ -113,3 +113,30 @@ def test_rows_are_given_once_and_counted() -> None:
             cursor.execute("SELECT n FROM generate_series(1, %s::int) AS n", [3])
             assert (cursor.rowcount, cursor.fetchone(), cursor.fetchall()) == (3, (1,), [(2,), (3,)])
             assert (cursor.fetchone(), cursor.fetchall()) == (None, [])
+
+
+def test_a_value_that_cannot_be_sent_and_a_row_that_cannot_be_read_are_errors_of_django() -> None:
+    for sql, good, bad in (
+        ("SELECT %s::text", "a", "a\x00b"),
+        ("SELECT %s::text::timestamptz", "2026-05-03T00:00:00Z", "infinity"),
+    ):
+        assert asked(sql, [good]) == asked(sql, [good])
+        with pytest.raises(DataError):
+            asked(sql, [bad])
+        assert len(asked(sql, [good])) == 1
+
+
+def test_rows_are_read_by_the_types_that_the_values_give_them() -> None:
+    assert [asked("SELECT %s", [value])[0][0] for value in (1, 1, "x", 1, "x", 1)] == [1, 1, "x", 1, "x", 1]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_error_outside_of_a_transaction_leaves_no_statement_behind() -> None:
+    sql = "SELECT 10 / %s::int AS left_behind"
+    for _ in range(3):
+        assert asked(sql, [5]) == asked(sql, [5]) == [(2,)]
+        with pytest.raises(DataError):
+            asked(sql, [0])
+    assert asked("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%$1::int AS left_behind'", []) == [
+        (1,)
+    ]

@@ -81,3 +81,23 @@ def test_admission_costs_one_statement(django_assert_num_queries):
     passes(CLINIC, 1)
     with django_assert_num_queries(1), limits.admit(CLINIC):
         pass
+
+
+def held_slots() -> int:
+    return limits._redis().zcard(f"{limits._PREFIX}{{org-clinic}}:slots")
+
+
+def test_a_slot_given_back_on_a_connection_that_was_closed_is_given_back_with_the_next_question(settings):
+    settings.PARTICIPANT_LIMITS = {"concurrency": 9}
+    passes(CLINIC, 1)
+    limits._line().ask("PING")
+    with limits.admit(CLINIC):
+        before = held_slots()
+        # Closed by the other end: the first write to it raises nothing.
+        limits._redis().client_kill_filter(_id=limits._line().ask("CLIENT", "ID"))
+    passes(HOSPITAL, 1)
+    assert (before, held_slots()) == (1, 0)
+
+
+def test_any_number_of_threads_is_counted_in_redis(settings):
+    assert [limits._Line(settings.REDIS_URL).ask("PING") for _ in range(120)] == [b"PONG"] * 120

@@ -423,7 +423,7 @@ def test_a_jurisdiction_counts_from_its_instant() -> None:
 def test_one_bad_jurisdiction_keeps_all_out() -> None:
     with pytest.raises(JurisdictionRefused) as refused:
         jurisdictions.load({"JC": fx.LAW["JB"], "JD": {"timezone": "Moon/Base"}})
-    assert refused.value.element == "jurisdictions.JD"
+    assert refused.value.element == "jurisdictions.JD.timezone"
     assert not Jurisdiction.objects.exists()
 
 

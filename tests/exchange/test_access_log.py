@@ -226,7 +226,7 @@ def test_pages_hold_each_event_once_even_with_equal_times(alice: str) -> None:
 def test_a_long_look_through_the_log_is_continued_where_it_would_be_without_what_is_hidden(
     alice: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(access_log, "_MAX_SCANNED", 3)
+    monkeypatch.setattr(access_log, "_MAX_LOOKED_AT", 3)
     monkeypatch.setattr(access_log, "_CHUNK", 2)
     sam = helper(alice, max_confidentiality="N")
 

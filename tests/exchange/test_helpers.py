@@ -21,6 +21,7 @@ from hie.exchange.accounts import Visit
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.helpers import Asked
 from hie.standards.facts import Caller
+from hie.trust import accounts as accounts_of_trust
 from hie.trust.models import PatientAccount
 from patients import identifiers, linking
 from patients.demographics import Demographics, HumanName, RecordFeed
@@ -73,16 +74,10 @@ def rosa() -> str:
 
 def asking(login: str, acting_for: str | None = None) -> Caller:
     row = PatientAccount.objects.get(login=login)
-    one = accounts.account(str(row.pk), __stamp(row))
+    one = accounts_of_trust.by_id(str(row.pk))
     assert one is not None
     pk = identifiers.anchor(acting_for).pk if acting_for else None
     return accounts.caller(one, Visit(), acting_for=pk)
-
-
-def __stamp(row: PatientAccount) -> str:
-    from hie.trust.accounts import _stamp
-
-    return _stamp(row)
 
 
 def asked(patient: str, **changes: Any) -> Asked:

@@ -30,6 +30,7 @@ from hie.standards.facts import Caller
 from hie.trust import token_service
 from hie.trust.staff import ensure_roles
 from patients import changes, identifiers, linking
+from tests import second_factor
 from tests.backoffice.emergencies import emergency as opened
 from tests.directory.forms import clinic, file, hospital
 from tests.portal.conftest import EVE, PAYER, PORTAL, document, fed, look, signed_in
@@ -496,8 +497,7 @@ def boss(path: str, sent: dict[str, Any] | None = None, name: str = "boss", role
     ensure_roles()
     user, _ = User.objects.get_or_create(username=name, is_staff=True)
     user.groups.set(Group.objects.filter(name=role))
-    client = Client()
-    client.force_login(user)
+    client = second_factor.sign_in(user)
     return client.get(path) if sent is None else client.post(path, sent)
 
 

@@ -245,7 +245,7 @@ def test_a_line_of_the_log_leads_to_its_document_and_one_of_no_document_to_none(
     client = signed_in()
     client.get(f"/my/documents/{letter}/file")
     page = client.get("/my/").content.decode()
-    lines = [html.unescape(one) for one in re.findall(r'<a href="(/my/log/[^"]+)"', page)]
+    lines = [html.unescape(one) for one in re.findall(r'<a href="(/my/log/[^"/]+)"', page)]
     told = [client.get(line).content for line in lines]
     opened = [page for page in told if "You opened" in text_of(page)]
     assert opened

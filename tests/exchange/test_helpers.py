@@ -21,7 +21,8 @@ from hie.exchange.accounts import Visit
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.helpers import Asked
 from hie.standards.facts import Caller
-from hie.trust import accounts as accounts_of_trust
+from hie.trust import sign_ins
+from hie.trust.accounts import _stamp
 from hie.trust.models import PatientAccount
 from patients import identifiers, linking
 from patients.demographics import Demographics, HumanName, RecordFeed
@@ -74,7 +75,8 @@ def rosa() -> str:
 
 def asking(login: str, acting_for: str | None = None) -> Caller:
     row = PatientAccount.objects.get(login=login)
-    one = accounts_of_trust.by_id(str(row.pk))
+    session = sign_ins.start(str(row.pk), agent="")
+    one = accounts.account(session, _stamp(row))
     assert one is not None
     pk = identifiers.anchor(acting_for).pk if acting_for else None
     return accounts.caller(one, Visit(), acting_for=pk)

@@ -123,6 +123,9 @@ def published_in_sets(
         for number, (one, there) in enumerate(zip(held[:2], shown[:2], strict=True))
         if there
     ]
+    for number, bundle in enumerate(together):
+        # What came at one instant is sorted by its id: on both sides of a comparison in the same order.
+        bundle["entry"][1]["resource"]["identifier"] = [_entry_uuid(f"{number:08x}{str(uuid.uuid4())[8:]}")]
     if together:
         whole, *others = together
         for other in others:
@@ -146,6 +149,11 @@ def published_in_sets(
         assert status == 200, raw
         puts.append(_places(raw)[0])
     return made, folder, puts
+
+
+def _entry_uuid(value: str) -> dict[str, Any]:
+    kind = {"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": "entryUUID"}
+    return {"type": {"coding": [kind]}, "system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{value}"}
 
 
 HUB = "https://hub.example/fhir"

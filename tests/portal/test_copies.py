@@ -55,7 +55,7 @@ def spoken(language: str) -> Client:
     ("language", "head", "sentence", "result"),
     [
         ("en", "what happened", "opened 3 of your documents to treat you.", "Refused"),
-        ("es", "qué ocurrió", "abrió 3 documentos suyos para atenderle.", "Rechazado"),
+        ("es", "qué ocurrió", "abrió 3 de sus documentos para atenderle.", "Rechazado"),
         ("ar", "ما حدث", "٣ من وثائقك", "رُفض"),
     ],
 )
@@ -108,7 +108,7 @@ def test_the_paper_says_what_the_page_says_in_the_readers_language(alice: str, l
             "Found at home, could not speak",
             "Emergency access",
         ),
-        "es": ("abrió 3 documentos suyos para atenderle.", "Rechazado", "Found at home, could not speak", "Acceso de"),
+        "es": ("abrió 3 de sus documentos para atenderle.", "Rechazado", "Found at home, could not speak", "Acceso de"),
         "ar": ("٣ من وثائقك", "رُفض", "Found at home, could not speak"),
     }[language]
     for text in (*expected, ARABIC, LONG, "Passed on by" if language == "en" else "The Hospital"):

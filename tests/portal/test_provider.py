@@ -326,7 +326,7 @@ def test_a_link_is_taken_off_by_who_has_a_password(small: Small, linked: Client)
     assert linked.post("/my/account/provider/off")["Location"] == "/my/account?unlinked=1#notice"
     assert trip(small)["Location"] == "/my/first-visit"
     assert linked.post("/my/account/provider/off").status_code == 404
-    acts = AuditEvent.objects.filter(kind="account-changed").values_list("detail", flat=True)
+    acts = AuditEvent.objects.filter(kind="account-changed").order_by("at", "pk").values_list("detail", flat=True)
     assert [act["act"] for act in acts] == ["provider linked", "provider unlinked"]
 
 

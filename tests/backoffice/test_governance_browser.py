@@ -45,6 +45,8 @@ def test_the_pages_of_policy_have_no_violation_and_fit(
     alice = world()
     publish(1, "Letter", (), "20250301")
     listed(alice)
+    # Both accounts are there before anything is proposed: one made later could be the first one's.
+    second = officer("bo")
     page = signed_in(browser, live_server, officer("ada"), **KINDS[kind])
     page.goto(live_server.url + PROPOSE)
     wrong = look_at(page, "policy-choose", kind)
@@ -62,7 +64,7 @@ def test_the_pages_of_policy_have_no_violation_and_fit(
     page.get_by_role("button", name="Propose it").click()
     page.get_by_text("You proposed this.").wait_for()
     wrong += look_at(page, "policy-own", kind)
-    other = signed_in(browser, live_server, officer("bo"), **KINDS[kind])
+    other = signed_in(browser, live_server, second, **KINDS[kind])
     other.goto(page.url)
     wrong += look_at(other, "policy-decide", kind)
     jurisdictions.load({"JX": tables.shipped("jurisdictions")["jurisdictions"]["JB"]})

@@ -271,7 +271,7 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
             ("placement", "What it is part of, and under whose law"),
         )
         links = ((_proposing(kind, participant.pk), words) for kind, words in kinds)
-        return format_html_join("", '<div><a href="{}">{}</a></div>', links)
+        return format_html_join("", '<div class="py-2"><a href="{}">{}</a></div>', links)
 
     @display(description="Let it in again with a second person")  # type: ignore[untyped-decorator]  # as above
     def ending(self, participant: Participant) -> str:

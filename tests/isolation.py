@@ -5,11 +5,13 @@ Loaded for every test by `conftest.py`.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import redis
 from django.db import connection, transaction
 from django.test import TransactionTestCase
 from whitenoise.middleware import WhiteNoiseMiddleware
@@ -130,10 +132,21 @@ def static_files_listed_once() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def fresh_caches() -> Iterator[None]:
-    """What a process remembers of rows that the last test took back."""
+    """What a process remembers of rows that the last test took back, and of tries: all tests come from one address."""
     forget()
+    _forget_tries()
     yield
     forget()
+
+
+def _forget_tries() -> None:
+    from hie.trust import limits
+
+    with contextlib.suppress(redis.RedisError):  # where there is none, nothing counts in it
+        client = limits._redis()
+        held = list(client.scan_iter(match=f"{limits._PREFIX}{{refused:*", count=1000))
+        if held:
+            client.delete(*held)
 
 
 def forget() -> None:

@@ -9,26 +9,21 @@ Source: spec/consent.md 15, 16; spec/fhir.md 6.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from consent import directives, emergency_reviews, explain, jurisdictions, owners, policies
+from consent import directives, emergency_reviews, jurisdictions, owners, policies
 from consent.models import BreakGlassGrant
 from documents import queries as registry
-from hie.audit import export
 from hie.audit import queries as audit
-from hie.audit.balp import audit_event
-from hie.audit.recorder import EventType, Outcome, Recording, recording
+from hie.audit.recorder import EventType, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
 from hie.exchange import access, consent_sight, release
 from hie.exchange.access_log_lines import (
-    GROUP_MAX,
     ActorKind,
     Item,
     LogEntry,
@@ -46,7 +41,8 @@ from hie.exchange.access_log_lines import (
     seen_of,
     sentence_words,
 )
-from hie.exchange.errors import AccessRefused, BadRequest, NotFound
+from hie.exchange.access_log_words import rule_words
+from hie.exchange.errors import AccessRefused, NotFound
 from hie.standards.facts import Caller, DocumentFacts, Operation
 from hie.standards.folding import folded
 from patients import queries as index
@@ -67,31 +63,18 @@ __all__ = [
     "Verb",
     "View",
     "Who",
-    "as_csv",
-    "as_fhir",
-    "csv_text",
-    "day_words",
     "is_first_look",
     "learn_users",
     "line_of",
     "log_for_patient",
     "looks_since",
     "names_of",
-    "proof",
-    "proofs",
-    "refused_at_gate",
-    "rule_words",
-    "search_events",
     "seen_of_these",
     "sentence_words",
-    "utc",
     "view_of",
     "visible_to",
-    "was_told",
 ]
 
-STAFF_ROLES = frozenset({"privacy-officer", "auditor"})
-_GATE_RULES = frozenset({"G1", "G2", "G4", "G5", "G6", "G7"})
 _CHUNK = 200
 _MAX_LOOKED_AT = 20_000
 
@@ -249,7 +232,7 @@ def is_first_look(entry: LogEntry, person_id: UUID | str, *, caller: Caller) -> 
     while True:
         asked = AuditQuery(organizations=house, until=entry.first_at)
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=asked, limit=_CHUNK)
-        visible, withheld = _visible(view, page.events)
+        visible, withheld = as_visible(view, page.events)
         shown = [visible[one.id] for one in page.events if one.id in visible]
         before = lines(shown, names=names_of(view), looker=_looker(view, withheld))
         if any(_is_look(one) and one.seen is not Seen.REFUSED for one in before):
@@ -279,7 +262,7 @@ def _visible_of(view: View, event_ids: Iterable[UUID | str]) -> dict[str, EventR
             ids=tuple(wanted[start : start + _CHUNK]), person_ids=tuple(view.subject.facts.ids), limit=_CHUNK
         )
         events = audit.search(asked).events
-        visible, _ = _visible(view, events)
+        visible, _ = as_visible(view, events)
         found |= {one.id: one for one in events if one.id in visible}
     return found
 
@@ -287,7 +270,7 @@ def _visible_of(view: View, event_ids: Iterable[UUID | str]) -> dict[str, EventR
 def view_of(caller: Caller, person_id: UUID | str, event: Recording) -> View:
     """Who looks; an attempt at somebody's log stands in that log, refused."""
     access.gate(caller, Operation.QUERY)
-    if not _asks_for_self(caller):
+    if not asks_for_self(caller):
         raise AccessRefused("G4", "purpose-not-permitted")
     if index.subject_facts(person_id) is None:
         raise NotFound("no such log")
@@ -308,7 +291,7 @@ def view_of(caller: Caller, person_id: UUID | str, event: Recording) -> View:
     return View(caller=caller, subject=subject, own=own, held=tuple(held))
 
 
-def _asks_for_self(caller: Caller) -> bool:
+def asks_for_self(caller: Caller) -> bool:
     return caller.purpose in {"PATRQT", "FAMRQT", "PWATRNY", "SUPNWK"}
 
 
@@ -325,7 +308,7 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
     while True:
         page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunk)
         chunk = _CHUNK
-        visible, hidden_titles = _visible(view, page.events)
+        visible, hidden_titles = as_visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
         learn_users(names, visible.values())
@@ -366,7 +349,7 @@ def _finish(
 
 def visible_to(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], Looker]:
     """The events by id as far as the viewer may see them, and with whose eyes their lines are to be made."""
-    visible, withheld = _visible(view, events)
+    visible, withheld = as_visible(view, events)
     return visible, _looker(view, withheld)
 
 
@@ -427,7 +410,7 @@ def _is_of_part(event: EventRecord, part: Part | None, looker: Looker) -> bool:
 def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker) -> bool:
     if asked.seen is not None and seen_of(event) is not asked.seen:
         return False
-    if asked.document and not _names_any(event, (asked.document,)):
+    if asked.document and not names_any(event, (asked.document,)):
         return False
     if not _is_of_part(event, asked.part, looker):
         return False
@@ -445,7 +428,7 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
     return folded(asked.text) in folded(f"{said} {kinds} {entry.quotation} {entry.relay}")
 
 
-def _visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
+def as_visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
     events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
@@ -652,147 +635,7 @@ def names_of(view: View) -> Names:
     )
 
 
-# --- search -------------------------------------------------------------------------
-
-
-@release.point
-def search_events(query: AuditQuery, caller: Caller, *, raw: str = "") -> AuditPage:
-    """Audit events for `GET /fhir/AuditEvent` [ITI-81]; itself recorded, once a patient found.
-
-    Patients and helpers see what names the patient; the exchange's own privacy officers and
-    auditors all; a participant only what it did itself, without any word on what was hidden from it.
-
-    Raises:
-        BadRequest: no date range and no id.
-        AccessRefused: no role or purpose that may read the log.
-        NotFound: a helper who names no patient, or one whose log is not for him.
-    """
-    with recording(EventType.AUDIT_SEARCH, caller, query=raw or None) as event:
-        if not query.ids and (query.since is None and query.until is None):
-            raise BadRequest("a search of audit events needs a date range", element="date")
-        page = _entitled_page(query, caller, event)
-        people = {found.person_id for found in page.events if found.person_id}
-        for person in sorted(people):
-            event.about(person)
-        event.note(detail={"events": len(page.events)})
-        event.commit()
-    return page
-
-
-def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> AuditPage:
-    if _asks_for_self(caller):
-        kind, _, identifier = caller.user_id.partition("/")
-        person = identifier if kind == "Patient" else (query.person_ids or ("",))[0]
-        view = view_of(caller, person, event) if _is_uuid(person) else None
-        if view is None:
-            raise NotFound("no such log")
-        asked = frozenset(query.person_ids) if query.person_ids is not None else None
-        if asked is not None and not asked & view.subject.facts.ids:
-            return AuditPage(events=())
-
-        def own_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
-            visible, withheld = _visible(view, events)
-            shown = (_without_titles(visible[e.id], withheld) for e in events if e.id in visible)
-            # Found by a document that is not in it any more, an event would tell of that document.
-            return (e for e in shown if _names_any(e, (*query.entities, *query.documents)))
-
-        return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
-    if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
-        return audit.search(_with_merged(query))
-    access.gate(caller, Operation.QUERY)
-    if not caller.role or not caller.purpose:
-        raise AccessRefused("G1", "invalid-request")
-    held = directory.snapshot()
-    own = tree(held, held.root_of(caller.organization_id))
-    wanted = tuple(o for o in query.organizations if o in own) if query.organizations else own
-    if not wanted:
-        return AuditPage(events=())
-    about_somebody = query.person_ids is not None or query.patient_identifiers or query.entities
-
-    def participants_view(events: Sequence[EventRecord]) -> Iterator[EventRecord]:
-        shown = (_for_participant(event) for event in events)
-        # A search by patient must not find the looks that were told "no such patient".
-        return (event for event in shown if not about_somebody or event.person_id or event.disclosures)
-
-    return _filled(replace(_with_merged(query), organizations=wanted), participants_view)
-
-
-_BATCH = 100
-
-
-def _filled(query: AuditQuery, keep: Callable[[Sequence[EventRecord]], Iterable[EventRecord]]) -> AuditPage:
-    """A page of what `keep` leaves, read on until it is full.
-
-    Neither a short page nor a link behind it may tell of what was left out.
-    """
-    kept: list[EventRecord] = []
-    page = AuditPage(events=(), next=query.before)
-    while True:
-        page = audit.search(replace(query, before=page.next, limit=max(query.limit + 1, _BATCH)))
-        kept += keep(page.events)
-        if page.next is None or len(kept) > query.limit:
-            break
-    shown = tuple(kept[: query.limit])
-    more = len(kept) > len(shown) and bool(shown)
-    return AuditPage(events=shown, next=Cursor(at=shown[-1].at, id=shown[-1].id) if more else None)
-
-
-def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
-    """An organization and all below it."""
-    return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
-
-
-def _with_merged(query: AuditQuery) -> AuditQuery:
-    """The search over every id the persons have had."""
-    if query.person_ids is None:
-        return query
-    ids: set[str] = set(query.person_ids)
-    for person in query.person_ids:
-        facts = index.subject_facts(person) if _is_uuid(person) else None
-        ids |= facts.ids if facts else set()
-    return replace(query, person_ids=tuple(sorted(ids)))
-
-
-def refused_at_gate(event: EventRecord) -> str:
-    """The rule that refused a caller for what it is and claims; "" where none did.
-
-    The rule of an event may be that of a document, G7 or G1 too: that one would tell hidden from absent.
-    """
-    refused = event.outcome == Outcome.REFUSED and event.detail.get("error") == AccessRefused.__name__
-    return event.rule if refused and event.rule in _GATE_RULES else ""
-
-
-def was_told(event: EventRecord) -> bool:
-    """Whether whoever asked was told that there is such a patient: something was shown, or was taken in of her."""
-    return bool(event.disclosures) or (event.action in "CUD" and event.outcome == 0)
-
-
-def _for_participant(event: EventRecord) -> EventRecord:
-    """An own event as a participant may see it: nothing that tells hidden from absent."""
-    gate_rule = refused_at_gate(event)
-    # What a decision refused was answered as absent, so its reason is that of what is not there.
-    decided = bool(event.rule or event.decision) and not gate_rule
-    of_a_concern = "concern" in event.detail
-    return replace(
-        event,
-        # Who answers a concern is told its number, and not whose it is.
-        person_id=event.person_id if was_told(event) and not of_a_concern else "",
-        detail={name: value for name, value in event.detail.items() if name != "by"} if of_a_concern else event.detail,
-        denied=(),
-        decision={},
-        rule=gate_rule,
-        reason=("not-found" if decided else event.reason) if gate_rule or event.outcome else "",
-    )
-
-
-def _names_any(event: EventRecord, asked: Collection[str]) -> bool:
-    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
-    named = {event.person_id, event.patient_identifier}
-    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
-    return not asked or not named.isdisjoint(asked)
-
-
-def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
+def without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
     if not any(item.document_id in withheld for item in event.disclosures):
         return event
     return replace(
@@ -804,7 +647,7 @@ def _without_titles(event: EventRecord, withheld: set[str]) -> EventRecord:
     )
 
 
-def _is_uuid(text: str) -> bool:
+def is_uuid(text: str) -> bool:
     try:
         UUID(text)
     except ValueError:
@@ -812,118 +655,13 @@ def _is_uuid(text: str) -> bool:
     return True
 
 
-@release.point
-def proof(event_id: str, caller: Caller, *, seal: int | None = None) -> dict[str, Any]:
-    """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
-
-    For the patient whose event it is and for the exchange's privacy officers and auditors: the
-    hashed text names every document of the event, so nobody who may see only a part gets it.
-    `seal`: the size of a checkpoint that the proof is to lead to, else the newest.
-
-    Raises:
-        NotFound: no such event for this caller, not sealed under a checkpoint yet, or no checkpoint of that size.
-    """
-    return proofs([event_id], caller, seal=seal)[0]
+def tree(held: directory.Directory, root: str) -> tuple[str, ...]:
+    """An organization and all below it."""
+    return tuple(sorted({root} | {facts.id for facts in held.participants.values() if held.within(facts.id, root)}))
 
 
-@release.point
-def proofs(event_ids: Sequence[str], caller: Caller, *, seal: int | None = None) -> list[dict[str, Any]]:
-    """The `proof` of each of these events, at most 200, in their order; one event of the log for all. Raises as `proof`."""
-    asked = event_ids[0] if len(event_ids) == 1 else f"{len(event_ids)} events from {event_ids[0]} on"
-    with recording(EventType.AUDIT_SEARCH, caller, action="R", query=f"proof of {asked}") as event:
-        own = caller.user_id.startswith("Patient/") and _asks_for_self(caller)
-        staff = caller.participant_id == "hub" and caller.role in STAFF_ROLES
-        if not (own or staff) or not all(map(_is_uuid, event_ids)) or len(event_ids) > GROUP_MAX:
-            raise NotFound("no such event")
-        wanted = {str(UUID(one)) for one in event_ids}
-        page = _entitled_page(AuditQuery(ids=tuple(sorted(wanted)), limit=len(wanted)), caller, event)
-        if {found.id for found in page.events} != wanted:
-            raise NotFound("no such event")
-        event.about(page.events[0].person_id or None, detail={"proof": event_ids[0]})
-        try:
-            shown = export.inclusion_proofs([UUID(one) for one in event_ids], seal=seal)
-        except export.NotSealed:
-            raise NotFound("not sealed yet: a checkpoint is signed every minute") from None
-        event.commit()
-    return shown
-
-
-# --- other forms ------------------------------------------------------------------------
-
-CSV_COLUMNS = (
-    "time", "first_time", "who", "role", "organization", "passed_on_by", "on_behalf_of", "what_happened", "why",
-    "documents", "result", "rule", "obligations", "events",
-)  # fmt: skip
-
-
-def as_csv(entries: Iterable[LogEntry]) -> str:
-    """The lines as a table in English, first row the column names, times in UTC."""
-    rows = (
-        (
-            utc(entry.at), utc(entry.first_at), entry.who.name, entry.who.role_words, entry.who.organization, entry.relay,
-            entry.on_behalf_of, sentence_words(entry), entry.purpose_words,
-            "; ".join(sorted({item.title or item.kind for item in entry.items if item.title or item.kind})),
-            entry.seen.value, rule_words(entry), " ".join(entry.obligations), " ".join(entry.event_ids),
-        )
-        for entry in entries
-    )  # fmt: skip
-    return csv_text([CSV_COLUMNS, *rows])
-
-
-def csv_text(rows: Iterable[Sequence[str]]) -> str:
-    """Rows as a table (RFC 4180); no cell can act as a formula."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerows([_harmless(cell) for cell in row] for row in rows)
-    return out.getvalue()
-
-
-def utc(moment: datetime) -> str:
-    """A time as RFC 3339 with Z, to the second."""
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _harmless(cell: str) -> str:
-    return "'" + cell if cell[:1] in {"=", "+", "-", "@", "\t", "\r"} else cell
-
-
-def rule_words(entry: LogEntry, *, language: str = "en") -> str:
-    """The second sentence, the rule's own (spec/consent.md 14.1); "" when no rule decided.
-
-    Another language gives its words for places, reasons and dates by filling
-    `explain.template` itself.
-    """
-    if entry.rule is None:
-        return ""
-    params = dict(entry.rule.params) | {"w": explain.purpose_words(entry.purpose)}
-    if params["choice_on"]:
-        params["c"] = f"your choice of {day_words(params['choice_on'])}"
-    return explain.fill(explain.template(entry.rule.rule, explain.Audience.PATIENT, language), params)
-
-
-def day_words(date: str) -> str:
-    """A FHIR date in words: "3 May 2026", "May 2026", "2026"; text that is none unchanged."""
-    for form, words in (("%Y-%m-%d", "{0.day} {0:%B %Y}"), ("%Y-%m", "{0:%B %Y}")):
-        try:
-            return words.format(datetime.strptime(date, form))  # noqa: DTZ007  a calendar day, no instant
-        except ValueError:
-            continue
-    return date
-
-
-def as_fhir(page: LogPage, *, base_url: str, hub_name: str = "", hub_oid: str = "") -> dict[str, Any]:
-    """The events behind a page as a FHIR collection Bundle of AuditEvent resources."""
-    withheld = {item.document_id for entry in page.entries for item in entry.items if item.withheld}
-    return {
-        "resourceType": "Bundle",
-        "type": "collection",
-        "entry": [
-            {
-                "fullUrl": f"{base_url}/AuditEvent/{event.id}",
-                "resource": audit_event(
-                    _without_titles(event, withheld), base_url=base_url, hub_name=hub_name, hub_oid=hub_oid
-                ),
-            }
-            for event in page.events
-        ],
-    }
+def names_any(event: EventRecord, asked: Collection[str]) -> bool:
+    """Whether an event, as it is shown, names one of these persons, identifiers or documents; nothing asked is always so."""
+    named = {event.person_id, event.patient_identifier}
+    named |= {name for item in event.disclosures for name in (item.document_id, item.unique_id)}
+    return not asked or not named.isdisjoint(asked)

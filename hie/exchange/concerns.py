@@ -23,7 +23,7 @@ from hie.audit.kinds import EventType
 from hie.audit.recorder import HUB, EventDraft
 from hie.audit.values import EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, access_log, accounts, patient_notices, release
+from hie.exchange import access, access_log, accounts, audit_search, patient_notices, release
 from hie.exchange import concern_rows as rows
 from hie.exchange.access_log import LogEntry
 from hie.exchange.concern_rows import PATIENT, Act, ConcernRefused, Outcome, Said, Status
@@ -315,7 +315,7 @@ def _asked_of(written: EventRecord) -> str:
     asked was told of no patient, who would learn by the question that there is one.
     """
     declared = written.type is EventType.BREAK_GLASS and not written.outcome
-    if not (access_log.was_told(written) or declared) or written.role in {"patient", "proxy"}:
+    if not (audit_search.was_told(written) or declared) or written.role in {"patient", "proxy"}:
         return ""
     members = directory.participants()
     own = [one for one in (written.organization, written.participant) if one in members and one != written.intermediary]

@@ -26,7 +26,7 @@ from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, access_log, release, replay
+from hie.exchange import access, access_log, access_log_words, audit_search, release, replay
 from hie.exchange.access import RuleTried, Staff
 from hie.exchange.decision_record import Decided, decided_of
 from hie.exchange.errors import NotFound
@@ -170,7 +170,7 @@ def _to_patient(found: EventRecord, caller: Caller, language: str, event: record
 def _to_participant(found: EventRecord, caller: Caller, language: str) -> Explained:
     """What was shown, with the one rule of each, and the rules about the asker alone: equal for hidden and absent."""
     language = _language(Audience.PARTICIPANT, language)
-    refused = access_log.refused_at_gate(found)
+    refused = audit_search.refused_at_gate(found)
     words = _Words(found, Audience.PARTICIPANT, language)
     documents = tuple(
         ExplainedDocument(
@@ -348,7 +348,7 @@ class _Words:
         if not made:
             return gettext("your choice")
         return gettext("your choice of {date}").format(
-            date=access_log.day_words(made) if self._language == "en" else made
+            date=access_log_words.day_words(made) if self._language == "en" else made
         )
 
     def _law(self, code: str) -> Mapping[str, Any]:

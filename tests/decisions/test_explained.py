@@ -15,7 +15,7 @@ from consent.drafts import Draft
 from consent.engine.decide import RULES
 from hie.audit.models import AuditEvent
 from hie.audit.values import AuditQuery
-from hie.exchange import access_log, decisions, explained, find, what_if, who_could_see
+from hie.exchange import audit_search, decisions, explained, find, what_if, who_could_see
 from hie.exchange.access import Staff
 from hie.exchange.decisions import Question, StatedDocument
 from hie.exchange.document_filter import entry_filter
@@ -162,7 +162,7 @@ def test_the_rule_of_a_hidden_document_is_not_told_as_a_refusal_at_the_gate(
     token = hub.token("hill")
     told = [compared(get(f"/api/decisions/{one}/explain", token)) for one in (hidden, absent)]
     assert told[0] == told[1]
-    found = access_log.search_events(AuditQuery(ids=(hidden, absent)), caller=caller("hill")).events
+    found = audit_search.search_events(AuditQuery(ids=(hidden, absent)), caller=caller("hill")).events
     assert len({(one.rule, one.reason, one.outcome, one.person_id) for one in found}) == 1
 
 

@@ -23,6 +23,7 @@ from hie.audit.values import AuditQuery
 from hie.directory import registration
 from hie.exchange import (
     access_log,
+    audit_search,
     consents,
     feed,
     find,
@@ -311,7 +312,7 @@ def _log(at: Setting, caller: Caller) -> Any:
 
 def _audit(at: Setting, caller: Caller) -> Any:
     asked = AuditQuery(person_ids=(at.person,), since=datetime(2026, 1, 1, tzinfo=UTC), limit=500)
-    return len(access_log.search_events(asked, at.helper).events) > 0
+    return len(audit_search.search_events(asked, at.helper).events) > 0
 
 
 Way = Callable[[Setting, Caller], Any]

@@ -36,7 +36,7 @@ from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent as Event
 from hie.audit.values import AuditQuery
 from hie.directory import registration
-from hie.exchange import access_log, feed, find, submit
+from hie.exchange import audit_search, feed, find, submit
 from hie.exchange.errors import AccessRefused
 from hie.exchange.find import PatientNamed
 from hie.outbox.models import OutboxMessage
@@ -540,7 +540,7 @@ def test_a_hidden_patient_reads_who_named_her_to_publish_and_he_hears_what_he_he
         assert Event.objects.filter(person_id=person.person_id, outcome=4).count() == before + 1
     assert find.person_of(PatientNamed(system=system, value="P0"), caller=hospital_caller()) is None
     asked = AuditQuery(since=datetime(2020, 1, 1, tzinfo=UTC), kinds=(EventType.PROVIDE_DOCUMENT_BUNDLE.value,))
-    told = access_log.search_events(asked, hospital_caller()).events
+    told = audit_search.search_events(asked, hospital_caller()).events
     assert len(told) == 3
     assert [(one.person_id, one.reason, one.rule, one.detail) for one in told] == [("", "not-found", "", {})] * 3
 

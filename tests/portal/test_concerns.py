@@ -221,12 +221,12 @@ def test_reading_is_in_the_patients_log_once_however_often_it_is_read(alice: str
 
 
 def test_the_log_of_the_organization_does_not_say_whose_concern_it_answered(alice: str, looked: str) -> None:
-    from hie.exchange import access_log
-    from hie.exchange.access_log import AuditQuery
+    from hie.audit.values import AuditQuery
+    from hie.exchange import audit_search
 
     concern = raised(signed_in(), looked)
     concern_answers.answer(concern.number, "She called us", caller=QUALITY)
-    page = access_log.search_events(
+    page = audit_search.search_events(
         AuditQuery(since=datetime.now(UTC) - timedelta(hours=2), kinds=("concern",)),
         replace(QUALITY, purpose="TREAT", role="physician"),
     )

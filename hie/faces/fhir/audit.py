@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from hie.audit.values import AuditQuery, Cursor
-from hie.exchange import access_log
+from hie.exchange import audit_search
 from hie.exchange.errors import NotFound
 from hie.exchange.find import persons_known
 from hie.faces.fhir import audit_event, bundle, search
@@ -59,7 +59,7 @@ def find(request: FhirRequest) -> Answer:
     if any(not key.descending for key in query.sort):
         raise InvalidSearch("the log is read newest first: _sort=-date", element="_sort")
     page = bundle.page_of(query, request.caller, now=request.now)
-    found = access_log.search_events(_audit_query(request, page), request.caller, raw=query.raw)
+    found = audit_search.search_events(_audit_query(request, page), request.caller, raw=query.raw)
     entries = []
     for event in found.events:
         resource = audit_event.encode(event, base_url=request.base)
@@ -77,7 +77,7 @@ def find(request: FhirRequest) -> Answer:
 
 def read(request: FhirRequest) -> Answer:
     """One audit event."""
-    found = access_log.search_events(
+    found = audit_search.search_events(
         AuditQuery(ids=(request.id,), limit=1), request.caller, raw=request.http.get_full_path()
     )
     if not found.events:

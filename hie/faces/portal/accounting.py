@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop, ngettext
 
-from hie.exchange import access_log, accounting, accounts
+from hie.exchange import access_log_forms, accounting, accounts
 from hie.exchange.access_log_lines import purpose_words
 from hie.exchange.accounting import Exempt
 from hie.faces.portal import dates, words
@@ -75,7 +75,7 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponse:
     for row in rows:
         cells = (row.recipient, "; ".join(row.kinds), row.why, row.first_on, row.last_on, str(row.count), "; ".join(row.custodians), row.because)  # fmt: skip
         table.append([words.without_isolates(cell) for cell in cells])
-    return _download(("\ufeff" + access_log.csv_text(table)).encode(), "text/csv; charset=utf-8", "csv")
+    return _download(("\ufeff" + access_log_forms.csv_text(table)).encode(), "text/csv; charset=utf-8", "csv")
 
 
 @page("GET")

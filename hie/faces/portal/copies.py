@@ -17,7 +17,7 @@ from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
 from django.utils import timezone, translation
 from django.utils.translation import gettext, gettext_noop
 
-from hie.exchange import access_log, accounts, release
+from hie.exchange import access_log, access_log_forms, accounts, release
 from hie.exchange.access_log import LogEntry
 from hie.exchange.release import Released
 from hie.faces.long_answers import pieces
@@ -49,7 +49,7 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         for one in _all(first, pages):
             with translation.override(language):  # this runs when the request is over, and its language with it
                 head = [tuple(gettext(name) for name in COLUMNS)] if start else []
-                text = start + access_log.csv_text([*head, *(_row(entry, helper) for entry in one.found.entries)])
+                text = start + access_log_forms.csv_text([*head, *(_row(entry, helper) for entry in one.found.entries)])
             yield from _sent(text.encode(), one)
             start = ""
 
@@ -59,7 +59,7 @@ def as_csv(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 def _row(entry: LogEntry, helper: bool) -> tuple[str, ...]:
     role = gettext(entry.who.role_words) if entry.who.role_words else ""
     return (
-        access_log.utc(entry.at), access_log.utc(entry.first_at), entry.who.name, role, entry.who.organization, entry.relay,
+        access_log_forms.utc(entry.at), access_log_forms.utc(entry.first_at), entry.who.name, role, entry.who.organization, entry.relay,
         entry.on_behalf_of, words.without_isolates(words.plain_text(entry, helper=helper)), words.why(entry, helper=helper),
         "; ".join(sorted({item.title or item.kind for item in entry.items if item.title or item.kind})),
         gettext(filters.RESULTS[entry.seen]), words.without_isolates(words.rule(entry, helper=helper)),
@@ -78,7 +78,7 @@ def as_fhir(request: HttpRequest, reader: Reader) -> HttpResponseBase:
         # Page by page, each as it may be shown when it leaves.
         begin, before = '{"resourceType": "Bundle", "type": "collection", "entry": [', False
         for one in _all(first, pages):
-            bundle = access_log.as_fhir(one.found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
+            bundle = access_log_forms.as_fhir(one.found, base_url=base, hub_name=getattr(settings, "HUB_NAME", ""))
             more = [json.dumps(entry) for entry in bundle["entry"]]
             yield from _sent((begin + (", " if before and more else "") + ", ".join(more)).encode(), one)
             begin, before = "", before or bool(more)

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from hie.exchange import access_log, accounts, emergency, log_choices
+from hie.exchange import access_log, accounts, audit_search, emergency, log_choices
 from hie.exchange.access_log import ActorKind, AuditQuery, Item, LogEntry, LogFilters, Part, Seen, Verb
 from hie.exchange.errors import BadRequest, NotFound
 from hie.faces.portal import dates, filters, words
@@ -161,7 +161,7 @@ def find(request: HttpRequest, reader: Reader, event_id: str) -> LogEntry:
     at, span = _moment(request.GET.get("at", "")), _seconds(request.GET.get("span", ""))
     if at is None:
         try:
-            events = access_log.search_events(AuditQuery(ids=(event_id,)), reader.caller).events
+            events = audit_search.search_events(AuditQuery(ids=(event_id,)), reader.caller).events
         except BadRequest as error:
             raise NotFound("no such line") from error
         if not events:

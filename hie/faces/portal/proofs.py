@@ -15,7 +15,7 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from hie.exchange import access_log, accounts, seals
+from hie.exchange import accounts, audit_search, seals
 from hie.exchange.access_log import LogEntry
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, log
@@ -34,7 +34,7 @@ def show(request: HttpRequest, reader: Reader, event_id: str) -> HttpResponse:
     line = log.line_of(entry, reader, zone)
     asked = line.address.partition("?")[2]
     try:
-        proven = access_log.proofs(entry.event_ids, reader.caller)
+        proven = audit_search.proofs(entry.event_ids, reader.caller)
     except NotFound:
         proven = []
     seal: dict[str, Any] = max((one["checkpoint"] for one in proven), key=lambda note: int(note["size"]), default={})
@@ -63,7 +63,7 @@ def save(request: HttpRequest, reader: Reader, event_id: str) -> HttpResponse:
     given = request.GET.get("seal", "")
     if given and not (given.isascii() and given.isdigit() and len(given) <= 18):
         raise NotFound("no such seal")
-    proven = access_log.proofs(entry.event_ids, reader.caller, seal=int(given) if given else None)
+    proven = audit_search.proofs(entry.event_ids, reader.caller, seal=int(given) if given else None)
     content: Any = proven[0] if len(proven) == 1 else {"proofs": proven}
     answer = HttpResponse(json.dumps(content, ensure_ascii=False, indent=1) + "\n", content_type="application/json")
     answer["Content-Disposition"] = f'attachment; filename="{_file_name(proven)}"'

@@ -9,7 +9,7 @@ from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from hie.exchange import access_log
+from hie.exchange import audit_search
 from hie.exchange.errors import BadRequest
 from hie.faces.rest.queries import ERRORS, CallerView
 from hie.faces.rest.serializers import ProofOutput
@@ -30,4 +30,4 @@ class Proof(CallerView):
         if given and not (given.isascii() and given.isdigit() and len(given) <= 18):
             raise BadRequest("a number of events is expected", element="seal")
         with limits.admit(caller):
-            return Response(access_log.proof(str(event_id), caller, seal=int(given) if given else None))
+            return Response(audit_search.proof(str(event_id), caller, seal=int(given) if given else None))

@@ -38,6 +38,7 @@ class _Words:
 
     clause: str
     values: tuple[Any, ...]
+    common: int  # how many records such words find as a rule: whole numbers and dates few, names more, a gender half
 
 
 class _Search:
@@ -67,11 +68,11 @@ class _Search:
                 # A range finds "starts with" in the C collation by the index alone.
                 clauses.append("(t.term >= %s AND t.term < %s)")
                 values += [text, _after(text)]
-        self._any(fields, clauses, values)
+        self._any(fields, clauses, values, common=1)
 
-    def plain(self, fields: Sequence[str], terms: Sequence[str]) -> None:
+    def plain(self, fields: Sequence[str], terms: Sequence[str], *, common: int = 0) -> None:
         """Any of these whole terms."""
-        self._any(fields, ["t.term = ANY(%s::text[])"] if terms else [], [list(terms)] if terms else [])
+        self._any(fields, ["t.term = ANY(%s::text[])"] if terms else [], [list(terms)] if terms else [], common=common)
 
     def birth(self, dates: Sequence[DateMatch]) -> None:
         """Any of these dates, by prefix and precision."""
@@ -85,15 +86,15 @@ class _Search:
             clause, used = _date_clause(date.prefix, low, high)
             clauses.append(clause)
             values += used
-        self._any(["birth"], clauses, values)
+        self._any(["birth"], clauses, values, common=0)
 
-    def _any(self, fields: Sequence[str], clauses: Sequence[str], values: Sequence[Any]) -> None:
+    def _any(self, fields: Sequence[str], clauses: Sequence[str], values: Sequence[Any], *, common: int) -> None:
         if not clauses:
             self.where.append("false")
             return
         self.simple = self.simple and len(clauses) <= _VALUES
         clause = f"t.field = ANY(%s::text[]) AND ({' OR '.join(clauses)})"
-        self.words.append(_Words(clause=clause, values=(list(fields), *values)))
+        self.words.append(_Words(clause=clause, values=(list(fields), *values), common=common))
 
     def also(self, clause: str, values: Sequence[Any] = ()) -> None:
         """A condition on `patients_person p`."""
@@ -119,14 +120,24 @@ class _Search:
         """Which of the words find few records, the fewest of all; None where none does. 1 query where they are several."""
         if len(self.words) < 2:
             return 0 if self.words and not self.where else None
-        sql = ", ".join(
-            f"(SELECT count(*) FROM (SELECT 1 FROM patients_searchterm t WHERE {item.clause} LIMIT {_FEW + 1}) x)"  # noqa: S608  # as below
-            for item in self.words
+        order = sorted(range(len(self.words)), key=lambda n: self.words[n].common)
+        # Each is counted only as far as the rarest before it: of the names that go with a birth date a few dozen
+        # entries are read in place of thousands.
+        counted = ", ".join(
+            f"c{place} AS MATERIALIZED (SELECT count(*) AS n FROM (SELECT 1 FROM"  # noqa: S608  # as below
+            f" (SELECT 1 FROM patients_searchterm t WHERE {self.words[n].clause} LIMIT {_FEW + 1}) x"
+            f" LIMIT {_least(place)}) y)"
+            for place, n in enumerate(order)
         )
+        told = ", ".join(f"c{place}" for place in range(len(order)))
         with prepared() if self.simple else connection.cursor() as cursor:
-            cursor.execute(f"SELECT {sql}", [value for item in self.words for value in item.values])
-            counts = list(cursor.fetchone())
-        rarest = min(range(len(counts)), key=counts.__getitem__)
+            cursor.execute(
+                f"WITH {counted} SELECT * FROM {told}",  # noqa: S608  # clauses of this module, values bound
+                [value for n in order for value in self.words[n].values],
+            )
+            counts = dict(zip(order, cursor.fetchone(), strict=True))
+        # The first of equals: those after it were not counted any further.
+        rarest = min(order, key=counts.__getitem__)
         return rarest if counts[rarest] <= _FEW else None
 
     def _from(self, rarest: int, limit: int) -> tuple[str, list[Any]]:
@@ -155,6 +166,12 @@ class _Search:
         where = " AND ".join(["p.merged_into_id IS NULL", *words, *self.where])
         values = [*(value for item in self.words for value in item.values), *self.values, limit]
         return f"SELECT p.id FROM patients_person p WHERE {where} ORDER BY p.id LIMIT %s", values  # noqa: S608  # as above
+
+
+def _least(place: int) -> str:
+    """How far the count at this place goes: to the least of those before it."""
+    before = ", ".join(f"(SELECT n FROM c{n})" for n in range(place))  # noqa: S608  # numbers alone
+    return f"least({before})" if before else "ALL"
 
 
 def _like(text: str) -> str:
@@ -225,7 +242,7 @@ def search(query: PatientQuery) -> list[UUID]:
     for dates in query.birth_dates:
         ask.birth(dates)
     if query.genders:
-        ask.plain(["gender"], [value for value in query.genders if storable(value)])
+        ask.plain(["gender"], [value for value in query.genders if storable(value)], common=2)
     for identifiers in query.identifiers:
         _ask_identifiers(ask, query, identifiers)
     if not ask.where and not ask.words and not query.anybody:

@@ -461,13 +461,10 @@ def _around(relations: Iterable[_Relation]) -> dict[UUID, frozenset[str]]:
 
 
 def _entry_value(row: _Entry, associations: tuple[AssociationMetadata, ...], around: frozenset[str]) -> EntryRow:
-    metadata = replace(
-        codec.decode_entry(row.metadata),
-        availability_status=Status(row.availability_status),
-        version=row.version,
-    )
+    # What the registry changed since goes before what was submitted.
+    now = {"availability_status": row.availability_status, "version": row.version}
     return EntryRow(
-        metadata=metadata,
+        metadata=codec.decode_entry({**row.metadata, **now}),
         identifier_pk=row.identifier_pk,
         binary_id=None if row.binary_id is None else str(row.binary_id),
         custodian=row.custodian,

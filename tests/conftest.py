@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from tests.grounds import _django_db_helper, _ground, grounds  # noqa: F401 - fixtures for every test
@@ -16,6 +17,10 @@ from tests.isolation import (  # noqa: F401 - fixtures for every test
 
 OPS = Path(__file__).resolve().parent / "ops"
 SHARED = Path(os.environ.get("HIE_SHARED") or Path(__file__).resolve().parent.parent.parent / "shared")
+
+# A shared machine draws slowly at times, above all the first example of a process: nothing is tested worse for it.
+hypothesis.settings.register_profile("hub", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.load_profile("hub")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -22,8 +22,9 @@ Source: spec/consent.md 13.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
+from operator import attrgetter
 from typing import Any
 
 from consent import explain
@@ -41,6 +42,9 @@ from hie.standards.facts import (
 ENGINE_VERSION = "1"
 _GIVEN = "given"
 _TIMES = ("service_start", "service_stop", "created")
+_OWN = frozenset({"id", *_TIMES, "encounter", "related", "depends_on", "perhaps"})
+_common = attrgetter(*(member.name for member in fields(DocumentFacts) if member.name not in _OWN))
+"""What documents of one kind have in common; of what they may be, the authors alone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,17 +91,19 @@ def made(
     by kind and id, `choices` when each consent was made; `more` are members by their names."""
     request = requests[0]
     numbered: dict[Decision, int] = {}
-    kinds: dict[DocumentFacts, int] = {}
+    kinds: dict[object, int] = {}
     rows: list[list[Any]] = []
     facts: list[dict[str, Any]] = []
     for one in decided:
         number = numbered.setdefault(one.decision, len(numbered))
-        kind, own = _split(one.facts, looks)
+        own = _own(one.facts, looks)
+        kind = _common(one.facts), one.facts.perhaps.authors
         if kind not in kinds:
             kinds[kind] = len(kinds)
             letter, labels = effective(one.facts)
             facts.append(
-                _written(kind, subject.id, looks) | {"effective": {"confidentiality": letter, "labels": sorted(labels)}}
+                _written(one.facts, subject.id, looks)
+                | {"effective": {"confidentiality": letter, "labels": sorted(labels)}}
             )
         rows.append([one.facts.id, one.version, kinds[kind], number, *([own] if own else [])])
     grants = [_grant(grant) for one in requests if (grant := one.break_glass or one.proxy_grant) is not None]
@@ -154,8 +160,8 @@ def _basis(item: BasisItem, version_of: Callable[[str, str], str]) -> dict[str, 
     return {name: value for name, value in told.items() if value}
 
 
-def _split(facts: DocumentFacts, looks: Looks) -> tuple[DocumentFacts, dict[str, Any]]:
-    """What a document has in common with others, and what is its own, as far as anything looks at it."""
+def _own(facts: DocumentFacts, looks: Looks) -> dict[str, Any]:
+    """What a document has of its own, as far as anything looks at it."""
     own: dict[str, Any] = {}
     if looks.at_times:
         own |= {name: value for name in _TIMES if (value := getattr(facts, name)) is not None}
@@ -166,21 +172,11 @@ def _split(facts: DocumentFacts, looks: Looks) -> tuple[DocumentFacts, dict[str,
         own |= {
             f"perhaps_{name}": sorted(value) for name in ("ids", "related") if (value := getattr(facts.perhaps, name))
         }
-    kind = replace(
-        facts,
-        id="",
-        service_start=None,
-        service_stop=None,
-        created=None,
-        encounter=None,
-        related=(),
-        depends_on=(),
-        perhaps=Perhaps(authors=facts.perhaps.authors),
-    )
-    return kind, own
+    return own
 
 
 def _written(facts: DocumentFacts, patient: str, looks: Looks) -> dict[str, Any]:
+    """What a document has in common with others of its kind (`_common`)."""
     found: dict[str, Any] = {"custodian": facts.custodian}
     if facts.patient != patient:
         found["patient"] = facts.patient
@@ -200,8 +196,7 @@ def _written(facts: DocumentFacts, patient: str, looks: Looks) -> dict[str, Any]
 
 
 def _source(facts: DocumentFacts, patient: str, looks: Looks) -> dict[str, Any]:
-    kind, own = _split(facts, looks)
-    return {"id": facts.id, **_written(kind, patient, looks), **own}
+    return {"id": facts.id, **_written(facts, patient, looks), **_own(facts, looks)}
 
 
 def _grant(grant: BreakGlassGrant | ProxyGrant) -> dict[str, Any]:

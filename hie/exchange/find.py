@@ -133,7 +133,10 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
         if search.patients and not page.total:
             count_guesses(search.patients, caller)
         event.commit()
-    return replace(page, rows=tuple(replace(item, row=told[id(item.row)]) for item in page.rows), tallies=tallies)
+    as_told = tuple(
+        item if told[id(item.row)] is item.row else replace(item, row=told[id(item.row)]) for item in page.rows
+    )
+    return replace(page, rows=as_told, tallies=tallies)
 
 
 def _count(
@@ -186,7 +189,7 @@ def _as_seen(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow]) -> En
         # Its status is all that changed since it was registered: version and instant of the change go with it.
         metadata = replace(row.metadata, availability_status=Status.APPROVED)
         row = replace(row, metadata=metadata, revision=row.revision - 1, updated_at=row.registered_at)
-    return replace(row, associations=associations)
+    return row if associations == row.associations else replace(row, associations=associations)
 
 
 def _is_current(row: EntryRow, seen: set[str], known: Mapping[str, EntryRow], path: frozenset[str]) -> bool:

@@ -13,7 +13,7 @@ def main(arguments: list[str]) -> int:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
-    from hie.ops import heap
+    from hie import heap
     from hie.wsgi import application
 
     warm_up()

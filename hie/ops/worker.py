@@ -10,8 +10,8 @@ def main(arguments: list[str]) -> int:
     """Work until told to stop; further Celery options may be given."""
     from celery.signals import worker_ready
 
+    from hie import heap
     from hie.celery import app
-    from hie.ops import heap
 
     app.set_default()
     from django.conf import settings

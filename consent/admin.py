@@ -30,7 +30,17 @@ from consent.errors import (
     PolicyRefused,
     ReportOutdated,
 )
-from hie.exchange import access, consents, decision_pages, emergency_pages, emergency_review, governance, helpers
+from hie.exchange import (
+    access,
+    consents,
+    decision_pages,
+    emergency_pages,
+    emergency_review,
+    governance,
+    helpers,
+    retention,
+    retention_report,
+)
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
 from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
@@ -167,6 +177,13 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
     ordering = ("-proposed_at", "pk")
     readonly_fields = ("deciding",)
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        """Of who brings organizations in only what they decide on: the ends of suspensions."""
+        rows = super().get_queryset(request)
+        if roles_of(request.user) & (governance.ROLES | {"auditor"}):
+            return rows
+        return rows.filter(kind=models.PolicyProposal.Kind.REINSTATEMENT)
+
     @display(description="decide")  # type: ignore[untyped-decorator]  # unfold ships no types
     def deciding(self, row: models.PolicyProposal) -> str:
         """The way to the page that shows what it changes and decides it."""
@@ -195,7 +212,8 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
         if not self.has_view_permission(request) or not kinds or (kind and not governance.may(staff, kind)):
             raise PermissionDenied
         typed = {
-            name: given.get(name, "")[:limit] for name, limit in (("body", 500_000), ("reason", _LONGEST), ("from", 32))
+            name: given.get(name, "")[:limit]
+            for name, limit in (("body", 500_000), ("reason", _LONGEST), ("from", 32), ("days", 8))
         }
         problem: HubError | None = None
         report = None
@@ -206,7 +224,7 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             pass
         elif request.method == "POST":
             try:
-                body, starts = _json(typed["body"]), _instant(typed["from"])
+                body, starts = _body(kind, request), _instant(typed["from"])
                 if "propose" in request.POST:
                     row = governance.propose(kind, subject, body, staff, reason=typed["reason"], effective_from=starts)
                     return HttpResponseRedirect(reverse("admin:consent_policyproposal_decide", args=[row.pk]))
@@ -218,9 +236,10 @@ class PolicyProposalAdmin(PolicyAdmin, ReadOnlyAdmin):
             number = given.get("version", "")
             shown = next((one for one in found if str(one.number) == number), found[0] if found else None)
             typed["body"] = _text(governance.proposed_first(kind, shown.body)) if shown is not None else ""
+            typed["days"] = str(shown.body["days"]) if shown is not None and kind == "retention" else ""
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Propose a change of policy",
-            "kind": kind, "subject": subject, "kinds": kinds, "versions": found, "at_once": governance.at_once(kind),
+            "kind": kind, "subject": subject, "kinds": kinds, "kept": retention_report.part_of(kind, subject), "versions": found, "at_once": governance.at_once(kind),
             "typed": typed, "report": report, "problem": problem, "longest": _LONGEST,
         }  # fmt: skip
         return bare(TemplateResponse(request, "consent/propose.html", context, status=422 if problem else 200))
@@ -273,6 +292,16 @@ def _text(body: Any) -> str:
     return json.dumps(body, indent=1, ensure_ascii=False)
 
 
+def _body(kind: str, request: HttpRequest) -> Any:
+    """The version that a form holds: as text, or of how long something is kept as a number of days."""
+    days = request.POST.get("days", "").strip()[:8]
+    if kind != models.PolicyProposal.Kind.RETENTION or not days:
+        return _json(request.POST.get("body", "")[:500_000])
+    if not (days.isascii() and days.isdigit()):
+        raise PolicyRefused("is no number of days", element="body")
+    return {"days": int(days)}
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -322,6 +351,61 @@ class CodeTableAdmin(PolicyAdmin, ReadOnlyAdmin):
     def next(self, row: models.CodeTable) -> str:
         """The way to the next version, or back to this one."""
         return _propose("code-table", row.name, row.version, "Propose a version from this one")
+
+
+@admin.register(models.RetentionRun)
+class RetentionRunAdmin(PolicyAdmin, ReadOnlyAdmin):
+    """How long things are kept, on one page: the schedule, what is due, legal holds, what was removed."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The page."""
+        staff = staff_of(request)
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        governance.look(staff, page=self.opts.label_lower)
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "How long things are kept",
+            "may": governance.may(staff, "retention"), **retention_report.page(),
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "consent/retention.html", context))
+
+
+@admin.register(models.LegalHold)
+class LegalHoldAdmin(PolicyAdmin, ReadOnlyAdmin):
+    """Legal holds: placed by one person, lifted by two."""
+
+    list_display = ("subject", "kind", "placed_by", "placed_at", "lifted_at", "lifted_by")
+    list_filter = ("kind", ("lifted_at", admin.EmptyFieldListFilter))
+    search_fields = ("subject",)
+    ordering = ("-placed_at", "pk")
+
+    def get_urls(self) -> list[Any]:
+        """With the page that places one."""
+        view = self.admin_site.admin_view(self.place_view)
+        return [path("place/", view, name="consent_legalhold_place"), *super().get_urls()]
+
+    def place_view(self, request: HttpRequest) -> HttpResponse:
+        """A form that asks what to hold and why; a POST places the hold."""
+        staff, error = staff_of(request), None
+        if request.method == "POST":
+            try:
+                typed = {name: request.POST.get(name, "")[:_LONGEST] for name in ("kind", "subject", "reason")}
+                retention.place(typed["kind"], typed["subject"], staff, reason=typed["reason"])
+                return HttpResponseRedirect(f"{reverse('admin:consent_retentionrun_changelist')}#holds")
+            except AccessRefused as refusal:
+                raise PermissionDenied(str(refusal)) from refusal
+            except PolicyRefused as refusal:
+                error = refusal
+        elif not staff.roles & retention.MAY_HOLD:
+            raise PermissionDenied
+        element = (error.element or "reason") if error is not None else ""
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": "Place a legal hold",
+            "typed": request.POST, "kinds": models.LegalHold.Kind.choices,
+            "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "problem_field": "why" if element == "reason" else element,
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "consent/hold.html", context, status=422 if error else 200))
 
 
 _KINDS = (

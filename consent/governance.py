@@ -1,4 +1,4 @@
-"""Law, code tables, and what counts of one organization, as versions that one person proposes and another puts into force.
+"""Law, code tables, what counts of one organization, and how long things are kept, as versions that one person proposes and another puts into force.
 
 Of the versions whose time has come the one with the highest number counts: what was activated later stands, even where
 an older version was put off to a later instant. A version is never changed: to go back is a new version with the words of an old one, proposed and activated like any.
@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from consent import governed_organizations, jurisdictions, policies, tables
+from consent import governed_organizations, governed_retention, jurisdictions, policies, tables
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
@@ -34,6 +34,8 @@ from hie.trust.second_person import Member
 Kind = PolicyProposal.Kind
 State = PolicyProposal.State
 
+AT_ONCE = governed_organizations.AT_ONCE | governed_retention.AT_ONCE
+"""Kinds of change that cannot be put off."""
 FURTHEST = timedelta(days=3653)
 """So far ahead a version may be put off."""
 REPORT_LASTS = timedelta(days=1)
@@ -103,6 +105,8 @@ def check(kind: str, subject: str, body: Any, *, members_known: bool = True) -> 
         _check_table(subject, body)
     elif kind in governed_organizations.KINDS:
         governed_organizations.check(kind, subject, body)
+    elif kind in governed_retention.KINDS:
+        governed_retention.check(kind, subject, body)
     else:
         raise PolicyRefused("is no kind of policy", element="kind")
 
@@ -145,7 +149,7 @@ def propose(
     """
     check(kind, subject, body)
     _check_reason(reason)
-    if effective_from is not None and kind in governed_organizations.AT_ONCE:
+    if effective_from is not None and kind in AT_ONCE:
         raise PolicyRefused("is not for this kind: it counts from its activation on", element="effective_from")
     if effective_from is not None and effective_from <= timezone.now():
         raise PolicyRefused("lies in the past", element="effective_from")
@@ -296,6 +300,8 @@ def _store(row: PolicyProposal, effective_from: datetime, by: Member) -> int:
             actor=row.proposed_by,
             approved_by=by.name,
         )
+    if row.kind in governed_retention.KINDS:
+        return governed_retention.store(row, effective_from=effective_from, approved_by=by.name)
     try:
         with transaction.atomic():
             if row.kind == Kind.JURISDICTION:
@@ -316,6 +322,8 @@ def _rows(kind: str, subject: str) -> list[Any]:
         return list(Jurisdiction.objects.filter(code=subject).order_by("-version"))
     if kind == Kind.CODE_TABLE:
         return list(CodeTable.objects.filter(name=subject).order_by("-version"))
+    if kind in governed_retention.KINDS:
+        return list(governed_retention.rows(kind, subject))
     return list(governed_organizations.rows(kind, subject)) if kind in governed_organizations.KINDS else []
 
 
@@ -324,6 +332,8 @@ def _before_any(kind: str, subject: str) -> Any:
         return tables.shipped("jurisdictions")["jurisdictions"].get(subject)
     if kind == Kind.CODE_TABLE:
         return tables.shipped(subject) if subject in CodeTable.Name.values else None
+    if kind in governed_retention.KINDS:
+        return governed_retention.before_any(kind, subject)
     return governed_organizations.before_any(kind, subject)
 
 

@@ -16,6 +16,9 @@ from django.db.models.functions import Upper
 from django.utils import timezone
 
 from consent.owners import Capacity
+from consent.retention_models import LegalHold as LegalHold
+from consent.retention_models import RetentionRule as RetentionRule
+from consent.retention_models import RetentionRun as RetentionRun
 from hie.standards import fhir
 
 
@@ -461,6 +464,8 @@ class PolicyProposal(models.Model):
         AGREEMENT = "agreement", "agreement of an organization"
         PLACEMENT = "placement", "place and law of an organization"
         REINSTATEMENT = "reinstatement", "end of an organization's suspension"
+        RETENTION = "retention", "time that something is kept"
+        HOLD = "hold", "end of a legal hold"
 
     class State(models.TextChoices):
         """Proposed until somebody decides."""

@@ -15,7 +15,7 @@ import hmac
 import logging
 import secrets
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -23,7 +23,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, QuerySet
 from django.utils import timezone
 
 from documents import keys, segments
@@ -327,11 +327,26 @@ class Swept:
     partial: int = 0
 
 
-def sweep(*, grace: timedelta | None = None, now: datetime | None = None, batch: int = 500) -> Swept:
+def unused(before: datetime, *, owners: Collection[str] | None = None) -> QuerySet[Binary]:
+    """Staged bytes older than an instant that no entry refers to, oldest first; of these owners alone, or of all."""
+    rows = Binary.objects.filter(
+        ~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), created_at__lt=before
+    ).order_by("created_at")
+    return rows if owners is None else rows.filter(owner__in=owners)
+
+
+def sweep(
+    *,
+    grace: timedelta | None = None,
+    now: datetime | None = None,
+    spare: Collection[str] = (),
+    batch: int = 500,
+) -> Swept:
     """Remove what nothing refers to and is older than the grace period (``settings.DOCUMENT_GRACE_S``, a day).
 
-    Staged binaries without an entry, blobs without a binary, stored objects without a blob, half-written objects.
-    Safe beside writers: rows are locked and looked at again before they go, an object goes after its row.
+    Staged binaries without an entry, but those of the owners in `spare`; blobs without a binary, stored objects without a
+    blob, half-written objects. Safe beside writers: rows are locked and looked at again before they go, an object goes
+    after its row.
     """
     period = grace if grace is not None else timedelta(seconds=int(getattr(settings, "DOCUMENT_GRACE_S", 86_400)))
     before = (now or timezone.now()) - period
@@ -339,11 +354,7 @@ def sweep(*, grace: timedelta | None = None, now: datetime | None = None, batch:
     binaries = blobs = 0
     while True:
         with transaction.atomic():
-            stale = (
-                Binary.objects.select_for_update(skip_locked=True)
-                .filter(~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), created_at__lt=before)
-                .order_by("created_at")
-            )
+            stale = unused(before).exclude(owner__in=spare).select_for_update(skip_locked=True)
             found = [row.pk for row in stale[:batch]]
             Binary.objects.filter(pk__in=found).delete()
         binaries += len(found)

@@ -1,20 +1,23 @@
-"""Upkeep of the repository by the worker; each task may run twice or be cut off."""
+"""Upkeep of the repository by the worker; each may run twice or be cut off."""
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
+from datetime import datetime
 
 from celery import shared_task
+from django.utils import timezone
 
 from documents import repository
+from documents.repository import Swept
 
 log = logging.getLogger(__name__)
 
 
-@shared_task(ignore_result=True, acks_late=True)
-def sweep() -> None:
-    """Remove bytes that nothing refers to (beat: hourly)."""
-    swept = repository.sweep()
+def sweep_older(before: datetime, *, spare: Collection[str] = ()) -> Swept:
+    """Remove bytes that nothing refers to and that are older than an instant, but those of these owners."""
+    swept = repository.sweep(grace=timezone.now() - before, spare=spare)
     log.info(
         "repository swept: %d binaries, %d blobs, %d objects, %d partial",
         swept.binaries,
@@ -22,6 +25,12 @@ def sweep() -> None:
         swept.objects,
         swept.partial,
     )
+    return swept
+
+
+def count_older(before: datetime, *, owners: Collection[str] | None = None) -> int:
+    """How many uploads nothing refers to are older than an instant; of these owners alone, or of all."""
+    return repository.unused(before, owners=owners).count()
 
 
 @shared_task(ignore_result=True, acks_late=True)

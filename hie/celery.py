@@ -6,7 +6,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import heartbeat_sent, setup_logging, worker_ready, worker_shutting_down
+from celery.signals import beat_init, heartbeat_sent, setup_logging, worker_ready, worker_shutting_down
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
 
@@ -15,7 +15,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("carry on imports", "exchange.carry_on_imports", 30),
     ("expire queries", "exchange.expire_queries", 60),
     ("deliver notices", "exchange.deliver_notices", 5),
-    ("forget delivered notices", "exchange.forget_notices", 86_400),
+    ("remove what has had its time", "exchange.remove_old", 300),
     ("tell patients of emergencies", "exchange.tell_patients", 15),
     ("look for what patients want to be told of", "exchange.find_patient_notices", 60),
     ("send mails to patients", "exchange.send_mails", 10),
@@ -24,7 +24,6 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("escalate overdue emergencies", "exchange.escalate_emergencies", 300),
     ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),
-    ("sweep documents", "documents.tasks.sweep", 3600),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),
     ("seal secrets of code apps", "trust.seal_secrets", 600),
@@ -48,6 +47,15 @@ def schedule() -> dict[str, dict[str, Any]]:
 
 
 app.conf.beat_schedule = schedule()
+
+
+@beat_init.connect
+def forget_old_entries(**_: Any) -> None:
+    """Rows of an older release's timetable would go on asking for tasks that are no more."""
+    from django_celery_beat.models import PeriodicTask
+
+    known = [name for name, _, _ in TIMETABLE]
+    PeriodicTask.objects.exclude(name__in=known).exclude(name__startswith="celery.").delete()
 
 
 @setup_logging.connect

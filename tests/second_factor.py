@@ -11,6 +11,10 @@ from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.oath import TOTP
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from hie.exchange.staff_pages import DESK_SESSION
+from hie.trust import sign_ins
+from hie.trust.second_factor import Owner
+
 
 def sign_in(user: Any, client: Client | None = None) -> Client:
     """A browser in which this member of staff has given password and code; an app is set up for who has none."""
@@ -19,6 +23,7 @@ def sign_in(user: Any, client: Client | None = None) -> Client:
     client.force_login(user)
     session = client.session
     session[DEVICE_ID_SESSION_KEY] = device.persistent_id
+    session[DESK_SESSION] = sign_ins.start(Owner(staff=user.pk), agent="")
     session.save()
     return client
 

@@ -125,12 +125,16 @@ class EventType(StrEnum):
     AUDIT_EXPORT = "audit-export"
     STAFF_LOOK = "staff-look"
     STAFF_ACT = "staff-act"
+    DESK_PAGE = "desk-page"
     DIRECTORY_CHANGED = "directory-changed"
     TERMINOLOGY_CHANGED = "terminology-changed"
     POLICY_READ = "policy-read"
     POLICY_PROPOSED = "policy-proposed"
     POLICY_ACTIVATED = "policy-activated"
     POLICY_WITHDRAWN = "policy-withdrawn"
+    HOLD_PLACED = "hold-placed"
+    RETENTION_RUN = "retention-run"
+    LOG_RETIRED = "log-retired"
     MESSAGE_REPLAYED = "message-replayed"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
@@ -287,12 +291,16 @@ SHAPES: dict[EventType, Shape] = {
     _T.AUDIT_EXPORT: Shape(_R, _P.OTHER, "", "", "Audit log exported"),
     _T.STAFF_LOOK: Shape(_R, _P.OTHER, "", "", "Looked at by the exchange's own staff"),
     _T.STAFF_ACT: Shape(_U, _P.OTHER, "", "", "Changed by the exchange's own staff"),
+    _T.DESK_PAGE: Shape(_R, _P.OTHER, "", "", "Page of the desk opened"),
     _T.DIRECTORY_CHANGED: Shape(_U, _P.OTHER, "", "", "Directory changed"),
     _T.TERMINOLOGY_CHANGED: Shape(_U, _P.OTHER, "", "", "Terminology changed"),
     _T.POLICY_READ: Shape(_R, _P.OTHER, "", "", "Policy looked at"),
     _T.POLICY_PROPOSED: Shape(_C, _P.OTHER, "", "", "Change of policy proposed"),
     _T.POLICY_ACTIVATED: Shape(_U, _P.OTHER, "", "", "Change of policy activated"),
     _T.POLICY_WITHDRAWN: Shape(_U, _P.OTHER, "", "", "Change of policy withdrawn"),
+    _T.HOLD_PLACED: Shape(_C, _P.OTHER, "", "", "Legal hold placed"),
+    _T.RETENTION_RUN: Shape(_D, _P.OTHER, "", "", "Removed at the end of its time"),
+    _T.LOG_RETIRED: Shape(_D, _P.OTHER, "", "", "Events of the log to be removed at the end of their time"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),

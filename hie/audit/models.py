@@ -1,6 +1,6 @@
-"""Rows of the log. Inserted, never changed: the database refuses UPDATE, DELETE and TRUNCATE.
+"""Rows of the log. Inserted, never changed: the database refuses UPDATE, TRUNCATE, and DELETE before the end of their time.
 
-`AuditEvent` is partitioned by month of `at` (retention drops a whole month); its
+`AuditEvent` is partitioned by month of `at`; its
 primary key in the database is (id, at), which Django need not know. No foreign key
 of the database points into the log: PostgreSQL would lock rows with a right that
 these tables do not grant. Words that name or describe a person (names, titles, free
@@ -173,6 +173,25 @@ class AuditSeal(models.Model):
 
     def __str__(self) -> str:
         return str(self.seq)
+
+
+class AuditRetired(models.Model):
+    """Numbers of events that an event of the log says will be removed (`hie.audit.retirement`): the database lets them go."""
+
+    id = models.BigAutoField(primary_key=True)
+    event_id = models.UUIDField("event that says so")
+    first = models.BigIntegerField()
+    last = models.BigIntegerField()
+
+    class Meta:
+        db_table = "audit_retired"
+        indexes = [
+            models.Index(fields=["last", "first"], name="audit_retired_place"),
+            models.Index(fields=["event_id"], name="audit_retired_event"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.first} to {self.last}"
 
 
 class AuditNode(models.Model):

@@ -48,6 +48,7 @@ __all__ = [
     "recording",
     "staff_look",
     "token_issued",
+    "watching",
     "write",
     "write_apart",
 ]
@@ -238,6 +239,8 @@ class _Rows:
                 if not _insert(cursor, (new_keys, *part), condition, values):
                     return False
                 new_keys, condition, values = [], "", tuple
+        if (watched := _watched.get()) is not None:
+            watched.extend(self.ids)
         return True
 
 
@@ -454,6 +457,18 @@ class Condition(Protocol):
 
 
 _current: ContextVar[Recording | None] = ContextVar("recording", default=None)
+_watched: ContextVar[list[UUID] | None] = ContextVar("watched", default=None)
+
+
+@contextmanager
+def watching() -> Iterator[list[UUID]]:
+    """The ids of the events that are written meanwhile, as they are: for whoever records what nobody else did."""
+    written: list[UUID] = []
+    token = _watched.set(written)
+    try:
+        yield written
+    finally:
+        _watched.reset(token)
 
 
 def current() -> Recording | None:

@@ -19,10 +19,13 @@ import base64
 import hashlib
 import json
 import sys
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple, NoReturn
 
-EXPORT, CHECKPOINT = "hie-audit-export/1", "hie-audit-checkpoint/1"
+EXPORT, CHECKPOINT, RETIRED = "hie-audit-export/1", "hie-audit-checkpoint/1", "log-retired"
+SIX_YEARS = timedelta(days=2192)
 NOTHING = bytes(32)
 WORDS = {
     "changed": "is not what was sealed",
@@ -300,27 +303,78 @@ def digest(value: Any) -> bytes:
         return b""
 
 
-def places(path: str) -> Iterator[Place]:
-    """The rows of an export in their order."""
+def place_of(line: dict[str, Any]) -> Place:
+    row, text, event_id, leaf = line.get("seq"), line.get("json"), line.get("event_id"), digest(line.get("leaf"))
+    own = None
+    try:
+        content = json.loads(text) if type(text) is str and sha(b"\0", text.encode()) == leaf else None
+        if content is not None and content["event"]["id"] == event_id and type(content["seq"]) is int:
+            own = content["seq"]
+    except (ValueError, TypeError, KeyError, RecursionError):
+        own = None
+    return Place(
+        row if type(row) is int else None,
+        own,
+        event_id if type(event_id) is str else None,
+        leaf,
+        digest(line.get("chain")),
+    )
+
+
+def said_gone(line: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
+    """What a row says was removed at the end of its time: first and last number, and its own. Of other rows nothing."""
+    row = place_of(line).own
+    if row is None:
+        return
+    event = json.loads(line["json"])["event"]
+    detail = event.get("detail")
+    ranges = detail.get("ranges") if isinstance(detail, dict) else None
+    if event.get("kind") != RETIRED or event.get("outcome") != 0 or not isinstance(ranges, list):
+        return
+    for one in ranges:
+        if isinstance(one, list) and len(one) == 2 and all(type(n) is int for n in one) and 0 < one[0] <= one[1] < row:
+            yield one[0], one[1], row
+
+
+Gone = list[tuple[int, int]]
+
+
+def rightly_gone(said: list[tuple[int, int, int]], notes: list[Note]) -> Gone:
+    """Of what rows say was removed, that which signed checkpoints bear out, in order: from the first checkpoint over the
+    removed rows to the first over the row that says so six years went by. What is excused afterwards is missing."""
+    sizes: list[int] = []
+    times: list[datetime] = []
+    for note in sorted(notes, key=lambda one: one.size):
+        try:
+            times.append(datetime.strptime(note.time, "%Y-%m-%dT%H:%M:%S.%fZ"))  # noqa: DTZ007  all of them are UTC
+            sizes.append(note.size)
+        except ValueError:
+            continue
+    right: Gone = []
+    for first, last, row in sorted(said):
+        sealed, told = bisect_left(sizes, last), bisect_left(sizes, row)
+        if told < len(times) and times[told] - times[sealed] >= SIX_YEARS:
+            if right and first <= right[-1][1] + 1:
+                right[-1] = (right[-1][0], max(right[-1][1], last))
+            else:
+                right.append((first, last))
+    return right
+
+
+def is_gone(row: int | None, gone: Gone) -> bool:
+    at = bisect_right(gone, (row or 0, sys.maxsize)) - 1
+    return at >= 0 and row is not None and row <= gone[at][1]
+
+
+def places(path: str, gone: Gone) -> Iterator[Place]:
+    """The rows of an export in their order; the seal stands for one that is rightly gone, whose text is empty."""
     for position, line in enumerate(objects(path)):
         if not position or (line is not None and "checkpoint" in line):
             continue
-        line = line or {}
-        row, text, event_id, leaf = line.get("seq"), line.get("json"), line.get("event_id"), digest(line.get("leaf"))
-        own = None
-        try:
-            content = json.loads(text) if type(text) is str and sha(b"\0", text.encode()) == leaf else None
-            if content is not None and content["event"]["id"] == event_id and type(content["seq"]) is int:
-                own = content["seq"]
-        except (ValueError, TypeError, KeyError, RecursionError):
-            own = None
-        yield Place(
-            row if type(row) is int else None,
-            own,
-            event_id if type(event_id) is str else None,
-            leaf,
-            digest(line.get("chain")),
-        )
+        place = place_of(line or {})
+        if line is not None and line.get("json") == "" and is_gone(place.stated, gone):
+            place = place._replace(own=place.stated)
+        yield place
 
 
 def why(path: str, place: Place, after: Place | None, row: int, chain: bytes, before: bytes, last: str | None) -> Bad:
@@ -332,7 +386,7 @@ def why(path: str, place: Place, after: Place | None, row: int, chain: bytes, be
         return Bad(row, place.event_id, "reordered" if moved else "inserted")
     number = place.own if place.own is not None else place.stated
     if number is not None and number > row:
-        if any(other.own == row for other in places(path)):
+        if any(other.own == row for other in places(path, [])):
             return Bad(row, place.event_id, "reordered")
         return Bad(row, None, "removed")
     return Bad(row, place.event_id, "inserted" if number is not None and number < row else "changed")
@@ -342,6 +396,7 @@ def check_export(path: str, kept: list[Note]) -> tuple[int, int]:
     """How many events fit how many checkpoints. Raises Bad, NotChecked."""
     notes, trouble, stated, key = list(kept), None, None, kept[0].key if kept else None
     before_this: Note | None = None
+    said: list[tuple[int, int, int]] = []
     for position, line in enumerate(objects(path)):
         if not position:
             if line is None or line.get("format") != EXPORT or type(line.get("size")) is not int:
@@ -360,6 +415,9 @@ def check_export(path: str, kept: list[Note]) -> tuple[int, int]:
                 trouble = trouble or Bad(at, None, "removed", f"the checkpoint that checkpoint {at} follows is missing")
             before_this = note
             notes.append(note)
+        elif line is not None and RETIRED in str(line.get("json")):
+            said += said_gone(line)
+    gone = rightly_gone(said, notes)
     if trouble and not trouble.row:
         raise trouble
     waiting: dict[int, list[Note]] = {}
@@ -368,7 +426,7 @@ def check_export(path: str, kept: list[Note]) -> tuple[int, int]:
             waiting.setdefault(note.size, []).append(note)
     events, chain, before, last, good, fitting = 0, NOTHING, NOTHING, None, 0, 0
     stack: list[tuple[int, bytes]] = []  # roots of complete subtrees with their height, largest first
-    rows = places(path)
+    rows = places(path, gone)
     place = next(rows, None)
     try:
         while place is not None:
@@ -405,7 +463,7 @@ def check_export(path: str, kept: list[Note]) -> tuple[int, int]:
 
 
 def event_at(path: str, row: int) -> str | None:
-    return next((place.event_id for place in places(path) if place.stated == row), None)
+    return next((place.event_id for place in places(path, []) if place.stated == row), None)
 
 
 # --- the command ------------------------------------------------------------------------

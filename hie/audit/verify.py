@@ -4,7 +4,8 @@ Each place of the log states a number (inside its hash), a leaf and a chain valu
 What does not fit is told apart by what does: a row whose content fits another number
 was moved; a gap in the numbers is a removal; a row that its successor does not build
 on was put in; content that fits no number was changed; a log that fits itself but not
-a signed checkpoint had its tail rewritten or cut.
+a signed checkpoint had its tail rewritten or cut. An event removed at the end of its
+time, as the log itself says (`hie.audit.retired`), is not missing: its seal stands for it.
 
 Source: spec/consent.md 17, design of `verify_audit`.
 """
@@ -12,7 +13,6 @@ Source: spec/consent.md 17, design of `verify_audit`.
 from __future__ import annotations
 
 import json
-from array import array
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,7 +24,9 @@ from django.db import connection
 
 from hie.audit import checkpoints, keys, log
 from hie.audit.checkpoints import BadCheckpoint, Note
+from hie.audit.kinds import EventType
 from hie.audit.merkle import Frontier, leaf_hash
+from hie.audit.retired import Removals
 
 UNSEALED_AFTER_S = 60
 EXPORT_FORMAT = "hie-audit-export/1"
@@ -194,8 +196,9 @@ def verify_live(
     extra = [checkpoints.read_file(path, public_key=raw) for path in shown]
     notes, problem = _live_notes(raw)
     walk = _Walk(notes=_by_size([*notes, *extra]), holds=_live_holds)
+    removals = _live_removals([*notes, *extra])
     try:
-        _walk(_live_places(first or 1, last), walk)
+        _walk(_live_places(first or 1, last, removals), walk)
         if problem is not None:
             raise _Failed(problem)
         _unsealed(now)
@@ -251,7 +254,25 @@ def _live_holds(seq: int) -> bool:
     return False
 
 
-def _live_places(first: int, last: int | None) -> Iterator[Place]:
+def _live_removals(notes: Iterable[Note]) -> Removals:
+    """What the log says was removed from it; of what says so, only what is sealed as it stands."""
+    found = Removals()
+    with connection.cursor() as cursor:
+        cursor.execute(
+            'SELECT s.seq, e.id, e."at", s.leaf FROM audit_event e JOIN audit_seal s ON s.event_id = e.id WHERE e.kind = %s',
+            [EventType.LOG_RETIRED.value],
+        )
+        rows = cursor.fetchall()
+    contents = log.contents([(event_id, at) for _, event_id, at, _ in rows])
+    for seq, event_id, _, leaf in rows:
+        content = contents.get(event_id)
+        if content is not None and content.leaf(seq) == bytes(leaf):
+            found.add(json.loads(content.text(seq)), seq)
+    found.settle((note.size, note.at) for note in notes)
+    return found
+
+
+def _live_places(first: int, last: int | None, removals: Removals) -> Iterator[Place]:
     for rows in log.seals():
         wanted = [row for row in rows if row.seq >= first and (last is None or row.seq <= last)]
         found = log.contents([(row.event_id, row.at) for row in wanted])
@@ -259,7 +280,8 @@ def _live_places(first: int, last: int | None) -> Iterator[Place]:
         for row in rows:
             content = found.get(row.event_id)
             own: int | None = row.seq
-            if row.seq in checked:
+            gone = content is None and removals.covers(row.seq)
+            if row.seq in checked and not gone:
                 own = None if content is None else _own_number(content, row)
             yield Place(
                 stated=row.seq,
@@ -267,7 +289,7 @@ def _live_places(first: int, last: int | None) -> Iterator[Place]:
                 event_id=str(row.event_id),
                 leaf=row.leaf,
                 chain=row.chain,
-                missing_event=row.seq in checked and content is None,
+                missing_event=row.seq in checked and content is None and not gone,
             )
 
 
@@ -318,13 +340,14 @@ def verify_export(
     """
     extra = [checkpoints.read_file(item) for item in shown]
     public = extra[0].public_key if extra else None
-    own_numbers, notes, problem, header = _scan(path, public)
+    own_numbers, notes, problem, header, removals = _scan(path, public)
+    removals.settle((note.size, note.at) for note in [*notes, *extra])
     walk = _Walk(notes=_by_size([*notes, *extra]), holds=lambda seq: seq in own_numbers)
     ids: dict[int, str | None] = {}
     try:
         if problem is not None and problem.seq == 0:
             raise _Failed(problem)
-        _walk(_export_places(path), walk)
+        _walk(_export_places(path, removals), walk)
         if header is not None and header != walk.seq:
             raise _Failed(FirstBad(seq=min(header, walk.seq) + 1, event_id=None, kind=Kind.REWRITTEN_TAIL))
         if problem is not None:
@@ -333,7 +356,7 @@ def verify_export(
     except _Failed as failed:
         bad = failed.bad
         if bad.kind is Kind.REWRITTEN_TAIL and bad.seq is not None:
-            ids = {place.stated: place.event_id for place in _export_places(path) if place.stated is not None}
+            ids = {place.stated: place.event_id for place in _export_places(path, removals) if place.stated is not None}
             bad = FirstBad(seq=bad.seq, event_id=ids.get(bad.seq), kind=bad.kind)
         return Report(events=walk.seq, checkpoints=walk.checked, first_bad=bad)
     return Report(events=walk.seq, checkpoints=walk.checked)
@@ -350,12 +373,13 @@ def _lines(path: Path) -> Iterator[dict[str, Any] | None]:
             yield value if isinstance(value, dict) else None
 
 
-def _scan(path: Path, public: bytes | None) -> tuple[set[int] | array[int], list[Note], FirstBad | None, int | None]:
-    """Numbers that the contents state, the export's checkpoints, what is wrong with head or checkpoints, stated size."""
+def _scan(path: Path, public: bytes | None) -> tuple[set[int], list[Note], FirstBad | None, int | None, Removals]:
+    """Numbers that the contents state, the checkpoints, what is wrong with head or checkpoints, stated size, removals."""
     numbers: set[int] = set()
     notes: list[Note] = []
     problem: FirstBad | None = None
     size: int | None = None
+    removals = Removals()
     for position, line in enumerate(_lines(path)):
         if position == 0:
             if line is None or line.get("format") != EXPORT_FORMAT or not isinstance(line.get("size"), int):
@@ -376,7 +400,9 @@ def _scan(path: Path, public: bytes | None) -> tuple[set[int] | array[int], list
             own = _export_place(line).own
             if own is not None:
                 numbers.add(own)
-    return numbers, notes, problem, size
+                if EventType.LOG_RETIRED in line["json"]:
+                    removals.add(json.loads(line["json"]), own)
+    return numbers, notes, problem, size, removals
 
 
 def _follows(note: Note, before: Note | None) -> FirstBad | None:
@@ -386,17 +412,17 @@ def _follows(note: Note, before: Note | None) -> FirstBad | None:
     return FirstBad(seq=note.size, event_id=None, kind=Kind.REMOVED)
 
 
-def _export_places(path: Path) -> Iterator[Place]:
+def _export_places(path: Path, removals: Removals) -> Iterator[Place]:
     for position, line in enumerate(_lines(path)):
         if position == 0 or (line is not None and "checkpoint" in line):
             continue
         if line is None:
             yield Place(stated=None, own=None, event_id=None, leaf=b"", chain=b"")
         else:
-            yield _export_place(line)
+            yield _export_place(line, removals)
 
 
-def _export_place(line: dict[str, Any]) -> Place:
+def _export_place(line: dict[str, Any], removals: Removals | None = None) -> Place:
     seq, text = line.get("seq"), line.get("json")
     stated = seq if isinstance(seq, int) and not isinstance(seq, bool) else None
     named = line.get("event_id")
@@ -412,6 +438,8 @@ def _export_place(line: dict[str, Any]) -> Place:
                 own = inner if inner_id == event_id else None
         except (ValueError, TypeError, KeyError, RecursionError):
             own = None
+    if text == "" and stated is not None and removals is not None and removals.covers(stated):
+        own = stated  # gone at the end of its time: its seal stands for it
     return Place(stated=stated, own=own, event_id=event_id, leaf=leaf, chain=chain)
 
 

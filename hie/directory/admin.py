@@ -43,7 +43,7 @@ from hie.directory.models import (
 from hie.exchange import governance, onboarding, onboarding_pages, self_test
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
-from hie.exchange.staff_pages import PolicyAdmin, bare, staff_of
+from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
 
 _BADGE = {Standing.ACTIVE: "success", Standing.SUSPENDED: "warning", Standing.TERMINATED: "danger"}
@@ -174,7 +174,8 @@ class HasStanding(admin.SimpleListFilter):
 
 
 @admin.register(Participant)
-class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    noted_as = "directory-changed"
     list_display = ("id", "name", "type", "part_of", "jurisdiction", "standing", "takes_part")
     list_filter = (HasStanding, "type", "status", "jurisdiction")
     search_fields = ("id", "name", "organization_oid", "client_id", "home_community_id")
@@ -191,7 +192,7 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
         FacilityInline,
     )
     actions = ("suspend", "reinstate")
-    # Limits are the operator's; everything else is the registration.
+    # Everything else is the registration; these an administrator sets, and whoever brings organizations in sees them.
     _own = ("rate_per_s", "burst", "concurrency", "source_trust")
     fieldsets = (
         (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction")}),
@@ -203,8 +204,9 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> tuple[str, ...]:
+        own = self._own if "administrator" in roles_of(request.user) else ()
         return (
-            *(field.name for field in Participant._meta.fields if field.name not in self._own),
+            *(field.name for field in Participant._meta.fields if field.name not in own),
             "changing",
             "ending",
         )
@@ -214,7 +216,7 @@ class ParticipantAdmin(ModelAdmin):  # type: ignore[misc]  # unfold ships no typ
         staff = staff_of(request)
         ways = {"changing": governance.may(staff), "ending": governance.may(staff, "reinstatement")}
         return [
-            (title, {"fields": tuple(one for one in said["fields"] if ways.get(one, True))})
+            (title, {"fields": tuple(one for one in said["fields"] if ways.get(str(one), True))})
             for title, said in super().get_fieldsets(request, obj)
         ]
 

@@ -30,6 +30,7 @@ from hie.standards.facts import Caller
 from hie.trust import accounts, limits, passkeys, sign_ins, staff
 from hie.trust import provider as providers
 from hie.trust.provider import Known, Provider, Trip
+from hie.trust.second_factor import Owner
 from patients import identifiers
 from patients import queries as index
 
@@ -160,7 +161,7 @@ def sign_in_through_provider(known: Known, visit: Visit) -> Account | None:
 
 def sign_out(account: Account, visit: Visit, *, session: str) -> None:
     """End the session; recorded."""
-    sign_ins.end(account.id, only=session)
+    sign_ins.end(Owner(account=account.id), only=session)
     recorder.write([EventDraft(kind=EventType.LOGOUT, caller=_caller(_portal_id(), account, visit))])
 
 

@@ -20,7 +20,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from consent import governance, governed_organizations, jurisdictions
+from consent import governance, governed_retention, jurisdictions
 from consent.errors import PolicyChanged, PolicyRefused
 from consent.governance import Made, Version
 from consent.models import PolicyProposal, PolicyReport
@@ -87,13 +87,17 @@ def versions(kind: str, subject: str) -> list[Version]:
 
 
 def proposed_first(kind: str, body: Any) -> Any:
-    """What a form offers as the next version after this one: itself, or of a standing the only thing there is to propose."""
-    return {"status": "active"} if kind == governance.Kind.REINSTATEMENT else body
+    """What a form offers as the next version after this one: itself, or the only thing there is to propose."""
+    only: dict[str, Any] = {
+        governance.Kind.REINSTATEMENT: {"status": "active"},
+        governance.Kind.HOLD: governed_retention.LIFTED,
+    }
+    return only.get(kind, body)
 
 
 def at_once(kind: str) -> bool:
     """Whether a change of this kind cannot be put off."""
-    return kind in governed_organizations.AT_ONCE
+    return kind in governance.AT_ONCE
 
 
 def newest_report(row: PolicyProposal) -> PolicyReport | None:

@@ -53,8 +53,6 @@ LEASE_S = 120
 BUDGET_S = 40.0
 """How long a channel goes on with one receiver in one round."""
 WAIT_S = 60.0
-KEPT = timedelta(days=30)
-"""How long a delivered notice stays to be seen."""
 _THREADS = 8
 
 
@@ -204,11 +202,6 @@ def deliver_all(*, rounds: int = 20) -> int:
         if done == 0:
             break
     return total
-
-
-def forget(*, now: datetime | None = None) -> int:
-    """Remove notices delivered long ago; gives how many went."""
-    return outbox.sweep(older_than=(now or datetime.now(UTC)) - KEPT)
 
 
 def try_again(notice_ids: Iterable[int], actor: Caller, reason: str) -> int:

@@ -49,7 +49,7 @@ def ways(account: Account) -> Ways:
         recovery_codes=second_factor.recovery_codes_left(_owner(account)),
         has_password=account.has_password,
         linked=known_here is not None and provider.is_linked(account.id, known_here),
-        sessions=tuple(sign_ins.of_account(account.id)),
+        sessions=tuple(sign_ins.of(_owner(account))),
     )
 
 
@@ -89,7 +89,7 @@ def finish_app(account: Account, secret: str, code: str, visit: Visit, *, sessio
     with transaction.atomic():
         facts = accounts.set_up_app(account.id, secret, code, network_address=visit.network_address)
         made = second_factor.make_recovery_codes(_owner(account))
-        sign_ins.end(account.id, but=session)
+        sign_ins.end(_owner(account), but=session)
         changed = people._account(facts)
         _record(changed, visit, "app set up")
     return changed, made
@@ -108,7 +108,7 @@ def sign_in_with_new_app(account_id: str, secret: str, code: str, visit: Visit) 
                 raise NotAuthenticated("the account has a second factor")
             facts = accounts.set_up_app(account_id, secret, code, network_address=visit.network_address)
             made = second_factor.make_recovery_codes(Owner(account=account_id))
-            sign_ins.end(account_id)
+            sign_ins.end(Owner(account=account_id))
             account = people._signed_in(facts, portal, visit, complete=True)
             _record(account, visit, "app set up")
     except HubError as error:
@@ -127,7 +127,7 @@ def take_off_app(account: Account, visit: Visit, *, session: str) -> Account:
         raise AccessRefused("G1", "second-factor-required")
     with transaction.atomic():
         changed = people._account(accounts.take_off_app(account.id))
-        sign_ins.end(account.id, but=session)
+        sign_ins.end(_owner(account), but=session)
         _record(changed, visit, "app taken off")
     return changed
 
@@ -170,20 +170,20 @@ def set_password(account: Account, password: str, visit: Visit, *, session: str)
     """
     with transaction.atomic():
         changed = people._account(accounts.set_password(account.id, password))
-        sign_ins.end(account.id, but=session)
+        sign_ins.end(_owner(account), but=session)
         _record(changed, visit, "password set")
     return changed
 
 
 def start_session(account: Account, agent: str) -> str:
     """A new session on a device that says of itself what `agent` is; its id."""
-    return sign_ins.start(account.id, agent=agent)
+    return sign_ins.start(_owner(account), agent=agent)
 
 
 def end_session(account: Account, visit: Visit, *, only: str = "", but: str = "") -> int:
     """End the account's sessions: one, or all but one; how many."""
     with transaction.atomic():
-        ended = sign_ins.end(account.id, only=only, but=but)
+        ended = sign_ins.end(_owner(account), only=only, but=but)
         if ended:
             _record(account, visit, "sessions ended", sessions=ended)
     return ended
@@ -194,12 +194,12 @@ def end_session(account: Account, visit: Visit, *, only: str = "", but: str = ""
 
 def passkeys(account: Account) -> list[PasskeyFacts]:
     """The account's passkeys, oldest first."""
-    return keys.of_account(account.id)
+    return keys.of(_owner(account))
 
 
 def begin_passkey(account: Account) -> Ceremony:
     """What the browser needs to make one on its device."""
-    return keys.begin(account.id, login=account.login, name=account.name)
+    return keys.begin(_owner(account), login=account.login, name=account.name)
 
 
 def finish_passkey(account: Account, answer: str, challenge: str, visit: Visit, *, name: str) -> None:
@@ -211,14 +211,14 @@ def finish_passkey(account: Account, answer: str, challenge: str, visit: Visit, 
     if not account.second_factor:
         raise AccessRefused("G1", "no-second-factor")
     with transaction.atomic():
-        keys.finish(account.id, answer, challenge, name=name)
+        keys.finish(_owner(account), answer, challenge, name=name)
         _record(account, visit, "passkey made")
 
 
 def take_off_passkey(account: Account, passkey_id: int, visit: Visit) -> bool:
     """Forget a passkey; whether there was one."""
     with transaction.atomic():
-        gone = keys.take_off(account.id, passkey_id)
+        gone = keys.take_off(_owner(account), passkey_id)
         if gone:
             _record(account, visit, "passkey taken off")
     return gone

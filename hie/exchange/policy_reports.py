@@ -20,12 +20,12 @@ from typing import Any
 
 from django.utils import timezone
 
-from consent import governance, kept, policies, replay
+from consent import governance, governed_retention, kept, policies, replay
 from consent.labelling import LabelTables, highest
 from consent.models import CodeTable
 from documents.models import DocumentEntry
 from hie.audit import queries as audit
-from hie.exchange import access, decision_record, relabel
+from hie.exchange import access, decision_record, relabel, retention_report
 from hie.exchange import labels as labelling
 from hie.standards.facts import Decision, RequestFacts
 from patients import queries as index
@@ -90,7 +90,8 @@ class Report:
     `decisions` of `events` were decided again; `left_out` events could not be (records of an older form, versions that
     are not kept). `stopped`: requests refused at the gate that were put to it again. `listed`: the first that would turn,
     each {event, document number (0: the request), organization, purpose, was, rule, would_be, would_rule}. `whole`:
-    whether everything since was looked at. `decides`: whether the change reaches decisions at all, `documents` labels.
+    whether everything since was looked at. `decides`: whether the change reaches decisions at all, `documents` labels,
+    `kept` how long something is kept (`hie.exchange.retention_report`).
     """
 
     since: datetime
@@ -103,6 +104,7 @@ class Report:
     whole: bool = True
     decides: bool = True
     documents: Documents | None = None
+    kept: Mapping[str, Any] | None = None
 
     def as_json(self) -> dict[str, Any]:
         """As it is kept with a proposal."""
@@ -113,6 +115,7 @@ class Report:
             "turned": [asdict(one) for one in self.turned],
             "listed": [dict(one) for one in self.listed],
             "documents": asdict(documents) | {"whole": documents.whole} if documents is not None else None,
+            "kept": dict(self.kept) if self.kept is not None else None,
         }
 
 
@@ -133,6 +136,8 @@ class _Count:
 
 def basis(kind: str) -> str:
     """What a report on a change of this kind stands on: a digest of the policy in force, of labelling rules too where they matter."""
+    if kind in governed_retention.KINDS:
+        return retention_report.basis()
     policy = policies.current()
     digest = kept.keep(policy) or f"epoch {policy.epoch}"
     return f"{digest} {policies.labelling().digest}" if kind == governance.Kind.CODE_TABLE else digest
@@ -146,6 +151,8 @@ def made(kind: str, subject: str, body: Any) -> Report:
     """
     until = timezone.now()
     since = until - LOOKED_BACK
+    if kind in governed_retention.KINDS:
+        return Report(since=since, decides=False, kept=retention_report.made(kind, subject, body))
     rules = governance.label_tables_of(kind, subject, body)
     documents = _documents(policies.labelling(), rules) if rules is not None else None
     if kind == governance.Kind.CODE_TABLE and subject == CodeTable.Name.LABELS:

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 from uuid import UUID
 
 from django.contrib import admin
+from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.contrib.admin.utils import unquote
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Model
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 
 from hie.audit import recorder
@@ -29,8 +33,9 @@ from hie.exchange import access, governance
 from hie.exchange.access import Held, Staff, StaffView
 from hie.exchange.errors import AccessRefused
 from hie.standards.facts import Caller
-from hie.trust import staff_accounts
+from hie.trust import sign_ins, staff_accounts
 from hie.trust.requests import network_address, request_id
+from hie.trust.second_factor import Owner
 from patients import identifiers
 
 if TYPE_CHECKING:
@@ -38,6 +43,7 @@ if TYPE_CHECKING:
 else:
     _Base = object
 
+Answer = TypeVar("Answer", bound=HttpResponseBase)
 REASON_FIELD = "look_reason"
 _REASON_LASTS_S = 30 * 60
 _REASONS = "staff_reasons"
@@ -240,6 +246,36 @@ class PolicyAdmin(_Base):
         return answer
 
 
+class NotedAdmin(_Base):
+    """For a ModelAdmin whose rows are changed on its own form: who changed which fields, in the transaction that does it.
+
+    Put it before `ModelAdmin`. The values stand in the rows; here are the names of the fields.
+    """
+
+    noted_as: ClassVar[str] = recorder.EventType.STAFF_ACT.value
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Recorded, with Django's own line."""
+        self._noted(request, obj, "added", message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        """Recorded, with Django's own line."""
+        self._noted(request, obj, "changed", message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        """Recorded, with Django's own lines."""
+        for obj in queryset:
+            self._noted(request, obj, "removed", [])
+        return super().log_deletions(request, queryset)
+
+    def _noted(self, request: HttpRequest, obj: Model, act: str, message: Any) -> None:
+        detail = {"what": obj._meta.label_lower, "act": act, "row": str(obj.pk), "changed": message}
+        kind = recorder.EventType(self.noted_as)
+        recorder.write([recorder.EventDraft(kind=kind, caller=caller_of(request), detail=detail)])
+
+
 BARE_CONTENT_SECURITY_POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -266,13 +302,54 @@ def _at(row: Any, path: str) -> Any:
         return None
 
 
+DESK_SESSION = "desk-session"
+"""Where a browser's session holds the id of the row of `hie.trust.sign_ins` that it stands for."""
+
+
+def _own(request: HttpRequest) -> Owner:
+    return Owner(staff=int(request.user.pk or 0))
+
+
+def start_session(request: HttpRequest) -> None:
+    """A session of the desk begins in this browser: the second factor has just been given."""
+    agent = request.headers.get("User-Agent", "")
+    request.session[DESK_SESSION] = sign_ins.start(_own(request), agent=agent)
+
+
+def session_id(request: HttpRequest) -> str:
+    """The session of the desk that this request belongs to; "" none."""
+    return str(getattr(request, "session", {}).get(DESK_SESSION, ""))
+
+
+def session_ends_at(request: HttpRequest) -> datetime | None:
+    """When the session of this request ends at the latest; None: it has ended. Asked once a request."""
+    held: datetime | None = getattr(request, "_desk_ends_at", None)
+    if held is None and request.user.pk is not None:
+        held = sign_ins.running_at_desk(session_id(request), request.user.pk)
+        request._desk_ends_at = held  # type: ignore[attr-defined]
+    return held
+
+
+def end_sessions(request: HttpRequest, *, only: str = "", but: str = "") -> int:
+    """End one's own sessions at the desk: one, or all but one; recorded. How many."""
+    with transaction.atomic():
+        ended = sign_ins.end(_own(request), only=only, but=but)
+        if ended:
+            detail = {"what": "staff account", "act": "sessions ended", "sessions": ended, "own": True}
+            kind = recorder.EventType.STAFF_ACT
+            recorder.write([recorder.EventDraft(kind=kind, caller=caller_of(request), detail=detail)])
+    return ended
+
+
 def signed_in(request: HttpRequest) -> None:
     """Record that a member of staff signed in."""
     _record_session(request, recorder.EventType.LOGIN)
 
 
 def signed_out(request: HttpRequest) -> None:
-    """Record that a member of staff signed out."""
+    """Record that a member of staff signed out; the session has ended."""
+    if held := session_id(request):
+        sign_ins.end(_own(request), only=held)
     _record_session(request, recorder.EventType.LOGOUT)
 
 
@@ -288,6 +365,42 @@ def sign_in_refused(request: HttpRequest, reason: str) -> None:
     )
 
 
+def recorded(request: HttpRequest, view: Callable[[], Answer]) -> Answer:
+    """The answer of a page of the desk; where nothing was recorded on the way, that it was opened, or refused.
+
+    Nothing of what was asked for is kept: words that somebody looks for may be names.
+    """
+    with recorder.watching() as written:
+        try:
+            answer = view()
+        except Exception as error:
+            if not written:
+                _opened(request, _STATUS.get(type(error), 500))
+            raise
+        if not written:
+            _opened(request, answer.status_code)
+    return answer
+
+
+_STATUS: Mapping[type[Exception], int] = {PermissionDenied: 403, Http404: 404, DisallowedModelAdminToField: 400}
+
+
+def _opened(request: HttpRequest, status: int) -> None:
+    match = request.resolver_match
+    outcome = recorder.Outcome.SUCCESS if status < 400 else recorder.Outcome.REFUSED
+    detail = {"page": match.view_name if match else "", "method": request.method, "status": status}
+    if match is not None and (which := next((str(match.kwargs[name]) for name in match.kwargs if name != "url"), "")):
+        detail["row"] = which[:64]
+    draft = recorder.EventDraft(
+        kind=recorder.EventType.DESK_PAGE,
+        caller=caller_of(request),
+        action="R" if request.method in ("GET", "HEAD") else "E",
+        outcome=recorder.Outcome.FAILED if status >= 500 else outcome,
+        detail=detail,
+    )
+    recorder.write_apart([draft]) if outcome else recorder.write([draft])
+
+
 def noting_password(request: HttpRequest, account: Any, change: Callable[[], HttpResponse]) -> HttpResponse:
     """The answer of a page that may set the password of an account (primary key); noted where it did.
 
@@ -299,6 +412,8 @@ def noting_password(request: HttpRequest, account: Any, change: Callable[[], Htt
     answer = change()
     if (now := accounts.filter(pk=pk).first()) is not None and now.password != before:
         kind = staff_accounts.Kind.PASSWORD
+        # Whoever is in by the password of before is out; who has just set one's own goes on here.
+        sign_ins.end(Owner(staff=now.pk), but=session_id(request) if now.pk == request.user.pk else "")
         staff_accounts.note(now, kind, by=request.user.pk, caller=caller_of(request))
     return answer
 

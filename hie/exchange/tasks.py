@@ -26,6 +26,7 @@ from hie.exchange import (
     query,
     relabel,
     replay,
+    retention,
 )
 from hie.exchange.loop import running
 
@@ -50,10 +51,14 @@ def deliver_notices() -> int:
     return notices.deliver_all()
 
 
-@shared_task(name="exchange.forget_notices")
-def forget_notices() -> int:
-    """Remove notices delivered a month ago."""
-    return notices.forget()
+@shared_task(name="exchange.remove_old")
+def remove_old() -> int:
+    """Remove what has had its time, by the schedule of retention."""
+    return retention.carry_on(until=time.monotonic() + REMOVE_S)
+
+
+REMOVE_S = 20.0
+"""How long one task goes on removing; the next one goes on behind it."""
 
 
 @shared_task(name="exchange.relabel_documents")

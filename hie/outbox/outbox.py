@@ -164,13 +164,3 @@ def try_again(ids: Iterable[int], *, now: datetime | None = None) -> int:
     """Put notices that were given up back among the open ones, due at once; gives how many were."""
     given_up = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=False)
     return given_up.update(failed_at=None, attempts=0, next_attempt_at=now or timezone.now())
-
-
-def sweep(*, older_than: datetime, batch: int = 10_000) -> int:
-    """Remove notices delivered before an instant, in batches; gives how many went."""
-    removed = 0
-    while ids := list(
-        OutboxMessage.objects.filter(delivered_at__lt=older_than).order_by("pk").values_list("pk", flat=True)[:batch]
-    ):
-        removed += OutboxMessage.objects.filter(pk__in=ids).delete()[0]
-    return removed

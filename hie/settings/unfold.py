@@ -25,7 +25,12 @@ def unfold(site_title: str) -> dict[str, Any]:
         "SHOW_HISTORY": False,
         "SHOW_VIEW_ON_SITE": False,
         "SHOW_BACK_BUTTON": False,
-        "STYLES": [_file("ui/tokens.css"), _file("backoffice/unfold.css"), _file("backoffice/desk.css")],
+        "STYLES": [
+            _file("ui/tokens.css"),
+            _file("backoffice/unfold.css"),
+            _file("backoffice/desk.css"),
+            _file("backoffice/ending.css"),
+        ],
         "SCRIPTS": [_file("backoffice/names.js")],
         "DASHBOARD_CALLBACK": "hie.faces.backoffice.home.dashboard",
         "BORDER_RADIUS": "10px",
@@ -104,6 +109,8 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Law of each place", "gavel", "consent.jurisdiction"),
             _list("Code tables", "table", "consent.codetable"),
             _list("Changes of policy", "rule", "consent.policyproposal"),
+            _list("How long things are kept", "auto_delete", "consent.retentionrun"),
+            _list("Legal holds", "gavel", "consent.legalhold"),
             _list("Release policies", "policy", "directory.releasepolicy"),
             _list("Places of organizations", "account_tree", "directory.placement"),
         ],
@@ -146,7 +153,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Staff",
         "items": [
-            {"title": "My second factor", "icon": "phonelink_lock", "link": reverse_lazy("admin:second_factor")},
+            {"title": "My account", "icon": "account_circle", "link": reverse_lazy("admin:my_account")},
             _list("Staff", "shield_person", "auth.user"),
             _list("Second employers", "work", "trust.staffaffiliation"),
         ],

@@ -16,10 +16,10 @@ from django.contrib.auth.hashers import make_password
 from django.db import IntegrityError, transaction
 from django.db.models import F
 
-from hie.trust import accounts, codes, second_factor, sign_ins
+from hie.trust import accounts, codes, passkeys, second_factor, sign_ins
 from hie.trust.accounts import AccountFacts
 from hie.trust.errors import LoginTaken, NotAuthenticated
-from hie.trust.models import ActivationCode, Passkey, PatientAccount, ProviderLink
+from hie.trust.models import ActivationCode, PatientAccount, ProviderLink
 from hie.trust.second_factor import Owner
 
 LASTS = timedelta(days=14)
@@ -128,10 +128,11 @@ def come_back(account_id: str, *, password: str | None, identifier_pk: int) -> A
         accounts.check_new_password(password, login=row.login, name=row.name)
     row.password, row.totp_secret, row.identifier_id = make_password(password), "", identifier_pk
     row.save(update_fields=["password", "totp_secret", "identifier"])
-    second_factor.forget_recovery_codes(Owner(account=account_id))
-    Passkey.objects.filter(account_id=uuid.UUID(account_id)).delete()
+    owner = Owner(account=account_id)
+    second_factor.forget_recovery_codes(owner)
+    passkeys.forget(owner)
     ProviderLink.objects.filter(account_id=uuid.UUID(account_id)).delete()
-    sign_ins.end(account_id)
+    sign_ins.end(owner)
     accounts._forget(accounts._digest(row.login))
     return accounts._facts(row)
 

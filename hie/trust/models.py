@@ -194,9 +194,15 @@ class ActivationCode(models.Model):
 
 
 class Passkey(models.Model):
-    """A passkey of an account (W3C WebAuthn Level 2): `public_key` in COSE form, `sign_count` as last said by its holder."""
+    """A passkey of an account of the portal (`account`) or of the desk (`staff`, primary key), W3C WebAuthn Level 2.
 
-    account = models.ForeignKey(PatientAccount, on_delete=models.CASCADE, related_name="passkeys")
+    `public_key` is in COSE form, `sign_count` as last said by its holder.
+    """
+
+    account = models.ForeignKey(
+        PatientAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="passkeys"
+    )
+    staff = models.BigIntegerField(null=True, blank=True, help_text="Primary key of the account of the desk")
     credential_id = models.BinaryField(max_length=1023, unique=True)
     public_key = models.BinaryField()
     sign_count = models.BigIntegerField(default=0)
@@ -204,15 +210,29 @@ class Passkey(models.Model):
     made_at = models.DateTimeField(default=timezone.now)
     used_at = models.DateTimeField(null=True, blank=True)
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(account__isnull=True) ^ models.Q(staff__isnull=True), name="trust_passkey_one_owner"
+            )
+        ]
+        indexes = [models.Index(fields=["staff"], name="trust_passkey_staff")]
+
     def __str__(self) -> str:
         return f"passkey {self.pk}"
 
 
 class SignedIn(models.Model):
-    """A session of the portal: of which account, since when, on what kind of device; ended when `ended_at` is set."""
+    """A session of the portal (`account`) or of the desk (`staff`, primary key): since when, on what kind of device.
+
+    It has ended when `ended_at` is set.
+    """
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    account = models.ForeignKey(PatientAccount, on_delete=models.CASCADE, related_name="sessions")
+    account = models.ForeignKey(
+        PatientAccount, null=True, blank=True, on_delete=models.CASCADE, related_name="sessions"
+    )
+    staff = models.BigIntegerField(null=True, blank=True, help_text="Primary key of the account of the desk")
     started_at = models.DateTimeField()
     seen_at = models.DateTimeField()
     ends_at = models.DateTimeField()
@@ -224,6 +244,13 @@ class SignedIn(models.Model):
         indexes = [
             models.Index(fields=["account", "-seen_at"], name="trust_signed_in_account"),
             models.Index(fields=["ends_at"], name="trust_signed_in_ends"),
+            models.Index(fields=["staff", "-seen_at"], name="trust_signed_in_staff"),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(account__isnull=True) ^ models.Q(staff__isnull=True),
+                name="trust_signed_in_one_owner",
+            )
         ]
 
     def __str__(self) -> str:

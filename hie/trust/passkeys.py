@@ -1,7 +1,7 @@
-"""Passkeys: a finger, face or PIN on the patient's own device, which is possession and knowledge in one.
+"""Passkeys: a finger, face or PIN on somebody's own device, which is possession and knowledge in one.
 
 A passkey is bound to the address of the hub (``HIE_BASE_URL``): another site gets nothing from it. Its holder is
-always verified by the device, so a sign-in by it needs no second step.
+always verified by the device, so a sign-in to the portal by it needs no second step; at the desk it is the second step.
 
 Source: W3C Web Authentication Level 2, 7.1, 7.2.
 """
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
-from uuid import UUID
 
 import webauthn
 from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from webauthn.helpers import base64url_to_bytes, bytes_to_base64url
 from webauthn.helpers.exceptions import WebAuthnException
@@ -33,6 +33,7 @@ from hie.trust import accounts, addresses, limits
 from hie.trust.accounts import AccountFacts
 from hie.trust.errors import NotAuthenticated
 from hie.trust.models import Passkey, PatientAccount
+from hie.trust.second_factor import Owner
 
 MAX_BYTES = 16_384
 MOST = 20
@@ -55,19 +56,19 @@ class Ceremony:
     challenge: str
 
 
-def of_account(account_id: str) -> list[PasskeyFacts]:
+def of(owner: Owner) -> list[PasskeyFacts]:
     """The passkeys of an account, oldest first; one statement."""
-    rows = Passkey.objects.filter(account_id=UUID(account_id)).order_by("made_at", "pk")
+    rows = Passkey.objects.filter(**owner.row).order_by("made_at", "pk")
     return [PasskeyFacts(id=row.pk, name=row.name, made_at=row.made_at) for row in rows]
 
 
-def begin(account_id: str, *, login: str, name: str) -> Ceremony:
+def begin(owner: Owner, *, login: str, name: str) -> Ceremony:
     """What the browser needs to make a passkey for an account; it does not make a second one on the same device."""
-    held = Passkey.objects.filter(account_id=UUID(account_id)).values_list("credential_id", flat=True)
+    held = Passkey.objects.filter(**owner.row).values_list("credential_id", flat=True)
     options = webauthn.generate_registration_options(
         rp_id=_rp_id(),
         rp_name=str(getattr(settings, "HUB_NAME", "")) or "Hub",
-        user_id=UUID(account_id).bytes,
+        user_id=owner.handle,
         user_name=login,
         user_display_name=name,
         authenticator_selection=AuthenticatorSelectionCriteria(
@@ -78,7 +79,7 @@ def begin(account_id: str, *, login: str, name: str) -> Ceremony:
     return _ceremony(options)
 
 
-def finish(account_id: str, answer: str, challenge: str, *, name: str) -> None:
+def finish(owner: Owner, answer: str, challenge: str, *, name: str) -> None:
     """Keep the passkey that the browser made. In the caller's transaction.
 
     Raises:
@@ -94,12 +95,12 @@ def finish(account_id: str, answer: str, challenge: str, *, name: str) -> None:
         )
     except _REFUSALS as error:
         raise NotAuthenticated("no passkey") from error
-    if Passkey.objects.filter(account_id=UUID(account_id)).count() >= MOST:
+    if Passkey.objects.filter(**owner.row).count() >= MOST:
         raise NotAuthenticated("too many passkeys")
     try:
         with transaction.atomic():
             Passkey.objects.create(
-                account_id=account_id,
+                **owner.row,
                 credential_id=made.credential_id,
                 public_key=made.credential_public_key,
                 sign_count=made.sign_count,
@@ -109,35 +110,60 @@ def finish(account_id: str, answer: str, challenge: str, *, name: str) -> None:
         raise NotAuthenticated("no passkey") from error
 
 
-def take_off(account_id: str, passkey_id: int) -> bool:
+def take_off(owner: Owner, passkey_id: int) -> bool:
     """Forget a passkey of an account; whether there was one."""
-    return Passkey.objects.filter(account_id=UUID(account_id), pk=passkey_id).delete()[0] > 0
+    return Passkey.objects.filter(**owner.row, pk=passkey_id).delete()[0] > 0
 
 
-def ask() -> Ceremony:
-    """What the browser needs to sign somebody in by a passkey; whose, the passkey says."""
+def forget(owner: Owner) -> int:
+    """Forget all passkeys of an account; how many. In the caller's transaction."""
+    return Passkey.objects.filter(**owner.row).delete()[0]
+
+
+def ask(owner: Owner | None = None) -> Ceremony:
+    """What the browser needs to sign somebody in by a passkey; whose, the passkey says, where it is not one of `owner`."""
+    held = Passkey.objects.filter(**owner.row).values_list("credential_id", flat=True) if owner is not None else ()
     options = webauthn.generate_authentication_options(
-        rp_id=_rp_id(), user_verification=UserVerificationRequirement.REQUIRED
+        rp_id=_rp_id(),
+        allow_credentials=[PublicKeyCredentialDescriptor(id=bytes(one)) for one in held] or None,
+        user_verification=UserVerificationRequirement.REQUIRED,
     )
     return _ceremony(options)
 
 
 def verify(answer: str, challenge: str, *, network_address: str) -> AccountFacts:
-    """The open account whose passkey answered the challenge; its count of uses goes on.
+    """The open account of the portal whose passkey answered the challenge; its count of uses goes on.
 
     Raises:
         NotAuthenticated: no passkey of an open account, or not of this hub, challenge or holder. TooManyRequests.
     """
     limits.failed_attempts(f"portal:{network_address}")
+    row = _used(answer, challenge, Passkey.objects.filter(account__isnull=False))
+    account = PatientAccount.objects.filter(passkeys=row, active=True).first()
+    if account is None:
+        raise NotAuthenticated("no such account")
+    return accounts._facts(account)
+
+
+def check(owner: Owner, answer: str, challenge: str) -> None:
+    """Refuse an answer that is not one of this very owner's passkeys; its count of uses goes on. The caller counts tries.
+
+    Raises:
+        NotAuthenticated: as said.
+    """
+    _used(answer, challenge, Passkey.objects.filter(**owner.row))
+
+
+def _used(answer: str, challenge: str, among: QuerySet[Passkey]) -> Passkey:
     try:
         given = _read(answer)
         credential_id = base64url_to_bytes(str(given["rawId"]))
         with transaction.atomic():
-            row = Passkey.objects.select_for_update().filter(credential_id=credential_id).first()
+            row = among.select_for_update().filter(credential_id=credential_id).first()
             if row is None:
                 raise NotAuthenticated("no passkey")
             handle = (given.get("response") or {}).get("userHandle")
-            if handle and base64url_to_bytes(str(handle)) != row.account_id.bytes:
+            if handle and base64url_to_bytes(str(handle)) != _owner(row).handle:
                 raise NotAuthenticated("no passkey")
             used = webauthn.verify_authentication_response(
                 credential=given,
@@ -152,10 +178,11 @@ def verify(answer: str, challenge: str, *, network_address: str) -> AccountFacts
             row.save(update_fields=["sign_count", "used_at"])
     except _REFUSALS as error:
         raise NotAuthenticated("no passkey") from error
-    account = PatientAccount.objects.filter(pk=row.account_id, active=True).first()
-    if account is None:
-        raise NotAuthenticated("no such account")
-    return accounts._facts(account)
+    return row
+
+
+def _owner(row: Passkey) -> Owner:
+    return Owner(account=str(row.account_id)) if row.account_id is not None else Owner(staff=int(row.staff or 0))
 
 
 # What the library raises on an answer that is none, and on one that does not fit.

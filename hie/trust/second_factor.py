@@ -16,7 +16,9 @@ import io
 import secrets
 import time
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import segno
 from cryptography.exceptions import InvalidTag
@@ -47,8 +49,14 @@ class Owner:
         return f"portal/{self.account}" if self.account else f"desk/{self.staff}"
 
     @property
-    def _row(self) -> dict[str, object]:
-        return {"account_id": self.account} if self.account else {"staff": self.staff}
+    def handle(self) -> bytes:
+        """By what a passkey knows its owner: an id that says nothing of anybody."""
+        return UUID(self.account).bytes if self.account else self.name.encode()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """The columns of rows that are the owner's: `account` and `staff`, one of them empty."""
+        return {"account_id": UUID(self.account)} if self.account else {"staff": self.staff}
 
 
 # --- codes that change with time -----------------------------------------------------------------------------------
@@ -174,28 +182,28 @@ def _bound(owner: Owner) -> bytes:
 
 def make_recovery_codes(owner: Owner) -> list[str]:
     """New codes, each of which stands once for the app; those from before are gone. In the caller's transaction."""
-    RecoveryCode.objects.filter(**owner._row).delete()
+    RecoveryCode.objects.filter(**owner.row).delete()
     made = [codes.new_code() for _ in range(RECOVERY_CODES)]
-    RecoveryCode.objects.bulk_create([RecoveryCode(digest=_digest(owner, code), **owner._row) for code in made])
+    RecoveryCode.objects.bulk_create([RecoveryCode(digest=_digest(owner, code), **owner.row) for code in made])
     return made
 
 
 def recovery_codes_left(owner: Owner) -> int:
     """How many can still be used; one statement."""
-    return RecoveryCode.objects.filter(used_at__isnull=True, **owner._row).count()
+    return RecoveryCode.objects.filter(used_at__isnull=True, **owner.row).count()
 
 
 def use_recovery_code(owner: Owner, code: str) -> bool:
     """Use a code up; False: none of the owner's, or used. Of several at once exactly one may."""
     if not 12 <= len(code) <= 40:
         return False
-    rows = RecoveryCode.objects.filter(digest=_digest(owner, code), used_at__isnull=True, **owner._row)
+    rows = RecoveryCode.objects.filter(digest=_digest(owner, code), used_at__isnull=True, **owner.row)
     return rows.update(used_at=timezone.now()) == 1
 
 
 def forget_recovery_codes(owner: Owner) -> None:
     """None can be used any more. In the caller's transaction."""
-    RecoveryCode.objects.filter(**owner._row).delete()
+    RecoveryCode.objects.filter(**owner.row).delete()
 
 
 def _digest(owner: Owner, code: str) -> bytes:

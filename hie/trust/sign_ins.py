@@ -1,4 +1,4 @@
-"""Sessions of the portal as rows: since when, on what kind of device, and ended from another one.
+"""Sessions of the portal and the desk as rows: since when, on what kind of device, and ended from another one.
 
 What the browser holds names a row here. A session ends when nothing was asked for in `IDLE`, after `LONGEST` in any
 case, and when its owner ends it, on this device or another.
@@ -13,9 +13,11 @@ import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from hie.trust.models import PatientAccount, SignedIn
+from hie.trust.second_factor import Owner
 
 IDLE = timedelta(minutes=30)
 LONGEST = timedelta(hours=8)
@@ -51,38 +53,47 @@ def device(agent: str) -> tuple[str, str]:
     )
 
 
-def start(account_id: str, *, agent: str) -> str:
+def start(owner: Owner, *, agent: str) -> str:
     """A new session of an account; its id."""
     now = timezone.now()
     browser, system = device(agent)
     row = SignedIn.objects.create(
-        account_id=account_id, started_at=now, seen_at=now, ends_at=now + LONGEST, browser=browser, system=system
+        **owner.row, started_at=now, seen_at=now, ends_at=now + LONGEST, browser=browser, system=system
     )
     return str(row.pk)
 
 
 def running(session_id: str) -> PatientAccount | None:
-    """The open account of a session that has not ended; noted as seen, at most once a minute."""
+    """The open account of the portal whose session has not ended; noted as seen, at most once a minute."""
+    row = _running(session_id, SignedIn.objects.select_related("account").filter(account__active=True))
+    return row.account if row is not None else None
+
+
+def running_at_desk(session_id: str, staff: int) -> datetime | None:
+    """When a session of this account of the desk ends at the latest; None: it has ended, or is another's."""
+    row = _running(session_id, SignedIn.objects.filter(staff=staff))
+    return row.ends_at if row is not None else None
+
+
+def _running(session_id: str, among: QuerySet[SignedIn]) -> SignedIn | None:
     try:
         key = uuid.UUID(session_id)
     except ValueError:
         return None
     now = timezone.now()
-    row = SignedIn.objects.select_related("account").filter(pk=key, ended_at=None, account__active=True).first()
+    row = among.filter(pk=key, ended_at=None).first()
     # What is noted once a minute may be a minute late: nobody is put out before the page said.
     if row is None or row.ends_at <= now or row.seen_at <= now - IDLE - _NOTED_EVERY:
         return None
     if row.seen_at <= now - _NOTED_EVERY:
         SignedIn.objects.filter(pk=key).update(seen_at=now)
-    return row.account
+    return row
 
 
-def of_account(account_id: str) -> list[SessionFacts]:
+def of(owner: Owner) -> list[SessionFacts]:
     """The running sessions of an account, last seen first; one statement."""
     now = timezone.now()
-    rows = SignedIn.objects.filter(
-        account_id=uuid.UUID(account_id), ended_at=None, ends_at__gt=now, seen_at__gt=now - IDLE - _NOTED_EVERY
-    )
+    rows = SignedIn.objects.filter(**owner.row, ended_at=None, ends_at__gt=now, seen_at__gt=now - IDLE - _NOTED_EVERY)
     return [
         SessionFacts(
             id=str(row.pk), started_at=row.started_at, seen_at=row.seen_at, browser=row.browser, system=row.system
@@ -91,16 +102,11 @@ def of_account(account_id: str) -> list[SessionFacts]:
     ]
 
 
-def end(account_id: str, *, only: str = "", but: str = "") -> int:
+def end(owner: Owner, *, only: str = "", but: str = "") -> int:
     """End an account's sessions: one (`only`), all (neither), or all but one; how many."""
-    rows = SignedIn.objects.filter(account_id=uuid.UUID(account_id), ended_at=None)
+    rows = SignedIn.objects.filter(**owner.row, ended_at=None)
     if only:
         rows = rows.filter(pk=only)
     if but:
         rows = rows.exclude(pk=but)
     return rows.update(ended_at=timezone.now())
-
-
-def forget_ended() -> int:
-    """Remove rows of sessions that have ended a day ago or longer; how many. Safe at any time."""
-    return SignedIn.objects.filter(ends_at__lt=timezone.now() - timedelta(days=1)).delete()[0]

@@ -7,14 +7,16 @@ role opens at all. A test holds the two together. An administrator is a superuse
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
+from datetime import datetime
 
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 
 from hie.trust import accounts
-from hie.trust.models import StaffAffiliation
+from hie.trust.models import SignInAttempts, StaffAffiliation
 
 IDENTITY_PAGES = (
     "patients.view_person", "patients.view_sourcerecord", "patients.view_reviewitem", "patients.view_identityevent",
@@ -28,7 +30,7 @@ DOCUMENT_PAGES = (
 CONSENT_PAGES = (
     "consent.view_consent", "consent.view_consentversion", "consent.view_proxygrant", "consent.view_breakglassgrant",
     "consent.view_jurisdiction", "consent.view_codetable", "consent.view_emergencyreview", "consent.view_policyproposal",
-    "directory.view_releasepolicy",
+    "consent.view_retentionrun", "consent.view_legalhold", "directory.view_releasepolicy",
 )  # fmt: skip
 AUDIT_PAGES = (
     "audit.view_auditevent", "audit.view_disclosure", "audit.view_auditseal", "audit.view_checkpoint",
@@ -126,6 +128,13 @@ def count_attempt(username: str) -> None:
 def forget_attempts(username: str) -> None:
     """The attempt succeeded."""
     accounts._forget(_digest(username))
+
+
+def locked_until(usernames: Iterable[str]) -> dict[str, datetime]:
+    """Until when nobody may try to sign in under these names, of those that are locked now; one statement."""
+    rows = SignInAttempts.objects.filter(locked_until__gt=timezone.now()).values_list("login_digest", "locked_until")
+    locked = {bytes(digest): until for digest, until in rows if until is not None}
+    return {name: locked[digest] for name in usernames if (digest := _digest(name)) in locked} if locked else {}
 
 
 def _digest(username: str) -> bytes:

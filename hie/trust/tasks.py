@@ -6,7 +6,7 @@ from celery import shared_task
 from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
-from hie.trust import assertions, second_factor, sign_ins
+from hie.trust import assertions, second_factor
 
 
 @shared_task(name="trust.forget_ended_assertions", ignore_result=True)
@@ -17,9 +17,8 @@ def forget_ended_assertions() -> None:
 
 @shared_task(name="trust.clear_sessions", ignore_result=True)
 def clear_sessions() -> None:
-    """Remove sessions of the portal and the desk that have ended."""
+    """Remove what browsers of the portal and the desk held of sessions that have ended."""
     SessionStore.clear_expired()
-    sign_ins.forget_ended()
 
 
 @shared_task(name="trust.seal_secrets", ignore_result=True)

@@ -24,6 +24,7 @@ from hie.standards.facts import Caller
 from hie.trust import sign_ins
 from hie.trust.accounts import _stamp
 from hie.trust.models import PatientAccount
+from hie.trust.second_factor import Owner
 from patients import identifiers, linking
 from patients.demographics import Demographics, HumanName, RecordFeed
 from tests.directory.forms import clinic, file, hospital
@@ -75,7 +76,7 @@ def rosa() -> str:
 
 def asking(login: str, acting_for: str | None = None) -> Caller:
     row = PatientAccount.objects.get(login=login)
-    session = sign_ins.start(str(row.pk), agent="")
+    session = sign_ins.start(Owner(account=str(row.pk)), agent="")
     one = accounts.account(session, _stamp(row))
     assert one is not None
     pk = identifiers.anchor(acting_for).pk if acting_for else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from django.utils import timezone
 
 from consent.models import HelperCode, PolicyProposal, SupervisorLeave
 from hie.directory import registration
-from hie.exchange import governance
+from hie.exchange import governance, retention
 from hie.exchange.access import Staff
 from hie.exchange.models import DeathObjection
 from hie.trust import staff_accounts
@@ -35,7 +36,11 @@ THEN = [
 LOST = {
     "consent_helpercode",
     "consent_supervisorleave",
+    "consent_legalhold",
+    "consent_retentionrule",
+    "consent_retentionrun",
     "exchange_deathobjection",
+    "trust_signedin",
     "trust_staffperson",
     "trust_staffaccountact",
 }
@@ -88,10 +93,13 @@ def a_hub_with_everything(desk: Client) -> None:
         ("agreement", "org-clinic", {"status": "active", "period": {"start": "2026"}, "purposes": ["TREAT"]}),
         ("placement", "org-clinic", {"jurisdiction": "JB"}),
         ("placement", "org-clinic", {"part_of": "org-portal"}),
+        ("retention", "questions", {"days": 30}),
     ):
         activate(governance.propose(kind, subject, body, ida, reason="x"), bo)
     governance.propose("release-policy", "org-clinic", [], ida, reason="later")
     at = timezone.now()
+    retention.place("organization", "org-clinic", ida, reason="x")
+    retention.carry_on(until=time.monotonic() + 60)
     staff_accounts.set_person(User.objects.get(username="ida"), "P-17")
     staff_accounts.note(User.objects.get(username="bo"), staff_accounts.Kind.PASSWORD, by=ida.account)
     HelperCode.objects.create(digest=b"d" * 32, person="RelatedPerson/x", made_at=at, ends_at=at + timedelta(days=7))
@@ -113,7 +121,7 @@ def test_what_two_people_put_into_force_is_the_same_after_a_way_back_and_forth(
     # Nothing that says who approved what is gone on the way.
     assert sum("ida and bo" in text for text in back["directory_releasepolicy"]) == 1
     assert sum("ida and bo" in text for text in back["directory_agreement"]) == 1
-    assert len(back["consent_policyproposal"]) == len(before["consent_policyproposal"]) == 7
+    assert len(back["consent_policyproposal"]) == len(before["consent_policyproposal"]) == 8
     assert all('"turned"' in text for text in back["consent_policyproposal"])
     migrate(here)
     after = rows()

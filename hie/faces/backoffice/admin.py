@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Case, Count, DateTimeField, Q, QuerySet, Value, When
 from django.http import HttpRequest, HttpResponse
 from django.utils.html import format_html_join
 from unfold.admin import ModelAdmin
@@ -17,7 +17,7 @@ from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationFo
 from unfold.widgets import UnfoldAdminTextInputWidget
 
 from hie.exchange import staff_pages
-from hie.trust import staff_accounts, staff_devices
+from hie.trust import staff, staff_accounts, staff_devices
 from hie.trust.models import StaffAccountAct
 
 for app, name in (
@@ -55,16 +55,25 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     form = StaffForm
     add_form = UserCreationForm
     change_password_form = AdminPasswordChangeForm
-    list_display = ("username", "first_name", "last_name", "is_active", "roles", "second_factor", "last_login")
+    list_display = (
+        "username",
+        "first_name",
+        "last_name",
+        "is_active",
+        "roles",
+        "second_factor",
+        "locked",
+        "last_login",
+    )
     list_filter = ("is_active", "groups")
     search_fields = ("username", "first_name", "last_name")
     ordering = ("username",)
     fieldsets = (
         (None, {"fields": ("username", "password", "first_name", "last_name", "email", "staff_number")}),
         ("Roles", {"fields": ("is_active", "is_staff", "is_superuser", "groups")}),
-        ("When", {"fields": ("last_login", "date_joined", "done")}),
+        ("When", {"fields": ("last_login", "date_joined", "locked", "done")}),
     )
-    readonly_fields = ("last_login", "date_joined", "done")
+    readonly_fields = ("last_login", "date_joined", "locked", "done")
     filter_horizontal = ()
     actions = ("new_factor",)
 
@@ -76,7 +85,15 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
         """With roles and devices, whatever the number of accounts."""
         rows: QuerySet[User] = super().get_queryset(request)
         confirmed = Q(totpdevice__confirmed=True)
-        return rows.prefetch_related("groups").annotate(n_devices=Count("totpdevice", filter=confirmed, distinct=True))
+        locked = staff.locked_until(User.objects.values_list("username", flat=True))
+        until = Case(
+            *(When(username=name, then=Value(at)) for name, at in locked.items()),
+            default=None,
+            output_field=DateTimeField(),
+        )
+        return rows.prefetch_related("groups").annotate(
+            n_devices=Count("totpdevice", filter=confirmed, distinct=True), locked_until=until
+        )
 
     @admin.action(description="Let them set up a new second factor")
     def new_factor(self, request: HttpRequest, users: QuerySet[User]) -> None:
@@ -138,6 +155,12 @@ class StaffAdmin(UserAdmin, ModelAdmin):  # type: ignore[misc,type-arg]  # unfol
     def roles(self, user: User) -> str:
         """The names of the roles."""
         return ", ".join(sorted(group.name for group in user.groups.all())) or "–"
+
+    @admin.display(description="locked")
+    def locked(self, user: Any) -> str:
+        """Until when nobody may try to sign in under this name: too many tries failed."""
+        until = getattr(user, "locked_until", None)
+        return f"until {until:%H:%M} UTC" if until is not None else "no"
 
     @admin.display(description="second factor", boolean=True)
     def second_factor(self, user: Any) -> bool:

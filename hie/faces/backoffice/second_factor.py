@@ -18,12 +18,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
 from hie.exchange import staff_pages
-from hie.trust import second_factor, staff, staff_devices
-from hie.trust.errors import TooManyRequests
+from hie.trust import passkeys, second_factor, staff, staff_devices
+from hie.trust.errors import NotAuthenticated, TooManyRequests
 
 _SETTING_UP = "second-factor"
 _LASTS_S = 15 * 60
 NEXT = "second-factor-next"
+_CHALLENGE = "second-factor-passkey"
+_LONGEST = 20_000
+NO_PASSKEY = "That did not work. Try again, or type a code."
 WRONG = "The code is not right, or too old. Wait for a new one in your app, then type it here."
 
 
@@ -42,7 +45,7 @@ def is_half_way(request: HttpRequest) -> bool:
 @never_cache
 @sensitive_post_parameters("code")
 def page(request: HttpRequest) -> HttpResponse:
-    """Set up an app, give its code, or, with both behind one, change the app and make codes on paper."""
+    """Set up an app, give its code or use a passkey, or, with that behind one, change the app and make codes on paper."""
     user: Any = request.user
     if not (user.is_authenticated and user.is_active and user.is_staff):
         return HttpResponseRedirect(reverse("admin:login"))
@@ -54,8 +57,7 @@ def page(request: HttpRequest) -> HttpResponse:
         return _ask(request, act)
     if act == "set-up" or not has_one or "change" in request.GET:
         return _set_up(request, act)
-    left = second_factor.recovery_codes_left(staff_devices.owner(user))
-    return _shown(request, "second_factor.html", title="Your second factor", left=left)
+    return HttpResponseRedirect(reverse("admin:my_account"))
 
 
 @never_cache
@@ -93,25 +95,45 @@ def _set_up(request: HttpRequest, act: str) -> HttpResponse:
 
 def _ask(request: HttpRequest, act: str) -> HttpResponse:
     problem, status = "", 200
-    if act == "give":
-        name = request.user.get_username()
+    owner = staff_devices.owner(request.user)
+    if act in ("give", "passkey"):
         try:
-            staff.count_attempt(name)
-            device = staff_devices.verified(request.user, request.POST.get("code", "")[:40])
+            staff.count_attempt(request.user.get_username())
+            device = _given(request, act)
             if device is not None:
                 _let_in(request, device)
                 return HttpResponseRedirect(_onward(request))
-            staff_pages.sign_in_refused(request, "wrong-code")
-            problem, status = WRONG, 422
+            staff_pages.sign_in_refused(request, "wrong-code" if act == "give" else "wrong-passkey")
+            problem, status = (WRONG if act == "give" else NO_PASSKEY), 422
         except TooManyRequests as refusal:
             staff_pages.sign_in_refused(request, "too-many-attempts")
             problem, status = _wait(refusal), 429
-    return _shown(request, "second_factor_ask.html", status=status, title="Your code", problem=problem)
+    options = ""
+    if passkeys.of(owner):
+        asked = passkeys.ask(owner)
+        request.session[_CHALLENGE], options = asked.challenge, asked.options
+    words = {"title": "Your second factor", "problem": problem, "options": options}
+    return _shown(request, "second_factor_ask.html", status=status, **words)
+
+
+def _given(request: HttpRequest, act: str) -> Any:
+    """The app that the code, or the passkey in its place, lets in by; None: neither fits."""
+    if act == "give":
+        return staff_devices.verified(request.user, request.POST.get("code", "")[:40])
+    challenge = str(request.session.pop(_CHALLENGE, ""))
+    try:
+        if not challenge:
+            raise NotAuthenticated("no challenge")
+        passkeys.check(staff_devices.owner(request.user), request.POST.get("credential", "")[:_LONGEST], challenge)
+    except NotAuthenticated:
+        return None
+    return staff_devices.app_of(request.user)
 
 
 def _paper(request: HttpRequest) -> HttpResponse:
     made = staff_devices.recovery_codes(request.user, caller=staff_pages.caller_of(request))
-    return _shown(request, "second_factor_codes.html", title="Your recovery codes", codes=made, onward=_onward(request))
+    onward = _onward(request) if NEXT in request.session else reverse("admin:my_account")
+    return _shown(request, "second_factor_codes.html", title="Your recovery codes", codes=made, onward=onward)
 
 
 def _let_in(request: HttpRequest, device: Any) -> None:
@@ -120,6 +142,8 @@ def _let_in(request: HttpRequest, device: Any) -> None:
     staff.forget_attempts(request.user.get_username())
     django_otp.login(request, device)
     request.session.cycle_key()
+    if first or staff_pages.session_ends_at(request) is None:
+        staff_pages.start_session(request)
     if first:
         staff_pages.signed_in(request)
 

@@ -1,4 +1,7 @@
-"""Signing in to the desk: name, password, and the code of the app once there is one; one answer for any mistake."""
+"""Signing in to the desk: name, password, and the code of the app once there is one; one answer for any mistake.
+
+Who has a passkey may leave the code out: the page behind this one asks for either.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
         label="Code from your app",
         required=False,
         max_length=40,
-        help_text="Six digits, or a recovery code. Leave it empty the first time: you then set up an app.",
+        help_text="Six digits, or a recovery code. Leave it empty the first time, and where you use a passkey.",
         widget=forms.TextInput(
             attrs={"autocomplete": "one-time-code", "inputmode": "numeric", "class": " ".join(BASE_INPUT_CLASSES)}
         ),
@@ -51,6 +54,8 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]  # unfold has no typ
             raise ValidationError(WRONG) from error
         user: Any = self.get_user()
         if user is not None and staff_devices.has_one(user):
+            if not cleaned.get("otp_token") and staff_devices.has_passkey(user):
+                return cleaned  # the next page asks for it; until then the attempt stays counted
             user.otp_device = staff_devices.verified(user, cleaned.get("otp_token", ""))
             if user.otp_device is None:
                 staff_pages.sign_in_refused(self.request, "wrong-code")

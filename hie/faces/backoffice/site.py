@@ -10,16 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from django.contrib import auth
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import oidc, second_factor
+from hie.faces.backoffice import my_account, oidc, second_factor
 from hie.faces.backoffice.sign_in import SignInForm
-from hie.trust import provider
+from hie.trust import provider, sign_ins
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -46,8 +48,16 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
     enable_nav_sidebar = True
 
     def has_permission(self, request: HttpRequest) -> bool:
-        """Staff, with the second factor given."""
-        return bool(super().has_permission(request)) and second_factor.is_given(request.user)
+        """Staff, with the second factor given, in a session that runs."""
+        given = bool(super().has_permission(request)) and second_factor.is_given(request.user)
+        return given and staff_pages.session_ends_at(request) is not None
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """With the end of a session that comes whatever is done, once it is near."""
+        ends_at = getattr(request, "_desk_ends_at", None)
+        soon = ends_at is not None and ends_at - timezone.now() < sign_ins.IDLE
+        context: dict[str, Any] = super().each_context(request)
+        return context | {"desk_session": ends_at is not None, "desk_ends_at": ends_at if soon else None}
 
     def extra_urls(self) -> list[URLPattern]:
         """The page that whoever has given the password alone reaches."""
@@ -60,28 +70,40 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
             path("provider/", bare(oidc.away), name="provider"),
             path("provider/back/", bare(oidc.back), name="provider_back"),
             path("second-factor/code.svg", bare(second_factor.picture), name="second_factor_picture"),
+            path("account/", self.admin_view(my_account.page), name="my_account"),
+            path("account/passkeys/", self.admin_view(my_account.passkeys_page), name="my_passkeys"),
+            path("account/stay/", self.admin_view(my_account.stay), name="stay"),
         ]
 
     def admin_view(
         self, view: Callable[..., HttpResponseBase], cacheable: bool = False
     ) -> Callable[..., HttpResponseBase]:
-        """Every page of the desk, with the policy for the browser."""
+        """Every page of the desk, with the policy for the browser; that it was opened is recorded, if nothing else was."""
         inner = super().admin_view(view, cacheable)
 
         def page(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-            return _guarded(inner(request, *args, **kwargs))
+            if not self.has_permission(request) or view == self.i18n_javascript:
+                return _guarded(inner(request, *args, **kwargs))
+            return _guarded(staff_pages.recorded(request, lambda: inner(request, *args, **kwargs)))
 
         return page
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """The sign-in page; a sign-in that holds is recorded before the answer leaves."""
+        ended = False
+        if second_factor.is_given(request.user) and not self.has_permission(request):
+            # A session that has ended, here or from another browser: nothing of it is left in this one.
+            auth.logout(request)
+            ended = True
         known_here = provider.configured("staff")
         more = {"provider": known_here, "provider_wrong": known_here is not None and "provider" in request.GET}
+        more |= {"session_ended": ended}
         answer = super().login(request, (extra_context or {}) | more)
         if (request.method == "GET" or answer.status_code == 302) and second_factor.is_half_way(request):
             request.session[second_factor.NEXT] = request.POST.get("next") or request.GET.get("next") or ""
             return _guarded(HttpResponseRedirect(reverse("admin:second_factor")))
-        if request.method == "POST" and answer.status_code == 302 and self.has_permission(request):
+        if request.method == "POST" and answer.status_code == 302 and second_factor.is_given(request.user):
+            staff_pages.start_session(request)
             staff_pages.signed_in(request)
         return _guarded(answer)
 

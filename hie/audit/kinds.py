@@ -132,6 +132,7 @@ class EventType(StrEnum):
     POLICY_ACTIVATED = "policy-activated"
     POLICY_WITHDRAWN = "policy-withdrawn"
     MESSAGE_REPLAYED = "message-replayed"
+    DESK_TASK = "desk-task"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
     OTHER = "other"
@@ -294,6 +295,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.POLICY_ACTIVATED: Shape(_U, _P.OTHER, "", "", "Change of policy activated"),
     _T.POLICY_WITHDRAWN: Shape(_U, _P.OTHER, "", "", "Change of policy withdrawn"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
+    _T.DESK_TASK: Shape(_U, _P.OTHER, "", "", "Task of the desk"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),
     _T.OTHER: Shape(_E, _P.OTHER, "", "", "Other"),

@@ -53,11 +53,11 @@ class LabelTables:
 
     @classmethod
     def from_json(
-        cls, data: Mapping[str, Any], tables: Tables, *, same_as: Mapping[str, str] | None = None
+        cls, data: Mapping[str, Any], tables: Tables, *, same_as: Iterable[tuple[str, str]] = ()
     ) -> LabelTables:
         """Compile `consent/data/labels.json`.
 
-        `same_as`: codes that mean another besides, ``system|code`` to ``system|code``: they get what that one gets.
+        `same_as`: codes that mean another besides, ``system|code`` and ``system|code``: they get what that one gets.
 
         Raises:
             ValueError: a rule names a label outside the table.
@@ -88,7 +88,8 @@ class LabelTables:
             tables=tables,
             bare=_frozen(bare),
         )
-        return replace(_with_meanings(made, same_as or {}), digest=_digest(data, tables, _judged(made, same_as or {})))
+        judged = _judged(made, same_as)
+        return replace(_with_meanings(made, judged), digest=_digest(data, tables, judged))
 
 
 def labels_of(code: str, tables: LabelTables) -> frozenset[str]:
@@ -96,14 +97,14 @@ def labels_of(code: str, tables: LabelTables) -> frozenset[str]:
     return frozenset(label for label, _ in _found(code, tables))
 
 
-def _judged(tables: LabelTables, same_as: Mapping[str, str]) -> dict[str, str]:
+def _judged(tables: LabelTables, same_as: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """Of the codes that mean another, those whose meaning the rules judge: the others change no label."""
-    return {code: other for code, other in same_as.items() if any(True for _ in _found(other, tables))}
+    return sorted({(code, other) for code, other in same_as if any(True for _ in _found(other, tables))})
 
 
-def _with_meanings(tables: LabelTables, same_as: Mapping[str, str]) -> LabelTables:
+def _with_meanings(tables: LabelTables, judged: Iterable[tuple[str, str]]) -> LabelTables:
     codes, bare = dict(tables.codes), dict(tables.bare)
-    for code, other in _judged(tables, same_as).items():
+    for code, other in judged:
         found = tuple(dict.fromkeys(_found(other, tables)))
         system, _, value = code.rpartition("|")
         key = f"{oids.kin_scheme(system)}|{value}"
@@ -189,10 +190,10 @@ def highest(letters: Iterable[str | None]) -> str | None:
     return LETTERS[max(RANK.get(letter, RANK_V) for letter in found)] if found else None
 
 
-def _digest(data: Mapping[str, Any], tables: Tables, judged: Mapping[str, str]) -> str:
+def _digest(data: Mapping[str, Any], tables: Tables, judged: list[tuple[str, str]]) -> str:
     known = {label: sorted(family) for label, family in tables.label_families.items()}
     # Without meanings it is what it was before there were any: registered documents need not be gone over for that.
-    parts = (READ_AS, data, known, dict(tables.floors), *([dict(judged)] if judged else []))
+    parts = (READ_AS, data, known, dict(tables.floors), *([judged] if judged else []))
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -181,16 +181,16 @@ def same_as(wanted: Iterable[Met]) -> dict[Met, Met]:
     return {one: found[one] for one in asked if one in found}
 
 
-def label_codes() -> dict[str, str]:
-    """Codes that labelling takes as another's besides, ``system|code`` to ``system|code``; one statement.
+def label_codes() -> list[tuple[str, str]]:
+    """Codes that labelling takes as another's besides, ``system|code`` and ``system|code``; one statement.
 
     Whatever they are of: a type of document and a code inside one are judged alike.
     """
     rows = LocalCode.objects.filter(state=LocalCode.State.MAPPED).order_by("pk")
-    return {
-        f"{one.scheme}|{one.code}": f"{one.to_scheme}|{one.to_code}"
-        for one in rows.only("scheme", "code", "to_scheme", "to_code")
-    }
+    return [
+        (f"{scheme}|{code}", f"{to_scheme}|{to_code}")
+        for scheme, code, to_scheme, to_code in rows.values_list("scheme", "code", "to_scheme", "to_code")
+    ]
 
 
 def added(attribute: str) -> frozenset[tuple[str, str]]:

@@ -264,8 +264,8 @@ def _fields(row: LocalCode) -> tuple[Field, ...]:
         return ()
     if row.attribute:
         choices = tuple(
-            (f"{one['scheme']}|{one['code']}", f"{one['display'] or one['code']} ({one['code']})")
-            for one in local_codes.candidates(row.attribute)
+            (f"{scheme}|{code}", f"{display or code} ({code})")
+            for scheme, code, display in local_codes.candidates(row.attribute)
         )
         return (
             Field(

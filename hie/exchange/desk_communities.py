@@ -143,7 +143,7 @@ class TroubledCommunities(desk_tasks.TaskQueue):
 
 def troubled(now: datetime) -> list[dict[str, Any]]:
     """Who did not answer in time in the last day: target_id, name, bad, all, oldest; the most first. One statement."""
-    return list(
+    rows = (
         _asked(now)
         .values("target_id")
         .annotate(
@@ -153,8 +153,8 @@ def troubled(now: datetime) -> list[dict[str, Any]]:
             oldest=Min("asked_at", filter=Q(status__in=SLOW_OR_DOWN)),
         )
         .filter(bad__gt=0)
-        .order_by("-bad", "target_id")
     )
+    return [dict(row) for row in rows.order_by("-bad", "target_id")]
 
 
 def _asked(now: datetime) -> QuerySet[QueryTarget]:

@@ -151,7 +151,7 @@ def groups(now: datetime) -> list[dict[str, Any]]:
         .values("topic", "receiver")
         .annotate(n=Count("pk"), oldest=Min("created_at"), error=Max("last_error"))
     )
-    return list(rows.order_by("-n", "topic", "receiver")[: desk_tasks.MOST_LISTED])
+    return [dict(row) for row in rows.order_by("-n", "topic", "receiver")[: desk_tasks.MOST_LISTED]]
 
 
 def key_of(topic: str, receiver: str) -> str:

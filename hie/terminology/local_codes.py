@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 import re
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
@@ -276,7 +276,7 @@ def senders(row: LocalCode) -> list[tuple[str, int, datetime, datetime]]:
     return list(rows.values_list("sender", "met", "first_at", "last_at"))
 
 
-def candidates(attribute: str, *, limit: int = 200) -> list[Mapping[str, str]]:
-    """Codes of a set that one could mean, by display; one statement."""
+def candidates(attribute: str, *, limit: int = 200) -> list[tuple[str, str, str]]:
+    """Codes of a set that one could mean, as (scheme, code, display), by display; one statement."""
     rows = Code.objects.filter(code_set__attribute=attribute, active=True).order_by("display", "code", "scheme")
-    return list(rows.values("code", "scheme", "display")[:limit])
+    return list(rows.values_list("scheme", "code", "display")[:limit])

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from uuid import UUID
 
 from django.contrib import admin
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -43,7 +42,7 @@ from hie.exchange import (
 )
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, bare, roles_of, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, TaskAdmin, bare, roles_of, sentence, staff_of
 from hie.standards.errors import HubError
 from hie.trust.errors import FourEyes
 
@@ -500,7 +499,7 @@ class ProxyGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
         element = error.element or "why" if error is not None else ""
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": title, "typed": request.POST,
-            "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "problem": sentence(error),
             "problem_field": "why" if element == "reason" else element, "longest": _LONGEST, **more,
         }  # fmt: skip
         return bare(TemplateResponse(request, template, context, status=422 if error is not None else 200))
@@ -524,7 +523,7 @@ class BreakGlassGrantAdmin(AuditedAdmin, ReadOnlyAdmin):
 
 
 @admin.register(models.EmergencyReview)
-class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
+class EmergencyReviewAdmin(TaskAdmin, ReadOnlyAdmin):
     """The queue of emergency access: a list by deadline, and one page a case; a GET shows it, a POST acts on it."""
 
     held = Held.AUDIT
@@ -551,28 +550,6 @@ class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
             "may_take": bool(roles_of(request.user) & emergency_review.REVIEWERS),
         }  # fmt: skip
         return bare(TemplateResponse(request, "backoffice/emergency_queue.html", context))
-
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The evidence and the decision; what was posted is done, or told why it is not."""
-        row = self._row(request, object_id)
-        if request.method != "POST":
-            return self._page(request, row)
-        try:
-            return self._act(request, row)
-        except AccessRefused as refusal:
-            raise PermissionDenied(str(refusal)) from refusal
-        except HubError as error:
-            return self._page(request, self._row(request, object_id), error)
-
-    def _row(self, request: HttpRequest, object_id: str) -> models.EmergencyReview:
-        row: models.EmergencyReview | None = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        if row is None:
-            raise Http404
-        return row
 
     def _act(self, request: HttpRequest, row: models.EmergencyReview) -> HttpResponse:
         staff, said = staff_of(request), request.POST.get("reason", "")[: _LONGEST + 1]
@@ -613,14 +590,14 @@ class EmergencyReviewAdmin(AuditedAdmin, ReadOnlyAdmin):
             raise PermissionDenied
         self._look(request, self.people([row]), self.task(row), {"page": self.opts.label_lower, "row": str(row.pk)})
         found = emergency_pages.case(row, staff, view, now=now)
-        problem, field, status = "", "", 200
+        field, status = "", 200
         if error is not None:
-            problem = f"{str(error)[:1].upper()}{str(error)[1:]}."
             field = {"reason": "why", "outcome": "outcome-first", "until": "hours"}.get(error.element or "", "main")
             status = 409 if isinstance(error, EmergencyClosed | EmergencyClaimed | EmergencyNotClaimed) else 422
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Was this emergency access justified?",
-            "case": found, "review": row, "grant": row.grant, "now": now, "problem": problem, "problem_field": field,
+            "case": found, "review": row, "grant": row.grant, "now": now, "problem": sentence(error),
+            "problem_field": field,
             "typed": {name: request.POST.get(name, "")[:_LONGEST] for name in ("outcome", "reason", "act", "hours")},
             "done": self._done_case(request), "queue_url": reverse("admin:consent_emergencyreview_changelist"),
         }  # fmt: skip

@@ -322,6 +322,11 @@ def for_subjects(subjects: Iterable[tuple[SubjectFacts, Sequence[int]]]) -> dict
     return found
 
 
+def problems(resource: Mapping[str, Any]) -> tuple[Problem, ...]:
+    """What cannot be understood in a directive as stored, by the rules of today; none where all can."""
+    return compile_directive(spelt(dict(resource)), directive_id="read").problems
+
+
 def drafted(policy: PatientPolicy, drafts: Iterable[ConsentDraft]) -> PatientPolicy:
     """A person's directives as they might be: those that a draft replaces give way to it.
 

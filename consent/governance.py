@@ -127,8 +127,8 @@ def label_tables_of(kind: str, subject: str, body: Any) -> LabelTables | None:
         return None
     whole = {**tables.shipped(subject), **body}
     if subject == CodeTable.Name.LABELS:
-        return LabelTables.from_json(whole, policies.current().tables)
-    made = LabelTables.from_json(tables.in_effect(CodeTable.Name.LABELS), Tables.from_json(whole))
+        return tables.compiled_labels(whole, policies.current().tables)
+    made = tables.compiled_labels(tables.in_effect(CodeTable.Name.LABELS), Tables.from_json(whole))
     return made if made.digest != policies.labelling().digest else None
 
 

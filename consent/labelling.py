@@ -15,7 +15,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from consent.engine.codes import (
@@ -52,8 +52,12 @@ class LabelTables:
     digest: str = ""  # changes with whatever can change a label: the rules, the labels and floors, what reads them
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any], tables: Tables) -> LabelTables:
+    def from_json(
+        cls, data: Mapping[str, Any], tables: Tables, *, same_as: Iterable[tuple[str, str]] = ()
+    ) -> LabelTables:
         """Compile `consent/data/labels.json`.
+
+        `same_as`: codes that mean another besides, ``system|code`` and ``system|code``: they get what that one gets.
 
         Raises:
             ValueError: a rule names a label outside the table.
@@ -76,15 +80,37 @@ class LabelTables:
                 for prefix in rule.get(member, ()):
                     for system in sorted({oids.kin_scheme(one) for one in data.get(systems, ())}):
                         prefixes.setdefault(system, {}).setdefault(_plain(prefix), []).append((label, name))
-        return cls(
+        made = cls(
             version=str(data["version"]),
             codes=_frozen(codes),
             prefixes={system: _frozen(found) for system, found in prefixes.items()},
             sections=_frozen(sections),
             tables=tables,
             bare=_frozen(bare),
-            digest=_digest(data, tables),
         )
+        judged = _judged(made, same_as)
+        return replace(_with_meanings(made, judged), digest=_digest(data, tables, judged))
+
+
+def labels_of(code: str, tables: LabelTables) -> frozenset[str]:
+    """The labels that the rules give one code (``system|code``)."""
+    return frozenset(label for label, _ in _found(code, tables))
+
+
+def _judged(tables: LabelTables, same_as: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Of the codes that mean another, those whose meaning the rules judge: the others change no label."""
+    return sorted({(code, other) for code, other in same_as if any(True for _ in _found(other, tables))})
+
+
+def _with_meanings(tables: LabelTables, judged: Iterable[tuple[str, str]]) -> LabelTables:
+    codes, bare = dict(tables.codes), dict(tables.bare)
+    for code, other in judged:
+        found = tuple(dict.fromkeys(_found(other, tables)))
+        system, _, value = code.rpartition("|")
+        key = f"{oids.kin_scheme(system)}|{value}"
+        codes[key] = (*codes.get(key, ()), *found)
+        bare[value] = (*bare.get(value, ()), *found)
+    return replace(tables, codes=codes, bare=bare)
 
 
 def labels_for(
@@ -164,9 +190,10 @@ def highest(letters: Iterable[str | None]) -> str | None:
     return LETTERS[max(RANK.get(letter, RANK_V) for letter in found)] if found else None
 
 
-def _digest(data: Mapping[str, Any], tables: Tables) -> str:
+def _digest(data: Mapping[str, Any], tables: Tables, judged: list[tuple[str, str]]) -> str:
     known = {label: sorted(family) for label, family in tables.label_families.items()}
-    parts = (READ_AS, data, known, dict(tables.floors))
+    # Without meanings it is what it was before there were any: registered documents need not be gone over for that.
+    parts = (READ_AS, data, known, dict(tables.floors), *([judged] if judged else []))
     return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -191,7 +191,7 @@ def labelling() -> LabelTables:
         return held[1]
     made = _compiled_from
     at = made[2] if made is not None and made[0] is policy else None
-    compiled = LabelTables.from_json(tables.in_effect("labels", at), policy.tables)
+    compiled = tables.compiled_labels(tables.in_effect("labels", at), policy.tables)
     with _lock:
         _rules = (policy, compiled)
     return compiled

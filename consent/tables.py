@@ -13,6 +13,7 @@ from django.utils import timezone
 from consent.engine import Tables
 from consent.labelling import LabelTables
 from consent.models import CodeTable
+from hie.terminology import local_codes
 
 _DATA = Path(__file__).parent / "data"
 
@@ -36,5 +37,14 @@ def codes(at: datetime | None = None) -> Tables:
 
 
 def label_tables(at: datetime | None = None) -> LabelTables:
-    """The labelling rules in effect, compiled; two statements."""
-    return LabelTables.from_json(in_effect("labels", at), codes(at))
+    """The labelling rules in effect, compiled; three statements."""
+    return compiled_labels(in_effect("labels", at), codes(at))
+
+
+def compiled_labels(body: dict[str, Any], tables: Tables) -> LabelTables:
+    """Labelling rules with what local codes mean by decision; one statement.
+
+    Raises:
+        ValueError: a rule names a label outside the table.
+    """
+    return LabelTables.from_json(body, tables, same_as=local_codes.label_codes())

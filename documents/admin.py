@@ -164,7 +164,14 @@ class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc
     list_filter = (("closed_at", admin.EmptyFieldListFilter), "outcome")
     list_select_related = ("entry",)
     ordering = ("closed_at", "opened_at")
-    fields = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "closed_by", "outcome")
+    fields = ("entry_uuid", "custodian", "reasons", "opened_at", "closed_at", "closed_by", "outcome", "deciding")
+    readonly_fields = ("deciding",)
+
+    @admin.display(description="decide")
+    def deciding(self, row: ReviewItem) -> str:
+        """The way to its task, where it is decided."""
+        url = reverse("admin:desk_task", args=["doubtful-documents", row.pk])
+        return format_html('<a href="{}">Open its task: the evidence and the decision</a>', url)
 
     def task(self, row: ReviewItem) -> str:
         """Opening an item of the queue is the task, while it waits."""

@@ -112,6 +112,10 @@ class ReviewClosed(HubError):
     """There is no such review, or it has been settled before."""
 
 
+class ReviewOpen(HubError):
+    """There is no such review, or it waits: nothing was decided that could be taken back."""
+
+
 class RangeNotSatisfiable(HubError):
     """The asked range lies outside the content; `size` is its length."""
 

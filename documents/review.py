@@ -1,4 +1,4 @@
-"""Settling the review of a document that was accepted with doubts (spec/consent.md 8)."""
+"""Settling the review of a document that was accepted with doubts, and taking that back (spec/consent.md 8)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
-from documents.errors import ReviewClosed
+from documents.errors import ReviewClosed, ReviewOpen
 from documents.models import LabelAssignment, ReviewItem
 from documents.rows import highest
 
@@ -62,6 +62,39 @@ def settle(review_id: int, *, release: bool, settled_by: str, now: datetime | No
                 assigned_by=settled_by,
                 assigned_at=at,
             )
+    return Settled(
+        entry_uuid=str(entry.entry_uuid),
+        identifier_pk=entry.patient_identifier_id,
+        custodian=entry.custodian,
+        confidentiality=entry.confidentiality or "R",
+    )
+
+
+def reopen(review_id: int, *, now: datetime | None = None) -> Settled:
+    """Take back what settled a review: it waits again, and its entry is restricted until it is settled.
+
+    Raises:
+        ReviewOpen: no such review, or it waits.
+    """
+    at = now or timezone.now()
+    with transaction.atomic():
+        review = (
+            ReviewItem.objects.select_for_update()
+            .select_related("entry")
+            .filter(pk=review_id, closed_at__isnull=False)
+            .first()
+        )
+        if review is None:
+            raise ReviewOpen
+        review.closed_at, review.closed_by, review.outcome = None, "", ""
+        review.save(update_fields=["closed_at", "closed_by", "outcome"])
+        entry = review.entry
+        if not entry.restricted:
+            entry.restricted = True
+            entry.confidentiality = highest(["R", entry.confidentiality or "R"]) or "R"
+            entry.label_version += 1
+            entry.updated_at = at
+            entry.save(update_fields=["restricted", "confidentiality", "label_version", "updated_at"])
     return Settled(
         entry_uuid=str(entry.entry_uuid),
         identifier_pk=entry.patient_identifier_id,

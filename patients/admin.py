@@ -34,7 +34,7 @@ from hie.exchange import (
 )
 from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.staff_pages import AuditedAdmin, bare, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, bare, sentence, staff_of
 from hie.standards.errors import HubError
 from hie.trust.errors import FourEyes
 from patients import by_hand, identifiers, review_queue
@@ -333,7 +333,7 @@ class _IdentityPages(AuditedAdmin):
     ) -> HttpResponse:
         problem, field, status = _problem(error)
         if isinstance(error, BadRequest) and error.element not in {"reason", "act"}:
-            problem, field = f"{str(error)[:1].upper()}{str(error)[1:]}.", error.element or "main"
+            problem, field = sentence(error), error.element or "main"
         elif error is not None and field == "decision":
             field = "main"
         shown = {
@@ -479,8 +479,7 @@ class PersonAdmin(_IdentityPages, _ReadOnly, ModelAdmin):  # type: ignore[misc]
         act = next((one for one in ("withdraw", "undo") if one in asked or asked.get("act") == one), "")
         problem, where = "", "main"
         if isinstance(error, BadRequest):
-            said, element = str(error), error.element or ""
-            problem = f"{said[:1].upper()}{said[1:]}."
+            problem, element = sentence(error), error.element or ""
             if element == "reason":
                 problem, where = _FIELDS_SAY[element]
             elif setting is not None and element in {part.name for part in setting.field.parts}:
@@ -664,7 +663,7 @@ def _problem(error: Exception | None) -> tuple[str, str, int]:
     if isinstance(error, BadRequest):
         return *_FIELDS_SAY.get(error.element or "", (f"{error}.", "decision")), 422
     if isinstance(error, FourEyes):
-        return f"{str(error)[:1].upper()}{str(error)[1:]}. Nothing was decided.", "decision", 409
+        return f"{sentence(error)} Nothing was decided.", "decision", 409
     return _REFUSALS.get(type(error), "This could not be done. Nothing was changed."), "decision", 409
 
 

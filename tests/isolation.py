@@ -153,7 +153,9 @@ def forget() -> None:
     from consent import directives, kept, policies
     from hie.audit import personal
     from hie.directory import queries as directory
+    from hie.terminology import local_codes
 
+    local_codes.forget()
     personal.forget_keys()
     policies.forget()
     kept.forget()

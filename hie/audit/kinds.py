@@ -136,6 +136,7 @@ class EventType(StrEnum):
     RETENTION_RUN = "retention-run"
     LOG_RETIRED = "log-retired"
     MESSAGE_REPLAYED = "message-replayed"
+    DESK_TASK = "desk-task"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
     OTHER = "other"
@@ -302,6 +303,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.RETENTION_RUN: Shape(_D, _P.OTHER, "", "", "Removed at the end of its time"),
     _T.LOG_RETIRED: Shape(_D, _P.OTHER, "", "", "Events of the log to be removed at the end of their time"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
+    _T.DESK_TASK: Shape(_U, _P.OTHER, "", "", "Task of the desk"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),
     _T.OTHER: Shape(_E, _P.OTHER, "", "", "Other"),

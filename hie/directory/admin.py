@@ -42,7 +42,6 @@ from hie.directory.models import (
 )
 from hie.exchange import governance, onboarding, onboarding_pages, self_test
 from hie.exchange.access import Staff
-from hie.exchange.errors import AccessRefused
 from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
 
@@ -248,14 +247,13 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
         rows: models.QuerySet[Participant] = super().get_queryset(request)
         return rows.annotate(active_now=shown)
 
-    @admin.action(description="Suspend: refused from the next request on", permissions=["change"])
-    def suspend(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> None:
-        try:
-            for participant in chosen:
-                governance.suspend(participant.pk, staff_of(request), reason="by an administrator")
-        except AccessRefused as refusal:
-            raise PermissionDenied(str(refusal)) from refusal
-        self.message_user(request, f"{len(chosen)} suspended. To let one in again takes two people.", messages.WARNING)
+    @admin.action(description="Suspend …", permissions=["change"])
+    def suspend(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> HttpResponse | None:
+        """To its task, where the reason is given."""
+        if len(chosen) != 1:
+            self.message_user(request, "Choose one organization.", messages.ERROR)
+            return None
+        return HttpResponseRedirect(reverse("admin:desk_task", args=["raised", chosen[0].pk]))
 
     @admin.action(description="Propose to end its suspension", permissions=["change"])
     def reinstate(self, request: HttpRequest, chosen: models.QuerySet[Participant]) -> HttpResponse | None:

@@ -8,21 +8,21 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
-from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import path, reverse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hie.exchange import concern_review, deaths, inbox, query_words, queues
+from hie.exchange import concern_review, inbox, query_words
 from hie.exchange.access import Held
 from hie.exchange.concern_rows import ConcernRefused
-from hie.exchange.errors import AccessRefused, BadRequest
+from hie.exchange.desk_communities import LOOKED_BACK, SLOW_OR_DOWN
+from hie.exchange.errors import BadRequest
 from hie.exchange.models import (
     Concern,
     ConcernAct,
@@ -32,7 +32,7 @@ from hie.exchange.models import (
     QueryTarget,
     RemoteDocument,
 )
-from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, bare, caller_of, roles_of, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, TaskAdmin, bare, caller_of, roles_of, sentence, staff_of
 from hie.standards.errors import HubError
 
 REPLAYED_AT_ONCE = 200
@@ -52,8 +52,8 @@ class TroubleFilter(admin.SimpleListFilter):
         """The queries with such a target."""
         if self.value() != "1":
             return queryset
-        since = timezone.now() - queues.LOOKED_BACK
-        bad = QueryTarget.objects.filter(status__in=queues.SLOW_OR_DOWN, withheld=False).values("query_id")
+        since = timezone.now() - LOOKED_BACK
+        bad = QueryTarget.objects.filter(status__in=SLOW_OR_DOWN, withheld=False).values("query_id")
         return queryset.filter(created_at__gte=since, pk__in=bad)
 
 
@@ -161,46 +161,13 @@ class DeathObjectionAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[m
 
     @display(description="settle it")  # type: ignore[untyped-decorator]  # unfold ships no types
     def settling(self, row: DeathObjection) -> str:
-        """The ways to the person's page, where the death is set right, and to the end of the objection."""
-        (person_id,) = self.people([row])
-        by_hand = reverse("admin:patients_person_by_hand", args=[person_id])
-        close = reverse("admin:exchange_deathobjection_close", args=[row.pk])
-        return format_html(
-            '<a href="{}">Set the death right by hand</a>, then <a href="{}">close the objection, with the reason</a>',
-            by_hand, close,
-        )  # fmt: skip
-
-    def get_urls(self) -> list[Any]:
-        """With the page that closes one."""
-        view = self.admin_site.admin_view(self.close_view)
-        return [path("<int:objection_id>/close/", view, name="exchange_deathobjection_close"), *super().get_urls()]
-
-    def close_view(self, request: HttpRequest, objection_id: int) -> HttpResponse:
-        """A form that asks for the reason; a POST with it closes the objection."""
-        row: DeathObjection | None = self.get_object(request, str(objection_id))
-        if not self.has_view_permission(request, row) or not roles_of(request.user) & deaths.STEWARDS:
-            raise PermissionDenied
-        if row is None:
-            raise Http404
-        problem = ""
-        if request.method == "POST":
-            try:
-                deaths.close(row.pk, staff_of(request), reason=request.POST.get("reason", ""))
-                return HttpResponseRedirect(reverse("admin:exchange_deathobjection_change", args=[row.pk]))
-            except AccessRefused as refusal:
-                raise PermissionDenied(str(refusal)) from refusal
-            except HubError as refusal:
-                problem = f"{str(refusal)[:1].upper()}{str(refusal)[1:]}."
-        context = {
-            **self.admin_site.each_context(request), "opts": self.opts, "title": "Close an objection to a death",
-            "row": row, "row_url": reverse("admin:exchange_deathobjection_change", args=[row.pk]),
-            "typed": request.POST, "problem": problem, "problem_field": "why", "longest": deaths.MAX_SAID,
-        }  # fmt: skip
-        return bare(TemplateResponse(request, "exchange/close_objection.html", context, status=422 if problem else 200))
+        """The way to its task, where it is decided."""
+        url = reverse("admin:desk_task", args=["deaths", row.pk])
+        return format_html('<a href="{}">Open its task: the evidence and the decision</a>', url)
 
 
 @admin.register(Concern)
-class ConcernAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class ConcernAdmin(TaskAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """The queue of concerns of patients: a list by deadline, and one page each; a GET shows it, a POST acts on it."""
 
     held = Held.AUDIT
@@ -229,28 +196,6 @@ class ConcernAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  #
         }  # fmt: skip
         return bare(TemplateResponse(request, "backoffice/concern_queue.html", context))
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """The evidence and the decision; what was posted is done, or told why it is not."""
-        row = self._row(request, object_id)
-        if request.method != "POST":
-            return self._page(request, row)
-        try:
-            return self._act(request, row)
-        except AccessRefused as refusal:
-            raise PermissionDenied(str(refusal)) from refusal
-        except HubError as error:
-            return self._page(request, self._row(request, object_id), error)
-
-    def _row(self, request: HttpRequest, object_id: str) -> Concern:
-        row: Concern | None = self.get_object(request, unquote(object_id))
-        if not self.has_view_permission(request, row):
-            raise PermissionDenied
-        if row is None:
-            raise Http404
-        return row
-
     def _act(self, request: HttpRequest, row: Concern) -> HttpResponse:
         staff, said = staff_of(request), request.POST.get("reason", "")[: concern_review.MAX_REASON + 1]
         outcome, seen = request.POST.get("outcome", ""), request.POST.get("seen", "")
@@ -277,15 +222,14 @@ class ConcernAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  #
             raise PermissionDenied
         detail = {"page": self.opts.label_lower, "row": str(row.pk), "concern": row.number, "by": row.raised_by}
         self._look(request, self.people([row]), self.task(row), detail)
-        problem, field, status = "", "", 200
+        field, status = "", 200
         if error is not None:
-            problem = f"{str(error)[:1].upper()}{str(error)[1:]}."
             field = {"reason": "why", "outcome": "outcome-first"}.get(error.element or "", "main")
             status = 409 if isinstance(error, ConcernRefused) else 422
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Was this look right?",
             "case": concern_review.case(row, staff, view, now=timezone.now()), "concern": row, "now": timezone.now(),
-            "problem": problem, "problem_field": field, "longest": concern_review.MAX_REASON,
+            "problem": sentence(error), "problem_field": field, "longest": concern_review.MAX_REASON,
             "reason_words": concern_review.REASON_WORDS[row.reason], "done": self._done(request),
             "typed": {name: request.POST.get(name, "")[: concern_review.MAX_REASON] for name in ("outcome", "reason", "act")},
             "event_url": reverse("admin:audit_auditevent_change", args=[row.event_id]),
@@ -319,9 +263,9 @@ class OpenFilter(admin.SimpleListFilter):
         return [("1", "Refused or failed")]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[InboundMessage]) -> QuerySet[InboundMessage]:
-        """Those refused or failed."""
+        """Those refused or failed, and not put aside."""
         waits = [InboundMessage.Status.REFUSED, InboundMessage.Status.FAILED]
-        return queryset.filter(status__in=waits) if self.value() == "1" else queryset
+        return queryset.filter(status__in=waits, aside__isnull=True) if self.value() == "1" else queryset
 
 
 @admin.register(InboundMessage)

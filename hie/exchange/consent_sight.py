@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
-from consent import directives, labelling, tables
+from consent import directives, labelling
 from consent.directives import StoredConsent
 from consent.drafts import ConsentDraft
 from consent.errors import UnknownDirective
@@ -148,7 +148,7 @@ def judged(
 
     def label_tables() -> labelling.LabelTables:
         if not read:
-            read.append(tables.label_tables())
+            read.append(access.label_tables())
         return read[0]
 
     rows: dict[int, list[ConsentRow]] = {}

@@ -17,7 +17,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from consent import directives, tables
+from consent import directives
 from consent.directives import Beside, Filer, StoredConsent
 from consent.errors import DirectiveChanged, DirectiveOfAnother, DirectiveRefused, UnknownDirective
 from consent.filing import Checked
@@ -338,7 +338,7 @@ def _with_scan(
     held: StoredConsent | None = None,
 ) -> dict[str, Any]:
     """The consent with its scan kept as a document, as secret as the consent itself and under the same custodian."""
-    letter, labels = secrecy(wanted, access.known_labels(), tables.label_tables)
+    letter, labels = secrecy(wanted, access.known_labels(), access.label_tables)
     if scan is None:
         scans.raise_with(wanted, letter=letter, labels=labels)
         return wanted

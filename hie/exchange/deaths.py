@@ -7,6 +7,8 @@ record right where the death stands (by hand, at the person's page), or closes t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from uuid import UUID
 
@@ -80,6 +82,25 @@ def close(objection_id: int, staff: Staff, *, reason: str) -> None:
     Raises:
         AccessRefused: not a steward. BadRequest: no reason. NotFound: no such objection, or it is closed.
     """
+    with _acting(objection_id, staff, reason, waits=True) as row:
+        row.closed_at, row.closed_by, row.closed_reason = access.now(), f"Staff/{staff.user_id}", reason.strip()
+
+
+def reopen(objection_id: int, staff: Staff, *, reason: str) -> None:
+    """Let a closed objection wait again; the patient reads the reason in the log.
+
+    Raises:
+        As `close`. NotFound: no such objection, or it waits, or the patient has objected again since.
+    """
+    with _acting(objection_id, staff, reason, waits=False) as row:
+        if DeathObjection.objects.filter(identifier_id=row.identifier_id, closed_at__isnull=True).exists():
+            raise NotFound("the patient has objected again: that objection waits")
+        row.closed_at, row.closed_by, row.closed_reason = None, "", ""
+
+
+@contextmanager
+def _acting(objection_id: int, staff: Staff, reason: str, *, waits: bool) -> Iterator[DeathObjection]:
+    """One act of a steward about an objection, held meanwhile; recorded with it, or as refused."""
     if len(reason.strip()) > MAX_SAID or not storable(reason):
         raise BadRequest(f"write at most {MAX_SAID} characters", element="reason")
     steward, rows = replace(staff, roles=staff.roles & STEWARDS), DeathObjection.objects.filter(pk=objection_id)
@@ -91,9 +112,9 @@ def close(objection_id: int, staff: Staff, *, reason: str) -> None:
         # Refused before anything is held: a refusal is written by another connection.
         access.administrative(steward, Held.IDENTITIES, [person_id], reason=reason, act=True, detail=detail)
     with transaction.atomic():
-        row = rows.select_for_update().filter(closed_at__isnull=True).first()
+        row = rows.select_for_update().filter(closed_at__isnull=waits).first()
         if row is None:
             raise NotFound("no such objection")
         access.administrative(steward, Held.IDENTITIES, [person_id], reason=reason, act=True, detail=detail)
-        row.closed_at, row.closed_by, row.closed_reason = access.now(), f"Staff/{staff.user_id}", reason.strip()
+        yield row
         row.save(update_fields=["closed_at", "closed_by", "closed_reason"])

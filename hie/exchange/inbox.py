@@ -161,9 +161,11 @@ def raw(message_id: UUID) -> bytes:
     return _decrypt(row)
 
 
-def error_groups(protocol: str | None = None) -> list[ErrorGroup]:
-    """Refused and failed messages by cause, most frequent first; one query."""
+def error_groups(protocol: str | None = None, *, put_aside: bool = False) -> list[ErrorGroup]:
+    """Refused and failed messages by cause, most frequent first; one query. `put_aside`: those that wait for nobody too."""
     rows = InboundMessage.objects.filter(status__in=[InboundMessage.Status.REFUSED, InboundMessage.Status.FAILED])
+    if not put_aside:
+        rows = rows.filter(aside__isnull=True)
     if protocol is not None:
         rows = rows.filter(protocol=protocol)
     grouped = (
@@ -227,6 +229,7 @@ def _run(row: InboundMessage, raw: bytes, envelope: Envelope) -> Received:
         row.participant_id = handled.caller.participant_id
     row.attempts += 1
     row.settled_at = datetime.now(UTC)
+    row.aside = None  # what was decided was about the attempt before
     row.save()
     return Received(message_id=row.pk, status=status.value, reply=handled.reply)
 

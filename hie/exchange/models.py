@@ -9,6 +9,13 @@ from typing import Any
 import orjson
 from django.db import models
 
+from hie.exchange.desk_models import DeskTask, DeskTaskAct
+
+__all__ = [
+    "Concern", "ConcernAct", "DeathObjection", "DeskTask", "DeskTaskAct", "FastJson", "InboundMessage", "NoticeChoice",
+    "PatientNotice", "Query", "QueryEvent", "QueryTarget", "RemoteDocument", "Subscription",
+]  # fmt: skip
+
 
 class FastJson(json.JSONDecoder):
     """Reads stored JSON with orjson: an answer of a hundred communities is a hundred resources."""
@@ -152,7 +159,8 @@ class InboundMessage(models.Model):
     """A message as it came in, kept whatever became of it.
 
     `raw` is encrypted under a key derived from document key `key_id`; `digest` is keyed, so equal rows
-    tell nothing to who holds only the table. `error_*` name segments, fields and codes, never content.
+    tell nothing to who holds only the table. `error_*` name segments, fields and codes, never content. `aside` is the
+    task in which one that was refused or failed was put aside: it waits for nobody then.
     """
 
     class Status(models.TextChoices):
@@ -180,6 +188,9 @@ class InboundMessage(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField()
     settled_at = models.DateTimeField(null=True, blank=True)
+    aside = models.ForeignKey(
+        DeskTask, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False
+    )
 
     class Meta:
         constraints = [

@@ -11,7 +11,8 @@ Source: spec/consent.md 8.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
@@ -193,10 +194,31 @@ def settle_review(
         InvalidAttribute: no reason was given.
         ReviewClosed: no such review, or settled before.
     """
+    with _reviewing(reason, staff_user, role, staff_name) as record:
+        settled = review.settle(review_id, release=release, settled_by=staff_user)
+        record(settled, "released" if release else "kept-restricted")
+    return settled
+
+
+def reopen_review(review_id: int, *, reason: str, staff_user: str, role: str, staff_name: str = "") -> Settled:
+    """Take back what settled a review; the document is restricted again from the commit on. Recorded with it.
+
+    Raises:
+        InvalidAttribute: no reason was given. ReviewOpen: no such review, or it waits.
+    """
+    with _reviewing(reason, staff_user, role, staff_name) as record:
+        reopened = review.reopen(review_id)
+        record(reopened, "reopened")
+    return reopened
+
+
+@contextmanager
+def _reviewing(reason: str, staff_user: str, role: str, staff_name: str) -> Iterator[Callable[[Settled, str], None]]:
+    """One act of a reviewer, in a transaction with the event that the given function writes."""
     if not reason.strip():
         raise InvalidAttribute("a reason is required", element="reason")
-    with transaction.atomic():
-        settled = review.settle(review_id, release=release, settled_by=staff_user)
+
+    def record(settled: Settled, outcome: str) -> None:
         recorder.staff_look(
             staff_user=staff_user,
             staff_name=staff_name,
@@ -205,10 +227,8 @@ def settle_review(
             what="documents",
             reason=reason,
             act=True,
-            detail={
-                "document": settled.entry_uuid,
-                "outcome": "released" if release else "kept-restricted",
-                "confidentiality": settled.confidentiality,
-            },
+            detail={"document": settled.entry_uuid, "outcome": outcome, "confidentiality": settled.confidentiality},
         )
-    return settled
+
+    with transaction.atomic():
+        yield record

@@ -32,6 +32,7 @@ from hie.audit import recorder
 from hie.exchange import access, governance
 from hie.exchange.access import Held, Staff, StaffView
 from hie.exchange.errors import AccessRefused
+from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from hie.trust import sign_ins, staff_accounts
 from hie.trust.requests import network_address, request_id
@@ -88,6 +89,11 @@ class ReadOnly(_Base):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         """Nothing is removed by hand."""
         return False
+
+
+def sentence(error: HubError | None) -> str:
+    """A refusal as a sentence of a page; "" for none."""
+    return f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else ""
 
 
 class AuditedAdmin(_Base):
@@ -226,6 +232,38 @@ class AuditedAdmin(_Base):
             "minutes": _REASON_LASTS_S // 60,
         }
         return TemplateResponse(request, "exchange/reason.html", context)
+
+
+class TaskAdmin(AuditedAdmin):
+    """For a ModelAdmin each of whose rows is a task with a page of its own: a GET shows it, a POST acts on it."""
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The evidence and the decision; what was posted is done, or told why it is not."""
+        row = self._row(request, object_id)
+        if request.method != "POST":
+            return self._page(request, row)
+        try:
+            return self._act(request, row)
+        except AccessRefused as refusal:
+            raise PermissionDenied(str(refusal)) from refusal
+        except HubError as error:
+            return self._page(request, self._row(request, object_id), error)
+
+    def _row(self, request: HttpRequest, object_id: str) -> Any:
+        row: Model | None = self.get_object(request, unquote(object_id))
+        if not self.has_view_permission(request, row):
+            raise PermissionDenied
+        if row is None:
+            raise Http404
+        return row
+
+    def _page(self, request: HttpRequest, row: Any, error: HubError | None = None) -> HttpResponse:
+        raise NotImplementedError
+
+    def _act(self, request: HttpRequest, row: Any) -> HttpResponse:
+        raise NotImplementedError
 
 
 class PolicyAdmin(_Base):

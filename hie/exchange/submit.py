@@ -10,7 +10,8 @@ Source: spec/xds.md 4; spec/fhir.md 3.1 and 3.5; spec/consent.md 8.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
@@ -47,7 +48,8 @@ from hie.standards.demographics import authority_of
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, CodedContent, Labels, Operation
 from hie.standards.naming import Names
-from hie.terminology import affinity_domain
+from hie.terminology import affinity_domain, local_codes
+from hie.terminology.local_codes import Met
 from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
@@ -99,6 +101,7 @@ class _Work:
     doubts: dict[str, list[str]] = field(default_factory=dict)
     authors: dict[str, Names] = field(default_factory=dict)  # as the documents themselves name them
     warnings: list[str] = field(default_factory=list)
+    unknown_codes: list[Met] = field(default_factory=list)
 
     @property
     def person_id(self) -> UUID:
@@ -135,16 +138,21 @@ def submit(
     Of a patient who is hidden from the submitter it is refused as of one who is unknown, unless named by the submitter's own
     identifier.
 
-    A doubtful document (`Receipt.warnings` names it) is stored with confidentiality R and waits for review.
+    A doubtful document (`Receipt.warnings` names it) is stored with confidentiality R and waits for review. Codes that
+    the hub does not know are collected for the stewards, whether or not it is refused.
 
     Raises:
         AccessRefused: caller or custodian not active, or not the caller's to speak for.
         SubmissionRefused: all problems of the stage that failed; nothing was registered.
     """
     owner = custodian or caller.organization_id
-    with recorder.recording(kind, caller, query=raw) as event:
+    unknown: list[Met] = []
+    with _codes_noted(caller, unknown), recorder.recording(kind, caller, query=raw) as event:
         access.may_submit(caller, owner)
-        work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
+        work = _Work(
+            submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub,
+            unknown_codes=unknown,
+        )  # fmt: skip
         _refuse(validation.check(submission))
         _refuse([*_check_letters(submission), *_check_codes(work)])
         _refuse([*_resolve_patients(work, event)])
@@ -176,6 +184,17 @@ def submit(
                 {"entries": list(receipt.entry_uuids), "deprecated": list(receipt.deprecated), "custodian": owner},
             )
     return receipt
+
+
+@contextmanager
+def _codes_noted(caller: Caller, unknown: Collection[Met]) -> Iterator[None]:
+    """Collect the codes that no set knows, once what became of the submission is decided and recorded."""
+    try:
+        yield
+    except SubmissionRefused:
+        local_codes.note(caller.organization_id, unknown)
+        raise
+    local_codes.note(caller.organization_id, unknown)
 
 
 def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Caller) -> list[HubError]:
@@ -269,6 +288,8 @@ def _check_codes(work: _Work) -> Iterable[HubError]:
     list(validation.check_codes(work.submission, note))
     verdicts = affinity_domain.check(asked)
     for item, verdict in verdicts.items():
+        if verdict is not affinity_domain.Verdict.ACCEPTED:
+            work.unknown_codes.append(affinity_domain.as_met(item))
         if verdict is affinity_domain.Verdict.WARN:
             work.warnings.append(f"{item.attribute} {item.code} is not in the affinity domain")
 
@@ -341,7 +362,7 @@ def _completed(work: _Work) -> Submission:
 
 def _take_contents(work: _Work) -> Iterable[HubError]:
     """Each entry's bytes: there, the caller's, as stated, of the kind claimed, about this patient; and its labels."""
-    label_tables = tables.label_tables()
+    label_tables = access.label_tables()
     records: list[Any] | None = None
     for entry in work.submission.entries:
         where = f"DocumentEntry[{entry.entry_uuid}]"
@@ -366,6 +387,7 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
             yield content.named(error, f"{where}.content")
             continue
         work.contents[entry.entry_uuid] = staged
+        work.unknown_codes += local_codes.met_inside(inspected.content.codes)
         if inspected.header is not None:
             if records is None:
                 records = index.source_records(work.person_id)

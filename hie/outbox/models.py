@@ -11,7 +11,7 @@ class OutboxMessage(models.Model):
 
     `key` says what it is about (an id); `payload` holds ids and codes, never content.
     `next_attempt_at` is when it may be claimed (again); `delivered_at` ends it, `failed_at` too: it was given up and
-    waits for somebody. Notices of one `receiver` about one key are told in their order.
+    waits for somebody, until it is put aside (`aside_at`). Notices of one `receiver` about one key are told in their order.
     """
 
     topic = models.TextField()
@@ -24,6 +24,7 @@ class OutboxMessage(models.Model):
     last_error = models.TextField(blank=True)
     delivered_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField("given up at", null=True, blank=True)
+    aside_at = models.DateTimeField("put aside at", null=True, blank=True)
 
     class Meta:
         verbose_name = "notice"

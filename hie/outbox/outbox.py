@@ -14,7 +14,7 @@ from enum import StrEnum
 from typing import Any
 
 from django.db import connection
-from django.db.models import F
+from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
@@ -163,4 +163,17 @@ def give_up(notice: Notice, error: str, *, now: datetime | None = None) -> None:
 def try_again(ids: Iterable[int], *, now: datetime | None = None) -> int:
     """Put notices that were given up back among the open ones, due at once; gives how many were."""
     given_up = OutboxMessage.objects.filter(pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=False)
-    return given_up.update(failed_at=None, attempts=0, next_attempt_at=now or timezone.now())
+    return given_up.update(failed_at=None, aside_at=None, attempts=0, next_attempt_at=now or timezone.now())
+
+
+def put_aside(ids: Iterable[int], *, now: datetime | None = None) -> int:
+    """Let notices that were given up wait for nobody; gives how many did."""
+    given_up = OutboxMessage.objects.filter(
+        pk__in=list(ids), delivered_at__isnull=True, failed_at__isnull=False, aside_at__isnull=True
+    )
+    return given_up.update(aside_at=now or timezone.now())
+
+
+def take_up(notices: QuerySet[OutboxMessage]) -> int:
+    """Let notices that were put aside wait for somebody again; gives how many do."""
+    return notices.filter(delivered_at__isnull=True).update(aside_at=None)

@@ -130,6 +130,10 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Certificates", "verified_user", "directory.certificate"),
             _list("Changes", "manage_history", "directory.directorychange"),
             _list("Codes", "sell", "terminology.codeset"),
+            {
+                **_list("Codes without a mapping", "label_off", "terminology.codeset"),
+                "link": reverse_lazy("admin:desk_tasks", args=["codes"]),
+            },
         ],
     },
     {

@@ -17,6 +17,8 @@ from django.utils import timezone
 
 from hie.standards import oids, xml
 from hie.standards.errors import HubError
+from hie.terminology import local_codes
+from hie.terminology.local_codes import Met
 from hie.terminology.models import Code, CodeSet
 
 
@@ -52,30 +54,50 @@ class LoadedSet:
 
 
 def check(asked: Iterable[Asked]) -> dict[Asked, Verdict]:
-    """What the affinity domain says of each code. At most two statements whatever the count."""
+    """What the affinity domain says of each code; one that means another by decision is judged as that one.
+
+    At most two statements whatever the count, and two more where a code is in no set.
+    """
     wanted = set(asked)
     modes = dict(CodeSet.objects.exclude(mode=CodeSet.Mode.OFF).values_list("attribute", "mode"))
     looked_up = {item for item in wanted if item.attribute in modes}
-    known: set[tuple[str, str, str]] = set()
-    if looked_up:
-        known = set(
-            Code.objects.filter(
-                code_set__attribute__in={item.attribute for item in looked_up},
-                code__in={_essence(item) for item in looked_up},
-                active=True,
-            ).values_list("code_set__attribute", "code", "scheme")
-        )
+    outside = looked_up - _known(looked_up)
+    if outside:
+        meant = local_codes.same_as(as_met(item) for item in outside)
+        others = {item: Asked(attribute=to.attribute, code=to.code, scheme=to.scheme)
+                  for item in outside if (to := meant.get(as_met(item))) is not None}  # fmt: skip
+        if others:
+            good = _known(set(others.values()))
+            outside -= {item for item, to in others.items() if to in good}
     verdicts: dict[Asked, Verdict] = {}
     for item in wanted:
-        if item not in looked_up or (item.attribute, _essence(item), item.scheme) in known:
+        if item not in outside:
             verdicts[item] = Verdict.ACCEPTED
         else:
             verdicts[item] = Verdict.REFUSED if modes[item.attribute] == CodeSet.Mode.ENFORCE else Verdict.WARN
     return verdicts
 
 
+def _known(items: set[Asked]) -> set[Asked]:
+    """Those that are in their set; one statement, and none for nothing."""
+    if not items:
+        return set()
+    rows = Code.objects.filter(
+        code_set__attribute__in={item.attribute for item in items},
+        code__in={_essence(item) for item in items},
+        active=True,
+    )
+    known = set(rows.values_list("code_set__attribute", "code", "scheme"))
+    return {item for item in items if (item.attribute, _essence(item), item.scheme) in known}
+
+
+def as_met(item: Asked) -> Met:
+    """The code as it is collected when it is in no set."""
+    return Met(item.attribute, item.scheme, _essence(item))
+
+
 def load(data: bytes, *, source: str, mode: str = CodeSet.Mode.ENFORCE) -> list[LoadedSet]:
-    """Replace the sets that a file names; those it does not name stay.
+    """Replace the sets that a file names; those it does not name stay, and codes that staff added to one.
 
     The file is ``CodeType[@name]/Code[@code][@codingScheme][@display]`` as the IHE test tools use it. Codes no
     longer in the file are retired, not deleted. A set that exists keeps its mode.
@@ -124,15 +146,16 @@ def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, 
         for (code, scheme), display in codes.items()
         if (code, scheme) not in present
     )
+    kept = local_codes.added(attribute)
     for key, code in present.items():
-        code.active = key in codes
+        code.active = key in codes or key in kept
         code.display = codes.get(key, code.display)
     Code.objects.bulk_update(present.values(), ["active", "display"], batch_size=500)
     return LoadedSet(
         attribute=attribute,
         codes=len(codes),
         added=len(codes.keys() - present.keys()),
-        retired=sum(1 for key in present if key not in codes),
+        retired=sum(1 for key in present if key not in codes and key not in kept),
     )
 
 

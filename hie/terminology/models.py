@@ -48,3 +48,80 @@ class Code(models.Model):
 
     def __str__(self) -> str:
         return f"{self.scheme}|{self.code}"
+
+
+class LocalCode(models.Model):
+    """A code that came and that no set of the hub knew, and what was decided about it (`hie.terminology.local_codes`).
+
+    `attribute` is the XDS name; "": it stood inside a document. `met` counts how often it came. In state ``mapped`` it
+    means `to_scheme`, `to_code` everywhere. `raises`: labels depend on that meaning. `proposed` is what one member of
+    staff (`proposed_by`, the account's key `proposed_account`) would do and another has to agree to; the target of a
+    mapping that is only proposed stands in `to_*` already.
+    """
+
+    class State(models.TextChoices):
+        """What was decided."""
+
+        WAITING = "waiting", "waits"
+        MAPPED = "mapped", "means another code"
+        ADDED = "added", "added to its set"
+        LOCAL = "local", "local, and stays so"
+
+    class Proposed(models.TextChoices):
+        """What waits for a second person."""
+
+        MAP = "map", "to map it"
+        END = "end", "to end its mapping"
+
+    attribute = models.TextField(blank=True)
+    scheme = models.TextField(blank=True)
+    code = models.TextField()
+    state = models.TextField(choices=State.choices, default=State.WAITING)
+    met = models.PositiveBigIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+    to_scheme = models.TextField(blank=True, default="")
+    to_code = models.TextField(blank=True, default="")
+    to_display = models.TextField(blank=True, default="")
+    raises = models.BooleanField(default=False)
+    proposed = models.TextField(choices=Proposed.choices, blank=True, default="")
+    proposed_by = models.TextField(blank=True, default="")
+    proposed_account = models.BigIntegerField(null=True, blank=True)
+    proposed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["attribute", "scheme", "code"], name="terminology_local_code_once"),
+            models.CheckConstraint(
+                name="terminology_local_code_target",
+                condition=~models.Q(to_code="") | ~models.Q(state="mapped") & ~models.Q(proposed="map"),
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["first_at", "id"],
+                name="terminology_local_code_waits",
+                condition=models.Q(state="waiting") | ~models.Q(proposed=""),
+            ),
+            models.Index(fields=["code"], name="terminology_local_code_mapped", condition=models.Q(state="mapped")),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.scheme}|{self.code}"
+
+
+class CodeSender(models.Model):
+    """That a participant, by its id, sent a local code."""
+
+    local_code = models.ForeignKey(LocalCode, on_delete=models.CASCADE, related_name="senders", db_index=False)
+    sender = models.TextField()
+    met = models.PositiveBigIntegerField(default=0)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["local_code", "sender"], name="terminology_code_sender_once")]
+        indexes = [models.Index(fields=["sender"], name="terminology_code_sender")]
+
+    def __str__(self) -> str:
+        return f"{self.sender} of {self.local_code_id}"

@@ -77,7 +77,7 @@ class ActivationCodeAdmin(staff_pages.ReadOnly, ModelAdmin):  # type: ignore[mis
         element = error.element or "why" if error is not None else ""
         context = {
             **self.admin_site.each_context(request), "opts": self.opts, "title": "Let a patient in", "given": given,
-            "typed": request.POST, "problem": f"{str(error)[:1].upper()}{str(error)[1:]}." if error is not None else "",
+            "typed": request.POST, "problem": staff_pages.sentence(error),
             "problem_field": "why" if element == "reason" else element,
         }  # fmt: skip
         status = 422 if error is not None else 200

@@ -43,7 +43,7 @@ DIRECTORY_PAGES = (
     "directory.view_practitioner", "directory.view_directorychange", "directory.view_placement",
 )  # fmt: skip
 MESSAGE_PAGES = ("exchange.view_inboundmessage",)
-CODE_PAGES = ("terminology.view_codeset", "terminology.view_code")
+CODE_PAGES = ("terminology.view_codeset", "terminology.view_code", "terminology.view_localcode")
 
 PAGES: dict[str, tuple[str, ...]] = {
     "administrator": (),

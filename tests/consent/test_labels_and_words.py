@@ -75,6 +75,29 @@ def test_an_ordinary_code_sets_nothing(code: str) -> None:
     assert (found.labels, found.confidentiality, found.labelled) == (frozenset(), "N", True)
 
 
+def test_a_local_code_gets_what_the_code_gets_that_it_means() -> None:
+    shipped, codes = tables.shipped("labels"), Tables.from_json(tables.shipped("codes"))
+    plain = labelling.LabelTables.from_json(shipped, codes)
+    same_as = [
+        ("urn:oid:1.2.840.1|7", f"{ICD10}|B20"),
+        ("urn:oid:1.2.840.1|7", f"{ICD10}|F32.9"),
+        ("urn:oid:1.2.840.1|8", "http://loinc.org|34133-9"),
+    ]
+    made = labelling.LabelTables.from_json(shipped, codes, same_as=same_as)
+
+    def labels(code: str) -> frozenset[str]:
+        content = CodedContent(codes=frozenset([code]))
+        return labelling.labels_for(
+            content, codes=frozenset(), confidentiality="N", labels=frozenset(), tables=made
+        ).labels
+
+    assert labels("urn:oid:1.2.840.1|7") == labels("|7") == {"HIV", "MH"}
+    assert labels("urn:oid:1.2.840.1|8") == labels("urn:oid:1.2.840.2|7") == frozenset()
+    assert labels(f"{ICD10}|B20") == {"HIV"}
+    harmless = labelling.LabelTables.from_json(shipped, codes, same_as=[("urn:x|8", "http://loinc.org|34133-9")])
+    assert plain.digest == LABEL_TABLES.digest == harmless.digest != made.digest
+
+
 def test_labels_and_letters_are_only_ever_raised() -> None:
     assert labelled(letter="V").confidentiality == "V"
     assert labelled(letter="N", confidentiality="R").confidentiality == "R"

@@ -52,13 +52,15 @@ def test_a_participant_is_shown_with_its_keys_and_agreement_and_only_limits_chan
     assert (row.rate_per_s, row.name, row.status) == (9, "The Clinic", "active")
 
 
-def test_suspending_goes_through_the_same_function_and_leaves_history(staff):
+def test_suspending_asks_for_the_reason_and_leaves_history(staff):
     form = {"action": "suspend", "_selected_action": "org-clinic"}
-    assert staff.post(LIST, form).status_code == 302
+    page = staff.post(LIST, form)["Location"]
+    assert Participant.objects.get(pk="org-clinic").status == "active"
+    assert staff.post(page, {"act": "decide", "outcome": "suspend", "seen": "0", "reason": "unpaid"}).status_code == 302
     assert Participant.objects.get(pk="org-clinic").status == "suspended"
     change = DirectoryChange.objects.first()
     assert change is not None
-    assert (change.kind, change.actor) == ("suspended", "root")
+    assert (change.kind, change.actor, change.reason) == ("suspended", "root", "unpaid")
 
 
 def test_history_is_shown_and_cannot_be_edited(staff):

@@ -195,7 +195,8 @@ URLS: Mapping[str, Entry] = {
     "admin/consent/legalhold/place/": Within("takes an id in; whether there is such a person, for the privacy officer"),
     "admin/directory/onboarding/invite/": _JOINING,
     "admin/directory/onboarding/<uuid:onboarding_id>/report.json": _JOINING,
-    "admin/exchange/deathobjection/<int:objection_id>/close/": Guarded("hie.exchange.deaths.close"),
+    "admin/tasks/<slug:queue>/": Within("numbers of things that wait, their causes and organizations; nobody's name"),
+    "admin/tasks/<slug:queue>/<path:key>/": _STAFF,
     "admin/trust/activationcode/give/": Guarded("hie.exchange.activation.issue_at_desk"),
     "admin/consent/proxygrant/give/": Guarded("hie.exchange.helpers.give"),
     "admin/consent/proxygrant/<uuid:grant_id>/status/": Guarded("hie.exchange.helpers.set_status"),
@@ -395,7 +396,6 @@ ACTIONS: Mapping[str, Entry] = {
         )
     },
     "auth.User new_factor": Nothing("staff"),
-    "outbox.OutboxMessage try_again": Nothing("sends what waits once more; a count"),
     "exchange.InboundMessage replay": Within("hands messages to their handlers again; a count"),
     "terminology.CodeSet > terminology.Code": Nothing("code tables"),
     "delete_selected": Nothing("names rows that the member of staff may see and delete: of no patient's table any"),
@@ -420,7 +420,6 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",
     "hie.exchange.who_could_see.for_staff": "the hub's own staff",
     "hie.exchange.explained.explain_for_staff": "the hub's own staff",
-    "hie.exchange.deaths.close": "the hub's own staff",
     "hie.exchange.helpers.give": "the hub's own staff",
     "hie.exchange.activation.issue_at_desk": "the hub's own staff",
     **dict.fromkeys(

@@ -340,6 +340,7 @@ PEOPLE = ("by-hand/", "identity/", "split/", f"join/{uuid.UUID(int=1)}/")
 @stopped("url", "admin/consent/consent/<uuid:consent_id>/what-if/")
 @stopped("url", "admin/consent/proxygrant/give/", "admin/consent/proxygrant/<uuid:grant_id>/status/")
 @stopped("url", "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/")
+@stopped("url", "admin/tasks/<slug:queue>/<path:key>/")
 @pytest.mark.parametrize("role", ["onboarding", "operator", "auditor", "steward", "privacy-officer", ""])
 def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Listener, role: str) -> None:
     place.takes_part()
@@ -374,6 +375,7 @@ def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Li
         *((f"/admin/patients/person/{{}}/{page}", Person, person) for page in PEOPLE),
         ("/admin/consent/consent/{}/end/", Consent, found["consent.Consent"].pk),
         ("/admin/consent/consent/{}/what-if/", Consent, found["consent.Consent"].pk),
+        ("/admin/tasks/consents/{}/", Consent, found["consent.Consent"].pk),
         ("/admin/consent/proxygrant/{}/status/", ProxyGrant, found["consent.ProxyGrant"].pk),
         ("/admin/consent/proxygrant/give/?patient={}", ProxyGrant, person),
         ("/admin/audit/auditevent/{}/explain/", AuditEvent, found["audit.AuditEvent"].pk),

@@ -17,7 +17,9 @@ from consent.models import HelperCode, PolicyProposal, SupervisorLeave
 from hie.directory import registration
 from hie.exchange import governance, retention
 from hie.exchange.access import Staff
-from hie.exchange.models import DeathObjection
+from hie.exchange.models import DeathObjection, DeskTask, DeskTaskAct
+from hie.terminology import local_codes
+from hie.terminology.models import LocalCode
 from hie.trust import staff_accounts
 from patients.models import PatientIdentifier
 from tests.backoffice.conftest import as_role, roles
@@ -32,6 +34,8 @@ THEN = [
     ("consent", "0007_emergency_marks"),
     ("directory", "0004_release_policy_versions"),
     ("trust", "0004_step_up_organization"),
+    ("terminology", "0001_initial"),
+    ("outbox", "0002_receivers"),
 ]
 LOST = {
     "consent_helpercode",
@@ -41,6 +45,10 @@ LOST = {
     "consent_retentionrun",
     "exchange_deathobjection",
     "trust_signedin",
+    "exchange_desktask",
+    "exchange_desktaskact",
+    "terminology_localcode",
+    "terminology_codesender",
     "trust_staffperson",
     "trust_staffaccountact",
 }
@@ -73,7 +81,7 @@ def rows() -> dict[str, list[str]]:
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
-            " AND relname ~ '^(consent|directory|exchange|trust)_' ORDER BY 1"
+            " AND relname ~ '^(consent|directory|exchange|outbox|terminology|trust)_' ORDER BY 1"
         )
         for (table,) in cursor.fetchall():
             # A column added again stands last: by name they compare.
@@ -105,6 +113,10 @@ def a_hub_with_everything(desk: Client) -> None:
     HelperCode.objects.create(digest=b"d" * 32, person="RelatedPerson/x", made_at=at, ends_at=at + timedelta(days=7))
     SupervisorLeave.objects.create(user="Practitioner/x", organization="org-clinic", given_by="Practitioner/y", text="x", given_at=at, ends_at=at + timedelta(hours=4))  # fmt: skip
     DeathObjection.objects.create(identifier=PatientIdentifier.objects.order_by("pk")[0], said="alive", at=at)
+    local_codes.note("org-clinic", [local_codes.Met("", "urn:oid:1.2.840.7", "X7")])
+    local_codes.map_to(LocalCode.objects.get(), to=("http://loinc.org", "11488-4", ""), raises=False)
+    task = DeskTask.objects.create(queue="messages", key="x", until_at=at)
+    DeskTaskAct.objects.create(task=task, kind="later", actor="Staff/ida", reason="x", at=at)
 
 
 def test_what_two_people_put_into_force_is_the_same_after_a_way_back_and_forth(

@@ -98,12 +98,14 @@ def test_a_steward_closes_it_at_the_desk(alice: str) -> None:
     boss = second_factor.sign_in(User.objects.create_superuser("boss"))
     page = boss.get(f"/admin/exchange/deathobjection/{row.pk}/change/")
     assert (page.status_code, "I live" in page.content.decode()) == (200, True)
-    address = f"/admin/exchange/deathobjection/{row.pk}/close/"
+    address = f"/admin/tasks/deaths/{row.pk}/"
+    assert address in page.content.decode()
+    form = {"act": "decide", "outcome": "stays", "seen": "0"}
     assert boss.get(address).status_code == 200
-    assert boss.post(address, {"reason": ""}).status_code == 422
-    assert boss.post(address, {"reason": "Set right by hand"}).status_code == 302
+    assert boss.post(address, {**form, "reason": ""}).status_code == 422
+    assert boss.post(address, {**form, "reason": "It was somebody else"}).status_code == 302
     row.refresh_from_db()
-    assert (row.closed_by, row.closed_reason) == ("Staff/boss", "Set right by hand")
+    assert (row.closed_by, row.closed_reason) == ("Staff/boss", "It was somebody else")
 
 
 def _pk(person: str) -> Any:

@@ -11,7 +11,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from hie.exchange import queues, staff_pages
+from hie.exchange.desk_queues import QUEUES
 from hie.exchange.queues import Queue
+from hie.faces.backoffice import tasks
 
 OWNERS = {
     "privacy-officer": "Privacy officer",
@@ -31,6 +33,7 @@ class Row:
     oldest: str
     due: str
     owner: str
+    claimed: str
 
 
 def dashboard(request: HttpRequest, context: dict[str, Any]) -> dict[str, Any]:
@@ -59,10 +62,13 @@ def _row(queue: Queue, roles: frozenset[str], now: datetime) -> Row:
     app, _, name = queue.model.partition(".")
     return Row(
         queue=queue,
-        url=f"{reverse(f'admin:{app}_{name}_changelist')}?{queue.narrowed}",
+        url=tasks.url_of(queue.key)
+        if queue.key in QUEUES
+        else f"{reverse(f'admin:{app}_{name}_changelist')}?{queue.narrowed}",
         oldest=ago(queue.oldest_at, now) if queue.count else "",
         due=_due(queue.due_at, now) if queue.count else "",
         owner="You" if queue.owner in roles else OWNERS.get(queue.owner, queue.owner),
+        claimed=", ".join(queue.claimed_by),
     )
 
 

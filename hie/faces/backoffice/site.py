@@ -19,7 +19,7 @@ from django.utils import timezone
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import my_account, oidc, second_factor
+from hie.faces.backoffice import my_account, oidc, second_factor, tasks
 from hie.faces.backoffice.sign_in import SignInForm
 from hie.trust import provider, sign_ins
 
@@ -60,7 +60,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         return context | {"desk_session": ends_at is not None, "desk_ends_at": ends_at if soon else None}
 
     def extra_urls(self) -> list[URLPattern]:
-        """The page that whoever has given the password alone reaches."""
+        """The pages that whoever has given the password alone reaches, and those of the tasks."""
 
         def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
             return lambda request: _guarded(view(request))
@@ -73,6 +73,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
             path("account/", self.admin_view(my_account.page), name="my_account"),
             path("account/passkeys/", self.admin_view(my_account.passkeys_page), name="my_passkeys"),
             path("account/stay/", self.admin_view(my_account.stay), name="stay"),
+            *tasks.urls(self.admin_view),
         ]
 
     def admin_view(

@@ -100,6 +100,8 @@ OUTCOME: dict[str, Row] = {
     "UnknownValue": _row(404, "not-found"),
     "UnknownReview": _row(404, "not-found"),
     "ReviewClosed": _row(409, "conflict"),
+    "ReviewOpen": _row(409, "conflict"),
+    "TaskRefused": _row(409, "conflict"),
     "ReviewClaimed": _row(409, "lock-error"),
     "NotClaimed": _row(409, "lock-error"),
     "OwnProposal": _row(409, "conflict"),

@@ -215,7 +215,7 @@ class Prepared:
             requester.requires_relationship
             and "TREAT" in self.families
             and self.purpose != "BTG"
-            and not request.relationship
+            and not (request.relationship or "").strip()
         ):
             return _deny("G6", "relationship-required", *agreement)
         if self.purpose == "BTG" and not self._grant_valid():

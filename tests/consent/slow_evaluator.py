@@ -715,7 +715,7 @@ class Case:
             self.inherited(req["org"], "requiresRelationship")
             and "TREAT" in family
             and not emergency
-            and not req.get("relationship")
+            and not (req.get("relationship") or "").strip()
         ):
             return deny("G6", "relationship-required", ("agreement", self.holder(req["org"]), ""))
         if emergency and not self.grant_valid(req.get("breakGlass")):
@@ -864,7 +864,7 @@ class Case:
             return "G5"
         emergency = self.purpose == "BTG"
         if self.inherited(req["org"], "requiresRelationship") and "TREAT" in self.family() and not emergency:
-            if not req.get("relationship"):
+            if not (req.get("relationship") or "").strip():
                 return "G6"
         # Whose record the grant is for is not looked at.
         if emergency and req.get("breakGlass"):

@@ -147,6 +147,8 @@ SETTLED: list[tuple[str, dict[str, Any], str]] = [
     ("denied-what-one-wrote-by-the-id-alone", case(denies(data=[{"meaning": "authoredby", "reference": {"reference": "ida"}}]), document=document(authors=["Practitioner/ida"])), "D3"),
     ("permitted-by-the-id-alone", case(permits(*to("hill"))), "F1"),
     ("proxy-denied-however-he-writes-his-name", case(denies(*to("RelatedPerson/max")), request=request(org="door", role="proxy", purpose="FAMRQT", user="https://else.example/RelatedPerson/max", proxyGrant={"person": "https://else.example/RelatedPerson/max", "patient": "ada", "kind": "attorney", "status": "active", "maxConfidentiality": "R"})), "P7"),
+    # A relationship that says nothing is none.
+    ("blank-relationship", case(request=request(relationship=" "), fixtureOverride={"organizations": {"hill": {"requiresRelationship": True}}}), "G6"),
     # Data: a denial reaches what may be meant; a type that no document is of means none of its id.
     *(
         (f"deny-data-{i}", case(denies(data=[{"meaning": meaning, "reference": {"reference": reference}}]), document=document(encounter="e", related=["Encounter/f"])), expected)

@@ -233,7 +233,8 @@ def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
     return (
         actor.uncertain
         or not actor.identifiers.isdisjoint(identifiers)
-        or not actor.broad.isdisjoint(custodian.references | custodian.lineage)
+        or not actor.broad.isdisjoint(custodian.references)
+        or not actor.broad.isdisjoint(custodian.lineage)
         or any(one.rpartition("|")[2] in actor.loose_values for one in identifiers)
     )
 

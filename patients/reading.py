@@ -187,6 +187,8 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
     for element in ("modifierExtension", "implicitRules"):
         if element in resource:
             return Line(number=number, reason=f"Patient.{element}: not understood here, and may not be ignored")
+    if _is_replaced(resource):
+        return Line(number=number, reason="Patient.link: a record that another replaces is fed by itself (ITI-104)")
     own = [item for item in demographics.identifiers if authority is not None and item.authority == authority]
     values = sorted({item.value for item in own if item.value})
     if authority is not None and len(values) != 1:
@@ -195,6 +197,11 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
     named = [item for item in demographics.identifiers if item.value]
     key = named[0].key if named else str(resource.get("id") or number)
     return Line(number=number, value=values[0] if values else "", key=key, demographics=demographics)
+
+
+def _is_replaced(resource: Mapping[str, Any]) -> bool:
+    links = resource.get("link")
+    return isinstance(links, list) and any(isinstance(one, dict) and one.get("type") == "replaced-by" for one in links)
 
 
 def _not_utf8(text: str) -> bool:

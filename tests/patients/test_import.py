@@ -357,9 +357,12 @@ def test_a_line_may_not_say_what_is_not_understood_nor_bring_the_hubs_own_number
     modified["modifierExtension"] = [{"url": "http://example.org/not", "valueBoolean": True}]
     read_back = json.loads(patient("A2"))
     read_back["identifier"].append({"system": f"urn:oid:{settings.HUB_ASSIGNING_AUTHORITY}", "value": str(uuid4())})
-    found = run_import(tmp_path, json.dumps(modified) + "\n" + json.dumps(read_back))
-    assert [line["outcome"] for line in found] == ["refused", "new"]
+    replaced = json.loads(patient("A3"))
+    replaced |= {"active": False, "link": [{"type": "replaced-by", "other": {"reference": "Patient/1"}}]}
+    found = run_import(tmp_path, "\n".join(map(json.dumps, (modified, read_back, replaced))))
+    assert [line["outcome"] for line in found] == ["refused", "new", "refused"]
     assert "Patient.modifierExtension" in found[0]["reason"]
+    assert "Patient.link" in found[2]["reason"]
     view = queries.source_record("2.999.1", "A2")
     assert view is not None
     assert all(item.authority != settings.HUB_ASSIGNING_AUTHORITY for item in view.demographics.identifiers)

@@ -408,11 +408,11 @@ def _batches(query: PatientQuery) -> Iterator[list[UUID]]:
         ids = {str(UUID(int=0))}  # nobody is looked for as somebody is
     asked = replace(query, ids=tuple(sorted(ids or ())), identifiers=tuple(identifiers), active=None, limit=BATCH)
     for _ in range(MAX_LOOKED_AT // BATCH):
-        found = search(asked)
-        yield found
-        if len(found) < BATCH:
+        people = search(asked)
+        yield people
+        if len(people) < BATCH:
             return
-        asked = replace(asked, after=str(found[-1]))
+        asked = replace(asked, after=str(people[-1]))
     raise TooManyPeople(f"more than {MAX_LOOKED_AT} people fit: say more of who is looked for")
 
 

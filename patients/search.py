@@ -193,7 +193,7 @@ def _date_clause(prefix: str, low: str, high: str) -> tuple[str, list[str]]:
 
 
 def search(query: PatientQuery) -> list[UUID]:
-    """Persons who fit every parameter, sorted by id, those behind `query.after`, at most `query.limit`. 2 queries; no criterion gives nobody.
+    """Persons who fit every parameter, sorted by id, at most `query.limit`. 2 queries; no criterion gives nobody.
 
     A person fits when any of its active records has the value; what a caller may see of the person is for the
     exchange to check again with `matches` on the demographics it is going to show.
@@ -232,9 +232,6 @@ def search(query: PatientQuery) -> list[UUID]:
         return []
     if query.active is not None:
         ask.also(_ACTIVE if query.active else f"NOT {_ACTIVE}")
-    after = person_uuid(query.after)
-    if after is not None:
-        ask.also("p.id > %s", [after])
     return ask.run(query.limit)
 
 

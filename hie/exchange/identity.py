@@ -10,7 +10,7 @@ Source: spec/consent.md 6 and 8; spec/fhir.md 2.1 to 2.3; IHE ITI-78, ITI-119, I
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -133,8 +133,10 @@ def find_patients(
                 raise UnknownTargetDomain
         hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
         issuers = directory.snapshot().authorities
-        for people in _batches(query):
-            for person in access.demographics(caller, people, Operation.QUERY, rest_on_all=False).values():
+        people = _people(query)
+        for start in range(0, len(people), BATCH) or (0,):  # of nobody too it is asked, as in the door
+            part = people[start : start + BATCH]
+            for person in access.demographics(caller, part, Operation.QUERY, rest_on_all=False).values():
                 patient = _known(person, issuers)
                 if patient is None or not _holds(query, person, patient):
                     continue
@@ -387,13 +389,13 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
     return patient_filter.holds(query, records, [*patient.demographics.identifiers, *replaced, *merged])
 
 
-def _batches(query: PatientQuery) -> Iterator[list[UUID]]:
-    """Whom the index finds over all records, by person id, all of them: who is hidden must not push out who is not.
+def _people(query: PatientQuery) -> list[UUID]:
+    """Whom the index finds over all records, all of them: who is hidden must not push out who is not.
 
     The hub's own identifiers are person ids, whether or not a row holds them.
 
     Raises:
-        TooManyPeople: more than `MAX_LOOKED_AT`.
+        TooManyPeople: more than `MAX_LOOKED_AT`; nobody of them has been looked at.
     """
     ids: set[str] | None = set(_survivors(query.ids)) if query.ids else None
     identifiers = []
@@ -406,14 +408,18 @@ def _batches(query: PatientQuery) -> Iterator[list[UUID]]:
             ids = named if ids is None else ids & named
     if ids is not None and not ids:
         ids = {str(UUID(int=0))}  # nobody is looked for as somebody is
-    asked = replace(query, ids=tuple(sorted(ids or ())), identifiers=tuple(identifiers), active=None, limit=BATCH)
-    for _ in range(MAX_LOOKED_AT // BATCH):
-        people = search(asked)
-        yield people
-        if len(people) < BATCH:
-            return
-        asked = replace(asked, after=str(people[-1]))
-    raise TooManyPeople(f"more than {MAX_LOOKED_AT} people fit: say more of who is looked for")
+    people = search(
+        replace(
+            query,
+            ids=tuple(sorted(ids or ())),
+            identifiers=tuple(identifiers),
+            active=None,
+            limit=MAX_LOOKED_AT + 1,
+        )
+    )
+    if len(people) > MAX_LOOKED_AT:
+        raise TooManyPeople(f"more than {MAX_LOOKED_AT} people fit: say more of who is looked for")
+    return people
 
 
 def _survivors(ids: Sequence[str]) -> tuple[str, ...]:

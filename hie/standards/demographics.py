@@ -175,8 +175,7 @@ class IdentifierMatch:
 class PatientQuery:
     """A PDQm search [ITI-78]. Every element of a tuple must hold; inside one, any value may.
 
-    `identifiers` and `birth_dates` are tuples (and) of tuples (or). `limit` bounds the answer, which begins behind the
-    person `after` where one is named.
+    `identifiers` and `birth_dates` are tuples (and) of tuples (or). `limit` bounds the answer.
     Without any criterion nobody is meant, or with `anybody` everybody.
     """
 
@@ -198,7 +197,6 @@ class PatientQuery:
     mothers_maiden_name: tuple[StringMatch, ...] = ()
     active: bool | None = None
     anybody: bool = False
-    after: str = ""
     limit: int = 1000
 
 

@@ -332,7 +332,7 @@ def test_hidden_people_push_no_visible_one_out_of_a_search(monkeypatch: pytest.M
         identity.find_patients(family("zander"), caller())
 
 
-def test_what_speaks_against_a_person_in_a_hidden_record_does_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_speaks_against_a_person_in_a_hidden_record_does_not_show() -> None:
     person = fed(HOSPITAL, "h1", nora())
     asked = nora(telecoms=())
     (alone,) = identity.match(asked, caller())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from array import array
 from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
@@ -21,7 +22,7 @@ _SPACE: Final = re.compile(r"[ \t\n\r]*")
 
 
 class CaseFile:
-    """The text of a case file, read through once; its cases are decoded one at a time, as they are asked for.
+    """The text of a case file, read through once; its cases are decoded one at a time, as they are asked for by number.
 
     Raises:
         Unusable: there is no object `fixture` or no list `cases`.
@@ -32,24 +33,26 @@ class CaseFile:
     def __init__(self, text: str) -> None:
         self._text = text
         self._decoder = json.JSONDecoder()
-        self._cases_at: int | None = None
+        self._starts = array("q")  # where each case begins
+        has_cases = False
         fixture: object = None
         for member, at in self._members():
             if member == "fixture":
                 fixture = self._value(at)[0]
             elif member == "cases":
-                self._cases_at = at if text.startswith("[", at) else None
+                has_cases = text.startswith("[", at)
         if not isinstance(fixture, Mapping):
             raise Unusable("no object `fixture`")
-        if self._cases_at is None:
+        if not has_cases:
             raise Unusable("no list `cases`")
         self.fixture = fixture
 
-    def cases(self) -> Iterator[object]:
-        """The cases, in order."""
-        if self._cases_at is not None:
-            for case, _ in self._elements(self._cases_at):
-                yield case
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    def case(self, number: int) -> object:
+        """The case with this number, from 0, in the order of the file."""
+        return self._value(self._starts[number])[0]
 
     def _members(self) -> Iterator[tuple[object, int]]:
         """Each member of the whole, with where its value begins; all of the text is checked on the way."""
@@ -63,9 +66,14 @@ class CaseFile:
             if not isinstance(member, str):
                 raise ValueError("a name is not text")
             begin = at = self._after(":", at)
+            if member == "cases":
+                del self._starts[:]  # of two members of one name the last one counts
             if member == "cases" and self._text.startswith("[", at):
-                ends = (end for _, end in self._elements(begin))
-                at = self._after("]", max(ends, default=self._after("[", begin)))
+                at = self._after("[", begin)
+                for start, end in self._elements(begin):
+                    self._starts.append(start)
+                    at = end
+                at = self._after("]", at)
             else:
                 _, at = self._value(at)
             yield member, begin
@@ -76,12 +84,13 @@ class CaseFile:
         if self._after("}", at) != len(self._text):
             raise ValueError("more after the end")
 
-    def _elements(self, at: int) -> Iterator[tuple[object, int]]:
-        """Each value of the list that begins here, with where reading goes on after it."""
+    def _elements(self, at: int) -> Iterator[tuple[int, int]]:
+        """Where each value of the list that begins here begins, and where reading goes on after it."""
         at = self._after("[", at)
         while not self._text.startswith("]", at):
-            value, at = self._value(at)
-            yield value, at
+            start = at
+            _, at = self._value(at)
+            yield start, at
             if not self._text.startswith("]", at):
                 at = self._after(",", at)
                 if self._text.startswith("]", at):

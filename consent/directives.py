@@ -17,18 +17,21 @@ from threading import Lock
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
 
 from consent import epochs, filing, policies
 from consent.drafts import ConsentDraft
 from consent.effects import Span
-from consent.engine import Directive, PatientPolicy, compile_directive, compile_patient, time
+from consent.engine import Directive, PatientPolicy, Policy, compile_directive, compile_patient, time
+from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM
 from consent.engine.directive import MAX_DEPTH, Problem
 from consent.errors import DirectiveChanged, DirectiveRefused, UnknownDirective
 from consent.models import Consent, ConsentVersion
 from consent.owners import Capacity
 from hie.database import prepared
+from hie.directory.models import ParticipantType
 from hie.standards import fhir, oids
 from hie.standards.facts import SubjectFacts
 
@@ -130,7 +133,10 @@ def check(
         patient_ids=subject.ids if subject is not None else None,
         zone=law.zone if law is not None else "UTC",
         known=filing.Known(
-            others=tuple(others), on_file=beside.on_file, laws=tuple(laws[code] for code in sorted(laws))
+            others=tuple(others),
+            on_file=beside.on_file,
+            laws=tuple(laws[code] for code in sorted(laws)),
+            members=_members(policy),
         ),
         only_labels=only_labels,
         now=timezone.now(),
@@ -138,6 +144,14 @@ def check(
     if checked.problems:
         raise DirectiveRefused(checked.problems)
     return checked
+
+
+def _members(policy: Policy) -> frozenset[str]:
+    """Every name by which a provision can mean an organization, a role, or a type of organization."""
+    roles = (f"{ROLE_SYSTEM}|{role}" for role in policy.tables.roles)
+    types = (f"{ORG_TYPE_SYSTEM}|{type_}" for type_ in ParticipantType.values)
+    named = (one.references | one.identifiers for one in policy.participants.values())
+    return frozenset((*roles, *types)).union(*named)
 
 
 def import_unchecked(resource: dict[str, Any], *, identifier_pk: int, actor: str) -> StoredConsent:
@@ -388,7 +402,8 @@ def forget_compiled() -> None:
 
 
 def spelt(resource: object) -> object:
-    """The resource with each `class` and `code` of its provisions in every spelling of its coding scheme.
+    """The resource as its provisions are compared: each `class` and `code` in every spelling of its coding scheme, and
+    references with the address of this hub as the relative ones that they are.
 
     A document's codes are stored by one face as a URI, by another as an OID: a denial must meet both. What is
     stored stays as it was filed; a shape that cannot be read is left for the engine to refuse.
@@ -411,9 +426,27 @@ def _spelt_provision(provision: object, depth: int) -> object:
             else concept
             for concept in made["code"]
         ]
+    for member in ("actor", "data"):
+        if isinstance(made.get(member), list):
+            made[member] = [_referring(item) for item in made[member]]
     if isinstance(made.get("provision"), list):
         made["provision"] = [_spelt_provision(child, depth + 1) for child in made["provision"]]
     return made
+
+
+def _referring(item: object) -> object:
+    """An actor or a data reference; what it names by this hub's own address is the same by none."""
+    own = f"{settings.BASE_URL}/fhir/"
+    reference = item.get("reference") if isinstance(item, dict) else None
+    text = reference.get("reference") if isinstance(reference, dict) else None
+    if (
+        not isinstance(item, dict)
+        or not isinstance(reference, dict)
+        or not isinstance(text, str)
+        or not text.startswith(own)
+    ):
+        return item
+    return {**item, "reference": {**reference, "reference": text.removeprefix(own)}}
 
 
 def _spelt_codings(codings: list[object]) -> list[object]:

@@ -97,6 +97,20 @@ def _closes(
     )
 
 
+def names_nobody(node: Node, members: frozenset[str]) -> bool:
+    """Whether a recipient or custodian of a node is surely nobody: by numbers, or ids of organizations, that none has.
+
+    A person is not told by numbers here (spec/consent.md 5.4), and by id may be anybody.
+    """
+    return any(_is_nobody(one, members) for one in (*(node.recipients or ()), *(node.custodians or ())))
+
+
+def _is_nobody(actor: Actor, members: frozenset[str]) -> bool:
+    names = actor.broad | actor.identifiers
+    by_id = all(name.rpartition("/")[0].rpartition("/")[2] == "Organization" for name in actor.broad)
+    return bool(names) and not actor.uncertain and not actor.loose_values and by_id and names.isdisjoint(members)
+
+
 def outlived(directive: Directive, zone: str, now: datetime) -> Iterator[str]:
     """The elements whose period is over."""
     if directive.period is not None and _is_over(directive.period, zone, now):

@@ -38,12 +38,14 @@ class Known:
     """What a directive is held against for warnings: never more than its filer may know of.
 
     `others`: the patient's other directives; `on_file`: when the services of the documents on file took place;
-    `laws`: the laws of those who hold records of the patient.
+    `laws`: the laws of those who hold records of the patient; `members`: every name by which organizations, roles and
+    types of organizations are known (None: not looked at).
     """
 
     others: tuple[Directive, ...] = ()
     on_file: tuple[effects.Span, ...] = ()
     laws: tuple[Jurisdiction, ...] = ()
+    members: frozenset[str] | None = None
 
 
 def check(
@@ -118,6 +120,11 @@ def _warnings(directive: Directive, tables: Tables, zone: str, known: Known, now
         return
     for node in effects.walk(directive.root):
         yield from _node_warnings(node, tables)
+        if known.members is not None and effects.names_nobody(node, known.members):
+            yield Problem(
+                f"{effects.element_of(node)}.actor",
+                "names an organization, role or type that this exchange does not know: nobody is meant by it",
+            )
     for node in effects.closed_beside(directive, tables, zone):
         yield Problem(
             effects.element_of(node), "has no effect: a denial in this same choice closes all that it permits"

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
@@ -75,7 +76,7 @@ def column_map(given: Mapping[str, Any] | None, header: Sequence[str]) -> Column
     Further identifiers: ``"identifiers": {"<system URI>": column}``.
 
     Raises:
-        UnusableFile: an unknown field or column, or no column for the identifier; it is named.
+        UnusableFile: an unknown field or column; it is named.
     """
     if given is None:
         chosen: dict[str, tuple[str, ...]] = {}
@@ -119,12 +120,17 @@ def identifier_of(row: Mapping[str, str], columns: ColumnMap) -> str:
 
 
 def _values(row: Mapping[str, str], columns: ColumnMap, field: str) -> list[str]:
-    found = ((row.get(name) or "").strip() for name in columns.fields.get(field, ()))
-    return [value for value in found if value and value.lower() not in ("null", "na", "n/a", "none")]
+    return [value for name in columns.fields.get(field, ()) if (value := _value(row, name))]
+
+
+def _value(row: Mapping[str, str], name: str) -> str:
+    value = (row.get(name) or "").strip()
+    return "" if value.lower() in ("null", "na", "n/a", "none") else value
 
 
 def _date(row: Mapping[str, str], columns: ColumnMap, field: str) -> str:
-    text = "-".join(_values(row, columns, field))
+    """A date of one column, or of parts in their order: what follows a part that is missing has no place of its own."""
+    text = "-".join(takewhile(bool, (_value(row, name) for name in columns.fields.get(field, ()))))
     if len(text) == 8 and text.isdigit():
         return f"{text[:4]}-{text[4:6]}-{text[6:]}"
     parts = text.split("-")

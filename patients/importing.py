@@ -28,6 +28,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from django.conf import settings
 from django.db import DatabaseError, InterfaceError, OperationalError, connection, transaction
 from django.db.models import F
 from django.db.models.functions import Greatest
@@ -42,7 +43,7 @@ from patients import blocking, bulk, models_of_match, store
 from patients.ahead import RECORDS as AHEAD
 from patients.ahead import Ahead, settle, take_back
 from patients.copying import TABLES, Counts, Group, Rows, Stage, rows_of
-from patients.demographics import RecordFeed, system_of
+from patients.demographics import RecordFeed, authority_of, system_of
 from patients.errors import UnusableFile
 from patients.identifiers import survivors_of
 from patients.import_runs import authority_for, caller_of, one_at_a_time, start
@@ -51,7 +52,7 @@ from patients.meanwhile import Asked, Late
 from patients.models import ImportLine, ImportRun
 from patients.packing import Records
 from patients.preparing import Kept, Prepared, Reader, prepare
-from patients.reading import Opener, Portion, portions
+from patients.reading import Opener, Portion, check_named, portions
 
 log = logging.getLogger(__name__)
 
@@ -204,7 +205,12 @@ class _Import:
         self.system = system_of(authority)
         self.progress = progress
         self.actor = str(run.actor.get("user_id") or run.participant_id)
-        self.reader = Reader(authority=authority, participant_id=run.participant_id, places=directory.snapshot())
+        self.reader = Reader(
+            authority=authority,
+            participant_id=run.participant_id,
+            places=directory.snapshot(),
+            hub_authority=authority_of(settings.HUB_ASSIGNING_AUTHORITY),
+        )
         self.late_after = 0
         self.late = Late()
         self.given_up: list[int] = []
@@ -215,6 +221,7 @@ class _Import:
         try:
             some = portions(opener, columns=self.run.columns)
             first = next(some, None)
+            check_named(first)
             if first is not None:
                 if len(first.rows) >= CHUNK:
                     crew = bulk.Workers(self.reader, processes=os.cpu_count() or 1)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import pickle
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import orjson
@@ -32,6 +32,14 @@ class Reader:
     authority: str
     participant_id: str
     places: directory.Directory
+    hub_authority: str
+
+    def said(self, demographics: Demographics) -> Demographics:
+        """What a line says of itself: without the hub's own identifiers, which come back from whoever read the patient."""
+        if all(item.authority != self.hub_authority for item in demographics.identifiers):
+            return demographics
+        kept = tuple(item for item in demographics.identifiers if item.authority != self.hub_authority)
+        return replace(demographics, identifiers=kept)
 
     def stolen(self, demographics: Demographics) -> str:
         """Why a line may not name an identifier that another participant issues: it would be evidence of being his."""
@@ -93,22 +101,23 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
         return Prepared(number=line.number, value=line.value, reason=line.reason)
     if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
         return Prepared(number=line.number, value="", reason="the identifier is too long or no text")
+    demographics = reader.said(line.demographics)
     try:
-        check_repeats(line.demographics)
-        stored = to_json(line.demographics)
+        check_repeats(demographics)
+        stored = to_json(demographics)
         raw = store.canonical(stored)
     except UnusableDemographics as error:
         return Prepared(number=line.number, value="", reason=str(error))
-    reason = reader.stolen(line.demographics)
+    reason = reader.stolen(demographics)
     if reason:
         return Prepared(number=line.number, value="", reason=reason)
-    cleaned = features(line.demographics, own=(reader.authority, line.value))
+    cleaned = features(demographics, own=(reader.authority, line.value))
     digest = store.digest_of(raw)
-    shown, said = golden.alone(line.demographics, stored, authority=reader.authority, value=line.value) or (None, ())
+    shown, said = golden.alone(demographics, stored, authority=reader.authority, value=line.value) or (None, ())
     kept: Kept = (
         line.number, line.value, digest, raw, dumped(cleaned.to_json()), dumped(shown) if shown else b"", said,
     )  # fmt: skip
-    terms = [f"{field}\t{copy_text(term)}\n" for field, term in store.terms(line.demographics)]
+    terms = [f"{field}\t{copy_text(term)}\n" for field, term in store.terms(demographics)]
     return Prepared(
         number=line.number,
         value=line.value,

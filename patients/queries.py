@@ -25,8 +25,6 @@ from patients.matching import PairScore
 from patients.models import IdentityEvent
 from patients.normalise import Features, features, storable
 
-_MAX_CANDIDATES = 50
-
 
 def source_records(person_id: UUID | str) -> list[SourceRecordView]:
     """The records that belong to a person now, by authority and value; inactive ones and anchors too. 1 query."""
@@ -70,19 +68,24 @@ def borne_out(shown: Iterable[SourceRecordView], about: Iterable[SourceRecordVie
     return [anchor for anchor in anchors if anchor.by_hand]
 
 
-def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> list[Candidate]:
-    """Persons who may be the one described, most likely first, at most `limit`. 1 query.
+def candidates(demographics: Demographics) -> list[Candidate]:
+    """Persons who may be the one described, most likely first; as many as share the blocks of what is described. 1 query.
 
-    Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
+    All of them: whoever cuts the list does so after what may not be seen is out of it, or a hidden person would push a
+    visible one off its end. Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
     and at most that where the twin or junior rule speaks. Whoever is certainly not is left out.
     """
     described = features(demographics)
     near, scorer = store.near(described)
+    by_hand: dict[UUID, set[int]] = {}
+    for record in near:
+        if record.by_hand:
+            by_hand.setdefault(record.person_id, set()).add(record.record_id)
     found = person_scores(
         scorer,
         described,
         [(item.record_id, item.person_id, item.features) for item in near],
-        by_hand=store.by_hand(near),
+        by_hand=by_hand,
     )
     return [
         Candidate(
@@ -92,8 +95,9 @@ def candidates(demographics: Demographics, *, limit: int = _MAX_CANDIDATES) -> l
             grade=str(item.grade),
             weights=dict(item.best.weights),
             reasons=item.best.reasons,
+            by_hand=frozenset(by_hand.get(item.person_id, ())),
         )
-        for item in found[:limit]
+        for item in found
     ]
 
 

@@ -100,6 +100,16 @@ def portions(
         raise UnusableFile(f"{name} cannot be read: {error.__class__.__name__}") from error
 
 
+def check_named(portion: Portion | None) -> None:
+    """Refuse a file of a participant's records that does not say which column names them.
+
+    Raises:
+        UnusableFile: CSV without a column for the identifier.
+    """
+    if portion is not None and portion.columns is not None and "identifier" not in portion.columns.fields:
+        raise UnusableFile("no column is the identifier: name it in a column map", element="columns.identifier")
+
+
 def _line(stream: IO[bytes]) -> bytes:
     """One line, cut where it is longer than any patient: the rest of it is passed over."""
     line = stream.readline(_MAX_LINE)
@@ -149,7 +159,7 @@ def parse(portion: Portion, *, authority: str | None) -> list[Line]:
             _ndjson(number, cast(bytes, row), authority) for number, row in enumerate(portion.rows, start=portion.first)
         ]
     return [
-        _csv(number, cast("list[str]", row), portion.header, portion.columns)
+        _csv(number, cast("list[str]", row), portion.header, portion.columns, authority)
         for number, row in enumerate(portion.rows, start=portion.first)
     ]
 
@@ -174,6 +184,11 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
         demographics = from_fhir(resource, typing_errors=True)
     except MalformedContent as error:
         return Line(number=number, reason=str(error))
+    for element in ("modifierExtension", "implicitRules"):
+        if element in resource:
+            return Line(number=number, reason=f"Patient.{element}: not understood here, and may not be ignored")
+    if _is_replaced(resource):
+        return Line(number=number, reason="Patient.link: a record that another replaces is fed by itself (ITI-104)")
     own = [item for item in demographics.identifiers if authority is not None and item.authority == authority]
     values = sorted({item.value for item in own if item.value})
     if authority is not None and len(values) != 1:
@@ -184,12 +199,17 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
     return Line(number=number, value=values[0] if values else "", key=key, demographics=demographics)
 
 
+def _is_replaced(resource: Mapping[str, Any]) -> bool:
+    links = resource.get("link")
+    return isinstance(links, list) and any(isinstance(one, dict) and one.get("type") == "replaced-by" for one in links)
+
+
 def _not_utf8(text: str) -> bool:
     """Whether bytes of this text could not be read (they come as lone surrogates)."""
     return not text.isascii() and any("\udc80" <= char <= "\udcff" for char in text)
 
 
-def _csv(number: int, cells: list[str], header: tuple[str, ...], columns: ColumnMap) -> Line:
+def _csv(number: int, cells: list[str], header: tuple[str, ...], columns: ColumnMap, authority: str | None) -> Line:
     if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
         return Line(number=number, reason=f"{len(cells)} cells, but the header has {len(header)}")
     if any(map(_not_utf8, cells)):
@@ -198,6 +218,8 @@ def _csv(number: int, cells: list[str], header: tuple[str, ...], columns: Column
         return Line(number=number, reason="a cell holds NUL")
     row = dict(zip(header, cells, strict=False))
     value = identifier_of(row, columns)
+    if authority is None and "identifier" not in columns.fields:
+        value = str(number)  # where nobody owns the file, a line may go by its number
     if not value:
         return Line(number=number, reason="no identifier")
     if "\n" in value or "\r" in value:

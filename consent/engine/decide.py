@@ -34,6 +34,7 @@ from consent.engine.matching import (
     Asker,
     Subject,
     Verdict,
+    called,
     data_periods,
     in_force,
     in_period,
@@ -214,7 +215,7 @@ class Prepared:
             requester.requires_relationship
             and "TREAT" in self.families
             and self.purpose != "BTG"
-            and not request.relationship
+            and not (request.relationship or "").strip()
         ):
             return _deny("G6", "relationship-required", *agreement)
         if self.purpose == "BTG" and not self._grant_valid():
@@ -625,9 +626,11 @@ def _p6(q: _Question) -> _Basis | None:
 def _p7(q: _Question) -> _Basis | None:
     if not q.prepared.is_proxy:
         return None
-    families, user = q.prepared.families, q.prepared.user
+    families, names = q.prepared.families, called(q.prepared.user)
     deciding = [
-        path for path in q.paths_if(Verdict.DENY) if user in path.named_broad or not path.purposes.isdisjoint(families)
+        path
+        for path in q.paths_if(Verdict.DENY)
+        if not (names.isdisjoint(path.named_broad) and path.purposes.isdisjoint(families))
     ]
     return _items(tuple(deciding)) if deciding else None
 
@@ -649,7 +652,8 @@ def _c1(q: _Question) -> _Basis | None:
     if not q.between.own or q.prepared.families.isdisjoint(TPO):
         return None
     # Perhaps this person: it closes. A reference with the address of a server, or in a role in doubt, may be exactly it.
-    named = any(q.prepared.user in path.named_broad for path in q.paths_if(Verdict.DENY))
+    names = called(q.prepared.user)
+    named = any(not names.isdisjoint(path.named_broad) for path in q.paths_if(Verdict.DENY))
     return None if named else ()
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from itertools import product
 from math import prod
 from typing import Any, Final
@@ -30,6 +31,7 @@ from consent.engine.codes import (
     ACTIONS,
     CONFIDENTIALITY,
     DATA_MEANINGS,
+    KEPT,
     OPTED,
     PARTICIPATION,
     RANK,
@@ -292,8 +294,9 @@ def _read(resource: object, directive_id: str, version: str, patient_ids: frozen
         reading.problem("Consent.resourceType", "is not Consent")
     counts = _status_counts(resource, reading) and _about(resource, patient_ids, reading)
     privacy, research = _scope(resource, reading)
-    _modifiers(resource, reading)
-    _dates(resource, reading)
+    if not _is_plain(resource):
+        _modifiers(resource, reading)
+        _dates(resource, reading)
     since = _date(resource, "dateTime", "Consent.dateTime", reading)
     base, perhaps, policy_codes = _policy_rule(resource, reading)
     period: Period | None = None
@@ -381,6 +384,9 @@ def _scope(resource: Mapping[str, Any], reading: _Reading) -> tuple[bool, bool]:
     return privacy, research
 
 
+_NOT_OF_THE_CONSENT: Final = ("contained", "extension", "modifierExtension")
+
+
 def _modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
     """Note every modifier that this hub does not implement, on the Consent and all of its parts.
 
@@ -399,7 +405,7 @@ def _modifiers(resource: Mapping[str, Any], reading: _Reading) -> None:
             stack.extend(
                 (f"{path}.{key}", item)
                 for key, item in value.items()
-                if isinstance(item, dict | list) and key not in ("contained", "extension", "modifierExtension")
+                if isinstance(item, dict | list) and key not in _NOT_OF_THE_CONSENT
             )
         elif isinstance(value, list):
             stack.extend((f"{path}[{index}]", item) for index, item in enumerate(value))
@@ -422,16 +428,44 @@ def _dates(resource: Mapping[str, Any], reading: _Reading) -> None:
             stack.extend((f"{path}[{index}]", name, item) for index, item in enumerate(value))
         if not isinstance(value, dict):
             continue
-        sides = ("start", "end") if name == "period" or name.endswith("Period") else ()
         for key, item in value.items():
-            named = key.removeprefix("_")
-            if named in sides or named in _DATE_NAMES or named.endswith(_DATE_ENDINGS):
-                if not key.startswith("_"):
+            named = _date_of(key, name)
+            if named:
+                if key == named:
                     _date(value, key, f"{path}.{key}", reading)
                 elif named not in value:
                     reading.problem(f"{path}.{named}", "has no value")
             if isinstance(item, dict | list):
                 stack.append((f"{path}.{key}", key, item))
+
+
+@lru_cache(maxsize=KEPT)
+def _date_of(key: str, holder: str) -> str:
+    """The element that a key says the value of, where that is a date for its name or for the `holder` it stands in; else ""."""
+    named = key.removeprefix("_")
+    is_side = named in ("start", "end") and (holder == "period" or holder.endswith("Period"))
+    return named if is_side or named in _DATE_NAMES or named.endswith(_DATE_ENDINGS) else ""
+
+
+def _is_plain(resource: Mapping[str, Any]) -> bool:
+    """Whether `_modifiers` and `_dates` find nothing: one quick look for both, as of nearly every Consent."""
+    if "implicitRules" in resource:
+        return False
+    stack: list[tuple[str, Any, bool]] = [("", resource, True)]
+    while stack:
+        name, value, own = stack.pop()
+        if isinstance(value, list):
+            stack += [(name, item, own) for item in value if isinstance(item, dict | list)]
+            continue
+        if own and "modifierExtension" in value:
+            return False
+        for key, item in value.items():
+            named = _date_of(key, name)
+            if named and (named not in value if key != named else not time.readable(item)):
+                return False
+            if isinstance(item, dict | list):
+                stack.append((key, item, own and key not in _NOT_OF_THE_CONSENT))
+    return True
 
 
 def _policy_rule(resource: Mapping[str, Any], reading: _Reading) -> tuple[str | None, frozenset[str], frozenset[str]]:

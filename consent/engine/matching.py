@@ -13,11 +13,12 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from consent.engine import time
-from consent.engine.codes import ORG_TYPE_SYSTEM, ROLE_SYSTEM, has_coding
-from consent.engine.directive import Actor, Branch, Directive, Node, Parties, Path, Period
+from consent.engine.codes import KEPT, ORG_TYPE_SYSTEM, ROLE_SYSTEM, has_coding
+from consent.engine.directive import Actor, Branch, Directive, Node, Parties, Path, Period, unversioned
 from consent.engine.policy import Participant
 from hie.standards.facts import DocumentFacts, RequestFacts
 from hie.standards.naming import bare
@@ -56,9 +57,7 @@ class Asker:
             exact.add(user)
         # A team is a care team: it must not stand in for an organization or a person.
         exact.update(team for team in teams if team.startswith("CareTeam/"))
-        broad = exact.union(teams, (user,))
-        if "/" not in user:
-            broad.update(f"{kind}/{user}" for kind in _PERSON_TYPES)
+        broad = exact.union(teams, organization.lineage, *map(called, (user, *teams)))
         identifiers = {*organization.identifiers, f"{ROLE_SYSTEM}|{request.role}"}
         if organization.type is not None:
             identifiers.add(f"{ORG_TYPE_SYSTEM}|{organization.type}")
@@ -68,6 +67,22 @@ class Asker:
             identifiers=frozenset(identifiers),
             values=frozenset(one.rpartition("|")[2] for one in identifiers),
         )
+
+
+@lru_cache(maxsize=KEPT)
+def called(name: str) -> frozenset[str]:
+    """Every reference by which a denial may mean somebody who is named so: without blanks around it, version and server,
+    by the id alone, and where the type is none of a person's, as any person.
+
+    Who asks writes his own name: however he does, what the patient said of him counts.
+    """
+    plain = unversioned(name.strip())
+    kind, _, number = plain.rpartition("/")
+    type_ = kind.rpartition("/")[2]
+    forms = {name, plain, number, f"{type_}/{number}" if type_ else number}
+    if type_ not in _PERSON_TYPES:
+        forms.update(f"{one}/{number}" for one in _PERSON_TYPES)
+    return frozenset(forms)
 
 
 class Subject:
@@ -219,6 +234,7 @@ def _is_custodian(actor: Actor, subject: Subject, permit: bool) -> bool:
         actor.uncertain
         or not actor.identifiers.isdisjoint(identifiers)
         or not actor.broad.isdisjoint(custodian.references)
+        or not actor.broad.isdisjoint(custodian.lineage)
         or any(one.rpartition("|")[2] in actor.loose_values for one in identifiers)
     )
 
@@ -230,7 +246,7 @@ def _is_author(actor: Actor, document: DocumentFacts, permit: bool) -> bool:
     return (
         actor.uncertain
         or not actor.identifiers.isdisjoint(authors)
-        or not actor.broad.isdisjoint(authors)
+        or not actor.broad.isdisjoint(authors.union(map(_last, authors)))
         or any(one.rpartition("|")[2] in actor.loose_values for one in authors)
     )
 
@@ -302,7 +318,8 @@ def _is_data(meaning: str, reference: str, document: DocumentFacts, permit: bool
     if meaning == "authoredby":
         if reference in document.authors:
             return True
-        return not permit and not {reference, _tail(reference)}.isdisjoint(perhaps.authors.union(document.authors))
+        authors = perhaps.authors.union(document.authors)
+        return not permit and not {reference, _tail(reference)}.isdisjoint(authors.union(map(_last, authors)))
     if _same_document(reference, document.id, permit):
         return True
     if not permit and perhaps.ids and bare(reference) in perhaps.ids and not _is_other(reference, "DocumentReference"):
@@ -343,6 +360,10 @@ def _type_of(reference: str) -> str:
 
 def _tail(reference: str) -> str:
     return "/".join(reference.split("/")[-2:])
+
+
+def _last(reference: str) -> str:
+    return reference.rpartition("/")[2]
 
 
 def service_span(document: DocumentFacts, zone: str) -> time.Interval | None:

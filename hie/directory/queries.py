@@ -47,6 +47,7 @@ from hie.directory.models import (
     ReleasePolicy,
     Standing,
 )
+from hie.standards import naming
 from hie.standards.facts import AgreementFacts, EndpointFacts, ParticipantFacts, ReleaseRule
 
 __all__ = [
@@ -314,7 +315,7 @@ def _facts(
         part2_program=row.part2_program,
         requires_relationship=row.requires_relationship,
         release_policy=tuple(release_rule(rule) for rule in row.release_policy),
-        identifiers=(f"urn:ietf:rfc:3986|urn:oid:{row.organization_oid}",),
+        identifiers=tuple(sorted(naming.identifier("", row.organization_oid))),
         organization_oid=row.organization_oid,
         assigning_authority=authority,
         home_community_id=row.home_community_id or None,

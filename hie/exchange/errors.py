@@ -33,6 +33,10 @@ class BadRequest(HubError):
     """What the caller sent cannot be used; `element` names the part."""
 
 
+class TooManyPeople(BadRequest):
+    """More people fit a search than are looked at; it is to say more of who is meant."""
+
+
 class Unsettled(HubError):
     """What the answer rests on changed each time while it was prepared; nothing left. To be asked again in a moment."""
 

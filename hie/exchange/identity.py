@@ -22,20 +22,31 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import access, patient_filter, release
-from hie.exchange.errors import NotFound, UnknownSourceDomain, UnknownSourceIdentifier, UnknownTargetDomain
+from hie.exchange.errors import (
+    NotFound,
+    TooManyPeople,
+    UnknownSourceDomain,
+    UnknownSourceIdentifier,
+    UnknownTargetDomain,
+)
 from hie.standards.demographics import Demographics, Identifier, PatientQuery, authority_of, system_of
 from hie.standards.facts import Caller, Operation
 from hie.trust import limits
+from patients import blocking, store
 from patients import identifiers as index_identifiers
 from patients import queries as index
-from patients import store
 from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
 from patients.normalise import features
 from patients.search import search
 
-MAX_FOUND = 1000
+BATCH = 1000
+"""Persons whom a search looks at together."""
+MAX_LOOKED_AT = 10_000
+"""So many persons a search looks at before what may not be seen is out; what fits more is asked for more narrowly."""
+MAX_MATCHED = 50
+"""So many hits a match gives where nobody says how many."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,25 +120,29 @@ def find_patients(
 
     `domains` (bare OIDs or URIs): only identifiers of these are shown, and only patients that have one.
     `keep` is a further condition on what is shown. With `count` 0 only the total is given.
+    A constant number of statements for each `BATCH` of persons who fit, seen or not.
 
     Raises:
         AccessRefused: from what the caller is. UnknownTargetDomain: nobody issues identifiers in a domain.
+        TooManyPeople: more fit than are looked at.
     """
     with recorder.recording(kind, caller, query=raw_query or None) as event:
         access.gate(caller, Operation.QUERY)
         for domain in domains:
             if directory.authority_owner(domain) is None:
                 raise UnknownTargetDomain
-        people = _people(query)
         hits: list[tuple[KnownPatient, access.PermittedPerson]] = []
         issuers = directory.snapshot().authorities
-        for person in access.demographics(caller, people, Operation.QUERY, rest_on_all=False).values():
-            patient = _known(person, issuers)
-            if patient is None or not _holds(query, person, patient):
-                continue
-            patient = restricted(patient, domains)
-            if patient.demographics.identifiers and (keep is None or keep(patient)):
-                hits.append((patient, person))
+        people = _people(query)
+        for start in range(0, len(people), BATCH) or (0,):  # of nobody too it is asked, as in the door
+            part = people[start : start + BATCH]
+            for person in access.demographics(caller, part, Operation.QUERY, rest_on_all=False).values():
+                patient = _known(person, issuers)
+                if patient is None or not _holds(query, person, patient):
+                    continue
+                patient = restricted(patient, domains)
+                if patient.demographics.identifiers and (keep is None or keep(patient)):
+                    hits.append((patient, person))
         access.rest_on(person for _, person in hits)
         hits.sort(key=lambda hit: str(hit[0].person_id))
         following = [hit for hit in hits if str(hit[0].person_id) > after]
@@ -179,9 +194,9 @@ def match(
     count: int | None = None,
     raw_query: str | bytes = "",
 ) -> list[Matched]:
-    """Who may be meant by these demographics, best first, at most `count`.
+    """Who may be meant by these demographics, best first, at most `count` (`MAX_MATCHED` where it is not said).
 
-    Grades are those of the linking policy. With `only_certain` the answer has the one person of grade certain, or
+    Grades are those of the linking policy, over the records that may be shown. With `only_certain` the answer has the one person of grade certain, or
     nobody when there is none or more than one.
 
     Raises:
@@ -204,8 +219,7 @@ def match(
             hits = [hit for hit in hits if hit[0].grade == "certain"]
             hits = hits if len(hits) == 1 else []
         hits.sort(key=lambda hit: (-hit[0].score, str(hit[0].patient.person_id)))
-        if count is not None:
-            hits = hits[:count]
+        hits = hits[: MAX_MATCHED if count is None else count]
         for _, person in hits:
             disclose(event, caller, person)
         event.commit()
@@ -326,31 +340,32 @@ def _identifiers(records: Iterable[SourceRecordView], issuers: Mapping[str, str]
 def _as_seen(
     asked: Demographics, candidate: Candidate, person: access.PermittedPerson, patient: KnownPatient
 ) -> Matched | None:
-    """The candidate as far as the permitted records bear it out; never a better grade than the index itself gives.
+    """The candidate as the permitted records alone bear it out.
 
-    What only a hidden record has in common with the question must neither bring the person up nor grade it.
+    What only a hidden record has in common with the question must neither bring the person up nor grade it, and what
+    speaks against the person in a hidden record must not show either: the answer is that without it.
     """
     grade, score, reasons = Grade(candidate.grade), candidate.probability, candidate.reasons
     if any(not _anchor(row.record) for row, _ in person.verdict.denied):
+        described = features(asked)
+        shown = {
+            r.source_record_id: features(r.demographics, own=(r.authority, r.value))
+            for r in person.records
+            if r.active and not _anchor(r)
+        }
+        blocks = set(blocking.hashes(described))
         seen = person_scores(
             store.scorer(),
-            features(asked),
-            (
-                (r.source_record_id, person.person_id, features(r.demographics, own=(r.authority, r.value)))
-                for r in person.records
-                if r.active and not _anchor(r)
-            ),
+            described,
+            [(record_id, person.person_id, said) for record_id, said in shown.items()],
+            by_hand=[person.person_id] if candidate.by_hand & shown.keys() else (),
         )
-        if not seen:
+        if not seen or all(blocks.isdisjoint(blocking.hashes(said)) for said in shown.values()):
             return None
-        score, reasons = min(score, seen[0].probability), seen[0].best.reasons
-        grade = max(grade, seen[0].grade, key=_GRADES.index)
+        grade, score, reasons = seen[0].grade, seen[0].probability, seen[0].best.reasons
     if grade is Grade.CERTAINLY_NOT:
         return None
     return Matched(patient=patient, score=score, grade=grade.value, reasons=reasons)
-
-
-_GRADES = (Grade.CERTAIN, Grade.PROBABLE, Grade.POSSIBLE, Grade.CERTAINLY_NOT)
 
 
 def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPatient) -> bool:
@@ -375,7 +390,13 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
 
 
 def _people(query: PatientQuery) -> list[UUID]:
-    """Whom the index finds over all records. The hub's own identifiers are person ids, whether or not a row holds them."""
+    """Whom the index finds over all records, all of them: who is hidden must not push out who is not.
+
+    The hub's own identifiers are person ids, whether or not a row holds them.
+
+    Raises:
+        TooManyPeople: more than `MAX_LOOKED_AT`; nobody of them has been looked at.
+    """
     ids: set[str] | None = set(_survivors(query.ids)) if query.ids else None
     identifiers = []
     for either in query.identifiers:
@@ -387,15 +408,18 @@ def _people(query: PatientQuery) -> list[UUID]:
             ids = named if ids is None else ids & named
     if ids is not None and not ids:
         ids = {str(UUID(int=0))}  # nobody is looked for as somebody is
-    return search(
+    people = search(
         replace(
             query,
             ids=tuple(sorted(ids or ())),
             identifiers=tuple(identifiers),
             active=None,
-            limit=min(query.limit, MAX_FOUND),
+            limit=MAX_LOOKED_AT + 1,
         )
     )
+    if len(people) > MAX_LOOKED_AT:
+        raise TooManyPeople(f"more than {MAX_LOOKED_AT} people fit: say more of who is looked for")
+    return people
 
 
 def _survivors(ids: Sequence[str]) -> tuple[str, ...]:

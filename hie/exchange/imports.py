@@ -33,7 +33,7 @@ from hie.trust.errors import NotEntitled
 from patients import import_runs, importing
 from patients.errors import UnusableFile
 from patients.models import ImportRun
-from patients.reading import portions
+from patients.reading import check_named, portions
 
 log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ def begin(
         staged = submit.stage(content, content_type, caller)
         if not staged.size:
             raise UnusableFile("the file is empty", element="body")
-        next(portions(lambda: _opened(caller, staged.id), columns=columns, size=1), None)
+        check_named(next(portions(lambda: _opened(caller, staged.id), columns=columns, size=1), None))
         with transaction.atomic():
             run = import_runs.start(owner, columns=columns, upload=staged.id, caller=caller)
             event.about(None, detail={"run": str(run.pk), "participant": owner, "size": staged.size})

@@ -130,6 +130,17 @@ def span(period, zone):
     return start, end
 
 
+def spellings(name):
+    """The ways in which somebody named so may be written elsewhere."""
+    name, bare = name, name.strip().split("/_history/")[0]
+    parts = bare.split("/")
+    found = {name, bare, parts[-1], "/".join(parts[-2:])}
+    people = ["Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Device"]
+    if len(parts) < 2 or parts[-2] not in people:
+        found |= {f"{kind}/{parts[-1]}" for kind in people}
+    return found
+
+
 def check_dates(value, name=""):
     """5.3: an unreadable date anywhere. A date is told by its name in FHIR."""
     if isinstance(value, list):
@@ -486,19 +497,21 @@ class Case:
         known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
         known.append(("urn:hie:role", self.req["role"]))
         known.append(("urn:hie:org-type", self.inherited(self.req["org"], "type")))
-        # A user of no kind may be of any.
-        guessed = ["Practitioner", "PractitionerRole", "RelatedPerson", "Patient", "Device"] if "/" not in user else []
-        return exact, exact | {user, *teams, *(f"{kind}/{user}" for kind in guessed)}, known
+        return exact, exact | set(line).union(*(spellings(name) for name in (user, *teams))), known
 
     def custodian(self, doc):
         line = self.line(doc["custodian"])
         exact = {f"Organization/{o}" for o in line}
         known = [(i["system"], i["value"]) for o in line for i in self.org(o).get("identifiers", [])]
-        return exact, exact, [*known, ("urn:hie:org-type", self.inherited(doc["custodian"], "type"))]
+        return exact, exact | set(line), [*known, ("urn:hie:org-type", self.inherited(doc["custodian"], "type"))]
 
     def author(self, doc):
         authors = doc.get("authors", [])
-        return authors, authors, [tuple(a.split("|", 1)) if "|" in a else ("", a) for a in authors]
+        return (
+            authors,
+            [*authors, *(a.split("/")[-1] for a in authors)],
+            [tuple(a.split("|", 1)) if "|" in a else ("", a) for a in authors],
+        )
 
     def content(self, node, kind, doc):
         if "class" in node and not self.has_code([coding(c) for c in node["class"]], kind, doc.get("class", [])):
@@ -571,7 +584,8 @@ class Case:
         ref = ref.split("/_history/")[0]
         if meaning == "authoredby":
             authors = doc.get("authors", [])
-            return ref in authors or (kind == "deny" and "/".join(ref.split("/")[-2:]) in authors)
+            known = [*authors, *(a.split("/")[-1] for a in authors)]
+            return ref in authors or (kind == "deny" and (ref in known or "/".join(ref.split("/")[-2:]) in known))
         things = [("DocumentReference", doc["id"])]
         if meaning == "related":
             things += [("Encounter", e) for e in [doc.get("encounter")] if e is not None]
@@ -638,7 +652,7 @@ class Case:
                 text = (actor.get("reference") or {}).get("reference", "").split("/_history/")[0]
                 if kinds == ["recipient"] and text == person:
                     return True
-                if not surely and "recipient" in kinds and person in (text, "/".join(text.split("/")[-2:])):
+                if not surely and "recipient" in kinds and spellings(person) & {text, "/".join(text.split("/")[-2:])}:
                     return True
         return False
 
@@ -701,7 +715,7 @@ class Case:
             self.inherited(req["org"], "requiresRelationship")
             and "TREAT" in family
             and not emergency
-            and not req.get("relationship")
+            and not (req.get("relationship") or "").strip()
         ):
             return deny("G6", "relationship-required", ("agreement", self.holder(req["org"]), ""))
         if emergency and not self.grant_valid(req.get("breakGlass")):
@@ -850,7 +864,7 @@ class Case:
             return "G5"
         emergency = self.purpose == "BTG"
         if self.inherited(req["org"], "requiresRelationship") and "TREAT" in self.family() and not emergency:
-            if not req.get("relationship"):
+            if not (req.get("relationship") or "").strip():
                 return "G6"
         # Whose record the grant is for is not looked at.
         if emergency and req.get("breakGlass"):

@@ -17,6 +17,7 @@ from tests.consent import fixture as fx
 
 ORGS = sorted(fx.FIXTURE["organizations"])
 USERS = ["Practitioner/ivo", "Practitioner/una", "Patient/ada", "Patient/ada-old", "RelatedPerson/max", "Device/d1"]
+SPELLED = ["https://hub.example/fhir/Practitioner/ivo", "Practitioner/una/_history/2", "ivo", " practitioner/una"]
 PURPOSES = ["TREAT", "ETREAT", "COC", "BTG", "HPAYMT", "COVERAGE", "HOPERAT", "HRESCH", "CLINTRCH", "PUBHLTH", "HLEGAL",
             "PATRQT", "FAMRQT", "PWATRNY", "HMARKT"]  # fmt: skip
 LABELS = ["MH", "PSY", "PSYTHPN", "SUD", "OPIOIDUD", "HIV", "STD", "SEX", "PREGNANT", "SDV", "VIO", "GDIS", "SICKLE", "DEMO",
@@ -120,7 +121,7 @@ IDENTIFIERS = [("urn:hie:role", "physician"), ("urn:hie:org-type", "payer"), ("u
 def references(draw: Any, form: int) -> dict[str, Any]:
     made: dict[str, Any] = {}
     if form < 8:
-        text = draw(sampled([f"Organization/{o}" for o in ORGS] + USERS * 2 + ["CareTeam/t1"]))
+        text = draw(sampled([f"Organization/{o}" for o in ORGS] + USERS * 2 + ["CareTeam/t1", "ivo", "hill"]))
         made["reference"] = {6: ELSEWHERE + text, 7: text + "/_history/2"}.get(form, text)
     elif form == 11:
         made = draw(sampled([{"reference": "#a"}, {"display": "The clinic"}, {}]))
@@ -328,7 +329,8 @@ def _who(purpose: str) -> st.SearchStrategy[tuple[str, ...]]:
     roles = [FITTING.get(purpose, "physician")] * 6 + ["nurse", "clerk"]
     homes = [HOMES.get(purpose, "hill")] * 6 + ORGS
     operations = ["query", "retrieve", "retrieve", "notify", "bulk", "register", "update"]
-    users = USERS[2:5] * 2 if purpose in ("PATRQT", "FAMRQT", "PWATRNY") else USERS[:2] * 4 + USERS
+    # Who asks writes his own name, and not everybody as his patient does.
+    users = USERS[2:5] * 2 if purpose in ("PATRQT", "FAMRQT", "PWATRNY") else USERS[:2] * 4 + USERS + SPELLED
     return st.sampled_from(list(product(roles, homes, operations, users)))
 
 

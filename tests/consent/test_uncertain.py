@@ -126,6 +126,29 @@ SETTLED: list[tuple[str, dict[str, Any], str]] = [
     # "Exactly that person": perhaps for what closes, surely for what opens.
     ("own-record-and-a-denial-with-a-servers-address", case(denies(*to("https://hub.example/fhir/Practitioner/ivo")), request=request(org="lake")), "D3"),
     ("own-record-and-a-denial-in-a-role-in-doubt", case(denies(party("Practitioner/ivo", {"code": "IRCP"})), request=request(org="lake")), "D3"),
+    # Who asks writes his own name; however he does, a denial that names him means him, and a permit only as it is written.
+    *(
+        (f"{what}-named-as-{i}", case(of, request=request(org=org, user=written)), expected)
+        for what, of, org, expected in [
+            ("denied", denies(*to("Practitioner/ivo")), "hill", "D3"),
+            ("denied-own", denies(*to("Practitioner/ivo")), "lake", "D3"),
+            ("permitted", permits(*to("Practitioner/ivo")), "hill", "F1"),
+        ]
+        for i, written in enumerate([
+            "https://hill.example/fhir/Practitioner/ivo", "Practitioner/ivo/_history/3", " Practitioner/ivo ", "practitioner/ivo",
+            "https://hill.example/staff/ivo", "ivo",
+        ])
+    ),
+    ("denied-of-another-type", case(denies(*to("Practitioner/ivo")), request=request(user="RelatedPerson/ivo")), "D6"),
+    ("denied-by-the-id-alone", case(denies(*to("ivo"))), "D3"),
+    ("denied-organization-by-the-id-alone", case(denies(*to("hill"))), "D3"),
+    ("denied-custodian-by-the-id-alone", case(denies(actor("CST", reference="lake"))), "D3"),
+    ("denied-author-by-the-id-alone", case(denies(actor("AUT", reference="ida")), document=document(authors=["Practitioner/ida"])), "D3"),
+    ("denied-what-one-wrote-by-the-id-alone", case(denies(data=[{"meaning": "authoredby", "reference": {"reference": "ida"}}]), document=document(authors=["Practitioner/ida"])), "D3"),
+    ("permitted-by-the-id-alone", case(permits(*to("hill"))), "F1"),
+    ("proxy-denied-however-he-writes-his-name", case(denies(*to("RelatedPerson/max")), request=request(org="door", role="proxy", purpose="FAMRQT", user="https://else.example/RelatedPerson/max", proxyGrant={"person": "https://else.example/RelatedPerson/max", "patient": "ada", "kind": "attorney", "status": "active", "maxConfidentiality": "R"})), "P7"),
+    # A relationship that says nothing is none.
+    ("blank-relationship", case(request=request(relationship=" "), fixtureOverride={"organizations": {"hill": {"requiresRelationship": True}}}), "G6"),
     # Data: a denial reaches what may be meant; a type that no document is of means none of its id.
     *(
         (f"deny-data-{i}", case(denies(data=[{"meaning": meaning, "reference": {"reference": reference}}]), document=document(encounter="e", related=["Encounter/f"])), expected)

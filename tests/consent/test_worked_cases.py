@@ -74,6 +74,19 @@ def test_cases_each_with_its_own_override_take_less_than_a_millisecond_each(tmp_
     assert time.process_time() - start < many / 1_000
 
 
+def test_many_cases_shared_out_among_processes_are_answered_in_order_as_each_by_itself(tmp_path: Path) -> None:
+    kinds = [fx.consent(fx.node("permit")), fx.consent(fx.node("deny")), None, 5]
+    cases = [fx.case(id=str(n), consents=[kinds[n % 4]], fixtureOverride=own_override(n)) for n in range(777)]
+    path = tmp_path / "many.json"
+    path.write_text(
+        json.dumps({"cases": [7], "fixture": fx.FIXTURE, "cases ": 1}).replace(
+            '"cases ": 1', f'"cases": {json.dumps(cases)}'
+        )
+    )
+    fixture = Fixture(fx.FIXTURE)
+    assert run(path) == [decide_case(case, fixture) for case in cases]
+
+
 def test_cases_with_an_override_each_need_the_memory_of_a_few(tmp_path: Path) -> None:
     fixture = Fixture(fx.FIXTURE)
     decided = 0

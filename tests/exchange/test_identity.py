@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -14,6 +15,7 @@ from hie.exchange import feed, identity
 from hie.exchange.errors import (
     AccessRefused,
     NotFound,
+    TooManyPeople,
     UnknownSourceDomain,
     UnknownSourceIdentifier,
     UnknownTargetDomain,
@@ -21,12 +23,14 @@ from hie.exchange.errors import (
 from hie.standards.demographics import (
     Address,
     Demographics,
+    HumanName,
     IdentifierMatch,
     PatientQuery,
     StringMatch,
     Telecom,
 )
 from patients import identifiers as index_identifiers
+from patients.models import Link
 from tests.exchange.people import CLINIC, HOSPITAL, QUIET, caller, fed, houses, ivo, nora, zander  # noqa: F401 - `houses` is a fixture
 
 pytestmark = pytest.mark.django_db
@@ -291,3 +295,56 @@ def test_a_cross_reference_that_cannot_be_answered_says_why(
     assert identity.cross_reference(HOSPITAL, "h1", caller()).person_id
     with pytest.raises(error):
         identity.cross_reference(*source, caller(), targets=targets)
+
+
+def _namesakes(count: int) -> None:
+    """Hidden people who have what `nora` is called and the year she was born, and nothing else in common."""
+    for n in range(count):
+        born = f"1970-{n % 10 + 3:02}-{n // 10 + 10}"
+        fed(QUIET, f"n{n}", nora(birth_date=born, gender="", addresses=(), telecoms=()))
+
+
+def test_hidden_people_push_no_visible_one_out_of_a_match() -> None:
+    """As many hidden people as an answer has room for, all nearer than the visible one."""
+    asked = nora(addresses=(), telecoms=(), gender="")
+    norah = HumanName(family="Quimby", given=("Norah",))
+    own = fed(HOSPITAL, "h1", nora(names=(norah,), birth_date="1970-05-09", gender="", addresses=(), telecoms=()))
+    alone = identity.match(asked, caller())
+    assert [hit.patient.person_id for hit in alone] == [own]
+    _namesakes(55)
+    assert len(identity.match(asked, caller(QUIET), count=100)) > identity.MAX_MATCHED
+    beside = identity.match(asked, caller())
+    assert [(hit.patient.person_id, hit.grade) for hit in beside] == [(own, alone[0].grade)]
+    assert len(identity.match(asked, caller(QUIET))) == identity.MAX_MATCHED
+
+
+def test_hidden_people_push_no_visible_one_out_of_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    people = {fed((HOSPITAL, QUIET)[n % 2], f"z{n}", zander(n)) for n in range(8)}
+    seen = identity.find_patients(family("zander"), caller())
+    assert (seen.total, len(people)) == (4, 8)
+    # Looked at in parts, as a thousand at once would be: all are found, in one order, whoever is hidden between.
+    monkeypatch.setattr(identity, "BATCH", 3)
+    assert identity.find_patients(family("zander"), caller()) == seen
+    page = identity.find_patients(family("zander"), caller(), after=str(seen.patients[1].person_id), count=1)
+    assert page == identity.Found(total=4, patients=seen.patients[2:3], more=True)
+    monkeypatch.setattr(identity, "MAX_LOOKED_AT", 6)
+    with pytest.raises(TooManyPeople):
+        identity.find_patients(family("zander"), caller())
+
+
+def test_what_speaks_against_a_person_in_a_hidden_record_does_not_show() -> None:
+    person = fed(HOSPITAL, "h1", nora())
+    asked = nora(telecoms=())
+    (alone,) = identity.match(asked, caller())
+    # The index itself would not link to this person any more, for what a record says that the clinic may not know of.
+    other = nora(names=(HumanName(family="Quimby", given=("Wilhelmina",)),), birth_date="1931-11-30", gender="male")
+    other = replace(other, addresses=(), telecoms=(Telecom(value="515-555-0101"),))
+    fed(QUIET, "q1", other)
+    hidden = index_identifiers.resolve(QUIET, "q1")
+    assert hidden is not None
+    assert hidden.person_id != person
+    Link.objects.filter(source_record_id=hidden.source_record_id).update(person_id=person)
+    (own,) = identity.match(asked, caller(QUIET))
+    assert own.grade != alone.grade
+    (beside,) = identity.match(asked, caller())
+    assert (beside.grade, beside.score, beside.reasons) == (alone.grade, alone.score, alone.reasons)

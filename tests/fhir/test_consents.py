@@ -152,3 +152,56 @@ def test_a_transfer_stops_when_consent_ends_under_it(hub_world):
     assert hub_world.hospital.post("/Consent", consent(hub_world.person)).status_code == 201
     received += sum(len(chunk) for chunk in stream)
     assert received <= 2 << 20 < len(data)
+
+
+def _to(role: str = "IRCP", **reference):
+    participation = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
+    return [{"role": {"coding": [{"system": participation, "code": role}]}, "reference": reference}]
+
+
+@pytest.mark.parametrize(
+    "clinic",
+    [
+        pytest.param({"identifier": {"system": "urn:ietf:rfc:3986", "value": "urn:oid:2.999.10.1"}}, id="oid-as-urn"),
+        pytest.param({"identifier": {"system": "urn:ietf:rfc:3986", "value": "2.999.10.1"}}, id="oid-bare"),
+        pytest.param({"reference": "Organization/org-clinic"}, id="relative"),
+        pytest.param(
+            {"reference": "https://hub.example/fhir/Organization/org-clinic"}, id="with-the-address-of-the-hub"
+        ),
+    ],
+)
+def test_an_organization_is_meant_by_its_number_and_its_address_however_they_are_written(hub_world, clinic):
+    hub_world.hospital.post("", provide_bundle())
+    search = f"/DocumentReference?patient={hub_world.person}&status=current"
+    deny = consent(hub_world.person, decision="permit")
+    deny["provision"]["provision"] = [{"type": "deny", "actor": _to(**clinic)}]
+    filed = hub_world.hospital.post("/Consent", deny)
+    assert (filed.status_code, filed.get("Warning")) == (201, None), filed.content
+    assert hub_world.clinic.get(search).json()["total"] == 0
+    only = consent(hub_world.person, decision="deny", id=filed.json()["id"])
+    only["provision"]["provision"] = [{"type": "permit", "actor": _to(**clinic)}]
+    assert hub_world.hospital.call("PUT", f"/Consent/{filed.json()['id']}", only).status_code == 200
+    assert hub_world.clinic.get(search).json()["total"] == 1
+
+
+@pytest.mark.parametrize(
+    ("somebody", "warned"),
+    [
+        pytest.param(
+            {"identifier": {"system": "http://hl7.org/fhir/sid/us-npi", "value": "1111111111"}}, True, id="number"
+        ),
+        pytest.param({"reference": "Organization/Org-Clinic"}, True, id="organization"),
+        pytest.param({"identifier": {"system": "urn:hie:role", "value": "doctor"}}, True, id="role"),
+        pytest.param({"identifier": {"system": "urn:hie:org-type", "value": "insurer"}}, True, id="type"),
+        pytest.param({"identifier": {"system": "urn:hie:role", "value": "physician"}}, False, id="known-role"),
+        pytest.param({"identifier": {"system": "urn:hie:org-type", "value": "pharmacy"}}, False, id="known-type"),
+        pytest.param({"reference": "Practitioner/whoever"}, False, id="person"),
+        pytest.param({"display": "Dr Eve"}, False, id="nobody-in-particular"),
+    ],
+)
+def test_a_choice_about_somebody_who_is_not_known_here_is_warned_of(hub_world, somebody, warned):
+    choice = consent(hub_world.person, decision="permit")
+    choice["provision"]["provision"] = [{"type": "deny", "actor": _to(**somebody)}]
+    filed = hub_world.hospital.post("/Consent", choice)
+    assert filed.status_code == 201, filed.content
+    assert ("does not know" in filed.get("Warning", "")) is warned

@@ -69,10 +69,10 @@ def test_a_known_source_without_hits_is_an_empty_answer(clinic: Api) -> None:
         ("urn:oid:1.2.3|h1", [], 400, "code-invalid", "sourceIdentifier Assigning Authority not found"),
         (f"urn:oid:{HOSPITAL}|h1", ["urn:oid:1.2.3"], 403, "code-invalid", "targetSystem not found"),
         (f"urn:oid:{QUIET}|q1", [], 404, "not-found", "sourceIdentifier Patient Identifier not found"),
-        (f"urn:oid:{HOSPITAL}", [], 400, "value", None),
-        (f"urn:oid:{HOSPITAL}|", [], 400, "value", None),
-        ("|h1", [], 400, "value", None),
-        (None, [], 400, "value", None),
+        (f"urn:oid:{HOSPITAL}", [], 400, "invalid", None),
+        (f"urn:oid:{HOSPITAL}|", [], 400, "invalid", None),
+        ("|h1", [], 400, "invalid", None),
+        (None, [], 400, "required", None),
     ],
 )
 def test_each_failure_has_its_own_status_and_text(

@@ -124,3 +124,14 @@ def test_a_message_that_says_nothing_of_a_flag_leaves_it() -> None:
     assert merged(flagged, Demographics(), frozenset()).protected == ("R", "VIP")
     assert merged(flagged, Demographics(), frozenset({"protected:VIP"})).protected == ("R",)
     assert merged(flagged, Demographics(protected=("VIP",)), frozenset({"protected:R"})).protected == ("VIP",)
+
+
+def test_each_patient_of_a_merge_or_a_pair_has_the_flags_that_follow_it() -> None:
+    vip, practice = _field("PV1", 16, "V"), _field("PD1", 12, "Y")
+    head = "MSH|^~\\&|A|B|||||ADT^A40|1|P|2.5"
+    merged = adt.merges(
+        er7.parse("\r".join([head, "PID|||1", practice, "MRG|2", "PID|||3", "MRG|4", vip, "PID|||5", "MRG|6"]).encode())
+    )
+    assert [one.patient.demographics.protected for one in merged] == [("R",), ("VIP",), ()]
+    paired = adt.pair(er7.parse("\r".join([head, "PID|||1", "PID|||2", vip]).encode()))
+    assert [one.demographics.protected for one in paired] == [(), ("VIP",)]

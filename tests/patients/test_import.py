@@ -10,8 +10,10 @@ from collections import Counter
 from itertools import combinations
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connection
 
@@ -19,6 +21,7 @@ from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.standards.fhir_patient import to_fhir
 from patients import linking, queries, reviewing
+from patients.columns import column_map, demographics_of
 from patients.models import ImportRun, Link, MatchModel, Person, ReviewItem
 from tests.patients.conftest import participant
 from tests.patients.people import demographics, record
@@ -331,3 +334,52 @@ def test_febrl1_reaches_its_bars_through_the_commands(clinic: str, tmp_path: Pat
     scored = [json.loads(line) for line in (tmp_path / "pairs").read_text().splitlines()]
     assert all(item["a"] < item["b"] and 0.5 <= item["score"] <= 1 for item in scored)
     assert f1({(item["a"], item["b"]) for item in scored}, pairs_of(truth)) >= 0.993
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        pytest.param("1980,5,3", "1980-05-03", id="whole"),
+        pytest.param("1980,,3", "1980", id="without-month-the-day-is-no-month"),
+        pytest.param("1980,5,NA", "1980-5", id="without-day"),
+        pytest.param(",5,3", "", id="without-year"),
+    ],
+)
+def test_a_date_in_parts_ends_before_the_part_that_is_missing(cells: str, said: str) -> None:
+    header = ["id", "y", "m", "d"]
+    columns = column_map({"identifier": "id", "birthDate": ["y", "m", "d"]}, header)
+    row = dict(zip(header, f"1,{cells}".split(","), strict=True))
+    assert demographics_of(row, columns).birth_date == said
+
+
+def test_a_line_may_not_say_what_is_not_understood_nor_bring_the_hubs_own_numbers(clinic: str, tmp_path: Path) -> None:
+    modified = json.loads(patient("A1"))
+    modified["modifierExtension"] = [{"url": "http://example.org/not", "valueBoolean": True}]
+    read_back = json.loads(patient("A2"))
+    read_back["identifier"].append({"system": f"urn:oid:{settings.HUB_ASSIGNING_AUTHORITY}", "value": str(uuid4())})
+    replaced = json.loads(patient("A3"))
+    replaced |= {"active": False, "link": [{"type": "replaced-by", "other": {"reference": "Patient/1"}}]}
+    found = run_import(tmp_path, "\n".join(map(json.dumps, (modified, read_back, replaced))))
+    assert [line["outcome"] for line in found] == ["refused", "new", "refused"]
+    assert "Patient.modifierExtension" in found[0]["reason"]
+    assert "Patient.link" in found[2]["reason"]
+    view = queries.source_record("2.999.1", "A2")
+    assert view is not None
+    assert all(item.authority != settings.HUB_ASSIGNING_AUTHORITY for item in view.demographics.identifiers)
+
+
+@pytest.mark.parametrize("columns", [None, {"family": "surname"}])
+def test_a_file_that_names_no_record_is_refused_whole(
+    clinic: str, tmp_path: Path, columns: dict[str, Any] | None
+) -> None:
+    with pytest.raises(CommandError, match="no column is the identifier"):
+        run_import(tmp_path, "surname,first_name\nOkafor,Maria\n", columns=columns, suffix=".csv")
+
+
+def test_pairs_of_a_file_are_of_two_records_each_named_once(tmp_path: Path) -> None:
+    rows = ["7,Okafor,Maria,1980-03-14", "8,Okafor,Maria,1980-03-14", "7,Okafor,Mary,1980-03-14"]
+    for header, names in (("id,surname,first_name,dob", ["7", "8"]), ("x,surname,first_name,dob", ["1", "2", "3"])):
+        (tmp_path / "in.csv").write_text("\n".join([header, *rows]))
+        call_command("match_pairs", tmp_path / "in.csv", threshold=0.0, out=tmp_path / "pairs", verbosity=0)
+        pairs = [json.loads(line) for line in (tmp_path / "pairs").read_text().splitlines()]
+        assert [(pair["a"], pair["b"]) for pair in pairs] == list(combinations(names, 2))

@@ -193,6 +193,7 @@ def test_a_patient_not_to_be_known_is_answered_like_one_that_is_not(verb: str) -
         ("unlinks", {"identifier": hospital_id("P1"), "reason": "x" * 501}, 422, "reason"),
         ("splits", {"person": f"Patient/{uuid.UUID(int=1)}", "identifiers": []}, 422, "identifiers"),
         ("merges", "nonsense", 400, None),
+        ("merges", " " * 3_000_000, 413, None),
         ("events/no-id/undo", {}, 404, None),
         (f"events/{uuid.UUID(int=1)}/undo", {}, 404, None),
         ("unlinks", {"identifier": {"system": "urn:oid:1.2.3", "value": "P1"}}, 404, None),

@@ -32,6 +32,14 @@ class InvalidSearch(HubError):
     """A search parameter has a value or modifier that cannot be processed: 400."""
 
 
+class ParameterMissing(InvalidSearch):
+    """A parameter that an operation cannot do without is not there: 400."""
+
+
+class ParameterMalformed(InvalidSearch):
+    """A parameter of an operation is given twice, or not in its form: 400."""
+
+
 class PageExpired(HubError):
     """The page link is not one this hub gave to this caller, or is too old: 410."""
 

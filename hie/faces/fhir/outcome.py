@@ -38,6 +38,8 @@ OUTCOME: dict[str, Row] = {
     "InvalidResource": _row(400, "structure"),
     "ProfileViolation": _row(422, "invariant"),
     "InvalidSearch": _row(400, "value"),
+    "ParameterMissing": _row(400, "required"),
+    "ParameterMalformed": _row(400, "invalid"),
     "PageExpired": _row(410, "expired"),
     "NotAcceptable": _row(406, "not-supported"),
     "UnsupportedBody": _row(415, "not-supported"),
@@ -83,6 +85,7 @@ OUTCOME: dict[str, Row] = {
     # the exchange
     "BadRequest": _row(400, "value"),
     "TooManyDocuments": _row(422, "too-costly"),
+    "TooManyPeople": _row(422, "too-costly"),
     "RemoteUnavailable": _row(502, "transient", "XDSUnavailableCommunity"),
     "Unsettled": _row(503, "transient", "XDSRegistryBusy"),
     "IdempotencyConflict": _row(409, "conflict"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from hie.exchange import identity
 from hie.exchange.errors import UnknownSourceDomain, UnknownSourceIdentifier, UnknownTargetDomain
 from hie.faces.fhir import search
-from hie.faces.fhir.errors import InvalidSearch
+from hie.faces.fhir.errors import InvalidSearch, ParameterMalformed, ParameterMissing
 from hie.faces.fhir.http import Answer, FhirRequest
 from hie.faces.fhir.outcome import Issue, outcome
 from hie.standards import fhir, fhir_patient
@@ -55,16 +55,18 @@ def _source(given: list[str]) -> tuple[str, str]:
     """System and value of the one sourceIdentifier.
 
     Raises:
-        InvalidSearch: missing, repeated, or without domain or value.
+        ParameterMissing: there is none. ParameterMalformed: repeated, or without domain or value.
     """
+    if not any(given):
+        raise ParameterMissing("sourceIdentifier is needed", element="sourceIdentifier")
     if len(given) != 1:
-        raise InvalidSearch("sourceIdentifier is needed exactly once", element="sourceIdentifier")
+        raise ParameterMalformed("sourceIdentifier is needed exactly once", element="sourceIdentifier")
     if len(fhir.split_escaped(given[0], ",")) > 1:
-        raise InvalidSearch("sourceIdentifier is one identifier", element="sourceIdentifier")
+        raise ParameterMalformed("sourceIdentifier is one identifier", element="sourceIdentifier")
     try:
         token = fhir.token(given[0])
     except ValueError as error:
-        raise InvalidSearch("sourceIdentifier is written system|value", element="sourceIdentifier") from error
+        raise ParameterMalformed("sourceIdentifier is written system|value", element="sourceIdentifier") from error
     if not token.system or not token.code:
-        raise InvalidSearch("sourceIdentifier needs a domain and a value", element="sourceIdentifier")
+        raise ParameterMalformed("sourceIdentifier needs a domain and a value", element="sourceIdentifier")
     return token.system, token.code

@@ -9,7 +9,7 @@ Source: HL7 v2.5.1 3.4.2 (PID), 3.4.9 (MRG), 3.4.10 (PD1), 2.A (CX, XPN, XAD, XT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from typing import Any
@@ -117,13 +117,19 @@ def patient(message: Message) -> Patient:
     """The patient of a registering event.
 
     Raises:
-        MessageRefused: no PID, or an unusable field of it.
+        MessageRefused: no PID, several (the others would be lost), or an unusable field of it.
     """
     found = message.all("PID")
-    if not found:
-        raise MessageRefused("the PID segment is missing", code="100", location=("PID", 1), reject=False)
-    registered = _patient(found[0], message.first("PD1"), 1)
-    protected, withdrawn = _protected(message)
+    if len(found) != 1:
+        text = "more than one PID segment" if found else "the PID segment is missing"
+        raise MessageRefused(text, code="100", location=("PID", min(len(found), 1) + 1), reject=False)
+    return _with_standing(found[0], message.segments, 1)
+
+
+def _with_standing(pid: Segment, around: Sequence[Segment], sequence: int) -> Patient:
+    """A PID with what the segments around it say of the same patient: the practice, and how secret the record is."""
+    registered = _patient(pid, next((one for one in around if one.name == "PD1"), None), sequence)
+    protected, withdrawn = _protected(around)
     return replace(
         registered,
         demographics=replace(registered.demographics, protected=protected),
@@ -131,13 +137,20 @@ def patient(message: Message) -> Patient:
     )
 
 
-def _protected(message: Message) -> tuple[tuple[str, ...], frozenset[str]]:
+def _after(message: Message, pid: Segment) -> list[Segment]:
+    """The segments that follow a PID, as far as the next one."""
+    place = next(n for n, one in enumerate(message.segments) if one is pid)
+    return list(takewhile(lambda one: one.name != "PID", message.segments[place + 1 :]))
+
+
+def _protected(around: Sequence[Segment]) -> tuple[tuple[str, ...], frozenset[str]]:
     """How secret the record is, and which of it is taken back, as `Patient.deleted` names it.
 
     ``VIP``: PV1-16 flags the patient (table 0099 is the sender's own: any value does), or ARV-4. ``R``: PD1-12 or an
     ARV keeps the record from others. A field that is there and says no takes back what it once said.
     """
-    pv1, pd1, restricted = message.first("PV1"), message.first("PD1"), message.all("ARV")
+    pv1, pd1 = (next((one for one in around if one.name == name), None) for name in ("PV1", "PD1"))
+    restricted = [one for one in around if one.name == "ARV"]
     indicator, kept = pv1.text(16).upper() if pv1 else "", pd1.text(12).upper() if pd1 else ""
     vip = indicator not in ("", NULL, *_NO) or any("VIP" in arv.text(4).upper() for arv in restricted)
     secret = kept not in ("", NULL, *_NO) or any(arv.text(3) for arv in restricted)
@@ -156,7 +169,8 @@ def pair(message: Message) -> tuple[Patient, Patient]:
     if len(found) != 2:
         text = "two PID segments are needed" if len(found) < 2 else "more than two PID segments"
         raise MessageRefused(text, code="100", location=("PID", min(len(found), 2) + 1), reject=False)
-    return _patient(found[0], None, 1), _patient(found[1], None, 2)
+    first, second = (_with_standing(pid, _after(message, pid), n) for n, pid in enumerate(found, start=1))
+    return first, second
 
 
 def merges(message: Message) -> list[Merge]:
@@ -173,7 +187,7 @@ def merges(message: Message) -> list[Merge]:
             if waiting is not None:
                 raise MessageRefused("MRG is missing", code="100", location=("MRG", mrgs + 1), reject=False)
             pids += 1
-            waiting = _patient(segment, None, pids)
+            waiting = _with_standing(segment, _after(message, segment), pids)
         elif segment.name == "MRG":
             mrgs += 1
             if waiting is None:

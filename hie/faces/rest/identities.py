@@ -13,6 +13,7 @@ from rest_framework.response import Response
 from hie.exchange import identity_changes
 from hie.exchange.identity_changes import Changed, Then
 from hie.exchange.query_answers import instant
+from hie.faces.rest.parsers import raw_of
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of
 from hie.faces.rest.serializers import (
     ChangeOutput,
@@ -48,7 +49,7 @@ class Merges(CallerView):
     @extend_schema(request=MergeInput, responses=MADE)
     def post(self, request: Request) -> Response:
         """Merge; the event in the answer undoes it."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, MergeInput)
             return _made(
@@ -62,7 +63,7 @@ class Unmerges(CallerView):
     @extend_schema(request=UnmergeInput, responses=MADE)
     def post(self, request: Request) -> Response:
         """Undo the merge by which the person became part of another."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, UnmergeInput)
             return _made(identity_changes.unmerge(said["person"], caller, reason=said["reason"], raw=raw))
@@ -74,7 +75,7 @@ class Links(CallerView):
     @extend_schema(request=LinkInput, responses=MADE)
     def post(self, request: Request) -> Response:
         """Link the record of an identifier to a person."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, LinkInput)
             named = _identifier(said["identifier"])
@@ -87,7 +88,7 @@ class Unlinks(CallerView):
     @extend_schema(request=UnlinkInput, responses=MADE)
     def post(self, request: Request) -> Response:
         """Make the record of an identifier a person of its own."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, UnlinkInput)
             named = _identifier(said["identifier"])
@@ -100,7 +101,7 @@ class Splits(CallerView):
     @extend_schema(request=SplitInput, responses=MADE)
     def post(self, request: Request) -> Response:
         """Make the records of some identifiers a person of their own."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, SplitInput)
             named = [_identifier(one) for one in said["identifiers"]]
@@ -113,7 +114,7 @@ class Undo(CallerView):
     @extend_schema(request=ReasonInput, responses=MADE)
     def post(self, request: Request, event_id: UUID) -> Response:
         """Undo it exactly, or bring back what it undid."""
-        caller, raw = caller_of(request), request._request.body
+        caller, raw = caller_of(request), raw_of(request._request)
         with limits.admit(caller):
             said = _said(request, ReasonInput)
             return _made(identity_changes.undo(event_id, caller, reason=said["reason"], raw=raw))

@@ -49,7 +49,9 @@ class Command(BaseCommand):
             lines = list(read(options["file"], authority=None, columns=read_columns(options["columns"])))
         except HubError as error:
             raise CommandError(str(error)) from error
-        taken = [line for line in lines if not line.reason]
+        # What comes twice in one file is a revision of itself, as in an import: the last one is compared.
+        usable = {line.key: line for line in lines if not line.reason}
+        taken = list(usable.values())
         records = packing.Records(compared(taken))
         some = bulk.pairs_of(records)
         model, told = self._model(records, some)
@@ -72,7 +74,7 @@ class Command(BaseCommand):
                 for item, one, other in zip(taken, certain, probable, strict=True):
                     person = {"identifier": item.key, "certain": one, "probable": other}
                     out.write(json.dumps(person, ensure_ascii=False) + "\n")
-        refused = len(lines) - len(taken)
+        refused = sum(bool(line.reason) for line in lines)
         self.stdout.write(f"{len(taken)} records, {written} pairs" + (f", {refused} lines refused" if refused else ""))
         self.stdout.write(told)
 

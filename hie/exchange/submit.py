@@ -52,7 +52,7 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "max_size", "rehearse", "stage", "submit"]
+__all__ = ["Receipt", "Staged", "discard", "max_size", "receive", "rehearse", "stage", "submit"]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -82,6 +82,24 @@ def stage(stream: Readable | bytes | Iterable[bytes], content_type: str, caller:
         event.about(None, detail={"binary": staged.id, "size": staged.size})
         event.commit()
     return staged
+
+
+def receive(stream: Readable | bytes | Iterable[bytes], content_type: str, caller: Caller) -> Staged:
+    """Store bytes that came in one message with the submission that names them; the event of that one speaks of them.
+
+    Streams in bounded memory. Whoever receives discards what the submission did not take.
+
+    Raises:
+        AccessRefused: the caller's participant is not active.
+        ContentTooLarge: more than `max_size()` bytes; nothing is kept.
+    """
+    access.may_submit(caller, caller.organization_id)
+    return repository.put(stream, content_type=content_type, owner=caller.participant_id)
+
+
+def discard(received: Iterable[Staged]) -> None:
+    """Remove bytes that were received and that no entry hangs on; what one does is left."""
+    repository.discard([one.id for one in received])
 
 
 @dataclass(slots=True)

@@ -43,6 +43,8 @@ HUB_CLIENT_ID = env.text("HIE_CLIENT_ID")
 CHECKPOINT_DIR = env.folder("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints")
 TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
 PEER_TOKEN_HOSTS = frozenset(one.lower() for one in env.names("HIE_PEER_TOKEN_HOSTS"))
+# What a SAML assertion may call this hub in its audience besides its own addresses and home community.
+SAML_AUDIENCES = frozenset(env.names("HIE_SAML_AUDIENCES"))
 SELF_TEST_NETWORKS = env.names("HIE_SELF_TEST_NETWORKS")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
 

@@ -30,7 +30,8 @@ class Request:
     """One request: `body` is the one child of soap:Body, with its xop:Include left in place.
 
     `parts` are by content id; `stage` takes a document that came inline (chunks, content type); `raw` is what the
-    audit event keeps of the request.
+    audit event keeps of the request. `resource_id` is the patient that the caller's assertion names (CX) or "", and
+    `consents` the documents and policies of consent it names.
     """
 
     action: str
@@ -41,6 +42,8 @@ class Request:
     caller: Caller
     stage: Callable[[Iterable[bytes], str], Staged]
     raw: str = ""
+    resource_id: str = ""
+    consents: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

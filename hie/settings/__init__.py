@@ -173,8 +173,9 @@ WORKER_THREADS = env.integer("HIE_WORKER_THREADS", 8, low=1, high=256)
 # Bytes of documents: a folder, or any S3-compatible store.
 DOCUMENT_STORE = env.choice("HIE_DOCUMENT_STORE", "folder", frozenset({"folder", "s3"}))
 DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
-# Of one document; how long staged bytes wait for their entry; what another id inside a C-CDA means.
+# Of one document and of one SOAP envelope; how long staged bytes wait for their entry; what another id inside a C-CDA means.
 DOCUMENT_MAX_SIZE = env.integer("HIE_DOCUMENT_MAX_SIZE", 4 * 1024**3, low=1, high=2**50)
+SOAP_MAX_ENVELOPE_BYTES = env.integer("HIE_SOAP_MAX_ENVELOPE_BYTES", 64 * 1024**2, low=1024, high=2**31)
 DOCUMENT_GRACE_S = env.integer("HIE_DOCUMENT_GRACE_S", 86_400, low=60)
 UNIQUE_ID_CHECK = env.choice("HIE_UNIQUE_ID_CHECK", "refuse", frozenset({"refuse", "doubt", "off"}))
 S3_BUCKET = env.text("HIE_S3_BUCKET")

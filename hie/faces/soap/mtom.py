@@ -97,28 +97,26 @@ class Package:
             count += 1
             if count > MAX_PARTS:
                 raise MalformedContent(f"more than {MAX_PARTS} parts")
-            headers = self._headers()
-            raw = self._until_delimiter() if headers is not None else iter(())
-            given = headers or {}
-            yield Incoming(given, _decoded(raw, given.get("content-transfer-encoding", "")))
+            headers, content = self._headers()
+            raw = self._until_delimiter() if content else iter(())
+            yield Incoming(headers, _decoded(raw, headers.get("content-transfer-encoding", "")))
             for _ in raw:
                 pass
         self._source.pass_over(_MAX_BESIDE)
 
-    def _headers(self) -> dict[str, str] | None:
-        """The headers of a part up to the empty line; None where a delimiter follows at once: a part without content."""
+    def _headers(self) -> tuple[dict[str, str], bool]:
+        """The headers of a part; whether an empty line ends them, or else a delimiter: a part without content."""
         headers: dict[str, str] = {}
         name, left = "", MAX_HEADERS
         while True:
             if self._delimiter_at(0) is not None:
-                # No empty line: the delimiter's own line end stood for it.
                 self._take_delimiter(0)
-                return None
+                return headers, False
             line = self._source.line(left)
             left -= len(line)
             text = line.rstrip(b"\r\n").decode("utf-8", "replace")
             if not text:
-                return headers
+                return headers, True
             if text[0] in " \t":
                 if name:
                     headers[name] += " " + text.strip()

@@ -50,7 +50,7 @@ UNKNOWN_SIZE = 256 * 1024
 
 def max_envelope() -> int:
     """Bytes of one envelope, inline documents included; larger ones come as parts of an MTOM package."""
-    return int(getattr(settings, "SOAP_MAX_ENVELOPE_BYTES", 64 * 1024 * 1024))
+    return int(settings.SOAP_MAX_ENVELOPE_BYTES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

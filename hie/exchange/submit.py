@@ -52,7 +52,7 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "discard", "max_size", "receive", "rehearse", "stage", "submit"]
+__all__ = ["Receipt", "Staged", "discard", "max_size", "pass_on", "receive", "rehearse", "stage", "submit"]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -95,6 +95,11 @@ def receive(stream: Readable | bytes | Iterable[bytes], content_type: str, calle
     """
     access.may_submit(caller, caller.organization_id)
     return repository.put(stream, content_type=content_type, owner=caller.participant_id)
+
+
+def pass_on(received: Iterable[Staged], caller: Caller) -> None:
+    """Let bytes that were received before it was known for whom be named by the one it is."""
+    repository.pass_on([one.id for one in received], owner=caller.participant_id)
 
 
 def discard(received: Iterable[Staged]) -> None:

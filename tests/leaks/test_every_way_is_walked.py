@@ -46,6 +46,7 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         "url",
         "admin/exchange/deathobjection/<int:objection_id>/close/",
     ): "for the privacy officer, who may see all; tests/portal/test_deaths.py",
+    **{("url", f"xds/{name}"): "the wire alone, which takes bytes in" for name in ("registry", "repository")},
     ("fhir", "Binary create"): "takes bytes in; gives back their name",
     ("url", "api/patients/imports"): "takes a file in; gives back the run's name",
     ("command", "mllp"): "hands each message to what the events of HL7 v2 are walked by",

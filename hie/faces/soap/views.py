@@ -107,17 +107,18 @@ class _Work:
     held: ExitStack = field(default_factory=ExitStack)
     received: list[Staged] = field(default_factory=list)
     node: Node | None = None
+    caller: Caller | None = None
     refused: HubError | None = None
     root: str = ""
     response_action: str = ""
     mtom: bool = False
 
     def keep(self, chunks: Iterable[bytes], content_type: str) -> Staged:
-        """Store a document of the message for the node that sends it; nothing is kept for one who was not let in."""
+        """Store a document of the message for whoever is known to send it; nothing is kept for one who was not let in."""
         if self.refused is not None:
             raise self.refused
-        assert self.node is not None
-        staged = submit.receive(chunks, content_type, self.node.caller)
+        assert self.caller is not None
+        staged = submit.receive(chunks, content_type, self.caller)
         self.received.append(staged)
         return staged
 
@@ -180,6 +181,9 @@ def _answer(work: _Work) -> Answer:
         raise faults.invalid_header(local, "answers are given on the connection of the question", why=why)
     with directory.one_reading(given=None if work.received else reading) as reading:
         person = xua.person(work.node, message.security, endpoint=work.service.url)
+    work.caller = person.caller
+    if work.received and person.caller.participant_id != work.node.caller.participant_id:
+        submit.pass_on(work.received, person.caller)
     _need_scope(person.caller, action)
     raw = xop.without_documents(message.body)
     with recorder.recording(EventType(actions.ITI[action]), person.caller, query=raw) as event:
@@ -208,6 +212,7 @@ def _let_in(work: _Work) -> None:
     """Who calls, and whether he may now; a refusal waits until it is known what it answers."""
     try:
         work.node = xua.node(work.http)
+        work.caller = work.node.caller
         work.held.enter_context(limits.admit(work.node.caller))
     except (NotAuthenticated, TooManyRequests) as refused:
         work.refused = refused

@@ -23,7 +23,7 @@ from hie.trust.errors import NotAuthenticated
 from hie.trust.requests import network_address, request_id
 
 MAX_LENGTH = 16_384
-_FACES = (("/api", "rest"), ("/oauth", "oauth"), ("/consent", "consent"), ("/xds", "soap"))
+_FACES = (("/api", "rest"), ("/oauth", "oauth"), ("/consent", "consent"))
 
 
 def authenticate(request: HttpRequest, *, face: str | None = None) -> Caller:

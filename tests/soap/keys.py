@@ -95,7 +95,10 @@ ATTRIBUTES: dict[str, list[str]] = {
 
 
 def assertion(**changes: Any) -> str:
-    """An assertion for Dr Moor at the clinic, not signed yet; `None` leaves a piece out, attributes replace their own."""
+    """An assertion for Dr Moor at the clinic, not signed yet; `None` leaves a piece out, attributes replace their own.
+
+    A change may be a function: instants of a table of cases are to be told when its test runs.
+    """
     given: dict[str, Any] = {
         "id": f"_{uuid.uuid4()}",
         "version": "2.0",
@@ -109,7 +112,7 @@ def assertion(**changes: Any) -> str:
         "conditions": "",
         "more": "",
         "attributes": {},
-    } | changes
+    } | {name: change() if callable(change) else change for name, change in changes.items()}
     attributes = {name: values for name, values in (ATTRIBUTES | given["attributes"]).items() if values is not None}
     said = "".join(
         f'<saml2:Attribute Name="{name}">'

@@ -131,6 +131,19 @@ def test_a_connection_that_breaks_leaves_nothing(hub: Live) -> None:
     assert provide(hub, 10, chunked=True)["d0"][0] == "10", "the hub goes on"
 
 
+@pytest.mark.parametrize("chunked", [False, True], ids=["content-length", "chunked"])
+def test_who_is_refused_while_he_still_sends_reads_why(hub: Live, chunked: bool) -> None:
+    line = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=60)
+    size = 900_000
+    more = {"Transfer-Encoding": "chunked"} if chunked else {"Content-Length": str(length(size))}
+    headers = {"Host": "hub.example", "Content-Type": CONTENT_TYPE} | more
+    line.request("POST", "/xds/repository", sent(size), headers, encode_chunked=chunked)
+    response = line.getresponse()
+    root, _ = messages.opened(response.read(), response.headers["Content-Type"])
+    assert (response.status, messages.code(root)) == (400, "soap:Sender/wsse:FailedAuthentication")
+    assert hub.files() == []
+
+
 def test_who_reads_only_the_beginning_of_an_answer_costs_the_hub_nothing(hub: Live) -> None:
     body = messages.envelope(messages.retrieve(f"1.{512 * MiB}"), echo.RETRIEVE)
     with socket.create_connection(("127.0.0.1", hub.port), 10) as line:

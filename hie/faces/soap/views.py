@@ -47,6 +47,9 @@ log = logging.getLogger("hie.soap")
 UNKNOWN_SIZE = 256 * 1024
 """Bytes of an envelope that are read of a sender who is not let in, so as to answer his message and no other."""
 
+PASSED_OVER = 1 << 20
+"""Bytes of a refused message that are read on, so that its sender comes to read the answer."""
+
 
 def max_envelope() -> int:
     """Bytes of one envelope, inline documents included; larger ones come as parts of an MTOM package."""
@@ -137,6 +140,7 @@ def _endpoint(http: HttpRequest, service: Service) -> HttpResponseBase:
         response = _busy(work, error)
     except Exception as error:
         response = _refusal(work, error)
+        bodies.pass_over(http, at_most=PASSED_OVER)
     finally:
         directory.offer(None)
     _discard(work)

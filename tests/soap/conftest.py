@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings as hub_settings
 from django.test import Client
 
 from documents.models import Binary, Blob
@@ -17,6 +20,11 @@ from tests.soap import echo, keys, messages
 from tests.trust import conftest as trust
 
 PROXY = "10.1.2.3"
+HOSPITAL_ID, WARD_ID = "urn:oid:2.999.10.2", "urn:oid:2.999.10.2.9"
+FAILED = "soap:Sender/wsse:FailedAuthentication"
+DATA = b"A letter.\r\n\x00\xff--b\n" * 50
+SHA1 = hashlib.sha1(DATA).hexdigest()
+INVALID = "soap:Sender/wsse:InvalidSecurityToken"
 
 
 @pytest.fixture(autouse=True)
@@ -79,6 +87,12 @@ class Answered:
         return messages.text(self.root, path)
 
 
+def who(answer: Answered) -> dict[str, str]:
+    """Whom the transaction saw as its caller."""
+    assert answer.status == 200, answer.reason
+    return dict(zip((*echo.CALLER, "resource_id"), answer.said["caller"], strict=True))
+
+
 class Caller:
     """A system that posts messages: with a token, with a certificate shown to the proxy, or with nothing."""
 
@@ -111,3 +125,17 @@ def by_token(directory: None) -> Caller:
 def stored() -> tuple[int, int]:
     """How many names and how many contents are stored."""
     return Binary.objects.count(), Blob.objects.count()
+
+
+def provide(caller: Caller, data: bytes, content_type: str, **headers: str) -> Answered:
+    return caller.post("/xds/repository", data, content_type, **headers)
+
+
+def pnr(*documents: str, **message: Any) -> bytes:
+    return messages.envelope(messages.provide(*documents), echo.PROVIDE, **message)
+
+
+def files() -> list[Path]:
+    """What lies in the store of documents."""
+    folder = Path(hub_settings.DOCUMENT_DIR)
+    return [path for path in folder.rglob("*") if path.is_file()] if folder.exists() else []

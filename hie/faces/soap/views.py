@@ -138,6 +138,7 @@ def _endpoint(http: HttpRequest, service: Service) -> HttpResponseBase:
         response = _response(work, _answer(work))
     except (TooManyRequests, Unsettled) as error:
         response = _busy(work, error)
+        bodies.pass_over(http, at_most=PASSED_OVER)
     except Exception as error:
         response = _refusal(work, error)
         bodies.pass_over(http, at_most=PASSED_OVER)

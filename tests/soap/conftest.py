@@ -52,7 +52,7 @@ def directory() -> None:
 
 
 def participants(**of_clinic: Any) -> dict[str, Any]:
-    mine = {"default_role": "device", "default_purpose": "TREAT", "certificates": [keys.CLINIC.pem, keys.EXPIRED.pem]}
+    mine = {"default_role": "nurse", "default_purpose": "TREAT", "certificates": [keys.CLINIC.pem, keys.EXPIRED.pem]}
     return file(
         clinic(**mine | of_clinic),
         hospital(certificates=[keys.HOSPITAL.pem]),

@@ -23,7 +23,7 @@ from tests.trust import conftest as trust
 def test_a_certificate_alone_is_the_node_itself_with_what_its_registration_says(by_certificate: Caller) -> None:
     found = who(by_certificate.ask())
     assert found["participant_id"] == found["organization_id"] == found["client_id"] == "org-clinic"
-    assert (found["user_id"], found["role"], found["purpose"]) == ("Device/org-clinic", "device", "TREAT")
+    assert (found["user_id"], found["role"], found["purpose"]) == ("Device/org-clinic", "nurse", "TREAT")
     assert found["face"] == "soap"
 
 

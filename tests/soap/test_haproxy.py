@@ -100,7 +100,7 @@ def front(tmp_path: Path) -> Iterator[Front]:
     program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
     assert program is not None, "haproxy is not installed (apt-get install haproxy)"
     whole = file(
-        clinic(certificates=[CLINIC.pem, EXPIRED.pem, FOREIGN.pem], default_role="device", default_purpose="TREAT"),
+        clinic(certificates=[CLINIC.pem, EXPIRED.pem, FOREIGN.pem], default_role="nurse", default_purpose="TREAT"),
         hospital(certificates=[HOSPITAL.pem]),
     )
     (tmp_path / "server.pem").write_text(SERVER.key_pem + SERVER.pem)

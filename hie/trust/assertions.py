@@ -151,7 +151,7 @@ def spend_once(issuer: str, assertion_id: str, *, until: datetime) -> bool:
             "INSERT INTO trust_usedassertion (jti_digest, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             [_digest(issuer, assertion_id), until],
         )
-        return cursor.rowcount == 1
+        return bool(cursor.rowcount == 1)
 
 
 def accepted(assertion: Assertion, user_id: str, organization: str, *, now: datetime) -> None:

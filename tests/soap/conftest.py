@@ -34,6 +34,7 @@ def hub(settings, tmp_path, monkeypatch):
     settings.DATA_DIR = tmp_path / "data"
     settings.DOCUMENT_DIR = tmp_path / "documents"
     settings.ALLOWED_HOSTS = ["*"]
+    settings.ROOT_URLCONF = "tests.soap.urls"
     settings.SECURE_SSL_REDIRECT = False
     settings.TRUSTED_PROXIES = [PROXY]
     monkeypatch.setattr(transactions, "REGISTRY", echo.REGISTRY)
@@ -68,7 +69,6 @@ class Answered:
         self.response = response
         self.status = response.status_code
         self.data = b"".join(response) if response.streaming else response.content
-        response.close()
         self.root, self.parts = messages.opened(self.data, response.headers["Content-Type"])
 
     @property

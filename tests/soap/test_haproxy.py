@@ -6,6 +6,7 @@ The configuration is the one of docs/howto/production.md. Run by `./hub test -m 
 from __future__ import annotations
 
 import http.client
+import os
 import re
 import shutil
 import socket
@@ -97,7 +98,7 @@ def configuration(port: int, hub_port: int, folder: Path) -> str:
 
 @pytest.fixture
 def front(tmp_path: Path) -> Iterator[Front]:
-    program = shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
+    program = shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
     assert program is not None, "haproxy is not installed (apt-get install haproxy)"
     whole = file(
         clinic(certificates=[CLINIC.pem, EXPIRED.pem, FOREIGN.pem], default_role="nurse", default_purpose="TREAT"),

@@ -211,7 +211,7 @@ def test_a_request_gives_its_place_back_when_its_answer_is_sent(by_token: Caller
         assert by_token.post("/xds/repository", ask).parts, "the one before still holds the only place"
     sending = Client().generic("POST", "/xds/repository", ask, content_type=messages.PLAIN, **by_token.headers)
     assert by_token.ask().root.find(".//rs:RegistryError", messages.NS) is not None
-    sending.close()
+    assert b"".join(sending)
     assert by_token.ask().root.find(".//rs:RegistryError", messages.NS) is None
 
 

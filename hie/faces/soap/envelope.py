@@ -178,4 +178,5 @@ def write(body: etree._Element, *, action: str, message_id: str) -> bytes:
     element.text = action
     etree.SubElement(header, f"{{{WSA}}}RelatesTo").text = message_id
     etree.SubElement(envelope, f"{{{SOAP}}}Body").append(body)
-    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    data: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    return data

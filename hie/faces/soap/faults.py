@@ -203,7 +203,8 @@ def _document_12(fault: Fault, message_id: str) -> bytes:
     reason.text = fault.reason
     if fault.detail:
         etree.SubElement(element, f"{{{SOAP}}}Detail").extend(fault.detail)
-    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    data: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    return data
 
 
 def _document_11(fault: Fault) -> bytes:
@@ -213,4 +214,5 @@ def _document_11(fault: Fault) -> bytes:
     element = etree.SubElement(etree.SubElement(envelope, f"{{{SOAP_11}}}Body"), f"{{{SOAP_11}}}Fault")
     etree.SubElement(element, "faultcode").text = f"env:{fault.code}"
     etree.SubElement(element, "faultstring").text = fault.reason
-    return etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    data: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
+    return data

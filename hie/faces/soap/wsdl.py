@@ -18,7 +18,7 @@ WSDL = "http://schemas.xmlsoap.org/wsdl/"
 SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 WSAM = "http://www.w3.org/2007/05/addressing/metadata"
 XSD = "http://www.w3.org/2001/XMLSchema"
-_PREFIXES = {
+_PREFIXES: dict[str | None, str] = {
     "rim": actions.RIM,
     "rs": actions.RS,
     "lcm": "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0",
@@ -42,9 +42,10 @@ def document(name: str, url: str, offered: Mapping[str, Transaction]) -> bytes:
         for action, one in offered.items()
         if etree.QName(one.request_root).namespace in xds_schema.NAMESPACES
     }
+    nsmap: dict[str | None, str] = {None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": actions.XDS}
     root = etree.Element(
         f"{{{WSDL}}}definitions",
-        nsmap={None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": actions.XDS, **_PREFIXES},
+        nsmap=nsmap | _PREFIXES,
         name=name,
         targetNamespace=actions.XDS,
     )
@@ -71,7 +72,8 @@ def document(name: str, url: str, offered: Mapping[str, Transaction]) -> bytes:
         service, f"{{{WSDL}}}port", name=f"{name}_Port_Soap12", binding=f"tns:{name}_Binding_Soap12"
     )
     etree.SubElement(port, f"{{{SOAP12}}}address", location=url)
-    return etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    data: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
+    return data
 
 
 def _message(root: etree._Element, name: str, element: etree.QName) -> None:

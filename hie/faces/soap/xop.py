@@ -79,7 +79,8 @@ def without_documents(body: etree._Element) -> str:
     for element in documents:
         element.text = None
     try:
-        return etree.tostring(body, encoding="unicode", with_tail=False)[:_MOST_RECORDED]
+        text: str = etree.tostring(body, encoding="unicode", with_tail=False)
+        return text[:_MOST_RECORDED]
     finally:
-        for element, text in zip(documents, texts, strict=True):
-            element.text = text
+        for element, content in zip(documents, texts, strict=True):
+            element.text = content

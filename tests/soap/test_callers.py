@@ -166,11 +166,6 @@ def test_what_an_assertion_leaves_out_comes_from_the_registration(by_certificate
     assert (found["role"], found["purpose"], found["organization_id"]) == ("physician", "TREAT", "org-clinic")
 
 
-def test_a_default_purpose_is_never_breaking_the_glass(by_certificate: Caller) -> None:
-    registration.apply(participants(default_purpose="BTG"))
-    assert who(by_certificate.ask(sign(assertion(attributes={saml.PURPOSE: None}))))["purpose"] == ""
-
-
 # --- organizations ----------------------------------------------------------------------------------------------------
 
 

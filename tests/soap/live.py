@@ -18,6 +18,7 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
+from django.test import override_settings
 
 from hie.directory import registration
 from tests.soap.conftest import participants
@@ -64,8 +65,22 @@ def running(folder: Path, whole: dict[str, Any] | None = None, **environment: st
     """A hub of one worker, with these participants or those of the tests; the test's rows are to be committed."""
     # Who reads the log here has to know the key that it was written with there.
     key = f"k1:{base64.b64encode(secrets.token_bytes(32)).decode()}"
-    settings.AUDIT_KEYS = key
-    registration.apply(whole or participants())
+    with override_settings(AUDIT_KEYS=key):
+        registration.apply(whole or participants())
+        live = _start(folder, {"HIE_AUDIT_KEYS": key, "HIE_TRUSTED_PROXIES": "127.0.0.1", **environment})
+        try:
+            _wait(live)
+            yield live
+        finally:
+            live.process.send_signal(signal.SIGTERM)
+            try:
+                live.process.wait(20)
+            except subprocess.TimeoutExpired:
+                live.process.kill()
+                live.process.wait(10)
+
+
+def _start(folder: Path, environment: dict[str, str]) -> Live:
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     database = connection.settings_dict
@@ -82,25 +97,12 @@ def running(folder: Path, whole: dict[str, Any] | None = None, **environment: st
         "HIE_BASE_URL": "https://hub.example",
         "HIE_PORT": str(port),
         "HIE_WEB_WORKERS": "1",
-        "HIE_AUDIT_KEYS": key,
-        "HIE_TRUSTED_PROXIES": "127.0.0.1",
         **environment,
     }
+    command = [sys.executable, "-m", "tests.soap.echo_hub"]
     with log.open("wb") as out:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "tests.soap.echo_hub"], cwd=ROOT, env=env, stdout=out, stderr=out
-        )
-    live = Live(port=port, documents=documents, process=process, log=log)
-    try:
-        _wait(live)
-        yield live
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        process = subprocess.Popen(command, cwd=ROOT, env=env, stdout=out, stderr=out)
+    return Live(port=port, documents=documents, process=process, log=log)
 
 
 def _wait(live: Live) -> None:

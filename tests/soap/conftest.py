@@ -119,7 +119,7 @@ def by_certificate(directory: None) -> Caller:
 
 @pytest.fixture
 def by_token(directory: None) -> Caller:
-    return Caller(token=trust.token("org-clinic"), address="192.0.2.7")
+    return Caller(token=trust.token("org-clinic", extensions={}), address="192.0.2.7")
 
 
 def stored() -> tuple[int, int]:

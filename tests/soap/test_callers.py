@@ -37,7 +37,7 @@ def test_a_token_is_taken_as_on_every_face(by_token: Caller) -> None:
 @pytest.mark.parametrize("address", ["192.0.2.7", "127.0.0.1", "10.1.2.4"])
 def test_a_certificate_header_from_anyone_but_a_trusted_proxy_is_as_if_not_sent(directory: None, address: str) -> None:
     assert Caller(certificate=CLINIC.header, address=address).ask().code == FAILED
-    token = trust.token("org-hospital")
+    token = trust.token("org-hospital", extensions={})
     found = who(Caller(certificate=CLINIC.header, token=token, address=address).ask())
     assert found["participant_id"] == "org-hospital"
 
@@ -81,10 +81,10 @@ def test_a_participant_that_is_not_active_is_refused_with_its_certificate(by_cer
 
 
 def test_token_and_certificate_of_two_participants_are_refused(directory: None) -> None:
-    assert Caller(token=trust.token("org-hospital"), certificate=CLINIC.header).ask().code == FAILED
-    assert Caller(token=trust.token("org-clinic"), certificate=CLINIC.header).ask().status == 200
+    assert Caller(token=trust.token("org-hospital", extensions={}), certificate=CLINIC.header).ask().code == FAILED
+    assert Caller(token=trust.token("org-clinic", extensions={}), certificate=CLINIC.header).ask().status == 200
     # A certificate that is nobody's says nothing: the token does.
-    assert Caller(token=trust.token("org-clinic"), certificate=keys.STRANGER.header).ask().status == 200
+    assert Caller(token=trust.token("org-clinic", extensions={}), certificate=keys.STRANGER.header).ask().status == 200
 
 
 def test_an_assertion_alone_lets_nobody_in(directory: None) -> None:

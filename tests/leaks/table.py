@@ -446,6 +446,10 @@ HELD_ELSEWHERE: Mapping[str, str] = {
 
 READ_WITHIN: Mapping[str, str] = {
     **dict.fromkeys(
+        ("hie.exchange.submit.discard", "hie.exchange.submit.pass_on"),
+        "names of bytes that the message itself brought, and whether an entry hangs on them; nothing is given out",
+    ),
+    **dict.fromkeys(
         (
             "hie.exchange.concern_review.case",
             "hie.exchange.concern_review.listed",

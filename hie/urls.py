@@ -9,6 +9,7 @@ from hie.trust.views import authorization_server_metadata
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("fhir", include("hie.faces.fhir.urls")),
+    path("xds/", include("hie.faces.soap.urls")),
     path("oauth/", include("hie.trust.urls")),
     path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),

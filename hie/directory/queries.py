@@ -61,6 +61,7 @@ __all__ = [
     "UserFacts",
     "authority_owner",
     "bump_epoch",
+    "certificates_of",
     "client",
     "endpoints",
     "epoch",
@@ -144,6 +145,7 @@ class Directory:
     by_home_community: Mapping[str, str]
     by_sender: Mapping[tuple[str, str], str]
     by_thumbprint: Mapping[str, str]
+    client_ids: Mapping[str, str]
     authorities: Mapping[str, str]
     endpoints: tuple[EndpointFacts, ...]
     _roots: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
@@ -151,6 +153,11 @@ class Directory:
     def participant(self, participant_id: str | None) -> ParticipantFacts | None:
         """The participant, or None."""
         return self.participants.get(participant_id) if participant_id else None
+
+    def client_of(self, participant_id: str) -> ClientFacts | None:
+        """The client as which a participant is registered, or None when it is unknown."""
+        client_id = self.client_ids.get(participant_id)
+        return self.clients.get(client_id) if client_id is not None else None
 
     def lineage(self, participant_id: str) -> list[ParticipantFacts]:
         """The participant and all above it, nearest first; empty when unknown."""
@@ -282,6 +289,7 @@ def _load(at_epoch: int) -> Directory:
         by_sender=MappingProxyType(
             {(row.hl7v2_application, row.hl7v2_facility): row.id for row in rows.values() if row.hl7v2_application}
         ),
+        client_ids=MappingProxyType({row.id: row.client_id for row in rows.values()}),
         by_thumbprint=MappingProxyType(dict(Certificate.objects.values_list("thumbprint", "participant_id"))),
         authorities=MappingProxyType(authorities),
         endpoints=tuple(
@@ -495,6 +503,12 @@ def participant_by_certificate(thumbprint: str) -> ParticipantFacts | None:
     """The participant whose client certificate has this SHA-256 thumbprint (hex)."""
     directory = snapshot()
     return directory.participant(directory.by_thumbprint.get(thumbprint.replace(":", "").lower()))
+
+
+def certificates_of(participant_ids: Iterable[str]) -> list[tuple[str, str]]:
+    """Participant and PEM of every certificate registered for them, in order; one statement."""
+    rows = Certificate.objects.filter(participant_id__in=list(participant_ids)).order_by("participant_id", "pk")
+    return list(rows.values_list("participant_id", "pem"))
 
 
 def hl7v2_sender(application: str, facility: str) -> ParticipantFacts | None:

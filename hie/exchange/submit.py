@@ -54,7 +54,7 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "max_size", "rehearse", "stage", "submit"]
+__all__ = ["Receipt", "Staged", "discard", "max_size", "pass_on", "receive", "rehearse", "stage", "submit"]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -84,6 +84,29 @@ def stage(stream: Readable | bytes | Iterable[bytes], content_type: str, caller:
         event.about(None, detail={"binary": staged.id, "size": staged.size})
         event.commit()
     return staged
+
+
+def receive(stream: Readable | bytes | Iterable[bytes], content_type: str, caller: Caller) -> Staged:
+    """Store bytes that came in one message with the submission that names them; the event of that one speaks of them.
+
+    Streams in bounded memory. Whoever receives discards what the submission did not take.
+
+    Raises:
+        AccessRefused: the caller's participant is not active.
+        ContentTooLarge: more than `max_size()` bytes; nothing is kept.
+    """
+    access.may_submit(caller, caller.organization_id)
+    return repository.put(stream, content_type=content_type, owner=caller.participant_id)
+
+
+def pass_on(received: Iterable[Staged], caller: Caller) -> None:
+    """Let bytes that were received before it was known for whom be named by the one it is."""
+    repository.pass_on([one.id for one in received], owner=caller.participant_id)
+
+
+def discard(received: Iterable[Staged]) -> None:
+    """Remove bytes that were received and that no entry hangs on; what one does is left."""
+    repository.discard([one.id for one in received])
 
 
 @dataclass(slots=True)

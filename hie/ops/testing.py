@@ -17,7 +17,7 @@ from hie.ops.postgres import PostgresRefused
 from hie.ops.processes import ChildDied, NotReady
 from hie.ops.supervisor import Stop, Supervisor, report, say, tail_of
 
-LANES = "not browser and not survival"
+LANES = "not browser and not survival and not proxy"
 """What `./hub test` leaves to lanes of their own."""
 
 

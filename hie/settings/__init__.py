@@ -43,6 +43,8 @@ HUB_CLIENT_ID = env.text("HIE_CLIENT_ID")
 CHECKPOINT_DIR = env.folder("HIE_CHECKPOINT_DIR", DATA_DIR / "checkpoints")
 TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
 PEER_TOKEN_HOSTS = frozenset(one.lower() for one in env.names("HIE_PEER_TOKEN_HOSTS"))
+# What a SAML assertion may call this hub in its audience besides its own addresses and home community.
+SAML_AUDIENCES = frozenset(env.names("HIE_SAML_AUDIENCES"))
 SELF_TEST_NETWORKS = env.names("HIE_SELF_TEST_NETWORKS")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
 
@@ -171,8 +173,9 @@ WORKER_THREADS = env.integer("HIE_WORKER_THREADS", 8, low=1, high=256)
 # Bytes of documents: a folder, or any S3-compatible store.
 DOCUMENT_STORE = env.choice("HIE_DOCUMENT_STORE", "folder", frozenset({"folder", "s3"}))
 DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
-# Of one document; how long staged bytes wait for their entry; what another id inside a C-CDA means.
+# Of one document and of one SOAP envelope; how long staged bytes wait for their entry; what another id inside a C-CDA means.
 DOCUMENT_MAX_SIZE = env.integer("HIE_DOCUMENT_MAX_SIZE", 4 * 1024**3, low=1, high=2**50)
+SOAP_MAX_ENVELOPE_BYTES = env.integer("HIE_SOAP_MAX_ENVELOPE_BYTES", 64 * 1024**2, low=1024, high=2**31)
 DOCUMENT_GRACE_S = env.integer("HIE_DOCUMENT_GRACE_S", 86_400, low=60)
 UNIQUE_ID_CHECK = env.choice("HIE_UNIQUE_ID_CHECK", "refuse", frozenset({"refuse", "doubt", "off"}))
 S3_BUCKET = env.text("HIE_S3_BUCKET")

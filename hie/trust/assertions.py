@@ -134,19 +134,24 @@ def spend(assertion: Assertion) -> None:
     client = assertion.client
     # Kept for as long as it may be replayed, and as it may stand for a step-up.
     kept_until = max(assertion.expires_at + timedelta(seconds=60), timezone.now() + FRESH)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "INSERT INTO trust_usedassertion (jti_digest, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
-            [_digest(client.client_id, assertion.jti), kept_until],
-        )
-        if cursor.rowcount == 1:
-            return
+    if spend_once(client.client_id, assertion.jti, until=kept_until):
+        return
     raise TokenRefused(
         "invalid_client",
         "this assertion (jti) has been used before",
         client_id=client.client_id,
         participant_id=client.participant_id,
     )
+
+
+def spend_once(issuer: str, assertion_id: str, *, until: datetime) -> bool:
+    """Use up an id of this issuer, for as long as it could come again: of any number at once exactly one is told True."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO trust_usedassertion (jti_digest, expires_at) VALUES (%s, %s) ON CONFLICT DO NOTHING",
+            [_digest(issuer, assertion_id), until],
+        )
+        return bool(cursor.rowcount == 1)
 
 
 def accepted(assertion: Assertion, user_id: str, organization: str, *, now: datetime) -> None:

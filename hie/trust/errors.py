@@ -14,6 +14,15 @@ class NotAuthenticated(HubError):
         self.www_authenticate = www_authenticate or f'Bearer error="invalid_token", error_description="{reason}"'
 
 
+class AssertionRefused(HubError):
+    """A SAML assertion proves nobody; `code` is the word of WS-Security for it (401)."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"the assertion is refused: {reason}")
+        self.code = code
+        self.reason = reason
+
+
 class NotEntitled(HubError):
     """The caller is known, but its token does not reach this far (403)."""
 

@@ -49,7 +49,7 @@ _IUA = frozenset(
     }
 )
 _HIE = frozenset({"relationship", "care_teams", "on_behalf_of"})
-_MAX_TEXT = 1000
+MAX_TEXT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +104,7 @@ def _b2b(given: Mapping[str, Any]) -> Stated:
         role=role.rpartition("#")[2] or None,
         organization_id=_text(given, "organization_id", "hl7-b2b"),
         organization_name=_text(given, "organization_name", "hl7-b2b"),
-        purpose=_purpose(purposes[0], "hl7-b2b.purpose_of_use"),
+        purpose=purpose_code(purposes[0], "hl7-b2b.purpose_of_use"),
     )
 
 
@@ -115,13 +115,13 @@ def _iua(given: Mapping[str, Any]) -> Stated:
         codings = given["purpose_of_use"]
         if not isinstance(codings, list) or len(codings) != 1:
             raise _refuse("ihe_iua.purpose_of_use", "must be a list of exactly one purpose")
-        purpose = _purpose(codings[0], "ihe_iua.purpose_of_use")
+        purpose = purpose_code(codings[0], "ihe_iua.purpose_of_use")
     role = None
     if "subject_role" in given:
         codings = given["subject_role"]
         if not isinstance(codings, list) or len(codings) != 1:
             raise _refuse("ihe_iua.subject_role", "must be a list of exactly one role")
-        role = _code(codings[0], "ihe_iua.subject_role")[1]
+        role = read_code(codings[0], "ihe_iua.subject_role")[1]
     return Stated(
         given=True,
         user_id=_text(given, "person_id", "ihe_iua") or _text(given, "national_provider_identifier", "ihe_iua"),
@@ -141,7 +141,7 @@ def _hie(given: Mapping[str, Any], stated: Stated) -> Stated:
     teams = given.get("care_teams", [])
     if not isinstance(teams, list) or len(teams) > 100:
         raise _refuse("hie.care_teams", "must be a list of at most 100")
-    if any(not isinstance(team, str) or not team or len(team) > _MAX_TEXT for team in teams):
+    if any(not isinstance(team, str) or not team or len(team) > MAX_TEXT for team in teams):
         raise _refuse("hie.care_teams", "must hold texts")
     return replace(
         stated,
@@ -151,22 +151,31 @@ def _hie(given: Mapping[str, Any], stated: Stated) -> Stated:
     )
 
 
-def _purpose(value: Any, element: str) -> str:
-    system, code = _code(value, element)
+def purpose_code(value: Any, element: str) -> str:
+    """The purpose that a bare code, ``system#code`` or a Coding states.
+
+    Raises:
+        TokenRefused: invalid_request; no code, or of another system than purposes are taken from.
+    """
+    system, code = read_code(value, element)
     if system not in PURPOSE_SYSTEMS:
         raise _refuse(element, "is of an unknown code system")
     return code
 
 
-def _code(value: Any, element: str) -> tuple[str, str]:
-    """``(system, code)`` of a bare code, ``system#code`` or a Coding."""
+def read_code(value: Any, element: str) -> tuple[str, str]:
+    """``(system, code)`` of a bare code, ``system#code`` or a Coding.
+
+    Raises:
+        TokenRefused: invalid_request; it is none.
+    """
     if isinstance(value, Mapping):
         system, code = value.get("system", ""), value.get("code", "")
     elif isinstance(value, str):
         system, _, code = value.rpartition("#")
     else:
         system = code = None
-    if not isinstance(system, str) or not isinstance(code, str) or not code or len(system + code) > _MAX_TEXT:
+    if not isinstance(system, str) or not isinstance(code, str) or not code or len(system + code) > MAX_TEXT:
         raise _refuse(element, "must be a code")
     return system, code
 
@@ -175,8 +184,8 @@ def _text(given: Mapping[str, Any], member: str, where: str) -> str:
     value = given.get(member)
     if value is None:
         return ""
-    if not isinstance(value, str) or len(value) > _MAX_TEXT or "\x00" in value:
-        raise _refuse(f"{where}.{member}", f"must be a text of at most {_MAX_TEXT} characters")
+    if not isinstance(value, str) or len(value) > MAX_TEXT or "\x00" in value:
+        raise _refuse(f"{where}.{member}", f"must be a text of at most {MAX_TEXT} characters")
     return value.strip()
 
 

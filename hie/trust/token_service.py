@@ -18,12 +18,11 @@ from django.utils import timezone
 
 from hie.audit import recorder
 from hie.directory import queries
-from hie.directory.queries import ClientFacts, Directory
-from hie.standards.facts import Caller, ParticipantFacts
-from hie.trust import assertions, extensions, hub_keys, scopes
+from hie.directory.queries import ClientFacts
+from hie.standards.facts import Caller
+from hie.trust import acting, assertions, extensions, hub_keys, scopes
 from hie.trust.addresses import base_url, fhir_base
 from hie.trust.errors import TokenRefused
-from hie.trust.extensions import Stated
 
 MAX_LIFETIME_S = 300
 
@@ -58,18 +57,15 @@ def issue(form: Mapping[str, str], *, network_address: str, request_id: str) -> 
         raise _refuse(client, "invalid_client", "client_id is not the issuer of the assertion")
     # Committed at once: a request that is refused below must not give the assertion back.
     assertions.spend(assertion)
-    participant = directory.participants[client.participant_id]
-    if not directory.is_active(participant.id, now):
-        raise _refuse(client, "invalid_client", "the registration or agreement of this client is not active")
+    participant = acting.participant(client, directory, now=now)
     try:
         stated = extensions.read(assertion.claims)
     except TokenRefused as refused:
         raise _refuse(client, refused.code, refused.description) from refused
-    organization, intermediary = _organization(stated, client, participant, directory, now)
+    caller = acting.caller(stated, client, participant, directory, now=now)
     granted = scopes.granted(tuple(form.get("scope", "").split()), client.scopes)
     if not granted:
         raise _refuse(client, "invalid_scope", "no scope asked for is registered for this client")
-    caller = _caller(stated, client, participant, organization, intermediary)
     lifetime_s = min(int(getattr(settings, "ACCESS_TOKEN_LIFETIME_S", MAX_LIFETIME_S)), MAX_LIFETIME_S)
     caller = replace(
         caller,
@@ -126,68 +122,6 @@ def encode(caller: Caller, granted: tuple[str, ...], *, now: datetime, lifetime_
         },
     }
     return jwt.encode(claims, key.private, algorithm=key.algorithm, headers={"kid": key.kid, "typ": "at+jwt"})
-
-
-def _organization(
-    stated: Stated, client: ClientFacts, participant: ParticipantFacts, directory: Directory, now: datetime
-) -> tuple[ParticipantFacts, str | None]:
-    """The organization that acts, and the community that relays it, if one does.
-
-    A participant speaks for itself or one below it. A community relays for organizations we need not
-    know: one registered below it acts under its own entry, any other as the community, also one that
-    takes part here by itself.
-    """
-    relayed = participant.id if participant.type == "community" else None
-    if not stated.organization_id:
-        return participant, relayed
-    oid = stated.organization_id.removeprefix("urn:oid:")
-    named = directory.participant(directory.by_oid.get(oid))
-    if named is not None and directory.within(named.id, participant.id):
-        if not directory.is_active(named.id, now):
-            raise _refuse(client, "invalid_client", "the registration or agreement of the organization is not active")
-        return named, relayed
-    if relayed is not None:
-        return participant, relayed
-    raise _refuse(client, "invalid_request", "organization_id: must be the client's organization or one below it")
-
-
-def _caller(
-    stated: Stated,
-    client: ClientFacts,
-    participant: ParticipantFacts,
-    organization: ParticipantFacts,
-    intermediary: str | None,
-) -> Caller:
-    if stated.user_id:
-        user_id, user_name = stated.user_id, stated.user_name
-    else:
-        user_id, user_name = f"Device/{client.client_id}", stated.user_name
-    role = stated.role
-    if role is None and stated.user_id:
-        known = queries.user(organization.id, stated.user_id)
-        role = known.role if known else None
-        user_name = user_name or (known.name if known else "")
-    role = role or client.default_role
-    purpose = stated.purpose or client.default_purpose
-    if stated.purpose is None and purpose == "BTG":
-        purpose = None
-    foreign = intermediary is not None and organization.id == participant.id and stated.organization_id
-    return Caller(
-        participant_id=participant.id,
-        organization_id=organization.id,
-        client_id=client.client_id,
-        user_id=user_id,
-        user_name=user_name,
-        role=role,
-        purpose=purpose,
-        # Of an organization that we know only by what its community says, the log shows what was said.
-        organization_name=(stated.organization_name if foreign else "") or organization.name,
-        organization_oid=stated.organization_id.removeprefix("urn:oid:") if foreign else organization.organization_oid,
-        relationship=stated.relationship,
-        care_teams=stated.care_teams,
-        on_behalf_of=stated.on_behalf_of,
-        intermediary_id=intermediary,
-    )
 
 
 def _refuse(client: ClientFacts, code: str, description: str) -> TokenRefused:

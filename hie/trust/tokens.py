@@ -14,13 +14,12 @@ import jwt
 from django.http import HttpRequest
 from django.utils import timezone
 
-from hie.audit import recorder
 from hie.directory import queries
 from hie.directory.queries import ClientFacts, Directory
 from hie.standards.facts import Caller
-from hie.trust import hub_keys, limits, scopes
+from hie.trust import hub_keys, refusals, scopes
 from hie.trust.addresses import base_url, fhir_base
-from hie.trust.errors import NotAuthenticated, TooManyRequests
+from hie.trust.errors import NotAuthenticated
 from hie.trust.requests import network_address, request_id
 
 MAX_LENGTH = 16_384
@@ -47,7 +46,14 @@ def authenticate(request: HttpRequest, *, face: str | None = None) -> Caller:
         claims = verified_claims(token.strip())
         return caller_of(claims, queries.snapshot(), network_address=address, request_id=this_request, face=door)
     except NotAuthenticated as refused:
-        _record(refused, claims, network_address=address, request_id=this_request, face=door)
+        refusals.record(
+            refused.reason,
+            client_id=claims.get("client_id", ""),
+            participant_id=claims.get("extensions", {}).get("hie", {}).get("participant"),
+            network_address=address,
+            request_id=this_request,
+            face=door,
+        )
         raise
 
 
@@ -78,24 +84,6 @@ def _check_active(directory: Directory, participant_id: str, organization_id: st
         directory.within(organization_id, participant_id) and directory.is_active(organization_id, now)
     ):
         raise NotAuthenticated("the organization is not active")
-
-
-def _record(
-    refused: NotAuthenticated, claims: dict[str, Any], *, network_address: str, request_id: str, face: str
-) -> None:
-    try:
-        limits.failed_attempts(network_address)
-    except TooManyRequests:
-        # Nobody unknown may fill the audit log: past the limit it is refused without a row.
-        return
-    recorder.failed_login(
-        client_id=claims.get("client_id", ""),
-        participant_id=claims.get("extensions", {}).get("hie", {}).get("participant"),
-        reason=refused.reason,
-        network_address=network_address,
-        request_id=request_id,
-        face=face,
-    )
 
 
 def _face(path: str) -> str:

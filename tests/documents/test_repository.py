@@ -276,6 +276,29 @@ def test_a_blob_with_another_name_survives_the_sweep(patients: Any) -> None:
     assert repository.open(Binary.objects.get().pk).read_all() == b"shared"
 
 
+def test_what_no_entry_hangs_on_is_discarded_at_once_and_nothing_else(
+    store_folder: Path, patients: Any, django_assert_num_queries: Any
+) -> None:
+    kept = samples.entry()
+    samples.register(samples.submission(kept), patients, bytes_of={kept.entry_uuid: b"kept"})
+    hung, again, alone = str(Binary.objects.get().pk), put(b"kept"), put(b"alone")
+    with django_assert_num_queries(1):
+        assert repository.discard([hung]) == 0
+    assert repository.discard([hung, again.id, alone.id, str(uuid.uuid4()), "no name"]) == 2
+    assert [str(pk) for pk in Binary.objects.values_list("pk", flat=True)] == [hung]
+    assert len(stored_files(store_folder)) == 1
+    assert repository.open(hung).read_all() == b"kept"
+    with django_assert_num_queries(0):
+        assert repository.discard([]) == 0
+
+
+def test_staged_bytes_are_passed_on_to_another_owner() -> None:
+    one, other = put(b"one"), put(b"other")
+    repository.pass_on([one.id], owner="org-hospital")
+    found = [repository.staged(one.id), repository.staged(other.id)]
+    assert [each.owner for each in found if each is not None] == ["org-hospital", "org-clinic"]
+
+
 def test_stored_objects_without_a_row_and_half_written_ones_are_swept(store_folder: Path) -> None:
     kept = put(b"kept")
     store = storage.store()

@@ -51,6 +51,9 @@ URLS: Mapping[str, Entry] = {
     "fhir": Guarded("hie.exchange.submit.submit"),
     "fhir/": Guarded("hie.exchange.submit.submit"),
     "fhir/<path:path>": Guarded("hie.exchange.find.find_documents"),
+    "xds/registry": Guarded("hie.exchange.submit.receive"),
+    "xds/repository": Guarded("hie.exchange.submit.receive"),
+    "xds/schema/<path:path>": Nothing("schemas of IHE and OASIS"),
     "oauth/token": Nothing("tokens and refusals; a refusal names the reason, nobody's data"),
     "oauth/introspect": Nothing("a caller's own token"),
     "oauth/jwks": Nothing("public keys"),
@@ -429,6 +432,7 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.helpers.set_status": "the hub's own staff",
     "hie.exchange.patient_notices._to_mail": "a mail says that something happened and not what; the door is asked as it is sent",
     "hie.exchange.submit.stage": "takes bytes in; gives back their name",
+    "hie.exchange.submit.receive": "takes bytes in, of a message; `submit.submit` says what became of them",
     "hie.exchange.feed.apply": "takes in; gives back what the feeder's own record became",
     "hie.exchange.feed.feed": "as `feed.apply`",
     "hie.exchange.feed.remove": "as `feed.apply`",
@@ -445,6 +449,10 @@ HELD_ELSEWHERE: Mapping[str, str] = {
 """Guards that are no `release.point` themselves, and what holds what they let out."""
 
 READ_WITHIN: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("hie.exchange.submit.discard", "hie.exchange.submit.pass_on"),
+        "names of bytes that the message itself brought, and whether an entry hangs on them; nothing is given out",
+    ),
     **dict.fromkeys(
         (
             "hie.exchange.concern_review.case",

@@ -108,6 +108,7 @@ STREAMS = {
     "hie.faces.rest.imports": "the asker's own lines, looked at every second (`imports.lines`)",
     "hie.faces.long_answers": "every answer that is whole before it leaves, in pieces",
     "hie.faces.fhir.http": "the bytes of a document, under `retrieve.Watch`",
+    "hie.faces.soap.views": "the documents of a package, each under `retrieve.Watch`",
     "hie.faces.portal.documents": "the bytes of a document, under `retrieve.Watch`",
     "hie.faces.portal.copies": "the log page by page, each in pieces of `long_answers`",
     "hie.faces.portal.reading": "a PDF or picture, under `retrieve.Watch`; a part of a document that was read under it",

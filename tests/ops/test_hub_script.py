@@ -120,8 +120,8 @@ def test_every_locked_package_has_an_exact_version_and_hashes(name):
 @pytest.mark.parametrize(
     ("arguments", "slow", "expected"),
     [
-        ([], False, ["-m", "not slow and not browser and not survival"]),
-        ([], True, ["-m", "not browser and not survival"]),
+        ([], False, ["-m", "not slow and not browser and not survival and not proxy"]),
+        ([], True, ["-m", "not browser and not survival and not proxy"]),
         (["-m", "browser"], False, []),
     ],
 )

@@ -28,6 +28,7 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import find
+from hie.faces import bodies
 from hie.faces.fhir import capability, outcome, search
 from hie.faces.fhir.errors import (
     BodyTooLarge,
@@ -175,7 +176,7 @@ def _quotable(issue: Issue) -> str:
 def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
     """Every request to ``/fhir``."""
     held = ExitStack()
-    _open_chunked(http)
+    bodies.open_chunked(http)
     try:
         answer = _answer(http, path, held)
         response = _response(http, answer)
@@ -197,16 +198,6 @@ def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
     response.headers["X-Content-Type-Options"] = "nosniff"
     response.headers.setdefault("Cache-Control", "no-store")
     return response
-
-
-def _open_chunked(http: HttpRequest) -> None:
-    """Let a body that came in chunks be read: without a Content-Length Django takes every body for empty.
-
-    Every reader of this face is bounded, so nobody sends without end.
-    """
-    environ: Mapping[str, Any] = http.META
-    if "chunked" in environ.get("HTTP_TRANSFER_ENCODING", "").lower() and not environ.get("CONTENT_LENGTH"):
-        http._stream = environ["wsgi.input"]  # Django has no public way to it
 
 
 def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:

@@ -52,6 +52,7 @@ OUTCOME: dict[str, Row] = {
     "RangeNotSatisfiable": _row(416, "value"),
     # who may
     "NotAuthenticated": _row(401, "login"),
+    "AssertionRefused": _row(401, "login"),
     "NotEntitled": _row(403, "forbidden"),
     "AccessRefused": _row(403, "forbidden"),
     "AuthorityNotOwned": _row(403, "forbidden"),

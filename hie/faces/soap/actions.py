@@ -1,0 +1,37 @@
+"""The number of each transaction by the Action of its request, and what it is answered with.
+
+The number is the scope that opens it and the kind of its audit event. Source: spec/xds.md 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+ITI: Mapping[str, str] = {
+    "urn:ihe:iti:2007:RegistryStoredQuery": "ITI-18",
+    "urn:ihe:iti:2007:CrossGatewayQuery": "ITI-38",
+    "urn:ihe:iti:2007:CrossGatewayRetrieve": "ITI-39",
+    "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": "ITI-41",
+    "urn:ihe:iti:2007:RegisterDocumentSet-b": "ITI-42",
+    "urn:ihe:iti:2007:RetrieveDocumentSet": "ITI-43",
+    "urn:ihe:iti:2009:MultiPatientStoredQuery": "ITI-51",
+    "urn:ihe:iti:2010:UpdateDocumentSet": "ITI-57",
+    "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry": "ITI-61",
+    "urn:ihe:iti:2010:DeleteDocumentSet": "ITI-62",
+    "urn:ihe:iti:2017:RemoveDocuments": "ITI-86",
+    "urn:ihe:iti:2018:RestrictedUpdateDocumentSet": "ITI-92",
+}
+
+RIM = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
+RS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
+QUERY = "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
+XDS = "urn:ihe:iti:xds-b:2007"
+_RESPONSE = {
+    f"{{{QUERY}}}AdhocQueryRequest": f"{{{QUERY}}}AdhocQueryResponse",
+    f"{{{XDS}}}RetrieveDocumentSetRequest": f"{{{XDS}}}RetrieveDocumentSetResponse",
+}
+
+
+def response_root(request_root: str) -> str:
+    """The element that answers one in a request's body (both ``{namespace}name``)."""
+    return _RESPONSE.get(request_root, f"{{{RS}}}RegistryResponse")

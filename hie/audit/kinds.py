@@ -131,6 +131,7 @@ class EventType(StrEnum):
     POLICY_PROPOSED = "policy-proposed"
     POLICY_ACTIVATED = "policy-activated"
     POLICY_WITHDRAWN = "policy-withdrawn"
+    MESSAGE_REHEARSED = "message-rehearsed"
     MESSAGE_REPLAYED = "message-replayed"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
@@ -293,6 +294,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.POLICY_PROPOSED: Shape(_C, _P.OTHER, "", "", "Change of policy proposed"),
     _T.POLICY_ACTIVATED: Shape(_U, _P.OTHER, "", "", "Change of policy activated"),
     _T.POLICY_WITHDRAWN: Shape(_U, _P.OTHER, "", "", "Change of policy withdrawn"),
+    _T.MESSAGE_REHEARSED: Shape(_R, _P.OTHER, "", "", "Looked ahead at what a message would do"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),

@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import oidc, second_factor
+from hie.faces.backoffice import find, oidc, second_factor
 from hie.faces.backoffice.sign_in import SignInForm
 from hie.trust import provider
 
@@ -50,12 +50,13 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         return bool(super().has_permission(request)) and second_factor.is_given(request.user)
 
     def extra_urls(self) -> list[URLPattern]:
-        """The page that whoever has given the password alone reaches."""
+        """The one search, and the pages that whoever has given the password alone reaches."""
 
         def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
             return lambda request: _guarded(view(request))
 
         return [
+            path("find/", self.admin_view(find.page), name="find"),
             path("second-factor/", bare(second_factor.page), name="second_factor"),
             path("provider/", bare(oidc.away), name="provider"),
             path("provider/back/", bare(oidc.back), name="provider_back"),

@@ -60,9 +60,13 @@ def east(event: str, control_id: str, number: str, **fields: str) -> bytes:
     return adt(event, control_id, pid(f"{number}^^^&{EAST_OID}&ISO^MR", **fields), application="LATER", facility="EAST")
 
 
-def waiting() -> None:
-    """Messages of a hospital that is registered since: fine, out of order, refused again; and one that was accepted."""
-    messages.register()
+def waiting(*, beside: bool = False) -> None:
+    """Messages of a hospital that is registered since: fine, out of order, refused again; and one that was accepted.
+
+    `beside`: the exchange of `people` is there already.
+    """
+    if not beside:
+        messages.register()
     raws = [east("A04", "1", "71"), east("A08", "2", "71", name="Quimby^Eleonora"), east("A04", "3", "72", birth="soon"), east("A04", "a-control-id-of-forty-letters-0123456789", "73"), adt("A04", "9")]  # fmt: skip
     for place, raw in enumerate(raws):
         mllp.answer(raw)
@@ -200,7 +204,7 @@ def test_trying_messages_again_is_fit_for_everybody(browser: Any, live_server: L
 
 def test_they_lose_nothing_with_text_of_twice_the_size(browser: Any, live_server: LiveServer) -> None:
     person, other = people()
-    waiting()
+    waiting(beside=True)
     page = signed_in(browser, live_server, somebody("administrator", "privacy-officer"), viewport={"width": 1280, "height": 900})  # fmt: skip
     wrong: list[str] = []
 
@@ -234,7 +238,7 @@ def test_they_lose_nothing_with_text_of_twice_the_size(browser: Any, live_server
 
 def test_somebody_is_found_and_a_message_tried_by_keyboard_alone(browser: Any, live_server: LiveServer) -> None:
     people()
-    waiting()
+    waiting(beside=True)
     page = signed_in(browser, live_server, somebody("administrator", "privacy-officer"))
     page.goto(live_server.url + reverse("admin:patients_reviewitem_changelist"))
     keys = Keys(page)
@@ -271,7 +275,7 @@ def test_somebody_is_found_and_a_message_tried_by_keyboard_alone(browser: Any, l
 
 def test_it_works_without_script(browser: Any, live_server: LiveServer) -> None:
     people()
-    waiting()
+    waiting(beside=True)
     page = signed_in(browser, live_server, somebody("operator", "steward"), java_script_enabled=False)
     find(page, live_server, "Lindqvist 1968-12-01")
     assert page.get_by_role("heading", name="Persons: 1").is_visible()

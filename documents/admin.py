@@ -84,32 +84,61 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
         "entry_uuid", "logical_id", "version", "unique_id", "object_type", "availability_status", "custodian",
         "mime_type", "size", "hash", "language_code", "creation_time", "service_start_time", "service_stop_time",
         "repository_unique_id", "home_community_id", "document_availability", "limited_metadata", "labels",
-        "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at", "who",
+        "confidentiality", "labelled", "label_version", "restricted", "registered_at", "updated_at", "who", "why",
     )  # fmt: skip
-    readonly_fields = ("who",)
-    ways: ClassVar = {"who": access.may_see_decisions}
+    readonly_fields = ("who", "why")
+    ways: ClassVar = {"who": access.may_see_decisions, "why": access.may_see_decisions}
+    list_before_template = "exchange/ask_missing_document.html"
 
     def get_urls(self) -> list[Any]:
-        """With the page that says who could see the document."""
-        view = self.admin_site.admin_view(self.who_view)
-        return [path("<uuid:entry_uuid>/who-could-see/", view, name="documents_documententry_who"), *super().get_urls()]
+        """With the pages that say who could see the document, why somebody does not, and why one is not there."""
+        pages: list[tuple[str, Any, str]] = [
+            ("missing/", self.missing_view, "missing"),
+            ("<uuid:entry_uuid>/who-could-see/", self.who_view, "who"),
+            ("<uuid:entry_uuid>/why/", self.why_view, "why"),
+        ]
+        own = [
+            path(route, self.admin_site.admin_view(view), name=f"documents_documententry_{name}")
+            for route, view, name in pages
+        ]
+        return [*own, *super().get_urls()]
 
     def who_view(self, request: HttpRequest, entry_uuid: UUID) -> HttpResponse:
         """Who could see this document, and why."""
+        return decision_pages.who_could_see_page(request, entry_uuid, self._context_of(request, entry_uuid))
+
+    def why_view(self, request: HttpRequest, entry_uuid: UUID) -> HttpResponse:
+        """Why it does not show to one who asks."""
+        return decision_pages.why_not_shown_page(request, entry_uuid, self._context_of(request, entry_uuid))
+
+    def missing_view(self, request: HttpRequest) -> HttpResponse:
+        """Why a document did not arrive."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        url = reverse("admin:documents_documententry_changelist")
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "row_url": url}
+        return decision_pages.missing_document_page(request, context)
+
+    def _context_of(self, request: HttpRequest, entry_uuid: UUID) -> dict[str, Any]:
         if not self.has_view_permission(request):
             raise PermissionDenied
         row = DocumentEntry.objects.filter(entry_uuid=entry_uuid).only("pk").first()
         if row is None:
             raise Http404
         url = reverse("admin:documents_documententry_change", args=[row.pk])
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "row_url": url}
-        return decision_pages.who_could_see_page(request, entry_uuid, context)
+        return {**self.admin_site.each_context(request), "opts": self.opts, "row_url": url}
 
     @admin.display(description="who could see it")
     def who(self, row: DocumentEntry) -> str:
         """The way to that page."""
         url = reverse("admin:documents_documententry_who", args=[row.entry_uuid])
         return format_html('<a href="{}">See who could see this document, and why</a>', url)
+
+    @admin.display(description="why does it not show")
+    def why(self, row: DocumentEntry) -> str:
+        """The way to that page."""
+        url = reverse("admin:documents_documententry_why", args=[row.entry_uuid])
+        return format_html('<a href="{}">See why it does not show to somebody</a>', url)
 
     def get_inlines(self, request: HttpRequest, obj: DocumentEntry | None = None) -> list[Any]:
         """Codes and labels only where this reader may have them."""

@@ -24,6 +24,8 @@ from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
 from hie.exchange import (
+    desk_search,
+    desk_words,
     identity_pages,
     review_cases,
     review_figures,
@@ -31,10 +33,11 @@ from hie.exchange import (
     review_stakes,
     stewardship,
     values_by_hand,
+    why_match,
 )
 from hie.exchange.access import Held
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.staff_pages import AuditedAdmin, bare, sentence, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, bare, keep_reason, sentence, staff_of
 from hie.standards.errors import HubError
 from hie.trust.errors import FourEyes
 from patients import by_hand, identifiers, review_queue
@@ -147,6 +150,7 @@ class _IdentityPages(AuditedAdmin):
             ("<uuid:person_id>/identity/", self.identity_view, "identity"),
             ("<uuid:person_id>/split/", self.split_view, "split"),
             ("<uuid:person_id>/join/<uuid:other_id>/", self.join_view, "join"),
+            ("<uuid:person_id>/why/", self.why_view, "why"),
         ]
         own = [
             path(route, self.admin_site.admin_view(view), name=f"patients_person_{name}") for route, view, name in pages
@@ -170,7 +174,7 @@ class _IdentityPages(AuditedAdmin):
                 found = [one for one in found if one.person_id != about]
                 people = [one.person_id for one in found]
                 self._look(request, people, reason, {"page": "find", "list": True})
-                self._keep_reason(request, people, reason)
+                keep_reason(request, people, reason)
             except BadRequest as refused:
                 error = refused
         return self._shown(
@@ -299,6 +303,52 @@ class _IdentityPages(AuditedAdmin):
             both=[both[person.pk], both[other]], typed=request.POST,
         )  # fmt: skip
 
+    def why_view(self, request: HttpRequest, person_id: UUID) -> HttpResponse:
+        """Why this person is not one with another: a form that asks for the other, and with ``other`` the answer.
+
+        A POST, so that no number stands in an address; both have a look in the log before anything is compared.
+        """
+        person = self._person_for(request, person_id, "why")
+        if not isinstance(person, Person):
+            return person
+        error: BadRequest | None = None
+        found: list[UUID] = []
+        if request.method == "POST":
+            try:
+                found = self._others(request.POST)
+            except BadRequest as refused:
+                error = refused
+        reason = request.POST.get("reason", "").strip()[:500] if found else ""
+        self._seen(request, person, [person.pk], "why")
+        if found:
+            self._look(request, found, reason, {"page": "why", "row": str(person.pk)})
+            keep_reason(request, found, reason)
+        many = len(found) > 1
+        return self._shown(
+            request, "person_why", "Why did this not match?", error, person=person,
+            about=identity_pages.summaries([person.pk])[person.pk], typed=request.POST,
+            kept=request.POST.get("reason", "") or str(self._reason_given(request, [person.pk])),
+            others=sorted(identity_pages.summaries(found).values(), key=lambda one: one.name) if many else (),
+            match=why_match.match(person.pk, found[0]) if len(found) == 1 else None, longest=identity_pages.LONGEST,
+        )  # fmt: skip
+
+    def _others(self, form: Mapping[str, str]) -> list[UUID]:
+        """Whom the number or id of a form may mean, one at least.
+
+        Raises:
+            BadRequest: nobody, or no reason to look.
+        """
+        if not form.get("reason", "").strip():
+            raise BadRequest("give a reason", element="reason")
+        try:
+            words = desk_words.words_of(form.get("other", ""))
+        except BadRequest as refused:
+            raise BadRequest(str(refused), element="other") from refused
+        found = desk_search.persons_by_number(words)
+        if not found:
+            raise BadRequest("nobody has this number or id: look at the spelling", element="other")
+        return found
+
     def _living(self, person_id: str) -> UUID:
         """The person that this one is today; 404 where there is none."""
         try:
@@ -365,11 +415,12 @@ class PersonAdmin(_IdentityPages, _ReadOnly, ModelAdmin):  # type: ignore[misc]
         "address",
         "by_hand",
         "identity",
+        "why",
         "merged_into",
         "created_at",
         "updated_at",
     )
-    readonly_fields = ("name", "born", "gender", "address", "by_hand", "identity")
+    readonly_fields = ("name", "born", "gender", "address", "by_hand", "identity", "why")
     show_full_result_count = False
     list_per_page = 50
     inlines = (LinkInline, EventInline)
@@ -420,6 +471,13 @@ class PersonAdmin(_IdentityPages, _ReadOnly, ModelAdmin):  # type: ignore[misc]
         return format_html(
             '<a href="{}">See who it was when, move records out, join with another, undo a change</a>', url
         )
+
+    @display(description="why did it not match")  # type: ignore[untyped-decorator]
+    def why(self, person: Person) -> str:
+        if person.merged_into_id:
+            return "at the person whom this one is part of"
+        url = reverse("admin:patients_person_why", args=[person.pk])
+        return format_html('<a href="{}">See why it is not one with another person</a>', url)
 
     def get_urls(self) -> list[Any]:
         """With the page of values set by hand."""
@@ -509,9 +567,18 @@ class SourceRecordAdmin(_OfRecords, _ReadOnly, ModelAdmin):  # type: ignore[misc
     list_filter = ("status",)
     search_fields = ("identifiers__value__exact", "participant_id__exact")
     ordering = ("-updated_at", "pk")
-    fields = ("participant_id", "status", "replaced_by", "created_at", "updated_at")
+    fields = ("participant_id", "status", "replaced_by", "created_at", "updated_at", "why")
+    readonly_fields = ("why",)
     show_full_result_count = False
     inlines = (IdentifierInline,)
+
+    @display(description="why did it not match")  # type: ignore[untyped-decorator]
+    def why(self, record: SourceRecord) -> str:
+        link = Link.objects.filter(source_record=record, valid_to__isnull=True).exclude(kind=Link.Kind.REJECTED).first()
+        if link is None:
+            return "it belongs to nobody"
+        url = reverse("admin:patients_person_why", args=[link.person_id])
+        return format_html('<a href="{}">See why its person is not one with another</a>', url)
 
 
 class _CasePage(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types

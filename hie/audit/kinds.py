@@ -135,6 +135,7 @@ class EventType(StrEnum):
     HOLD_PLACED = "hold-placed"
     RETENTION_RUN = "retention-run"
     LOG_RETIRED = "log-retired"
+    MESSAGE_REHEARSED = "message-rehearsed"
     MESSAGE_REPLAYED = "message-replayed"
     DESK_TASK = "desk-task"
     KEYS_ROTATED = "keys-rotated"
@@ -302,6 +303,7 @@ SHAPES: dict[EventType, Shape] = {
     _T.HOLD_PLACED: Shape(_C, _P.OTHER, "", "", "Legal hold placed"),
     _T.RETENTION_RUN: Shape(_D, _P.OTHER, "", "", "Removed at the end of its time"),
     _T.LOG_RETIRED: Shape(_D, _P.OTHER, "", "", "Events of the log to be removed at the end of their time"),
+    _T.MESSAGE_REHEARSED: Shape(_R, _P.OTHER, "", "", "Looked ahead at what a message would do"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
     _T.DESK_TASK: Shape(_U, _P.OTHER, "", "", "Task of the desk"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),

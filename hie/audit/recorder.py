@@ -46,6 +46,7 @@ __all__ = [
     "current",
     "failed_login",
     "recording",
+    "rehearsing",
     "staff_look",
     "token_issued",
     "watching",
@@ -601,14 +602,32 @@ def _kebab(name: str) -> str:
     return "".join(f"-{c.lower()}" if c.isupper() and i else c.lower() for i, c in enumerate(name))
 
 
+_rehearsing: ContextVar[bool] = ContextVar("rehearsing", default=False)
+
+
+@contextmanager
+def rehearsing() -> Iterator[None]:
+    """While something is only tried, in a transaction that will be rolled back: nothing is written apart from it.
+
+    What was refused did not happen either. Whoever tries it records that it was tried.
+    """
+    token = _rehearsing.set(True)
+    try:
+        yield
+    finally:
+        _rehearsing.reset(token)
+
+
 def write_apart(drafts: Iterable[EventDraft], *, using: str = DEFAULT_DB_ALIAS) -> list[UUID]:
     """Write in a transaction of its own, so that it stays although the caller's rolls back.
 
     Outside a transaction this is an ordinary write. Inside one, a second connection
     is opened for it: rare, a few milliseconds. (A test's own enclosing transaction
-    does not count.)
+    does not count.) While `rehearsing`, nothing is written; the ids are of no event.
     """
     items = list(drafts)
+    if _rehearsing.get():
+        return [uuid.uuid4() for _ in items]
     connection = connections[using]
     if not any(not getattr(block, "_from_testcase", False) for block in connection.atomic_blocks):
         return _write(items, connection)

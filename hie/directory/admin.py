@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from django.contrib import admin, messages
@@ -40,7 +40,7 @@ from hie.directory.models import (
     ReleasePolicy,
     Standing,
 )
-from hie.exchange import governance, onboarding, onboarding_pages, self_test
+from hie.exchange import governance, onboarding, onboarding_pages, self_test, why_organization
 from hie.exchange.access import Staff
 from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
@@ -194,7 +194,7 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
     # Everything else is the registration; these an administrator sets, and whoever brings organizations in sees them.
     _own = ("rate_per_s", "burst", "concurrency", "source_trust")
     fieldsets = (
-        (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction")}),
+        (None, {"fields": ("id", "name", "type", "status", "organization_oid", "part_of", "jurisdiction", "why")}),
         ("Client", {"fields": ("client_id", "jwks_url", "scopes", "default_role", "default_purpose")}),
         ("Policy", {"fields": ("part2_program", "requires_relationship", "release_policy", "changing", "ending")}),
         ("Addresses", {"fields": ("home_community_id", "source_id", "hl7v2_application", "hl7v2_facility")}),
@@ -208,7 +208,37 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
             *(field.name for field in Participant._meta.fields if field.name not in own),
             "changing",
             "ending",
+            "why",
         )
+
+    def get_urls(self) -> list[Any]:
+        """With the page that says why an organization cannot ask or send."""
+        view = self.admin_site.admin_view(self.why_view)
+        return [path("<str:participant_id>/why/", view, name="directory_participant_why"), *super().get_urls()]
+
+    def why_view(self, request: HttpRequest, participant_id: str) -> HttpResponse:
+        """What must hold for it to ask and to send, step by step; nothing of a patient."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row, why = (
+            self.get_object(request, participant_id),
+            why_organization.organization(participant_id, timezone.now()),
+        )
+        if row is None or why is None:
+            raise Http404
+        messages_url = f"{reverse('admin:exchange_inboundmessage_missing')}?organization={quote(participant_id)}"
+        context = {
+            **self.admin_site.each_context(request), "opts": self.opts, "title": why.heading, "why": why, "row": row,
+            "row_url": reverse("admin:directory_participant_change", args=[participant_id]),
+            "messages_url": messages_url if request.user.has_perm("exchange.view_inboundmessage") else "",
+        }  # fmt: skip
+        return bare(TemplateResponse(request, "exchange/organization_why.html", context))
+
+    @display(description="Why it cannot ask or send")  # type: ignore[untyped-decorator]  # as above
+    def why(self, participant: Participant) -> str:
+        """The way to that page."""
+        url = reverse("admin:directory_participant_why", args=[participant.pk])
+        return format_html('<a href="{}">See what must hold, step by step</a>', url)
 
     def get_fieldsets(self, request: HttpRequest, obj: Participant | None = None) -> Any:
         """Without ways at which this member of staff would be refused."""

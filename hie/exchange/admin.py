@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.core.exceptions import PermissionDenied
 from django.db.models import Count, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,11 +18,12 @@ from django.utils.html import format_html
 from unfold.admin import ModelAdmin
 from unfold.decorators import display
 
-from hie.exchange import concern_review, inbox, query_words
+from hie.exchange import concern_review, inbox, message_replay, query_words
 from hie.exchange.access import Held
 from hie.exchange.concern_rows import ConcernRefused
 from hie.exchange.desk_communities import LOOKED_BACK, SLOW_OR_DOWN
 from hie.exchange.errors import BadRequest
+from hie.exchange.message_pages import ReplayPages, WhyPages
 from hie.exchange.models import (
     Concern,
     ConcernAct,
@@ -32,10 +33,8 @@ from hie.exchange.models import (
     QueryTarget,
     RemoteDocument,
 )
-from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, TaskAdmin, bare, caller_of, roles_of, sentence, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, TaskAdmin, bare, sentence, staff_of
 from hie.standards.errors import HubError
-
-REPLAYED_AT_ONCE = 200
 
 
 class TroubleFilter(admin.SimpleListFilter):
@@ -269,7 +268,7 @@ class OpenFilter(admin.SimpleListFilter):
 
 
 @admin.register(InboundMessage)
-class InboundMessageAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class InboundMessageAdmin(WhyPages, ReplayPages, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Messages and what became of them. Their bytes and replies are shown to nobody: they are of patients."""
 
     list_display = ("received_at", "protocol", "kind", "sender", "standing", "error_code", "error_element", "attempts")
@@ -283,17 +282,19 @@ class InboundMessageAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
     actions = ("replay",)
     fields = (
         "id", "protocol", "kind", "sender", "participant_id", "control_id", "size", "network_address", "status",
-        "error_code", "error_element", "error_text", "attempts", "received_at", "settled_at",
+        "error_code", "error_element", "error_text", "attempts", "received_at", "settled_at", "again",
     )  # fmt: skip
+    readonly_fields = ("again",)
+
+    def get_fields(self, request: HttpRequest, obj: InboundMessage | None = None) -> Any:
+        """Without the way to try it again for who may not."""
+        shown = super().get_fields(request, obj)
+        return shown if self.has_replay_permission(request) else [name for name in shown if name != "again"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[InboundMessage]:
         """Without the bytes: they are never needed here."""
         rows: QuerySet[InboundMessage] = super().get_queryset(request)
         return rows.defer("raw", "reply", "digest")
-
-    def has_replay_permission(self, request: HttpRequest) -> bool:
-        """Operators and administrators may have a message tried again."""
-        return bool(roles_of(request.user) & {"operator", "administrator"})
 
     @display(
         description="became", ordering="status",
@@ -306,41 +307,20 @@ class InboundMessageAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, below the causes with their counts."""
         groups = inbox.error_groups()
-        context = {"groups": groups[:20], "more_groups": max(0, len(groups) - 20)}
+        context = {
+            "groups": groups[:20], "more_groups": max(0, len(groups) - 20), "may_replay": self.has_replay_permission(request),
+        }  # fmt: skip
         answer: HttpResponse = super().changelist_view(request, {**(extra_context or {}), **context})
         return answer
 
     @admin.action(description="Try again …", permissions=["replay"])
-    def replay(self, request: HttpRequest, chosen: QuerySet[InboundMessage]) -> HttpResponse | None:
-        """Ask for the reason, with what would be tried; then run each through the handler of its protocol."""
-        ids = list(chosen.order_by("received_at", "pk").values_list("pk", flat=True)[: REPLAYED_AT_ONCE + 1])
-        reason = request.POST.get("reason", "").strip()[:500]
-        if len(ids) > REPLAYED_AT_ONCE:
-            self.message_user(request, f"Choose at most {REPLAYED_AT_ONCE} messages at once.", messages.ERROR)
-            return None
-        if not reason:
-            context = {
-                **self.admin_site.each_context(request),
-                "title": "Try messages again",
-                "opts": self.opts,
-                "ids": [str(one) for one in ids],
-                "by_cause": list(
-                    chosen.order_by().values("protocol", "kind", "status", "error_code").annotate(n=Count("pk"))
-                ),
-                "action_name": "replay",
-                "without_reason": "confirmed" in request.POST,
-            }
-            return TemplateResponse(request, "exchange/replay.html", context)
-        outcomes: dict[str, int] = {}
-        for one in ids:
-            try:
-                status = inbox.replay(one, caller_of(request), reason).status
-            except BadRequest:
-                status = "left alone (a question)"
-            except HubError:
-                status = "unreadable"
-            outcomes[status] = outcomes.get(status, 0) + 1
-        words = ", ".join(f"{count} {status}" for status, count in sorted(outcomes.items()))
-        level = messages.SUCCESS if set(outcomes) == {"accepted"} else messages.WARNING
-        self.message_user(request, f"Tried again: {words}.", level)
-        return HttpResponseRedirect(request.get_full_path())
+    def replay(self, request: HttpRequest, chosen: QuerySet[InboundMessage]) -> HttpResponse:
+        """To the page that asks for the reason and looks ahead, with those that were chosen."""
+        ids = chosen.order_by("received_at", "pk").values_list("pk", flat=True)[: message_replay.AT_ONCE + 1]
+        return self.choose(request, [str(one) for one in ids])
+
+    @admin.display(description="try it again")
+    def again(self, row: InboundMessage) -> str:
+        """The way to the page that does."""
+        url = f"{reverse('admin:exchange_inboundmessage_replay')}?message={row.pk}"
+        return format_html('<a href="{}">See what would come of it, then try it</a>', url)

@@ -9,7 +9,7 @@ Source: spec/consent.md 14.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -23,7 +23,7 @@ from consent import explain, policies
 from consent.drafts import ConsentDraft, Draft
 from consent.errors import DirectiveRefused
 from hie.directory import queries as directory
-from hie.exchange import access, explained, what_if, who_could_see
+from hie.exchange import access, explained, what_if, who_could_see, why_document
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.staff_pages import bare, roles_of, staff_of
@@ -61,6 +61,40 @@ def who_could_see_page(request: HttpRequest, document_id: UUID, context: Mapping
         return {"rows": rows, "stopped": stopped, "document": document_id}
 
     return _page(request, "exchange/who_could_see.html", {**context, "title": "Who could see this document"}, look)
+
+
+def why_not_shown_page(request: HttpRequest, document_id: UUID, context: Mapping[str, Any]) -> HttpResponse:
+    """Why this document does not show to one asker, rule by rule, once there is a reason."""
+    organizations, purposes, roles = why_document.choices()
+    typed = {name: request.POST.get(name, "")[:200] for name in ("organization", "purpose", "role")}
+
+    def look(reason: str) -> dict[str, Any]:
+        return {"why": why_document.not_shown(str(document_id), staff_of(request), reason=reason, **typed)}
+
+    context = {
+        **context, "title": "Why does it not show?", "organizations": organizations, "purposes": purposes, "roles": roles,
+        "chosen": typed,
+    }  # fmt: skip
+    return _page(request, "exchange/why_not_shown.html", context, look)
+
+
+def missing_document_page(request: HttpRequest, context: Mapping[str, Any]) -> HttpResponse:
+    """Why a document is not there, by its uniqueId, once there is a reason."""
+    organizations, _, _ = why_document.choices()
+    typed = {name: request.POST.get(name, "").strip()[:200] for name in ("unique", "organization")}
+
+    def look(reason: str) -> dict[str, Any]:
+        found = why_document.missing(
+            typed["unique"], staff_of(request), organization=typed["organization"], reason=reason
+        )
+        return {"why": found.why, "found": found.found}
+
+    context = {**context, "title": "Why did it not arrive?", "organizations": organizations, "chosen": typed}
+    return _page(request, "exchange/missing_document.html", context, look, may=_may_see_documents)
+
+
+def _may_see_documents(roles: Collection[str]) -> bool:
+    return access.staff_view(roles, access.Held.DOCUMENT_METADATA) is not None
 
 
 def explained_page(request: HttpRequest, decision_id: UUID, context: Mapping[str, Any]) -> HttpResponse:
@@ -139,9 +173,14 @@ def _bare(resource: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _page(
-    request: HttpRequest, template: str, context: Mapping[str, Any], look: Callable[[str], dict[str, Any]]
+    request: HttpRequest,
+    template: str,
+    context: Mapping[str, Any],
+    look: Callable[[str], dict[str, Any]],
+    *,
+    may: Callable[[Collection[str]], bool] = access.may_see_decisions,
 ) -> HttpResponse:
-    if request.method != "POST" and not access.may_see_decisions(roles_of(request.user)):
+    if not may(roles_of(request.user)) and request.method != "POST":
         raise PermissionDenied  # at once: not after the reason was written
     reason = request.POST.get("reason", "").strip()[:LONGEST_REASON]
     problem = field = ""
@@ -155,7 +194,7 @@ def _page(
             raise Http404 from absent
         except BadRequest as refusal:
             field = refusal.element or "reason"
-            problem = "Give a reason. One sentence is enough." if field == "reason" else f"{field}: {refusal}"
+            problem = "Give a reason. One sentence is enough." if field == "reason" else _problem(field, refusal)
         except DirectiveRefused as refusal:
             field, problem = "draft", "; ".join(f"{one.element} {one.message}" for one in refusal.problems[:5])
     shown = {
@@ -168,6 +207,12 @@ def _page(
         "longest": LONGEST_REASON,
     }
     return bare(TemplateResponse(request, template, shown, status=422 if problem else 200))
+
+
+def _problem(field: str, refusal: BadRequest) -> str:
+    """What was wrong: as a sentence of its own, or after the name of a field that is written as FHIR calls it."""
+    said = str(refusal)
+    return f"{field}: {said}" if field in ("at", "draft") else f"{said[:1].upper()}{said[1:]}."
 
 
 def _row(block: Block, decision: Decision, custodian: str, *, documents: tuple[str, ...] = (), before: str = "") -> Row:

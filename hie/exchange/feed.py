@@ -141,7 +141,7 @@ def apply(
         checked: list[tuple[Change, str, Demographics | None]] = []
         with directory.one_reading():
             for change in changes:
-                owners = [_owner(authority, caller, change.element) for authority, _ in _named_by(change)]
+                owners = [_owner(authority, caller, change.element) for authority, _ in named_by(change)]
                 access.may_submit(caller, owners[0])
                 said = None
                 if isinstance(change, Revision) and not change.only_new and change.expected_version is None:
@@ -206,15 +206,15 @@ def _owner(authority: str, caller: Caller, element: str) -> str:
     return owner
 
 
-def _named_by(change: Change) -> list[tuple[str, str]]:
-    """The identifiers of the records that a change concerns."""
+def named_by(change: Change) -> list[tuple[str, str]]:
+    """The identifiers of the records that a change concerns, as (authority, value)."""
     match change:
         case Revision() | Removal():
             return [(change.authority, change.value)]
         case Duplicate():
             return [change.survivor, change.subsumed]
         case Renaming():
-            return [*_named_by(change.revision), change.former]
+            return [*named_by(change.revision), change.former]
         case Linking():
             return [change.first, change.second]
 
@@ -228,7 +228,7 @@ def _lock(changes: Sequence[Change]) -> None:
     names = {
         f"exchange/record/{authority_of(authority)}|{value}"
         for change in changes
-        for authority, value in _named_by(change)
+        for authority, value in named_by(change)
     }
     with prepared() as cursor:
         cursor.execute(

@@ -14,7 +14,7 @@ import hashlib
 import hmac
 import logging
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,7 +32,9 @@ from django.db.models import Count, Max, Min
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.exchange.errors import BadRequest, NotFound, UnreadableMessage
+from hie.exchange.feed import Fed
 from hie.exchange.models import InboundMessage
+from hie.exchange.self_test import Check
 from hie.standards.facts import Caller
 
 log = logging.getLogger("hie.inbox")
@@ -55,6 +57,7 @@ class Handled:
     """What a handler did with a message: the reply's bytes and, for a refusal, the first error.
 
     `keep_reply` False: the reply holds what was let out then, and a repeat must be decided anew: it is not stored.
+    `fed` is what became of each record that it spoke of.
     """
 
     accepted: bool
@@ -64,6 +67,7 @@ class Handled:
     error_element: str = ""
     error_text: str = ""
     caller: Caller | None = None
+    fed: tuple[Fed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,6 +106,12 @@ class Handler(Protocol):
     def failed(self, raw: bytes, *, incident: str) -> bytes:
         """The reply when `handle` crashed; `incident` is what the log has."""
 
+    def subjects(self, raw: bytes, *, envelope: Envelope) -> tuple[tuple[str, str], ...]:
+        """The records that a message speaks of, as (authority, value); none where it cannot be told. Changes nothing."""
+
+    def checks(self, raw: bytes, *, envelope: Envelope) -> Iterable[Check]:
+        """What a message needs, step by step, as far as it can be read; nothing in it is of a patient."""
+
 
 _handlers: dict[str, Handler] = {}
 
@@ -118,7 +128,7 @@ def receive(raw: bytes, envelope: Envelope) -> Received:
     no work twice. Must be called outside a transaction: the raw bytes are committed first.
     """
     row, created = _kept(raw, envelope)
-    with _alone(row.pk):
+    with alone(row.pk):
         if not created:
             row.refresh_from_db()
             if row.status == InboundMessage.Status.ACCEPTED and row.reply is not None:
@@ -126,8 +136,10 @@ def receive(raw: bytes, envelope: Envelope) -> Received:
         return _run(row, raw, envelope)
 
 
-def replay(message_id: UUID, actor: Caller, reason: str) -> Received:
+def replay(message_id: UUID, actor: Caller, reason: str, *, run: str = "") -> Received:
     """Run a kept message again through the handler of its protocol; recorded with who asked and why.
+
+    `run` ties the messages together that were tried at once.
 
     Raises:
         NotFound: no such message. UnreadableMessage: its bytes cannot be decrypted any more.
@@ -141,9 +153,10 @@ def replay(message_id: UUID, actor: Caller, reason: str) -> Received:
     if _handlers[row.protocol].asks(row.kind):
         raise BadRequest("a question is not tried again: nobody waits for its answer", element="message")
     detail = {"message": str(message_id), "reason": reason}
-    with recorder.recording(EventType.MESSAGE_REPLAYED, actor, action="E", query=None) as event, _alone(row.pk):
+    with recorder.recording(EventType.MESSAGE_REPLAYED, actor, action="E", query=None) as event, alone(row.pk):
+        event.note(correlation=run, detail=detail)
         row.refresh_from_db()
-        result = _run(row, _decrypt(row), _envelope(row))
+        result = _run(row, _decrypt(row), envelope_of(row))
         event.about(None, detail={**detail, "status": result.status})
         event.commit()
     return result
@@ -158,6 +171,22 @@ def raw(message_id: UUID) -> bytes:
     row = InboundMessage.objects.filter(pk=message_id).first()
     if row is None:
         raise NotFound("no such message")
+    return _decrypt(row)
+
+
+def handler_of(row: InboundMessage) -> Handler:
+    """Who understands a kept message.
+
+    Raises:
+        UnreadableMessage: nobody does any more: its face is not installed here.
+    """
+    if row.protocol not in _handlers:
+        raise UnreadableMessage(f"nobody here understands {row.protocol}")
+    return _handlers[row.protocol]
+
+
+def opened(row: InboundMessage) -> bytes:
+    """As `raw`, of a row that is at hand."""
     return _decrypt(row)
 
 
@@ -262,8 +291,8 @@ def _kept(raw: bytes, envelope: Envelope) -> tuple[InboundMessage, bool]:
 
 
 @contextmanager
-def _alone(message_id: UUID) -> Iterator[None]:
-    """One handling of a message at a time, across processes: a session lock, so no transaction stays open."""
+def alone(message_id: UUID) -> Iterator[None]:
+    """One handling of a message (or of a run of them) at a time, across processes: a session lock, so no transaction stays open."""
     number = int.from_bytes(message_id.bytes[:8], "big", signed=True)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_lock(%s)", [number])
@@ -274,7 +303,8 @@ def _alone(message_id: UUID) -> Iterator[None]:
             cursor.execute("SELECT pg_advisory_unlock(%s)", [number])
 
 
-def _envelope(row: InboundMessage) -> Envelope:
+def envelope_of(row: InboundMessage) -> Envelope:
+    """What was known of a kept message from its outside."""
     return Envelope(
         protocol=row.protocol,
         sender=row.sender,

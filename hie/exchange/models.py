@@ -205,6 +205,12 @@ class InboundMessage(models.Model):
                 condition=models.Q(status__in=["refused", "failed"]),
             ),
             models.Index(fields=["-received_at"], name="exchange_inbound_received"),
+            models.Index(
+                fields=["control_id", "-received_at"],
+                name="exchange_inbound_control",
+                condition=~models.Q(control_id=""),
+            ),
+            models.Index(fields=["participant_id", "-received_at"], name="exchange_inbound_of"),
         ]
 
     def __str__(self) -> str:

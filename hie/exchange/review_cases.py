@@ -142,7 +142,7 @@ def _heading(item: ReviewItem, number: int) -> str:
 
 # --- why it waits, and what a verdict does ---------------------------------------------------------------------------
 
-_RULE_WORDS: Mapping[Rule, str] = {
+RULE_WORDS: Mapping[Rule, str] = {
     Rule.TWIN: "They may be twins: family name, birth date and home or phone agree, the given name does not. Twins are never linked by the machine.",
     Rule.JUNIOR: "They may be parent and child: the same name and home, born fifteen years or more apart. Such pairs are never linked by the machine.",
     Rule.EVIDENCE: "Too little speaks of the person: given name and birth date must agree, or one of them and a number.",
@@ -168,7 +168,7 @@ def _why(item: ReviewItem, pair: PairScore | None, there: UUID | None) -> tuple[
         return ("The records belong to one person by now: somebody joined them.",)
     if pair is None:
         return ("One of the persons has no record in use.",)
-    found = [_RULE_WORDS[rule] for rule in pair.rules]
+    found = [RULE_WORDS[rule] for rule in pair.rules]
     if item.reason == ASKED:
         asked = "A steward opened this case because somebody says that the two are one person. The reason is below, under “What was done”."
         return (asked if item.contested_id is None else _CONTESTED, *found)

@@ -75,6 +75,13 @@ def staff_of(request: HttpRequest) -> Staff:
     )
 
 
+def keep_reason(request: HttpRequest, people: Iterable[UUID], reason: str) -> None:
+    """Let the reason stand for these people for a while: their pages do not ask again."""
+    now = time.time()
+    kept = {key: value for key, value in request.session.get(_REASONS, {}).items() if value[1] > now}
+    request.session[_REASONS] = kept | {str(person): (reason, now + _REASON_LASTS_S) for person in people}
+
+
 class ReadOnly(_Base):
     """What is registered or audited is looked at, never edited."""
 
@@ -209,16 +216,10 @@ class AuditedAdmin(_Base):
         kept = {key: value for key, value in session.get(_REASONS, {}).items() if value[1] > now}
         posted = request.POST.get(REASON_FIELD, "").strip()[:_LONGEST_REASON] if request.method == "POST" else ""
         if posted:
-            self._keep_reason(request, people, posted)
+            keep_reason(request, people, posted)
             return HttpResponseRedirect(request.get_full_path())
         reasons = [kept[str(person)][0] for person in people if str(person) in kept]
         return reasons[0] if len(reasons) == len(set(people)) and reasons else ""
-
-    def _keep_reason(self, request: HttpRequest, people: Iterable[UUID], reason: str) -> None:
-        """Let the reason stand for these people for a while: their pages do not ask again."""
-        now = time.time()
-        kept = {key: value for key, value in request.session.get(_REASONS, {}).items() if value[1] > now}
-        request.session[_REASONS] = kept | {str(person): (reason, now + _REASON_LASTS_S) for person in people}
 
     def _ask_reason(self, request: HttpRequest, row: Model) -> HttpResponse:
         context = {

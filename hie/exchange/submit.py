@@ -171,6 +171,8 @@ def submit(
     owner = custodian or caller.organization_id
     unknown: list[Met] = []
     with _codes_noted(caller, unknown), recorder.recording(kind, caller, query=raw) as event:
+        # A refusal says of which documents it is: whoever misses one finds it by its uniqueId.
+        event.note(detail={"submitted": [entry.unique_id for entry in submission.entries]})
         access.may_submit(caller, owner)
         work = _Work(
             submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub,

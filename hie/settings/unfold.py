@@ -68,7 +68,13 @@ def _in_persons(request: HttpRequest) -> bool:
 
 
 NAVIGATION: list[dict[str, Any]] = [
-    {"title": "Work", "items": [{"title": "Tasks", "icon": "task_alt", "link": reverse_lazy("admin:index")}]},
+    {
+        "title": "Work",
+        "items": [
+            {"title": "Tasks", "icon": "task_alt", "link": reverse_lazy("admin:index")},
+            {"title": "Search", "icon": "search", "link": reverse_lazy("admin:find")},
+        ],
+    },
     {
         "title": "People",
         "items": [

@@ -175,29 +175,6 @@ def test_the_bytes_of_a_message_are_shown_to_nobody(failed_message: InboundMessa
         assert b"MSA|AR" not in content
 
 
-def test_a_message_is_tried_again_for_a_reason(
-    failed_message: InboundMessage, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from hie.exchange import inbox
-
-    again: list[tuple[UUID, str, str]] = []
-
-    def tried(message_id: UUID, actor: Any, reason: str) -> inbox.Received:
-        again.append((message_id, actor.user_id, reason))
-        return inbox.Received(message_id=message_id, status="accepted", reply=b"")
-
-    monkeypatch.setattr(inbox, "replay", tried)
-    operator = as_role("operator")
-    form = {"action": "replay", "_selected_action": [str(failed_message.pk)]}
-    asked = operator.post(list_of(failed_message), form)
-    assert b"Your reason" in asked.content
-    assert b"1 \xc3\x97 hl7v2 ADT^A08" in asked.content
-    assert again == []
-    done = operator.post(list_of(failed_message), {**form, "reason": "mapping repaired"}, follow=True)
-    assert b"Tried again: 1 accepted." in done.content
-    assert again == [(failed_message.pk, "Staff/operator", "mapping repaired")]
-
-
 def test_home_counts_what_waits_and_leads_to_it(document: Any, question: Query, failed_message: InboundMessage, as_role: AsRole) -> None:  # fmt: skip
     boss = as_role("administrator")
     rows = {row.queue.key: row for row in boss.get("/admin/").context_data["rows"]}

@@ -171,6 +171,7 @@ URLS: Mapping[str, Entry] = {
     "metrics": Nothing("counts of the whole hub"),
     "admin/search/": Nothing("names of pages and models the member of staff may open, not their rows"),
     "admin/": Nothing("the list of pages"),
+    "admin/find/": _STAFF,
     "admin/login/": Nothing("the form"),
     "admin/logout/": Nothing("the form"),
     "admin/second-factor/": Nothing("the member of staff's own app and codes"),
@@ -189,6 +190,17 @@ URLS: Mapping[str, Entry] = {
     "admin/patients/person/<uuid:person_id>/identity/": _STAFF,
     "admin/patients/person/<uuid:person_id>/split/": _STAFF,
     "admin/patients/person/<uuid:person_id>/join/<uuid:other_id>/": _STAFF,
+    "admin/patients/person/<uuid:person_id>/why/": _STAFF,
+    "admin/documents/documententry/<uuid:entry_uuid>/why/": Guarded("hie.exchange.why_document.not_shown"),
+    "admin/documents/documententry/missing/": Guarded("hie.exchange.why_document.missing"),
+    "admin/exchange/inboundmessage/missing/": Within("when messages came, and from whom; nothing that they say"),
+    "admin/exchange/inboundmessage/replay/": Within(
+        "what a message would change, by the names of parts; no patient and no value"
+    ),
+    "admin/exchange/inboundmessage/replay/<uuid:run_id>/": Within("as the look ahead"),
+    "admin/directory/participant/<str:participant_id>/why/": Within(
+        "what an organization lacks, and counts of what it was refused; no patient"
+    ),
     "admin/consent/consent/<uuid:consent_id>/end/": Guarded("hie.exchange.consents.end"),
     "admin/consent/consent/<uuid:consent_id>/what-if/": Guarded("hie.exchange.what_if.compare_for_staff"),
     "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/": Guarded("hie.exchange.who_could_see.for_staff"),
@@ -307,10 +319,12 @@ ADMIN: Mapping[str, Entry] = {
         ),
         _STAFF,
     ),
+    "directory.Participant": Within(
+        "participants and their keys; of the log counts of what one was refused, no patient"
+    ),
     **{
         label: Nothing("participants and their keys, no patient")
         for label in (
-            "directory.Participant",
             "directory.DirectoryChange",
             "directory.Agreement",
             "directory.Endpoint",
@@ -381,25 +395,22 @@ ACTIONS: Mapping[str, Entry] = {
     ),
     **{
         f"directory.Participant {name}": Nothing("participants and their keys, no patient")
-        for name in (
-            "suspend",
-            "reinstate",
-            *(
-                f"> directory.{model}"
-                for model in (
-                    "Agreement",
-                    "Endpoint",
-                    "ClientKey",
-                    "Certificate",
-                    "AssigningAuthority",
-                    "Practitioner",
-                    "Facility",
-                )
-            ),
+        for name in ("suspend", "reinstate")
+    },
+    **{
+        f"directory.Participant > directory.{model}": Within("a part of the participant's page")
+        for model in (
+            "Agreement",
+            "Endpoint",
+            "ClientKey",
+            "Certificate",
+            "AssigningAuthority",
+            "Practitioner",
+            "Facility",
         )
     },
     "auth.User new_factor": Nothing("staff"),
-    "exchange.InboundMessage replay": Within("hands messages to their handlers again; a count"),
+    "exchange.InboundMessage replay": Within("hands messages to their handlers again; the names of parts that change"),
     "terminology.CodeSet > terminology.Code": Nothing("code tables"),
     "delete_selected": Nothing("names rows that the member of staff may see and delete: of no patient's table any"),
 }
@@ -423,6 +434,9 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.what_if.compare_for_staff": "the hub's own staff",
     "hie.exchange.who_could_see.for_staff": "the hub's own staff",
     "hie.exchange.explained.explain_for_staff": "the hub's own staff",
+    "hie.exchange.why_document.not_shown": "the hub's own staff",
+    "hie.exchange.why_document.missing": "the hub's own staff",
+    "hie.exchange.deaths.close": "the hub's own staff",
     "hie.exchange.helpers.give": "the hub's own staff",
     "hie.exchange.activation.issue_at_desk": "the hub's own staff",
     **dict.fromkeys(
@@ -469,6 +483,7 @@ READ_WITHIN: Mapping[str, str] = {
             "hie.exchange.review_list.acts",
             "hie.exchange.review_stakes.persons",
             "hie.exchange.values_by_hand.page",
+            "hie.exchange.why_match.match",
         ),
         "a part of an administrators' page, which has asked `access.administrative` before (tests/leaks/test_walk_pages.py)",
     ),
@@ -507,7 +522,8 @@ READ_WITHIN: Mapping[str, str] = {
     ),
     "hie.exchange.inbox.error_groups": "counts of messages by error",
     "hie.exchange.inbox.receive": "hands to the handlers, which go their own ways",
-    "hie.exchange.inbox.replay": "hands to the handlers again; a count",
+    "hie.exchange.message_pages.ReplayPages.choose": "which messages, by their kind and cause",
+    "hie.exchange.why_organization.organization": "what an organization lacks, and counts of what it was refused",
     "hie.exchange.query.cancel": "the caller's own query",
     "hie.exchange.query.owned": "the caller's own query, which `query_answers.view` decides about",
     "hie.exchange.query_answers.wait": "whether the caller's own query has moved",

@@ -326,7 +326,7 @@ def rows() -> dict[str, Any]:
     return found
 
 
-PEOPLE = ("by-hand/", "identity/", "split/", f"join/{uuid.UUID(int=1)}/")
+PEOPLE = ("by-hand/", "identity/", "split/", "why/", f"join/{uuid.UUID(int=1)}/")
 """Pages of one person, below that person's."""
 
 
@@ -341,6 +341,8 @@ PEOPLE = ("by-hand/", "identity/", "split/", f"join/{uuid.UUID(int=1)}/")
 @stopped("url", "admin/consent/proxygrant/give/", "admin/consent/proxygrant/<uuid:grant_id>/status/")
 @stopped("url", "admin/documents/documententry/<uuid:entry_uuid>/who-could-see/")
 @stopped("url", "admin/tasks/<slug:queue>/<path:key>/")
+@stopped("url", "admin/documents/documententry/<uuid:entry_uuid>/why/", "admin/documents/documententry/missing/")
+@stopped("url", "admin/find/", "admin/patients/person/<uuid:person_id>/why/")
 @pytest.mark.parametrize("role", ["onboarding", "operator", "auditor", "steward", "privacy-officer", ""])
 def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Listener, role: str) -> None:
     place.takes_part()
@@ -379,10 +381,13 @@ def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Li
         ("/admin/consent/proxygrant/{}/status/", ProxyGrant, found["consent.ProxyGrant"].pk),
         ("/admin/consent/proxygrant/give/?patient={}", ProxyGrant, person),
         ("/admin/audit/auditevent/{}/explain/", AuditEvent, found["audit.AuditEvent"].pk),
-        (
-            "/admin/documents/documententry/{}/who-could-see/",
-            DocumentEntry,
-            found["documents.DocumentEntry"].entry_uuid,
+        *(
+            (
+                f"/admin/documents/documententry/{{}}/{page}/",
+                DocumentEntry,
+                found["documents.DocumentEntry"].entry_uuid,
+            )
+            for page in ("who-could-see", "why")
         ),
     ):
         for sent in (None, {"look_reason": "a question of hers"}):
@@ -393,6 +398,21 @@ def test_staff_without_the_right_get_of_a_row_what_they_get_of_none(listener: Li
             # Who may see such rows knows of them, also where he may not change them.
             if not admin.site._registry[model].has_view_permission(_request(user)):
                 assert got[0] == got[1], (path, difference(*got))
+    entry = found["documents.DocumentEntry"]
+    for path, sent, model, real in (
+        ("/admin/find/", "q", Person, person),
+        ("/admin/find/", "q", DocumentEntry, entry.entry_uuid),
+        ("/admin/find/", "q", DocumentEntry, entry.unique_id),
+        ("/admin/find/", "q", AuditEvent, found["audit.AuditEvent"].pk),
+        ("/admin/documents/documententry/missing/", "unique", DocumentEntry, entry.unique_id),
+    ):
+        if admin.site._registry[model].has_view_permission(_request(user)):
+            continue
+        got = []
+        for key in (str(real), str(uuid.uuid4())):
+            ear.known = {key: "<asked>"}
+            got.append(heard(ear, client, path, {sent: key, "reason": "a question of hers"}))
+        assert got[0] == got[1], (path, difference(*got))
     assert refused or role in ("auditor", "privacy-officer")
 
 

@@ -19,7 +19,7 @@ from django.utils import timezone
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import my_account, oidc, second_factor, tasks
+from hie.faces.backoffice import find, my_account, oidc, second_factor, tasks
 from hie.faces.backoffice.sign_in import SignInForm
 from hie.trust import provider, sign_ins
 
@@ -60,12 +60,13 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         return context | {"desk_session": ends_at is not None, "desk_ends_at": ends_at if soon else None}
 
     def extra_urls(self) -> list[URLPattern]:
-        """The pages that whoever has given the password alone reaches, and those of the tasks."""
+        """The pages that whoever has given the password alone reaches, the one search, and the tasks."""
 
         def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
             return lambda request: _guarded(view(request))
 
         return [
+            path("find/", self.admin_view(find.page), name="find"),
             path("second-factor/", bare(second_factor.page), name="second_factor"),
             path("provider/", bare(oidc.away), name="provider"),
             path("provider/back/", bare(oidc.back), name="provider_back"),

@@ -14,7 +14,7 @@ At least one identifier must fall in a domain of the sender. Source: IHE ITI TF-
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from uuid import UUID
 
@@ -23,11 +23,12 @@ from hie.directory import queries as directory
 from hie.exchange import feed, inbox
 from hie.exchange.devices import device
 from hie.exchange.errors import AccessRefused, AuthorityNotOwned, NotFound
-from hie.faces.hl7v2 import acks, adt, er7, qbp, questions
+from hie.exchange.self_test import Check
+from hie.faces.hl7v2 import acks, adt, er7, qbp, questions, rehearsal, senders
 from hie.faces.hl7v2.er7 import MessageRefused
 from hie.standards.demographics import Identifier, system_of
 from hie.standards.errors import HubError, MalformedContent
-from hie.standards.facts import Caller, ParticipantFacts
+from hie.standards.facts import Caller
 
 PROTOCOL = "hl7v2"
 
@@ -44,14 +45,14 @@ class Hl7v2Handler:
         caller: Caller | None = None
         try:
             caller = sender(message, envelope)
-            check_header(message)
+            senders.check_header(message)
             if self.asks(message.kind):
                 reply = questions.answer(message, raw, caller)
                 return inbox.Handled(accepted=True, reply=reply, keep_reply=False, caller=caller)
-            warnings = _act(message, raw, caller)
+            warnings, fed = _act(message, raw, caller)
         except HubError as problem:
             return _refused(message, problem, caller)
-        return inbox.Handled(accepted=True, reply=acks.accept(message, warnings), caller=caller)
+        return inbox.Handled(accepted=True, reply=acks.accept(message, warnings), caller=caller, fed=tuple(fed))
 
     def asks(self, kind: str) -> bool:
         """Queries: what they were answered is decided anew for each, and none is replayed."""
@@ -60,6 +61,20 @@ class Hl7v2Handler:
     def failed(self, raw: bytes, *, incident: str) -> bytes:
         """AE 207 with the incident number."""
         return acks.failure(er7.header(raw), incident)
+
+    def subjects(self, raw: bytes, *, envelope: inbox.Envelope) -> tuple[tuple[str, str], ...]:
+        """The identifiers of PID-3, MRG-1 and PID-2 in the sender's domains."""
+        try:
+            message = er7.parse(raw)
+            changes = _changes(message, sender(message, envelope)) if message.event in adt.EVENTS else []
+        except HubError:
+            return ()
+        return tuple(dict.fromkeys(key for change in changes for key in feed.named_by(change)))
+
+    def checks(self, raw: bytes, *, envelope: inbox.Envelope) -> Iterable[Check]:
+        """As a self-test reads it, for the organization that it is from."""
+        header = er7.header(raw)
+        return rehearsal.rehearse(raw, senders.candidate(header.header) if header is not None else None)
 
 
 def envelope_of(raw: bytes, *, participant_id: str = "", network_address: str = "") -> inbox.Envelope:
@@ -83,7 +98,7 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
     Raises:
         MessageRefused: nobody is registered as this sender, or another than the certificate says.
     """
-    found = _registered(message.header)
+    found = senders.registered(message.header)
     if found is None:
         raise MessageRefused("MSH-3 and MSH-4 name no known sender", code="204", location=("MSH", 1, 3))
     if envelope.participant_id and not directory.within(found.id, envelope.participant_id):
@@ -93,37 +108,9 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
     return device(found, face=PROTOCOL, network_address=envelope.network_address, request_id=message.control_id[:255])
 
 
-def _registered(header: er7.Segment) -> ParticipantFacts | None:
-    """By namespace, by universal id, or by the whole field as written."""
-    for application in spellings(header, 3):
-        for facility in spellings(header, 4):
-            found = directory.hl7v2_sender(application, facility)
-            if found is not None:
-                return found
-    return None
-
-
-def spellings(header: er7.Segment, number: int) -> list[str]:
-    """How a field of MSH that names the sender may be registered: its namespace, the whole of it, its universal id."""
-    whole = "^".join(header.text(number, n) for n in (1, 2, 3)).rstrip("^")
-    return list(dict.fromkeys([header.text(number, 1), whole, header.text(number, 2)]))
-
-
-def check_header(message: er7.Message) -> None:
-    """Refuse a message without control id, or of another version of HL7 than 2.
-
-    Raises:
-        MessageRefused: as it says.
-    """
-    if not message.control_id.strip():
-        raise MessageRefused("MSH-10 is empty", code="101", location=("MSH", 1, 10))
-    if message.version and not message.version.startswith("2."):
-        raise MessageRefused("MSH-12 is not a version 2", code="203", location=("MSH", 1, 12))
-
-
-def _act(message: er7.Message, raw: bytes, caller: Caller) -> Sequence[HubError]:
+def _act(message: er7.Message, raw: bytes, caller: Caller) -> tuple[Sequence[HubError], Sequence[feed.Fed]]:
     if message.kind == qbp.CANCEL:
-        return []  # no answer is kept for its continuation: there is nothing to give up
+        return [], []  # no answer is kept for its continuation: there is nothing to give up
     if message.type_code not in ("ADT", "QBP", "QCN"):
         raise MessageRefused("the message type is not supported", code="200", location=("MSH", 1, 9, 1, 1))
     if message.type_code != "ADT" or message.event not in adt.EVENTS:
@@ -140,8 +127,8 @@ def _act(message: er7.Message, raw: bytes, caller: Caller) -> Sequence[HubError]
         raise MessageRefused(str(problem), code="204", location=place, reject=False) from problem
     if any(one.outcome == "quarantined" for one in fed):
         note = "the patient of PID-3 looks like another person than before; kept aside until somebody has looked"
-        return [MessageRefused(note, code="205", location=("PID", 1, 3))]
-    return []
+        return [MessageRefused(note, code="205", location=("PID", 1, 3))], fed
+    return [], fed
 
 
 def _changes(message: er7.Message, caller: Caller) -> list[feed.Change]:

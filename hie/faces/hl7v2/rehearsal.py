@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from hie.exchange.self_test import Candidate, Check, failed, passed
 from hie.faces.hl7v2 import adt, er7, questions
-from hie.faces.hl7v2.handler import check_header, spellings
+from hie.faces.hl7v2.senders import check_header, spellings
 from hie.standards.errors import HubError
 
 _CLAUSES = {
@@ -20,8 +20,8 @@ _CLAUSES = {
 }
 
 
-def rehearse(raw: bytes, candidate: Candidate) -> Iterator[Check]:
-    """The checks of one ADT message; the first that stops the reading is the last."""
+def rehearse(raw: bytes, candidate: Candidate | None) -> Iterator[Check]:
+    """The checks of one ADT message; the first that stops the reading is the last. None: nobody is registered as its sender."""
     try:
         message = er7.parse(raw)
         check_header(message)
@@ -49,7 +49,7 @@ def rehearse(raw: bytes, candidate: Candidate) -> Iterator[Check]:
         return
     yield passed("Patient can be read", _CLAUSES["PID"], "PID")
     for segment, found in (("PID-3", patients), ("MRG-1", priors)):
-        if found or segment == "PID-3":
+        if candidate is not None and (found or segment == "PID-3"):
             yield _identifier(segment, found, candidate)
     first = patients[0] if patients else None
     named = [
@@ -97,9 +97,14 @@ def _patients(message: er7.Message) -> Sequence[adt.Patient]:
     return [pair.patient for pair in adt.merges(message)]
 
 
-def _sender(message: er7.Message, candidate: Candidate) -> Check:
+def _sender(message: er7.Message, candidate: Candidate | None) -> Check:
     name, where = "Sender is the one registered", "MSH-3, MSH-4"
     header = message.header
+    if candidate is None:
+        return failed(
+            name, _CLAUSES["MSH"], where, found=f"nobody is registered as {header.text(3, 1)[:40]}|{header.text(4, 1)[:40]}",
+            fix="Register both with the organization that sends it, or have the sender mend them",
+        )  # fmt: skip
     if candidate.application in spellings(header, 3) and candidate.facility in spellings(header, 4):
         return passed(name, _CLAUSES["MSH"], where)
     return failed(

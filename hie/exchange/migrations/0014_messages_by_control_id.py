@@ -1,0 +1,25 @@
+"""Messages are found by their control id, and the last of an organization without reading those of the others."""
+
+from django.contrib.postgres.operations import AddIndexConcurrently
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    atomic = False  # the indexes are made while messages come in
+
+    dependencies = [("exchange", "0012_concerns_and_notices")]
+
+    operations = [
+        AddIndexConcurrently(
+            model_name="inboundmessage",
+            index=models.Index(
+                condition=models.Q(("control_id", ""), _negated=True),
+                fields=["control_id", "-received_at"],
+                name="exchange_inbound_control",
+            ),
+        ),
+        AddIndexConcurrently(
+            model_name="inboundmessage",
+            index=models.Index(fields=["participant_id", "-received_at"], name="exchange_inbound_of"),
+        ),
+    ]

@@ -49,6 +49,13 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         """Staff, with the second factor given."""
         return bool(super().has_permission(request)) and second_factor.is_given(request.user)
 
+    def frame_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What a page in the desk's own frame needs: none of unfold's colours, no list of all models."""
+        return {
+            "site_title": self._get_config("SITE_TITLE", request),
+            "sidebar_navigation": self.get_sidebar_list(request),
+        }
+
     def extra_urls(self) -> list[URLPattern]:
         """The page that whoever has given the password alone reaches."""
 

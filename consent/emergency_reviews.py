@@ -30,14 +30,13 @@ from consent.models import (
     EmergencyCase,
     EmergencyReview,
 )
+from hie.directory.working_days import Calendar
 
 DUE_IN = timedelta(hours=72)
 CLAIM_LASTS = timedelta(minutes=30)
 REOPENED_WITHIN = timedelta(days=30)
 A_MONTH = timedelta(days=30)
 RAISED_AT = 3
-ANSWER_IN = timedelta(days=14)
-"""Ten working days, as a participant has for any question of a patient's (spec/consent.md 15)."""
 LONGEST_HOLD = timedelta(hours=72)
 HUB = "hub"
 Act = EmergencyAct.Kind
@@ -203,9 +202,9 @@ def cases_of(participants: Iterable[str]) -> list[EmergencyCase]:
     return list(rows.order_by("-opened_at", "-pk"))
 
 
-def answer_due(case: EmergencyCase) -> datetime:
-    """By when the participant answers."""
-    return case.opened_at + ANSWER_IN
+def answer_due(case: EmergencyCase, calendar: Calendar) -> datetime:
+    """By when the participant answers: as for any question of a patient's (spec/consent.md 15), by its own clock."""
+    return calendar.answer_due(case.opened_at, participant=case.participant)
 
 
 def withdraw_case(review: EmergencyReview, *, now: datetime) -> None:

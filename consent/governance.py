@@ -19,7 +19,7 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from consent import governed_organizations, governed_retention, jurisdictions, policies, tables
+from consent import governed_organizations, governed_retention, jurisdictions, policies, tables, withheld_names
 from consent.drafts import Draft
 from consent.engine import Tables, compile_jurisdiction
 from consent.engine.codes import RANK
@@ -393,6 +393,8 @@ def _check_law(subject: str, body: Any, members_known: bool) -> None:
                 members = directory.participants()
                 for listed in ("recipients", "exceptRecipients"):
                     _codes(rule.get(listed, []), members, f"{place}.{listed}")
+    if withheld_names.MEMBER in body:
+        withheld_names.check(body[withheld_names.MEMBER], known, directory.participants() if members_known else None)
 
 
 def _check_rule(rule: Mapping[str, Any], place: str, more: set[str], known: Tables, seen: set[str]) -> None:

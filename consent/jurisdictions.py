@@ -17,7 +17,7 @@ from consent.models import Jurisdiction
 MEMBERS = frozenset(
     {
         "title", "description", "source", "timezone", "majorityAge", "confidentialAge", "confidentialLabels",
-        "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates",
+        "breakGlassRefusal", "default", "consentRequired", "prohibitions", "mandates", "withheldNames",
     }
 )  # fmt: skip
 """What the law of a place may say."""

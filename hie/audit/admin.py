@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -20,9 +21,10 @@ from hie.audit import personal
 from hie.audit.desk import ExactSearch, PeriodFilter
 from hie.audit.kinds import SHAPES, EventType
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
+from hie.audit.plain_list import PlainList
 from hie.exchange import access, decision_pages
 from hie.exchange.access import Held
-from hie.exchange.staff_pages import AuditedAdmin
+from hie.exchange.staff_pages import AuditedAdmin, bare
 
 
 class ReadOnly:
@@ -79,6 +81,19 @@ class PurposeFilter(admin.SimpleListFilter):
         return queryset.filter(purpose=self.value()) if self.value() else queryset
 
 
+class WhatFilter(admin.SimpleListFilter):
+    """What left, from the kinds there are: asking the rows which occur would read them all."""
+
+    title = "what left"
+    parameter_name = "what"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(what, what) for what in ("bytes", "metadata", "demographics", "query")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Disclosure]) -> QuerySet[Disclosure]:
+        return queryset.filter(what=self.value()) if self.value() else queryset
+
+
 class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold has no types
     """What left with the event."""
 
@@ -100,13 +115,30 @@ class DisclosureInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold
     ordering = ("n",)
 
 
+class Strict:
+    """A list that needs nothing but its own files, and says so to the browser."""
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list."""
+        return bare(super().changelist_view(request, extra_context))  # type: ignore[misc]  # of the ModelAdmin behind it
+
+
 @admin.register(AuditEvent)
-class AuditEventAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class AuditEventAdmin(Strict, ExactSearch, AuditedAdmin, ReadOnly, PlainList, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """Events, newest first. The count of all is an estimate: nothing waits for ten million rows."""
 
     held = Held.AUDIT
     person_fields = ("person_id",)
 
+    columns = (
+        ("Time (UTC)", lambda row: _time(row.at)),
+        ("What", lambda row: _kind(row)),
+        ("Outcome", lambda row: _outcome(row)),
+        ("Organization", lambda row: row.organization),
+        ("User", lambda row: row.user),
+        ("Purpose", lambda row: row.purpose),
+        ("Rule", lambda row: row.rule),
+    )
     list_display = ("at", "kind_words", "outcome_words", "organization", "user", "purpose", "rule")
     list_filter = (PeriodFilter, KindFilter, OutcomeFilter, PurposeFilter)
     searched = search_fields = ("correlation", "request_id", "patient_identifier", "user", "organization", "rule")
@@ -144,14 +176,11 @@ class AuditEventAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type:
 
     @admin.display(description="what", ordering="kind")
     def kind_words(self, row: AuditEvent) -> str:
-        try:
-            return SHAPES[EventType(row.kind)].title
-        except ValueError:
-            return row.kind
+        return _kind(row)
 
     @admin.display(description="outcome", ordering="outcome")
     def outcome_words(self, row: AuditEvent) -> str:
-        return {0: "done", 4: "refused", 8: "failed", 12: "failed gravely"}.get(row.outcome, str(row.outcome))
+        return _outcome(row)
 
     @admin.display(description="names and free text")
     def words(self, row: AuditEvent) -> SafeString:
@@ -185,13 +214,21 @@ class AuditEventAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type:
 
 
 @admin.register(Disclosure)
-class DisclosureAdmin(ExactSearch, AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+class DisclosureAdmin(Strict, ExactSearch, AuditedAdmin, ReadOnly, PlainList, ModelAdmin):  # type: ignore[misc]  # unfold has no types
     """What left, one row a document; who it left to is in its event."""
 
     held = Held.AUDIT
     person_fields = ("person_id",)
     list_display = ("at", "what", "custodian", "recipient", "rule", "document_id")
-    list_filter = (PeriodFilter, "what")
+    list_filter = (PeriodFilter, WhatFilter)
+    columns = (
+        ("Time (UTC)", lambda row: _time(row.at)),
+        ("What", lambda row: row.what),
+        ("Custodian", lambda row: row.custodian),
+        ("Recipient", lambda row: row.recipient),
+        ("Rule", lambda row: row.rule),
+        ("Document", lambda row: row.document_id),
+    )
     searched = search_fields = ("document_id", "unique_id", "custodian", "rule")
     searched_ids = ("person_id", "event_id")
     search_help_text = "The exact id of a document, organization, person, event or rule"
@@ -244,6 +281,21 @@ class CheckpointAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has
     @admin.display(description="signed note")
     def note_json(self, row: Checkpoint) -> SafeString:
         return _pretty(row.note)
+
+
+def _kind(row: AuditEvent) -> str:
+    try:
+        return SHAPES[EventType(row.kind)].title
+    except ValueError:
+        return row.kind
+
+
+def _outcome(row: AuditEvent) -> str:
+    return {0: "done", 4: "refused", 8: "failed", 12: "failed gravely"}.get(row.outcome, str(row.outcome))
+
+
+def _time(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S}"
 
 
 def _pretty(value: Any) -> SafeString:

@@ -22,6 +22,7 @@ ENTITY_ROLE = "http://terminology.hl7.org/CodeSystem/object-role"
 PARTICIPATION = "http://terminology.hl7.org/CodeSystem/v3-ParticipationType"
 BASIC_ENTITY = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 PURPOSE = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
+_ABSENT = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 AUTHZ_SUBTYPE = "https://profiles.ihe.net/ITI/BALP/CodeSystem/AuthZsubType"
 
 _SOURCE = ("110153", "Source Role ID")
@@ -167,11 +168,21 @@ def _user(event: EventRecord, *, writes: bool) -> dict[str, Any]:
         agent["role"] = [{"coding": [{"code": event.role}]}]
     if event.user_name:
         agent["name"] = event.user_name
+    if event.name_withheld is not None:
+        agent["_name"] = {"extension": [{"url": _ABSENT, "valueCode": "masked"}]}
+        who["display"] = _held_back(event)
     if event.token_id:
         agent["policy"] = [f"urn:ietf:params:oauth:jti:{event.token_id}"]
     if event.purpose:
         agent["purposeOfUse"] = [{"coding": [{"system": PURPOSE, "code": event.purpose}]}]
     return agent
+
+
+def _held_back(event: EventRecord) -> str:
+    """That the name is held back by law, and who can tell it."""
+    told = event.name_withheld
+    parts = (told.office or "the privacy office of the organization", told.phone, told.address) if told else ()
+    return f"held back by law; can be told by {', '.join(part for part in parts if part)}"
 
 
 def _entities(event: EventRecord) -> list[dict[str, Any]]:

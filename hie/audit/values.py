@@ -30,8 +30,24 @@ class DisclosureRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NameWithheld:
+    """That a law, by the id of its rule, holds back the name of who acted from who reads, and who can tell it.
+
+    `office` "" is the privacy office of the organization that acted; a phone number or an address is there.
+    """
+
+    rule: str
+    office: str = ""
+    phone: str = ""
+    address: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EventRecord:
-    """One event of the log. `kind` is an `EventType` where this version knows it, else its text."""
+    """One event of the log. `kind` is an `EventType` where this version knows it, else its text.
+
+    `name_withheld`: `user` is a word that stands for the person, and `user_name` is not told.
+    """
 
     id: str
     at: datetime
@@ -66,6 +82,7 @@ class EventRecord:
     query: str = ""
     words: Mapping[str, Any] = field(default_factory=dict)
     disclosures: tuple[DisclosureRecord, ...] = ()
+    name_withheld: NameWithheld | None = None
 
     @property
     def type(self) -> EventType:

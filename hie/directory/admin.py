@@ -37,10 +37,11 @@ from hie.directory.models import (
     Participant,
     Placement,
     Practitioner,
+    PublicHoliday,
     ReleasePolicy,
     Standing,
 )
-from hie.exchange import governance, onboarding, onboarding_pages, self_test, why_organization
+from hie.exchange import governance, holiday_pages, onboarding, onboarding_pages, self_test, why_organization
 from hie.exchange.access import Staff
 from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, bare, roles_of, staff_of
 from hie.standards.errors import HubError
@@ -155,6 +156,38 @@ class PlacementAdmin(PolicyAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  
     def next(self, row: Placement) -> str:
         """The way to the next version, or back to this one."""
         return _propose_from("placement", row.participant_id, row.version)
+
+
+@admin.register(PublicHoliday)
+class PublicHolidayAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold ships no types
+    """Days that count for no deadline in working days, by place, on one page."""
+
+    def get_urls(self) -> list[Any]:
+        """With the page that takes one out."""
+        out = path("<int:pk>/out/", self.admin_site.admin_view(self.out_view), name="directory_publicholiday_out")
+        return [out, *super().get_urls()]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """All places with their holidays, and the form for more."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return holiday_pages.listed_page(request, self.admin_site.each_context(request))
+
+    def out_view(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Takes one out, for a reason."""
+        return holiday_pages.remove_page(request, pk, self.admin_site.each_context(request))
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Everything of a holiday stands in the list."""
+        return HttpResponseRedirect(reverse("admin:directory_publicholiday_changelist"))
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """As `change_view`."""
+        return self.change_view(request, object_id)
 
 
 class HasStanding(admin.SimpleListFilter):

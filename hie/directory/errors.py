@@ -38,5 +38,9 @@ class OnboardingRefused(HubError):
     """A step of an onboarding cannot be taken; nothing was changed."""
 
 
+class HolidaysRefused(HubError):
+    """Public holidays cannot be entered or taken out so; `element` names the part. Nothing was changed."""
+
+
 class OnboardingChanged(HubError):
     """Somebody else changed an onboarding since it was shown; nothing was changed."""

@@ -354,6 +354,34 @@ class DirectoryChange(models.Model):
         return f"{self.kind} {self.participant_id}"
 
 
+class PublicHoliday(models.Model):
+    """A day on which nobody works in a jurisdiction, so that it counts for no deadline in working days.
+
+    Never changed or removed (a trigger holds it), but taken out once: deadlines that began before still count by it.
+    """
+
+    jurisdiction = models.TextField(help_text="Code of the place")
+    on = models.DateField()
+    name = models.TextField()
+    recorded_at = models.DateTimeField()
+    recorded_by = models.TextField()
+    reason = models.TextField()
+    removed_at = models.DateTimeField(null=True, blank=True)
+    removed_by = models.TextField(blank=True, default="")
+    removed_reason = models.TextField(blank=True, default="")
+
+    class Meta:
+        ordering = ["jurisdiction", "on", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["jurisdiction", "on"], name="directory_holiday_once", condition=Q(removed_at=None)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.jurisdiction} {self.on}"
+
+
 class Onboarding(models.Model):
     """An organization on its way from invitation to taking part.
 

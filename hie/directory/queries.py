@@ -207,9 +207,7 @@ class Directory:
         agreement = self.agreement_of(participant_id)
         if agreement is None or agreement.status != Standing.ACTIVE:
             return False
-        return periods.covers(
-            agreement.start, agreement.end, now, _zone_of_jurisdiction(self.jurisdiction_of(participant_id))
-        )
+        return periods.covers(agreement.start, agreement.end, now, zone_of(self.jurisdiction_of(participant_id)))
 
 
 _cached: Directory | None = None
@@ -438,7 +436,8 @@ def read_zones_from(source: Callable[[str], str | None]) -> None:
     _zone_source = source
 
 
-def _zone_of_jurisdiction(jurisdiction: str) -> ZoneInfo:
+def zone_of(jurisdiction: str) -> ZoneInfo:
+    """The time zone of a jurisdiction; UTC where its owner knows none."""
     # Held for a minute: asking the owner costs a statement, and a zone changes once in a generation.
     held = _zones.get(jurisdiction)
     if held is not None and time.monotonic() < held[1] and held[2] is _zone_source:

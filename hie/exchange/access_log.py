@@ -22,7 +22,7 @@ from hie.audit import queries as audit
 from hie.audit.recorder import EventType, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, consent_sight, release
+from hie.exchange import access, consent_sight, release, withheld_names
 from hie.exchange.access_log_lines import (
     ActorKind,
     Item,
@@ -138,11 +138,12 @@ class _LoggedDocument:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class View:
-    """Who looks at whose log."""
+    """Who looks at whose log; `names` are the rules by which laws hold back names from the patient's side."""
 
     caller: Caller
     subject: access.Subject
     own: bool
+    names: withheld_names.NameRules
     held: tuple[BreakGlassGrant, ...] = ()
 
 
@@ -288,7 +289,7 @@ def view_of(caller: Caller, person_id: UUID | str, event: Recording) -> View:
     if not allowed:
         raise NotFound("no such log")
     held = emergency_reviews.held_back(subject.identifier_pks, now=access.now())
-    return View(caller=caller, subject=subject, own=own, held=tuple(held))
+    return View(caller=caller, subject=subject, own=own, names=withheld_names.in_force(), held=tuple(held))
 
 
 def asks_for_self(caller: Caller) -> bool:
@@ -304,10 +305,9 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
     # when must tell of one that is not.
     seen_last, query = before, _query(asked)
     # Most pages are filled by about twice as many events as they have lines.
-    chunk = min(_CHUNK, limit * 2)
+    chunks: tuple[int, ...] = (min(_CHUNK, limit * 2),) * 2
     while True:
-        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunk)
-        chunk = _CHUNK
+        page = audit.events_for_person(view.subject.facts.ids, before=cursor, filters=query, limit=chunks[0])
         visible, hidden_titles = as_visible(view, page.events)
         withheld |= hidden_titles
         looker = _looker(view, withheld)
@@ -332,7 +332,7 @@ def _page(view: View, asked: LogFilters, before: Cursor | None, limit: int) -> L
             seen_last = Cursor(at=original.at, id=original.id)
         if page.next is None:
             return _finish(kept, names, looker, None)
-        cursor = page.next
+        cursor, chunks = page.next, chunks[1:] or (_CHUNK,)
 
 
 def _finish(
@@ -430,6 +430,12 @@ def _wanted(event: EventRecord, asked: LogFilters, names: Names, looker: Looker)
 
 def as_visible(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     """The events as this viewer may see them (absent: not at all), and documents whose titles stay back for now."""
+    shown, withheld = _as_decided(view, events)
+    told = withheld_names.told(list(shown.values()), view.names, person_id=view.subject.person_id)
+    return {event.id: event for event in told}, withheld
+
+
+def _as_decided(view: View, events: Sequence[EventRecord]) -> tuple[dict[str, EventRecord], set[str]]:
     events = [event for event in events if not _is_held_back(view, event)]
     ids = {item.document_id for event in events for item in event.disclosures if _is_document(item.what)}
     ids |= {document for event in events for document, _ in event.denied}
@@ -605,7 +611,11 @@ class _Users:
 def learn_users(names: Names, events: Iterable[EventRecord]) -> None:
     """Learn at once how those are called whose events do not say it."""
     if isinstance(names.user, _Users):
-        names.user.learn(e.user for e in events if e.user and not e.user_name and not e.user.startswith("Device/"))
+        names.user.learn(
+            e.user
+            for e in events
+            if e.user and not e.user_name and e.name_withheld is None and not e.user.startswith("Device/")
+        )
 
 
 def names_of(view: View) -> Names:

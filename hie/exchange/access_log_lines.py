@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 
 from hie.audit.kinds import EventType
-from hie.audit.values import DisclosureRecord, EventRecord
+from hie.audit.values import DisclosureRecord, EventRecord, NameWithheld
 
 GROUP_WINDOW = timedelta(minutes=30)
 GROUP_MAX = 200
@@ -69,7 +69,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Who:
-    """The reader. `role_words` like "doctor"; `name` "" when the place alone is known."""
+    """The reader. `role_words` like "doctor"; `name` "" when the place alone is known, or a law holds it back (`withheld`)."""
 
     kind: ActorKind
     name: str = ""
@@ -77,6 +77,7 @@ class Who:
     role_words: str = ""
     organization_id: str = ""
     organization: str = ""
+    withheld: NameWithheld | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,6 +216,8 @@ SENTENCES: dict[str, str] = {
 WHO: dict[str, str] = {
     "person": "{name}, {role} at {organization},",
     "person.no-role": "{name} at {organization}",
+    "withheld": "Someone at {organization} ({role})",
+    "withheld.no-role": "Someone at {organization}",
     "organization": "{organization}",
     "system": "An automatic service of {organization}",
     "you": "You",
@@ -223,6 +226,9 @@ WHO: dict[str, str] = {
     "staff": "The exchange’s own staff ({role})",
     "staff.named": "{name} of the exchange’s own staff ({role})",
 }
+
+HELD_BACK = "The law lets {organization} hold back this name. Its privacy office can tell you more: {contact}."
+HELD_BACK_BY_OFFICE = "The law lets {organization} hold back this name. {office} can tell you more: {contact}."
 
 _ABOUT_DECISIONS = {
     EventType.CONSENT_DECISION: "asked.decision",
@@ -443,7 +449,7 @@ def _entry(group: _Group, names: Names, looker: Looker) -> LogEntry:
             "request_id": newest.request_id,
             "correlation": newest.correlation,
             "client": newest.client,
-            "user": newest.user,
+            "user": "" if newest.name_withheld else newest.user,
             "network_address": newest.network_address,
         },
     )
@@ -453,10 +459,10 @@ def who_of(event: EventRecord, names: Names, looker: Looker) -> Who:
     """The reader of an event, never a relay."""
     organization = event.organization_name or names.organization(event.organization)
     name, role = event.user_name, event.role
-    if not name and event.user and not event.user.startswith("Device/"):
+    if not name and event.user and event.name_withheld is None and not event.user.startswith("Device/"):
         name, known_role = names.user(event.participant, event.user)
         role = role or known_role
-    kind = _actor_kind(event, looker, named=bool(name))
+    kind = _actor_kind(event, looker, named=bool(name) or event.name_withheld is not None)
     if kind is ActorKind.PATIENT:
         name = names.patient_name or name
     return Who(
@@ -466,6 +472,7 @@ def who_of(event: EventRecord, names: Names, looker: Looker) -> Who:
         role_words=ROLE_WORDS.get(role, role.replace("-", " ")),
         organization_id=event.organization,
         organization=organization,
+        withheld=event.name_withheld,
     )
 
 
@@ -503,13 +510,26 @@ def _part(kind: ActorKind) -> Part:
 
 def who_words(who: Who) -> str:
     """The reader in English: "Dr. Eve Marlowe, doctor at Velmoor General Hospital,"."""
-    key = str(who.kind)
-    if who.kind is ActorKind.PERSON and not who.role_words:
-        key = "person.no-role"
-    if who.kind is ActorKind.STAFF and who.name:
-        key = "staff.named"
+    key = who_key(who)
     organization = who.organization or "the exchange"
     return WHO[key].format(name=who.name or "Someone", role=who.role_words or "staff", organization=organization)
+
+
+def who_key(who: Who) -> str:
+    """Which template of `WHO` says the reader."""
+    if who.kind is ActorKind.PERSON:
+        key = "person" if who.withheld is None else "withheld"
+        return key if who.role_words else f"{key}.no-role"
+    return "staff.named" if who.kind is ActorKind.STAFF and who.name else str(who.kind)
+
+
+def held_back(who: Who) -> tuple[str, dict[str, str]]:
+    """The template of the sentence that says why a name is not told and who can tell it, and its values."""
+    if who.withheld is None:
+        return "", {}
+    contact = ", ".join(part for part in (who.withheld.phone, who.withheld.address) if part)
+    values = {"organization": who.organization, "office": who.withheld.office, "contact": contact}
+    return HELD_BACK_BY_OFFICE if who.withheld.office else HELD_BACK, values
 
 
 def purpose_words(purpose: str) -> str:

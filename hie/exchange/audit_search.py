@@ -18,7 +18,7 @@ from hie.audit import queries as audit
 from hie.audit.recorder import EventType, Outcome, Recording, recording
 from hie.audit.values import AuditPage, AuditQuery, Cursor, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, release
+from hie.exchange import access, release, withheld_names
 from hie.exchange.access_log import as_visible, asks_for_self, is_uuid, names_any, tree, view_of, without_titles
 from hie.exchange.access_log_lines import (
     GROUP_MAX,
@@ -70,7 +70,12 @@ def _entitled_page(query: AuditQuery, caller: Caller, event: Recording) -> Audit
             visible, withheld = as_visible(view, events)
             shown = (without_titles(visible[e.id], withheld) for e in events if e.id in visible)
             # Found by a document that is not in it any more, an event would tell of that document.
-            return (e for e in shown if names_any(e, (*query.entities, *query.documents)))
+            return (
+                e
+                for e in shown
+                if names_any(e, (*query.entities, *query.documents))
+                and withheld_names.is_found_by_what_it_shows(e, query)
+            )
 
         return _filled(replace(query, person_ids=tuple(sorted(view.subject.facts.ids))), own_view)
     if caller.participant_id == "hub" and caller.role in STAFF_ROLES:
@@ -161,7 +166,8 @@ def proof(event_id: str, caller: Caller, *, seal: int | None = None) -> dict[str
     """What shows that one event is in the sealed log (`hie.audit.export.inclusion_proof`); recorded.
 
     For the patient whose event it is and for the exchange's privacy officers and auditors: the
-    hashed text names every document of the event, so nobody who may see only a part gets it.
+    hashed text names every document of the event, so nobody who may see only a part gets it. It names who acted too: where
+    a law holds back that name, `json` is "", and the proof says that the line is in the log and not what it says.
     `seal`: the size of a checkpoint that the proof is to lead to, else the newest.
 
     Raises:
@@ -189,4 +195,5 @@ def proofs(event_ids: Sequence[str], caller: Caller, *, seal: int | None = None)
         except export.NotSealed:
             raise NotFound("not sealed yet: a checkpoint is signed every minute") from None
         event.commit()
-    return shown
+    untold = {found.id for found in page.events if found.name_withheld is not None}
+    return [one | {"json": ""} if one["event_id"] in untold else one for one in shown]

@@ -22,6 +22,7 @@ from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
+from hie.directory import working_days
 from hie.exchange import access, accounts, concerns, patient_notices, release
 from hie.exchange import concern_rows as rows
 from hie.exchange.concern_rows import Act, ConcernRefused, Said, Status
@@ -104,7 +105,7 @@ def answer(number: str, text: str, *, caller: Caller, raw: str | bytes = "") -> 
             if concern is None or not rows.may_be_answered(concern):
                 raise ConcernRefused("it is answered, or closed", element="number")
             person_id = identifiers.person_of_pk(concern.identifier_id)
-            due = rows.due_after(at, accounts.zone_of(str(person_id)))
+            due = working_days.answer_due(at, participant="", zone=accounts.zone_of(str(person_id)))
             rows.changed(concern, status=Status.ANSWERED, answered_at=at, due_at=due)
             rows.note(
                 concern, Act.ANSWERED, actor=caller.user_id, name=concern.participant, now=at, person_id=person_id, words=said

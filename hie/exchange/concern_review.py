@@ -25,6 +25,7 @@ from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
+from hie.directory import working_days
 from hie.exchange import access, accounts, patient_notices, review_list
 from hie.exchange import concern_rows as rows
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, StaffView
@@ -384,7 +385,8 @@ def _acting(pk: int, staff: Staff, words: str, act: str, as_seen: str | None) ->
             raise ConcernRefused(why_not.rstrip("."), element="reviewer")
         if as_seen is not None and as_seen != seen(rows.said(concern)):
             raise ConcernRefused("something was added to it: read it again", element="act")
-        due = rows.due_after(at, accounts.zone_of(str(person_id)))
+        asked = concern.participant if act == Act.ASKED else ""
+        due = working_days.answer_due(at, participant=asked, zone=accounts.zone_of(str(person_id)))
         yield _Held(concern=concern, actor=actor, name=staff.name, at=at, person_id=person_id, due_at=due)
         rows.changed(concern, owner=actor)
         rows.note(concern, act, actor=actor, now=at, person_id=person_id, words=words.strip())

@@ -12,7 +12,7 @@ import secrets
 import uuid
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, time, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,6 @@ from hie.exchange.models import Concern, ConcernAct
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 
-WORKING_DAYS = 10
 REOPENED_WITHIN = timedelta(days=30)
 PATIENT = "patient"
 HUB = "hub"
@@ -46,16 +45,6 @@ class Said:
     name: str
     at: datetime
     words: str
-
-
-def due_after(now: datetime, zone: tzinfo, *, days: int = WORKING_DAYS) -> datetime:
-    """The last second of the tenth working day after a day, in a time zone. Monday to Friday count; holidays are not known."""
-    day = now.astimezone(zone).date()
-    left = days
-    while left:
-        day += timedelta(days=1)
-        left -= day.weekday() < 5
-    return datetime.combine(day, time(23, 59, 59), zone).astimezone(UTC)
 
 
 def opened(*, now: datetime, **values: Any) -> Concern:

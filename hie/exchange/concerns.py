@@ -23,6 +23,7 @@ from hie.audit.kinds import EventType
 from hie.audit.recorder import HUB, EventDraft
 from hie.audit.values import EventRecord
 from hie.directory import queries as directory
+from hie.directory import working_days
 from hie.exchange import access, access_log, accounts, audit_search, patient_notices, release
 from hie.exchange import concern_rows as rows
 from hie.exchange.access_log import LogEntry
@@ -94,10 +95,11 @@ def doubted(event_id: UUID, person_id: UUID | str, *, caller: Caller) -> Doubted
         line, written, about = access_log.line_of(event_id, person_id, caller=caller, event=event)
         there = _of_reader(rows.of_identifiers(about.identifier_pks), about, caller)
         shown = set(line.event_ids)
+        participant = _asked_of(written)
         found = Doubted(
             line=line,
-            organization=_name(_asked_of(written)),
-            due_at=rows.due_after(access.now(), accounts.zone_of(about.person_id)),
+            organization=_name(participant),
+            due_at=_due(participant, about.person_id, access.now()),
             earlier=tuple(_brief(one, caller) for one in there if str(one.event_id) in shown),
         )
         event.commit()
@@ -118,7 +120,7 @@ def open_one(event_id: UUID, person_id: UUID | str, reason: str, words: str, *, 
         line, written, about = access_log.line_of(event_id, person_id, caller=caller, event=event)
         identifier_pk = _hangs_on(written, about)
         participant, at = _asked_of(written), access.now()
-        due = rows.due_after(at, accounts.zone_of(about.person_id))
+        due = _due(participant, about.person_id, at)
         with transaction.atomic():
             # Of two at once the second counts the first.
             release.basis_of(event).hold_alone()
@@ -225,9 +227,7 @@ def _act(number: str, person_id: UUID | str, caller: Caller, kind: str, words: s
             if kind not in _may(concern, rows.said(concern)):
                 raise ConcernRefused("this concern is closed, or not at this point", element="act")
             if kind == Act.DISPUTED:
-                rows.changed(
-                    concern, status=Status.OFFICE, due_at=rows.due_after(at, accounts.zone_of(about.person_id))
-                )
+                rows.changed(concern, status=Status.OFFICE, due_at=_due("", about.person_id, at))
             elif kind in {Act.ACCEPTED, Act.WITHDRAWN}:
                 taken = kind == Act.ACCEPTED
                 rows.closed(
@@ -259,9 +259,10 @@ def pass_on_overdue(*, now: datetime | None = None) -> int:
         )
         people = identifiers.persons_of({one.identifier_id for one in late})
         drafts: list[EventDraft] = []
+        known = working_days.calendar()
         for concern in late:
             person_id = people[concern.identifier_id]
-            due = rows.due_after(at, accounts.zone_of(str(person_id)))
+            due = known.answer_due(at, participant="", zone=accounts.zone_of(str(person_id)))
             rows.changed(concern, status=Status.OFFICE, overdue_at=at, due_at=due)
             rows.note(concern, Act.OVERDUE, actor=rows.HUB, now=at, person_id=person_id)
             drafts.append(rows.event(concern, "overdue", caller=_HUB, person_id=person_id))
@@ -296,6 +297,11 @@ def _check_room(there: Sequence[Concern], line: LogEntry, at: datetime) -> None:
         raise BadRequest("this line has open concerns enough: write there", element="line")
     if sum(one.raised_at > at - timedelta(days=1) for one in there) >= MOST_A_DAY:
         raise BadRequest("too many concerns in one day: call us", element="line")
+
+
+def _due(participant: str, person_id: str, at: datetime) -> datetime:
+    """By when whoever is asked ("" the office) answers: the working days are theirs, the clock is the patient's."""
+    return working_days.answer_due(at, participant=participant, zone=accounts.zone_of(person_id))
 
 
 def _by(caller: Caller) -> str:

@@ -26,9 +26,9 @@ from hie.audit import queries as audit
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.audit.recorder import Outdated
-from hie.audit.values import AuditQuery, EventRecord
+from hie.audit.values import AuditQuery, EventRecord, NameWithheld
 from hie.directory import queries as directory
-from hie.exchange import access, accounts, patient_notices, release
+from hie.exchange import access, accounts, patient_notices, release, withheld_names
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.find import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
@@ -216,7 +216,7 @@ class EmergencyNotice:
     """An emergency access as the patient is told of it: who, where, why, and what became of it; nothing of health.
 
     `code` is the reason's code and `text` the clinician's words; `outcome` "" while it waits for its review;
-    `suspended`: the user may declare no emergency now, because of it.
+    `suspended`: the user may declare no emergency now, because of it. `withheld`: a law holds back the name.
     """
 
     review_id: int
@@ -233,6 +233,7 @@ class EmergencyNotice:
     decided_at: datetime | None = None
     objected_at: datetime | None = None
     objection: str = ""
+    withheld: NameWithheld | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -352,17 +353,22 @@ def _in_words(about: access.Subject, told: Sequence[EmergencyReview]) -> list[Em
         grant = review.grant
         event = said.get(str(grant.id))
         known = directory.user(grant.organization, grant.user)
-        place = members.get(event.organization if event is not None else grant.organization)
+        house = event.organization if event is not None else grant.organization
+        place = members.get(house)
+        name = (event.user_name if event is not None else "") or (known.name if known is not None else "")
+        role = (event.role if event is not None else "") or (known.role if known is not None else "")
+        withheld = withheld_names.of_look(house, role, event.purpose if event is not None else "BTG")
         made.append(
             EmergencyNotice(
                 review_id=review.pk,
                 at=grant.start,
                 until=grant.end,
-                name=(event.user_name if event is not None else "") or (known.name if known is not None else ""),
-                role=(event.role if event is not None else "") or (known.role if known is not None else ""),
+                name="" if withheld is not None else name,
+                role=role,
+                withheld=withheld,
                 organization=place.name if place is not None else grant.organization,
                 code=grant.reason,
-                text=grant.text,
+                text=grant.text.replace(name, "…") if withheld is not None and name else grant.text,
                 outcome=review.outcome,
                 outcome_reason=review.reason if review.outcome else "",
                 suspended=bool(review.outcome) and emergency_reviews.has_ban(review),

@@ -24,6 +24,7 @@ from consent.models import EmergencyCase
 from hie.audit import recorder
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
+from hie.directory import working_days
 from hie.exchange import access, release
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.standards.facts import Caller, Operation
@@ -69,7 +70,8 @@ def cases(*, caller: Caller) -> list[Answerable]:
         found = _of_house(caller)[:MOST]
         raised = raised_roots(access.now())
         event.commit()
-    return [_shown(case, raised) for case in found]
+    calendar = working_days.calendar()
+    return [_shown(case, raised, calendar) for case in found]
 
 
 @release.point
@@ -99,7 +101,7 @@ def answer(grant_id: UUID, text: str, *, caller: Caller, raw: str | bytes = "") 
             emergency_reviews.answer_case(emergency_reviews.locked(case.review_id), said, actor=caller.user_id, now=at)
             case.refresh_from_db()
             event.commit()
-    return _shown(case, raised_roots(at))
+    return _shown(case, raised_roots(at), working_days.calendar())
 
 
 def raised_roots(now: datetime) -> dict[str, datetime]:
@@ -129,7 +131,7 @@ def _of_house(caller: Caller) -> Sequence[EmergencyCase]:
     return emergency_reviews.cases_of(answering_house(caller))
 
 
-def _shown(case: EmergencyCase, raised: dict[str, datetime]) -> Answerable:
+def _shown(case: EmergencyCase, raised: dict[str, datetime], calendar: working_days.Calendar) -> Answerable:
     grant = case.review.grant
     status = "withdrawn" if case.withdrawn_at is not None else "answered" if case.answered_at is not None else "open"
     return Answerable(
@@ -140,7 +142,7 @@ def _shown(case: EmergencyCase, raised: dict[str, datetime]) -> Answerable:
         start=grant.start,
         end=grant.end,
         opened_at=case.opened_at,
-        due_at=emergency_reviews.answer_due(case),
+        due_at=emergency_reviews.answer_due(case, calendar),
         status=status,
         raised=status != "withdrawn" and directory.root_of(case.participant) in raised,
         answered_at=case.answered_at,

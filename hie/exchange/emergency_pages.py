@@ -10,18 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Count, F, Q, QuerySet
 
 from consent import break_glass, emergency_reviews
-from consent.models import BreakGlassGrant, EmergencyAct, EmergencyReview, SupervisorLeave
+from consent.models import BreakGlassGrant, EmergencyAct, EmergencyCase, EmergencyReview, SupervisorLeave
 from documents import queries as registry
 from hie.audit import queries as audit
 from hie.audit.kinds import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
+from hie.directory import working_days
 from hie.exchange import access, emergency, emergency_answers, emergency_review, review_list
 from hie.exchange.access import Staff, StaffView
 from hie.exchange.access_log_lines import ROLE_WORDS
@@ -196,7 +197,7 @@ class Case:
     claimed_by: str
     banned: bool
     answer_due: bool
-    answer_due_at: datetime | None
+    answer_due_on: date | None
     raised: bool
     can_reopen: bool
     can_hold: bool
@@ -244,7 +245,7 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         claimed_by=names.get(review.claimed_by, review.claimed_by),
         banned=emergency_reviews.has_ban(review),
         answer_due=answered is not None and answered.withdrawn_at is None and answered.answered_at is None,
-        answer_due_at=emergency_reviews.answer_due(answered) if answered is not None else None,
+        answer_due_on=_answer_due_on(answered) if answered is not None else None,
         raised=answered is not None
         and answered.withdrawn_at is None
         and directory.root_of(answered.participant) in emergency_answers.raised_roots(now),
@@ -252,6 +253,12 @@ def case(review: EmergencyReview, staff: Staff, view: StaffView, *, now: datetim
         can_hold=review.told_at is None and review.opened_at + emergency_reviews.LONGEST_HOLD > now,
         seen=emergency_review.seen(review),
     )
+
+
+def _answer_due_on(case: EmergencyCase) -> date:
+    """The day by whose end the organization answers, as its own calendar has it."""
+    zone = directory.zone_of(directory.snapshot().jurisdiction_of(case.participant))
+    return emergency_reviews.answer_due(case, working_days.calendar()).astimezone(zone).date()
 
 
 _BY = {emergency_reviews.HUB: "the hub", "Patient": "the patient", "RelatedPerson": "a helper of the patient"}

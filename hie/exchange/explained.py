@@ -26,7 +26,7 @@ from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.audit.values import AuditQuery, EventRecord
 from hie.directory import queries as directory
-from hie.exchange import access, access_log, access_log_words, audit_search, release, replay
+from hie.exchange import access, access_log, access_log_words, audit_search, release, replay, withheld_names
 from hie.exchange.access import RuleTried, Staff
 from hie.exchange.decision_record import Decided, decided_of
 from hie.exchange.errors import NotFound
@@ -158,6 +158,7 @@ def _to_patient(found: EventRecord, caller: Caller, language: str, event: record
     if identifier not in about.facts.ids or not known.permitted:
         raise NotFound("no such decision")
     event.about(about.person_id)
+    (found,) = withheld_names.told([found], withheld_names.in_force(), person_id=about.person_id)
     ids = [row[0] for row in found.decision.get("documents", ())]
     entries = registry.entries_by_uuid([one for one in ids if registry.as_uuid(one) is not None])
     verdict = access.permitted(caller, about, list(entries.values()), Operation.QUERY)

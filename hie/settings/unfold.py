@@ -6,11 +6,23 @@ Links and rights are asked at each request; a place in the side bar that its rea
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
 from django.templatetags.static import static
-from django.urls import reverse, reverse_lazy
+from django.urls import reverse
+from django.utils.functional import lazy
+
+
+@cache
+def _address(name: str, *arguments: str) -> str:
+    """Where a page lies: looked up once, as each page of the desk names them all."""
+    return reverse(name, args=arguments)
+
+
+_place: Any = lazy(_address, str)
+"""As `reverse_lazy`."""
 
 
 def unfold(site_title: str) -> dict[str, Any]:
@@ -46,7 +58,7 @@ def _file(name: str) -> Callable[[HttpRequest], str]:
 def _list(title: str, icon: str, model: str, query: str = "") -> dict[str, Any]:
     """A link to the list of `model` ("app.name") for who may view it; `query` narrows the list."""
     app, _, name = model.partition(".")
-    link: Any = reverse_lazy(f"admin:{app}_{name}_changelist")
+    link: Any = _place(f"admin:{app}_{name}_changelist")
     if query:
         # unfold takes a callable as well as a string.
         link = _narrowed(f"admin:{app}_{name}_changelist", query)
@@ -71,8 +83,8 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Work",
         "items": [
-            {"title": "Tasks", "icon": "task_alt", "link": reverse_lazy("admin:index")},
-            {"title": "Search", "icon": "search", "link": reverse_lazy("admin:find")},
+            {"title": "Tasks", "icon": "task_alt", "link": _place("admin:index")},
+            {"title": "Search", "icon": "search", "link": _place("admin:find")},
         ],
     },
     {
@@ -83,7 +95,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Review queue", "compare_arrows", "patients.reviewitem"),
             {
                 **_list("Find a person", "person_search", "patients.person"),
-                "link": reverse_lazy("admin:patients_person_find"),
+                "link": _place("admin:patients_person_find"),
             },
             _list("Identity events", "history", "patients.identityevent"),
             _list("Decisions", "rule", "patients.matchdecision"),
@@ -110,7 +122,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Codes for patients", "vpn_key", "trust.activationcode"),
             {
                 **_list("Name a helper", "group_add", "consent.proxygrant"),
-                "link": reverse_lazy("admin:consent_proxygrant_give"),
+                "link": _place("admin:consent_proxygrant_give"),
             },
             _list("Law of each place", "gavel", "consent.jurisdiction"),
             _list("Code tables", "table", "consent.codetable"),
@@ -119,6 +131,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Legal holds", "gavel", "consent.legalhold"),
             _list("Release policies", "policy", "directory.releasepolicy"),
             _list("Places of organizations", "account_tree", "directory.placement"),
+            _list("Public holidays", "event", "directory.publicholiday"),
         ],
     },
     {
@@ -128,7 +141,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Onboarding", "person_add", "directory.onboarding"),
             {
                 **_list("Invite an organization", "add_business", "directory.onboarding"),
-                "link": reverse_lazy("admin:directory_onboarding_invite"),
+                "link": _place("admin:directory_onboarding_invite"),
             },
             _list("Agreements", "handshake", "directory.agreement"),
             _list("Endpoints", "lan", "directory.endpoint"),
@@ -138,7 +151,7 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Codes", "sell", "terminology.codeset"),
             {
                 **_list("Codes without a mapping", "label_off", "terminology.codeset"),
-                "link": reverse_lazy("admin:desk_tasks", args=["codes"]),
+                "link": _place("admin:desk_tasks", "codes"),
             },
         ],
     },
@@ -163,7 +176,7 @@ NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Staff",
         "items": [
-            {"title": "My account", "icon": "account_circle", "link": reverse_lazy("admin:my_account")},
+            {"title": "My account", "icon": "account_circle", "link": _place("admin:my_account")},
             _list("Staff", "shield_person", "auth.user"),
             _list("Second employers", "work", "trust.staffaffiliation"),
         ],

@@ -41,6 +41,7 @@ DIRECTORY_PAGES = (
     "directory.view_participant", "directory.view_agreement", "directory.view_endpoint", "directory.view_clientkey",
     "directory.view_certificate", "directory.view_assigningauthority", "directory.view_facility",
     "directory.view_practitioner", "directory.view_directorychange", "directory.view_placement",
+    "directory.view_publicholiday",
 )  # fmt: skip
 MESSAGE_PAGES = ("exchange.view_inboundmessage",)
 CODE_PAGES = ("terminology.view_codeset", "terminology.view_code", "terminology.view_localcode")

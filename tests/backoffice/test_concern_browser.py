@@ -12,6 +12,7 @@ from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
 
 from hie.audit.recorder import EventDraft, EventType, write
+from hie.directory import working_days
 from hie.exchange import concern_rows, concerns
 from hie.exchange.models import Concern
 from patients import identifiers
@@ -31,7 +32,7 @@ def doubted(person: UUID, words: str, *, participant: str = "org-clinic", days: 
     concern = concern_rows.opened(
         now=at, identifier_id=identifiers.anchor(person).pk, event_id=event_id, event_at=at, looker="Practitioner/ada",
         participant=participant, raised_by=concern_rows.PATIENT, reason="visit", status="asked" if participant else "office",
-        asked_at=at if participant else None, due_at=concern_rows.due_after(at, timezone.get_default_timezone()),
+        asked_at=at if participant else None, due_at=working_days.answer_due(at, participant=""),
     )  # fmt: skip
     concern_rows.note(concern, "raised", actor=concern_rows.PATIENT, now=at, person_id=person, words=words)
     return concern

@@ -11,6 +11,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.conf import settings
 from django.contrib.auth.models import Group, User
 from django.db import DatabaseError, connection, transaction
 from django.test import Client
@@ -20,8 +21,8 @@ from consent import proxies
 from hie.audit import personal
 from hie.audit.models import AuditEvent
 from hie.audit.recorder import DisclosureDraft, EventType, staff_look
-from hie.directory import registration
-from hie.exchange import concern_answers, concern_review, concern_rows, concerns, queues
+from hie.directory import registration, working_days
+from hie.exchange import accounts, concern_answers, concern_review, concern_rows, concerns, queues
 from hie.exchange.access import Staff
 from hie.exchange.concern_rows import ConcernRefused
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
@@ -329,10 +330,32 @@ def test_whoever_was_told_of_the_patient_is_asked_and_nobody_else(
         ("2026-11-23T00:01", "2026-12-07T23:59:59"),
     ],
 )
-def test_an_answer_is_due_at_the_end_of_the_tenth_working_day_where_the_patient_lives(now: str, due: str) -> None:
+def test_an_answer_is_due_at_the_end_of_the_tenth_working_day_where_the_patient_lives(
+    db: None, now: str, due: str
+) -> None:
     zone = ZoneInfo("America/New_York")
-    found = concern_rows.due_after(datetime.fromisoformat(now).replace(tzinfo=zone), zone)
+    begun = datetime.fromisoformat(now).replace(tzinfo=zone)
+    found = working_days.answer_due(begun, participant="", zone=zone)
     assert found.astimezone(zone).replace(tzinfo=None).isoformat() == due
+
+
+def test_what_is_due_counts_the_holidays_of_the_place_that_answers(alice: str, looked: str) -> None:
+    """The clinic stands under the law of JA: a week of holidays there puts its answer off by a week, and no other's."""
+    day = timezone.now().date()
+    week = [day + timedelta(days=n) for n in range(1, 10) if (day + timedelta(days=n)).weekday() < 5][:5]
+    client = signed_in()
+
+    def due() -> datetime:
+        return raised(client, looked).due_at
+
+    first = due()
+    for place in ("JB", settings.HUB_JURISDICTION):
+        working_days.enter(place, [(on, "A holiday") for on in week], by="ida", reason="a calendar")
+        assert (due() - first).days == (7 if place == settings.HUB_JURISDICTION else 0), place
+    told = f"{(first + timedelta(days=7)).astimezone(accounts.zone_of(alice)):%-d %B}"
+    assert f"must answer by {told}" in text_of(client, f"/my/log/{looked}/concern").replace("<b>", "").replace(
+        "</b>", ""
+    )
 
 
 def test_what_no_answer_comes_to_is_the_offices_and_the_patient_is_told(alice: str, looked: str) -> None:

@@ -7,6 +7,7 @@ import io
 import re
 import threading
 import time
+import zipfile
 import zlib
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -15,9 +16,14 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test import Client
+from django.utils import translation
 
+from hie.audit.models import AuditEvent
 from hie.audit.recorder import EventDraft, EventType, write
-from hie.faces.portal import copies
+from hie.directory import registration
+from hie.exchange import accounts
+from hie.exchange.errors import AccessRefused
+from hie.faces.portal import copies, log_paper
 from hie.faces.portal.paper import Paper
 from tests.portal.conftest import EVE, busy_log, document, look, signed_in, world
 from tests.portal.test_log import read
@@ -121,16 +127,119 @@ def test_the_paper_says_what_the_page_says_in_the_readers_language(alice: str, l
     assert notes[language] in said[-2] or notes[language] in said[-1] or notes[language] in whole
 
 
-def test_a_paper_that_cannot_hold_all_says_how_to_get_the_rest(
+@pytest.mark.parametrize("language", ["en", "ar"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"{LONG}, doctor at The Clinic, opened 3 of your documents to treat you. Shown under the general rule of Dunmarrow.",
+        f"{ARABIC} في The Clinic فتح ٣ من وثائقك لعلاجك. عُرض وفق القاعدة العامة في Dunmarrow؛ لم تختر غير ذلك حتى الآن.",
+        "W" * 300,
+        f"a {'https://hub.example/' + 'x' * 200} b",
+        "",
+        "two  blanks",
+    ],
+)
+def test_each_line_of_a_paper_fits_and_no_word_is_lost(language: str, text: str) -> None:
+    with translation.override(language):
+        paper = Paper("Title", of="", foot="")
+        shaped = bool(re.search(r"[\u0590-\u08ff]", text))
+        paper.set_text_shaping(shaped)
+        paper.set_font("NotoSansArabic" if shaped and language == "ar" else "NotoSans", "B", 11)
+        lines = list(paper._lines(text, 11, (True, shaped)))
+        assert max(paper.get_string_width(line) for line in lines) <= paper.epw - 2 * paper.c_margin + 0.5
+        assert "".join(lines).replace(" ", "") == text.replace(" ", "")
+        if len(text) > 90:
+            assert len(lines) > 1
+
+
+def readers(person: str, count: int) -> None:
+    """So many people looked, an hour after another; the newest is number 1."""
+    start = datetime.now(UTC)
+    for first in range(1, count + 1, 1_000):
+        write([EventDraft(kind=EventType.RETRIEVE_DOCUMENT, caller=replace(EVE, user_id=f"Practitioner/{n}", user_name=f"Reader {n}"), person_id=person, at=start - timedelta(hours=n), disclosures=(document("Letter"),)) for n in range(first, min(first + 1_000, count + 1))])  # fmt: skip
+
+
+def numbers(texts: list[str]) -> list[int]:
+    return [int(found[1]) for text in texts if (found := re.match(r"Reader (\d+), doctor at", text))]
+
+
+def test_a_log_too_long_for_one_paper_comes_in_parts_with_every_line_once(
     alice: str, said: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(copies, "PAPER_LINES", 2)
-    busy_log(alice)
-    signed_in().get("/my/log.pdf").getvalue()
-    assert any("This paper ends here, and the log goes on." in text for text in said)
+    monkeypatch.setattr(log_paper, "PAPER_LINES", 50)
+    readers(alice, 220)
+    client = signed_in()
+    answer = client.get("/my/log.pdf?period=all&part=people")
+    assert answer["Content-Type"] == "application/zip"
+    assert answer["Content-Disposition"].endswith('.zip"')
+    whole = zipfile.ZipFile(io.BytesIO(answer.getvalue()))
+    assert whole.testzip() is None
+    names = whole.namelist()
+    assert [name[:3] for name in names] == ["001", "002", "003", "004", "005"]
+    assert all(re.fullmatch(r"\d{3}-\d{4}-\d\d-\d\d-\d{4}-\d\d-\d\d\.pdf", name) for name in names)
+    assert all(whole.read(name).startswith(b"%PDF-") for name in names)
+    assert numbers(said) == list(range(1, 221))
+    heads = [text for text in said if re.match(r"Part \d\. From .* back to ", text)]
+    assert [text[:7] for text in heads] == ["Part 1.", "Part 2.", "Part 3.", "Part 4.", "Part 5."]
+    ends = [text for text in said if "goes on" in text or "last part" in text]
+    assert ends == [*(f"The log goes on in part {n}." for n in range(2, 6)), "This is the last part."]
+    # Just one paper's worth is one paper, and what is asked for narrows all of it.
     said.clear()
-    signed_in().get("/my/log.pdf?since=2001-01-01&until=2001-02-01").getvalue()
+    since = (datetime.now(UTC) - timedelta(hours=50)).astimezone(accounts.zone_of(alice)).date()
+    until = (datetime.now(UTC) - timedelta(hours=26)).astimezone(accounts.zone_of(alice)).date()
+    one = client.get(f"/my/log.pdf?part=people&since={since}&until={until}")
+    content = one.getvalue()
+    assert (one["Content-Type"], content[:5], len(content)) == ("application/pdf", b"%PDF-", int(one["Content-Length"]))
+    found = numbers(said)
+    assert 20 < len(found) <= 50
+    assert not [text for text in said if "art " in text and ("goes on" in text or text.startswith("Part"))]
+    said.clear()
+    client.get("/my/log.pdf?since=2001-01-01&until=2001-02-01").getvalue()
     assert "Nothing stands in the log for this time." in said
+
+
+@pytest.mark.parametrize("language", ["es", "ar"])
+def test_parts_are_told_in_the_readers_language(
+    alice: str, language: str, said: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log_paper, "PAPER_LINES", 10)
+    readers(alice, 25)
+    spoken(language).get("/my/log.pdf?period=all").getvalue()
+    expected = {
+        "es": ("Parte 2. Del ", "El registro sigue en la parte 3.", "Esta es la última parte."),
+        "ar": ("الجزء ٢. من ", "يتابع السجل في الجزء ٣.", "هذا هو الجزء الأخير."),
+    }[language]
+    for text in expected:
+        assert any(one.replace("\u2068", "").startswith(text) for one in said), text
+    assert not [text for text in said if "Part 2" in text or "goes on" in text]
+
+
+def test_a_long_paper_is_sent_while_it_is_made(alice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_paper, "PAPER_LINES", 20)
+    readers(alice, 200)
+    looks = AuditEvent.objects.filter(kind="access-log-read")
+    client = signed_in()
+    before = looks.count()
+    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)
+    assert b"%PDF-" in b"".join(next(parts) for _ in range(2))
+    # Each page that is read is a look: two parts were, the rest is still to come.
+    assert looks.count() - before <= 3
+    b"".join(parts)
+    assert looks.count() - before >= 10
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_long_paper_breaks_off_when_the_log_may_not_be_shown_any_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    alice = world()
+    monkeypatch.setattr(log_paper, "PAPER_LINES", 20)
+    readers(alice, 100)
+    client = signed_in()
+    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)
+    assert next(parts)
+    registration.suspend("org-portal", "a test", "ida")
+    with pytest.raises((ConnectionAbortedError, AccessRefused)):
+        for _ in parts:
+            pass
 
 
 def test_the_accounting_is_shown_as_a_page_a_table_and_a_paper(alice: str, said: list[str]) -> None:

@@ -18,11 +18,19 @@ FIXED = {"G7"}
 RULES = {rule: explain.template(rule, explain.Audience.PATIENT) for rule in explain._PATIENT if rule not in FIXED}
 THEIRS = {f"{rule} of a helper": text for rule, text in words.THEIR_RULES.items()}
 WOULD = {f"{rule} as it would be": text for rule, text in words.WOULD.items()}
-LOG = [*log.SENTENCES.values(), *words.THEIRS.values(), *RULES.values(), *THEIRS.values(), *WOULD.values()]
+LOG = [
+    log.HELD_BACK,
+    log.HELD_BACK_BY_OFFICE,
+    *log.SENTENCES.values(),
+    *words.THEIRS.values(),
+    *RULES.values(),
+    *THEIRS.values(),
+    *WOULD.values(),
+]
 IN_SPANISH = {
     "who": "ella, médica en ella,", "kind": "carta", "count": "4", "recipient": "ella", "p": "ella", "o": "ella", "o2": "ella",
     "c": "su decisión del 3 de mayo", "n": "12", "reason": "No podía hablar", "jurisdiction": "ella", "w": "atención",
-    "what": "registro de acceso",
+    "what": "registro de acceso", "organization": "ella", "office": "ella", "contact": "ella",
 }  # fmt: skip
 
 

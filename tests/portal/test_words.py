@@ -35,6 +35,8 @@ TABLES = [
     *REASONS.values(),
     *RESULTS.values(),
     words.FOR_THE_PURPOSE,
+    log.HELD_BACK,
+    log.HELD_BACK_BY_OFFICE,
     words.UNKNOWN_ROLE,
 ]
 
@@ -118,6 +120,9 @@ def filled(template: str) -> Iterator[str]:
         "recipient": "it",
         "p": "she",
         "o": "it",
+        "organization": "it",
+        "office": "it",
+        "contact": "it",
     }
     values |= {
         "o2": "it",
@@ -131,7 +136,9 @@ def filled(template: str) -> Iterator[str]:
             yield template.format(**values, why=why, w=purpose)
 
 
-@pytest.mark.parametrize("template", sorted({*log.SENTENCES.values(), *words.THEIRS.values()}))
+@pytest.mark.parametrize(
+    "template", sorted({*log.SENTENCES.values(), *words.THEIRS.values(), log.HELD_BACK, log.HELD_BACK_BY_OFFICE})
+)
 def test_a_sentence_of_the_log_reads_at_grade_eight_or_below(template: str) -> None:
     for text in filled(template):
         assert grade(text) <= 8, text

@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     atomic = False  # the indexes are made while messages come in
 
-    dependencies = [("exchange", "0012_concerns_and_notices")]
+    dependencies = [("exchange", "0013_desk_tasks")]
 
     operations = [
         AddIndexConcurrently(

@@ -59,6 +59,13 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         context: dict[str, Any] = super().each_context(request)
         return context | {"desk_session": ends_at is not None, "desk_ends_at": ends_at if soon else None}
 
+    def frame_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What a page in the desk's own frame needs: none of unfold's colours, no list of all models."""
+        return {
+            "site_title": self._get_config("SITE_TITLE", request),
+            "sidebar_navigation": self.get_sidebar_list(request),
+        }
+
     def extra_urls(self) -> list[URLPattern]:
         """The pages that whoever has given the password alone reaches, the one search, and the tasks."""
 

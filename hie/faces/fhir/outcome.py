@@ -142,6 +142,7 @@ OUTCOME: dict[str, Row] = {
     "ProviderUnavailable": _row(503, "transient"),
     "WeakPassword": _row(422, "value"),
     "OnboardingRefused": _row(422, "business-rule"),
+    "HolidaysRefused": _row(422, "business-rule"),
     "OnboardingChanged": _row(409, "conflict"),
     "UnknownParticipant": _row(404, "not-found"),
     "InvalidCodeFile": _row(422, "value"),

@@ -11,10 +11,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, gettext_noop, pgettext
+from django.utils.translation import gettext, gettext_noop
 
-from hie.exchange import access_log_lines as log
 from hie.exchange import accounts, emergency
+from hie.exchange.access_log_lines import ROLE_WORDS, SENTENCES, ActorKind, Who
 from hie.exchange.emergency import MAX_OBJECTION, EmergencyNotice
 from hie.exchange.errors import BadRequest
 from hie.faces.portal import dates, words
@@ -37,6 +37,7 @@ class Told:
 
     number: int
     sentence: SafeString
+    held_back: str
     day: str
     clock: str
     until: str
@@ -85,7 +86,7 @@ def _page(request: HttpRequest, reader: Reader, *, wrong: int | None = None, typ
 def _told(found: Sequence[EmergencyNotice], reader: Reader) -> list[Told]:
     zone = accounts.zone_of(reader.person_id)
     helper = reader.acting is not None
-    today = timezone.now().astimezone(zone).date()
+    today, asked = timezone.now().astimezone(zone).date(), {"result": "emergency"}
     made = []
     for one in found:
         began, ended = one.at.astimezone(zone), one.until.astimezone(zone)
@@ -94,6 +95,7 @@ def _told(found: Sequence[EmergencyNotice], reader: Reader) -> list[Told]:
             Told(
                 number=one.review_id,
                 sentence=_sentence(one, helper=helper),
+                held_back=words.held_back(_who(one)),
                 day=", ".join(part for part in (name, more) if part),
                 clock=dates.clock(one.at, zone),
                 until=f"{dates.clock(one.until, zone)}, {dates.day(ended.date())}",
@@ -105,7 +107,7 @@ def _told(found: Sequence[EmergencyNotice], reader: Reader) -> list[Told]:
                 checker=words.isolate(one.outcome_reason),
                 objected=dates.day(one.objected_at.astimezone(zone).date()) if one.objected_at else "",
                 objection=words.isolate(one.objection),
-                looks=f"{reverse('portal:log')}?{urlencode({'result': 'emergency', 'person': one.name})}",
+                looks=f"{reverse('portal:log')}?{urlencode(asked | {'person': one.name} if one.name else asked)}",
             )
         )
     return made
@@ -113,14 +115,16 @@ def _told(found: Sequence[EmergencyNotice], reader: Reader) -> list[Told]:
 
 def _sentence(one: EmergencyNotice, *, helper: bool) -> SafeString:
     """The log's own sentence of the declaration."""
-    template = (words.THEIRS if helper else log.SENTENCES)["declared"]
-    key = "person" if one.role else "person.no-role"
-    who = words.fill(
-        pgettext("who", log.WHO[key]),
-        {
-            "name": words.name_of(one.name or gettext("Someone")),
-            "role": gettext(log.ROLE_WORDS.get(one.role, words.UNKNOWN_ROLE)),
-            "organization": words.name_of(one.organization),
-        },
+    template = (words.THEIRS if helper else SENTENCES)["declared"]
+    return format_html("{}", words.fill(gettext(template), {"who": words.who_of(_who(one))}))
+
+
+def _who(one: EmergencyNotice) -> Who:
+    return Who(
+        kind=ActorKind.PERSON,
+        name=one.name,
+        role=one.role,
+        role_words=ROLE_WORDS.get(one.role, words.UNKNOWN_ROLE) if one.role else "",
+        organization=one.organization,
+        withheld=one.withheld,
     )
-    return format_html("{}", words.fill(gettext(template), {"who": who}))

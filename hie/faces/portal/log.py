@@ -6,12 +6,14 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from urllib.parse import urlencode
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.urls import reverse
+from django.template.loader import render_to_string
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -27,6 +29,7 @@ from hie.faces.portal.session import Reader
 LINES = 50
 _MORE = ("since", "until", "org", "doc", "why", "result")
 _AROUND_S = 6 * 3600
+_NOBODY = str(UUID(int=0))
 _DOCUMENT = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\Z", re.ASCII)
 _TOLD_FOR = timedelta(days=14)
 """How long the log says at its top that there was an emergency."""
@@ -48,6 +51,7 @@ class Line:
 
     dom_id: str
     shape: str
+    mark: SafeString
     badge: str
     sentence: SafeString
     reasons: Sequence[str]
@@ -231,13 +235,14 @@ def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool =
         reasons.append(times.format(n=dates.digits(entry.count)))
     if entry.seen is Seen.PARTLY:
         reasons.append(gettext("Part of it was held back."))
-    reasons.append(words.rule(entry, helper=helper))
-    address = reverse("portal:line", args=[entry.id])
+    reasons += [words.rule(entry, helper=helper), words.held_back(entry.who)]
+    shape, address = words.shape(entry), address_of("portal:line", entry.id)
     at = entry.at.astimezone(UTC).isoformat()
     new = reader.new_since is not None and entry.at > reader.new_since and entry.who.kind is not ActorKind.YOU
     return Line(
         dom_id=f"e-{entry.id}",
-        shape=words.shape(entry),
+        shape=shape,
+        mark=_mark(shape),
         badge=words.badge(entry, helper=helper),
         sentence=words.sentence(entry, helper=helper),
         reasons=[reason for reason in reasons if reason],
@@ -245,7 +250,7 @@ def line_of(entry: LogEntry, reader: Reader, zone: ZoneInfo, *, with_day: bool =
         at=at.replace("+00:00", "Z"),
         new=new,
         address=f"{address}?{urlencode({'at': at, 'span': int(span)})}",
-        doubt=reverse("portal:concern-new", args=[entry.id]),
+        doubt=address_of("portal:concern-new", entry.id),
         # The rule's own sentence says an emergency's reason.
         quotation="" if entry.rule and entry.rule.rule == "D2" else words.isolate(entry.quotation),
         relay=entry.relay,
@@ -258,8 +263,27 @@ def _look(item: Item, zone: ZoneInfo) -> Look:
     title = item.title or item.kind or gettext("A document. Your care team wants to talk with you about it first.")
     address = ""
     if _DOCUMENT.match(item.document_id) and not item.withheld and (item.title or item.kind):
-        address = reverse("portal:document", args=[item.document_id])
+        address = address_of("portal:document", item.document_id)
     return Look(clock=dates.clock(item.at, zone), title=title, custodian=item.custodian, address=address)
+
+
+def address_of(name: str, id_: str) -> str:
+    """The address of a page of one line or document: of a hundred on a page only the first is worked out."""
+    before, after = _around(name, get_script_prefix())
+    return f"{before}{id_}{after}"
+
+
+@lru_cache(maxsize=32)
+def _around(name: str, prefix: str) -> tuple[str, str]:
+    """What stands before and after the id, under the prefix that is in force."""
+    before, _, after = reverse(name, args=[_NOBODY]).partition(_NOBODY)
+    return before, after
+
+
+@lru_cache(maxsize=32)
+def _mark(shape: str) -> SafeString:
+    """The sign of a line."""
+    return render_to_string("portal/icon.html", {"name": shape})
 
 
 def _is_told(entries: Sequence[LogEntry], reader: Reader, now: datetime) -> bool:

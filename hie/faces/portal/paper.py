@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from django.utils import timezone
@@ -26,6 +27,7 @@ _LATIN, _ARABIC = "NotoSans", "NotoSansArabic"
 _RUNS_RIGHT = re.compile(r"[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufeff]")
 _LINE = 1.45  # height of a line, in sizes of its letters
 _MM = 25.4 / 72
+_MEASURED = 20_000
 
 
 class Paper(FPDF):
@@ -35,6 +37,7 @@ class Paper(FPDF):
         super().__init__(format="A4")
         self.rtl = get_language_bidi()
         self.rewritten = False
+        self._widths: dict[tuple[str, tuple[bool, bool]], float] = {}
         self._foot = foot
         for style, name in (("", "Regular"), ("B", "Bold")):
             self.add_font(_LATIN, style, FONTS / f"{_LATIN}-{name}.ttf")
@@ -100,14 +103,41 @@ class Paper(FPDF):
 
     def _say(self, text: str, size: int, *, bold: bool = False) -> None:
         shown = self.known(text)
-        self.set_font(_LATIN, "B" if bold else "", size)
         # Latin letters stand as they are; shaping them takes five times as long.
-        self.set_text_shaping(bool(_RUNS_RIGHT.search(shown)))
-        self.multi_cell(
-            0,
-            size * _LINE * _MM,
-            shown,
-            align=Align.R if self.rtl else Align.L,
-            new_x=XPos.LMARGIN,
-            new_y=YPos.NEXT,
-        )
+        shaped = bool(_RUNS_RIGHT.search(shown))
+        # What is mostly Arabic has its blanks from that font: else each word is shaped, and written, by itself.
+        self.set_font(_ARABIC if shaped and self.rtl else _LATIN, "B" if bold else "", size)
+        self.set_text_shaping(shaped)
+        align = Align.R if self.rtl else Align.L
+        for paragraph in shown.split("\n"):
+            for line in self._lines(paragraph, size, (bold, shaped)):
+                self.cell(0, size * _LINE * _MM, line, align=align, new_x=XPos.LMARGIN, new_y=YPos.NEXT)
+
+    def _lines(self, text: str, size: int, style: tuple[bool, bool]) -> Iterator[str]:
+        """A paragraph in lines that fit: as `multi_cell` breaks it, which measures each line anew at each letter."""
+        room, blank = self.epw - 2 * self.c_margin, self._width(" ", size, style)
+        line, used = "", 0.0
+        for word in text.split(" "):
+            wide = self._width(word, size, style)
+            if line and used + blank + wide > room:
+                yield line
+                line, used = "", 0.0
+            while wide > room:
+                # A word longer than a line ends where the line does.
+                fits = max(1, int(len(word) * room / wide))
+                while fits > 1 and self._width(word[:fits], size, style) > room:
+                    fits -= 1
+                yield word[:fits]
+                word = word[fits:]
+                wide = self._width(word, size, style)
+            line, used = (f"{line} {word}", used + blank + wide) if line else (word, wide)
+        yield line
+
+    def _width(self, word: str, size: int, style: tuple[bool, bool]) -> float:
+        """How wide a word stands in a size; measured once for all sizes."""
+        held = self._widths.get((word, style))
+        if held is None:
+            if len(self._widths) >= _MEASURED:
+                self._widths.clear()
+            held = self._widths[word, style] = self.get_string_width(word) / size
+        return held * size

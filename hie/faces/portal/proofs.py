@@ -18,7 +18,7 @@ from django.urls import reverse
 from hie.exchange import accounts, audit_search, seals
 from hie.exchange.access_log import LogEntry
 from hie.exchange.errors import NotFound
-from hie.faces.portal import dates, log
+from hie.faces.portal import dates, log, words
 from hie.faces.portal.page import page, render
 from hie.faces.portal.session import Reader
 
@@ -47,6 +47,8 @@ def show(request: HttpRequest, reader: Reader, event_id: str) -> HttpResponse:
         "since": _moment(str(seal.get("time", "")), zone),
         "seal_size": newest.get("size", ""),
         "proven": [{"number": dates.digits(one["seq"]), "leaf": one["leaf"]} for one in proven[:_SHOWN]],
+        "untold": any(not one["json"] for one in proven),
+        "held_back": words.held_back(entry.who),
         "file_name": _file_name(proven) if proven else "",
         "seal_name": f"{newest['size']:012d}" if newest else "",
         "log_id": newest.get("log_id", ""),

@@ -7,7 +7,6 @@ while it is being sent, the answer breaks off: a file that is cut is no ZIP, and
 
 from __future__ import annotations
 
-import io
 import zipfile
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
@@ -27,6 +26,7 @@ from hie.faces.portal.page import page
 from hie.faces.portal.pieces import Writing
 from hie.faces.portal.reading import Shown, author_of, file_name, keeper_of, kind_of, sections_of
 from hie.faces.portal.session import Reader
+from hie.faces.portal.zips import Pipe
 
 _PIECE = 1 << 16
 _SMALL = 4 << 20
@@ -48,36 +48,6 @@ class Taken:
     lost: bool = False
 
 
-class _Pipe(io.RawIOBase):
-    """What a ZIP is written into and taken out of as it grows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._held = bytearray()
-        self._at = 0
-
-    def writable(self) -> bool:
-        """It is."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Keep the bytes until they are taken."""
-        view = memoryview(data).cast("B")  # type: ignore[arg-type]  # a buffer, by the contract of RawIOBase
-        self._held += view
-        self._at += len(view)
-        return len(view)
-
-    def tell(self) -> int:
-        """How much was written; it cannot be gone back to."""
-        return self._at
-
-    def taken(self) -> bytes:
-        """What has come since it was last asked."""
-        found = bytes(self._held)
-        self._held.clear()
-        return found
-
-
 @page("GET")
 def save_all(request: HttpRequest, reader: Reader) -> HttpResponseBase:
     """All documents that the reader may see, as a ZIP that is made while it is sent."""
@@ -92,7 +62,7 @@ def save_all(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 def _zip(
     first: find.Found | None, rows: Iterator[find.Found], reader: Reader, language: str, raw: str
 ) -> Iterator[bytes]:
-    pipe = _Pipe()
+    pipe = Pipe()
     zone = accounts.zone_of(reader.person_id)
     now = timezone.now().astimezone(zone)
     stamp = now.timetuple()[:6]
@@ -117,7 +87,7 @@ def _zip(
 
 def _document(
     whole: zipfile.ZipFile,
-    pipe: _Pipe,
+    pipe: Pipe,
     one: find.Found,
     about: Taken,
     reader: Reader,

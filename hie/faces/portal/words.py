@@ -14,7 +14,7 @@ from collections.abc import Mapping
 
 from django.utils.html import conditional_escape, format_html, strip_tags
 from django.utils.safestring import SafeString, mark_safe
-from django.utils.translation import get_language_bidi, gettext, ngettext, pgettext
+from django.utils.translation import get_language_bidi, gettext, gettext_noop, ngettext, pgettext
 
 from consent import explain
 from hie.exchange import access_log_lines as log
@@ -161,7 +161,9 @@ def plain(entry: LogEntry, *, helper: bool = False) -> str:
 
 def said(entry: LogEntry, *, helper: bool = False) -> str:
     """All that a line says in the reader's language, as text: what a search for words looks in."""
-    words = (plain(entry, helper=helper), rule(entry, helper=helper), badge(entry, helper=helper))
+    words = (
+        plain(entry, helper=helper), rule(entry, helper=helper), badge(entry, helper=helper), held_back(entry.who),
+    )  # fmt: skip
     return without_isolates(html.unescape(" ".join(words)))
 
 
@@ -180,13 +182,12 @@ _ISOLATES = {0x2068: None, 0x2069: None}
 
 def who(entry: LogEntry) -> SafeString:
     """The reader: name, role and place in one phrase."""
-    one = entry.who
-    key = str(one.kind)
-    if one.kind is ActorKind.PERSON and not one.role_words:
-        key = "person.no-role"
-    if one.kind is ActorKind.STAFF and one.name:
-        key = "staff.named"
-    template = pgettext("who", log.WHO[key])
+    return who_of(entry.who)
+
+
+def who_of(one: log.Who) -> SafeString:
+    """As `who`, of a reader that stands in no line."""
+    template = pgettext("who", log.WHO[log.who_key(one)])
     values = {
         "name": name_of(one.name or gettext("Someone")),
         "role": gettext(one.role_words or UNKNOWN_ROLE),
@@ -199,6 +200,12 @@ def who(entry: LogEntry) -> SafeString:
 def who_plain(entry: LogEntry) -> str:
     """The reader as text that can stand alone."""
     return strip_tags(who(entry)).rstrip(",،")
+
+
+def held_back(one: log.Who) -> str:
+    """Why the name of a reader is not told, and who can tell it; "" where none is held back by law."""
+    template, values = log.held_back(one)
+    return fill_text(gettext(template), values) if template else ""
 
 
 def why(entry: LogEntry, *, helper: bool = False) -> str:
@@ -225,20 +232,39 @@ def rule(entry: LogEntry, *, helper: bool = False) -> str:
         return ""
     key = entry.rule.rule
     template = (THEIR_RULES.get(key) if helper else None) or explain.template(key, explain.Audience.PATIENT)
-    params: dict[str, str] = {name: str(value) for name, value in entry.rule.params.items()}
-    params["w"] = gettext(explain.purpose_words(entry.purpose))
-    if params.get("choice_on"):
-        made = gettext("their choice of {date}") if helper else gettext("your choice of {date}")
-        params["c"] = made.format(date=dates.fhir_date(params["choice_on"]))
-    else:
-        params["c"] = gettext("their choice") if helper else gettext("your choice")
-    # What stands in for a name that is not known, in the reader's language.
-    params["reason"] = params.get("reason", "").rstrip(".")
-    params["p"] = params.get("p") or gettext("This person")
-    params["o"] = params.get("o") or gettext("The organization")
-    params["o2"] = params.get("o2") or gettext("the organization that holds it")
-    params["jurisdiction"] = params.get("jurisdiction") or gettext("this place")
-    return explain.fill(gettext(template), {name: isolate(value) for name, value in params.items() if value})
+    template = gettext(template)
+    given, values = entry.rule.params, dict[str, str]()
+    # Only what this sentence says: a page says a hundred of them.
+    for name in _PLACE.findall(template):
+        value = str(given.get(name, ""))
+        if name == "w":
+            value = gettext(explain.purpose_words(entry.purpose))
+        elif name == "c":
+            value = _choice_words(str(given.get("choice_on", "")), helper=helper)
+        elif name == "reason":
+            value = value.rstrip(".")
+        elif not value and name in _UNKNOWN:
+            value = gettext(_UNKNOWN[name])
+        if value:
+            values[name] = isolate(value)
+    return explain.fill(template, values)
+
+
+_PLACE = re.compile(r"\{(\w+)\}")
+_UNKNOWN: Mapping[str, str] = {
+    "p": gettext_noop("This person"),
+    "o": gettext_noop("The organization"),
+    "o2": gettext_noop("the organization that holds it"),
+    "jurisdiction": gettext_noop("this place"),
+}
+"""What stands in for a name that is not known."""
+
+
+def _choice_words(made_on: str, *, helper: bool) -> str:
+    if not made_on:
+        return gettext("their choice") if helper else gettext("your choice")
+    made = gettext("their choice of {date}") if helper else gettext("your choice of {date}")
+    return made.format(date=dates.fhir_date(made_on))
 
 
 def would(rule: str, *, asker: str, custodian: str, choice_on: str, jurisdiction: str) -> str:
@@ -313,9 +339,14 @@ def name_of(name: str) -> SafeString:
 def fill(template: str, values: Mapping[str, object]) -> SafeString:
     """`format_html` for templates of our own and of translators: the literal text is escaped too."""
     parts: list[str] = []
-    for n, part in enumerate(re.split(r"\{(\w+)\}", template)):
+    for n, part in enumerate(_PLACE.split(template)):
         parts.append(str(conditional_escape(str(values[part]) if n % 2 else part)))
     return mark_safe("".join(parts))  # noqa: S308  every part was escaped
+
+
+def fill_text(template: str, values: Mapping[str, str]) -> str:
+    """A template filled as text, each value in its own direction."""
+    return _PLACE.sub(lambda found: isolate(values[found[1]]), template)
 
 
 def _tidy(text: str) -> str:

@@ -73,6 +73,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--records", type=int, default=index_speed.RECORDS, help="people of the index at its largest")
     parser.add_argument("--events", type=int, default=log.EVENTS, help="events of the log that the desk searches")
     parser.add_argument("--lines", type=int, default=log.LINES, help="events of the one patient whose log is read")
+    parser.add_argument("--keep", type=Path, help="folder in which the hub of `log` stays, to go on with filling it")
     parser.add_argument(
         "--data", type=Path, help="folder of the labelled sets; without it the index is measured for speed"
     )
@@ -122,7 +123,7 @@ def main(arguments: list[str]) -> int:
                     add(Row(**row))
             print(f"memory of the hub's tree (PSS): {place.pss_mb():.0f} MB")
     if "log" in names:
-        with running() as place:
+        with running(keep=options.keep) as place:
             for row in log.run(place, events=options.events, lines=options.lines, count=min(options.count, 200)):
                 add(Row(**row))
     if "index" in names and options.data:

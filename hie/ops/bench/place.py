@@ -94,10 +94,14 @@ USER = {"id": "Practitioner/bench", "name": "Bench Physician", "role": "physicia
 
 
 @contextlib.contextmanager
-def running(**settings: str) -> Iterator[Place]:
-    """An empty hub for the length of a block; its folder goes with it. `settings` are laid over its environment."""
+def running(*, keep: Path | None = None, **settings: str) -> Iterator[Place]:
+    """A hub for the length of a block. `settings` are laid over its environment.
+
+    It is empty, and its folder goes with it; with `keep` it is the one in that folder, which stays.
+    """
     with tempfile.TemporaryDirectory(prefix="hub-bench-") as name:
-        folder = Path(name)
+        folder = (keep or Path(name)).resolve()
+        folder.mkdir(parents=True, exist_ok=True)
         folder.chmod(0o755)
         port, mllp = free_port(), free_port()
         unset = {"DATABASE_URL", "REDIS_URL", "HIE_BASE_URL", "DJANGO_SETTINGS_MODULE", "PYTEST_CURRENT_TEST"}

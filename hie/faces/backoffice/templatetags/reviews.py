@@ -9,6 +9,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 
 from hie.exchange.identity_pages import Record
 from hie.exchange.review_figures import AGE_WORDS, FEWEST, Ages, Band, Day, Figures
@@ -215,6 +217,27 @@ def permitted(navigation: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[M
     """The groups of the side bar with the places this reader may go to; groups without any are left out."""
     groups = [(str(group["title"]), [one for one in group["items"] if one["has_permission"]]) for group in navigation]
     return [(title, items) for title, items in groups if items]
+
+
+@register.simple_tag(takes_context=True)
+def desk_navigation(context: template.Context) -> SafeString:
+    """The places of the side bar this reader may go to; a page names them twice and they are written once."""
+    request = context["request"]
+    held: SafeString | None = getattr(request, "desk_navigation", None)
+    if held is None:
+        parts = []
+        for title, items in permitted(context.get("sidebar_navigation") or ()):
+            links = format_html_join(
+                "\n",
+                '<li><a href="{}"{}>{}</a></li>',
+                ((one["link"], _HERE if one["active"] else "", one["title"]) for one in items),
+            )
+            parts.append(format_html("<div><h2>{}</h2><ul>\n{}\n</ul></div>", title, links))
+        held = request.desk_navigation = mark_safe("".join(parts))  # noqa: S308  every part was escaped
+    return held
+
+
+_HERE = mark_safe(' aria-current="page"')
 
 
 @register.filter

@@ -86,7 +86,7 @@ class UnknownCodes(desk_tasks.TaskQueue):
             name=f"Code {row.code}",
             question=f"What does {row.code} mean?",
             waits=bool(row.state == State.WAITING or row.proposed) and not put_off,
-            standing=put_off or _STANDING.get(row.state, "It waits"),
+            standing=put_off or _STANDING.get(State(row.state), "It waits"),
             badges=_badges(row),
             facts=tuple(_facts(row)),
             tables=(_senders(row),),

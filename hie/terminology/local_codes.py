@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from threading import Lock
 from time import monotonic
+from typing import Any
 
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
@@ -153,7 +154,7 @@ def note(sender: str, met: Iterable[Met], *, now: datetime | None = None) -> int
     if not due:
         return 0
     at = now or timezone.now()
-    columns = [
+    columns: list[Any] = [
         [key[0] for key, _ in due], [key[1].attribute for key, _ in due], [key[1].scheme for key, _ in due],
         [key[1].code for key, _ in due], [count for _, count in due],
     ]  # fmt: skip

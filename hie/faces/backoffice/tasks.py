@@ -20,7 +20,7 @@ from django.utils import timezone
 from hie.exchange import desk_tasks
 from hie.exchange.desk_queues import QUEUES
 from hie.exchange.desk_tasks import MAX_REASON, TaskQueue, TaskRefused
-from hie.exchange.desk_values import Item, Way
+from hie.exchange.desk_values import Done, Item, Way
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
 from hie.exchange.staff_pages import bare, sentence, staff_of
 from hie.standards.errors import HubError
@@ -155,7 +155,7 @@ def _links(request: HttpRequest, ways: tuple[Way, ...]) -> list[Link]:
     ]
 
 
-def _done(request: HttpRequest, tasks: TaskQueue) -> desk_tasks.Done | None:
+def _done(request: HttpRequest, tasks: TaskQueue) -> Done | None:
     """What this reader did last with the thing that the address names."""
     key = request.GET.get("done", "")
     return desk_tasks.my_last(tasks, key, staff_of(request)) if key and "\0" not in key else None

@@ -124,13 +124,15 @@ def submit(
     raw: str | bytes | None = None,
     secret: tuple[str, frozenset[str]] = ("U", frozenset()),
     found_by_hub: bool = False,
+    reading: validation.Reading = validation.NOTHING_WRONG,
 ) -> Receipt:
     """Register a submission whose bytes were staged: check, hold against the index, label, store, announce.
 
     `kind` is the transaction as the audit calls it, `raw` its request; `custodian` answers for the documents: the
     caller's organization unless said, or one below the caller's participant. An entry without
     staged bytes is registered as kept elsewhere. `secret`: the letter and labels that each entry has at least.
-    `found_by_hub`: the patient is one whom the use case around this has let the caller know of.
+    `found_by_hub`: the patient is one whom the use case around this has let the caller know of. `reading`: what was wrong
+    with how the submission was said.
 
     Of a patient who is hidden from the submitter it is refused as of one who is unknown, unless named by the submitter's own
     identifier.
@@ -145,7 +147,7 @@ def submit(
     with recorder.recording(kind, caller, query=raw) as event:
         access.may_submit(caller, owner)
         work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
-        _refuse(validation.check(submission))
+        _refuse(validation.check(submission, reading))
         _refuse([*_check_letters(submission), *_check_codes(work)])
         _refuse([*_resolve_patients(work, event)])
         event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
@@ -366,6 +368,8 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
             yield content.named(error, f"{where}.content")
             continue
         work.contents[entry.entry_uuid] = staged
+        for reason in inspected.doubts:
+            work.doubt(entry.entry_uuid, reason)
         if inspected.header is not None:
             if records is None:
                 records = index.source_records(work.person_id)

@@ -112,6 +112,47 @@ class ReviewClosed(HubError):
     """There is no such review, or it has been settled before."""
 
 
+class QueryRefused(HubError):
+    """A stored query cannot be answered as it was asked; `problems` are all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[HubError]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(str(first), element=first.element)
+
+
+class UnknownStoredQuery(HubError):
+    """There is no stored query of this id."""
+
+
+class StoredQueryMissingParam(HubError):
+    """A stored query lacks a parameter that it cannot do without."""
+
+
+class StoredQueryParamNumber(HubError):
+    """A parameter of a stored query has more values than it may, or one of another form."""
+
+
+class StoredQueryParamInvalid(HubError):
+    """A parameter of a stored query has a value that cannot be read."""
+
+
+class TooManyResults(HubError):
+    """A query found more than may leave in one answer."""
+
+
+class ResultNotSinglePatient(HubError):
+    """Whole objects of several patients would leave in one answer."""
+
+
+class UnknownRepositoryId(HubError):
+    """The repository that a document is asked of is none of this hub."""
+
+
+class UnknownDocumentUniqueId(HubError):
+    """There is no such document in the repository for this caller: absent and hidden are one answer."""
+
+
 class RangeNotSatisfiable(HubError):
     """The asked range lies outside the content; `size` is its length."""
 

@@ -80,6 +80,16 @@ OUTCOME: dict[str, Row] = {
     "ContentTooLarge": _row(413, "too-long", "XDSRepositoryError"),
     "ContentUnavailable": _row(500, "exception", "XDSRepositoryError"),
     "NoSuchBinary": _row(404, "not-found"),
+    # what only XDS asks
+    "QueryRefused": _row(400, "value", "XDSRegistryError"),
+    "UnknownStoredQuery": _row(400, "not-supported", "XDSUnknownStoredQuery"),
+    "StoredQueryMissingParam": _row(400, "required", "XDSStoredQueryMissingParam"),
+    "StoredQueryParamNumber": _row(400, "value", "XDSStoredQueryParamNumber"),
+    "StoredQueryParamInvalid": _row(400, "value", "XDSRegistryError"),
+    "TooManyResults": _row(422, "too-costly", "XDSTooManyResults"),
+    "ResultNotSinglePatient": _row(422, "too-costly", "XDSResultNotSinglePatient"),
+    "UnknownRepositoryId": _row(404, "not-found", "XDSUnknownRepositoryId"),
+    "UnknownDocumentUniqueId": _row(404, "not-found", "XDSDocumentUniqueIdError"),
     # the exchange
     "BadRequest": _row(400, "value"),
     "TooManyDocuments": _row(422, "too-costly"),

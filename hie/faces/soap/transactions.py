@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from hie.faces.soap import iti18, iti41, iti42, iti43
+from hie.faces.soap.ebxml.names import LCM, QUERY, XDS
 from hie.faces.soap.message import Handler
 
 
@@ -24,5 +26,34 @@ class Transaction:
     mtom: bool = False
 
 
-REGISTRY: Mapping[str, Transaction] = {}
-REPOSITORY: Mapping[str, Transaction] = {}
+REGISTRY: Mapping[str, Transaction] = {
+    "urn:ihe:iti:2007:RegistryStoredQuery": Transaction(
+        handler=iti18.registry_stored_query,
+        response_action="urn:ihe:iti:2007:RegistryStoredQueryResponse",
+        request_root=etree.QName(QUERY, "AdhocQueryRequest"),
+    ),
+    "urn:ihe:iti:2009:MultiPatientStoredQuery": Transaction(
+        handler=iti18.multi_patient_stored_query,
+        response_action="urn:ihe:iti:2009:MultiPatientStoredQueryResponse",
+        request_root=etree.QName(QUERY, "AdhocQueryRequest"),
+    ),
+    "urn:ihe:iti:2007:RegisterDocumentSet-b": Transaction(
+        handler=iti42.register,
+        response_action="urn:ihe:iti:2007:RegisterDocumentSet-bResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+}
+REPOSITORY: Mapping[str, Transaction] = {
+    "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": Transaction(
+        handler=iti41.provide_and_register,
+        response_action="urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-bResponse",
+        request_root=etree.QName(XDS, "ProvideAndRegisterDocumentSetRequest"),
+        mtom=True,
+    ),
+    "urn:ihe:iti:2007:RetrieveDocumentSet": Transaction(
+        handler=iti43.retrieve_document_set,
+        response_action="urn:ihe:iti:2007:RetrieveDocumentSetResponse",
+        request_root=etree.QName(XDS, "RetrieveDocumentSetRequest"),
+        mtom=True,
+    ),
+}

@@ -60,6 +60,8 @@ _LANGUAGE = re.compile(
 )
 _HASH = re.compile(r"[0-9a-f]{40}\Z", re.IGNORECASE | re.ASCII)
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
+# Sources in service, the public tests among them, number themselves outside the tree of OIDs (129.6.58…).
+_DOTTED = re.compile(r"\d+(\.\d+)+\Z", re.ASCII)
 _PID = re.compile(r"PID-(\d{1,2})\|")
 _FORBIDDEN_PID = {"2", "4", "12", "19"}
 
@@ -307,12 +309,18 @@ def check_entry(entry: EntryMetadata, level: MetadataLevel) -> Problems:
 
 
 def check_elsewhere(entry: EntryMetadata, where_bytes_are: Bytes) -> Problems:
-    """An entry whose document another repository holds says which, and what its bytes are. Stage 3; column R."""
-    if where_bytes_are is not Bytes.ELSEWHERE:
+    """An entry whose document another repository holds or makes says which, and what its bytes are. Stage 3; columns R, O."""
+    if where_bytes_are not in (Bytes.ELSEWHERE, Bytes.ON_DEMAND):
         return
     where = f"DocumentEntry[{entry.entry_uuid}]"
     yield from _missing({"repositoryUniqueId": entry.repository_unique_id}, where)
-    if entry.object_type == STABLE:
+    if where_bytes_are is Bytes.ON_DEMAND:
+        if entry.object_type == STABLE:
+            yield InvalidAttribute("only on-demand entries are registered here", element=f"{where}.objectType")
+        return
+    if entry.object_type == ON_DEMAND:
+        yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
+    else:
         yield from _missing({"hash": entry.hash, "size": entry.size}, where)
 
 
@@ -356,7 +364,7 @@ def check_submission_set(submission: Submission) -> Problems:
     yield from _missing(required, where)
     if own.unique_id and not oids.is_oid(own.unique_id):
         yield InvalidAttribute("uniqueId of a submission set is an OID", element=f"{where}.uniqueId")
-    if own.source_id and not oids.is_oid(own.source_id):
+    if own.source_id and (len(own.source_id) > 64 or _DOTTED.match(own.source_id) is None):
         yield InvalidAttribute("sourceId is an OID", element=f"{where}.sourceId")
     yield from _check_cx(own.patient_id, f"{where}.patientId")
     yield from _check_times({"submissionTime": own.submission_time or None}, where)

@@ -34,7 +34,7 @@ from documents.errors import (
     UnknownPatientId,
     WrongPatient,
 )
-from documents.metadata import CX, CodedValue, EntryMetadata, Submission
+from documents.metadata import CX, CodedValue, EntryMetadata, MetadataLevel, Submission
 from documents.registry import Receipt
 from documents.repository import Readable, Staged
 from hie.audit import recorder
@@ -149,7 +149,7 @@ def submit(
         work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
         _refuse(validation.check(submission, reading))
         _refuse([*_check_letters(submission), *_check_codes(work)])
-        _refuse([*_resolve_patients(work, event)])
+        _refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
         event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
         _refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
         _refuse([*_take_contents(work)])
@@ -303,6 +303,12 @@ def _resolve_patients(work: _Work, event: recorder.Recording) -> Iterable[HubErr
                 # Who may not be known is told of the attempt, as of every refused look.
                 event.about(resolved.person_id)
             yield UnknownPatientId(f"{cx} is not a patient known here", element=f"{where}.patientId")
+
+
+def _differing_patients(submission: Submission) -> Iterable[HubError]:
+    """Objects that name another patient, told with those unknown where the very identifiers are compared."""
+    if submission.level is MetadataLevel.XDS:
+        yield from validation.check_patients(submission, lambda one, other: one == other)
 
 
 def _is_known(work: _Work, resolved: ResolvedIdentifier | None) -> bool:

@@ -1,8 +1,7 @@
 """What every refusal of the hub is called in XDS: errorCode, severity, codeContext; and the status of an answer.
 
-`XDS_CODE` is keyed by class name, with the code of the registry and, where it differs, of the repository. What stands in
-`FAULTS` instead is about the caller or the message and is let through to the wire, which answers with a fault. A test holds
-the two complete over every `HubError` there is.
+`XDS_CODE` is keyed by class name. What is not in it is about the caller or the message and is let through to the wire, which
+answers with a fault. A test holds it complete over everything that `documents` refuses.
 
 Source: spec/xds.md 9 (IHE ITI TF-3 table 4.2.4.1-2).
 """
@@ -88,6 +87,11 @@ XDS_CODE: Mapping[str, str] = {
     "TooManyDocuments": "XDSTooManyResults",
 }
 """Class name to error code; ``{actor}`` is Registry or Repository."""
+
+CARRIERS = frozenset({"SubmissionRefused", "QueryRefused"})
+"""Refusals that carry others, each of which is said."""
+NOT_OF_XDS = frozenset({"RangeNotSatisfiable", "ReviewClosed"})
+"""Refusals of documents that no transaction of XDS meets; were one met, it would be an internal error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Register Document Set-b [ITI-42], ITI TF-2 3.42: metadata of documents that another repository holds."""
+"""Register Document Set-b [ITI-42] and Register On-Demand Document Entry [ITI-61], ITI TF-2 3.42 and 3.61."""
 
 from __future__ import annotations
 
@@ -16,12 +16,22 @@ from hie.faces.soap.message import Request
 
 @answers.registry_response(Actor.REGISTRY)
 def register(request: Request) -> list[str]:
-    """Register what a repository of any OID holds; all of it, or nothing."""
+    """Register documents that a repository of any OID holds; all of it, or nothing."""
+    return _registered(request, EventType.REGISTER_DOCUMENTS, Bytes.ELSEWHERE)
+
+
+@answers.registry_response(Actor.REGISTRY)
+def register_on_demand(request: Request) -> list[str]:
+    """Register documents that their source makes when they are asked for; all of it, or nothing."""
+    return _registered(request, EventType.REGISTER_ON_DEMAND, Bytes.ON_DEMAND)
+
+
+def _registered(request: Request, kind: EventType, where_bytes_are: Bytes) -> list[str]:
     found = decode.submission(request.body)
     receipt = submit.submit(
-        replace(found.submission, bytes=Bytes.ELSEWHERE),
+        replace(found.submission, bytes=where_bytes_are),
         request.caller,
-        kind=EventType.REGISTER_DOCUMENTS,
+        kind=kind,
         raw=request.raw,
         reading=Reading(structure=found.structure, attributes=(*found.attributes, *decode.misplaced(found))),
     )

@@ -42,6 +42,11 @@ REGISTRY: Mapping[str, Transaction] = {
         response_action="urn:ihe:iti:2007:RegisterDocumentSet-bResponse",
         request_root=etree.QName(LCM, "SubmitObjectsRequest"),
     ),
+    "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry": Transaction(
+        handler=iti42.register_on_demand,
+        response_action="urn:ihe:iti:2010:RegisterOnDemandDocumentResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
 }
 REPOSITORY: Mapping[str, Transaction] = {
     "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": Transaction(

@@ -112,6 +112,14 @@ class ReviewClosed(HubError):
     """There is no such review, or it has been settled before."""
 
 
+class ReferencesExist(HubError):
+    """What is to be removed is referred to by an association that stays."""
+
+
+class UnreferencedObject(HubError):
+    """A removal would leave an object that no submission set holds, or a submission set that holds nothing."""
+
+
 class QueryRefused(HubError):
     """A stored query cannot be answered as it was asked; `problems` are all that is wrong with it."""
 

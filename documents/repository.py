@@ -28,7 +28,7 @@ from django.utils import timezone
 
 from documents import keys, segments
 from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary, RangeNotSatisfiable
-from documents.models import Binary, Blob, DocumentEntry, RepositoryKey
+from documents.models import Binary, Blob, DocumentEntry, KeptDocument, RepositoryKey
 from documents.storage import Writer, new_key, store
 
 log = logging.getLogger(__name__)
@@ -341,7 +341,11 @@ def sweep(*, grace: timedelta | None = None, now: datetime | None = None, batch:
         with transaction.atomic():
             stale = (
                 Binary.objects.select_for_update(skip_locked=True)
-                .filter(~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), created_at__lt=before)
+                .filter(
+                    ~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))),
+                    ~Exists(KeptDocument.objects.filter(binary=OuterRef("pk"))),
+                    created_at__lt=before,
+                )
                 .order_by("created_at")
             )
             found = [row.pk for row in stale[:batch]]

@@ -587,17 +587,21 @@ def identifier_of(named: PatientNamed, person_id: UUID | str) -> int:
     return identifiers.own_anchor(person_id).pk
 
 
-def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict[UUID, frozenset[int] | None]:
+def reached(
+    groups: Sequence[Sequence[PatientNamed]], *, caller: Caller, active_only: bool = False
+) -> dict[UUID, frozenset[int] | None]:
     """The persons that every group names, each with what of it the names reach: None for all, else identifiers' row ids.
 
     An identifier of a record that the caller may not know of does not lead to what hangs on the person's other records:
     whose it is would be told by what is found (spec/consent.md 8). It reaches what hangs on that identifier itself,
-    which is decided by itself. No statement more than `persons_named` where only ids of this hub are named.
+    which is decided by itself. With `active_only` an identifier of a record that was replaced or removed names nobody.
+    No statement more than `persons_named` where only ids of this hub are named.
     """
     resolved = {
         name: found
         for name in {name for group in groups for name in group if not name.id and name.system and name.value}
         if (found := identifiers.resolve(authority_of(name.system), name.value)) is not None
+        and (found.active or not active_only)
     }
     by_identifier = any(not name.id for group in groups for name in group)
     led_to = sorted({found.person_id for found in resolved.values()})

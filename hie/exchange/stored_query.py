@@ -150,10 +150,7 @@ class _Sight:
         """The identifiers that what hangs on these patients hangs on; of one who is not known, none."""
         pks: list[int] = []
         for cx in patients:
-            resolved = identifiers.resolve(cx.authority, cx.value)
-            reached = find.reached([[_patient(cx)]], caller=self.caller)
-            if resolved is None or not resolved.active:
-                continue
+            reached = find.reached([[_patient(cx)]], caller=self.caller, active_only=True)
             missing = [person for person in reached if person not in self.subjects]
             self.subjects |= access.subjects(missing)
             for person, reach in reached.items():

@@ -217,9 +217,9 @@ def entry_of(inner: str) -> EntryMetadata:
 
 
 def again(entry: EntryMetadata) -> str:
-    listed = encode.object_list()
-    encode.document_entry(listed, entry)
-    return etree.tostring(listed, encoding="unicode")
+    listed = encode.Objects()
+    listed.document_entry(entry)
+    return etree.tostring(listed.element(), encoding="unicode")
 
 
 def test_titles_in_several_languages_come_back_until_the_title_is_another() -> None:
@@ -228,7 +228,7 @@ def test_titles_in_several_languages_come_back_until_the_title_is_another() -> N
         '<rim:LocalizedString xml:lang="en" charset="UTF-8" value="Report"/></rim:Name>'
     )
     assert entry.title == "Befund"
-    assert 'value="Report" xml:lang="en" charset="UTF-8"' in again(entry)
+    assert 'xml:lang="en" charset="UTF-8" value="Report"' in again(entry)
     assert "Report" not in again(replace(entry, title="Brief"))
 
 

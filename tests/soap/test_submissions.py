@@ -12,8 +12,9 @@ import pytest
 from lxml import etree
 
 from documents.errors import InvalidAttribute
-from documents.metadata import ON_DEMAND, AssociationType, CodedValue, EntryMetadata, Submission
+from documents.metadata import ON_DEMAND, XCN, AssociationType, CodedValue, EntryMetadata, Submission
 from documents.models import Association, Binary, DocumentEntry, Folder, SubmissionSet
+from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
 from hie.exchange import find
 from hie.exchange.document_filter import entry_filter
@@ -355,3 +356,59 @@ def test_text_with_the_format_of_a_clinical_document_is_taken_restricted_until_s
     assert handlers.status(answer) == "Success"
     assert [e.get("severity", "").rpartition(":")[2] for e in answer.body.iter("{*}RegistryError")] == ["Warning"]
     assert DocumentEntry.objects.get().restricted
+
+
+# -- ITI-61 ---------------------------------------------------------------------------------------------------------
+
+ON_DEMAND_ENTRY = {"object_type": ON_DEMAND, "hash": None, "size": None, "creation_time": None}
+
+
+def register_on_demand(wanted: Submission) -> Any:
+    return handlers.call("urn:ihe:iti:2010:RegisterOnDemandDocumentEntry", world.registration(wanted), caller())
+
+
+def test_an_on_demand_entry_is_registered_and_found_when_asked_for() -> None:
+    one = entry(service_start_time="2020", **ON_DEMAND_ENTRY)
+    assert handlers.errors(register_on_demand(submission(one))) == []
+    given = {"XDSDocumentEntryPatientId": world.cx(), "XDSDocumentEntryStatus": world.APPROVED}
+    assert not world.ids(world.query(Kind.FIND_DOCUMENTS, **given))
+    found = world.query(Kind.FIND_DOCUMENTS, XDSDocumentEntryType=f"('{ON_DEMAND}')", **given)
+    assert len(world.ids(found)) == 1
+    bounded = world.query(
+        Kind.FIND_DOCUMENTS, XDSDocumentEntryType=f"('{ON_DEMAND}')", XDSDocumentEntryCreationTimeFrom="1900", **given
+    )
+    assert not world.ids(bounded)
+
+
+@pytest.mark.parametrize("attribute", ["hash", "size", "creation_time", "legal_authenticator"])
+def test_an_on_demand_entry_says_nothing_of_bytes_that_are_not_made_yet(attribute: str) -> None:
+    given: dict[str, Any] = {
+        "hash": "0" * 40,
+        "size": 5,
+        "creation_time": "2024",
+        "legal_authenticator": XCN(family="W"),
+    }
+    one = entry(**ON_DEMAND_ENTRY | {attribute: given[attribute]})
+    answer = register_on_demand(submission(one))
+    assert [code for code, _ in handlers.errors(answer)] == ["XDSRegistryMetadataError"]
+
+
+def test_stable_and_on_demand_entries_have_each_their_transaction() -> None:
+    assert [code for code, _ in handlers.errors(register_on_demand(submission(entry())))] == [
+        "XDSRegistryMetadataError"
+    ]
+    assert codes(submission(entry(**ON_DEMAND_ENTRY))) == ["XDSRegistryMetadataError"]
+
+
+def test_a_snapshot_points_at_an_on_demand_entry() -> None:
+    wanted = world.with_uuids(submission(entry(**ON_DEMAND_ENTRY)))
+    assert handlers.errors(register_on_demand(wanted)) == []
+    stable = entry()
+    kind = AssociationType.IS_SNAPSHOT_OF
+    snapshot = submission(
+        stable, associations=(samples.relation(kind, stable.entry_uuid, wanted.entries[0].entry_uuid),)
+    )
+    assert handlers.errors(register(snapshot)) == []
+    another = entry()
+    to_stable = samples.relation(kind, another.entry_uuid, f"urn:uuid:{DocumentEntry.objects.get(unique_id=stable.unique_id).entry_uuid}")  # fmt: skip
+    assert codes(submission(another, associations=(to_stable,))) == ["XDSRegistryMetadataError"]

@@ -81,6 +81,8 @@ OUTCOME: dict[str, Row] = {
     "ContentUnavailable": _row(500, "exception", "XDSRepositoryError"),
     "NoSuchBinary": _row(404, "not-found"),
     # what only XDS asks
+    "ReferencesExist": _row(409, "conflict", "ReferencesExistException"),
+    "UnreferencedObject": _row(409, "conflict", "XDSUnreferencedObjectException"),
     "QueryRefused": _row(400, "value", "XDSRegistryError"),
     "UnknownStoredQuery": _row(400, "not-supported", "XDSUnknownStoredQuery"),
     "StoredQueryMissingParam": _row(400, "required", "XDSStoredQueryMissingParam"),

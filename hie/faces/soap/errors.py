@@ -69,6 +69,9 @@ XDS_CODE: Mapping[str, str] = {
     "MissingDocumentMetadata": "XDSMissingDocumentMetadata",
     "ContentTooLarge": "XDSRepositoryOutOfResources",
     "ContentUnavailable": "XDSRepositoryError",
+    # removal
+    "ReferencesExist": "ReferencesExistException",
+    "UnreferencedObject": "XDSUnreferencedObjectException",
     # queries
     "UnknownStoredQuery": "XDSUnknownStoredQuery",
     "StoredQueryMissingParam": "XDSStoredQueryMissingParam",

@@ -58,22 +58,22 @@ def read_query(body: etree._Element, raw: str) -> AdhocQuery:
 
 def written(found: Answered, return_type: str) -> etree._Element:
     """The objects found, whole or by their ids."""
-    listed = encode.object_list()
+    listed = encode.Objects()
     if return_type == OBJECT_REF:
         for row in (*found.sets, *found.folders, *found.entries):
-            encode.object_ref(listed, row.metadata.entry_uuid, row.metadata.home_community_id)
+            listed.object_ref(row.metadata.entry_uuid, row.metadata.home_community_id)
         for association in found.associations:
-            encode.object_ref(listed, association.metadata.entry_uuid)
-        return listed
+            listed.object_ref(association.metadata.entry_uuid)
+        return listed.element()
     for own in found.sets:
-        encode.submission_set(listed, own.metadata, own.status)
+        listed.submission_set(own.metadata, own.status)
     for folder in found.folders:
-        encode.folder(listed, folder.metadata, folder.status, folder.last_update_time)
+        listed.folder(folder.metadata, folder.status, folder.last_update_time)
     for entry in found.entries:
-        encode.document_entry(listed, entry.metadata)
+        listed.document_entry(entry.metadata)
     for association in found.associations:
-        encode.association_between(listed, association.metadata, association.status)
-    return listed
+        listed.association(association.metadata, association.status)
+    return listed.element()
 
 
 def response(listed: etree._Element | None, problems: Sequence[RegistryError] = ()) -> etree._Element:
@@ -83,5 +83,5 @@ def response(listed: etree._Element | None, problems: Sequence[RegistryError] = 
     )
     if problems:
         answer.append(errors.error_list(problems))
-    answer.append(encode.object_list() if listed is None else listed)
+    answer.append(encode.Objects().element() if listed is None else listed)
     return answer

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from hie.faces.soap import iti18, iti41, iti42, iti43
-from hie.faces.soap.ebxml.names import LCM, QUERY, XDS
+from hie.faces.soap import iti18, iti41, iti42, iti43, iti62
+from hie.faces.soap.ebxml.names import LCM, QUERY, RMD, XDS
 from hie.faces.soap.message import Handler
 
 
@@ -47,6 +47,11 @@ REGISTRY: Mapping[str, Transaction] = {
         response_action="urn:ihe:iti:2010:RegisterOnDemandDocumentResponse",
         request_root=etree.QName(LCM, "SubmitObjectsRequest"),
     ),
+    "urn:ihe:iti:2010:DeleteDocumentSet": Transaction(
+        handler=iti62.remove_metadata,
+        response_action="urn:ihe:iti:2010:DeleteDocumentSetResponse",
+        request_root=etree.QName(LCM, "RemoveObjectsRequest"),
+    ),
 }
 REPOSITORY: Mapping[str, Transaction] = {
     "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": Transaction(
@@ -60,5 +65,10 @@ REPOSITORY: Mapping[str, Transaction] = {
         response_action="urn:ihe:iti:2007:RetrieveDocumentSetResponse",
         request_root=etree.QName(XDS, "RetrieveDocumentSetRequest"),
         mtom=True,
+    ),
+    "urn:ihe:iti:2017:RemoveDocuments": Transaction(
+        handler=iti62.remove_documents,
+        response_action="urn:ihe:iti:2017:RemoveDocumentsResponse",
+        request_root=etree.QName(RMD, "RemoveDocumentsRequest"),
     ),
 }

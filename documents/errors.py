@@ -112,6 +112,42 @@ class ReviewClosed(HubError):
     """There is no such review, or it has been settled before."""
 
 
+class NotAnUpdate(HubError):
+    """A restricted update has an initial version, or nothing to be updated."""
+
+
+class UpdateRefused(HubError):
+    """Registered metadata is not in a state in which it may be updated so."""
+
+
+class UpdateOperationWrong(HubError):
+    """An operation of an update contradicts itself or another of the same submission."""
+
+
+class VersionWrong(HubError):
+    """What is to be updated is not there, for this submitter, or another version of it is the latest."""
+
+
+class PatientIdReconciliation(HubError):
+    """An update would leave an association between objects of different patients."""
+
+
+class ObjectTypeWrong(HubError):
+    """A restricted update is of something else than a document entry."""
+
+
+class MetadataIdentifierChanged(HubError):
+    """A restricted update changes a uniqueId."""
+
+
+class UnmodifiableMetadata(HubError):
+    """A restricted update changes what it may not."""
+
+
+class MetadataAnnotationWrong(HubError):
+    """A restricted update says wrongly which version it follows."""
+
+
 class ReferencesExist(HubError):
     """What is to be removed is referred to by an association that stays."""
 

@@ -245,6 +245,7 @@ class Bytes(StrEnum):
     GIVEN = "given"  # where a face says so: with some entries, elsewhere for others
     SENT = "sent"  # each with the submission (ITI-41)
     ELSEWHERE = "elsewhere"  # in a repository that has stored them before (ITI-42)
+    UPDATED = "updated"  # where those of the version before are (ITI-57)
     ON_DEMAND = "on-demand"  # made when they are asked for: no entry is stable (ITI-61)
 
 

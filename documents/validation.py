@@ -310,16 +310,19 @@ def check_entry(entry: EntryMetadata, level: MetadataLevel) -> Problems:
 
 def check_elsewhere(entry: EntryMetadata, where_bytes_are: Bytes) -> Problems:
     """An entry whose document another repository holds or makes says which, and what its bytes are. Stage 3; columns R, O."""
-    if where_bytes_are not in (Bytes.ELSEWHERE, Bytes.ON_DEMAND):
-        return
     where = f"DocumentEntry[{entry.entry_uuid}]"
+    if where_bytes_are is Bytes.SENT and entry.object_type == ON_DEMAND:
+        yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
+    if where_bytes_are not in (Bytes.ELSEWHERE, Bytes.ON_DEMAND, Bytes.UPDATED):
+        return
     yield from _missing({"repositoryUniqueId": entry.repository_unique_id}, where)
     if where_bytes_are is Bytes.ON_DEMAND:
         if entry.object_type == STABLE:
             yield InvalidAttribute("only on-demand entries are registered here", element=f"{where}.objectType")
         return
     if entry.object_type == ON_DEMAND:
-        yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
+        if where_bytes_are is not Bytes.UPDATED:
+            yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
     else:
         yield from _missing({"hash": entry.hash, "size": entry.size}, where)
 

@@ -31,8 +31,6 @@ from hie.exchange.find import PatientNamed
 from hie.standards.facts import Caller, Operation
 from patients import identifiers
 
-MAX_RESULTS = 10_000
-"""Default of ``settings.XDS_MAX_RESULTS``: whole objects in one answer."""
 LEAF_CLASS, OBJECT_REF = "LeafClass", "ObjectRef"
 _HAS_MEMBER = AssociationType.HAS_MEMBER
 _NOBODY = UUID(int=0)
@@ -93,7 +91,7 @@ def ask(asked: AdhocQuery, *, caller: Caller, multi_patient: bool = False) -> An
 
 
 def _check_size(answered: Answered, sight: _Sight, *, single: bool) -> None:
-    limit = int(getattr(settings, "XDS_MAX_RESULTS", MAX_RESULTS))
+    limit = int(settings.XDS_MAX_RESULTS)
     if answered.count > limit:
         raise TooManyResults(f"{answered.count} objects were found, at most {limit} leave whole in one answer")
     if single and len(sight.persons_in(answered)) > 1:
@@ -174,6 +172,9 @@ class _Sight:
                 person = self.person_of(row)
                 if person is not None:
                     of_person.setdefault(person, ([], []))[number].append(row)  # type: ignore[arg-type]  # by number
+        for person in self.named_by:
+            # Who was asked about reads of it, whatever was found.
+            of_person.setdefault(person, ([], []))
         self.subjects |= access.subjects(set(of_person) - set(self.subjects) or {_NOBODY})
         if not of_person:
             of_person[_NOBODY] = ([], [])

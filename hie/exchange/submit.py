@@ -52,7 +52,19 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "max_size", "rehearse", "stage", "submit"]
+__all__ = [
+    "Receipt",
+    "Staged",
+    "Work",
+    "check_metadata",
+    "labels_said",
+    "max_size",
+    "refuse",
+    "rehearse",
+    "same_person",
+    "stage",
+    "submit",
+]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -85,7 +97,7 @@ def stage(stream: Readable | bytes | Iterable[bytes], content_type: str, caller:
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
     """One submission under way: what each step found."""
 
     submission: Submission
@@ -146,13 +158,9 @@ def submit(
     owner = custodian or caller.organization_id
     with recorder.recording(kind, caller, query=raw) as event:
         access.may_submit(caller, owner)
-        work = _Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
-        _refuse(validation.check(submission, reading))
-        _refuse([*_check_letters(submission), *_check_codes(work)])
-        _refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
-        event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
-        _refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
-        _refuse([*_take_contents(work)])
+        work = Work(submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub)
+        check_metadata(work, event, reading)
+        refuse([*_take_contents(work)])
         submission = work.submission = _completed(work)
         with transaction.atomic():
             receipt = registry.register(
@@ -161,7 +169,7 @@ def submit(
                 labels=work.labels,
                 patients={patient_id: found.pk for patient_id, found in work.patients.items()},
                 custodian=owner,
-                same_person=_same_person,
+                same_person=same_person,
                 restricted=work.doubts,
                 visible=lambda key: _visible(key, caller),
             )
@@ -180,12 +188,26 @@ def submit(
     return receipt
 
 
+def check_metadata(work: Work, event: recorder.Recording, reading: validation.Reading) -> None:
+    """Hold the metadata of a submission against everything but what is registered, and find whom it is about.
+
+    Raises:
+        SubmissionRefused: all problems of the stage that failed.
+    """
+    submission = work.submission
+    refuse(validation.check(submission, reading))
+    refuse([*_check_letters(submission), *_check_codes(work)])
+    refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
+    event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
+    refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
+
+
 def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Caller) -> list[HubError]:
     """What `submit` would refuse of a submission and its bytes, by id of the entry, whoever the patient is.
 
     The problems of the first stage that has one. Nothing is stored or recorded, and no patient is looked up.
     """
-    work = _Work(submission=submission, caller=caller, custodian=caller.organization_id)
+    work = Work(submission=submission, caller=caller, custodian=caller.organization_id)
     problems = validation.check(submission) or [*_check_letters(submission), *_check_codes(work)]
     problems = problems or list(validation.check_patients(submission, lambda one, other: one == other))
     if problems:
@@ -205,7 +227,12 @@ def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Call
     return problems
 
 
-def _refuse(problems: Iterable[HubError]) -> None:
+def refuse(problems: Iterable[HubError]) -> None:
+    """Refuse a submission for these problems, where there are any.
+
+    Raises:
+        SubmissionRefused: with all of them.
+    """
     found = list(problems)
     if found:
         raise SubmissionRefused(found)
@@ -260,7 +287,7 @@ _HANDLING = frozenset(
 )
 
 
-def _check_codes(work: _Work) -> Iterable[HubError]:
+def _check_codes(work: Work) -> Iterable[HubError]:
     """The affinity domain's word on every code; a code it only warns of becomes a warning."""
     asked: dict[affinity_domain.Asked, None] = {}
 
@@ -281,7 +308,7 @@ def _check_codes(work: _Work) -> Iterable[HubError]:
     return validation.check_codes(work.submission, accepted)
 
 
-def _resolve_patients(work: _Work, event: recorder.Recording) -> Iterable[HubError]:
+def _resolve_patients(work: Work, event: recorder.Recording) -> Iterable[HubError]:
     """Every patient identifier leads to a person whom the submitter may know of, through a record that is active."""
     submission = work.submission
     named: list[tuple[str, CX | None]] = [
@@ -311,24 +338,25 @@ def _differing_patients(submission: Submission) -> Iterable[HubError]:
         yield from validation.check_patients(submission, lambda one, other: one == other)
 
 
-def _is_known(work: _Work, resolved: ResolvedIdentifier | None) -> bool:
+def _is_known(work: Work, resolved: ResolvedIdentifier | None) -> bool:
     if work.found_by_hub:
         return resolved is not None
     return access.known_to_publisher(work.caller, resolved.person_id if resolved is not None else None, resolved)
 
 
-def _same(work: _Work, one: CX, other: CX) -> bool:
+def _same(work: Work, one: CX, other: CX) -> bool:
     return work.patients[one].person_id == work.patients[other].person_id
 
 
-def _same_person(one: int, other: int) -> bool:
+def same_person(one: int, other: int) -> bool:
+    """Whether two identifiers, by row id, lead to one person."""
     if one == other:
         return True
     persons = identifiers.persons_of([one, other])
     return one in persons and persons.get(one) == persons.get(other)
 
 
-def _completed(work: _Work) -> Submission:
+def _completed(work: Work) -> Submission:
     """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1), and the names
     that a document has for its authors, so that a denial meets them whatever the metadata says.
     """
@@ -347,7 +375,7 @@ def _completed(work: _Work) -> Submission:
 # -- content ------------------------------------------------------------------------------------
 
 
-def _take_contents(work: _Work) -> Iterable[HubError]:
+def _take_contents(work: Work) -> Iterable[HubError]:
     """Each entry's bytes: there, the caller's, as stated, of the kind claimed, about this patient; and its labels."""
     label_tables = tables.label_tables()
     records: list[Any] | None = None
@@ -355,8 +383,7 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
         where = f"DocumentEntry[{entry.entry_uuid}]"
         binary_id = work.submission.contents.get(entry.entry_uuid)
         if binary_id is None:
-            found = labels.of_entry(entry, CodedContent(), label_tables)
-            work.labels[entry.entry_uuid] = replace(found, labelled=_source_labels(work.custodian))
+            work.labels[entry.entry_uuid] = labels_said(entry, work.custodian)
             continue
         staged = repository.staged(binary_id)
         if staged is None or staged.owner != work.caller.participant_id:
@@ -403,7 +430,7 @@ def _check_stated(entry: EntryMetadata, staged: Staged, where: str) -> Iterable[
 
 
 def _check_header(
-    work: _Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
+    work: Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
 ) -> Iterable[HubError]:
     """The document's own header against the metadata and the index."""
     own_id = content.same_unique_id(entry.unique_id, found)
@@ -449,6 +476,12 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
     return persons, sure
 
 
+def labels_said(entry: EntryMetadata, custodian: str) -> Labels:
+    """The labels of an entry by what its metadata says, its document not being looked at."""
+    found = labels.of_entry(entry, CodedContent(), tables.label_tables())
+    return replace(found, labelled=_source_labels(custodian))
+
+
 def _source_labels(custodian: str) -> bool:
     """Whether the custodian's agreement (its own or the nearest ancestor's) says that it labels its documents."""
     seen: set[str] = set()
@@ -489,7 +522,7 @@ def _may_know(caller: Caller, custodian: str, rows: list[registry_queries.EntryR
     return False
 
 
-def _detail(work: _Work, receipt: Receipt) -> Mapping[str, Any]:
+def _detail(work: Work, receipt: Receipt) -> Mapping[str, Any]:
     detail: dict[str, Any] = {
         "submission_set": receipt.submission_set_uuid,
         "unique_id": work.submission.submission_set.unique_id,

@@ -174,6 +174,7 @@ DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
 # Of one document; how long staged bytes wait for their entry; what another id inside a C-CDA means.
 DOCUMENT_MAX_SIZE = env.integer("HIE_DOCUMENT_MAX_SIZE", 4 * 1024**3, low=1, high=2**50)
 DOCUMENT_GRACE_S = env.integer("HIE_DOCUMENT_GRACE_S", 86_400, low=60)
+XDS_MAX_RESULTS = env.integer("HIE_XDS_MAX_RESULTS", 10_000, low=1, high=10**6)
 UNIQUE_ID_CHECK = env.choice("HIE_UNIQUE_ID_CHECK", "refuse", frozenset({"refuse", "doubt", "off"}))
 S3_BUCKET = env.text("HIE_S3_BUCKET")
 S3_PREFIX = env.text("HIE_S3_PREFIX")

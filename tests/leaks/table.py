@@ -248,7 +248,9 @@ XDS: Mapping[str, Entry] = {
     "RegisterOnDemandDocumentEntry": Guarded("hie.exchange.submit.submit"),
     "RegistryStoredQuery": Guarded("hie.exchange.stored_query.ask"),
     "RemoveDocuments": Guarded("hie.exchange.remove.remove_documents"),
+    "RestrictedUpdateDocumentSet": Guarded("hie.exchange.update.update"),
     "RetrieveDocumentSet": Guarded("hie.exchange.retrieve._retrieve_set"),
+    "UpdateDocumentSet": Guarded("hie.exchange.update.update"),
 }
 
 HL7V2: Mapping[str, Entry] = {

@@ -21,7 +21,7 @@ from tests.exchange import world as exchange_world
 from tests.leaks import place, policies
 from tests.leaks.policies import Document, Policy
 from tests.leaks.walking import Ear, Heard, Listener, Names, same, taken_back, walks
-from tests.soap import handlers, test_removal, world
+from tests.soap import handlers, test_removal, test_updates, world
 
 pytestmark = pytest.mark.django_db
 EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "1"))
@@ -176,7 +176,7 @@ def test_over_xds_the_hub_with_hidden_documents_answers_as_one_that_never_had_th
 
 
 @walks("xds", "RegisterDocumentSet-b", "ProvideAndRegisterDocumentSet-b", "RegisterOnDemandDocumentEntry")
-@walks("xds", "DeleteDocumentSet", "RemoveDocuments")
+@walks("xds", "DeleteDocumentSet", "RemoveDocuments", "UpdateDocumentSet", "RestrictedUpdateDocumentSet")
 def test_what_is_hidden_is_not_there_for_who_submits_or_removes(listener: Listener, settings: Any) -> None:
     """A document of the hospital that the patient keeps from the clinic, named by the clinic in everything it sends."""
 
@@ -214,6 +214,11 @@ def submitted(entry: str, unique: str, own: str) -> dict[str, Answer]:
         one, associations=(samples.relation(AssociationType.RPLC, "Document01", entry),), unique_id="2.999.6.77"
     )
     answers["provide"] = world.provide(wanted, {"Document01": b"hello"})
+    change = [("UpdateAvailabilityStatus", entry, test_updates.change())]
+    answers["status"] = test_updates.send(world.submission(unique_id="2.999.6.77"), more=tuple(change))
+    version = world.entry(entry_uuid="Document01", logical_id=entry)
+    answers["version"] = test_updates.send(test_updates.versions(version))
+    answers["restricted"] = test_updates.restrict(test_updates.versions(version))
     answers["remove"] = test_removal.remove(entry)
     answers["remove documents"] = test_removal.remove_documents((own, unique))
     return answers

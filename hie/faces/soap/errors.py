@@ -69,6 +69,16 @@ XDS_CODE: Mapping[str, str] = {
     "MissingDocumentMetadata": "XDSMissingDocumentMetadata",
     "ContentTooLarge": "XDSRepositoryOutOfResources",
     "ContentUnavailable": "XDSRepositoryError",
+    # updates
+    "NotAnUpdate": "XDSInvalidRequestException",
+    "UpdateRefused": "XDSMetadataUpdateError",
+    "UpdateOperationWrong": "XDSMetadataUpdateOperationError",
+    "VersionWrong": "XDSMetadataVersionError",
+    "PatientIdReconciliation": "XDSPatientIDReconciliationError",
+    "ObjectTypeWrong": "XDSObjectTypeError",
+    "MetadataIdentifierChanged": "XDSMetadataIdentifierError",
+    "UnmodifiableMetadata": "UnmodifiableMetadataError",
+    "MetadataAnnotationWrong": "XDSMetadataAnnotationError",
     # removal
     "ReferencesExist": "ReferencesExistException",
     "UnreferencedObject": "XDSUnreferencedObjectException",

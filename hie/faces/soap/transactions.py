@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from hie.faces.soap import iti18, iti41, iti42, iti43, iti62
+from hie.faces.soap import iti18, iti41, iti42, iti43, iti57, iti62
 from hie.faces.soap.ebxml.names import LCM, QUERY, RMD, XDS
 from hie.faces.soap.message import Handler
 
@@ -45,6 +45,16 @@ REGISTRY: Mapping[str, Transaction] = {
     "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry": Transaction(
         handler=iti42.register_on_demand,
         response_action="urn:ihe:iti:2010:RegisterOnDemandDocumentResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2010:UpdateDocumentSet": Transaction(
+        handler=iti57.update_document_set,
+        response_action="urn:ihe:iti:2010:UpdateDocumentSetResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2018:RestrictedUpdateDocumentSet": Transaction(
+        handler=iti57.restricted_update_document_set,
+        response_action="urn:ihe:iti:2018:RestrictedUpdateDocumentSetResponse",
         request_root=etree.QName(LCM, "SubmitObjectsRequest"),
     ),
     "urn:ihe:iti:2010:DeleteDocumentSet": Transaction(

@@ -13,7 +13,7 @@ from uuid import UUID
 from django.db.models import Q
 
 from documents import codec
-from documents.filters import CodeToken, DateAttribute, DateCriterion, DateRange, NameMatch
+from documents.filters import CodeToken, DateAttribute, DateCriterion, DateRange, NameMatch, ReferenceToken
 
 
 def token_condition(tokens: Sequence[CodeToken]) -> Q:
@@ -24,6 +24,21 @@ def token_condition(tokens: Sequence[CodeToken]) -> Q:
             one &= Q(code=token.code)
         if token.scheme is not None:
             one &= Q(scheme=token.scheme)
+        condition |= one
+    return condition
+
+
+def reference_condition(references: Sequence[ReferenceToken]) -> Q:
+    """A row of referenceIdList that is one of these."""
+    condition = Q(pk__in=[])
+    for token in references:
+        one = Q(value=token.value)
+        if token.authority is not None:
+            one &= Q(authority=token.authority)
+        if token.type_code is not None:
+            one &= Q(type_code=token.type_code)
+        if token.home_community_id is not None:
+            one &= Q(home_community_id=token.home_community_id)
         condition |= one
     return condition
 

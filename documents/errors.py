@@ -116,6 +116,91 @@ class ReviewOpen(HubError):
     """There is no such review, or it waits: nothing was decided that could be taken back."""
 
 
+class NotAnUpdate(HubError):
+    """A restricted update has an initial version, or nothing to be updated."""
+
+
+class UpdateRefused(HubError):
+    """Registered metadata is not in a state in which it may be updated so."""
+
+
+class UpdateOperationWrong(HubError):
+    """An operation of an update contradicts itself or another of the same submission."""
+
+
+class VersionWrong(HubError):
+    """What is to be updated is not there, for this submitter, or another version of it is the latest."""
+
+
+class PatientIdReconciliation(HubError):
+    """An update would leave an association between objects of different patients."""
+
+
+class ObjectTypeWrong(HubError):
+    """A restricted update is of something else than a document entry."""
+
+
+class MetadataIdentifierChanged(HubError):
+    """A restricted update changes a uniqueId."""
+
+
+class UnmodifiableMetadata(HubError):
+    """A restricted update changes what it may not."""
+
+
+class MetadataAnnotationWrong(HubError):
+    """A restricted update says wrongly which version it follows."""
+
+
+class ReferencesExist(HubError):
+    """What is to be removed is referred to by an association that stays."""
+
+
+class UnreferencedObject(HubError):
+    """A removal would leave an object that no submission set holds, or a submission set that holds nothing."""
+
+
+class QueryRefused(HubError):
+    """A stored query cannot be answered as it was asked; `problems` are all that is wrong with it."""
+
+    def __init__(self, problems: Sequence[HubError]) -> None:
+        self.problems = tuple(problems)
+        first = self.problems[0]
+        super().__init__(str(first), element=first.element)
+
+
+class UnknownStoredQuery(HubError):
+    """There is no stored query of this id."""
+
+
+class StoredQueryMissingParam(HubError):
+    """A stored query lacks a parameter that it cannot do without."""
+
+
+class StoredQueryParamNumber(HubError):
+    """A parameter of a stored query has more values than it may, or one of another form."""
+
+
+class StoredQueryParamInvalid(HubError):
+    """A parameter of a stored query has a value that cannot be read."""
+
+
+class TooManyResults(HubError):
+    """A query found more than may leave in one answer."""
+
+
+class ResultNotSinglePatient(HubError):
+    """Whole objects of several patients would leave in one answer."""
+
+
+class UnknownRepositoryId(HubError):
+    """The repository that a document is asked of is none of this hub."""
+
+
+class UnknownDocumentUniqueId(HubError):
+    """There is no such document in the repository for this caller: absent and hidden are one answer."""
+
+
 class RangeNotSatisfiable(HubError):
     """The asked range lies outside the content; `size` is its length."""
 

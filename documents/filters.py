@@ -100,11 +100,12 @@ class NameMatch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceToken:
-    """A value of referenceIdList; `authority` None leaves the domain open."""
+    """A value of referenceIdList; None leaves the domain, the type or the community open."""
 
     value: str
     authority: str | None = None
     type_code: str | None = None
+    home_community_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -45,6 +45,13 @@ class AssociationType(StrEnum):
     IS_SNAPSHOT_OF = "urn:ihe:iti:2010:AssociationType:IsSnapshotOf"
 
 
+class UpdateType(StrEnum):
+    """What a submission that updates metadata says beside them (spec/xds.md 3.5, 7); never registered."""
+
+    UPDATE_AVAILABILITY_STATUS = "urn:ihe:iti:2010:AssociationType:UpdateAvailabilityStatus"
+    SUBMIT_ASSOCIATION = "urn:ihe:iti:2010:AssociationType:SubmitAssociation"
+
+
 REPLACING = frozenset({AssociationType.RPLC, AssociationType.XFRM_RPLC})
 """What deprecates its target (spec/xds.md 3.5)."""
 ADDING = frozenset({AssociationType.APND, AssociationType.XFRM})
@@ -222,11 +229,32 @@ class AssociationMetadata:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UpdateAssociation:
+    """An operation of ITI-57, from the submission set to what it is about; `slots` as sent."""
+
+    entry_uuid: str
+    type: UpdateType
+    source: str
+    target: str
+    slots: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+class Bytes(StrEnum):
+    """Where the bytes of a submission's stable entries are."""
+
+    GIVEN = "given"  # where a face says so: with some entries, elsewhere for others
+    SENT = "sent"  # each with the submission (ITI-41)
+    ELSEWHERE = "elsewhere"  # in a repository that has stored them before (ITI-42)
+    UPDATED = "updated"  # where those of the version before are (ITI-57)
+    ON_DEMAND = "on-demand"  # made when they are asked for: no entry is stable (ITI-61)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
     """One submission: everything of it is registered, or nothing.
 
     `contents` maps an entry's id to the id of staged bytes (`documents.repository`).
-    Entries without staged bytes are allowed only where a face says the bytes live elsewhere.
+    Entries without staged bytes are allowed only where a face says the bytes live elsewhere: `bytes`.
     """
 
     submission_set: SubmissionSetMetadata
@@ -235,3 +263,4 @@ class Submission:
     associations: tuple[AssociationMetadata, ...] = ()
     contents: Mapping[str, str] = field(default_factory=dict)
     level: MetadataLevel = MetadataLevel.XDS
+    bytes: Bytes = Bytes.GIVEN

@@ -78,6 +78,21 @@ class Binary(models.Model):
         return str(self.id)
 
 
+class KeptDocument(models.Model):
+    """A stored document whose last entry was removed from the registry: its bytes stay until they are removed by uniqueId."""
+
+    unique_id = models.TextField(db_index=True)
+    custodian = models.TextField(help_text="participant that answered for the document")
+    patient_identifier = models.ForeignKey(
+        "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="+", help_text="whose document it was"
+    )
+    binary = models.OneToOneField(Binary, on_delete=models.PROTECT, related_name="kept")
+    removed_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.unique_id
+
+
 class SubmissionSet(models.Model):
     """One submission (spec/xds.md 3.3); immutable, always Approved."""
 

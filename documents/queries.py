@@ -23,6 +23,7 @@ from documents.conditions import (
     entry_date_condition,
     identifier_condition,
     name_condition,
+    reference_condition,
     token_condition,
 )
 from documents.conditions import as_uuid as as_uuid
@@ -56,6 +57,7 @@ from documents.models import (
     ReviewItem,
     SubmissionSet,
 )
+from documents.query_parameters import OFFLINE
 from hie.database import prepared
 from hie.standards import naming
 from hie.standards.facts import DocumentFacts, Perhaps
@@ -238,11 +240,11 @@ def entries(
     behind `after`. Two statements whatever the count; one more for each step of derivation.
     """
     rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
-    rows = _apply_entry_filter(rows, filter or EntryFilter())
+    rows = apply_entry_filter(rows, filter or EntryFilter())
     if after is not None:
         rows = rows.filter(Q(sorted_at__lt=after.sorted_at) | Q(sorted_at=after.sorted_at, pk__lt=after.pk))
     rows = rows.order_by("-sorted_at", "-pk")
-    return _entry_values(rows[:limit] if limit is not None else rows)
+    return entry_values(rows[:limit] if limit is not None else rows)
 
 
 def entry(entry_uuid: UUID | str) -> EntryRow | None:
@@ -250,14 +252,14 @@ def entry(entry_uuid: UUID | str) -> EntryRow | None:
     key = as_uuid(entry_uuid)
     if key is None:
         return None
-    found = _entry_values(_named([key]))
+    found = entry_values(_named([key]))
     return found[0] if found else None
 
 
 def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
     """Entries by UUID (``urn:uuid:…`` -> row); unknown ones are absent. Two statements, for none too."""
     keys = [key for key in map(as_uuid, entry_uuids) if key is not None] or [_NONE]
-    return {row.entry_uuid: row for row in _entry_values(_named(keys))}
+    return {row.entry_uuid: row for row in entry_values(_named(keys))}
 
 
 def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
@@ -265,7 +267,7 @@ def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
     key = as_uuid(binary_id)
     if key is None:
         return []
-    return _entry_values(_entry_rows().filter(binary_id=key).order_by("-sorted_at", "-pk"))
+    return entry_values(_entry_rows().filter(binary_id=key).order_by("-sorted_at", "-pk"))
 
 
 def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = None) -> list[EntryRow]:
@@ -273,7 +275,16 @@ def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = N
     rows = _entry_rows().filter(unique_id=unique_id)
     if repository_unique_id is not None:
         rows = rows.filter(repository_unique_id=repository_unique_id)
-    return _entry_values(rows.order_by("-sorted_at", "-pk"))
+    return entry_values(rows.order_by("-sorted_at", "-pk"))
+
+
+def entries_with_bytes(unique_ids: Iterable[str]) -> list[EntryRow]:
+    """Every entry, deprecated ones too, of these documents that this repository holds and that is not offline, newest first.
+    Two statements.
+    """
+    rows = DocumentEntry.objects.filter(unique_id__in=list(unique_ids) or [""], binary__isnull=False)
+    online = Q(document_availability__isnull=True) | ~Q(document_availability=OFFLINE)
+    return entry_values(rows.filter(online).order_by("-sorted_at", "-pk"))
 
 
 def ids_of(identifier_pks: Iterable[int]) -> list[str]:
@@ -355,7 +366,7 @@ def _named(keys: Iterable[UUID]) -> list[_Entry]:
         return [_Entry(*row)._replace(metadata=json.loads(row[2])) for row in cursor.fetchall()]
 
 
-class _Relation(NamedTuple):
+class Relation(NamedTuple):
     """The columns of an association that are read."""
 
     entry_uuid: UUID
@@ -369,13 +380,14 @@ class _Relation(NamedTuple):
     extra: Any
 
 
-def _relations(keys: Sequence[UUID]) -> list[_Relation]:
+def _relations(keys: Sequence[UUID]) -> list[Relation]:
     with prepared() as cursor:
         cursor.execute(_RELATIONS, {"keys": list(keys), "types": _RELATING, "status": _APPROVED})
-        return [_Relation._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
+        return [Relation._make((*row[:-1], json.loads(row[-1]))) for row in cursor.fetchall()]
 
 
-def _entry_values(rows: QuerySet[DocumentEntry] | list[_Entry]) -> list[EntryRow]:
+def entry_values(rows: QuerySet[DocumentEntry] | list[_Entry]) -> list[EntryRow]:
+    """The entries that a selection of rows gives, in its order, with all that hangs together with them. Two statements."""
     found = rows if isinstance(rows, list) else _read(rows)
     # Relations are asked for whether or not anything was found: what is hidden afterwards must not cost more than nothing.
     keys = [row.entry_uuid for row in found]
@@ -441,12 +453,12 @@ WITH RECURSIVE near(key) AS (
          WHERE a.target = near.key AND a.type = ANY(%(types)s::text[]) AND a.availability_status = %(status)s::text
     ) AS other
 )
-SELECT {", ".join(f"a.{name}" for name in _Relation._fields)} FROM documents_association a JOIN near ON a.source = near.key
+SELECT {", ".join(f"a.{name}" for name in Relation._fields)} FROM documents_association a JOIN near ON a.source = near.key
  WHERE a.type = ANY(%(types)s::text[]) AND a.availability_status = %(status)s::text ORDER BY a.id
 """  # noqa: S608  # constants only
 
 
-def _around(relations: Iterable[_Relation]) -> dict[UUID, frozenset[str]]:
+def _around(relations: Iterable[Relation]) -> dict[UUID, frozenset[str]]:
     """For each end of a relationship, all that it hangs together with, itself among them: one set for all of these."""
     groups: dict[UUID, set[UUID]] = {}
     for relation in relations:
@@ -485,7 +497,7 @@ def _entry_value(row: _Entry, associations: tuple[AssociationMetadata, ...], aro
     )
 
 
-def association_value(row: _Relation) -> AssociationMetadata:
+def association_value(row: Relation) -> AssociationMetadata:
     """An association row as the value it was registered from."""
     documentation = None
     if row.documentation_code is not None:
@@ -513,7 +525,8 @@ def _related() -> Q:
     return Q(availability_status=Status.DEPRECATED.value) & (Q(Exists(replaced)) | Q(Exists(added)))
 
 
-def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> QuerySet[DocumentEntry]:
+def apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> QuerySet[DocumentEntry]:
+    """The entries that pass."""
     if asked.ids:
         rows = rows.filter(entry_uuid__in=asked.ids)
     if asked.statuses:
@@ -546,15 +559,7 @@ def _apply_entry_filter(rows: QuerySet[DocumentEntry], asked: EntryFilter) -> Qu
     for identifiers in asked.identifiers:
         rows = rows.filter(identifier_condition(identifiers))
     for references in asked.related:
-        condition = Q(pk__in=[])
-        for token in references:
-            one = Q(value=token.value)
-            if token.authority is not None:
-                one &= Q(authority=token.authority)
-            if token.type_code is not None:
-                one &= Q(type_code=token.type_code)
-            condition |= one
-        rows = rows.filter(Exists(ReferenceIdRow.objects.filter(condition, entry=OuterRef("pk"))))
+        rows = rows.filter(Exists(ReferenceIdRow.objects.filter(reference_condition(references), entry=OuterRef("pk"))))
     return rows
 
 
@@ -596,13 +601,13 @@ def submission_sets(
             rows = rows.filter(any_range(date.any_of, "registered_at", None))
         else:
             rows = rows.filter(any_range(date.any_of, "submission_time_from", "submission_time_until"))
-    return _set_values(_list_rows(rows, asked, "submission_time_from", limit, after))
+    return set_values(_list_rows(rows, asked, "submission_time_from", limit, after))
 
 
 def submission_set(entry_uuid: UUID | str) -> SubmissionSetRow | None:
     """One submission set by its UUID, or None. Two statements."""
     key = as_uuid(entry_uuid)
-    found = [] if key is None else _set_values(SubmissionSet.objects.filter(entry_uuid=key))
+    found = [] if key is None else set_values(SubmissionSet.objects.filter(entry_uuid=key))
     return found[0] if found else None
 
 
@@ -620,13 +625,13 @@ def folders(
         rows = rows.filter(Exists(FolderCode.objects.filter(token_condition(tokens), folder=OuterRef("pk"))))
     for date in asked.dates:
         rows = rows.filter(any_range(date.any_of, "last_update_time", None))
-    return _folder_values(_list_rows(rows, asked, "last_update_time", limit, after))
+    return folder_values(_list_rows(rows, asked, "last_update_time", limit, after))
 
 
 def folder(entry_uuid: UUID | str) -> FolderRow | None:
     """One folder by its UUID, or None. Two statements."""
     key = as_uuid(entry_uuid)
-    found = [] if key is None else _folder_values(Folder.objects.filter(entry_uuid=key))
+    found = [] if key is None else folder_values(Folder.objects.filter(entry_uuid=key))
     return found[0] if found else None
 
 
@@ -682,7 +687,8 @@ def _members(keys: Sequence[UUID]) -> dict[UUID, _Members]:
     return members
 
 
-def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
+def set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
+    """The submission sets with their members. One statement and that of `rows`."""
     found = list(rows)
     members = _members([row.entry_uuid for row in found])
     return [
@@ -701,7 +707,8 @@ def _set_values(rows: Iterable[SubmissionSet]) -> list[SubmissionSetRow]:
     ]
 
 
-def _folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
+def folder_values(rows: Iterable[Folder]) -> list[FolderRow]:
+    """The folders with their members. One statement and that of `rows`."""
     found = list(rows)
     members = _members([row.entry_uuid for row in found])
     return [

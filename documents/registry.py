@@ -459,13 +459,13 @@ def _join_folders(work: _Registration, own: SubmissionSet, at: datetime) -> None
         membership = rows.membership(folder, entry, own, at)
         new += [membership, rows.membership(own.entry_uuid, membership.entry_uuid, own, at)]
     Association.objects.bulk_create(new)
-    _touch([folder for folder, _ in joined], at)
+    touch([folder for folder, _ in joined], at)
 
 
 def _touch_folders(work: _Registration, at: datetime) -> None:
     """A folder registered before that gains a member was updated now."""
     own = work.submission.submission_set.entry_uuid
-    _touch(
+    touch(
         [
             work.uuid_of(a.source)
             for a in work.submission.associations
@@ -475,7 +475,7 @@ def _touch_folders(work: _Registration, at: datetime) -> None:
     )
 
 
-def _touch(folders: Sequence[UUID], at: datetime) -> None:
+def touch(folders: Sequence[UUID], at: datetime) -> None:
     """A folder is one version further for each submission that puts something into it."""
     if folders:
         keys = [row.pk for row in Folder.objects.select_for_update().filter(Q(entry_uuid__in=folders)).order_by("pk")]

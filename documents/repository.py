@@ -23,12 +23,12 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from documents import keys, segments
 from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary, RangeNotSatisfiable
-from documents.models import Binary, Blob, DocumentEntry, RepositoryKey
+from documents.models import Binary, Blob, DocumentEntry, KeptDocument, RepositoryKey
 from documents.storage import Writer, new_key, store
 
 log = logging.getLogger(__name__)
@@ -322,6 +322,11 @@ def pass_on(binary_ids: Iterable[str], *, owner: str) -> None:
     Binary.objects.filter(pk__in=[key for key in map(_uuid, binary_ids) if key is not None]).update(owner=owner)
 
 
+def _held_by_nobody() -> tuple[Q, ...]:
+    """That no entry hangs on a binary, nor the bytes of a document whose metadata alone was removed."""
+    return tuple(Q(~Exists(kind.objects.filter(binary=OuterRef("pk")))) for kind in (DocumentEntry, KeptDocument))
+
+
 def discard(binary_ids: Iterable[str]) -> int:
     """Remove staged bytes that no entry hangs on, at once rather than at the next sweep; how many names went.
 
@@ -330,7 +335,7 @@ def discard(binary_ids: Iterable[str]) -> int:
     names = [key for key in map(_uuid, binary_ids) if key is not None]
     if not names:
         return 0
-    free = Binary.objects.filter(~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), pk__in=names)
+    free = Binary.objects.filter(*_held_by_nobody(), pk__in=names)
     blobs = set(free.values_list("blob_id", flat=True))
     if not blobs:
         return 0
@@ -358,10 +363,11 @@ class Swept:
 
 
 def unused(before: datetime, *, owners: Collection[str] | None = None) -> QuerySet[Binary]:
-    """Staged bytes older than an instant that no entry refers to, oldest first; of these owners alone, or of all."""
-    rows = Binary.objects.filter(
-        ~Exists(DocumentEntry.objects.filter(binary=OuterRef("pk"))), created_at__lt=before
-    ).order_by("created_at")
+    """Staged bytes older than an instant that no entry refers to, oldest first; of these owners alone, or of all.
+
+    Those of a document whose metadata alone was removed are none: they stay until they are removed too.
+    """
+    rows = Binary.objects.filter(*_held_by_nobody(), created_at__lt=before).order_by("created_at")
     return rows if owners is None else rows.filter(owner__in=owners)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -55,6 +55,7 @@ class EntryContext:
     restricted: Mapping[str, Sequence[str]]
     deprecated: set[UUID]
     at: datetime
+    follows: Mapping[str, DocumentEntry] = field(default_factory=dict)  # by id: the version before a further one
 
 
 def submission_set(
@@ -157,8 +158,9 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         entry = replace(entry, hash=staged.sha1, size=staged.size)
     elif entry.hash is not None:
         entry = replace(entry, hash=entry.hash.lower())
+    before = context.follows.get(entry.entry_uuid)
     labels = context.labels.get(entry.entry_uuid) or Labels(labelled=False)
-    restricted = entry.entry_uuid in context.restricted
+    restricted = entry.entry_uuid in context.restricted or (before is not None and before.restricted)
     confidentiality = highest([labels.confidentiality, *_letters(entry)])
     if restricted:
         confidentiality = highest([confidentiality or "R", "R"])
@@ -167,12 +169,18 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         for time in (entry.creation_time, entry.service_start_time, entry.service_stop_time)
     )
     status = Status.DEPRECATED if key in context.deprecated else Status.APPROVED
+    logical_id, version = (before.logical_id, before.version + 1) if before is not None else (key, 1)
     stored = replace(
-        entry, entry_uuid=f"urn:uuid:{key}", logical_id=f"urn:uuid:{key}", version=1, availability_status=status
+        entry,
+        entry_uuid=f"urn:uuid:{key}",
+        logical_id=f"urn:uuid:{logical_id}",
+        version=version,
+        availability_status=status,
     )
     return DocumentEntry(
         entry_uuid=key,
-        logical_id=key,
+        logical_id=logical_id,
+        version=version,
         object_type=entry.object_type,
         availability_status=status.value,
         unique_id=entry.unique_id,
@@ -182,7 +190,7 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         patient_id_authority=patient_id.authority,
         custodian=context.custodian,
         submission_set=context.submission_set,
-        binary=context.binaries[staged.id] if staged is not None else None,
+        binary_id=context.binaries[staged.id].pk if staged is not None else before.binary_id if before else None,
         mime_type=entry.mime_type,
         hash=entry.hash,
         size=entry.size,
@@ -270,16 +278,20 @@ def write_folders(
     custodian: str,
     own: SubmissionSet,
     at: datetime,
+    follows: Mapping[str, Folder] | None = None,
 ) -> None:
-    """New folders with their codes; lastUpdateTime is now, whatever was sent."""
+    """New folders, or further versions of those that they follow, with their codes; lastUpdateTime is now, whatever was sent."""
     if not folders:
         return
     made: dict[str, Folder] = {}
     for folder in folders:
         key, patient_id = ids[folder.entry_uuid], _present(folder.patient_id)
+        before = (follows or {}).get(folder.entry_uuid)
+        logical_id, version = (before.logical_id, before.version + 1) if before is not None else (key, 1)
         made[folder.entry_uuid] = Folder(
             entry_uuid=key,
-            logical_id=key,
+            logical_id=logical_id,
+            version=version,
             unique_id=folder.unique_id,
             identifier_keys=codec.identifier_keys(folder.unique_id, folder.extra),
             patient_identifier_id=patients[patient_id],
@@ -294,7 +306,7 @@ def write_folders(
             last_update_time=at,
             extra=dict(folder.extra),
             metadata=codec.encode(
-                replace(folder, entry_uuid=f"urn:uuid:{key}", logical_id=f"urn:uuid:{key}", version=1)
+                replace(folder, entry_uuid=f"urn:uuid:{key}", logical_id=f"urn:uuid:{logical_id}", version=version)
             ),
             registered_at=at,
         )

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 from documents import dtm
 from documents.errors import (
@@ -30,6 +31,7 @@ from documents.metadata import (
     STABLE,
     AssociationType,
     Author,
+    Bytes,
     CodedValue,
     EntryMetadata,
     FolderMetadata,
@@ -58,21 +60,43 @@ _LANGUAGE = re.compile(
 )
 _HASH = re.compile(r"[0-9a-f]{40}\Z", re.IGNORECASE | re.ASCII)
 _UUID_URN = re.compile(r"urn:uuid:[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", re.ASCII)
+# Sources in service, the public tests among them, number themselves outside the tree of OIDs (129.6.58…).
+_DOTTED = re.compile(r"\d+(\.\d+)+\Z", re.ASCII)
 _PID = re.compile(r"PID-(\d{1,2})\|")
 _FORBIDDEN_PID = {"2", "4", "12", "19"}
 
 
-def check(submission: Submission) -> list[HubError]:
-    """Every problem of the first stage that has one: structure, then attributes and ids."""
-    problems = [*check_structure(submission), *check_associations(submission), *check_contents(submission)]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What was wrong with how a submission was said, found while it was read: of its structure and of its attributes."""
+
+    structure: tuple[HubError, ...] = ()
+    attributes: tuple[HubError, ...] = ()
+
+
+NOTHING_WRONG = Reading()
+
+
+def check(submission: Submission, reading: Reading = NOTHING_WRONG) -> list[HubError]:
+    """Every problem of the first stage that has one: structure, then attributes and ids.
+
+    Those found in `reading` are told with them; an attribute that could not be read is not told to be missing too.
+    """
+    problems = list(reading.structure)
+    if submission.submission_set.entry_uuid or not problems:
+        problems += [*check_structure(submission), *check_associations(submission), *check_contents(submission)]
     if problems:
         return problems
-    return [
+    unread = {problem.element for problem in reading.attributes}
+    found = [
         *check_submission_set(submission),
         *(p for entry in submission.entries for p in check_entry(entry, submission.level)),
+        *(p for entry in submission.entries for p in check_elsewhere(entry, submission.bytes)),
         *(p for folder in submission.folders for p in check_folder(folder, submission.level)),
+        *check_no_update(submission),
         *check_unique_ids(submission),
     ]
+    return [*reading.attributes, *(problem for problem in found if problem.element not in unread)]
 
 
 # -- structure ----------------------------------------------------------------------------------
@@ -185,7 +209,7 @@ def check_contents(submission: Submission) -> Problems:
             yield MissingDocumentMetadata(f"document {object_id} has no entry", element=object_id)
         elif entries[object_id].object_type == ON_DEMAND:
             yield InvalidStructure("an on-demand entry has no document", element=f"DocumentEntry[{object_id}]")
-    if submission.contents:
+    if submission.contents or submission.bytes is Bytes.SENT:
         for object_id, entry in entries.items():
             if entry.object_type == STABLE and object_id not in submission.contents:
                 yield MissingDocument(f"entry {object_id} has no document", element=f"DocumentEntry[{object_id}]")
@@ -284,6 +308,39 @@ def check_entry(entry: EntryMetadata, level: MetadataLevel) -> Problems:
         yield InvalidAttribute("documentAvailability is Online or Offline", element=f"{where}.documentAvailability")
 
 
+def check_elsewhere(entry: EntryMetadata, where_bytes_are: Bytes) -> Problems:
+    """An entry whose document another repository holds or makes says which, and what its bytes are. Stage 3; columns R, O."""
+    where = f"DocumentEntry[{entry.entry_uuid}]"
+    if where_bytes_are is Bytes.SENT and entry.object_type == ON_DEMAND:
+        yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
+    if where_bytes_are not in (Bytes.ELSEWHERE, Bytes.ON_DEMAND, Bytes.UPDATED):
+        return
+    yield from _missing({"repositoryUniqueId": entry.repository_unique_id}, where)
+    if where_bytes_are is Bytes.ON_DEMAND:
+        if entry.object_type == STABLE:
+            yield InvalidAttribute("only on-demand entries are registered here", element=f"{where}.objectType")
+        return
+    if entry.object_type == ON_DEMAND:
+        if where_bytes_are is not Bytes.UPDATED:
+            yield InvalidAttribute("an on-demand entry is registered by ITI-61", element=f"{where}.objectType")
+    else:
+        yield from _missing({"hash": entry.hash, "size": entry.size}, where)
+
+
+UPDATE_SLOTS = ("PreviousVersion", "AssociationPropagation", "OriginalStatus", "NewStatus")
+
+
+def check_no_update(submission: Submission) -> Problems:
+    """What only an update of metadata says (ITI-57) is not said in a registration. Stage 9."""
+    for association in submission.associations:
+        slots = association.extra.get("slots", {})
+        for name in UPDATE_SLOTS:
+            if name in slots:
+                yield InvalidAttribute(
+                    f"{name} belongs to an update of metadata", element=f"Association[{association.entry_uuid}].{name}"
+                )
+
+
 def check_service_period(entry: EntryMetadata) -> Problems:
     """serviceStartTime is not after serviceStopTime, at the precision both have."""
     start = dtm.interval(entry.service_start_time or "")
@@ -310,7 +367,7 @@ def check_submission_set(submission: Submission) -> Problems:
     yield from _missing(required, where)
     if own.unique_id and not oids.is_oid(own.unique_id):
         yield InvalidAttribute("uniqueId of a submission set is an OID", element=f"{where}.uniqueId")
-    if own.source_id and not oids.is_oid(own.source_id):
+    if own.source_id and (len(own.source_id) > 64 or _DOTTED.match(own.source_id) is None):
         yield InvalidAttribute("sourceId is an OID", element=f"{where}.sourceId")
     yield from _check_cx(own.patient_id, f"{where}.patientId")
     yield from _check_times({"submissionTime": own.submission_time or None}, where)

@@ -38,6 +38,7 @@ from consent.drafts import Draft
 from consent.engine.codes import PART2
 from consent.engine.directive import Node
 from documents import repository
+from documents.repository import Content as Content
 from hie.audit import recorder
 from hie.directory import queries as directory
 from hie.exchange import decision_record, release

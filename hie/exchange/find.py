@@ -123,7 +123,7 @@ def find_documents(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             found.append(_Judged(subject, _narrowed(verdict, search.narrow)))
         page, shown_rows = _page(found, search, _keys_as_seen(caller, found, search))
         for judged in found:
-            part = _only(judged.verdict, shown_rows)
+            part = only(judged.verdict, shown_rows)
             access.record(event, caller, judged.subject, part, what="metadata", shown=shown, operation=Operation.QUERY)
         told = {
             id(row): told
@@ -320,7 +320,7 @@ def shown(row: EntryRow) -> Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _ListView:
+class ListView:
     """A list with the facts it is decided by: those of the member that lets it be seen, or its own when empty."""
 
     row: ListRow
@@ -352,7 +352,7 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             by_person = {_NOBODY: []}
         for person_id, rows in by_person.items():
             subject = subjects[person_id]
-            judged, seen = _judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
+            judged, seen = judge_lists(caller, subject, [row for row in rows if search.asked.admits(row)])
             members.update(seen)
             found.append(_of_dates(judged, search.asked.lists.dates))
         page, shown_rows = _page(found, search, _list_key)
@@ -361,9 +361,9 @@ def find_lists(search: DocumentSearch, *, caller: Caller) -> FoundPage:
             row = item.row.row
             rows_out.append(replace(item, row=row, members=members.get(row.metadata.entry_uuid, ())))
         for judged in found:
-            part = _only(judged.verdict, shown_rows)
+            part = only(judged.verdict, shown_rows)
             access.record(
-                event, caller, judged.subject, part, what="metadata", shown=_shown_list, operation=Operation.QUERY
+                event, caller, judged.subject, part, what="metadata", shown=shown_list, operation=Operation.QUERY
             )
         if search.patients and not page.total:
             count_guesses(search.patients, caller)
@@ -383,9 +383,9 @@ def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
         one, other = registry.submission_set(list_id), registry.folder(list_id)
         row: ListRow | None = one or other
         subject = whose(row)
-        judged, members = _judge_lists(caller, subject, [row] if row is not None else [])
+        judged, members = judge_lists(caller, subject, [row] if row is not None else [])
         access.record(
-            event, caller, subject, judged.verdict, what="metadata", shown=_shown_list, operation=Operation.QUERY
+            event, caller, subject, judged.verdict, what="metadata", shown=shown_list, operation=Operation.QUERY
         )
         if row is None or not judged.verdict.permitted:
             raise NotFound("no such list")
@@ -400,7 +400,7 @@ def read_list(list_id: str, *, caller: Caller, raw: str = "") -> Found:
         )
 
 
-def _judge_lists(
+def judge_lists(
     caller: Caller, subject: Subject, rows: Sequence[ListRow]
 ) -> tuple[_Judged, dict[str, tuple[str, ...]]]:
     """The lists as decided, and for each its members that may be shown (``DocumentReference/id``, ``List/id``)."""
@@ -410,23 +410,23 @@ def _judge_lists(
     own = [row for row in entries.values() if row.identifier_pk in set(subject.identifier_pks)]
     verdict = access.permitted(caller, subject, own, Operation.QUERY)
     decisions = {row.entry_uuid: (row, decision) for row, decision in (*verdict.permitted, *verdict.denied)}
-    permitted: list[tuple[_ListView, Decision]] = []
-    denied: list[tuple[_ListView, Decision]] = []
+    permitted: list[tuple[ListView, Decision]] = []
+    denied: list[tuple[ListView, Decision]] = []
     facts: dict[int, DocumentFacts] = {}
     members: dict[str, tuple[str, ...]] = {}
-    empty: list[_ListView] = []
+    empty: list[ListView] = []
     for row in rows:
         held = [decisions[m] for m in (*row.members, *_joins(row)) if m in decisions]
         for member in row.members:
             if member in folders and not _stands_empty(folders[member], decisions):
                 held += [decisions[m] for m in folders[member].members if m in decisions]
         if not held or _stands_empty(row, decisions):
-            empty.append(_ListView(_list_as_seen(row, decisions), _own_facts(row, subject.person_id)))
+            empty.append(ListView(_list_as_seen(row, decisions), _own_facts(row, subject.person_id)))
             members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
             continue
         best = next((item for item in held if item[1].permitted), held[0])
         own_facts = replace(verdict.facts[id(best[0])], id=registry.bare_uuid(row.metadata.entry_uuid))
-        view = _ListView(_list_as_seen(row, decisions), own_facts)
+        view = ListView(_list_as_seen(row, decisions), own_facts)
         facts[id(view)] = view.document
         (permitted if best[1].permitted else denied).append((view, best[1]))
         members[row.metadata.entry_uuid] = _visible(row, decisions, folders)
@@ -474,7 +474,7 @@ def _of_dates(judged: _Judged, dates: Sequence[DateCriterion]) -> _Judged:
     if not dates:
         return judged
 
-    def is_asked_for(view: _ListView) -> bool:
+    def is_asked_for(view: ListView) -> bool:
         row = view.row
         return not isinstance(row, FolderRow) or all(one.has(row.last_update_time) for one in dates)
 
@@ -517,7 +517,7 @@ def _own_facts(row: ListRow, person_id: str) -> DocumentFacts:
     )
 
 
-def _shown_list(view: _ListView) -> Shown:
+def shown_list(view: ListView) -> Shown:
     row = view.row
     kind = "Folder" if isinstance(row, FolderRow) else "Submission set"
     return Shown(
@@ -590,17 +590,21 @@ def identifier_of(named: PatientNamed, person_id: UUID | str) -> int:
     return identifiers.own_anchor(person_id).pk
 
 
-def reached(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> dict[UUID, frozenset[int] | None]:
+def reached(
+    groups: Sequence[Sequence[PatientNamed]], *, caller: Caller, active_only: bool = False
+) -> dict[UUID, frozenset[int] | None]:
     """The persons that every group names, each with what of it the names reach: None for all, else identifiers' row ids.
 
     An identifier of a record that the caller may not know of does not lead to what hangs on the person's other records:
     whose it is would be told by what is found (spec/consent.md 8). It reaches what hangs on that identifier itself,
-    which is decided by itself. No statement more than `persons_named` where only ids of this hub are named.
+    which is decided by itself. With `active_only` an identifier of a record that was replaced or removed names nobody.
+    No statement more than `persons_named` where only ids of this hub are named.
     """
     resolved = {
         name: found
         for name in {name for group in groups for name in group if not name.id and name.system and name.value}
         if (found := identifiers.resolve(authority_of(name.system), name.value)) is not None
+        and (found.active or not active_only)
     }
     by_identifier = any(not name.id for group in groups for name in group)
     led_to = sorted({found.person_id for found in resolved.values()})
@@ -792,7 +796,7 @@ def _entry_key(row: EntryRow, sort: str) -> tuple[str, ...]:
             return _moment(row.sorted_at), tie
 
 
-def _list_key(view: _ListView, sort: str) -> tuple[str, ...]:
+def _list_key(view: ListView, sort: str) -> tuple[str, ...]:
     row = view.row
     # Of what came at one instant the submission before the folder that it made or filled.
     is_folder = isinstance(row, FolderRow)
@@ -842,7 +846,7 @@ def _behind(key: tuple[str, ...], after: tuple[str, ...], descending: Sequence[b
     return False
 
 
-def _only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:
+def only(verdict: Verdict[Any], rows: set[int]) -> Verdict[Any]:
     """The verdict with only what leaves on this page among the permitted."""
     return replace(verdict, permitted=tuple(item for item in verdict.permitted if id(item[0]) in rows))
 

@@ -9,10 +9,14 @@ Source: spec/fhir.md 3.4, trap 9; spec/consent.md 1.5 (a decision holds for its 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from uuid import UUID
+
+from django.conf import settings
 
 from documents import queries as registry
+from documents.errors import UnknownDocumentUniqueId, UnknownRepositoryId
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
@@ -165,6 +169,125 @@ def _send(
         chunks=watch.stream(content.chunks, content.length),
         entry_uuid=row.entry_uuid,
     )
+
+
+# -- by repository and uniqueId [ITI-43] ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentRequest:
+    """One document as ITI-43 asks for it: the repository's id and the document's in it."""
+
+    repository_unique_id: str
+    unique_id: str
+    home_community_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetrievedSet:
+    """What became of each request, in their order: the document on its way, or why there is none."""
+
+    found: tuple[tuple[DocumentRequest, Retrieved | HubError], ...]
+
+
+def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str = "") -> RetrievedSet:
+    """The documents of a set of requests, those that the caller may read now; asked twice, given twice.
+
+    One reading of what is in force for all of them. A document that may not be read is answered as one that is not
+    there; a deprecated one is given, one that is offline is not.
+
+    Raises:
+        AccessRefused: the caller may read nothing at all.
+    """
+    return _retrieve_set(wanted, caller, raw)
+
+
+@release.point
+def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -> RetrievedSet:
+    own = [one for one in wanted if one.repository_unique_id == settings.REPOSITORY_UNIQUE_ID]
+    try:
+        with recorder.recording(EventType.RETRIEVE_DOCUMENT_SET, caller, query=raw) as event:
+            access.gate(caller, Operation.RETRIEVE)
+            rows = registry.entries_with_bytes({one.unique_id for one in own})
+            persons = identifiers.persons_of({row.identifier_pk for row in rows} or {0})
+            subjects = access.subjects(set(persons.values()) or {_NOBODY})
+            readable: dict[str, tuple[access.Subject, EntryRow]] = {}
+            verdicts: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
+            for person_id, subject in subjects.items():
+                theirs = [row for row in rows if persons.get(row.identifier_pk) == person_id]
+                verdict = access.permitted(caller, subject, theirs, Operation.RETRIEVE)
+                verdicts.append((subject, verdict))
+                for row in verdict.rows():
+                    readable.setdefault(row.metadata.unique_id, (subject, row))
+            for subject, verdict in verdicts:
+                _record_set(event, caller, subject, verdict, readable)
+            if not readable:
+                raise NotFound("no such document")
+            contents = [_opened(one, verdicts, readable) for one in wanted]
+            event.commit()
+            basis = release.basis_of(event)
+    except NotFound:
+        return RetrievedSet(found=tuple((one, _not_there(one)) for one in wanted))
+    return RetrievedSet(
+        found=tuple(
+            (one, _not_there(one) if content is None else _on_its_way(content, caller, basis, *readable[one.unique_id]))
+            for one, content in zip(wanted, contents, strict=True)
+        )
+    )
+
+
+_NOBODY = UUID(int=0)
+
+
+def _record_set(
+    event: recorder.Recording,
+    caller: Caller,
+    subject: access.Subject,
+    verdict: access.Verdict[EntryRow],
+    readable: Mapping[str, tuple[access.Subject, EntryRow]],
+) -> None:
+    """Record one entry for each document that leaves: others may name the same bytes."""
+    leaving = {id(row) for _, row in readable.values()}
+    part = replace(verdict, permitted=tuple(item for item in verdict.permitted if id(item[0]) in leaving))
+    access.record(event, caller, subject, part, what="bytes", shown=find.shown, operation=Operation.RETRIEVE)
+
+
+def _opened(
+    wanted: DocumentRequest,
+    verdicts: Sequence[tuple[access.Subject, access.Verdict[EntryRow]]],
+    readable: Mapping[str, tuple[access.Subject, EntryRow]],
+) -> access.Content | None:
+    if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID or wanted.unique_id not in readable:
+        return None
+    subject, row = readable[wanted.unique_id]
+    verdict = next(verdict for about, verdict in verdicts if about is subject)
+    return access.open_permitted(verdict, row, row.binary_id or "")
+
+
+def _not_there(wanted: DocumentRequest) -> HubError:
+    if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID:
+        return UnknownRepositoryId(f"{wanted.repository_unique_id} is no repository of this hub")
+    return UnknownDocumentUniqueId(f"there is no document {wanted.unique_id}")
+
+
+def _on_its_way(
+    content: access.Content, caller: Caller, basis: release.Basis, subject: access.Subject, row: EntryRow
+) -> Retrieved:
+    binary_id = row.binary_id or ""
+    watch = Watch(caller, subject, basis, lambda about: _again(row.entry_uuid, binary_id, about), shown=find.shown(row))
+    return Retrieved(
+        binary_id=binary_id,
+        content_type=row.metadata.mime_type or content.content_type,
+        size=content.size,
+        sha1=content.sha1,
+        first=content.first,
+        last=content.last,
+        chunks=watch.stream(content.chunks, content.length),
+        entry_uuid=row.entry_uuid,
+    )
+
+
+# -- while it is sent -----------------------------------------------------------------------------------------------
 
 
 def _again(entry_uuid: str, binary_id: str, about: access.Subject) -> EntryRow | None:

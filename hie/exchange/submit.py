@@ -35,7 +35,7 @@ from documents.errors import (
     UnknownPatientId,
     WrongPatient,
 )
-from documents.metadata import CX, CodedValue, EntryMetadata, Submission
+from documents.metadata import CX, CodedValue, EntryMetadata, MetadataLevel, Submission
 from documents.registry import Receipt
 from documents.repository import Readable, Staged
 from hie.audit import recorder
@@ -54,7 +54,22 @@ from patients import identifiers
 from patients import queries as index
 from patients.demographics import ResolvedIdentifier
 
-__all__ = ["Receipt", "Staged", "discard", "max_size", "pass_on", "receive", "rehearse", "stage", "submit"]
+__all__ = [
+    "Receipt",
+    "Staged",
+    "Work",
+    "check_metadata",
+    "discard",
+    "labels_said",
+    "max_size",
+    "pass_on",
+    "receive",
+    "refuse",
+    "rehearse",
+    "same_person",
+    "stage",
+    "submit",
+]
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
@@ -110,7 +125,7 @@ def discard(received: Iterable[Staged]) -> None:
 
 
 @dataclass(slots=True)
-class _Work:
+class Work:
     """One submission under way: what each step found."""
 
     submission: Submission
@@ -150,13 +165,15 @@ def submit(
     raw: str | bytes | None = None,
     secret: tuple[str, frozenset[str]] = ("U", frozenset()),
     found_by_hub: bool = False,
+    reading: validation.Reading = validation.NOTHING_WRONG,
 ) -> Receipt:
     """Register a submission whose bytes were staged: check, hold against the index, label, store, announce.
 
     `kind` is the transaction as the audit calls it, `raw` its request; `custodian` answers for the documents: the
     caller's organization unless said, or one below the caller's participant. An entry without
     staged bytes is registered as kept elsewhere. `secret`: the letter and labels that each entry has at least.
-    `found_by_hub`: the patient is one whom the use case around this has let the caller know of.
+    `found_by_hub`: the patient is one whom the use case around this has let the caller know of. `reading`: what was wrong
+    with how the submission was said.
 
     Of a patient who is hidden from the submitter it is refused as of one who is unknown, unless named by the submitter's own
     identifier.
@@ -174,16 +191,12 @@ def submit(
         # A refusal says of which documents it is: whoever misses one finds it by its uniqueId.
         event.note(detail={"submitted": [entry.unique_id for entry in submission.entries]})
         access.may_submit(caller, owner)
-        work = _Work(
+        work = Work(
             submission=submission, caller=caller, custodian=owner, secret=secret, found_by_hub=found_by_hub,
             unknown_codes=unknown,
         )  # fmt: skip
-        _refuse(validation.check(submission))
-        _refuse([*_check_letters(submission), *_check_codes(work)])
-        _refuse([*_resolve_patients(work, event)])
-        event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
-        _refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
-        _refuse([*_take_contents(work)])
+        check_metadata(work, event, reading)
+        refuse([*_take_contents(work)])
         submission = work.submission = _completed(work)
         with transaction.atomic():
             receipt = registry.register(
@@ -192,7 +205,7 @@ def submit(
                 labels=work.labels,
                 patients={patient_id: found.pk for patient_id, found in work.patients.items()},
                 custodian=owner,
-                same_person=_same_person,
+                same_person=same_person,
                 restricted=work.doubts,
                 visible=lambda key: _visible(key, caller),
             )
@@ -222,12 +235,26 @@ def _codes_noted(caller: Caller, unknown: Collection[Met]) -> Iterator[None]:
     local_codes.note(caller.organization_id, unknown)
 
 
+def check_metadata(work: Work, event: recorder.Recording, reading: validation.Reading) -> None:
+    """Hold the metadata of a submission against everything but what is registered, and find whom it is about.
+
+    Raises:
+        SubmissionRefused: all problems of the stage that failed.
+    """
+    submission = work.submission
+    refuse(validation.check(submission, reading))
+    refuse([*_check_letters(submission), *_check_codes(work)])
+    refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
+    event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
+    refuse(validation.check_patients(submission, lambda one, other: _same(work, one, other)))
+
+
 def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Caller) -> list[HubError]:
     """What `submit` would refuse of a submission and its bytes, by id of the entry, whoever the patient is.
 
     The problems of the first stage that has one. Nothing is stored or recorded, and no patient is looked up.
     """
-    work = _Work(submission=submission, caller=caller, custodian=caller.organization_id)
+    work = Work(submission=submission, caller=caller, custodian=caller.organization_id)
     problems = validation.check(submission) or [*_check_letters(submission), *_check_codes(work)]
     problems = problems or list(validation.check_patients(submission, lambda one, other: one == other))
     if problems:
@@ -247,7 +274,12 @@ def rehearse(submission: Submission, contents: Mapping[str, bytes], caller: Call
     return problems
 
 
-def _refuse(problems: Iterable[HubError]) -> None:
+def refuse(problems: Iterable[HubError]) -> None:
+    """Refuse a submission for these problems, where there are any.
+
+    Raises:
+        SubmissionRefused: with all of them.
+    """
     found = list(problems)
     if found:
         raise SubmissionRefused(found)
@@ -302,7 +334,7 @@ _HANDLING = frozenset(
 )
 
 
-def _check_codes(work: _Work) -> Iterable[HubError]:
+def _check_codes(work: Work) -> Iterable[HubError]:
     """The affinity domain's word on every code; a code it only warns of becomes a warning."""
     asked: dict[affinity_domain.Asked, None] = {}
 
@@ -325,7 +357,7 @@ def _check_codes(work: _Work) -> Iterable[HubError]:
     return validation.check_codes(work.submission, accepted)
 
 
-def _resolve_patients(work: _Work, event: recorder.Recording) -> Iterable[HubError]:
+def _resolve_patients(work: Work, event: recorder.Recording) -> Iterable[HubError]:
     """Every patient identifier leads to a person whom the submitter may know of, through a record that is active."""
     submission = work.submission
     named: list[tuple[str, CX | None]] = [
@@ -349,24 +381,31 @@ def _resolve_patients(work: _Work, event: recorder.Recording) -> Iterable[HubErr
             yield UnknownPatientId(f"{cx} is not a patient known here", element=f"{where}.patientId")
 
 
-def _is_known(work: _Work, resolved: ResolvedIdentifier | None) -> bool:
+def _differing_patients(submission: Submission) -> Iterable[HubError]:
+    """Objects that name another patient, told with those unknown where the very identifiers are compared."""
+    if submission.level is MetadataLevel.XDS:
+        yield from validation.check_patients(submission, lambda one, other: one == other)
+
+
+def _is_known(work: Work, resolved: ResolvedIdentifier | None) -> bool:
     if work.found_by_hub:
         return resolved is not None
     return access.known_to_publisher(work.caller, resolved.person_id if resolved is not None else None, resolved)
 
 
-def _same(work: _Work, one: CX, other: CX) -> bool:
+def _same(work: Work, one: CX, other: CX) -> bool:
     return work.patients[one].person_id == work.patients[other].person_id
 
 
-def _same_person(one: int, other: int) -> bool:
+def same_person(one: int, other: int) -> bool:
+    """Whether two identifiers, by row id, lead to one person."""
     if one == other:
         return True
     persons = identifiers.persons_of([one, other])
     return one in persons and persons.get(one) == persons.get(other)
 
 
-def _completed(work: _Work) -> Submission:
+def _completed(work: Work) -> Submission:
     """What the repository fills in: its own id beside the bytes that it holds (spec/xds.md 3.2, note 1), and the names
     that a document has for its authors, so that a denial meets them whatever the metadata says.
     """
@@ -385,7 +424,7 @@ def _completed(work: _Work) -> Submission:
 # -- content ------------------------------------------------------------------------------------
 
 
-def _take_contents(work: _Work) -> Iterable[HubError]:
+def _take_contents(work: Work) -> Iterable[HubError]:
     """Each entry's bytes: there, the caller's, as stated, of the kind claimed, about this patient; and its labels."""
     label_tables = access.label_tables()
     records: list[Any] | None = None
@@ -393,8 +432,7 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
         where = f"DocumentEntry[{entry.entry_uuid}]"
         binary_id = work.submission.contents.get(entry.entry_uuid)
         if binary_id is None:
-            found = labels.of_entry(entry, CodedContent(), label_tables)
-            work.labels[entry.entry_uuid] = replace(found, labelled=_source_labels(work.custodian))
+            work.labels[entry.entry_uuid] = labels_said(entry, work.custodian)
             continue
         staged = repository.staged(binary_id)
         if staged is None or staged.owner != work.caller.participant_id:
@@ -413,6 +451,8 @@ def _take_contents(work: _Work) -> Iterable[HubError]:
             continue
         work.contents[entry.entry_uuid] = staged
         work.unknown_codes += local_codes.met_inside(inspected.content.codes)
+        for reason in inspected.doubts:
+            work.doubt(entry.entry_uuid, reason)
         if inspected.header is not None:
             if records is None:
                 records = index.source_records(work.person_id)
@@ -440,7 +480,7 @@ def _check_stated(entry: EntryMetadata, staged: Staged, where: str) -> Iterable[
 
 
 def _check_header(
-    work: _Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
+    work: Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
 ) -> Iterable[HubError]:
     """The document's own header against the metadata and the index."""
     own_id = content.same_unique_id(entry.unique_id, found)
@@ -486,6 +526,12 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
     return persons, sure
 
 
+def labels_said(entry: EntryMetadata, custodian: str) -> Labels:
+    """The labels of an entry by what its metadata says, its document not being looked at."""
+    found = labels.of_entry(entry, CodedContent(), tables.label_tables())
+    return replace(found, labelled=_source_labels(custodian))
+
+
 def _source_labels(custodian: str) -> bool:
     """Whether the custodian's agreement (its own or the nearest ancestor's) says that it labels its documents."""
     seen: set[str] = set()
@@ -526,7 +572,7 @@ def _may_know(caller: Caller, custodian: str, rows: list[registry_queries.EntryR
     return False
 
 
-def _detail(work: _Work, receipt: Receipt) -> Mapping[str, Any]:
+def _detail(work: Work, receipt: Receipt) -> Mapping[str, Any]:
     detail: dict[str, Any] = {
         "submission_set": receipt.submission_set_uuid,
         "unique_id": work.submission.submission_set.unique_id,

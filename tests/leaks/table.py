@@ -261,6 +261,19 @@ FHIR: Mapping[str, Entry] = {
     "Patient $ihe-pix": Guarded("hie.exchange.identity.cross_reference"),
 }
 
+XDS: Mapping[str, Entry] = {
+    "DeleteDocumentSet": Guarded("hie.exchange.remove.remove_metadata"),
+    "MultiPatientStoredQuery": Guarded("hie.exchange.stored_query.ask"),
+    "ProvideAndRegisterDocumentSet-b": Guarded("hie.exchange.submit.submit"),
+    "RegisterDocumentSet-b": Guarded("hie.exchange.submit.submit"),
+    "RegisterOnDemandDocumentEntry": Guarded("hie.exchange.submit.submit"),
+    "RegistryStoredQuery": Guarded("hie.exchange.stored_query.ask"),
+    "RemoveDocuments": Guarded("hie.exchange.remove.remove_documents"),
+    "RestrictedUpdateDocumentSet": Guarded("hie.exchange.update.update"),
+    "RetrieveDocumentSet": Guarded("hie.exchange.retrieve._retrieve_set"),
+    "UpdateDocumentSet": Guarded("hie.exchange.update.update"),
+}
+
 HL7V2: Mapping[str, Entry] = {
     **{
         f"ADT^{event}": _FEED for event in ("A01", "A04", "A05", "A08", "A24", "A28", "A31", "A37", "A40", "A43", "A47")
@@ -536,6 +549,7 @@ READ_WITHIN: Mapping[str, str] = {
 TABLE: Mapping[str, Mapping[str, Entry]] = {
     "url": URLS,
     "fhir": FHIR,
+    "xds": XDS,
     "hl7v2": HL7V2,
     "task": TASKS,
     "admin": ADMIN,

@@ -1,6 +1,6 @@
 """Every way out of the hub, found where it is declared: nothing here is written down by hand.
 
-A way is (kind, name, what is called). Kinds: ``url``, ``fhir``, ``hl7v2``, ``task``, ``admin``, ``action``, ``command``,
+A way is (kind, name, what is called). Kinds: ``url``, ``fhir``, ``xds``, ``hl7v2``, ``task``, ``admin``, ``action``, ``command``,
 ``channel``.
 """
 
@@ -19,6 +19,7 @@ from hie.exchange import notices, retrieve
 from hie.faces.fhir.resources import resources, system_operations, transaction_interaction
 from hie.faces.hl7v2 import adt, qbp
 from hie.faces.hl7v2.handler import Hl7v2Handler
+from hie.faces.soap import transactions
 from hie.outbox import outbox
 
 _INTERACTIONS = (
@@ -47,7 +48,7 @@ class Way(NamedTuple):
 
 def ways(urlconf: str | None = None) -> list[Way]:
     """All of them; `urlconf` None: that of the settings."""
-    return [*urls(urlconf), *fhir(), *hl7v2(), *tasks(), *admins(), *actions(), *commands(), *channels()]
+    return [*urls(urlconf), *fhir(), *xds(), *hl7v2(), *tasks(), *admins(), *actions(), *commands(), *channels()]
 
 
 def urls(urlconf: str | None = None) -> Iterator[Way]:
@@ -83,6 +84,12 @@ def fhir() -> Iterator[Way]:
                 yield Way("fhir", f"{name} {kind}", interaction.handler)
         for operation in resource.operations:
             yield Way("fhir", f"{name} ${operation.name}", operation.interaction.handler)
+
+
+def xds() -> Iterator[Way]:
+    """Every transaction of the SOAP face, by the last word of its Action."""
+    for action, transaction in sorted({**transactions.REGISTRY, **transactions.REPOSITORY}.items()):
+        yield Way("xds", action.rpartition(":")[2], inspect.unwrap(transaction.handler))
 
 
 def hl7v2() -> Iterator[Way]:

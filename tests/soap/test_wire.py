@@ -11,6 +11,7 @@ from lxml import etree
 from hie.audit.models import AuditEvent
 from hie.directory import registration
 from hie.faces.soap import actions, transactions
+from hie.faces.soap.ebxml import names
 from hie.faces.soap.faults import SOAP, SOAP_11, WSA
 from hie.standards import xds_schema
 from tests.soap import echo, keys, messages
@@ -118,7 +119,7 @@ def test_a_body_that_is_not_valid_is_named_by_its_elements_and_never_by_its_valu
 def test_an_object_without_an_id_is_valid() -> None:
     """Spec/xds.md 3: be tolerant of missing ids on receipt."""
     slot = '<rim:Slot name="x"><rim:ValueList><rim:Value>y</rim:Value></rim:ValueList></rim:Slot>'
-    text = f'<rim:RegistryPackage xmlns:rim="{actions.RIM}">{slot}</rim:RegistryPackage>'
+    text = f'<rim:RegistryPackage xmlns:rim="{names.RIM}">{slot}</rim:RegistryPackage>'
     assert xds_schema.complaints(etree.fromstring(text)) == []
     assert xds_schema.complaints(etree.fromstring(text.replace("rim:ValueList", "rim:Values")))
 

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hie.faces.soap.ebxml.names import QUERY, RS, XDS
+
 ITI: Mapping[str, str] = {
     "urn:ihe:iti:2007:RegistryStoredQuery": "ITI-18",
     "urn:ihe:iti:2007:CrossGatewayQuery": "ITI-38",
@@ -22,10 +24,6 @@ ITI: Mapping[str, str] = {
     "urn:ihe:iti:2018:RestrictedUpdateDocumentSet": "ITI-92",
 }
 
-RIM = "urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"
-RS = "urn:oasis:names:tc:ebxml-regrep:xsd:rs:3.0"
-QUERY = "urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
-XDS = "urn:ihe:iti:xds-b:2007"
 _RESPONSE = {
     f"{{{QUERY}}}AdhocQueryRequest": f"{{{QUERY}}}AdhocQueryResponse",
     f"{{{XDS}}}RetrieveDocumentSetRequest": f"{{{XDS}}}RetrieveDocumentSetResponse",

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from hie.faces.soap import iti18, iti41, iti42, iti43, iti57, iti62
+from hie.faces.soap.ebxml.names import LCM, QUERY, RMD, XDS
 from hie.faces.soap.message import Handler
 
 
@@ -24,5 +26,59 @@ class Transaction:
     mtom: bool = False
 
 
-REGISTRY: Mapping[str, Transaction] = {}
-REPOSITORY: Mapping[str, Transaction] = {}
+REGISTRY: Mapping[str, Transaction] = {
+    "urn:ihe:iti:2007:RegistryStoredQuery": Transaction(
+        handler=iti18.registry_stored_query,
+        response_action="urn:ihe:iti:2007:RegistryStoredQueryResponse",
+        request_root=etree.QName(QUERY, "AdhocQueryRequest"),
+    ),
+    "urn:ihe:iti:2009:MultiPatientStoredQuery": Transaction(
+        handler=iti18.multi_patient_stored_query,
+        response_action="urn:ihe:iti:2009:MultiPatientStoredQueryResponse",
+        request_root=etree.QName(QUERY, "AdhocQueryRequest"),
+    ),
+    "urn:ihe:iti:2007:RegisterDocumentSet-b": Transaction(
+        handler=iti42.register,
+        response_action="urn:ihe:iti:2007:RegisterDocumentSet-bResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry": Transaction(
+        handler=iti42.register_on_demand,
+        response_action="urn:ihe:iti:2010:RegisterOnDemandDocumentResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2010:UpdateDocumentSet": Transaction(
+        handler=iti57.update_document_set,
+        response_action="urn:ihe:iti:2010:UpdateDocumentSetResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2018:RestrictedUpdateDocumentSet": Transaction(
+        handler=iti57.restricted_update_document_set,
+        response_action="urn:ihe:iti:2018:RestrictedUpdateDocumentSetResponse",
+        request_root=etree.QName(LCM, "SubmitObjectsRequest"),
+    ),
+    "urn:ihe:iti:2010:DeleteDocumentSet": Transaction(
+        handler=iti62.remove_metadata,
+        response_action="urn:ihe:iti:2010:DeleteDocumentSetResponse",
+        request_root=etree.QName(LCM, "RemoveObjectsRequest"),
+    ),
+}
+REPOSITORY: Mapping[str, Transaction] = {
+    "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": Transaction(
+        handler=iti41.provide_and_register,
+        response_action="urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-bResponse",
+        request_root=etree.QName(XDS, "ProvideAndRegisterDocumentSetRequest"),
+        mtom=True,
+    ),
+    "urn:ihe:iti:2007:RetrieveDocumentSet": Transaction(
+        handler=iti43.retrieve_document_set,
+        response_action="urn:ihe:iti:2007:RetrieveDocumentSetResponse",
+        request_root=etree.QName(XDS, "RetrieveDocumentSetRequest"),
+        mtom=True,
+    ),
+    "urn:ihe:iti:2017:RemoveDocuments": Transaction(
+        handler=iti62.remove_documents,
+        response_action="urn:ihe:iti:2017:RemoveDocumentsResponse",
+        request_root=etree.QName(RMD, "RemoveDocumentsRequest"),
+    ),
+}

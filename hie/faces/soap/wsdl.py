@@ -11,6 +11,7 @@ from django.conf import settings
 from lxml import etree
 
 from hie.faces.soap import actions
+from hie.faces.soap.ebxml import names
 from hie.faces.soap.transactions import Transaction
 from hie.standards import xds_schema
 
@@ -19,11 +20,11 @@ SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 WSAM = "http://www.w3.org/2007/05/addressing/metadata"
 XSD = "http://www.w3.org/2001/XMLSchema"
 _PREFIXES: dict[str | None, str] = {
-    "rim": actions.RIM,
-    "rs": actions.RS,
+    "rim": names.RIM,
+    "rs": names.RS,
     "lcm": "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0",
-    "query": actions.QUERY,
-    "xds": actions.XDS,
+    "query": names.QUERY,
+    "xds": names.XDS,
     "rmd": xds_schema.RMD,
 }
 _PREFIX_OF = {namespace: prefix for prefix, namespace in _PREFIXES.items()}
@@ -42,12 +43,12 @@ def document(name: str, url: str, offered: Mapping[str, Transaction]) -> bytes:
         for action, one in offered.items()
         if etree.QName(one.request_root).namespace in xds_schema.NAMESPACES
     }
-    nsmap: dict[str | None, str] = {None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": actions.XDS}
+    nsmap: dict[str | None, str] = {None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": names.XDS}
     root = etree.Element(
         f"{{{WSDL}}}definitions",
         nsmap=nsmap | _PREFIXES,
         name=name,
-        targetNamespace=actions.XDS,
+        targetNamespace=names.XDS,
     )
     types = etree.SubElement(etree.SubElement(root, f"{{{WSDL}}}types"), f"{{{XSD}}}schema")
     for namespace, file in xds_schema.NAMESPACES.items():

@@ -1,0 +1,429 @@
+"""Updates of registered metadata [ITI-57, ITI-92]: new versions, further associations, changes of status; all or nothing.
+
+A new version has the logical id and the bytes of the one before it, which is deprecated, and at least its labels.
+Runs in the caller's transaction; what a submission asks for is in `documents.update_plan`.
+
+Source: spec/xds.md 7 (IHE ITI TF-2 3.57.4.1.3.3, 3.92.4.1.3).
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db.models import F, Q
+
+from documents import registry, rows
+from documents.errors import (
+    DuplicateUniqueId,
+    MetadataIdentifierChanged,
+    PatientIdReconciliation,
+    SubmissionRefused,
+    UnmodifiableMetadata,
+    UpdateOperationWrong,
+    UpdateRefused,
+    VersionWrong,
+)
+from documents.labels import inherited, labels_of
+from documents.metadata import CX, AssociationType, EntryMetadata, Status
+from documents.models import Association, DocumentEntry, Folder, ReviewItem, SubmissionSet
+from documents.update_plan import NewVersion, Plan, StatusChange
+from hie.standards.errors import HubError
+from hie.standards.facts import Labels
+
+_HAS_MEMBER = AssociationType.HAS_MEMBER.value
+_APPROVED, _DEPRECATED = Status.APPROVED.value, Status.DEPRECATED.value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Updated:
+    """What became of an update: the submission set, the new versions' UUIDs (``urn:uuid:…``), those that they follow, and
+    whom all of it is about, by row id of the identifiers.
+    """
+
+    submission_set_uuid: str
+    versions: tuple[str, ...]
+    deprecated: tuple[str, ...]
+    patients: tuple[int, ...]
+
+
+@dataclass(slots=True)
+class _Work:
+    """One update under way: rows locked, names resolved."""
+
+    plan: Plan
+    patients: Mapping[CX, int]
+    same_person: Callable[[int, int], bool]
+    may_update: Callable[[Any], bool]
+    restricted: bool
+    ids: dict[str, UUID]
+    entries: dict[str, DocumentEntry] = field(default_factory=dict)  # the latest versions, by the id of the new one
+    folders: dict[str, Folder] = field(default_factory=dict)
+    ends: dict[UUID, DocumentEntry | Folder | SubmissionSet | Association] = field(default_factory=dict)
+
+    @property
+    def followed(self) -> dict[UUID, UUID]:
+        """The UUID of each version that is followed, to that of the new one."""
+        return {row.entry_uuid: self.ids[own] for held in (self.entries, self.folders) for own, row in held.items()}
+
+
+def update(
+    plan: Plan,
+    *,
+    patients: Mapping[CX, int],
+    labels: Mapping[str, Labels],
+    custodian: str,
+    may_update: Callable[[Any], bool],
+    same_person: Callable[[int, int], bool],
+    restricted: bool,
+    at: datetime,
+) -> Updated:
+    """Do what a plan asks for. `may_update` is asked of each registered object; what it refuses is not there.
+
+    Raises:
+        SubmissionRefused: every problem that there is; the caller rolls back.
+    """
+    work = _Work(
+        plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
+        ids=_ids(plan),
+    )  # fmt: skip
+    _lock(work)
+    problems = [*_versions(work), *_associations(work), *_statuses(work), *_patients(work)]
+    if SubmissionSet.objects.filter(unique_id=plan.submission_set.unique_id).exists():
+        where = f"SubmissionSet[{plan.submission_set.entry_uuid}].uniqueId"
+        problems.append(DuplicateUniqueId(f"uniqueId {plan.submission_set.unique_id} is registered", element=where))
+    if problems:
+        raise SubmissionRefused(problems)
+    own = rows.submission_set(plan.submission_set, work.ids, patients, custodian, at)
+    own.save(force_insert=True)
+    rows.write_set_authors(own, plan.submission_set.authors)
+    _write_versions(work, own, labels, custodian, at)
+    rows.write_associations(plan.associations, work.ids, own, at)
+    _propagate(work, own, at)
+    _change_statuses(work, at)
+    held = (*work.entries.values(), *work.folders.values())
+    return Updated(
+        submission_set_uuid=f"urn:uuid:{own.entry_uuid}",
+        versions=tuple(f"urn:uuid:{work.ids[one]}" for one in (*work.entries, *work.folders)),
+        deprecated=tuple(f"urn:uuid:{row.entry_uuid}" for row in held),
+        patients=tuple(
+            {*patients.values(), *(row.patient_identifier_id for row in held), *map(_patient_of, _touched(work))} - {0}
+        ),
+    )
+
+
+def _ids(plan: Plan) -> dict[str, UUID]:
+    named = [
+        plan.submission_set.entry_uuid,
+        *(one.metadata.entry_uuid for one in (*plan.entries, *plan.folders)),
+        *(one.member.entry_uuid for one in (*plan.entries, *plan.folders)),
+        *(end for one in plan.associations for end in (one.entry_uuid, one.source, one.target)),
+        *(one.target for one in plan.statuses),
+    ]
+    found: dict[str, UUID] = {}
+    for text in named:
+        try:
+            found.setdefault(text, UUID(text.removeprefix("urn:uuid:")))
+        except ValueError:
+            found[text] = uuid.uuid4()
+    return found
+
+
+def _lock(work: _Work) -> None:
+    """The latest versions of what is updated, and whatever else is named: entries, folders, sets, associations."""
+    for one in work.plan.entries:
+        row = _latest_entry(one.metadata)
+        if row is not None:
+            work.entries[one.metadata.entry_uuid] = row
+    for other in work.plan.folders:
+        held = Folder.objects.select_for_update().order_by("-version")
+        folder = held.filter(logical_id=_uuid(other.metadata.logical_id)).first()
+        if folder is not None:
+            work.folders[other.metadata.entry_uuid] = held.filter(logical_id=folder.logical_id).first() or folder
+    new = {work.ids[one.metadata.entry_uuid] for one in (*work.plan.entries, *work.plan.folders)}
+    named = {work.ids[end] for one in work.plan.associations for end in (one.source, one.target)}
+    named |= {work.ids[one.target] for one in work.plan.statuses}
+    models: tuple[Any, ...] = (DocumentEntry, Folder, SubmissionSet, Association)
+    for model in models:
+        for found in model.objects.select_for_update().filter(entry_uuid__in=named - new).order_by("pk"):
+            work.ends[found.entry_uuid] = found
+
+
+def _latest_entry(entry: EntryMetadata) -> DocumentEntry | None:
+    """The latest version under its logical id; without one, of the document in its repository (ITI-92)."""
+    held = DocumentEntry.objects.select_for_update().order_by("-version", "-pk")
+    if entry.logical_id is not None:
+        found = held.filter(logical_id=_uuid(entry.logical_id)).first()
+    else:
+        found = held.filter(unique_id=entry.unique_id, repository_unique_id=entry.repository_unique_id).first()
+    # Again: while the first look waited for its lock another may have added a version.
+    return held.filter(logical_id=found.logical_id).first() if found is not None else None
+
+
+def _uuid(text: str | None) -> UUID | None:
+    try:
+        return UUID((text or "").removeprefix("urn:uuid:"))
+    except ValueError:
+        return None
+
+
+# -- what has to hold -----------------------------------------------------------------------------------------------
+
+
+def _versions(work: _Work) -> Iterable[HubError]:
+    for one in work.plan.entries:
+        where = f"DocumentEntry[{one.metadata.entry_uuid}]"
+        row = work.entries.get(one.metadata.entry_uuid)
+        if row is None or not work.may_update(row) or row.version != one.previous_version:
+            yield VersionWrong(f"{one.metadata.logical_id} has no such latest version", element=where)
+            continue
+        yield from _unchanged(work, one, row, where)
+        if row.availability_status != _APPROVED and not work.restricted:
+            yield UpdateRefused("the latest version is not approved", element=where)
+    for other in work.plan.folders:
+        where = f"Folder[{other.metadata.entry_uuid}]"
+        folder = work.folders.get(other.metadata.entry_uuid)
+        if folder is None or not work.may_update(folder) or folder.version != other.previous_version:
+            yield VersionWrong(f"{other.metadata.logical_id} has no such latest version", element=where)
+            continue
+        if folder.unique_id != other.metadata.unique_id:
+            yield UpdateRefused("uniqueId may not change", element=f"{where}.uniqueId")
+        if folder.availability_status != _APPROVED:
+            yield UpdateRefused("the latest version is not approved", element=where)
+
+
+def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, where: str) -> Iterable[HubError]:
+    entry = one.metadata
+    if entry.unique_id != row.unique_id:
+        changed = MetadataIdentifierChanged if work.restricted else UpdateRefused
+        yield changed("uniqueId may not change", element=f"{where}.uniqueId")
+    kept: list[tuple[str, object, object]] = [("objectType", entry.object_type, row.object_type)]
+    if work.restricted:
+        source = entry.source_patient_id
+        kept += [
+            (
+                "sourcePatientId",
+                (source.value, source.authority) if source is not None else (None, None),
+                (row.source_patient_id_value, row.source_patient_id_authority),
+            ),
+            ("repositoryUniqueId", entry.repository_unique_id, row.repository_unique_id),
+            ("documentAvailability", entry.document_availability, row.document_availability),
+        ]
+    for name, now, before in kept:
+        if now != before:
+            refused = UnmodifiableMetadata if work.restricted else UpdateRefused
+            yield refused(f"{name} may not change", element=f"{where}.{name}")
+
+
+def _associations(work: _Work) -> Iterable[HubError]:
+    propagated = {
+        key
+        for held, versions in ((work.entries, work.plan.entries), (work.folders, work.plan.folders))
+        for one in versions  # type: ignore[attr-defined]  # both are versions
+        if one.propagate and one.metadata.entry_uuid in held
+        for key in (work.ids[one.metadata.entry_uuid], held[one.metadata.entry_uuid].entry_uuid)
+    }
+    kinds = {work.ids[one.metadata.entry_uuid]: "entry" for one in work.plan.entries}
+    kinds |= {work.ids[one.metadata.entry_uuid]: "folder" for one in work.plan.folders}
+    patients = {
+        work.ids[one.metadata.entry_uuid]: work.patients.get(one.metadata.patient_id, 0)
+        if one.metadata.patient_id
+        else 0
+        for one in (*work.plan.entries, *work.plan.folders)
+    }
+    for association in work.plan.associations:
+        where = f"Association[{association.entry_uuid}]"
+        ends = [work.ids[association.source], work.ids[association.target]]
+        if propagated & set(ends):
+            yield UpdateOperationWrong("an object is updated and joined in one submission", element=where)
+            continue
+        found = [kinds.get(end) or _kind(work, end) for end in ends]
+        allowed = ("folder", "entry") if association.type is AssociationType.HAS_MEMBER else ("entry", "entry")
+        if tuple(found) != allowed:
+            yield UpdateRefused("an end is not there, not approved, or of another kind", element=where)
+            continue
+        of = [patients.get(end) or _patient_of(work.ends[end]) for end in ends]
+        if not work.same_person(of[0], of[1]):
+            yield PatientIdReconciliation("the ends are of different patients", element=where)
+        exists = Association.objects.filter(
+            source=ends[0], target=ends[1], type=association.type.value, availability_status=_APPROVED
+        ).exists()
+        if exists:
+            yield UpdateRefused("this association is there already", element=where)
+
+
+def _kind(work: _Work, key: UUID) -> str:
+    row = work.ends.get(key)
+    if not isinstance(row, DocumentEntry | Folder) or not work.may_update(row):
+        return ""
+    if row.availability_status != _APPROVED:
+        return ""
+    return "entry" if isinstance(row, DocumentEntry) else "folder"
+
+
+def _statuses(work: _Work) -> Iterable[HubError]:
+    new = {one.metadata.entry_uuid for one in (*work.plan.entries, *work.plan.folders)}
+    new |= {one.entry_uuid for one in work.plan.associations}
+    for change in work.plan.statuses:
+        where = f"Association[{change.id}]"
+        if change.target in new:
+            if change.original is not Status.APPROVED:
+                yield UpdateRefused("what is new is approved", element=where)
+            continue
+        yield from _status(work, change, where)
+
+
+def _status(work: _Work, change: StatusChange, where: str) -> Iterable[HubError]:
+    row = work.ends.get(work.ids[change.target])
+    holder = row.submission_set if isinstance(row, Association) else row
+    if row is None or isinstance(row, SubmissionSet) or not work.may_update(holder):
+        yield UpdateRefused(f"{change.target} has no status to be changed", element=where)
+        return
+    if isinstance(row, Association):
+        is_member = row.type == _HAS_MEMBER and SubmissionSet.objects.filter(entry_uuid=row.source).exists()
+        if is_member:
+            yield UpdateRefused("a membership of a submission set keeps its status", element=where)
+    elif type(row)._default_manager.filter(logical_id=row.logical_id, version__gt=row.version).exists():
+        yield UpdateRefused(f"{change.target} is not the latest version", element=where)
+    if row.availability_status != change.original.value:
+        yield UpdateRefused(f"{change.target} is not {change.original.name.lower()}", element=where)
+
+
+def _patients(work: _Work) -> Iterable[HubError]:
+    """No association may be left whose ends are of different patients."""
+    moved: dict[UUID, int] = {}
+    propagating: set[UUID] = set()
+    for own, row in (*work.entries.items(), *work.folders.items()):
+        version = next(one for one in (*work.plan.entries, *work.plan.folders) if one.metadata.entry_uuid == own)
+        patient_id = version.metadata.patient_id
+        assert patient_id is not None
+        moved[row.entry_uuid] = work.patients[patient_id]
+        if version.propagate:
+            propagating.add(row.entry_uuid)
+        if not work.same_person(work.patients[patient_id], row.patient_identifier_id) and work.restricted:
+            yield PatientIdReconciliation("the patient may not change", element=f"DocumentEntry[{own}].patientId")
+    if not propagating or work.restricted:
+        return
+    for association in _propagated(propagating):
+        of = [moved.get(end) or _patient_at(end) for end in (association.source, association.target)]
+        if of[0] and of[1] and not work.same_person(of[0], of[1]):
+            yield PatientIdReconciliation(
+                "an association would join two patients", element=f"urn:uuid:{association.entry_uuid}"
+            )
+
+
+def _patient_at(key: UUID) -> int:
+    for model in (DocumentEntry, Folder):
+        found: int | None = (
+            model._default_manager.filter(entry_uuid=key).values_list("patient_identifier", flat=True).first()
+        )
+        if found is not None:
+            return found
+    return 0
+
+
+def _patient_of(row: Any) -> int:
+    holder = row.submission_set if isinstance(row, Association) else row
+    return int(holder.patient_identifier_id)
+
+
+def _touched(work: _Work) -> list[Any]:
+    return [work.ends[key] for one in work.plan.statuses if (key := work.ids[one.target]) in work.ends]
+
+
+# -- effects --------------------------------------------------------------------------------------------------------
+
+
+def _write_versions(
+    work: _Work, own: SubmissionSet, labels: Mapping[str, Labels], custodian: str, at: datetime
+) -> None:
+    plan = work.plan
+    before = work.entries
+    rows.write_entries(
+        [one.metadata for one in plan.entries],
+        rows.EntryContext(
+            ids=work.ids,
+            patients=work.patients,
+            custodian=custodian,
+            submission_set=own,
+            contents={},
+            binaries={},
+            labels={key: inherited(labels[key], labels_of(row)) for key, row in before.items()},
+            restricted={},
+            deprecated={work.ids[key] for key, row in before.items() if row.availability_status != _APPROVED},
+            at=at,
+            follows=before,
+        ),
+    )
+    rows.write_folders(
+        [one.metadata for one in plan.folders], work.ids, work.patients, custodian, own, at, follows=work.folders
+    )
+    rows.write_associations([one.member for one in (*plan.entries, *plan.folders)], work.ids, own, at)
+    made = {row.entry_uuid: row for row in DocumentEntry.objects.filter(submission_set=own)}
+    for key, row in before.items():
+        # Whoever closes the review closes it of what readers are given now.
+        ReviewItem.objects.filter(entry=row, closed_at__isnull=True).update(entry=made[work.ids[key]])
+    for row in (*before.values(), *work.folders.values()):
+        type(row)._default_manager.filter(pk=row.pk, availability_status=_APPROVED).update(
+            availability_status=_DEPRECATED, revision=F("revision") + 1,
+            **({"updated_at": at} if isinstance(row, DocumentEntry) else {}),
+        )  # fmt: skip
+
+
+def _propagated(keys: Iterable[UUID]) -> list[Association]:
+    """The approved associations of these objects, memberships of submission sets left out."""
+    sets = SubmissionSet.objects.values("entry_uuid")
+    held = list(keys)
+    return list(
+        Association.objects.filter(Q(source__in=held) | Q(target__in=held), availability_status=_APPROVED)
+        .exclude(type=_HAS_MEMBER, source__in=sets)
+        .order_by("pk")
+    )
+
+
+def _propagate(work: _Work, own: SubmissionSet, at: datetime) -> None:
+    """Give the associations of the versions before to the new ones, and tell the folders that something came."""
+    followed = work.followed
+    keys = {
+        row.entry_uuid
+        for held, versions in ((work.entries, work.plan.entries), (work.folders, work.plan.folders))
+        for one in versions  # type: ignore[attr-defined]  # both are versions
+        if one.propagate
+        for row in (held[one.metadata.entry_uuid],)
+    }
+    made: list[Association] = []
+    gained: set[UUID] = set()
+    for association in _propagated(keys) if keys else []:
+        copy = Association(
+            entry_uuid=uuid.uuid4(),
+            type=association.type,
+            source=followed.get(association.source, association.source),
+            target=followed.get(association.target, association.target),
+            submission_set=own,
+            documentation_code=association.documentation_code,
+            documentation_scheme=association.documentation_scheme,
+            documentation_display=association.documentation_display,
+            extra=association.extra,
+            registered_at=at,
+        )
+        made.append(copy)
+        if association.type == _HAS_MEMBER:
+            made.append(rows.membership(own.entry_uuid, copy.entry_uuid, own, at))
+            gained.add(copy.source)
+    Association.objects.bulk_create(made)
+    gained |= {work.ids[one.source] for one in work.plan.associations if one.type is AssociationType.HAS_MEMBER}
+    registry.touch(sorted(gained), at)
+
+
+def _change_statuses(work: _Work, at: datetime) -> None:
+    for change in work.plan.statuses:
+        key = work.ids[change.target]
+        DocumentEntry.objects.filter(entry_uuid=key).update(
+            availability_status=change.new.value, updated_at=at, revision=F("revision") + 1
+        )
+        Folder.objects.filter(entry_uuid=key).update(availability_status=change.new.value, revision=F("revision") + 1)
+        Association.objects.filter(entry_uuid=key).update(availability_status=change.new.value)

@@ -1,0 +1,28 @@
+"""Remove Metadata [ITI-62], ITI TF-2 3.62, and Remove Documents [ITI-86], ITI TF-2 3.86."""
+
+from __future__ import annotations
+
+from hie.exchange import remove
+from hie.faces.soap import answers, errors, iti43
+from hie.faces.soap.ebxml.names import RIM, tag
+from hie.faces.soap.errors import Actor, RegistryError
+from hie.faces.soap.message import Answer, Request
+
+
+@answers.registry_response(Actor.REGISTRY)
+def remove_metadata(request: Request) -> list[str]:
+    """Remove the objects named; all of them, or none."""
+    refs = request.body.iterfind(f"{tag(RIM, 'ObjectRefList')}/{tag(RIM, 'ObjectRef')}")
+    remove.remove_metadata([(ref.get("id") or "").strip() for ref in refs], caller=request.caller, raw=request.raw)
+    return []
+
+
+def remove_documents(request: Request) -> Answer:
+    """Remove the documents named, each by itself."""
+    wanted = list(iti43.requested(request.body))
+    results = remove.remove_documents(wanted, caller=request.caller, raw=request.raw).results
+    problems: list[RegistryError] = []
+    for _, error in results:
+        if error is not None:
+            problems += errors.errors_of(error, Actor.REPOSITORY)
+    return Answer(body=errors.registry_response(problems, some_done=any(error is None for _, error in results)))

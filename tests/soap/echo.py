@@ -10,7 +10,7 @@ from lxml import etree
 
 from documents.errors import HashMismatch
 from hie.faces.soap import mtom, xop
-from hie.faces.soap.actions import QUERY, RIM, RS, XDS
+from hie.faces.soap.ebxml.names import QUERY, RIM, RS, XDS
 from hie.faces.soap.message import Answer, Attachment, Request
 from hie.faces.soap.transactions import Transaction
 from hie.trust.errors import TooManyRequests

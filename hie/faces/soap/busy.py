@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from lxml import etree
 
-from hie.faces.soap.actions import QUERY, RIM, RS, XDS, response_root
+from hie.faces.soap.actions import response_root
+from hie.faces.soap.ebxml.names import QUERY, RIM, RS, XDS
 
 _FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
 _ERROR = "urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:Error"

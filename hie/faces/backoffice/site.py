@@ -17,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import oidc, second_factor
+from hie.faces.backoffice import figures, oidc, second_factor
 from hie.faces.backoffice.sign_in import SignInForm
 from hie.trust import provider
 
@@ -50,7 +50,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         return bool(super().has_permission(request)) and second_factor.is_given(request.user)
 
     def extra_urls(self) -> list[URLPattern]:
-        """The page that whoever has given the password alone reaches."""
+        """The pages that whoever has given the password alone reaches, and the dashboards."""
 
         def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
             return lambda request: _guarded(view(request))
@@ -60,6 +60,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
             path("provider/", bare(oidc.away), name="provider"),
             path("provider/back/", bare(oidc.back), name="provider_back"),
             path("second-factor/code.svg", bare(second_factor.picture), name="second_factor_picture"),
+            *figures.urls(self.admin_view),
         ]
 
     def admin_view(

@@ -30,6 +30,7 @@ from hie.exchange import emergency_answers, figure_sources, figures, release
 from hie.exchange.errors import BadRequest
 from hie.exchange.figure_sources import Subject
 from hie.exchange.figures import Period
+from hie.exchange.small_cells import rounded
 from hie.standards.facts import Caller, ParticipantFacts, ReleaseRule
 
 __all__ = ["AskedFor", "MayAsk", "Own", "of_caller", "of_participant"]
@@ -68,7 +69,8 @@ class Own:
     `asked` and `sent`: requests by (day or month, group); `sent_as`: by (group, came); `received`: by (what); `refused`:
     at the door, by (day or month); `broke`: requests that failed by a fault of the exchange. `record_fields` and
     `document_fields`: n and total by (field); `delays` by (how long); `messages` by (status, protocol); `records`: those
-    in use, and those one too many of their person.
+    in use; `surplus`: those one too many of their person, rounded, None below eleven: that two are of one person may
+    rest on a record of somebody else's.
     """
 
     participants: tuple[str, ...]
@@ -84,7 +86,7 @@ class Own:
     delays: tuple[Cell, ...]
     messages: tuple[Cell, ...]
     records: int
-    surplus: int
+    surplus: int | None
     asked_for: tuple[AskedFor, ...]
     months: tuple[date, ...]
     may_ask: tuple[MayAsk, ...]
@@ -135,12 +137,16 @@ def of_participant(participant_id: str, at: Period) -> Own:
         delays=_cells(Subject.DELAYS, at, own, "what"),
         messages=_cells(Subject.MESSAGES, at, own, "what", "other"),
         records=sum(one.n for one in records),
-        surplus=sum(one.total for one in records),
+        surplus=_surplus(sum(one.total for one in records)),
         asked_for=asked_for(own, months),
         months=months,
         may_ask=may_ask(own),
         counted_at=figure_sources.counted(),
     )
+
+
+def _surplus(number: int) -> int | None:
+    return rounded(number) if number >= rolled.SMALLEST else None
 
 
 def _cells(subject: str, at: Period, own: Sequence[str], *by: str, **only: Sequence[str]) -> tuple[Cell, ...]:

@@ -26,10 +26,10 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("language", ["en", "es", "ar"])
 def test_the_page_holds_everywhere(
-    browser: Any,
+    browser: Any,  # noqa: F811
     live_server: LiveServer,
     transactional_db: None,
-    language: str,  # noqa: F811
+    language: str,
 ) -> None:
     exchange()
     figures_made.busy(date(2026, 10, 31))

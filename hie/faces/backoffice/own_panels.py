@@ -111,7 +111,7 @@ def _in_time(own: Own) -> Panel:
         key="own-delays", heading="From creation to arrival",
         finding=f"Nine of ten documents arrive within {took}." if took != "–" else "No document told when it was made.",
         columns=("Arrived", "Documents"), rows=tuple(Row(name, (f"{n:,}",)) for name, n in rows), bars=bars(rows),
-        note=f"{own.surplus:,} of its {own.records:,} records are one too many: another of its records is of the same person." if own.records else "",
+        note=f"About {own.surplus:,} of its {own.records:,} records are one too many: another of its records is of the same person." if own.surplus else "",
     )  # fmt: skip
 
 

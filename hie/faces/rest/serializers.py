@@ -581,7 +581,7 @@ class OwnFiguresOutput(serializers.Serializer[Any]):
     record_fields = FieldOutput(many=True)
     document_fields = FieldOutput(many=True)
     delays = DelayOutput(many=True)
-    records = serializers.DictField(child=serializers.IntegerField())
+    records = serializers.DictField(child=serializers.IntegerField(allow_null=True))
     months_told = serializers.ListField(child=serializers.CharField())
     asked_for = AskedForOutput(many=True)
     may_ask = MayAskOutput(many=True)

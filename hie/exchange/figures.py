@@ -47,9 +47,13 @@ class Period:
 
     @property
     def before(self) -> Period:
-        """As many days just before; of a calendar month, the month before."""
+        """As many days just before; of a calendar month the month before, as far as this one has come."""
         until = self.since - timedelta(days=1)
-        since = until.replace(day=1) if _MONTH.fullmatch(self.key) else until - (self.until - self.since)
+        since = until - (self.until - self.since)
+        if _MONTH.fullmatch(self.key):
+            since = until.replace(day=1)
+            if (self.until + timedelta(days=1)).day != 1:
+                until = min(until, since + (self.until - self.since))
         return Period(key="", name="", since=since, until=until)
 
     def steps(self) -> list[date]:

@@ -154,6 +154,12 @@ NAVIGATION: list[dict[str, Any]] = [
             _board("Matching", "join_inner", "figures_matching", "see_matching"),
             _board("Choices", "how_to_vote", "figures_choices", "see_choices"),
             _board("Completeness", "checklist", "figures_feeds", "see_feeds"),
+            {
+                "title": "Public page",
+                "icon": "public",
+                "link": reverse_lazy("public-figures"),
+                "permission": lambda request: request.user.has_perm("audit.see_exchange"),
+            },
         ],
     },
     {

@@ -185,7 +185,12 @@ def test_periods_are_those_of_the_list_and_no_others() -> None:
     assert (month.since, month.until, month.before.since, month.before.until) == (
         date(2026, 2, 1), date(2026, 2, 28), date(2026, 1, 1), date(2026, 1, 31),
     )  # fmt: skip
-    assert period("2026-11", today).until == today
+    part = period("2026-11", date(2026, 11, 9))
+    assert (part.until, part.before.since, part.before.until) == (
+        date(2026, 11, 9),
+        date(2026, 10, 1),
+        date(2026, 10, 9),
+    )
     assert (period("7", today).before.since, period("7", today).before.until) == (
         date(2026, 11, 17),
         date(2026, 11, 23),

@@ -96,7 +96,7 @@ def participant(request: HttpRequest, participant_id: str) -> HttpResponse:
         raise Http404
     return _answer(
         request, PARTICIPANT, lambda at: own_panels.participant(participant_id, at, names),
-        organization=participant_id, title=f"Figures of {names.get(participant_id, '')}",
+        organization=participant_id, title=names.get(participant_id, ""),
     )  # fmt: skip
 
 

@@ -14,10 +14,12 @@ import pytest
 
 from hie.audit import figures, seal
 from hie.audit.figures_of_log import LOG
+from hie.directory import registration
+from tests.directory.forms import clinic, file
 from tests.exchange import world
 from tests.leaks import place
 from tests.leaks.place import FAMILY, LOCAL, SYSTEM
-from tests.leaks.policies import BIRTH, Policy
+from tests.leaks.policies import BIRTH
 from tests.leaks.test_walk_people import HIDINGS, each, made
 from tests.leaks.walking import Ear, Heard, Listener, same, taken_back, walks
 
@@ -59,10 +61,7 @@ def test_what_was_asked_about_a_hidden_patient_counts_as_what_was_asked_about_no
     hiding: str, listener: Listener
 ) -> None:
     how = HIDINGS[hiding]
-    place.takes_part(Policy(release=how.policy.release, prohibitions=how.policy.prohibitions))
-    from hie.directory import registration
-    from tests.directory.forms import clinic, file
-
+    place.takes_part(how.policy)
     registration.apply(file(clinic(purposes=["TREAT", "HOPERAT"])))
     asker = world.caller(purpose="TREAT")
 

@@ -99,9 +99,9 @@ def test_who_may_ask_goes_by_agreements_and_its_own_rules() -> None:
         pytest.param(
             world.hospital_caller(purpose="HOPERAT", role="patient", user_id="Patient/x"), "", 403, id="a patient"
         ),
-        pytest.param(office(), "?period=5", 400, id="no such period"),
-        pytest.param(office(), "?period=2019-01", 400, id="too long ago"),
-        pytest.param(office(), "?participant=org-clinic", 400, id="another's"),
+        pytest.param(office(), "?period=5", 422, id="no such period"),
+        pytest.param(office(), "?period=2019-01", 422, id="too long ago"),
+        pytest.param(office(), "?participant=org-clinic", 422, id="another's"),
     ],
 )
 def test_who_may_not_and_what_is_not_understood(caller: Caller, query: str, status: int) -> None:

@@ -1,4 +1,4 @@
-"""What the log adds to the figures: requests, what was refused and why, what left, changes of choices, emergencies, sign-ins.
+"""What the log adds to the figures: requests, what was refused and why, what left, changes of choices, sign-ins.
 
 The log is counted in the order of its seals. A request may have several events, one for each patient it was about: `n`
 counts the events, `total` the requests, each with its first event. So `total` is the same whoever of the patients is hidden
@@ -27,7 +27,6 @@ class Subject(StrEnum):
     LEFT = "left"  # by recipient and purpose; what: metadata, bytes, demographics, query
     HELD = "held"  # by custodian and purpose, a month on its first day; other: the recipient's topmost organization
     CHOICES_CHANGED = "choices-changed"  # what: filed, changed, ended
-    EMERGENCIES = "emergencies"  # by participant
     SIGNED_IN = "signed-in"  # patients and helpers in the portal
 
 
@@ -164,8 +163,6 @@ def _add_event(tally: Tally, event: _Event, requests: _Requests) -> None:
     elif event.kind in (EventType.CONSENT_FILED, EventType.CONSENT_REVOKED) and done:
         what = "ended" if event.kind == EventType.CONSENT_REVOKED else "filed" if event.action == "C" else "changed"
         tally.add(Subject.CHOICES_CHANGED, day, what=what, people=people)
-    elif event.kind == EventType.BREAK_GLASS and done and event.action == "E" and event.person is not None:
-        tally.add(Subject.EMERGENCIES, day, participant=event.participant, people=people)
     elif event.kind == EventType.LOGIN and event.user.startswith(("Patient/", "RelatedPerson/")):
         tally.add(Subject.SIGNED_IN, day, people=(_person_of(event.user),))
 

@@ -24,6 +24,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("escalate overdue emergencies", "exchange.escalate_emergencies", 300),
     ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),
+    ("roll up figures", "exchange.roll_up_figures", 30),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),
     ("seal secrets of code apps", "trust.seal_secrets", 600),

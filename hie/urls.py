@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, include, path, re_path
 from django.views.generic import RedirectView
 
+from hie.faces.portal import figures
 from hie.faces.rest import checkpoints
 from hie.trust.views import authorization_server_metadata
 
@@ -16,6 +17,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("checkpoints", checkpoints.listed, name="checkpoints"),
     re_path(r"^checkpoints/(?P<size>[0-9]+|latest)$", checkpoints.one, name="checkpoint"),
     path("consent/", include("hie.faces.decisions.urls")),
+    path("figures", RedirectView.as_view(url="/figures/")),
+    path("figures/", figures.show, name="public-figures"),
     path("my", RedirectView.as_view(url="/my/")),
     path("my/", include("hie.faces.portal.urls")),
     path("join", RedirectView.as_view(url="/join/")),

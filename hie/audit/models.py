@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import uuid
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 
 
@@ -230,3 +231,81 @@ class Checkpoint(models.Model):
 
     def __str__(self) -> str:
         return str(self.size)
+
+
+class Figure(models.Model):
+    """How much of one thing there was on one day; derived by `hie.audit.figures`, and counted again from nothing at need.
+
+    `subject` says what is counted; `participant`, `purpose`, `what` and `other` tell its cells apart, "" where it has no
+    such side. `n` counts; `total` is the sum of what is measured, by the subject. `people` tells one patient from another
+    without naming any: the keyed hashes of up to `figures.SMALLEST` of those concerned, so that fewer are all there are.
+    """
+
+    subject = models.TextField()
+    day = models.DateField()
+    participant = models.TextField(blank=True, default="")
+    purpose = models.TextField(blank=True, default="")
+    what = models.TextField(blank=True, default="")
+    other = models.TextField(blank=True, default="")
+    n = models.BigIntegerField(default=0)
+    total = models.BigIntegerField(default=0)
+    people: ArrayField[list[int], list[int]] = ArrayField(models.BigIntegerField(), default=list)
+
+    class Meta:
+        db_table = "audit_figure"
+        default_permissions = ()
+        permissions = [
+            ("see_exchange", "Can see figures of the exchange"),
+            ("see_queries", "Can see figures of answers and refusals"),
+            ("see_matching", "Can see figures of matching"),
+            ("see_choices", "Can see figures of patients' choices"),
+            ("see_feeds", "Can see how complete and timely participants are"),
+            ("see_participants", "Can see figures of one participant"),
+        ]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["subject", "day", "participant", "purpose", "what", "other"], name="audit_figure_cell"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.subject} {self.day}"
+
+
+class FigureMark(models.Model):
+    """How far a source of figures is counted. What moves it and what it counted are one transaction.
+
+    Of a source with numbered rows all up to `counted` are; `seen` is the highest number there was at `seen_at`, and
+    everything up to it is settled once no transaction below `horizon` runs. Of a source by days, `counted` is the
+    ordinal of the last day that is counted for good.
+    """
+
+    source = models.TextField(primary_key=True)
+    counted = models.BigIntegerField(default=0)
+    seen = models.BigIntegerField(null=True)
+    horizon = models.BigIntegerField(null=True)
+    seen_at = models.DateTimeField(null=True)
+    counted_at = models.DateTimeField(null=True)
+
+    class Meta:
+        db_table = "audit_figure_mark"
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.source
+
+
+class PublishedMonth(models.Model):
+    """The public figures of a calendar month as they were published, once: never counted again, so that none differs."""
+
+    month = models.DateField(primary_key=True)
+    body = models.JSONField()
+    published_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "audit_published_month"
+        default_permissions = ()
+        ordering = ["-month"]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m}"

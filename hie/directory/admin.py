@@ -233,6 +233,7 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
         ("Addresses", {"fields": ("home_community_id", "source_id", "hl7v2_application", "hl7v2_facility")}),
         ("Trust in it as a source of personal details", {"fields": ("source_trust",)}),
         ("Limits", {"fields": ("rate_per_s", "burst", "concurrency", "registered_at")}),
+        ("Figures", {"fields": ("own_view",)}),
     )
 
     def get_readonly_fields(self, request: HttpRequest, obj: Participant | None = None) -> tuple[str, ...]:
@@ -242,6 +243,7 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
             "changing",
             "ending",
             "why",
+            "own_view",
         )
 
     def get_urls(self) -> list[Any]:
@@ -276,11 +278,16 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
     def get_fieldsets(self, request: HttpRequest, obj: Participant | None = None) -> Any:
         """Without ways at which this member of staff would be refused."""
         staff = staff_of(request)
-        ways = {"changing": governance.may(staff), "ending": governance.may(staff, "reinstatement")}
-        return [
+        ways = {
+            "changing": governance.may(staff),
+            "ending": governance.may(staff, "reinstatement"),
+            "own_view": request.user.has_perm("audit.see_participants"),
+        }
+        sets = [
             (title, {"fields": tuple(one for one in said["fields"] if ways.get(str(one), True))})
             for title, said in super().get_fieldsets(request, obj)
         ]
+        return [(title, said) for title, said in sets if said["fields"]]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -294,6 +301,12 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
             queries.hold_epoch()
             obj.save(update_fields=["rate_per_s", "burst", "concurrency"])
             registration.trust(obj.pk, obj.source_trust, request.user.get_username())
+
+    @display(description="Its own view")  # type: ignore[untyped-decorator]  # as above
+    def own_view(self, participant: Participant) -> str:
+        """What it asked, sent and failed, as it reads it itself."""
+        url = reverse("admin:figures_participant", args=[participant.pk])
+        return format_html('<a href="{}">What it asked, sent and failed</a>', url)
 
     @display(description="Status", label=_BADGE, ordering="status")  # type: ignore[untyped-decorator]  # as above
     def standing(self, participant: Participant) -> str:

@@ -18,11 +18,13 @@ from hie.exchange import (
     concerns,
     emergency,
     emergency_review,
+    figure_sources,
     helpers,
     imports,
     inbox,
     notices,
     patient_notices,
+    public_figures,
     query,
     relabel,
     replay,
@@ -69,6 +71,18 @@ def relabel_documents() -> int:
 
 RELABEL_S = 3.0
 """How long one task goes on labelling: this process has questions to ask. The next one goes on behind it."""
+
+
+@shared_task(name="exchange.roll_up_figures")
+def roll_up_figures() -> int:
+    """Count what came since for the figures, and publish the months that are over."""
+    done = figure_sources.roll_up(seconds=ROLL_UP_S)
+    public_figures.publish()
+    return done
+
+
+ROLL_UP_S = 3.0
+"""As `RELABEL_S`."""
 
 
 @shared_task(name="exchange.tell_patients")

@@ -79,6 +79,18 @@ def _in_persons(request: HttpRequest) -> bool:
     return request.path.startswith(reverse("admin:patients_person_changelist")) and request.path != find
 
 
+def _board(title: str, icon: str, name: str, right: str) -> dict[str, Any]:
+    """A link to a dashboard for who may see it."""
+    link = _place(f"admin:{name}")
+    return {
+        "title": title,
+        "icon": icon,
+        "link": link,
+        "permission": lambda request: request.user.has_perm(f"audit.{right}"),
+        "active": lambda request: request.path == link,
+    }
+
+
 NAVIGATION: list[dict[str, Any]] = [
     {
         "title": "Work",
@@ -162,6 +174,22 @@ NAVIGATION: list[dict[str, Any]] = [
             _list("Documents of others", "move_to_inbox", "exchange.remotedocument"),
             _list("Messages", "mail", "exchange.inboundmessage"),
             _list("Notices", "notifications", "outbox.outboxmessage"),
+        ],
+    },
+    {
+        "title": "Figures",
+        "items": [
+            _board("Exchange", "monitoring", "figures", "see_exchange"),
+            _board("Answers and refusals", "hourglass", "figures_answers", "see_queries"),
+            _board("Matching", "join_inner", "figures_matching", "see_matching"),
+            _board("Choices", "how_to_vote", "figures_choices", "see_choices"),
+            _board("Completeness", "checklist", "figures_feeds", "see_feeds"),
+            {
+                "title": "Public page",
+                "icon": "public",
+                "link": _place("public-figures"),
+                "permission": lambda request: request.user.has_perm("audit.see_exchange"),
+            },
         ],
     },
     {

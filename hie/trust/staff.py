@@ -45,25 +45,31 @@ DIRECTORY_PAGES = (
 )  # fmt: skip
 MESSAGE_PAGES = ("exchange.view_inboundmessage",)
 CODE_PAGES = ("terminology.view_codeset", "terminology.view_code", "terminology.view_localcode")
+EXCHANGE_FIGURES = ("audit.see_exchange", "audit.see_queries")
+MATCHING_FIGURES = ("audit.see_matching",)
+CHOICE_FIGURES = ("audit.see_choices",)
+PARTICIPANT_FIGURES = ("audit.see_feeds", "audit.see_participants")
 
 PAGES: dict[str, tuple[str, ...]] = {
     "administrator": (),
     "privacy-officer": (
         *IDENTITY_PAGES, *DOCUMENT_PAGES, *CONSENT_PAGES, *AUDIT_PAGES, *QUERY_PAGES, *DIRECTORY_PAGES,
-        "trust.view_activationcode",
+        "trust.view_activationcode", *EXCHANGE_FIGURES, *MATCHING_FIGURES, *CHOICE_FIGURES, *PARTICIPANT_FIGURES,
     ),
     "steward": (
-        *IDENTITY_PAGES, *DOCUMENT_PAGES, *CODE_PAGES,
+        *IDENTITY_PAGES, *DOCUMENT_PAGES, *CODE_PAGES, *MATCHING_FIGURES, "audit.see_feeds",
         "terminology.change_codeset", "terminology.add_code", "terminology.change_code",
     ),
     "onboarding": (
         *DIRECTORY_PAGES, "directory.view_onboarding", "directory.change_participant", "directory.add_facility",
-        "directory.change_facility", "consent.view_policyproposal",
+        "directory.change_facility", "consent.view_policyproposal", *PARTICIPANT_FIGURES,
     ),
-    "auditor": CONSENT_PAGES + AUDIT_PAGES + QUERY_PAGES + DIRECTORY_PAGES,
+    "auditor": (
+        *CONSENT_PAGES, *AUDIT_PAGES, *QUERY_PAGES, *DIRECTORY_PAGES, *EXCHANGE_FIGURES, *CHOICE_FIGURES, *PARTICIPANT_FIGURES,
+    ),
     "operator": (
         *QUERY_PAGES, *MESSAGE_PAGES, *DIRECTORY_PAGES, *CODE_PAGES,
-        "outbox.view_outboxmessage", "documents.view_blob",
+        "outbox.view_outboxmessage", "documents.view_blob", *EXCHANGE_FIGURES, *PARTICIPANT_FIGURES,
     ),
 }  # fmt: skip
 

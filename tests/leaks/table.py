@@ -45,6 +45,7 @@ _POLICY = Within("policy, and how often which rule decides; ids of events, no pa
 _JOINING = Nothing(
     "what an organization says of itself before it takes part; samples are of invented people and not kept"
 )
+_FIGURES = Within("sums over a period; nothing about fewer than eleven people: tests/exchange/test_small_cells.py")
 _SIGNED_IN = Within("pages of the account itself; everything of a patient is behind its own page")
 
 URLS: Mapping[str, Entry] = {
@@ -80,6 +81,7 @@ URLS: Mapping[str, Entry] = {
     "api/break-glass/cases/<uuid:grant_id>/answer": Within("as api/break-glass/cases"),
     "api/concerns": Guarded("hie.exchange.concern_answers.cases"),
     "api/concerns/<str:number>/answer": Guarded("hie.exchange.concern_answers.answer"),
+    "api/participants/self/figures": Guarded("hie.exchange.own_figures.of_caller"),
     "api/audit/<uuid:event_id>/proof": Guarded("hie.exchange.audit_search.proof"),
     "api/decisions/<uuid:decision_id>/explain": Guarded("hie.exchange.explained.explain_decision"),
     "api/documents/<uuid:document_id>/who-could-see": Guarded("hie.exchange.who_could_see.for_patient"),
@@ -91,6 +93,8 @@ URLS: Mapping[str, Entry] = {
     "consent/^.*$": Nothing("one constant answer"),
     "api/^.*$": Nothing("one constant answer"),
     "my": Nothing("sends on to my/"),
+    "figures": Nothing("sends on to figures/"),
+    "figures/": Nothing("rounded sums of calendar months, as they were published"),
     "admin": Nothing("sends on to admin/"),
     "my/": Guarded("hie.exchange.access_log.log_for_patient"),
     "my/log.csv": Guarded("hie.exchange.access_log.log_for_patient"),
@@ -185,6 +189,14 @@ URLS: Mapping[str, Entry] = {
     "admin/password_change/done/": Nothing("a constant page"),
     "admin/patients/reviewitem/done/": Within("numbers of cases, verdicts and stewards; nobody's name, no reason"),
     "admin/patients/reviewitem/figures/": Within("counts of the whole hub"),
+    "admin/figures/": _FIGURES,
+    "admin/figures/answers/": _FIGURES,
+    "admin/figures/matching/": _FIGURES,
+    "admin/figures/choices/": _FIGURES,
+    "admin/figures/feeds/": _FIGURES,
+    "admin/figures/participants/<str:participant_id>/": Within(
+        "as the participant reads it itself by api/participants/self/figures, which is walked"
+    ),
     "admin/patients/person/<uuid:person_id>/by-hand/": _STAFF,
     "admin/patients/person/find/": _STAFF,
     "admin/patients/person/<uuid:person_id>/identity/": _STAFF,
@@ -299,6 +311,7 @@ TASKS: Mapping[str, Entry] = {
     "exchange.send_mails": Guarded("hie.exchange.patient_notices._to_mail"),
     "exchange.replay_decisions": Within("counts of records decided again; ids of events in the hub's own log"),
     "exchange.tell_of_majority": Within("a count; what is told stands in the patient's log"),
+    "exchange.roll_up_figures": Within("a count of rows counted"),
     "exchange.relabel_documents": Within("labels of registered documents; a count of those looked at"),
     "documents.tasks.rotate": Within("a count of keys wrapped anew"),
     "patients.tasks.train_model": Within("weights of the scorer, from the whole index"),
@@ -521,6 +534,10 @@ READ_WITHIN: Mapping[str, str] = {
             for act in ("choose", "chosen", "is_link", "is_unsubscribe", "mark_read", "unsubscribe", "verify")
         ),
         "an account's own choice and address; nothing of a record",
+    ),
+    **dict.fromkeys(
+        (f"hie.exchange.figures.{board}" for board in ("answers", "chosen", "exchange", "feeds", "matching")),
+        "sums without anything about fewer than eleven people",
     ),
     "hie.exchange.accounts.load": "takes a file in",
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",

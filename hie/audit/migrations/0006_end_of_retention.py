@@ -43,7 +43,7 @@ DROP FUNCTION audit_refuse_early_end();
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0003_proofs_and_search")]
+    dependencies = [("audit", "0004_figures")]
     operations = [
         migrations.CreateModel(
             name="AuditRetired",

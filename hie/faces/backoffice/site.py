@@ -19,7 +19,7 @@ from django.utils import timezone
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
-from hie.faces.backoffice import find, my_account, oidc, second_factor, tasks
+from hie.faces.backoffice import figures, find, my_account, oidc, second_factor, tasks
 from hie.faces.backoffice.sign_in import SignInForm
 from hie.trust import provider, sign_ins
 
@@ -67,7 +67,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         }
 
     def extra_urls(self) -> list[URLPattern]:
-        """The pages that whoever has given the password alone reaches, the one search, and the tasks."""
+        """The pages that whoever has given the password alone reaches, the one search, the dashboards, the tasks."""
 
         def bare(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
             return lambda request: _guarded(view(request))
@@ -82,6 +82,7 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
             path("account/passkeys/", self.admin_view(my_account.passkeys_page), name="my_passkeys"),
             path("account/stay/", self.admin_view(my_account.stay), name="stay"),
             *tasks.urls(self.admin_view),
+            *figures.urls(self.admin_view),
         ]
 
     def admin_view(

@@ -498,3 +498,90 @@ class WhoCouldSeeOutput(serializers.Serializer[Any]):
     document = serializers.DictField()
     patient = serializers.DictField()
     answers = CouldSeeOutput(many=True)
+
+
+class OwnRequestsOutput(serializers.Serializer[Any]):
+    """Requests of a day or month (its first day), each once."""
+
+    on = serializers.DateField()
+    what = serializers.CharField()
+    requests = serializers.IntegerField()
+
+
+class OwnSentOutput(serializers.Serializer[Any]):
+    """What became of what was sent."""
+
+    what = serializers.CharField()
+    came = serializers.ChoiceField(choices=["answered", "partly", "refused", "failed"])
+    requests = serializers.IntegerField()
+
+
+class OwnMessagesOutput(serializers.Serializer[Any]):
+    """Kept messages of a protocol; `again`: how often one came once more."""
+
+    protocol = serializers.CharField()
+    status = serializers.CharField()
+    messages = serializers.IntegerField()
+    again = serializers.IntegerField()
+
+
+class OwnReceivedOutput(serializers.Serializer[Any]):
+    """What left for the participant."""
+
+    what = serializers.CharField()
+    count = serializers.IntegerField()
+
+
+class FieldOutput(serializers.Serializer[Any]):
+    """A field, and how many of the records or documents have it."""
+
+    field = serializers.CharField()
+    filled = serializers.IntegerField()
+    of = serializers.IntegerField()
+
+
+class DelayOutput(serializers.Serializer[Any]):
+    """How long after its creation a document came."""
+
+    within = serializers.CharField()
+    documents = serializers.IntegerField()
+
+
+class AskedForOutput(serializers.Serializer[Any]):
+    """Documents that an organization had for a purpose in a month (``2026-10``)."""
+
+    month = serializers.CharField()
+    organization = NamedOutput()
+    purpose = serializers.CharField()
+    documents = serializers.IntegerField()
+
+
+class MayAskOutput(serializers.Serializer[Any]):
+    """Who may ask, for what; `limited`: release rules of one's own name it."""
+
+    organization = NamedOutput()
+    purposes = serializers.ListField(child=serializers.CharField())
+    limited = serializers.BooleanField()
+
+
+class OwnFiguresOutput(serializers.Serializer[Any]):
+    """A participant's own view; `step` is ``day`` or ``month``, `counted_at` up to when it is counted."""
+
+    participants = NamedOutput(many=True)
+    period = serializers.DictField(child=serializers.CharField())
+    step = serializers.ChoiceField(choices=["day", "month"])
+    counted_at = serializers.DateTimeField(allow_null=True)
+    asked = OwnRequestsOutput(many=True)
+    refused_at_the_door = serializers.IntegerField()
+    failed_here = serializers.IntegerField()
+    sent = OwnRequestsOutput(many=True)
+    sent_as = OwnSentOutput(many=True)
+    messages = OwnMessagesOutput(many=True)
+    received = OwnReceivedOutput(many=True)
+    record_fields = FieldOutput(many=True)
+    document_fields = FieldOutput(many=True)
+    delays = DelayOutput(many=True)
+    records = serializers.DictField(child=serializers.IntegerField(allow_null=True))
+    months_told = serializers.ListField(child=serializers.CharField())
+    asked_for = AskedForOutput(many=True)
+    may_ask = MayAskOutput(many=True)

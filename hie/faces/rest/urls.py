@@ -4,7 +4,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView
 from rest_framework.permissions import AllowAny
 
-from hie.faces.rest import activation, audit, break_glass, concerns, decisions, identities, imports, queries
+from hie.faces.rest import activation, audit, break_glass, concerns, decisions, figures, identities, imports, queries
 
 urlpatterns = [
     path(
@@ -37,6 +37,7 @@ urlpatterns = [
     path("break-glass/cases/<uuid:grant_id>/answer", break_glass.Answer.as_view(), name="api-break-glass-answer"),
     path("concerns", concerns.Concerns.as_view(), name="api-concerns"),
     path("concerns/<str:number>/answer", concerns.Answer.as_view(), name="api-concern-answer"),
+    path("participants/self/figures", figures.Own.as_view(), name="api-own-figures"),
     path("audit/<uuid:event_id>/proof", audit.Proof.as_view(), name="api-audit-proof"),
     path("decisions/<uuid:decision_id>/explain", decisions.Explain.as_view(), name="api-decision-explain"),
     path("documents/<uuid:document_id>/who-could-see", decisions.WhoCouldSee.as_view(), name="api-who-could-see"),

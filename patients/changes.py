@@ -529,10 +529,10 @@ def moved_by_undoing(event_id: UUID | str) -> dict[int, tuple[UUID, UUID]]:
     """
     events = _standing_change(event_id)
     records = _moved_by(events[0])
-    now = {link.source_record_id: link.person_id for link in current_links(source_record__in=records)}
+    now = {one.source_record_id: one.person_id for one in current_links(source_record__in=records)}
     wanted = standing.links_of(records, flipped={event.seq for event in events})
     return {
-        record: (now[record], link.person_id) for record, link in wanted.items() if link.person_id != now.get(record)
+        record: (now[record], one.person_id) for record, one in wanted.items() if one.person_id != now.get(record)
     }
 
 

@@ -97,7 +97,6 @@ XDS_CODE: Mapping[str, str] = {
     "TooManyRequests": _BUSY,
     "Unsettled": _BUSY,
     "BadRequest": _ERROR,
-    "TooManyDocuments": "XDSTooManyResults",
 }
 """Class name to error code; ``{actor}`` is Registry or Repository."""
 

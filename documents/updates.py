@@ -139,16 +139,19 @@ def _ids(plan: Plan) -> dict[str, UUID]:
 
 
 def _lock(work: _Work) -> None:
-    """The latest versions of what is updated, and whatever else is named: entries, folders, sets, associations."""
+    """The latest versions of what is updated, and whatever else is named: entries, folders, sets, associations.
+
+    What the submitter may not update is not found: nothing that is told later hangs on it.
+    """
     for one in work.plan.entries:
         row = _latest_entry(one.metadata)
-        if row is not None:
+        if row is not None and work.may_update(row):
             work.entries[one.metadata.entry_uuid] = row
     for other in work.plan.folders:
         held = Folder.objects.select_for_update().order_by("-version")
         logical_id = _uuid(other.metadata.logical_id)
         folder = held.filter(logical_id=logical_id).first() if logical_id is not None else None
-        if folder is not None:
+        if folder is not None and work.may_update(folder):
             work.folders[other.metadata.entry_uuid] = held.filter(logical_id=folder.logical_id).first() or folder
     new = {work.ids[one.metadata.entry_uuid] for one in work.plan.versions}
     named = {work.ids[end] for one in work.plan.associations for end in (one.source, one.target)}
@@ -185,7 +188,7 @@ def _versions(work: _Work) -> Iterable[HubError]:
     for one in work.plan.entries:
         where = f"DocumentEntry[{one.metadata.entry_uuid}]"
         row = work.entries.get(one.metadata.entry_uuid)
-        if row is None or not work.may_update(row) or row.version != one.previous_version:
+        if row is None or row.version != one.previous_version:
             yield VersionWrong(f"{one.metadata.logical_id} has no such latest version", element=where)
             continue
         yield from _unchanged(work, one, row, where)
@@ -194,7 +197,7 @@ def _versions(work: _Work) -> Iterable[HubError]:
     for other in work.plan.folders:
         where = f"Folder[{other.metadata.entry_uuid}]"
         folder = work.folders.get(other.metadata.entry_uuid)
-        if folder is None or not work.may_update(folder) or folder.version != other.previous_version:
+        if folder is None or folder.version != other.previous_version:
             yield VersionWrong(f"{other.metadata.logical_id} has no such latest version", element=where)
             continue
         if folder.unique_id != other.metadata.unique_id:

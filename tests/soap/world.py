@@ -37,9 +37,9 @@ EVERY_STATUS = (
 def feed_patient(local_id: str, given: str = "Ada") -> CX:
     """A patient of the clinic."""
     demographics = Demographics(
-        names=(HumanName(family="Moor", given=(given, "Maria")),),
-        birth_date="1970-05-01",
-        gender="female",
+        names=(HumanName(family="Moor" if given == "Ada" else f"Van{given}aster", given=(given,)),),
+        birth_date="1970-05-01" if given == "Ada" else "1991-11-23",
+        gender="female" if given == "Ada" else "male",
         identifiers=(Identifier(system=f"urn:oid:{CLINIC_AUTHORITY}", value=local_id),),
     )
     feed.feed(feed.Revision(authority=CLINIC_AUTHORITY, value=local_id, demographics=demographics), caller())

@@ -102,7 +102,8 @@ def remove_document(unique_id: str, *, may_remove: Callable[[Any], bool], at: da
     kept = [row for row in kept if may_remove(row)]
     if not entries and not kept:
         raise UnknownDocumentUniqueId(f"there is no document {unique_id}")
-    binaries = {row.binary_id for row in entries} | {row.binary_id for row in kept}
+    named_by = [*(row.binary_id for row in entries), *(row.binary_id for row in kept)]
+    binaries = {key for key in named_by if key is not None}
     DocumentEntry.objects.filter(pk__in=[row.pk for row in entries]).update(
         binary=None, updated_at=at, revision=F("revision") + 1
     )
@@ -227,5 +228,7 @@ def _move(work: _Removal) -> None:
 
 
 def _holder(key: UUID | None, gone: Collection[UUID]) -> SubmissionSet | None:
+    if key is None:
+        return None
     sources = Association.objects.filter(target=key, type=_HAS_MEMBER).exclude(source__in=gone).values("source")
     return SubmissionSet.objects.filter(entry_uuid__in=sources).order_by("pk").first()

@@ -69,9 +69,14 @@ class Plan:
     statuses: tuple[StatusChange, ...] = ()
 
     @property
+    def versions(self) -> tuple[NewVersion[EntryMetadata] | NewVersion[FolderMetadata], ...]:
+        """The new versions, entries first."""
+        return (*self.entries, *self.folders)
+
+    @property
     def is_empty(self) -> bool:
         """Whether there is nothing to do."""
-        return not (self.entries or self.folders or self.associations or self.statuses)
+        return not (self.versions or self.associations or self.statuses)
 
 
 def registrable(submission: Submission) -> Submission:
@@ -106,7 +111,7 @@ def plan(
     folders = tuple(
         _version(one, "Folder", members[one.entry_uuid], restricted, problems) for one in submission.folders
     )
-    problems += _updated_twice([one.metadata for one in (*entries, *folders)])
+    problems += _updated_twice([*(one.metadata for one in entries), *(one.metadata for one in folders)])
     associations = _to_be_added(submission, updates, problems)
     statuses = tuple(_status_changes(own, updates, problems))
     found = Plan(

@@ -66,9 +66,14 @@ class _Work:
     ends: dict[UUID, DocumentEntry | Folder | SubmissionSet | Association] = field(default_factory=dict)
 
     @property
+    def latest(self) -> dict[str, DocumentEntry | Folder]:
+        """The latest versions of entries and folders, by the id of the new one."""
+        return {**self.entries, **self.folders}
+
+    @property
     def followed(self) -> dict[UUID, UUID]:
         """The UUID of each version that is followed, to that of the new one."""
-        return {row.entry_uuid: self.ids[own] for held in (self.entries, self.folders) for own, row in held.items()}
+        return {row.entry_uuid: self.ids[own] for own, row in self.latest.items()}
 
 
 def update(
@@ -105,10 +110,10 @@ def update(
     rows.write_associations(plan.associations, work.ids, own, at)
     _propagate(work, own, at)
     _change_statuses(work, at)
-    held = (*work.entries.values(), *work.folders.values())
+    held = work.latest.values()
     return Updated(
         submission_set_uuid=f"urn:uuid:{own.entry_uuid}",
-        versions=tuple(f"urn:uuid:{work.ids[one]}" for one in (*work.entries, *work.folders)),
+        versions=tuple(f"urn:uuid:{work.ids[one]}" for one in work.latest),
         deprecated=tuple(f"urn:uuid:{row.entry_uuid}" for row in held),
         patients=tuple(
             {*patients.values(), *(row.patient_identifier_id for row in held), *map(_patient_of, _touched(work))} - {0}
@@ -119,8 +124,8 @@ def update(
 def _ids(plan: Plan) -> dict[str, UUID]:
     named = [
         plan.submission_set.entry_uuid,
-        *(one.metadata.entry_uuid for one in (*plan.entries, *plan.folders)),
-        *(one.member.entry_uuid for one in (*plan.entries, *plan.folders)),
+        *(one.metadata.entry_uuid for one in plan.versions),
+        *(one.member.entry_uuid for one in plan.versions),
         *(end for one in plan.associations for end in (one.entry_uuid, one.source, one.target)),
         *(one.target for one in plan.statuses),
     ]
@@ -134,17 +139,21 @@ def _ids(plan: Plan) -> dict[str, UUID]:
 
 
 def _lock(work: _Work) -> None:
-    """The latest versions of what is updated, and whatever else is named: entries, folders, sets, associations."""
+    """The latest versions of what is updated, and whatever else is named: entries, folders, sets, associations.
+
+    What the submitter may not update is not found: nothing that is told later hangs on it.
+    """
     for one in work.plan.entries:
         row = _latest_entry(one.metadata)
-        if row is not None:
+        if row is not None and work.may_update(row):
             work.entries[one.metadata.entry_uuid] = row
     for other in work.plan.folders:
         held = Folder.objects.select_for_update().order_by("-version")
-        folder = held.filter(logical_id=_uuid(other.metadata.logical_id)).first()
-        if folder is not None:
+        logical_id = _uuid(other.metadata.logical_id)
+        folder = held.filter(logical_id=logical_id).first() if logical_id is not None else None
+        if folder is not None and work.may_update(folder):
             work.folders[other.metadata.entry_uuid] = held.filter(logical_id=folder.logical_id).first() or folder
-    new = {work.ids[one.metadata.entry_uuid] for one in (*work.plan.entries, *work.plan.folders)}
+    new = {work.ids[one.metadata.entry_uuid] for one in work.plan.versions}
     named = {work.ids[end] for one in work.plan.associations for end in (one.source, one.target)}
     named |= {work.ids[one.target] for one in work.plan.statuses}
     models: tuple[Any, ...] = (DocumentEntry, Folder, SubmissionSet, Association)
@@ -157,7 +166,8 @@ def _latest_entry(entry: EntryMetadata) -> DocumentEntry | None:
     """The latest version under its logical id; without one, of the document in its repository (ITI-92)."""
     held = DocumentEntry.objects.select_for_update().order_by("-version", "-pk")
     if entry.logical_id is not None:
-        found = held.filter(logical_id=_uuid(entry.logical_id)).first()
+        logical_id = _uuid(entry.logical_id)
+        found = held.filter(logical_id=logical_id).first() if logical_id is not None else None
     else:
         found = held.filter(unique_id=entry.unique_id, repository_unique_id=entry.repository_unique_id).first()
     # Again: while the first look waited for its lock another may have added a version.
@@ -178,7 +188,7 @@ def _versions(work: _Work) -> Iterable[HubError]:
     for one in work.plan.entries:
         where = f"DocumentEntry[{one.metadata.entry_uuid}]"
         row = work.entries.get(one.metadata.entry_uuid)
-        if row is None or not work.may_update(row) or row.version != one.previous_version:
+        if row is None or row.version != one.previous_version:
             yield VersionWrong(f"{one.metadata.logical_id} has no such latest version", element=where)
             continue
         yield from _unchanged(work, one, row, where)
@@ -187,7 +197,7 @@ def _versions(work: _Work) -> Iterable[HubError]:
     for other in work.plan.folders:
         where = f"Folder[{other.metadata.entry_uuid}]"
         folder = work.folders.get(other.metadata.entry_uuid)
-        if folder is None or not work.may_update(folder) or folder.version != other.previous_version:
+        if folder is None or folder.version != other.previous_version:
             yield VersionWrong(f"{other.metadata.logical_id} has no such latest version", element=where)
             continue
         if folder.unique_id != other.metadata.unique_id:
@@ -220,12 +230,12 @@ def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, 
 
 
 def _associations(work: _Work) -> Iterable[HubError]:
+    latest = work.latest
     propagated = {
         key
-        for held, versions in ((work.entries, work.plan.entries), (work.folders, work.plan.folders))
-        for one in versions  # type: ignore[attr-defined]  # both are versions
-        if one.propagate and one.metadata.entry_uuid in held
-        for key in (work.ids[one.metadata.entry_uuid], held[one.metadata.entry_uuid].entry_uuid)
+        for one in work.plan.versions
+        if one.propagate and one.metadata.entry_uuid in latest
+        for key in (work.ids[one.metadata.entry_uuid], latest[one.metadata.entry_uuid].entry_uuid)
     }
     kinds = {work.ids[one.metadata.entry_uuid]: "entry" for one in work.plan.entries}
     kinds |= {work.ids[one.metadata.entry_uuid]: "folder" for one in work.plan.folders}
@@ -233,7 +243,7 @@ def _associations(work: _Work) -> Iterable[HubError]:
         work.ids[one.metadata.entry_uuid]: work.patients.get(one.metadata.patient_id, 0)
         if one.metadata.patient_id
         else 0
-        for one in (*work.plan.entries, *work.plan.folders)
+        for one in work.plan.versions
     }
     for association in work.plan.associations:
         where = f"Association[{association.entry_uuid}]"
@@ -266,7 +276,7 @@ def _kind(work: _Work, key: UUID) -> str:
 
 
 def _statuses(work: _Work) -> Iterable[HubError]:
-    new = {one.metadata.entry_uuid for one in (*work.plan.entries, *work.plan.folders)}
+    new = {one.metadata.entry_uuid for one in work.plan.versions}
     new |= {one.entry_uuid for one in work.plan.associations}
     for change in work.plan.statuses:
         where = f"Association[{change.id}]"
@@ -297,8 +307,8 @@ def _patients(work: _Work) -> Iterable[HubError]:
     """No association may be left whose ends are of different patients."""
     moved: dict[UUID, int] = {}
     propagating: set[UUID] = set()
-    for own, row in (*work.entries.items(), *work.folders.items()):
-        version = next(one for one in (*work.plan.entries, *work.plan.folders) if one.metadata.entry_uuid == own)
+    for own, row in work.latest.items():
+        version = next(one for one in work.plan.versions if one.metadata.entry_uuid == own)
         patient_id = version.metadata.patient_id
         assert patient_id is not None
         moved[row.entry_uuid] = work.patients[patient_id]
@@ -362,15 +372,15 @@ def _write_versions(
     rows.write_folders(
         [one.metadata for one in plan.folders], work.ids, work.patients, custodian, own, at, follows=work.folders
     )
-    rows.write_associations([one.member for one in (*plan.entries, *plan.folders)], work.ids, own, at)
+    rows.write_associations([one.member for one in plan.versions], work.ids, own, at)
     made = {row.entry_uuid: row for row in DocumentEntry.objects.filter(submission_set=own)}
     for key, row in before.items():
         # Whoever closes the review closes it of what readers are given now.
         ReviewItem.objects.filter(entry=row, closed_at__isnull=True).update(entry=made[work.ids[key]])
-    for row in (*before.values(), *work.folders.values()):
-        type(row)._default_manager.filter(pk=row.pk, availability_status=_APPROVED).update(
+    for last in work.latest.values():
+        type(last)._default_manager.filter(pk=last.pk, availability_status=_APPROVED).update(
             availability_status=_DEPRECATED, revision=F("revision") + 1,
-            **({"updated_at": at} if isinstance(row, DocumentEntry) else {}),
+            **({"updated_at": at} if isinstance(last, DocumentEntry) else {}),
         )  # fmt: skip
 
 
@@ -388,13 +398,8 @@ def _propagated(keys: Iterable[UUID]) -> list[Association]:
 def _propagate(work: _Work, own: SubmissionSet, at: datetime) -> None:
     """Give the associations of the versions before to the new ones, and tell the folders that something came."""
     followed = work.followed
-    keys = {
-        row.entry_uuid
-        for held, versions in ((work.entries, work.plan.entries), (work.folders, work.plan.folders))
-        for one in versions  # type: ignore[attr-defined]  # both are versions
-        if one.propagate
-        for row in (held[one.metadata.entry_uuid],)
-    }
+    latest = work.latest
+    keys = {latest[one.metadata.entry_uuid].entry_uuid for one in work.plan.versions if one.propagate}
     made: list[Association] = []
     gained: set[UUID] = set()
     for association in _propagated(keys) if keys else []:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ NOT_HERE = {
     "11965": "no plan: the tool's own check of a source",
     "11990_expired": "an assertion on the wire", "11990_unsigned": "an assertion on the wire",
     "11990_withauthzconsent": "an assertion on the wire", "11990eval_valid": "an assertion on the wire",
-    "12037": "no plan", "12038": "another's integrated repository", "12083": "another's integrated repository",
+    "12029a": "no plan", "12037": "no plan", "12038": "another's integrated repository", "12083": "another's integrated repository",
 }  # fmt: skip
 
 TESTS = sorted(path.name for path in nist.KIT.iterdir()) if nist.KIT.exists() else []
@@ -37,8 +38,8 @@ def feed_somebody() -> str:
     """A patient of the clinic, by identifier."""
     number = next(_numbers)
     demographics = Demographics(
-        names=(HumanName(family=f"Nistling{number:04d}", given=("Test",)),),
-        birth_date=f"19{40 + number % 50}-0{1 + number % 9}-1{number % 10}",
+        names=(HumanName(family=secrets.token_hex(6), given=(secrets.token_hex(5),)),),
+        birth_date=f"{1930 + 7 * number % 80}-0{1 + number % 9}-1{number % 10}",
         gender="female",
         identifiers=(Identifier(system=f"urn:oid:{CLINIC_AUTHORITY}", value=f"N{number}"),),
     )
@@ -55,7 +56,7 @@ def tool(settings: Any, tmp_path: Path) -> nist.Tool:
         send=handlers.sender(caller()), new_patient=feed_somebody, repository_unique_id=settings.REPOSITORY_UNIQUE_ID
     )
     made.patient = feed_somebody()
-    made.patients = {number: feed_somebody() for number in ("15819", "15820")}
+    made.patients = {number: feed_somebody() for number in ("15817b", "15819", "15820")}
     return made
 
 

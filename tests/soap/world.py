@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -36,9 +37,9 @@ EVERY_STATUS = (
 def feed_patient(local_id: str, given: str = "Ada") -> CX:
     """A patient of the clinic."""
     demographics = Demographics(
-        names=(HumanName(family="Moor", given=(given, "Maria")),),
-        birth_date="1970-05-01",
-        gender="female",
+        names=(HumanName(family="Moor" if given == "Ada" else f"Van{given}aster", given=(given,)),),
+        birth_date="1970-05-01" if given == "Ada" else "1991-11-23",
+        gender="female" if given == "Ada" else "male",
         identifiers=(Identifier(system=f"urn:oid:{CLINIC_AUTHORITY}", value=local_id),),
     )
     feed.feed(feed.Revision(authority=CLINIC_AUTHORITY, value=local_id, demographics=demographics), caller())
@@ -133,6 +134,11 @@ def provide(
 
 def query(query_id: str, who: Caller | None = None, *, refs: bool = False, multi: bool = False, **slots: Any) -> Answer:
     """ITI-18; slots by the name behind the dollar, each a Value or a list of them."""
+    return handlers.call(MULTI if multi else QUERY, asking(query_id, slots, refs=refs), who or caller())
+
+
+def asking(query_id: str, slots: Mapping[str, Any], *, refs: bool = False) -> etree._Element:
+    """The body of ITI-18."""
     body = etree.Element(names.tag(names.QUERY, "AdhocQueryRequest"), nsmap={"query": names.QUERY})
     kind = "ObjectRef" if refs else "LeafClass"
     attributes = {"returnComposedObjects": "true", "returnType": kind}
@@ -143,17 +149,22 @@ def query(query_id: str, who: Caller | None = None, *, refs: bool = False, multi
         listed = etree.SubElement(slot, names.tag(names.RIM, "ValueList"))
         for value in [values] if isinstance(values, str) else values:
             etree.SubElement(listed, names.tag(names.RIM, "Value")).text = value
-    return handlers.call(MULTI if multi else QUERY, body, who or caller())
+    return body
 
 
 def retrieve(*wanted: tuple[str, str], who: Caller | None = None) -> Answer:
     """ITI-43 of pairs of repository and uniqueId."""
+    return handlers.call(RETRIEVE, retrieval(*wanted), who or caller())
+
+
+def retrieval(*wanted: tuple[str, str]) -> etree._Element:
+    """The body of ITI-43."""
     body = etree.Element(names.tag(names.XDS, "RetrieveDocumentSetRequest"), nsmap={"xds": names.XDS})
     for repository, unique_id in wanted:
         one = etree.SubElement(body, names.tag(names.XDS, "DocumentRequest"))
         etree.SubElement(one, names.tag(names.XDS, "RepositoryUniqueId")).text = repository
         etree.SubElement(one, names.tag(names.XDS, "DocumentUniqueId")).text = unique_id
-    return handlers.call(RETRIEVE, body, who or caller())
+    return body
 
 
 def ids(answer: Answer, name: str = "ExtrinsicObject") -> set[str]:

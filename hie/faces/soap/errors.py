@@ -97,13 +97,12 @@ XDS_CODE: Mapping[str, str] = {
     "TooManyRequests": _BUSY,
     "Unsettled": _BUSY,
     "BadRequest": _ERROR,
-    "TooManyDocuments": "XDSTooManyResults",
 }
 """Class name to error code; ``{actor}`` is Registry or Repository."""
 
 CARRIERS = frozenset({"SubmissionRefused", "QueryRefused"})
 """Refusals that carry others, each of which is said."""
-NOT_OF_XDS = frozenset({"RangeNotSatisfiable", "ReviewClosed"})
+NOT_OF_XDS = frozenset({"RangeNotSatisfiable", "ReviewClosed", "ReviewOpen"})
 """Refusals of documents that no transaction of XDS meets; were one met, it would be an internal error."""
 
 

@@ -30,9 +30,10 @@ __all__ = ["ANSWERS", "DOCUMENTS", "IDENTITY", "LINKS", "MESSAGES", "REVIEWS", "
 class Subject(StrEnum):
     """What is counted here."""
 
-    LINKS = "links"  # by the participant of the record; what: certain, first, by-hand, taken-out, put-back
+    # By the participant of the record, the hub's own anchors apart; what: certain, first, by-hand, taken-out, put-back.
+    LINKS = "links"
     RECORD_FIELDS = "record-fields"  # by participant; what: a field; n: new records, total: those that have it
-    IDENTITY = "identity"  # what: the kind of change of identities
+    IDENTITY = "identity"  # what: the kind of change of identities; plain links are among LINKS
     REVIEWS = "reviews"  # what: act:verdict; other: the kind of case; total: seconds since the case came
     DOCUMENT_FIELDS = "document-fields"  # by custodian; what: a field; n: documents, total: those that have it
     DELAYS = "delays"  # by custodian; what: a Delay; total: seconds
@@ -69,11 +70,11 @@ SELECT (l.valid_from AT TIME ZONE 'UTC')::date, r.participant_id, l.kind, l.scor
        v.raw ? 'birth_date', v.raw ? 'gender', v.raw ? 'addresses', v.raw ? 'telecoms'
   FROM patients_link l JOIN patients_sourcerecord r ON r.id = l.source_record_id
   LEFT JOIN patients_sourcerecordversion v ON v.id = r.current_version_id
- WHERE l.id > %s AND l.id <= %s
+ WHERE l.id > %s AND l.id <= %s AND r.participant_id <> 'hub'
 """
 _IDENTITY = """
 SELECT (at AT TIME ZONE 'UTC')::date, kind, undoes_id IS NOT NULL, person_id FROM patients_identityevent
- WHERE seq > %s AND seq <= %s AND kind <> 'created'
+ WHERE seq > %s AND seq <= %s AND kind <> 'created' AND (kind <> 'linked' OR undoes_id IS NOT NULL)
 """
 _REVIEWS = """
 SELECT (a.at AT TIME ZONE 'UTC')::date, a.kind, a.verdict, i.kind, greatest(0, extract(epoch FROM a.at - i.created_at))::bigint, i.person_id
@@ -129,7 +130,7 @@ def _links(after: int, upto: int, tally: Tally) -> None:
         else:
             what = {"manual": "by-hand", "rejected": "taken-out"}[kind]
         tally.add(Subject.LINKS, day, participant=participant, what=what, people=(person,))
-        if first and participant != "hub":
+        if first:
             for name, said in zip(RECORD_FIELDS, has, strict=True):
                 tally.add(
                     Subject.RECORD_FIELDS,

@@ -116,7 +116,7 @@ def of_caller(asked: str, *, caller: Caller, raw: str = "") -> Own:
 
 
 def of_participant(participant_id: str, at: Period) -> Own:
-    """The view of a participant and those below it. 12 statements."""
+    """The view of a participant and those below it. 17 statements, 15 where no month is over yet."""
     members = directory.snapshot()
     own = tuple(sorted({participant_id} | {one for one in members.participants if members.within(one, participant_id)}))
     on = figures.newest(Subject.RECORDS, at) or at.until
@@ -161,11 +161,11 @@ def closed_months(at: Period, now: datetime) -> tuple[date, ...]:
 
 
 def asked_for(own: Sequence[str], months: Sequence[date]) -> tuple[AskedFor, ...]:
-    """Who had its documents, by month, organization and purpose, where enough patients are concerned. 1 statement."""
+    """Who had its documents, by month, organization and purpose, where enough patients are concerned. 2 statements."""
     if not months:
         return ()
-    members = directory.participants()
-    house = {directory.root_of(one) for one in own} | set(own)
+    known = directory.snapshot()
+    members, house = known.participants, {known.root_of(one) for one in own} | set(own)
     return tuple(
         AskedFor(month=month, organization=str(other), purpose=str(purpose), documents=cell.n)
         for cell in rolled.cells(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from django.db import connection
 from django.db.models import Sum
 from django.utils import timezone
 
@@ -15,7 +17,7 @@ from consent import directives
 from hie.audit import figures
 from hie.audit.models import Figure, FigureMark
 from hie.exchange import figure_sources
-from hie.exchange.figure_sources import ANSWERS, DOCUMENT_FIELDS, RECORD_FIELDS, Delay, Subject
+from hie.exchange.figure_sources import ANSWERS, DOCUMENT_FIELDS, NUMBERED, RECORD_FIELDS, Delay, Subject
 from hie.exchange.models import InboundMessage, Query, QueryTarget
 from hie.exchange.tasks import roll_up_figures
 from patients import identifiers
@@ -29,6 +31,15 @@ def sums(subject: str) -> dict[str, tuple[int, int]]:
     return {row["what"]: (row["a"], row["b"]) for row in rows}
 
 
+def settled() -> bool:
+    """Whether every numbered source has been counted to its end."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT " + ", ".join(f"coalesce(({one.newest}), 0)" for one in NUMBERED))
+        newest = cursor.fetchone()
+    counted = dict(FigureMark.objects.values_list("source", "counted"))
+    return all(counted.get(one.name) == number for one, number in zip(NUMBERED, newest, strict=True))
+
+
 @pytest.mark.django_db(transaction=True)
 def test_every_source_is_counted_once_by_the_task(
     monkeypatch: pytest.MonkeyPatch,
@@ -39,15 +50,18 @@ def test_every_source_is_counted_once_by_the_task(
 ) -> None:
     monkeypatch.setattr(figures, "SETTLES_AFTER", timedelta(0))
     directives.import_unchecked(choice("deny"), identifier_pk=identifiers.anchor(world).pk, actor="x")
-    for _ in range(3):
+    IdentityEvent.objects.create(kind="overlay-suspected", person_id=world)
+    # Other databases of the server may have transactions open, which keep what is numbered unsettled.
+    until = time.monotonic() + 120
+    while not settled() and time.monotonic() < until:
         roll_up_figures()
     kinds = Counter("first" if score is None else "certain" for score in Link.objects.filter(kind="auto").values_list("score", flat=True))  # fmt: skip
     assert {name: n for name, (n, _) in sums(Subject.LINKS).items()} == dict(kinds)
     fields = sums(Subject.RECORD_FIELDS)
     assert set(fields) == set(RECORD_FIELDS)
     assert fields["birth_date"] == (1, 1)
-    events = Counter(IdentityEvent.objects.exclude(kind="created").values_list("kind", flat=True))
-    assert {name: n for name, (n, _) in sums(Subject.IDENTITY).items()} == dict(events)
+    assert IdentityEvent.objects.filter(kind="linked").exists()
+    assert sums(Subject.IDENTITY) == {"overlay-suspected": (1, 0)}
     filled = sums(Subject.DOCUMENT_FIELDS)
     assert set(filled) == set(DOCUMENT_FIELDS)
     assert filled["title"] == (1, int(bool(document.title)))
@@ -103,7 +117,8 @@ def test_answers_are_counted_as_they_stand_until_nothing_can_change_them() -> No
             QueryTarget.objects.filter(pk=late.pk).update(status="answered", answered_at=now)
             asked(now - timedelta(days=1, hours=2), status="down")
     closed = FigureMark.objects.get(pk=ANSWERS.name)
-    assert closed.counted == (now - timedelta(days=3)).date().toordinal()
+    # The day before yesterday was over 33 hours ago, yesterday nine.
+    assert closed.counted == (now - timedelta(days=2)).date().toordinal()
     assert closed.counted_at == now + timedelta(hours=2)
 
 

@@ -15,6 +15,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.views.decorators.http import require_safe
 
 from hie.directory import queries as directory
 from hie.exchange import figures
@@ -53,9 +54,9 @@ PAGES = (EXCHANGE, ANSWERS, MATCHING, CHOICES, FEEDS)
 
 
 def urls(wrap: Callable[[View], View]) -> list[URLPattern]:
-    """The pages, each behind the desk's sign-in."""
+    """The pages, each behind the desk's sign-in; they are read alone."""
     views: dict[Page, View] = {EXCHANGE: exchange, ANSWERS: answers, MATCHING: matching, CHOICES: choices, FEEDS: feeds, PARTICIPANT: participant}  # fmt: skip
-    return [path(page.route, wrap(view), name=page.name) for page, view in views.items()]
+    return [path(page.route, wrap(require_safe(view)), name=page.name) for page, view in views.items()]
 
 
 def exchange(request: HttpRequest) -> HttpResponse:

@@ -531,9 +531,7 @@ def moved_by_undoing(event_id: UUID | str) -> dict[int, tuple[UUID, UUID]]:
     records = _moved_by(events[0])
     now = {one.source_record_id: one.person_id for one in current_links(source_record__in=records)}
     wanted = standing.links_of(records, flipped={event.seq for event in events})
-    return {
-        record: (now[record], one.person_id) for record, one in wanted.items() if one.person_id != now.get(record)
-    }
+    return {record: (now[record], one.person_id) for record, one in wanted.items() if one.person_id != now.get(record)}
 
 
 def undoable(event: IdentityEvent) -> bool:

@@ -8,14 +8,11 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.test import Client, RequestFactory
-from django.urls import path
 
 from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
 from hie.audit.recorder import DisclosureDraft, EventDraft, EventType, write
 from hie.standards.facts import Caller
 from tests import second_factor
-
-urlpatterns = [path("admin/", admin.site.urls)]
 
 ALICE = uuid.UUID(int=1)
 EVE = Caller(participant_id="org-clinic", organization_id="org-clinic", client_id="c", user_id="Practitioner/eve", user_name="Dr. Eve", purpose="TREAT")  # fmt: skip
@@ -42,7 +39,6 @@ def test_nothing_of_the_log_can_be_changed_by_an_administrator(model: type) -> N
 
 
 @pytest.mark.django_db
-@pytest.mark.urls(__name__)
 def test_opening_an_event_about_a_patient_is_itself_in_the_log(client: Client) -> None:
     query = b"family=Delgado"
     (event_id,) = write([EventDraft(kind=EventType.FIND_DOCUMENTS, caller=EVE, person_id=ALICE, query=query, disclosures=(DisclosureDraft(document_id="d1", title="Letter"),))])  # fmt: skip

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.test import Client
-from django.urls import path
 
 from hie.directory import registration
 from hie.directory.models import DirectoryChange, Participant
 from tests import second_factor
 from tests.directory.forms import clinic, community, file, hospital, ward
 
-urlpatterns = [path("admin/", admin.site.urls)]
-pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+pytestmark = pytest.mark.django_db
 LIST = "/admin/directory/participant/"
 
 

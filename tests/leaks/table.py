@@ -464,7 +464,6 @@ HELD_ELSEWHERE: Mapping[str, str] = {
     "hie.exchange.explained.explain_for_staff": "the hub's own staff",
     "hie.exchange.why_document.not_shown": "the hub's own staff",
     "hie.exchange.why_document.missing": "the hub's own staff",
-    "hie.exchange.deaths.close": "the hub's own staff",
     "hie.exchange.helpers.give": "the hub's own staff",
     "hie.exchange.activation.issue_at_desk": "the hub's own staff",
     **dict.fromkeys(

@@ -20,7 +20,7 @@ from documents.errors import QueryRefused, ResultNotSinglePatient, StoredQueryPa
 from documents.filters import EntryFilter
 from documents.metadata import CX, AssociationType
 from documents.queries import EntryRow, FolderRow, SubmissionSetRow
-from documents.query_parameters import Named
+from documents.query_parameters import Named, Slots
 from documents.stored_query import EntriesAsked, Kind, StoredQuery
 from documents.stored_reads import AssociationRow
 from hie.audit import recorder
@@ -35,6 +35,7 @@ LEAF_CLASS, OBJECT_REF = "LeafClass", "ObjectRef"
 _HAS_MEMBER = AssociationType.HAS_MEMBER
 _NOBODY = UUID(int=0)
 Row = TypeVar("Row", EntryRow, SubmissionSetRow, FolderRow)
+Object = EntryRow | SubmissionSetRow | FolderRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,7 +43,7 @@ class AdhocQuery:
     """A stored query as it is sent: its id, its slots in order, whether whole objects are wanted or their ids."""
 
     id: str
-    slots: stored_query.Slots
+    slots: Slots
     return_type: str = LEAF_CLASS
     raw: str = ""
 
@@ -57,9 +58,19 @@ class Answered:
     associations: tuple[AssociationRow, ...] = ()
 
     @property
+    def objects(self) -> tuple[Object, ...]:
+        """All but the associations."""
+        return (*self.sets, *self.folders, *self.entries)
+
+    @property
+    def ids(self) -> set[str]:
+        """The UUIDs of the objects."""
+        return {row.metadata.entry_uuid for row in self.objects}
+
+    @property
     def count(self) -> int:
         """How many objects there are."""
-        return len(self.entries) + len(self.sets) + len(self.folders) + len(self.associations)
+        return len(self.objects) + len(self.associations)
 
 
 @release.point
@@ -136,13 +147,13 @@ class _Sight:
     told: dict[str, Any] = field(default_factory=dict)  # what may be seen, as it is seen, by ``urn:uuid:…``
     named_by: dict[UUID, CX] = field(default_factory=dict)
 
-    def person_of(self, row: EntryRow | SubmissionSetRow | FolderRow) -> UUID | None:
+    def person_of(self, row: Object) -> UUID | None:
         """Whom a row is about."""
         return self.persons.get(row.identifier_pk)
 
     def persons_in(self, answered: Answered) -> set[UUID | None]:
         """Whom the objects are about."""
-        return {self.person_of(row) for row in (*answered.entries, *answered.sets, *answered.folders)}
+        return {self.person_of(row) for row in answered.objects}
 
     def reach(self, patients: Sequence[CX]) -> list[int]:
         """The identifiers that what hangs on these patients hangs on; of one who is not known, none."""
@@ -165,13 +176,18 @@ class _Sight:
         asked: EntriesAsked | None = None,
     ) -> None:
         """Decide about rows, and keep those that may be seen. With `asked`, entries by the status that the caller sees."""
-        self.persons |= identifiers.persons_of({row.identifier_pk for row in (*entries, *sets, *folders)} or {0})
+        rows: list[Object] = [*entries, *sets, *folders]
+        self.persons |= identifiers.persons_of({row.identifier_pk for row in rows} or {0})
         of_person: dict[UUID, tuple[list[EntryRow], list[find.ListRow]]] = {}
-        for number, rows in enumerate((entries, (*sets, *folders))):
-            for row in rows:
-                person = self.person_of(row)
-                if person is not None:
-                    of_person.setdefault(person, ([], []))[number].append(row)  # type: ignore[arg-type]  # by number
+        for row in rows:
+            whose = self.person_of(row)
+            if whose is None:
+                continue
+            documents, lists = of_person.setdefault(whose, ([], []))
+            if isinstance(row, EntryRow):
+                documents.append(row)
+            else:
+                lists.append(row)
         for person in self.named_by:
             # Who was asked about reads of it, whatever was found.
             of_person.setdefault(person, ([], []))
@@ -202,7 +218,7 @@ class _Sight:
 
     def record(self, event: recorder.Recording, answered: Answered) -> None:
         """Put into the event what leaves, and what was looked at and may not."""
-        leaving = {row.metadata.entry_uuid for row in (*answered.entries, *answered.sets, *answered.folders)}
+        leaving = answered.ids
         for person, verdict in self.verdicts.items():
             once: dict[str, Any] = {}
             for item in verdict.permitted:
@@ -268,8 +284,7 @@ def _get_all(query: StoredQuery, sight: _Sight) -> Answered:
     folders = stored_reads.find_folders(pks, query.folders, level=query.level)
     sight.look(entries, sets, folders, asked=query.entries)
     answered = Answered(entries=sight.seen(entries), sets=sight.seen(sets), folders=sight.seen(folders))
-    objects = (*answered.entries, *answered.sets, *answered.folders)
-    ids = {row.metadata.entry_uuid for row in objects}
+    ids = answered.ids
     among = stored_reads.associations(sources=stored_reads.keys(ids), statuses=_statuses(query))
     return replace(answered, associations=_between(among, ids))
 
@@ -329,8 +344,7 @@ def _get_submission_set_and_contents(query: StoredQuery, sight: _Sight) -> Answe
     answered = Answered(entries=sight.seen(entries), sets=sight.seen(sets), folders=sight.seen(folders))
     if not answered.sets:
         return Answered()
-    ids = {row.metadata.entry_uuid for row in (*answered.entries, *answered.sets, *answered.folders)}
-    return replace(answered, associations=_between([*own, *linked], ids))
+    return replace(answered, associations=_between([*own, *linked], answered.ids))
 
 
 def _get_folder_and_contents(query: StoredQuery, sight: _Sight) -> Answered:
@@ -346,8 +360,7 @@ def _get_folder_and_contents(query: StoredQuery, sight: _Sight) -> Answered:
     answered = Answered(entries=sight.seen(entries), folders=sight.seen(folders))
     if not answered.folders:
         return Answered()
-    ids = {row.metadata.entry_uuid for row in (*answered.entries, *answered.folders)}
-    return replace(answered, associations=_between(own, ids))
+    return replace(answered, associations=_between(own, answered.ids))
 
 
 def _get_folders_for_document(query: StoredQuery, sight: _Sight) -> Answered:
@@ -433,7 +446,7 @@ def _visible(
     # A submission set holds folder memberships, which are associations with ends of their own.
     linked = stored_reads.associations(named=stored_reads.keys(ends))
     ends |= {end for row in linked for end in row.ends}
-    ends -= {row.metadata.entry_uuid for row in (*entries, *sets)}
+    ends -= Answered(entries=tuple(entries), sets=tuple(sets)).ids
     named = Named(uuids=tuple(stored_reads.keys(ends)))
     sight.look(
         [*entries, *stored_reads.entries_named(named)],

@@ -42,7 +42,10 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
     ("url", "my/notices/choose"): "the page of my/notices again, which is walked, with what was typed",
     ("task", "exchange.send_mails"): "a mail names no record; what it may still tell of: tests/portal/test_notices.py",
     ("url", "my/alive"): "it takes words in of somebody signed in as the patient, and shows nothing of the record",
-    **{("url", f"xds/{name}"): "the wire alone, which takes bytes in" for name in ("registry", "repository")},
+    **{
+        ("url", f"xds/{name}"): "hands to the transactions, each of which is walked as a way of its own, kind xds"
+        for name in ("registry", "repository")
+    },
     ("fhir", "Binary create"): "takes bytes in; gives back their name",
     ("url", "api/patients/imports"): "takes a file in; gives back the run's name",
     ("command", "mllp"): "hands each message to what the events of HL7 v2 are walked by",

@@ -10,7 +10,7 @@ from lxml import etree
 
 from documents.errors import HashMismatch
 from hie.faces.soap import mtom, xop
-from hie.faces.soap.ebxml.names import QUERY, RIM, RS, XDS
+from hie.faces.soap.ebxml.names import QUERY, RIM, RS, XDS, XOP
 from hie.faces.soap.message import Answer, Attachment, Request
 from hie.faces.soap.transactions import Transaction
 from hie.trust.errors import TooManyRequests
@@ -57,7 +57,7 @@ def retrieve(request: Request) -> Answer:
             etree.SubElement(found, f"{{{XDS}}}{name}").text = asked.findtext(f"{{{XDS}}}{name}")
         etree.SubElement(found, f"{{{XDS}}}mimeType").text = "application/octet-stream"
         document = etree.SubElement(found, f"{{{XDS}}}Document")
-        etree.SubElement(document, xop.INCLUDE, nsmap={"xop": mtom.XOP}, href=f"cid:doc{number}@hub")
+        etree.SubElement(document, xop.INCLUDE, nsmap={"xop": XOP}, href=f"cid:doc{number}@hub")
         attachments.append(
             Attachment(
                 content_id=f"doc{number}@hub",

@@ -10,12 +10,13 @@ from typing import Any
 from lxml import etree
 
 from hie.faces.soap import mtom
+from hie.faces.soap.ebxml import names
 from hie.faces.soap.faults import SOAP, SOAP_11, WSA, WSSE
 from hie.standards import mime
 from tests.soap import echo
 
 PLAIN = "application/soap+xml; charset=UTF-8"
-NS = {"s": SOAP, "e": SOAP_11, "wsa": WSA, "wsse": WSSE, "xds": echo.XDS, "rs": echo.RS, "rim": echo.RIM}
+NS = {"s": SOAP, "e": SOAP_11, "wsa": WSA, "wsse": WSSE, "xds": names.XDS, "rs": names.RS, "rim": names.RIM}
 
 STORED_QUERY = """<query:AdhocQueryRequest xmlns:query="urn:oasis:names:tc:ebxml-regrep:xsd:query:3.0"
  xmlns:rim="urn:oasis:names:tc:ebxml-regrep:xsd:rim:3.0"><query:ResponseOption returnType="ObjectRef" returnComposedObjects="true"/>
@@ -34,7 +35,7 @@ def provide(*documents: str) -> str:
 
 
 def include(content_id: str) -> str:
-    return f'<xop:Include xmlns:xop="{mtom.XOP}" href="cid:{content_id}"/>'
+    return f'<xop:Include xmlns:xop="{names.XOP}" href="cid:{content_id}"/>'
 
 
 def inline(data: bytes) -> str:

@@ -9,9 +9,7 @@ from lxml import etree
 
 from hie.faces.soap.actions import response_root
 from hie.faces.soap.ebxml.names import QUERY, RIM, RS, XDS
-
-_FAILURE = "urn:oasis:names:tc:ebxml-regrep:ResponseStatusType:Failure"
-_ERROR = "urn:oasis:names:tc:ebxml-regrep:ErrorSeverityType:Error"
+from hie.faces.soap.errors import Severity, Status
 
 
 def answer(request_root: str, code: str, *, context: str, location: str) -> etree._Element:
@@ -19,15 +17,15 @@ def answer(request_root: str, code: str, *, context: str, location: str) -> etre
     name = response_root(request_root)
     root = etree.Element(name, nsmap={"rs": RS, "rim": RIM, "query": QUERY, "xds": XDS})
     response = etree.SubElement(root, f"{{{RS}}}RegistryResponse") if name.startswith(f"{{{XDS}}}") else root
-    response.set("status", _FAILURE)
-    errors = etree.SubElement(response, f"{{{RS}}}RegistryErrorList", highestSeverity=_ERROR)
+    response.set("status", Status.FAILURE.value)
+    errors = etree.SubElement(response, f"{{{RS}}}RegistryErrorList", highestSeverity=Severity.ERROR.value)
     etree.SubElement(
         errors,
         f"{{{RS}}}RegistryError",
         errorCode=code,
         codeContext=context,
         location=location,
-        severity=_ERROR,
+        severity=Severity.ERROR.value,
     )
     if name.startswith(f"{{{QUERY}}}"):
         etree.SubElement(root, f"{{{RIM}}}RegistryObjectList")

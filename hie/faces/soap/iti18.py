@@ -60,7 +60,7 @@ def written(found: Answered, return_type: str) -> etree._Element:
     """The objects found, whole or by their ids."""
     listed = encode.Objects()
     if return_type == OBJECT_REF:
-        for row in (*found.sets, *found.folders, *found.entries):
+        for row in found.objects:
             listed.object_ref(row.metadata.entry_uuid, row.metadata.home_community_id)
         for association in found.associations:
             listed.object_ref(association.metadata.entry_uuid)

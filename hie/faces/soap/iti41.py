@@ -6,7 +6,6 @@ import base64
 import binascii
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from urllib.parse import unquote
 
 from lxml import etree
 
@@ -15,7 +14,7 @@ from documents.metadata import Bytes, EntryMetadata
 from documents.validation import Reading
 from hie.audit.kinds import EventType
 from hie.exchange import submit
-from hie.faces.soap import answers
+from hie.faces.soap import answers, mtom
 from hie.faces.soap.ebxml import decode
 from hie.faces.soap.ebxml.names import LCM, XDS, XOP, tag
 from hie.faces.soap.errors import Actor
@@ -67,9 +66,7 @@ def _staged(request: Request, element: etree._Element, entry: EntryMetadata | No
         stated = entry.mime_type if entry is not None else ""
         content_type = stated if mime.parse(stated) is not None else "application/octet-stream"
         return request.stage(_decoded(element.text or "", where), content_type).id
-    href = (include.get("href") or "").strip()
-    content_id = unquote(href[4:]) if href[:4].lower() == "cid:" else href
-    part = request.parts.get(content_id) or request.parts.get(href.removeprefix("cid:"))
+    part = request.parts.get(mtom.content_id_of(include.get("href") or "") or "")
     if part is None:
         raise InvalidStructure("the part that xop:Include names is not in the message", element=where)
     return part.staged.id

@@ -22,7 +22,6 @@ from hie.faces.soap.message import Attachment
 from hie.standards import mime
 from hie.standards.errors import MalformedContent
 
-XOP = "http://www.w3.org/2004/08/xop/include"
 CHUNK = 1 << 16
 MAX_HEADERS = 16 * 1024
 """Bytes of the headers of one part."""

@@ -22,10 +22,10 @@ XSD = "http://www.w3.org/2001/XMLSchema"
 _PREFIXES: dict[str | None, str] = {
     "rim": names.RIM,
     "rs": names.RS,
-    "lcm": "urn:oasis:names:tc:ebxml-regrep:xsd:lcm:3.0",
+    "lcm": names.LCM,
     "query": names.QUERY,
     "xds": names.XDS,
-    "rmd": xds_schema.RMD,
+    "rmd": names.RMD,
 }
 _PREFIX_OF = {namespace: prefix for prefix, namespace in _PREFIXES.items()}
 _FILES = frozenset(str(path.relative_to(xds_schema.FOLDER).as_posix()) for path in xds_schema.FOLDER.rglob("*.xsd"))

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 
 from lxml import etree
 
+from hie.faces.soap.ebxml.names import XDS, XOP
 from hie.faces.soap.faults import Fault
 from hie.faces.soap.message import Part
-from hie.faces.soap.mtom import XOP, content_id_of
+from hie.faces.soap.mtom import content_id_of
 
 INCLUDE = f"{{{XOP}}}Include"
-_DOCUMENT = "{urn:ihe:iti:xds-b:2007}Document"
+_DOCUMENT = f"{{{XDS}}}Document"
 _MOST_RECORDED = 1 << 20
 
 

@@ -165,7 +165,7 @@ def test_a_right_that_becomes_wider_is_found(as_the_code_has_it: str, monkeypatc
     assert "| audit.AuditSeal | see | see | – |" in as_the_code_has_it
 
 
-OWN = {"account/": "open act", "account/passkeys/": "open act", "account/stay/": "open act", "password_change/": "open act", "password_change/done/": "open act", "search/": "open act"}  # fmt: skip
+OWN = {"account/": "open act", "account/passkeys/": "open act", "account/stay/": "open act", "find/": "open act", "password_change/": "open act", "password_change/done/": "open", "search/": "open act"}  # fmt: skip
 """One's own account, and a search over the names of pages, which are for everybody at the desk."""
 
 

@@ -202,19 +202,15 @@ def test_a_sum_costs_one_statement_however_many_days_and_a_batch_eight(django_as
 
 # --- tables whose rows are numbered before they are committed -----------------------------------------------------------
 
-POLICIES = Numbered(
-    name="labels",
-    newest="SELECT max(id) FROM django_content_type",
-    tally=lambda after, upto, tally: [tally.add("types", date(2026, 1, 1), what=str(pk)) for pk in _types(after, upto)][
-        :0
-    ],  # type: ignore[arg-type,return-value]  # a list of nothing
-)
 
-
-def _types(after: int, upto: int) -> list[int]:
+def _types(after: int, upto: int, tally: Tally) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT id FROM django_content_type WHERE id > %s AND id <= %s", [after, upto])
-        return [row[0] for row in cursor.fetchall()]
+        for (pk,) in cursor.fetchall():
+            tally.add("types", date(2026, 1, 1), what=str(pk))
+
+
+TYPES = Numbered(name="types", newest="SELECT max(id) FROM django_content_type", tally=_types)
 
 
 @pytest.mark.django_db(transaction=True)
@@ -225,7 +221,7 @@ def test_what_commits_after_a_higher_number_is_neither_passed_over_nor_counted_t
     with connection.cursor() as cursor:
         cursor.execute("SELECT max(id) FROM django_content_type")
         first = cursor.fetchone()[0]
-    FigureMark.objects.create(source=POLICIES.name, counted=first)
+    FigureMark.objects.create(source=TYPES.name, counted=first)
     apart = connection.copy()
     apart.set_autocommit(False)
     insert = "INSERT INTO django_content_type (app_label, model) VALUES ('figures', %s) RETURNING id"
@@ -236,16 +232,16 @@ def test_what_commits_after_a_higher_number_is_neither_passed_over_nor_counted_t
             cursor.execute(insert, ["early"])
             higher = cursor.fetchone()[0]
         assert lower < higher
-        assert [figures.carry_on(POLICIES) for _ in range(3)] == [0, 0, 0]
+        assert [figures.carry_on(TYPES) for _ in range(3)] == [0, 0, 0]
         apart.commit()
     finally:
         apart.close()
     # Other databases of the server may have transactions open, which keep these numbers unsettled too.
     counted, until = 0, time.monotonic() + 120
     while counted < higher - first and time.monotonic() < until:
-        counted += figures.carry_on(POLICIES)
+        counted += figures.carry_on(TYPES)
     assert counted == higher - first
-    assert figures.carry_on(POLICIES) == 0
+    assert figures.carry_on(TYPES) == 0
     found = {key[4]: n for key, (n, *_) in kept().items()}
     assert found == {str(lower): 1, str(higher): 1}
     with connection.cursor() as cursor:

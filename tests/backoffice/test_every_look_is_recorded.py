@@ -268,12 +268,6 @@ def _replay(client: Client) -> None:
     _act_on(InboundMessage, "replay", InboundMessage.objects.get().pk, reason="mended")(client)
 
 
-def _again(client: Client) -> None:
-    row = OutboxMessage.objects.get()
-    OutboxMessage.objects.update(failed_at=row.created_at)
-    _act_on(OutboxMessage, "try_again", row.pk, reason="mended")(client)
-
-
 def _factor(client: Client) -> None:
     user = User.objects.create_user("bo", password="a long enough one", is_staff=True)
     _act_on(User, "new_factor", user.pk)(client)
@@ -281,7 +275,6 @@ def _factor(client: Client) -> None:
 
 ACTIONS: dict[tuple[str, str], tuple[Callable[[Client], Any], str]] = {
     ("exchange.InboundMessage", "replay"): (_replay, "message-replayed"),
-    ("outbox.OutboxMessage", "try_again"): (_again, "message-replayed"),
     ("auth.User", "new_factor"): (_factor, "staff-act"),
     ("directory.Participant", "suspend"): (_act_on(Participant, "suspend", "org-clinic"), "directory-changed"),
     ("directory.Participant", "reinstate"): (_act_on(Participant, "reinstate", "org-clinic"), "desk-page"),

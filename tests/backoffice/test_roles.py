@@ -19,6 +19,7 @@ from django.test import Client
 from consent.models import PolicyProposal
 from hie.exchange import access, governance
 from hie.exchange.access import Held
+from hie.exchange.desk_queues import QUEUES
 from hie.exchange.staff_pages import staff_of
 from hie.trust.staff import PAGES, ensure_roles
 from tests.backoffice.test_every_look_is_recorded import NO_PAGE_OF_THE_DESK, address_of, desk_pages, everything
@@ -31,8 +32,10 @@ TABLE = Path(__file__).parents[2] / "docs" / "reference" / "roles.md"
 ROLES = (*PAGES, "")
 """Every role, and who works at the desk in none."""
 _TITLES = {"": "no role"}
-_DJANGO = re.compile(r"admin/([a-z_0-9]+/[a-z_0-9]+/(add/|<path:object_id>/.*)?|\^.*|\(\?P<app_label>.*|r/.*)?$")
-"""What comes with each list, which is asked by its rights; and Django's way to a page of a row, which no model here has."""
+_DJANGO = re.compile(r"admin/((\^|\(\?P<app_label>|r/).*)?$")
+"""Django's own: the first page, apps, and its way to a page of a row, which no model here has."""
+_OF_A_LIST = re.compile(r"admin/([a-z_0-9]+/[a-z_0-9]+)/(add/|<path:object_id>/.*)?$")
+"""What comes with each list, which is asked by its rights."""
 
 
 def person_in(role: str) -> User:
@@ -80,8 +83,13 @@ def actions(users: Mapping[str, User]) -> dict[str, list[str]]:
 def pages(clients: Mapping[str, Client]) -> dict[str, list[str]]:
     """Of each page of our own: who may open it, and who may act on it."""
     found = {}
-    for route, _ in desk_pages():
-        if _DJANGO.match(route) or route in NO_PAGE_OF_THE_DESK:
+    lists = {f"{model._meta.app_label}/{model._meta.model_name}" for model in admin.site._registry}
+    routes = [
+        route.replace("<slug:queue>", queue) for route, _ in desk_pages() for queue in (QUEUES if "<slug:queue>" in route else ("",))
+    ]  # fmt: skip
+    for route in routes:
+        of_a_list = _OF_A_LIST.match(route)
+        if route in NO_PAGE_OF_THE_DESK or _DJANGO.match(route) or (of_a_list and of_a_list[1] in lists):
             continue
         cells = []
         for client in clients.values():
@@ -157,7 +165,7 @@ def test_a_right_that_becomes_wider_is_found(as_the_code_has_it: str, monkeypatc
     assert "| audit.AuditSeal | see | see | – |" in as_the_code_has_it
 
 
-OWN = {"account/": "open act", "account/passkeys/": "open act", "account/stay/": "open act", "password_change/": "open act", "password_change/done/": "open act", "search/": "open act"}  # fmt: skip
+OWN = {"account/": "open act", "account/passkeys/": "open act", "account/stay/": "open act", "find/": "open act", "password_change/": "open act", "password_change/done/": "open", "search/": "open act"}  # fmt: skip
 """One's own account, and a search over the names of pages, which are for everybody at the desk."""
 
 

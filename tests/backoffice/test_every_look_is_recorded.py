@@ -274,9 +274,9 @@ def _factor(client: Client) -> None:
 
 
 ACTIONS: dict[tuple[str, str], tuple[Callable[[Client], Any], str]] = {
-    ("exchange.InboundMessage", "replay"): (_replay, "message-replayed"),
+    ("exchange.InboundMessage", "replay"): (_replay, "desk-page"),
     ("auth.User", "new_factor"): (_factor, "staff-act"),
-    ("directory.Participant", "suspend"): (_act_on(Participant, "suspend", "org-clinic"), "directory-changed"),
+    ("directory.Participant", "suspend"): (_act_on(Participant, "suspend", "org-clinic"), "desk-page"),
     ("directory.Participant", "reinstate"): (_act_on(Participant, "reinstate", "org-clinic"), "desk-page"),
 }
 """Every action on the rows of a list, what is sent, and the kind of event: leading to another page is a page opened."""

@@ -183,7 +183,11 @@ def test_who_has_no_role_opens_nothing_of_a_list(as_the_code_has_it: str) -> Non
 def test_an_auditor_changes_nothing(as_the_code_has_it: str) -> None:
     found = cells_of(as_the_code_has_it, "auditor")
     harmless = {"–", "see", "open", "look"}
-    assert {name: cell for name, cell in found.items() if cell not in harmless and name not in OWN} == {}
+    acts = {name for name, cell in found.items() if cell not in harmless and name not in OWN}
+    # Pages that take a press from whoever may open them and ask for the role behind it: the tasks (`test_tasks.py`),
+    # and what only looks.
+    asked_behind = {name for name in acts if name.startswith("tasks/") or name.endswith("/why/")}
+    assert acts - asked_behind == set()
 
 
 def test_only_administrators_touch_accounts_of_staff(as_the_code_has_it: str) -> None:

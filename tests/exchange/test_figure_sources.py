@@ -68,7 +68,7 @@ def test_every_source_is_counted_once_by_the_task(
     assert filled["event"][1] == int(document.codes.filter(attribute="eventCodeList").exists())
     late = document.registered_at - document.creation_time_until
     assert late > timedelta(days=7)
-    assert sums(Subject.DELAYS) == {Delay.LONGER: (1, int(late.total_seconds()))}
+    assert sums(Subject.DELAYS) == {Delay.LONGER: (1, round(late.total_seconds()))}
     assert {name: n for name, (n, _) in sums(Subject.ANSWERS).items()} == {"answered": 1, "failed": 1, "withheld": 1}
     assert sums(Subject.MESSAGES) == {"refused": (1, 0)}
     assert sums(Subject.RECORDS) == {"": (1, 0)}

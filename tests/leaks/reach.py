@@ -60,6 +60,8 @@ _OF_PATIENTS: Mapping[str, frozenset[str] | None] = {
     ),
 }
 """Apps and those of their models that hold something of a patient; None: all of them."""
+_OF_NOBODY = frozenset({"patients.models.MatchModel"})
+"""Of those, what holds weights and thresholds alone."""
 
 
 @cache
@@ -71,7 +73,7 @@ def records() -> frozenset[str]:
         for model in apps.get_app_config(app).get_models()
         if names is None or model.__name__ in names
     )
-    return frozenset({"documents.repository.open", *map(dotted, models)})
+    return frozenset({"documents.repository.open", *map(dotted, models)}) - _OF_NOBODY
 
 
 def dotted(thing: Any) -> str:

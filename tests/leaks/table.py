@@ -535,7 +535,6 @@ READ_WITHIN: Mapping[str, str] = {
         ),
         "an account's own choice and address; nothing of a record",
     ),
-    "hie.exchange.figures.matching": "sums without anything about fewer than eleven people",
     "hie.exchange.accounts.load": "takes a file in",
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",
     "hie.exchange.document_view.day": "the day of an entry that has been let through",

@@ -1,16 +1,13 @@
 """Messages are found by their control id, and the last of an organization without reading those of the others."""
 
-from django.contrib.postgres.operations import AddIndexConcurrently
 from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-    atomic = False  # the indexes are made while messages come in
-
     dependencies = [("exchange", "0013_desk_tasks")]
 
     operations = [
-        AddIndexConcurrently(
+        migrations.AddIndex(
             model_name="inboundmessage",
             index=models.Index(
                 condition=models.Q(("control_id", ""), _negated=True),
@@ -18,7 +15,7 @@ class Migration(migrations.Migration):
                 name="exchange_inbound_control",
             ),
         ),
-        AddIndexConcurrently(
+        migrations.AddIndex(
             model_name="inboundmessage",
             index=models.Index(fields=["participant_id", "-received_at"], name="exchange_inbound_of"),
         ),

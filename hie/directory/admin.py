@@ -19,6 +19,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 from django.utils.html import format_html, format_html_join
+from django.views.decorators.http import require_safe
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.decorators import display
 
@@ -248,7 +249,7 @@ class ParticipantAdmin(NotedAdmin, ModelAdmin):  # type: ignore[misc]  # unfold 
 
     def get_urls(self) -> list[Any]:
         """With the page that says why an organization cannot ask or send."""
-        view = self.admin_site.admin_view(self.why_view)
+        view = self.admin_site.admin_view(require_safe(self.why_view))
         return [path("<str:participant_id>/why/", view, name="directory_participant_why"), *super().get_urls()]
 
     def why_view(self, request: HttpRequest, participant_id: str) -> HttpResponse:

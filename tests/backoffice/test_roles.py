@@ -23,6 +23,7 @@ from hie.exchange.desk_queues import QUEUES
 from hie.exchange.staff_pages import staff_of
 from hie.trust.staff import PAGES, ensure_roles
 from tests.backoffice.test_every_look_is_recorded import NO_PAGE_OF_THE_DESK, address_of, desk_pages, everything
+from tests.backoffice.test_tasks import LOOKED_AT
 from tests.second_factor import sign_in
 
 __all__ = ["everything"]
@@ -184,10 +185,8 @@ def test_an_auditor_changes_nothing(as_the_code_has_it: str) -> None:
     found = cells_of(as_the_code_has_it, "auditor")
     harmless = {"–", "see", "open", "look"}
     acts = {name for name, cell in found.items() if cell not in harmless and name not in OWN}
-    # Pages that take a press from whoever may open them and ask for the role behind it: the tasks (`test_tasks.py`),
-    # and what only looks.
-    asked_behind = {name for name in acts if name.startswith("tasks/") or name.endswith("/why/")}
-    assert acts - asked_behind == set()
+    # Whose task it is is asked behind these pages: `test_only_who_decides_a_queue_acts_and_a_stranger_sees_nothing`.
+    assert acts == {f"tasks/{queue}/{one}" for queue in LOOKED_AT for one in ("", "<path:key>/")}
 
 
 def test_only_administrators_touch_accounts_of_staff(as_the_code_has_it: str) -> None:

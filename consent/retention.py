@@ -67,7 +67,7 @@ PARTS: Mapping[Part, Kept] = {
     ),
     Part.BYTES: Kept(
         title="Bytes that no document uses",
-        holds="files that were uploaded and never registered, and those of documents that were removed",
+        holds="files that were uploaded and never registered, and those of documents that were removed whole",
         counts_from="their upload",
         default_days=1,
         least_days=1,

@@ -27,7 +27,7 @@ WORDS: dict[str, tuple[str, str, str, str]] = {
     _S.ERROR: ("Wrong answer", "is-bad", "cross", "took--bad"),
 }
 NOT_ASKED = ("Not asked because of consent: administrators only", "is-refused", "refused", "took")
-_TODO: dict[str, str] = {
+_ADVICE: dict[str, str] = {
     "timeout": "It was asked and did not answer in time. If this goes on, see its load and the deadline with its operators.",
     "unreachable": "No connection could be made. See whether its address and certificate still hold, then ring its operators.",
     "broken-off": "It began to answer and broke off. Ask again; if it goes on, ring its operators.",
@@ -35,16 +35,16 @@ _TODO: dict[str, str] = {
     "token-refused": "It does not let this hub ask. See whether the key it knows of this hub still holds.",
     "token-garbage": "Its token endpoint did not answer as it must. See whether its address still holds.",
 }
-_TODO_OF: dict[str, str] = {
+_ADVICE_BY_STATUS: dict[str, str] = {
     _S.PENDING: "It is still being asked. Reload the page.",
     _S.ANSWERED: "",
     _S.NOTHING: "It does not know the patient, or holds nothing that it would show. It tells neither from the other.",
     _S.REFUSED: "It let this hub ask and showed nothing for this purpose. Ask its privacy office which rule it follows.",
-    _S.LATE: _TODO["timeout"],
-    _S.DOWN: _TODO["unreachable"],
-    _S.ERROR: _TODO["garbage"],
+    _S.LATE: _ADVICE["timeout"],
+    _S.DOWN: _ADVICE["unreachable"],
+    _S.ERROR: _ADVICE["garbage"],
 }
-_TODO_WITHHELD = "A choice of the patient, or the law, keeps it from being asked. See the patient’s choices."
+_ADVICE_WITHHELD = "A choice of the patient, or the law, keeps it from being asked. See the patient’s choices."
 ANSWERED_LATE = ("Answered late", "is-emergency", "clock", "took--late")
 
 
@@ -135,11 +135,11 @@ def _target(row: QueryTarget, deadline_at: datetime, scale: float, consent_outco
         found=int(getattr(row, "n_documents", 0)),
         known="Nothing was sent." if withheld else "" if row.withheld else known,
         # One that was kept from being asked reads to the others as one that found nothing, here too.
-        todo=_TODO_WITHHELD
+        todo=_ADVICE_WITHHELD
         if withheld
-        else _TODO_OF[_S.NOTHING]
+        else _ADVICE_BY_STATUS[_S.NOTHING]
         if row.withheld
-        else _TODO.get(row.cause, _TODO_OF[row.status]),
+        else _ADVICE.get(row.cause, _ADVICE_BY_STATUS[row.status]),
         participant_id=row.participant_id,
         withheld=withheld,
     )

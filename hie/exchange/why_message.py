@@ -30,7 +30,7 @@ LONGEST = timedelta(days=92)
 _COUNTED = 1000
 _SHOWN = 10
 
-_TODO: Mapping[str, str] = {
+_ADVICE: Mapping[str, str] = {
     "100": "Have the sender send the segments in the order of the standard.",
     "101": "Have the sender fill the field that is named.",
     "102": "Have the sender write the field that is named as the standard says.",
@@ -101,7 +101,7 @@ def _settled(row: InboundMessage) -> Step:
     place = f" at {row.error_element}" if row.error_element else ""
     code = f", code {row.error_code}" if row.error_code else ""
     word = "Refused" if row.status == Status.REFUSED else "Failed"
-    return bad(title, f"{word}{at}{tries}{place}{code}: {sentence(row.error_text) or 'no reason was kept.'}", _TODO.get(row.error_code, "Try it again once the cause is mended."))  # fmt: skip
+    return bad(title, f"{word}{at}{tries}{place}{code}: {sentence(row.error_text) or 'no reason was kept.'}", _ADVICE.get(row.error_code, "Try it again once the cause is mended."))  # fmt: skip
 
 
 def _known(subjects: Sequence[tuple[str, str]]) -> Step:

@@ -9,7 +9,6 @@ from lxml import etree
 
 from hie.exchange import submit
 from hie.faces.soap import transactions
-from hie.faces.soap.ebxml import names
 from hie.faces.soap.message import Answer, Part, Request
 from hie.standards.facts import Caller
 from tests.soap import rim
@@ -43,27 +42,6 @@ def call(
     found = _ALL[action]
     assert body.tag == found.request_root.text
     return found.handler(Request(**values | changes))
-
-
-def sender(caller: Caller) -> Any:
-    """What sends for `tests.soap.nist`."""
-
-    def send(
-        action: str, body: etree._Element, documents: Mapping[str, bytes]
-    ) -> tuple[etree._Element, Mapping[str, bytes]]:
-        for number, object_id in enumerate(documents):
-            element = etree.SubElement(body, names.tag(names.XDS, "Document"), {"id": object_id})
-            etree.SubElement(element, names.tag(names.XOP, "Include"), {"href": f"cid:part{number}@test"})
-        parts = {f"part{number}@test": data for number, data in enumerate(documents.values())}
-        answer = call(action, body, caller, parts)
-        data = {one.content_id: b"".join(one.chunks) for one in answer.attachments}
-        found = {}
-        for response in answer.body.iter(names.tag(names.XDS, "DocumentResponse")):
-            include = next(response.iter(names.tag(names.XOP, "Include")))
-            found[response.findtext(names.tag(names.XDS, "DocumentUniqueId"), "")] = data[include.get("href", "")[4:]]
-        return answer.body, found
-
-    return send
 
 
 def errors(answer: Answer) -> list[tuple[str, str]]:

@@ -1,4 +1,4 @@
-"""The 54 NIST tests against the handlers, one result a test; those of another's system say why they are not run here."""
+"""The 54 NIST tests over the wire, one result a test; those of another's system say why they are not run here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ import pytest
 from hie.exchange import feed
 from hie.standards.demographics import Demographics, HumanName, Identifier
 from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange
-from tests.soap import handlers, nist
+from tests.soap import nist, wire
+from tests.soap.conftest import Caller
+from tests.trust import conftest as trust
 
 pytestmark = [pytest.mark.django_db, pytest.mark.shared]
 _numbers = itertools.count(1)
@@ -48,12 +50,14 @@ def feed_somebody() -> str:
 
 
 @pytest.fixture
-def tool(settings: Any, tmp_path: Path) -> nist.Tool:
+def tool(hub: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> nist.Tool:
     """The tool beside an empty registry."""
     settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
     exchange()
+    wire.real(monkeypatch)
+    clinic = Caller(token=trust.token(), address="192.0.2.7")
     made = nist.Tool(
-        send=handlers.sender(caller()), new_patient=feed_somebody, repository_unique_id=settings.REPOSITORY_UNIQUE_ID
+        send=wire.sender(clinic), new_patient=feed_somebody, repository_unique_id=settings.REPOSITORY_UNIQUE_ID
     )
     made.patient = feed_somebody()
     made.patients = {number: feed_somebody() for number in ("15817b", "15819", "15820")}

@@ -124,6 +124,20 @@ def test_an_object_without_an_id_is_valid() -> None:
     assert xds_schema.complaints(etree.fromstring(text.replace("rim:ValueList", "rim:Values")))
 
 
+def test_another_order_and_an_owner_left_out_lose_nothing_but_what_is_wrong_is_named() -> None:
+    name = '<rim:Name><rim:LocalizedString value="XDSSubmissionSet.uniqueId"/></rim:Name>'
+    slot = '<rim:Slot name="x"><rim:ValueList><rim:Value>y</rim:Value></rim:ValueList></rim:Slot>'
+    held = (
+        f'<rim:ExternalIdentifier id="e" identificationScheme="urn:uuid:1" value="1.2">{name}</rim:ExternalIdentifier>'
+    )
+    text = f'<rim:RegistryPackage xmlns:rim="{names.RIM}" id="a">{held}{name}{slot}</rim:RegistryPackage>'
+    assert xds_schema.complaints(etree.fromstring(text)) == []
+    (twice,) = xds_schema.complaints(etree.fromstring(text.replace(name + slot, name + name + slot)))
+    assert (twice.element, twice.kind) == ("Name", "SCHEMAV_ELEMENT_CONTENT")
+    (bare,) = xds_schema.complaints(etree.fromstring(text.replace(' value="1.2"', "")))
+    assert (bare.element, bare.kind) == ("ExternalIdentifier", "SCHEMAV_CVC_COMPLEX_TYPE_4")
+
+
 def test_remove_documents_takes_one_request_or_several() -> None:
     """ITI-86; IHE's own schema knows one."""
     asked = messages.retrieve("1.2.3", "1.2.4").replace("xds:RetrieveDocumentSetRequest", "rmd:RemoveDocumentsRequest")

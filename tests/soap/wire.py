@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import pytest
 from lxml import etree
@@ -49,3 +50,16 @@ def retrieved(answer: Answered) -> dict[str, bytes]:
         unique_id = response.findtext(names.tag(names.XDS, "DocumentUniqueId"), "")
         found[unique_id] = answer.parts[include.get("href", "").removeprefix("cid:")]
     return found
+
+
+def sender(caller: Caller) -> Any:
+    """What sends for `tests.soap.nist`."""
+
+    def send(
+        action: str, body: etree._Element, documents: Mapping[str, bytes]
+    ) -> tuple[etree._Element, Mapping[str, bytes]]:
+        answer = asked(caller, action, body, documents)
+        assert answer.status == 200, answer.reason
+        return answer.root.find("s:Body", messages.NS)[0], retrieved(answer)
+
+    return send

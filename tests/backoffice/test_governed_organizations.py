@@ -26,6 +26,7 @@ from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.trust.errors import FourEyes
 from tests.backoffice.test_governance import BO, CLOSED, IDA, activate, activated, letter, listed
+from tests.backoffice.test_tasks import decide
 from tests.directory.forms import clinic, file, hospital
 
 __all__ = ["letter"]
@@ -227,7 +228,7 @@ def test_the_desk_leads_from_an_organization_to_what_two_people_change_of_it(
 ) -> None:
     ida, uma = as_role("administrator", username="ida"), as_role("onboarding", username="uma")
     address = "/admin/directory/participant/"
-    assert uma.post(address, {"action": "suspend", "_selected_action": "org-hospital"}).status_code == 302
+    assert decide(uma, "raised", "org-hospital", "suspend").status_code == 302
     assert not directory.is_active("org-hospital", timezone.now())
     answer = uma.post(address, {"action": "reinstate", "_selected_action": "org-hospital"})
     assert not directory.is_active("org-hospital", timezone.now())

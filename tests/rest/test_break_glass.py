@@ -20,7 +20,7 @@ from django.utils import timezone
 from consent import emergency_reviews
 from consent.models import BreakGlassGrant, EmergencyCase, EmergencyReview, SupervisorLeave
 from hie.audit.models import AuditEvent
-from hie.directory import registration
+from hie.directory import queries, registration
 from hie.exchange import access, emergency, emergency_answers, emergency_review
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
@@ -495,7 +495,10 @@ def test_a_participant_reads_what_it_answers_for_and_answers_once(rosa: str) -> 
         str(review.grant_id), "Practitioner/ada", "open", False, None,
     )  # fmt: skip
     opened, due = (datetime.fromisoformat(case[name]) for name in ("opened_at", "due_at"))
-    assert due - opened == timedelta(days=14)
+    zone = queries.zone_of(queries.snapshot().jurisdiction_of("org-clinic"))
+    begun, last = opened.astimezone(zone).date(), due.astimezone(zone)
+    days = [begun + timedelta(days=n) for n in range(1, (last.date() - begun).days + 1)]
+    assert (sum(day.weekday() < 5 for day in days), last.weekday() < 5, f"{last:%T}") == (10, True, "23:59:59")
     assert rosa not in json.dumps(case)
     assert "should not have" not in json.dumps(case)
     answer = answers(quality(), review.grant_id)

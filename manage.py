@@ -10,6 +10,9 @@ if __name__ == "__main__":
     root = str(Path(__file__).resolve().parent)
     if root not in sys.path:
         sys.path.insert(0, root)
+    from hie import heap
+
+    heap.load()
     from django.core.management import execute_from_command_line
 
     execute_from_command_line(sys.argv)

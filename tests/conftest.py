@@ -8,6 +8,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from hie import heap
 from tests.grounds import _django_db_helper, _ground, grounds  # noqa: F401 - fixtures for every test
 from tests.isolation import (  # noqa: F401 - fixtures for every test
     django_db_setup,
@@ -52,6 +53,11 @@ def _needs_services(item: pytest.Item) -> bool:
     """Whether it opens the database by a fixture, or is of the part that starts and stops services itself."""
     fixtures = getattr(item, "fixturenames", ())
     return "django_db_setup" in fixtures or item.get_closest_marker("django_db") is not None or OPS in item.path.parents
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Nine thousand tests and all they import stay until the end; nothing is gained by walking them over and over."""
+    heap.settle()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -10,10 +10,12 @@ from typing import Any
 def main(arguments: list[str]) -> int:
     """Serve until told to stop; options come from the settings."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
+    from hie import heap
+
+    heap.load()
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
-    from hie import heap
     from hie.wsgi import application
 
     warm_up()

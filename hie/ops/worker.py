@@ -8,9 +8,11 @@ import sys
 
 def main(arguments: list[str]) -> int:
     """Work until told to stop; further Celery options may be given."""
+    from hie import heap
+
+    heap.load()
     from celery.signals import worker_ready
 
-    from hie import heap
     from hie.celery import app
 
     app.set_default()

@@ -1,13 +1,13 @@
 """A mutation run over the engine: every change that cosmic-ray knows, one at a time, against the tests.
 
-    python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 400] [--again]
+    python -m tests.consent.mutation FOLDER [--minutes 5] [--corpus 400] [--again] [--since COMMIT]
 
 cosmic-ray makes the mutants (its operators on every module of `consent/engine`); what runs them is here, because a
 process of its own for each would take a day. Each mutant lives in a fork that has everything but the engine in memory
 (the engine and the tests as compiled code), runs the engine's modules with the mutated one in its place, and is held
 against cases with the answers of the slow evaluator (`killing`), drawn and directed, and against the tests of rules
 that need no database. Results are kept in FOLDER, so that a run goes on where it stopped; `--again` runs the survivors
-once more, `--only` some modules.
+once more, `--only` some modules, `--since` only the lines that were written after a commit.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ import itertools
 import json
 import os
 import random
+import re
 import resource
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -327,6 +329,20 @@ def corpus_of(folder: Path, size: int, directed: list[Any]) -> list[Any]:
     ]
 
 
+def written_since(commit: str) -> set[tuple[str, int]]:
+    """The lines of the engine (module, number) that a commit does not have."""
+    git = ["git", "-C", str(ROOT), "diff", "--unified=0", commit, "--", str(ENGINE)]
+    lines: set[tuple[str, int]] = set()
+    module = ""
+    for line in subprocess.run(git, check=True, capture_output=True, text=True).stdout.splitlines():
+        if line.startswith("+++ "):
+            module = Path(line[4:]).stem
+        elif part := re.match(r"@@ -\S+ \+(\d+)(?:,(\d+))? @@", line):
+            first, count = int(part[1]), int(part[2] or 1)
+            lines |= {(module, number) for number in range(first, first + count)}
+    return lines
+
+
 def main(arguments: list[str]) -> int:
     """Run what is left of the mutants for some minutes, then say how it stands."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -335,6 +351,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--corpus", type=int, default=400)
     parser.add_argument("--again", action="store_true")
     parser.add_argument("--only", default="", help="modules, separated by commas")
+    parser.add_argument("--since", default="", help="a commit: only lines written since")
     options = parser.parse_args(arguments)
     options.folder.mkdir(exist_ok=True)
     results = options.folder / "results.json"
@@ -349,6 +366,9 @@ def main(arguments: list[str]) -> int:
     found = prepared(options.folder / "prepared.json")
     held = Held(corpus_of(options.folder, options.corpus, found["directed"]), found["tests"], modules)
     wanted = [one for one in mutants() if not options.only or one.module.name in options.only.split(",")]
+    if options.since:
+        lines = written_since(options.since)
+        wanted = [one for one in wanted if one.node is not None and (one.module.name, one.node.start_pos[0]) in lines]
     todo = [one for one in wanted if known.get(one.key) in ((SURVIVED, None) if options.again else (None,))]
     random.Random(3).shuffle(todo)  # what has been run so far stands for the whole
     gc.collect()
@@ -364,7 +384,7 @@ def main(arguments: list[str]) -> int:
             results.write_text(json.dumps(known))
     results.write_text(json.dumps(known))
     by_module: dict[str, Counter[str]] = {}
-    for key, outcome in known.items():
+    for key, outcome in ((one.key, known[one.key]) for one in wanted if one.key in known):
         by_module.setdefault(key.split()[0], Counter())[outcome] += 1
     for name, counts in sorted(by_module.items()):
         print(name, dict(counts))

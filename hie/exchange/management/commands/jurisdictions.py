@@ -26,6 +26,7 @@ class Command(BaseCommand):
     """Prints `created|updated|unchanged|kept|proposed|waits CODE` a line, with what there is to say; changes nothing on any error."""
 
     help = 'Loads jurisdictions from {"jurisdictions": {CODE: {…}}}.'
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The file ("-" for standard input), and who proposes what would change a law in force, and why."""

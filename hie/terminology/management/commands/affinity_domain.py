@@ -17,6 +17,7 @@ class Command(BaseCommand):
     """Load a file such as ``spec/affinity-domain/codes.xml``; exit 1 and nothing changed on any error."""
 
     help = "loads a code set such as spec/affinity-domain/codes.xml"
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """The file, and the mode of sets that are new."""

@@ -14,6 +14,7 @@ from hie.exchange.errors import BadRequest
 
 class Command(BaseCommand):
     help = "Create or update accounts from a JSON file, all or none; prints updated|unchanged LOGIN a line."
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("file", type=Path, help="the accounts file")

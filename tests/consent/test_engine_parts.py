@@ -267,6 +267,8 @@ def test_a_jurisdiction_that_says_little_permits_little() -> None:
         ({"labels": None}, False),
         ({"minConfidentiality": "X"}, True),
         ({"minConfidentiality": 3}, True),
+        ({"minConfidentiality": ["R"]}, True),
+        ({"labels": [], "minConfidentiality": "R"}, True),
     ],
 )  # fmt: skip
 def test_a_mandate_that_asks_what_cannot_be_checked_reaches_nothing_and_a_prohibition_everything(
@@ -401,8 +403,33 @@ def test_a_grant_and_an_age_are_boundaries_too() -> None:
     )
     assert next_boundary(child, policy, [], now=NOW, grants=[helper]) == utc(2026, 7, 1, 4)
     assert next_boundary(child, policy, [], now=utc(2026, 7, 2), grants=[helper]) == utc(2026, 8, 1, 4)
+    # The first of all counts, whichever it is of, and none that has been.
+    for grants in ([opened, helper], [helper, opened]):
+        assert next_boundary(child, policy, [], now=NOW, grants=grants) == NOW + timedelta(hours=4)
+    assert next_boundary(child, policy, [], now=utc(2024, 3, 4, 4), grants=[opened, helper]) == utc(2024, 3, 4, 5)
+    assert next_boundary(child, policy, [], now=opened.end, grants=[opened]) == utc(2028, 3, 4, 5)
+    member = ParticipantFacts(id="a", jurisdiction="JX", agreement=AGREEMENT)
+    joined = compile_policy({"a": member}, {"JX": law(majorityAge=18, confidentialAge=14)}, TABLES)
+    assert next_boundary(child, joined, ["a"], now=utc(2025, 1, 1)) == utc(2026, 7, 1, 4)
     unreadable = replace(helper, end="soon")
     assert next_boundary(child, policy, [], now=utc(2029, 1, 1), grants=[unreadable]) == time.MAX
+
+
+def test_what_is_worked_out_of_a_patient_for_later_is_no_part_of_what_it_is() -> None:
+    one, other = (engine.compile_patient(SubjectFacts(id="ada", birth_date="2010-03-04"), []) for _ in "ab")
+    policy = compile_policy({}, {"JX": law(majorityAge=18)}, TABLES)
+    next_boundary(one, policy, [], now=NOW)
+    assert one.instants
+    assert not other.instants
+    assert (one, repr(one)) == (other, repr(other))
+    with pytest.raises(TypeError):
+        engine.PatientPolicy(one.subject, (), {})
+    # Of very many none is left when the last is past.
+    many = tuple(NOW + timedelta(minutes=n) for n in range(600))
+    for key in one.instants:
+        one.instants[key] = many
+    assert next_boundary(one, policy, [], now=many[-2]) == many[-1]
+    assert next_boundary(one, policy, [], now=many[-1]) == time.MAX
 
 
 # --- deciding
@@ -590,6 +617,26 @@ def test_filing_is_told_of_what_cannot_be_understood_by_element(
     change: Any, problems: list[str], unknown: list[str]
 ) -> None:
     assert told(change) == (problems, unknown)
+
+
+def test_a_date_is_unreadable_where_no_other_is_readable_too() -> None:
+    assert told(lambda resource: only_dates(resource, "soon")) == (["Consent.provision.period.start"], [])
+    assert told(lambda resource: only_dates(resource, "2026")) == ([], [])
+
+
+def only_dates(resource: dict[str, Any], start: str) -> None:
+    """Leave the Consent with one date."""
+    for name in ("dateTime", "meta"):
+        resource.pop(name, None)
+    resource["provision"] = {"type": "permit", "period": {"start": start}}
+
+
+def test_a_modifier_of_what_is_contained_is_none_of_the_consents_beside_its_problems_either() -> None:
+    def change(resource: dict[str, Any]) -> None:
+        resource["contained"] = [{"resourceType": "Group", "modifierExtension": [{"url": "x"}]}]
+        resource["dateTime"] = "soon"
+
+    assert told(change) == (["Consent.dateTime"], [])
 
 
 def test_depth_and_size_count_provisions_and_what_is_too_deep_is_not_read() -> None:

@@ -37,6 +37,9 @@ class Subject(StrEnum):
     REVIEWS = "reviews"  # what: act:verdict; other: the kind of case; total: seconds since the case came
     DOCUMENT_FIELDS = "document-fields"  # by custodian; what: a field; n: documents, total: those that have it
     DELAYS = "delays"  # by custodian; what: a Delay; total: seconds
+    FEED_DELAYS = (
+        "feed-delays"  # by sender; what: a Delay, of messages taken that say when it was entered; total: seconds
+    )
     ANSWERS = "answers"  # by the asker; purpose; what: how it was answered; other: who; total: milliseconds
     MESSAGES = "messages"  # by sender; what: what became of it; other: protocol; total: times it came again
     CHOICES = "choices"  # a state; what: a choice; n: patients
@@ -45,7 +48,7 @@ class Subject(StrEnum):
 
 
 class Delay(StrEnum):
-    """How long after its creation a document came."""
+    """How long after its creation a document came, or after it was entered what a message tells."""
 
     MINUTE = "1-minute"
     QUARTER = "15-minutes"
@@ -107,6 +110,10 @@ SELECT q.participant_id, q.purpose, t.target_id,
 _MESSAGES = """
 SELECT participant_id, status, protocol, count(*), coalesce(sum(greatest(attempts, 1) - 1), 0)::bigint
   FROM exchange_inboundmessage WHERE received_at >= %(since)s AND received_at < %(until)s GROUP BY 1, 2, 3
+"""
+_FEED_DELAYS = """
+SELECT participant_id, extract(epoch FROM received_at - entered_at)::bigint FROM exchange_inboundmessage
+ WHERE received_at >= %(since)s AND received_at < %(until)s AND status = 'accepted' AND entered_at IS NOT NULL
 """
 _RECORDS = """
 SELECT r.participant_id, count(*), count(*) - count(DISTINCT l.person_id) FROM patients_link l
@@ -187,6 +194,10 @@ def _answers(day: date, tally: Tally) -> None:
 def _messages(day: date, tally: Tally) -> None:
     for sender, became, protocol, count, again in _rows(_MESSAGES, _day(day)):
         tally.add(Subject.MESSAGES, day, participant=sender, what=became, other=protocol, n=count, total=again)
+    for sender, waited in _rows(_FEED_DELAYS, _day(day)):
+        # Its clock may be ahead of the hub's: then it came at once.
+        late = max(0, waited)
+        tally.add(Subject.FEED_DELAYS, day, participant=sender, what=_delay(late), total=late)
 
 
 def _choices(tally: Tally) -> None:
@@ -263,7 +274,7 @@ ANSWERS = Daily(
 # As it stands a day later: what is mended within it was no failure of the sender for long.
 MESSAGES = Daily(
     name="messages",
-    subjects=(Subject.MESSAGES,),
+    subjects=(Subject.MESSAGES, Subject.FEED_DELAYS),
     oldest="SELECT min(received_at) FROM exchange_inboundmessage",
     settles_after=timedelta(hours=26),
     tally=_messages,

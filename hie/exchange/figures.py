@@ -287,6 +287,7 @@ class Feeds:
     document_fields: Shown
     document_fields_before: Shown
     delays: Shown
+    feed_delays: Shown
     sent: Shown
     messages: Shown
     records: Shown
@@ -294,12 +295,20 @@ class Feeds:
 
     def participants(self) -> list[str]:
         """Everybody there is a figure of."""
-        some = (self.record_fields, self.document_fields, self.delays, self.sent, self.messages, self.records)
+        some = (
+            self.record_fields,
+            self.document_fields,
+            self.delays,
+            self.feed_delays,
+            self.sent,
+            self.messages,
+            self.records,
+        )
         return sorted({str(cell.keys[0]) for one in some for cell in one.cells} - {"", "hub"})
 
 
 def feeds(at: Period, organization: str = "") -> Feeds:
-    """How complete and timely what they send is, and what failed. 9 statements."""
+    """How complete and timely what they send is, and what failed. 10 statements."""
     only = {"participant": (organization,)} if organization else {}
     on = newest(Subject.RECORDS, at)
     day = Period(key="", name="", since=on or at.until, until=on or at.until)
@@ -308,6 +317,7 @@ def feeds(at: Period, organization: str = "") -> Feeds:
         document_fields=_large(_all(Subject.DOCUMENT_FIELDS, at, "participant", "what", **only)),
         document_fields_before=_large(_all(Subject.DOCUMENT_FIELDS, at.before, "participant", "what", **only)),
         delays=_shown(Subject.DELAYS, at, "participant", "what", **only),
+        feed_delays=Shown(tuple(_all(Subject.FEED_DELAYS, at, "participant", "what", **only))),
         sent=_shown(Logged.REQUESTS, at, "participant", "other", what=SENDING, **only),
         messages=Shown(tuple(_all(Subject.MESSAGES, at, "participant", "what", **only))),
         records=Shown(

@@ -57,7 +57,7 @@ class Handled:
     """What a handler did with a message: the reply's bytes and, for a refusal, the first error.
 
     `keep_reply` False: the reply holds what was let out then, and a repeat must be decided anew: it is not stored.
-    `fed` is what became of each record that it spoke of.
+    `fed` is what became of each record that it spoke of; `entered_at` when its sender says that was entered.
     """
 
     accepted: bool
@@ -68,6 +68,7 @@ class Handled:
     error_text: str = ""
     caller: Caller | None = None
     fed: tuple[Fed, ...] = ()
+    entered_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +257,7 @@ def _run(row: InboundMessage, raw: bytes, envelope: Envelope) -> Received:
     row.error_text = handled.error_text
     if handled.caller is not None:
         row.participant_id = handled.caller.participant_id
+    row.entered_at = handled.entered_at
     row.attempts += 1
     row.settled_at = datetime.now(UTC)
     row.aside = None  # what was decided was about the attempt before

@@ -159,7 +159,8 @@ class InboundMessage(models.Model):
     """A message as it came in, kept whatever became of it.
 
     `raw` is encrypted under a key derived from document key `key_id`; `digest` is keyed, so equal rows
-    tell nothing to who holds only the table. `error_*` name segments, fields and codes, never content. `aside` is the
+    tell nothing to who holds only the table. `error_*` name segments, fields and codes, never content. `entered_at` is
+    when its sender says that what it tells was entered there; null: not said to the minute. `aside` is the
     task in which one that was refused or failed was put aside: it waits for nobody then.
     """
 
@@ -187,6 +188,7 @@ class InboundMessage(models.Model):
     reply = models.BinaryField(null=True)
     attempts = models.PositiveIntegerField(default=0)
     received_at = models.DateTimeField()
+    entered_at = models.DateTimeField(null=True, blank=True)
     settled_at = models.DateTimeField(null=True, blank=True)
     aside = models.ForeignKey(
         DeskTask, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", db_index=False

@@ -68,7 +68,7 @@ class Own:
 
     `asked` and `sent`: requests by (day or month, group); `sent_as`: by (group, came); `received`: by (what); `refused`:
     at the door, by (day or month); `broke`: requests that failed by a fault of the exchange. `record_fields` and
-    `document_fields`: n and total by (field); `delays` by (how long); `messages` by (status, protocol); `records`: those
+    `document_fields`: n and total by (field); `delays` and `feed_delays` by (how long); `messages` by (status, protocol); `records`: those
     in use; `surplus`: those one too many of their person, rounded, None below eleven: that two are of one person may
     rest on a record of somebody else's.
     """
@@ -84,6 +84,7 @@ class Own:
     record_fields: tuple[Cell, ...]
     document_fields: tuple[Cell, ...]
     delays: tuple[Cell, ...]
+    feed_delays: tuple[Cell, ...]
     messages: tuple[Cell, ...]
     records: int
     surplus: int | None
@@ -116,7 +117,7 @@ def of_caller(asked: str, *, caller: Caller, raw: str = "") -> Own:
 
 
 def of_participant(participant_id: str, at: Period) -> Own:
-    """The view of a participant and those below it. 17 statements, 15 where no month is over yet."""
+    """The view of a participant and those below it. 18 statements, 16 where no month is over yet."""
     members = directory.snapshot()
     own = tuple(sorted({participant_id} | {one for one in members.participants if members.within(one, participant_id)}))
     on = figures.newest(Subject.RECORDS, at) or at.until
@@ -135,6 +136,7 @@ def of_participant(participant_id: str, at: Period) -> Own:
         record_fields=_cells(Subject.RECORD_FIELDS, at, own, "what"),
         document_fields=_cells(Subject.DOCUMENT_FIELDS, at, own, "what"),
         delays=_cells(Subject.DELAYS, at, own, "what"),
+        feed_delays=_cells(Subject.FEED_DELAYS, at, own, "what"),
         messages=_cells(Subject.MESSAGES, at, own, "what", "other"),
         records=sum(one.n for one in records),
         surplus=_surplus(sum(one.total for one in records)),

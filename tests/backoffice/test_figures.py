@@ -145,8 +145,9 @@ def test_the_findings_say_what_the_numbers_do(busy: date, as_role: AsRole) -> No
     feeds = table(client, "figures_feeds", "completeness", "28")
     hospital = next(row for row in feeds if row[0] == "The Hospital")
     assert hospital[3] == "7 days"  # nine of ten of 8, 8, 8, 8, 8
-    assert hospital[5] == "4 %"
-    assert hospital[6] == "12 of 900"
+    assert hospital[4] == "15 minutes"  # 46 of 50
+    assert hospital[6] == "4 %"
+    assert hospital[7] == "12 of 900"
     choices = client.get(f"{place('figures_choices')}?period=28").content.decode()
     assert "Of 1,200 known patients, 8 %" in choices
     assert "Research: no one" not in choices  # three people

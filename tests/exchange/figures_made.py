@@ -10,7 +10,7 @@ from hie.audit.figures import Tally
 from hie.audit.figures_of_log import Came, Group
 from hie.audit.figures_of_log import Subject as Logged
 from hie.audit.models import FigureMark
-from hie.exchange.figure_sources import BOUNDS, DOCUMENT_FIELDS, RECORD_FIELDS, Subject
+from hie.exchange.figure_sources import BOUNDS, DOCUMENT_FIELDS, RECORD_FIELDS, Delay, Subject
 
 SOURCES = ("log", "links", "identity", "reviews", "documents", "answers", "messages", "choices", "records")
 
@@ -46,6 +46,8 @@ def busy(today: date, days: int = 60, organizations: Iterable[str] = ("org-clini
                     Subject.DELAYS, day, participant=organization, what=delay, n=8, total=8 * seconds, people=crowd
                 )
             tally.add(Subject.MESSAGES, day, participant=organization, what="accepted", other="hl7v2", n=50)
+            tally.add(Subject.FEED_DELAYS, day, participant=organization, what=Delay.QUARTER, n=46, total=46 * 300)
+            tally.add(Subject.FEED_DELAYS, day, participant=organization, what=Delay.DAY, n=4, total=4 * 9000)
             tally.add(Subject.MESSAGES, day, participant=organization, what="refused", other="hl7v2", n=2, total=1)
             tally.add(Subject.LINKS, day, participant=organization, what="certain", n=30, people=crowd)
             tally.add(Subject.LINKS, day, participant=organization, what="first", n=12, people=crowd)

@@ -51,6 +51,14 @@ def test_every_source_is_counted_once_by_the_task(
     monkeypatch.setattr(figures, "SETTLES_AFTER", timedelta(0))
     directives.import_unchecked(choice("deny"), identifier_pk=identifiers.anchor(world).pk, actor="x")
     IdentityEvent.objects.create(kind="overlay-suspected", person_id=world)
+    for n, ago in enumerate(
+        (timedelta(minutes=10), timedelta(minutes=-3), None)
+    ):  # one whose clock is ahead, one that said nothing
+        InboundMessage.objects.create(
+            protocol="hl7v2", sender="LAB|NORTH", control_id=f"9{n}", kind="ADT^A08", digest=bytes([n]) * 32, raw=b"", key_id="k",
+            size=0, status="accepted", attempts=1, received_at=failed_message.received_at,
+            entered_at=None if ago is None else failed_message.received_at - ago,
+        )  # fmt: skip
     # Other databases of the server may have transactions open, which keep what is numbered unsettled.
     until = time.monotonic() + 120
     while not settled() and time.monotonic() < until:
@@ -70,7 +78,8 @@ def test_every_source_is_counted_once_by_the_task(
     assert late > timedelta(days=7)
     assert sums(Subject.DELAYS) == {Delay.LONGER: (1, round(late.total_seconds()))}
     assert {name: n for name, (n, _) in sums(Subject.ANSWERS).items()} == {"answered": 1, "failed": 1, "withheld": 1}
-    assert sums(Subject.MESSAGES) == {"refused": (1, 0)}
+    assert sums(Subject.MESSAGES) == {"accepted": (3, 0), "refused": (1, 0)}
+    assert sums(Subject.FEED_DELAYS) == {Delay.MINUTE: (1, 0), Delay.QUARTER: (1, 600)}
     assert sums(Subject.RECORDS) == {"": (1, 0)}
     assert sums(Subject.CHOICES) == {"any": (1, 0), "other-words": (1, 0)}
     assert sums(Subject.PATIENTS)[""][0] == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -39,6 +40,24 @@ def test_a_listed_event_registers_the_patient_and_is_accepted(event: str) -> Non
     assert f"|ACK^{event}^ACK|".encode() in reply
     assert b"|P|2.5.1\r" in reply
     assert _person("77") is not None
+
+
+@pytest.mark.parametrize(
+    ("event", "made", "entered"),
+    [
+        ("20260101115900-0600", "20260101120000", datetime(2026, 1, 1, 17, 59, tzinfo=UTC)),
+        ("202601011159", "20260101120000+0000", datetime(2026, 1, 1, 16, 59, tzinfo=UTC)),  # of the sender's own place
+        ("", "20260101120000+0000", datetime(2026, 1, 1, 12, tzinfo=UTC)),
+        ("20260101", "20260101120000+0000", datetime(2026, 1, 1, 12, tzinfo=UTC)),
+        ("20260199115900", "202601", None),
+        ("yesterday noon", "20260101120000.5+0100", datetime(2026, 1, 1, 11, 0, 0, 500_000, tzinfo=UTC)),
+    ],
+)
+def test_when_the_news_was_entered_is_kept_with_the_message(event: str, made: str, entered: datetime | None) -> None:
+    raw = adt("A08").replace(b"EVN|A08|20260101120000", f"EVN|A08|{event}".encode())
+    raw = raw.replace(b"|20260101120000|", f"|{made}|".encode(), 1)
+    assert msa(mllp.answer(raw))[1] == "AA"
+    assert InboundMessage.objects.get().entered_at == entered
 
 
 @pytest.mark.parametrize("version", ["2.2", "2.3", "2.3.1", "2.4", "2.5", "2.5.1", "2.6", "2.8"])

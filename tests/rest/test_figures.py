@@ -125,7 +125,7 @@ def test_every_look_and_refusal_is_recorded() -> None:
 
 def test_it_costs_the_same_whatever_there_is(django_assert_max_num_queries: Any) -> None:
     get(office())
-    with django_assert_max_num_queries(24):
+    with django_assert_max_num_queries(25):
         get(office(), "?period=365")
 
 

@@ -9,10 +9,14 @@ Source: HL7 v2.5.1 3.4.2 (PID), 3.4.9 (MRG), 3.4.10 (PD1), 2.A (CX, XPN, XAD, XT
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, tzinfo
 from itertools import takewhile
 from typing import Any
+
+import hl7
 
 from hie.faces.hl7v2.er7 import NULL, Message, MessageRefused, Segment, part
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
@@ -302,6 +306,23 @@ def _date(text: str, location: tuple[str | int, ...]) -> str:
 def _timestamp(text: str) -> str:
     found = re.match(r"(\d{4})(\d{2})?(\d{2})?", text)
     return "-".join(p for p in found.groups() if p) if found else ""
+
+
+def entered_at(message: Message, *, zone: Callable[[], tzinfo]) -> datetime | None:
+    """When the sender's system was told of the event (EVN-2), else when the message was made (MSH-7).
+
+    None where neither says it to the minute. A time without an offset is one of `zone`, the sender's, asked only then.
+    Source: HL7 v2.5 3.4.1.2, 2.15.9.7, 2.A.21 ("local time of the sender").
+    """
+    event = message.first("EVN")
+    for text in (event.text(2) if event is not None else "", message.header.text(7)):
+        if len(text.partition("+")[0].partition("-")[0]) < len("YYYYMMDDHHMM"):
+            continue
+        with suppress(ValueError, OverflowError):
+            found: datetime | None = hl7.parse_datetime(text)
+            if found is not None:
+                return (found if found.tzinfo else found.replace(tzinfo=zone())).astimezone(UTC)
+    return None
 
 
 def gender_of(text: str) -> str:

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from datetime import tzinfo
 from uuid import UUID
 
 from hie.audit.kinds import EventType
@@ -52,7 +53,10 @@ class Hl7v2Handler:
             warnings, fed = _act(message, raw, caller)
         except HubError as problem:
             return _refused(message, problem, caller)
-        return inbox.Handled(accepted=True, reply=acks.accept(message, warnings), caller=caller, fed=tuple(fed))
+        return inbox.Handled(
+            accepted=True, reply=acks.accept(message, warnings), caller=caller, fed=tuple(fed),
+            entered_at=adt.entered_at(message, zone=lambda: _zone(caller)),
+        )  # fmt: skip
 
     def asks(self, kind: str) -> bool:
         """Queries: what they were answered is decided anew for each, and none is replayed."""
@@ -106,6 +110,10 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
             "MSH-3 and MSH-4 are not the sender that the certificate names", code="204", location=("MSH", 1, 3)
         )
     return device(found, face=PROTOCOL, network_address=envelope.network_address, request_id=message.control_id[:255])
+
+
+def _zone(caller: Caller) -> tzinfo:
+    return directory.zone_of(directory.snapshot().jurisdiction_of(caller.participant_id))
 
 
 def _act(message: er7.Message, raw: bytes, caller: Caller) -> tuple[Sequence[HubError], Sequence[feed.Fed]]:

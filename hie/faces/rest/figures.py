@@ -67,6 +67,7 @@ def _as_json(own: own_figures.Own) -> dict[str, Any]:
         "record_fields": _fields(own.record_fields),
         "document_fields": _fields(own.document_fields),
         "delays": [{"within": one.keys[0], "documents": one.n} for one in own.delays],
+        "feed_delays": [{"within": one.keys[0], "messages": one.n} for one in own.feed_delays],
         "records": {"in_use": own.records, "one_too_many": own.surplus},
         "months_told": [f"{one:%Y-%m}" for one in own.months],
         "asked_for": [

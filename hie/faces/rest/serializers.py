@@ -547,6 +547,13 @@ class DelayOutput(serializers.Serializer[Any]):
     documents = serializers.IntegerField()
 
 
+class FeedDelayOutput(serializers.Serializer[Any]):
+    """How long after its entry there a message about a patient came."""
+
+    within = serializers.CharField()
+    messages = serializers.IntegerField()
+
+
 class AskedForOutput(serializers.Serializer[Any]):
     """Documents that an organization had for a purpose in a month (``2026-10``)."""
 
@@ -581,6 +588,7 @@ class OwnFiguresOutput(serializers.Serializer[Any]):
     record_fields = FieldOutput(many=True)
     document_fields = FieldOutput(many=True)
     delays = DelayOutput(many=True)
+    feed_delays = FeedDelayOutput(many=True)
     records = serializers.DictField(child=serializers.IntegerField(allow_null=True))
     months_told = serializers.ListField(child=serializers.CharField())
     asked_for = AskedForOutput(many=True)

@@ -620,7 +620,7 @@ def test_filing_is_told_of_what_cannot_be_understood_by_element(
 
 
 def test_a_date_is_unreadable_where_no_other_is_readable_too() -> None:
-    assert told(lambda resource: only_dates(resource, "soon")) == (["Consent.provision.period.start"], [])
+    assert told(lambda resource: only_dates(resource, "soon")) == (["Consent.identifier[0].period.start"], [])
     assert told(lambda resource: only_dates(resource, "2026")) == ([], [])
 
 
@@ -628,7 +628,8 @@ def only_dates(resource: dict[str, Any], start: str) -> None:
     """Leave the Consent with one date."""
     for name in ("dateTime", "meta"):
         resource.pop(name, None)
-    resource["provision"] = {"type": "permit", "period": {"start": start}}
+    resource["identifier"] = [{"value": "1", "period": {"start": start}}]
+    resource["provision"] = {"type": "permit"}
 
 
 def test_a_modifier_of_what_is_contained_is_none_of_the_consents_beside_its_problems_either() -> None:

@@ -62,7 +62,7 @@ def test_the_lists_of_the_log_have_no_violation_and_are_searched_by_keys(
     page = signed_in(browser, live_server, officer("ada"), **KINDS[kind])
     page.goto(f"{live_server.url}/admin/audit/auditevent/")
     wrong = look_at(page, "audit-events", kind)
-    page.get_by_role("link", name="Older").click()
+    page.get_by_role("link", name="Older", exact=True).click()
     page.get_by_text("Page 2").wait_for()
     page.get_by_label("Find").fill(long.user_id)
     page.get_by_label("Outcome").select_option("refused")

@@ -47,6 +47,35 @@ _SHOWN_AND_PLACED = """() => {
 }"""
 """Which elements are shown, and where all of them lie."""
 
+_TWO_OF_EACH_COLOUR = """() => {
+    const behind = new Map(), kinds = new Map();
+    const ground = one => {
+        if (!one) return "";
+        if (!behind.has(one)) {
+            const s = getComputedStyle(one);
+            const own = [s.backgroundColor, s.backgroundImage, s.opacity, s.filter, s.mixBlendMode, s.position].join();
+            const clear = "rgba(0, 0, 0, 0),none,1,none,normal,";
+            behind.set(one, ground(one.parentElement) + (own === clear + "static" || own === clear + "relative" ? "" : "/" + own));
+        }
+        return behind.get(one);
+    };
+    const hasText = one => [...one.childNodes].some(part => part.nodeType === 3 && part.data.trim());
+    for (const one of document.body.querySelectorAll("*")) {
+        if (!hasText(one) && !one.matches("input, select, textarea, button")) continue;
+        if (!one.checkVisibility({ opacityProperty: true, visibilityProperty: true })) continue;
+        const s = getComputedStyle(one), box = one.getBoundingClientRect();
+        const kind = [
+            one.tagName, one.className, one.type, one.matches(":disabled") || !!one.closest("[aria-disabled], :disabled, label"),
+            box.width <= 1 || box.height <= 1 || box.right <= 0 || box.bottom + scrollY <= 0,
+            s.color, s.fontSize, s.fontWeight, s.textShadow, s.webkitTextFillColor, s.webkitTextStroke, s.textDecoration,
+            getComputedStyle(one.parentElement).color, getComputedStyle(one, "::before").content, ground(one),
+        ].join("|");
+        kinds.set(kind, kinds.has(kind) ? [kinds.get(kind)[0], one] : [one]);
+    }
+    return [...kinds.values()].flat();
+}"""
+"""The first and the last element of each kind of text: of one colour, size and weight on the same backgrounds."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Look:
@@ -85,8 +114,19 @@ def browser(chromium: Any) -> Iterator[Any]:
         context.close()
 
 
-def violations(page: Any, *, tags: Iterable[str] = ALL, rules: Iterable[str] = (), without: Iterable[str] = ()) -> list[str]:  # fmt: skip
-    """What axe finds on the page as it stands, as "rule: place"; of these rules alone where some are named."""
+def violations(
+    page: Any,
+    *,
+    tags: Iterable[str] = ALL,
+    rules: Iterable[str] = (),
+    without: Iterable[str] = (),
+    of_each_colour: bool = False,
+) -> list[str]:
+    """What axe finds on the page as it stands, as "rule: place"; of these rules alone where some are named.
+
+    `of_each_colour`: asked about two of all texts that have the same colours, not of each: fifty lines of a table
+    that are written alike take axe most of its time.
+    """
     if not page.evaluate("typeof axe === 'object'"):
         from axe_playwright_python.base import AXE_SCRIPT
 
@@ -95,7 +135,8 @@ def violations(page: Any, *, tags: Iterable[str] = ALL, rules: Iterable[str] = (
     off = {rule: {"enabled": False} for rule in without}
     # What holds is as much as the page itself, and would be sent from the browser for nothing.
     options = {"runOnly": only, "rules": off, "resultTypes": ["violations"], "reporter": "no-passes"}
-    found = page.evaluate("options => axe.run(options).then(all => all.violations)", options)
+    where = f"{{ include: ({_TWO_OF_EACH_COLOUR})() }}" if of_each_colour else "document"
+    found = page.evaluate(f"options => axe.run({where}, options).then(all => all.violations)", options)
     return [f"{rule['id']}: {node['html'][:160]}" for rule in found for node in rule["nodes"]]
 
 
@@ -116,23 +157,26 @@ def wrong_in(page: Any, name: str, looks: Iterable[Look], *, tags: Iterable[str]
     """What is wrong with the loaded page in any of these looks; the page stays as the last of them, its text at 100 %.
 
     All rules are asked in the first look, and again in each that shows other parts of the page. Where the same parts
-    are shown only colours and places can differ: the rules about these are asked every time, but for those about
-    places where nothing moved, and those about colours where `colours` says that another look stands for this one.
+    are shown only colours and places can differ: those about places are asked where something moved, and those about
+    colours in every look for which no other one stands, after the first time about two of all texts written alike.
     """
     wrong: list[str] = []
     seen: set[str] = set()
     measured: set[str] = set()
+    coloured = False
     for look in looks:
         page.set_viewport_size({"width": look.width, "height": look.height})
         page.emulate_media(color_scheme=look.theme)
         text_size(page, look.text)
         shown, placed = page.evaluate(_SHOWN_AND_PLACED)
-        again = [*(BY_COLOUR if look.colours else ()), *(BY_PLACE if placed not in measured else ())]
         found: list[str] = []
         if shown not in seen:
-            found = violations(page, tags=tags, without=() if look.colours else BY_COLOUR)
-        elif again:
-            found = violations(page, rules=again)
+            found += violations(page, tags=tags, without=BY_COLOUR)
+        elif placed not in measured:
+            found += violations(page, rules=BY_PLACE)
+        if look.colours:
+            found += violations(page, rules=BY_COLOUR, of_each_colour=coloured)
+            coloured = True
         seen.add(shown)
         measured.add(placed)
         wrong += [f"{name} {look} {one}" for one in (*found, *too_wide(page))]

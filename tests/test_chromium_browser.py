@@ -36,6 +36,20 @@ def phone(style: str) -> str:
             dark("p { color: #333 }"), "", EVERY, {"color-contrast": "1440-dark-100 320-dark-100"}, id="dark"
         ),
         pytest.param(
+            dark("p:nth-of-type(17) { color: #333 }"),
+            "<p>Words.</p>" * 30,
+            EVERY,
+            {"color-contrast": "1440-dark-100 320-dark-100"},
+            id="one-of-many-in-the-dark",
+        ),
+        pytest.param(
+            dark("section:nth-of-type(2) { background: #ddd }"),
+            "<section><p>Words.</p></section>" * 3,
+            EVERY,
+            {"color-contrast": "1440-dark-100 320-dark-100"},
+            id="on-another-ground-in-the-dark",
+        ),
+        pytest.param(
             phone("p { color: #999; background: #777 }"),
             "",
             EVERY,

@@ -140,7 +140,7 @@ def violations(
     return [f"{rule['id']}: {node['html'][:160]}" for rule in found for node in rule["nodes"]]
 
 
-def too_wide(page: Any) -> list[str]:
+def too_wide(page: Any, *, tables: bool = True) -> list[str]:
     """Sideways scrolling of the page, and tables that stick out of their place."""
     wide, over = page.evaluate(
         "[document.documentElement.scrollWidth - document.documentElement.clientWidth,"
@@ -149,16 +149,19 @@ def too_wide(page: Any) -> list[str]:
     )
     return [
         *([f"{wide} px too wide"] if wide > 0 else []),
-        *([f"{over} tables wider than their place"] if over else []),
+        *([f"{over} tables wider than their place"] if over and tables else []),
     ]
 
 
-def wrong_in(page: Any, name: str, looks: Iterable[Look], *, tags: Iterable[str] = ALL) -> list[str]:
+def wrong_in(
+    page: Any, name: str, looks: Iterable[Look], *, tags: Iterable[str] = ALL, tables: bool = True
+) -> list[str]:
     """What is wrong with the loaded page in any of these looks; the page stays as the last of them, its text at 100 %.
 
     All rules are asked in the first look, and again in each that shows other parts of the page. Where the same parts
     are shown only colours and places can differ: those about places are asked where something moved, and those about
     colours in every look for which no other one stands, after the first time about two of all texts written alike.
+    `tables`: False where a wide one is scrolled in a place of its own.
     """
     wrong: list[str] = []
     seen: set[str] = set()
@@ -179,7 +182,7 @@ def wrong_in(page: Any, name: str, looks: Iterable[Look], *, tags: Iterable[str]
             coloured = True
         seen.add(shown)
         measured.add(placed)
-        wrong += [f"{name} {look} {one}" for one in (*found, *too_wide(page))]
+        wrong += [f"{name} {look} {one}" for one in (*found, *too_wide(page, tables=tables))]
         keep_picture(page, f"{name}-{look}")
     text_size(page, 100)
     return wrong

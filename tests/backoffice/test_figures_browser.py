@@ -15,6 +15,7 @@ from hie.trust.staff import ensure_roles
 from tests.backoffice.conftest import PASSWORD
 from tests.backoffice.looking import (
     AS_A_PHONE,
+    EVERY,
     IN_CHROMIUM,
     PHONE_390,
     Keys,
@@ -29,8 +30,7 @@ from tests.exchange.world import community_at, exchange, feed_rosa
 pytestmark = IN_CHROMIUM
 
 BOARDS = ("figures", "figures_answers", "figures_matching", "figures_choices", "figures_feeds", "figures_participant")
-EXTREMES = (Look(width=1280), Look(width=320, height=700, theme="dark"))
-LOOKS = (Look(width=1280), Look(width=1280, theme="dark"), PHONE_390, EXTREMES[1], Look(width=320, height=700))
+LOOKS = (Look(width=1280), Look(width=1280, theme="dark"), PHONE_390, *EVERY[2:])
 TWICE = "document.documentElement.style.fontSize = '200%'"
 
 
@@ -57,12 +57,12 @@ def test_every_dashboard_holds_in_light_and_dark_narrow_and_with_large_text(
     wrong = []
     for board in BOARDS:
         page.goto(f"{live_server.url}{place(board)}?period=28")
-        wrong += look_at(page, board, EXTREMES)
+        wrong += look_at(page, board, LOOKS)
         for summary in page.locator(".chart summary").all():
             summary.click()
         wrong += look_at(page, f"{board}-open", LOOKS)
         page.evaluate(TWICE)
-        wrong += look_at(page, f"{board}-twice", EXTREMES)
+        wrong += look_at(page, f"{board}-twice", LOOKS)
     assert wrong == []
     assert page.said == []
     assert page.elsewhere == []

@@ -49,7 +49,7 @@ def test_the_way_in_has_no_violation_and_fits(browser: Any, live_server: LiveSer
     wrong += look_at(page, "onboarding-code")
     url = page.url.partition("?")[0]
 
-    own = page.context.browser.new_context().new_page()
+    own = page.context.browser.new_context(reduced_motion="reduce").new_page()
     own.said, own.elsewhere = [], []
     own.goto(f"{live_server.url}/join/")
     own.get_by_label("Code of the invitation").fill("WRONG")

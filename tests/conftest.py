@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from hie import heap
+from tests.chromium import browser, chromium  # noqa: F401 - fixtures
 from tests.grounds import _django_db_helper, _ground, grounds  # noqa: F401 - fixtures for every test
 from tests.isolation import (  # noqa: F401 - fixtures for every test
     django_db_setup,
@@ -16,6 +17,8 @@ from tests.isolation import (  # noqa: F401 - fixtures for every test
     static_files_listed_once,
 )
 
+LANES = frozenset({"browser", "survival", "proxy"})
+"""Marks of the tests that run in lanes of their own."""
 OPS = Path(__file__).resolve().parent / "ops"
 SHARED = Path(os.environ.get("HIE_SHARED") or Path(__file__).resolve().parent.parent.parent / "shared")
 
@@ -35,12 +38,23 @@ def pytest_configure(config: pytest.Config) -> None:
         settings.REDIS_URL = f"{base}/{1 + int(worker.removeprefix('gw'))}"
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """In a lane of its own read no file that does not say the lane's name: all files together take over a minute."""
+    lane = config.option.markexpr
+    if lane in LANES and collection_path.name.startswith("test_") and collection_path.suffix == ".py":
+        return True if lane not in collection_path.read_text() else None
+    return None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Mark what needs the services. Without the sample data the tests on it are left out; the summary says so once."""
     for item in items:
         if _needs_services(item):
             item.add_marker(pytest.mark.services)
+        for lane in LANES:
+            if item.get_closest_marker(lane) and lane not in item.path.read_text():
+                raise pytest.UsageError(f"{item.path} is of the lane {lane}: it must say so, or the lane leaves it out")
     if SHARED.is_dir():
         return
     left = [item for item in items if item.get_closest_marker("shared")]

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 from django.contrib.auth.models import Group, User
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -113,21 +112,6 @@ def failed_message(db: None) -> InboundMessage:
         key_id="k", size=11, status="refused", error_code="102", error_element="PID-7", error_text="Not a date",
         reply=b"MSA|AR", attempts=1, received_at=timezone.now() - timedelta(hours=3),
     )  # fmt: skip
-
-
-@pytest.fixture
-def browser(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A running Chromium."""
-    from tests.backoffice.looking import CHROMIUM, FLAGS
-
-    # Playwright's loop runs in this thread; Django would refuse the ORM beside it.
-    monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-    with pytest.importorskip("playwright.sync_api").sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield running
-        running.close()
-        # Beside that loop Django keeps a connection of its own, which nobody else would close.
-        connections.close_all()
 
 
 def suspend(participant: str) -> None:

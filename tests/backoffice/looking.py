@@ -1,41 +1,29 @@
-"""Pages of the desk in Chromium: signed in, looked at by axe and by width, and kept as pictures where these are wanted.
-
-With HIE_SCREENSHOTS set to a folder, each page that is looked at is also kept there.
-"""
+"""Pages of the desk in Chromium: signed in, and looked at light and dark, at the width of a desk and of a phone."""
 
 from __future__ import annotations
 
-import os
-import shutil
-from pathlib import Path
+from collections.abc import Iterable
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django.live_server_helper import LiveServer
 
 from hie.trust.staff import ensure_roles
 from tests import second_factor
 from tests.backoffice.conftest import PASSWORD
+from tests.chromium import ALL, IN_CHROMIUM, Look, keep_picture, too_wide, violations, wrong_in
 
-axe_playwright = pytest.importorskip("axe_playwright_python.sync_playwright")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-FLAGS = [
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]  # fmt: skip
-IN_CHROMIUM = [
-    pytest.mark.browser,
-    pytest.mark.django_db(transaction=True),
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
-]
-WCAG = {"runOnly": {"type": "tag", "values": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}}
-KINDS: dict[str, dict[str, Any]] = {
-    "light": {},
-    "dark": {"color_scheme": "dark"},
-    "phone": {"viewport": {"width": 320, "height": 700}},
-    "phone-dark": {"viewport": {"width": 320, "height": 700}, "color_scheme": "dark"},
-}
+__all__ = ["AS_A_PHONE", "EVERY", "IN_CHROMIUM", "PHONE_390", "Keys", "Look", "look_at", "look_at_it_as_it_is", "signed_in", "steward"]  # fmt: skip
+
+EVERY = (
+    Look(),
+    Look(theme="dark"),
+    Look(theme="dark", width=320, height=700),
+    # The last one, in which the page is gone on with: what is pressed and typed is found on a phone too.
+    Look(width=320, height=700),
+)
+PHONE_390 = Look(width=390, height=844, colours=False)
+AS_A_PHONE: dict[str, Any] = {"viewport": {"width": 320, "height": 700}}
 
 
 def steward(username: str, first: str, last: str) -> User:
@@ -62,26 +50,15 @@ def signed_in(browser: Any, live_server: LiveServer, user: User, **options: Any)
     return page
 
 
-def look_at(page: Any, name: str, kind: str) -> list[str]:
-    """What is wrong with the page, as "rule: place"; and a picture where one is wanted."""
-    folder = os.environ.get("HIE_SCREENSHOTS")
-    if folder:
-        page.screenshot(path=str(Path(folder) / f"{name}-{kind}.png"), full_page=True)
-    wrong = [
-        f"{name} {kind} {rule['id']}: {node['html'][:160]}"
-        for rule in axe_playwright.Axe().run(page, options=WCAG).response["violations"]
-        for node in rule["nodes"]
-    ]
-    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-    over = page.evaluate(
-        "[...document.querySelectorAll('.table')].filter(t => t.scrollWidth > t.clientWidth"
-        " || t.getBoundingClientRect().right > t.parentElement.getBoundingClientRect().right + 1).length"
-    )
-    return [
-        *wrong,
-        *([f"{name} {kind}: {wide} px too wide"] if wide > 0 else []),
-        *([f"{name} {kind}: {over} tables wider than their place"] if over else []),
-    ]
+def look_at(page: Any, name: str, looks: Iterable[Look] = EVERY, *, tags: Iterable[str] = ALL) -> list[str]:
+    """What is wrong with the page in these looks, as "name, look, rule: place"; it stays as the last of them."""
+    return wrong_in(page, name, looks, tags=tags)
+
+
+def look_at_it_as_it_is(page: Any, name: str) -> list[str]:
+    """What is wrong with the page in its window, and with the text that a test made larger."""
+    keep_picture(page, name)
+    return [f"{name} {one}" for one in (*violations(page), *too_wide(page))]
 
 
 class Keys:

@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-import pytest
 from django.urls import reverse
 from django.utils import timezone
 from pytest_django.live_server_helper import LiveServer
@@ -16,7 +15,7 @@ from hie.directory import working_days
 from hie.exchange import concern_rows, concerns
 from hie.exchange.models import Concern
 from patients import identifiers
-from tests.backoffice.looking import IN_CHROMIUM, KINDS, Keys, look_at, signed_in
+from tests.backoffice.looking import IN_CHROMIUM, Keys, look_at, signed_in
 from tests.backoffice.test_emergency_browser import officer
 from tests.exchange import world as hub
 
@@ -42,37 +41,36 @@ def url(concern: Concern) -> str:
     return reverse("admin:exchange_concern_change", args=[concern.pk])
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
 def test_the_queue_and_each_state_of_a_concern_have_no_violation_and_fit(
-    browser: Any, live_server: LiveServer, world: UUID, kind: str
+    browser: Any, live_server: LiveServer, world: UUID
 ) -> None:
-    page = signed_in(browser, live_server, officer("ida", "Ida", "Moss"), **KINDS[kind])
+    page = signed_in(browser, live_server, officer("ida", "Ida", "Moss"))
     page.goto(live_server.url + QUEUE)
-    wrong = look_at(page, "concern-queue-empty", kind)
+    wrong = look_at(page, "concern-queue-empty")
     late = doubted(world, "Ich war nicht dort. 我那天在家。", days=20)
     fresh = doubted(world, "I was at home, and so was my son, who drove me to the lake and back.")
     doubted(world, "Who was this?", participant="")
     concerns.pass_on_overdue()
     page.goto(live_server.url + QUEUE)
-    wrong += look_at(page, "concern-queue", kind)
+    wrong += look_at(page, "concern-queue")
     page.goto(live_server.url + QUEUE + "?number=C-1")
-    wrong += look_at(page, "concern-queue-none", kind)
+    wrong += look_at(page, "concern-queue-none")
     page.goto(live_server.url + url(late))
-    wrong += look_at(page, "concern-case", kind)
+    wrong += look_at(page, "concern-case")
     page.get_by_label("The look was wrong").check()
     page.evaluate("document.getElementById('why').form.noValidate = true")
     page.get_by_role("button", name="Save, then next").click()
     page.locator("#errors").wait_for()
-    wrong += look_at(page, "concern-case-error", kind)
+    wrong += look_at(page, "concern-case-error")
     page.get_by_label("Reason, or what you write (required)").fill("Nobody there treats you.")
     page.get_by_role("button", name="Save, then next").click()
     page.locator("#notice").wait_for()
-    wrong += look_at(page, "concern-done", kind)
+    wrong += look_at(page, "concern-done")
     page.goto(live_server.url + url(late))
     page.get_by_text("Open it again").first.click()
-    wrong += look_at(page, "concern-closed", kind)
+    wrong += look_at(page, "concern-closed")
     page.goto(live_server.url + url(fresh))
-    wrong += look_at(page, "concern-asked", kind)
+    wrong += look_at(page, "concern-asked")
     assert wrong == []
     page.said[:] = [line for line in page.said if "status of 422" not in line]
     assert page.said + page.elsewhere == []

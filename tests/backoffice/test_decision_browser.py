@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from pytest_django.live_server_helper import LiveServer
 
-from tests.backoffice.looking import IN_CHROMIUM, KINDS, Keys, look_at, signed_in
+from tests.backoffice.looking import IN_CHROMIUM, Keys, look_at, signed_in
 from tests.backoffice.test_decision_pages import keys_and_folders, pages
 from tests.backoffice.test_emergency_browser import officer
 
@@ -15,14 +14,12 @@ __all__ = ["keys_and_folders", "pages"]
 pytestmark = IN_CHROMIUM
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
 def test_the_pages_of_decisions_have_no_violation_and_fit(
     browser: Any,
     live_server: LiveServer,
     pages: dict[str, str],
-    kind: str,
 ) -> None:
-    page = signed_in(browser, live_server, officer("ida", "Ida", "Moss"), **KINDS[kind])
+    page = signed_in(browser, live_server, officer("ida", "Ida", "Moss"))
     wrong: list[str] = []
     for name, done, heading in (
         ("who", "Show it", "Answers"),
@@ -30,18 +27,18 @@ def test_the_pages_of_decisions_have_no_violation_and_fit(
         ("what-if", "Work it out", "Differences"),
     ):
         page.goto(live_server.url + pages[name])
-        wrong += look_at(page, f"decision-{name}-reason", kind)
+        wrong += look_at(page, f"decision-{name}-reason")
         page.locator("#reason").fill("Asked by the patient by phone, call 4711")
         page.get_by_role("button", name=done).click()
         page.get_by_role("heading", name=heading).wait_for()
         for more in page.query_selector_all("main details"):
             more.query_selector("summary").click()
-        wrong += look_at(page, f"decision-{name}", kind)
+        wrong += look_at(page, f"decision-{name}")
     page.get_by_label("The choice says what stands below").check()
     page.locator("#draft").fill('{"resourceType": "Consent", "status": "active"}')
     page.get_by_role("button", name="Work it out").click()
     page.locator("#errors").wait_for()
-    wrong += look_at(page, "decision-what-if-error", kind)
+    wrong += look_at(page, "decision-what-if-error")
     assert wrong == []
     # A draft that is refused answers 422, which the browser notes.
     assert [one for one in page.said + page.elsewhere if "422" not in one] == []

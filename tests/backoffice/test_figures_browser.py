@@ -13,20 +13,24 @@ from pytest_django.live_server_helper import LiveServer
 from hie.directory import registration
 from hie.trust.staff import ensure_roles
 from tests.backoffice.conftest import PASSWORD
-from tests.backoffice.looking import IN_CHROMIUM, Keys, look_at, signed_in
+from tests.backoffice.looking import (
+    AS_A_PHONE,
+    EVERY,
+    IN_CHROMIUM,
+    PHONE_390,
+    Keys,
+    Look,
+    look_at,
+    look_at_it_as_it_is,
+    signed_in,
+)
 from tests.exchange import figures_made
 from tests.exchange.world import community_at, exchange, feed_rosa
 
 pytestmark = IN_CHROMIUM
 
 BOARDS = ("figures", "figures_answers", "figures_matching", "figures_choices", "figures_feeds", "figures_participant")
-KINDS: dict[str, dict[str, Any]] = {
-    "light": {"viewport": {"width": 1280, "height": 900}},
-    "dark": {"viewport": {"width": 1280, "height": 900}, "color_scheme": "dark"},
-    "390": {"viewport": {"width": 390, "height": 800}},
-    "320": {"viewport": {"width": 320, "height": 700}},
-    "320-dark": {"viewport": {"width": 320, "height": 700}, "color_scheme": "dark"},
-}
+LOOKS = (Look(width=1280), Look(width=1280, theme="dark"), PHONE_390, *EVERY[2:])
 TWICE = "document.documentElement.style.fontSize = '200%'"
 
 
@@ -46,20 +50,19 @@ def boss(transactional_db: None) -> User:
     )
 
 
-@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_every_dashboard_holds_in_light_and_dark_narrow_and_with_large_text(
-    browser: Any, live_server: LiveServer, boss: User, kind: str
+    browser: Any, live_server: LiveServer, boss: User
 ) -> None:
-    page = signed_in(browser, live_server, boss, **KINDS[kind])
+    page = signed_in(browser, live_server, boss)
     wrong = []
     for board in BOARDS:
         page.goto(f"{live_server.url}{place(board)}?period=28")
-        wrong += look_at(page, board, kind)
+        wrong += look_at(page, board, LOOKS)
         for summary in page.locator(".chart summary").all():
             summary.click()
-        wrong += look_at(page, f"{board}-open", kind)
+        wrong += look_at(page, f"{board}-open", LOOKS)
         page.evaluate(TWICE)
-        wrong += look_at(page, f"{board}-twice", kind)
+        wrong += look_at(page, f"{board}-twice", LOOKS)
     assert wrong == []
     assert page.said == []
     assert page.elsewhere == []
@@ -69,11 +72,11 @@ def test_an_empty_hub_holds_too(browser: Any, live_server: LiveServer, transacti
     exchange()
     ensure_roles()
     someone = User.objects.create_user("boss", password=PASSWORD, is_staff=True, is_superuser=True)
-    page = signed_in(browser, live_server, someone, **KINDS["320"])
+    page = signed_in(browser, live_server, someone, **AS_A_PHONE)
     wrong = []
     for board in BOARDS:
         page.goto(f"{live_server.url}{place(board)}")
-        wrong += look_at(page, f"{board}-empty", "320")
+        wrong += look_at_it_as_it_is(page, f"{board}-empty")
     assert wrong == []
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import pytest
 from django.contrib.auth.models import Group, User
 from pytest_django.live_server_helper import LiveServer
 
 from hie.trust.staff import ensure_roles
 from tests.backoffice.conftest import PASSWORD
-from tests.backoffice.looking import IN_CHROMIUM, KINDS, look_at, signed_in
+from tests.backoffice.looking import IN_CHROMIUM, look_at, signed_in
 from tests.backoffice.test_onboarding import filled
 
 pytestmark = IN_CHROMIUM
@@ -38,35 +37,34 @@ def fill(page: Any, part: str) -> None:
     page.get_by_role("button", name="Save and go on").click()
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_way_in_has_no_violation_and_fits(browser: Any, live_server: LiveServer, kind: str, settings: Any) -> None:
+def test_the_way_in_has_no_violation_and_fits(browser: Any, live_server: LiveServer, settings: Any) -> None:
     settings.BASE_URL = live_server.url
-    page = signed_in(browser, live_server, onboarder("ada"), **KINDS[kind])
+    page = signed_in(browser, live_server, onboarder("ada"))
     page.goto(f"{live_server.url}/admin/directory/onboarding/invite/")
-    wrong = look_at(page, "onboarding-invite", kind)
+    wrong = look_at(page, "onboarding-invite")
     page.get_by_label("Name of the organization").fill("Osprey Fold Laboratory")
     page.get_by_label("Reason").fill("Contract signed")
     page.get_by_role("button", name="Invite it").click()
     code = page.locator("#code code").text_content()
-    wrong += look_at(page, "onboarding-code", kind)
+    wrong += look_at(page, "onboarding-code")
     url = page.url.partition("?")[0]
 
-    own = page.context.browser.new_context(**KINDS[kind]).new_page()
+    own = page.context.browser.new_context(reduced_motion="reduce").new_page()
     own.said, own.elsewhere = [], []
     own.goto(f"{live_server.url}/join/")
     own.get_by_label("Code of the invitation").fill("WRONG")
     own.get_by_role("button", name="Go on").click()
-    wrong += look_at(own, "join-wrong", kind)
+    wrong += look_at(own, "join-wrong")
     own.get_by_label("Code of the invitation").fill(code)
     own.get_by_role("button", name="Go on").click()
     own.get_by_label("OID of the organization").fill("clinic")
     own.get_by_role("button", name="Save and go on").click()
-    wrong += look_at(own, "join-fault", kind)
+    wrong += look_at(own, "join-fault")
     fill(own, "organization")
-    wrong += look_at(own, "join-agreement", kind)
+    wrong += look_at(own, "join-agreement")
 
     page.goto(f"{url}?step=agreement")
-    wrong += look_at(page, "onboarding-agreement", kind)
+    wrong += look_at(page, "onboarding-agreement")
     fill(page, "agreement")
     own.goto(f"{live_server.url}/join/keys")
     fill(own, "keys")
@@ -75,9 +73,9 @@ def test_the_way_in_has_no_violation_and_fits(browser: Any, live_server: LiveSer
     own.locator("#assertion").fill("not a token")
     own.get_by_role("button", name="Run the self-test").click()
     own.get_by_text("Show the").click()
-    wrong += look_at(own, "join-report", kind)
+    wrong += look_at(own, "join-report")
     page.goto(f"{url}?step=test")
-    wrong += look_at(page, "onboarding-report", kind)
+    wrong += look_at(page, "onboarding-report")
     page.goto(f"{url}?step=approval")
-    wrong += look_at(page, "onboarding-approval", kind)
+    wrong += look_at(page, "onboarding-approval")
     assert wrong == []

@@ -7,14 +7,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-import pytest
 from django.urls import reverse
 from pytest_django.live_server_helper import LiveServer
 
 from patients import identifiers, linking
 from patients.models import ReviewItem
 from tests.backoffice.cases import documented, fed, who
-from tests.backoffice.looking import IN_CHROMIUM, KINDS, Keys, look_at, signed_in, steward
+from tests.backoffice.looking import IN_CHROMIUM, Keys, look_at, look_at_it_as_it_is, signed_in, steward
 from tests.exchange.world import CLINIC_AUTHORITY, HOSPITAL_AUTHORITY, exchange
 
 pytestmark = IN_CHROMIUM
@@ -48,13 +47,12 @@ def found(page: Any, live_server: LiveServer, number: str, query: str = "") -> N
     page.locator("#results").wait_for()
 
 
-@pytest.mark.parametrize("kind", list(KINDS))
-def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_server: LiveServer, kind: str) -> None:
+def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_server: LiveServer) -> None:
     person, other, records = two()
-    page = signed_in(browser, live_server, steward("ada", "Ada", "Moss"), **KINDS[kind])
+    page = signed_in(browser, live_server, steward("ada", "Ada", "Moss"))
     steward("bo", "Bo", "Reed")
     page.goto(live_server.url + FIND)
-    wrong = look_at(page, "person-find", kind)
+    wrong = look_at(page, "person-find")
     page.get_by_label("Family name").fill("Lindqvist")
     page.get_by_label("Date of birth").fill("1968-02-31")
     page.get_by_label("Why you look").fill(WHY)
@@ -62,53 +60,53 @@ def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_s
     page.get_by_role("alert").get_by_role("link").click()
     assert page.evaluate("document.activeElement.id") == "born"
     assert page.title().startswith("Error: ")
-    wrong += look_at(page, "person-find-error", kind)
+    wrong += look_at(page, "person-find-error")
     page.get_by_label("Date of birth").fill("1968")
     page.get_by_role("button", name="Look for the person").click()
     page.locator("#results").wait_for()
-    wrong += look_at(page, "person-found", kind)
+    wrong += look_at(page, "person-found")
     found(page, live_server, "nobody")
-    wrong += look_at(page, "person-not-found", kind)
+    wrong += look_at(page, "person-not-found")
     found(page, live_server, "M1")
     page.get_by_role("link", name="Open Lindqvist").click()
     page.get_by_role("heading", name="Records now").wait_for()
-    wrong += look_at(page, "person-identity", kind)
+    wrong += look_at(page, "person-identity")
     page.locator("#on").fill("2026-01-05")
     page.get_by_role("button", name="Show that day").click()
     page.get_by_role("heading", name="As the hub held it").wait_for()
-    wrong += look_at(page, "person-identity-then", kind)
+    wrong += look_at(page, "person-identity-then")
     page.get_by_role("link", name="Undone: two persons merged").click()
     page.get_by_role("heading", name="Bring back what was undone").wait_for()
     page.get_by_label("Reason (required)").fill("   ")
     page.get_by_role("button", name="Bring it back").click()
     page.get_by_role("alert").wait_for()
-    wrong += look_at(page, "person-identity-undo", kind)
+    wrong += look_at(page, "person-identity-undo")
     page.goto(live_server.url + reverse("admin:patients_person_split", args=[person]))
-    wrong += look_at(page, "person-split", kind)
+    wrong += look_at(page, "person-split")
     page.get_by_label("Reason (required)").fill(WHY)
     page.get_by_role("button", name="See what would move").click()
     page.get_by_role("alert").get_by_role("link").click()
     assert page.evaluate("document.activeElement.id") == "records"
-    wrong += look_at(page, "person-split-error", kind)
+    wrong += look_at(page, "person-split-error")
     found(page, live_server, "F1", f"?into={person}&record={records[2]}")
     page.get_by_role("link", name="Their records").click()
     assert page.locator(f"input[value='{records[2]}']").is_checked()
-    wrong += look_at(page, "person-split-into", kind)
+    wrong += look_at(page, "person-split-into")
     page.get_by_label("Reason (required)").fill(WHY)
     page.get_by_role("button", name="See what would move").click()
     page.locator("#notice").wait_for()
     assert page.evaluate("document.activeElement.id") == "notice"
-    wrong += look_at(page, "case-parting", kind)
+    wrong += look_at(page, "case-parting")
     found(page, live_server, "F1", f"?join={person}")
     page.get_by_role("link", name="Same person?").click()
     page.get_by_role("heading", name="Are these two one person?").wait_for()
-    wrong += look_at(page, "person-join", kind)
+    wrong += look_at(page, "person-join")
     page.get_by_label("Reason (required)").fill(WHY)
     page.get_by_role("button", name="Open the case").click()
     page.locator("#notice").wait_for()
-    wrong += look_at(page, "case-asked", kind)
+    wrong += look_at(page, "case-asked")
     page.goto(live_server.url + reverse("admin:patients_reviewitem_changelist"))
-    wrong += look_at(page, "queue-with-asked", kind)
+    wrong += look_at(page, "queue-with-asked")
     assert wrong == [], "\n".join(wrong)
     assert [word for word in page.said if "status of 422" not in word] == []
     assert page.elsewhere == []
@@ -122,12 +120,12 @@ def test_the_pages_of_an_identity_lose_nothing_with_text_of_twice_the_size(
     page = signed_in(browser, live_server, steward("ada", "Ada", "Moss"), viewport={"width": 1280, "height": 900})
     found(page, live_server, "F1")
     page.evaluate("document.documentElement.style.fontSize = '200%'")
-    wrong = look_at(page, "person-found", "large-text")
+    wrong = look_at_it_as_it_is(page, "person-found-large-text")
     found(page, live_server, "M1")
     for name, people in (("identity", [person]), ("split", [person]), ("join", [person, other])):
         page.goto(live_server.url + reverse(f"admin:patients_person_{name}", args=people))
         page.evaluate("document.documentElement.style.fontSize = '200%'")
-        wrong += look_at(page, f"person-{name}", "large-text")
+        wrong += look_at_it_as_it_is(page, f"person-{name}-large-text")
     assert wrong == []
 
 

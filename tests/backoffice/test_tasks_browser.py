@@ -16,12 +16,13 @@ from hie.exchange.models import InboundMessage
 from hie.trust.staff import ensure_roles
 from tests.backoffice import waiting
 from tests.backoffice.conftest import PASSWORD
-from tests.backoffice.looking import IN_CHROMIUM, KINDS, Keys, look_at, signed_in
+from tests.backoffice.looking import EVERY, IN_CHROMIUM, PHONE_390, Keys, Look, look_at, look_at_it_as_it_is, signed_in
 from tests.backoffice.test_tasks import PUT_OFF, url
 
 pytestmark = IN_CHROMIUM
 # Besides the widths of every page of the desk, those that the reference was measured at.
-LOOKS = {**KINDS, "phone-390": {"viewport": {"width": 390, "height": 800}}, "desk-1280": {"viewport": {"width": 1280, "height": 900}}}  # fmt: skip
+LOOKS = (*EVERY, PHONE_390, Look(width=1280, colours=False))
+EXTREMES = (Look(width=1280), Look(width=320, height=700))
 
 
 def everybody(username: str = "ida") -> User:
@@ -52,52 +53,50 @@ def fill(page: Any, queue: str) -> None:
         page.locator(f"[name={name}]").fill(value)
 
 
-@pytest.mark.parametrize("kind", ["desk-1280", "phone"])
 def test_each_queue_and_each_state_of_a_task_has_no_violation_and_fits(
-    browser: Any, live_server: LiveServer, world: UUID, kind: str
+    browser: Any, live_server: LiveServer, world: UUID
 ) -> None:
-    page = signed_in(browser, live_server, everybody(), **LOOKS[kind])
+    page = signed_in(browser, live_server, everybody())
     page.goto(live_server.url + url("keys"))
-    wrong = look_at(page, "tasks-empty", kind)
+    wrong = look_at(page, "tasks-empty", EXTREMES)
     keys = all_waiting(world)
     for queue in QUEUES:
         page.goto(live_server.url + url(queue))
-        wrong += look_at(page, f"tasks-{queue}", kind)
+        wrong += look_at(page, f"tasks-{queue}", EXTREMES)
         page.goto(live_server.url + url(queue, keys[queue]))
-        wrong += look_at(page, f"task-{queue}", kind)
+        wrong += look_at(page, f"task-{queue}", EXTREMES)
         fill(page, queue)
         page.evaluate("document.getElementById('why').form.noValidate = true")
         page.get_by_role("button", name="Save, then next").click()
         page.locator("#errors").wait_for()
         if queue in {"messages", "codes"}:
-            wrong += look_at(page, f"task-{queue}-error", kind)
+            wrong += look_at(page, f"task-{queue}-error", EXTREMES)
         page.get_by_label("Reason (required)").fill("It was looked at, and this is why it is so.")
         page.get_by_role("button", name="Save, then next").click()
         page.locator("#notice").wait_for()
         if queue in {"messages", "consents"}:
-            wrong += look_at(page, f"task-{queue}-next", kind)
+            wrong += look_at(page, f"task-{queue}-next", EXTREMES)
         page.goto(live_server.url + url(queue, keys[queue]))
-        wrong += look_at(page, f"task-{queue}-decided", kind)
+        wrong += look_at(page, f"task-{queue}-decided", EXTREMES)
     for state in ("done", "off"):
         page.goto(live_server.url + url("messages") + f"?state={state}")
-        wrong += look_at(page, f"tasks-{state}", kind)
+        wrong += look_at(page, f"tasks-{state}", EXTREMES)
     assert wrong == []
     page.said[:] = [line for line in page.said if "status of 422" not in line]
     assert page.said + page.elsewhere == []
     assert DeskTaskAct.objects.count() == len(QUEUES)
 
 
-@pytest.mark.parametrize("kind", list(LOOKS))
-def test_each_task_has_no_violation_and_fits(browser: Any, live_server: LiveServer, world: UUID, kind: str) -> None:
-    page = signed_in(browser, live_server, everybody(), **LOOKS[kind])
+def test_each_task_has_no_violation_and_fits(browser: Any, live_server: LiveServer, world: UUID) -> None:
+    page = signed_in(browser, live_server, everybody())
     keys = all_waiting(world)
     page.goto(live_server.url + url("messages"))
-    wrong = look_at(page, "tasks-messages", kind)
+    wrong = look_at(page, "tasks-messages", LOOKS)
     for queue in QUEUES:
         # The longest waiting of messages is not the longest written.
         key = QUEUES["messages"].everything(timezone.now())[-1].key if queue == "messages" else keys[queue]
         page.goto(live_server.url + url(queue, key))
-        wrong += look_at(page, f"task-{queue}", kind)
+        wrong += look_at(page, f"task-{queue}", LOOKS)
     assert wrong == []
     assert page.said + page.elsewhere == []
 
@@ -113,7 +112,7 @@ def test_the_pages_fit_with_text_of_twice_the_size(
         for address in (url(queue), url(queue, keys[queue])):
             page.goto(live_server.url + address)
             page.evaluate("document.documentElement.style.fontSize = '200%'")
-            wrong += look_at(page, f"large{width}-{'task' if keys[queue] in address else 'tasks'}-{queue}", "light")
+            wrong += look_at_it_as_it_is(page, f"large{width}-{'task' if keys[queue] in address else 'tasks'}-{queue}")
     assert wrong == []
 
 

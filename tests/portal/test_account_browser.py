@@ -10,7 +10,7 @@ import pytest
 from hie.trust import activation
 from patients import identifiers
 from tests.portal.conftest import world
-from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark  # noqa: F401 - fixtures and marks
+from tests.portal.test_browser import Browsing, browsing, pytestmark  # noqa: F401 - fixtures and marks
 from tests.second_factor import code_of
 
 NEW = "four words in a row"
@@ -176,7 +176,7 @@ def test_a_passkey_is_made_and_signs_in(browsing: Browsing, settings: Any) -> No
 
 
 def test_without_a_script_the_pages_of_passkeys_say_what_works(
-    chromium: Any,  # noqa: F811
+    chromium: Any,
     live_server: Any,
     transactional_db: None,
 ) -> None:

@@ -2,43 +2,28 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connections
 from pytest_django.live_server_helper import LiveServer
 
 from consent import policies
 from hie.exchange import emergency_review
 from tests.backoffice.emergencies import emergency
+from tests.chromium import IN_CHROMIUM, Look, keep_picture, wrong_in
 from tests.portal.conftest import PASSWORD, busy_log, world
 from tests.portal.test_deaths import said_dead
 from tests.portal.test_emergencies import OFFICER
 
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-axe_api = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe is not installed")
-
-CHROMIUM = next((path for path in ("/usr/bin/chromium", "/usr/bin/chromium-browser") if Path(path).exists()), "")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not CHROMIUM, reason="Chromium is not installed"),
-    pytest.mark.django_db(transaction=True),
-]
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-SCREENS = os.environ.get("HIE_SCREENS", "")
-STATES = [(1280, "light", 100), (320, "dark", 200), (1280, "dark", 200), (390, "dark", 100), (320, "light", 100)]
+pytestmark = IN_CHROMIUM
+STATES = tuple(
+    Look(width=width, theme=theme, text=percent)
+    for width, theme, percent in (
+        (1280, "light", 100), (320, "dark", 200), (1280, "dark", 200), (390, "dark", 100), (320, "light", 100),
+    )
+)  # fmt: skip
 
 
 @dataclass
@@ -48,7 +33,6 @@ class Browsing:
     page: Any
     server: str
     noise: list[str] = field(default_factory=list)
-    devtools: Any = None
 
     def open(self, path: str) -> None:
         """Go to a path and wait for it."""
@@ -62,40 +46,10 @@ class Browsing:
         self.page.click("main button[type=submit]")
         self.page.wait_for_url("**/my/")
 
-    def text_size(self, percent: int) -> None:
-        """The size of text as a reader sets it in the browser: widths in `em` follow it."""
-        size = 16 * percent // 100
-        if self.devtools is None:
-            self.devtools = self.page.context.new_cdp_session(self.page)
-        self.devtools.send("Page.setFontSizes", {"fontSizes": {"standard": size, "fixed": size}})
-        self.page.wait_for_function("s => getComputedStyle(document.documentElement).fontSize === s", arg=f"{size}px")
-
     def hold(self, name: str, *, fully: bool = False) -> None:
         """No violation, no sideways scrolling; `fully`: in every width, text size and theme, else at both extremes."""
-        for width, theme, percent in STATES if fully or SCREENS else STATES[:2]:
-            self.page.set_viewport_size({"width": width, "height": 900})
-            self.page.emulate_media(color_scheme=theme)
-            self.text_size(percent)
-            where = f"{name} at {width} px, {theme}, {percent} %"
-            results = axe_api.Axe().run(self.page)
-            assert results.violations_count == 0, f"{where}: {results.generate_report()}"
-            overflow = self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
-            assert overflow <= 0, f"{where}: {overflow} px too wide"
-            if SCREENS:
-                self.page.screenshot(path=f"{SCREENS}/{name}-{width}-{theme}-{percent}.png", full_page=True)
-        self.text_size(100)
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Any]:
-    """One browser for all pages of a module: two at once would be two loops in one thread."""
-    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")  # Playwright's loop runs in this thread
-    with playwright_api.sync_playwright() as running:
-        browser = running.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
-        # Beside that loop Django keeps a connection of its own, which nobody else would close.
-        connections.close_all()
+        wrong = wrong_in(self.page, name, STATES if fully else STATES[:2], tables=False)
+        assert wrong == [], "\n".join(wrong)
 
 
 @pytest.fixture
@@ -284,6 +238,4 @@ def test_nothing_runs_on_a_page_and_paper_shows_the_log(browsing: Browsing) -> N
     assert not browsing.page.is_visible(".side")
     assert browsing.page.is_visible(".only-print")
     assert browsing.page.is_visible(".entry--emergency")
-    if SCREENS:
-        browsing.page.set_viewport_size({"width": 800, "height": 1100})
-        browsing.page.screenshot(path=f"{SCREENS}/print.png", full_page=True)
+    keep_picture(browsing.page, "print")

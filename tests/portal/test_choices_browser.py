@@ -12,10 +12,10 @@ from documents.models import DocumentEntry
 from hie.directory import registration
 from tests.directory.forms import file
 from tests.portal.conftest import EVE, document, look, world
-from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark
+from tests.portal.test_browser import Browsing, browsing, pytestmark
 from tests.portal.test_choices import PAYER, publish
 
-__all__ = ["browsing", "chromium", "pytestmark"]
+__all__ = ["browsing", "pytestmark"]
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,6 @@ from tests.portal.conftest import EVE, PORTAL, busy_log, document, look, world
 from tests.portal.test_browser import (
     Browsing,
     browsing,  # noqa: F401  the fixture
-    chromium,  # noqa: F401  the fixture
     pytestmark,  # noqa: F401  marks this module too
 )
 from tests.portal.test_concerns import OFFICER, QUALITY

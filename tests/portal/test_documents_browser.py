@@ -11,11 +11,11 @@ import pytest
 from hie.exchange import document_view
 from tests.portal.conftest import world
 from tests.portal.documents import CDA_FORMAT, HOSPITAL, cda, published, section
-from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark
+from tests.portal.test_browser import Browsing, browsing, pytestmark
 from tests.portal.test_reading import COMPOSITION, PDF
 from tests.standards.test_cda_html import PNG, SAMPLES
 
-__all__ = ["browsing", "chromium", "pytestmark"]
+__all__ = ["browsing", "pytestmark"]
 
 LONG = "Report about everything that was seen and done on the ward from early spring to late autumn"
 EVERYTHING = (

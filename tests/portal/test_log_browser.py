@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from hie.audit import seal
+from tests.chromium import keep_picture
 from tests.portal.conftest import EVE, busy_log, document, look, world
-from tests.portal.test_browser import SCREENS, Browsing, browsing, chromium, pytestmark
+from tests.portal.test_browser import Browsing, browsing, pytestmark
 from tests.portal.test_copies import ARABIC, CHINESE, LONG
 
-__all__ = ["browsing", "chromium", "pytestmark"]
+__all__ = ["browsing", "pytestmark"]
 
 
 @pytest.fixture(autouse=True)
@@ -85,6 +86,4 @@ def test_paper_shows_the_log_and_what_it_is_about_without_what_can_only_be_press
         browsing.page.set_viewport_size({"width": 720, "height": 1000})
         overflow = browsing.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert overflow <= 0
-        if SCREENS:
-            name = "log" if "period" in path else "accounting"
-            browsing.page.pdf(path=f"{SCREENS}/print-{name}-{language}.pdf", format="A4")
+        keep_picture(browsing.page, f"print-{'log' if 'period' in path else 'accounting'}-{language}")

@@ -16,10 +16,10 @@ from patients import identifiers
 from tests.directory.forms import file
 from tests.exchange.releasing import choice
 from tests.portal.conftest import world
-from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark
+from tests.portal.test_browser import Browsing, browsing, pytestmark
 from tests.portal.test_choices import PAYER, publish
 
-__all__ = ["browsing", "chromium", "pytestmark"]
+__all__ = ["browsing", "pytestmark"]
 
 
 @pytest.fixture(autouse=True)

@@ -10,10 +10,10 @@ import pytest
 from hie.audit import seal
 from tests.backoffice.emergencies import emergency as opened
 from tests.portal.conftest import busy_log, world
-from tests.portal.test_browser import Browsing, browsing, chromium, pytestmark
+from tests.portal.test_browser import Browsing, browsing, pytestmark
 from tests.portal.test_withheld_names import DOCTORS, holds_back
 
-__all__ = ["browsing", "chromium", "pytestmark"]
+__all__ = ["browsing", "pytestmark"]
 
 
 @pytest.fixture(autouse=True)

@@ -38,7 +38,7 @@ from patients import queries as index
 from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
-from patients.normalise import features
+from patients.normalise import features, fold
 from patients.search import search
 
 BATCH = 1000
@@ -104,19 +104,48 @@ def may_ask(caller: Caller) -> None:
     access.gate(caller, Operation.QUERY)
 
 
+SORTS: Mapping[str, Callable[[KnownPatient], str]] = {
+    "_id": lambda patient: str(patient.person_id),
+    "_lastUpdated": lambda patient: patient.updated_at.isoformat(timespec="microseconds"),
+    "birthdate": lambda patient: patient.demographics.birth_date,
+    "family": lambda patient: _first(fold(name.family) for name in patient.demographics.names),
+    "given": lambda patient: _first(fold(" ".join(name.given)) for name in patient.demographics.names),
+}
+"""What patients can be put in order by; one of whom it is not known comes before the others."""
+Sort = Sequence[tuple[str, bool]]
+"""Names of `SORTS` with whether they descend, the first counting most."""
+
+
+def standing(patient: KnownPatient, sort: Sort) -> tuple[str, ...]:
+    """Where a patient stands in an order; no two stand at one place."""
+    return (*(SORTS[name](patient) for name, _ in sort), str(patient.person_id))
+
+
+def _follows(place: Sequence[str], after: Sequence[str], sort: Sort) -> bool:
+    for here, there, (_, descending) in zip(place, after, (*sort, ("_id", False)), strict=False):
+        if here != there:
+            return (here > there) is not descending
+    return not after
+
+
+def _first(texts: Iterable[str]) -> str:
+    return next((text for text in texts if text), "")
+
+
 @release.point
 def find_patients(
     query: PatientQuery,
     caller: Caller,
     *,
     domains: Sequence[str] = (),
-    after: str = "",
+    sort: Sort = (),
+    after: tuple[str, ...] = (),
     count: int = 50,
     keep: Callable[[KnownPatient], bool] | None = None,
     raw_query: str | bytes = "",
     kind: EventType = EventType.PATIENT_QUERY,
 ) -> Found:
-    """Patients that meet a query, by person id, those after `after` first, at most `count`.
+    """Patients that meet a query in the order of `sort` and then of their ids, at most `count` after that `standing`.
 
     `domains` (bare OIDs or URIs): only identifiers of these are shown, and only patients that have one.
     `keep` is a further condition on what is shown. With `count` 0 only the total is given.
@@ -145,7 +174,9 @@ def find_patients(
                     hits.append((patient, person))
         access.rest_on(person for _, person in hits)
         hits.sort(key=lambda hit: str(hit[0].person_id))
-        following = [hit for hit in hits if str(hit[0].person_id) > after]
+        for name, descending in reversed(sort):
+            hits.sort(key=lambda hit: SORTS[name](hit[0]), reverse=descending)
+        following = [hit for hit in hits if _follows(standing(hit[0], sort), after, sort)]
         page = following[:count]
         if not hits and query.identifiers:
             limits.guessing(caller, "patient-identifier")
@@ -379,9 +410,8 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
         if not r.active and r.replaced_by is not None
     ]
     merged: list[Identifier] = []
-    if any(
-        m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for e in query.identifiers for m in e
-    ):
+    asked = (either for one in (query, *query.unlike) for either in one.identifiers)
+    if any(m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for e in asked for m in e):
         merged = [
             Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=value)
             for value in (*person.subject.facts.linked, *(r.value for r in person.records if _anchor(r)))

@@ -193,14 +193,14 @@ def test_pages_follow_one_another_without_gap_or_repeat() -> None:
     people = {fed(HOSPITAL, f"h{n}", zander(n)) for n in range(5)}
     assert len(people) == 5
     seen: list[UUID] = []
-    after = ""
+    after: tuple[str, ...] = ()
     while True:
         page = identity.find_patients(family("zander"), caller(), after=after, count=2)
         assert page.total == len(people)
         seen += [p.person_id for p in page.patients]
         if not page.more:
             break
-        after = str(seen[-1])
+        after = (str(seen[-1]),)
     assert len(seen) == len(set(seen)) == len(people)
 
 
@@ -325,7 +325,7 @@ def test_hidden_people_push_no_visible_one_out_of_a_search(monkeypatch: pytest.M
     # Looked at in parts, as a thousand at once would be: all are found, in one order, whoever is hidden between.
     monkeypatch.setattr(identity, "BATCH", 3)
     assert identity.find_patients(family("zander"), caller()) == seen
-    page = identity.find_patients(family("zander"), caller(), after=str(seen.patients[1].person_id), count=1)
+    page = identity.find_patients(family("zander"), caller(), after=(str(seen.patients[1].person_id),), count=1)
     assert page == identity.Found(total=4, patients=seen.patients[2:3], more=True)
     monkeypatch.setattr(identity, "MAX_LOOKED_AT", 6)
     with pytest.raises(TooManyPeople):

@@ -269,7 +269,7 @@ def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:
             formats.negotiate(http, form=dict(form).get("_format", ""))
             given = given + form
         request.query = search.parse(resource, given, base=request.base, strict=request.prefer.strict)
-    if interaction.body == "json":
+    if interaction.body == "json" and http.method not in ("GET", "HEAD"):
         _read_body(request, interaction, resource.type)
     if interaction is resource.create and "If-None-Exist" in http.headers:
         return _create_if_none_exists(request, resource)

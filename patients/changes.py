@@ -454,6 +454,15 @@ def resolve_duplicate(
     return event.id
 
 
+def replacement_of(source_record_id: int) -> UUID | None:
+    """The event that stands by which its organization replaced this record by another; None: it is not replaced."""
+    of_record = IdentityEvent.objects.filter(source_record_id=source_record_id)
+    if not SourceRecord.objects.filter(pk=source_record_id, status="replaced").exists():
+        return None
+    last = of_record.filter(kind=Kind.REPLACED).order_by("seq").last()
+    return last.id if last is not None else None
+
+
 def _replaced_by(record_id: int, among: Iterable[int]) -> set[int]:
     """The record and those `among` that it replaced, directly or through others."""
     above = dict(SourceRecord.objects.filter(pk__in=list(among)).values_list("pk", "replaced_by"))

@@ -32,9 +32,9 @@ from hie.exchange.errors import (
 from hie.standards.demographics import Demographics, Identifier, PatientQuery, authority_of, system_of
 from hie.standards.facts import Caller, Operation
 from hie.trust import limits
-from patients import blocking, store
 from patients import identifiers as index_identifiers
 from patients import queries as index
+from patients import store
 from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
@@ -235,12 +235,16 @@ def match(
     """
     with recorder.recording(EventType.PATIENT_MATCH, caller, query=raw_query or None) as event:
         access.gate(caller, Operation.QUERY)
-        candidates = {c.person_id: c for c in index.candidates(demographics)}
+        found, blocks = index.candidates_and_blocks(demographics)
+        candidates = {c.person_id: c for c in found}
         hits: list[tuple[Matched, access.PermittedPerson]] = []
         issuers = directory.snapshot().authorities
-        for person in access.demographics(caller, list(candidates), Operation.QUERY, rest_on_all=False).values():
+        permitted = access.demographics(caller, list(candidates), Operation.QUERY, rest_on_all=False)
+        shown = {person.person_id: _shown(person) for person in permitted.values()}
+        near = blocks.among({record for records in shown.values() for record in records})
+        for person in permitted.values():
             patient = _known(person, issuers)
-            if patient is None:
+            if patient is None or near.isdisjoint(shown[person.person_id]):
                 continue
             hit = _as_seen(demographics, candidates[person.person_id], person, patient)
             if hit is not None:
@@ -254,7 +258,12 @@ def match(
         for _, person in hits:
             disclose(event, caller, person)
         event.commit()
-    return [found for found, _ in hits]
+    return [one for one, _ in hits]
+
+
+def _shown(person: access.PermittedPerson) -> set[int]:
+    """The records of participants that the caller may see of the person, as they are now."""
+    return {r.source_record_id for r in person.records if r.active and not _anchor(r)}
 
 
 @release.point
@@ -384,14 +393,13 @@ def _as_seen(
             for r in person.records
             if r.active and not _anchor(r)
         }
-        blocks = set(blocking.hashes(described))
         seen = person_scores(
             store.scorer(),
             described,
             [(record_id, person.person_id, said) for record_id, said in shown.items()],
             by_hand=[person.person_id] if candidate.by_hand & shown.keys() else (),
         )
-        if not seen or all(blocks.isdisjoint(blocking.hashes(said)) for said in shown.values()):
+        if not seen:
             return None
         grade, score, reasons = seen[0].grade, seen[0].probability, seen[0].best.reasons
     if grade is Grade.CERTAINLY_NOT:

@@ -336,7 +336,7 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
         return Fed(result=None, record=index.source_record(*new), outcome="unchanged")
     known = index.source_record(*new)
     if known is not None and before is not None and before.active and _gave_way(known, before):
-        _take_back(new, caller)
+        _take_back(new, former, caller)
         known = None
     if known is None or not (known.active or known.replaced_by):
         revision = replace(change.revision, only_new=False)
@@ -367,12 +367,19 @@ def _gave_way(record: SourceRecordView, to: SourceRecordView) -> bool:
     return False
 
 
-def _take_back(identifier: tuple[str, str], caller: Caller) -> None:
-    """A record that gave way to another is one in use again: its issuer returns to the identifier it had before."""
-    held = identifiers.resolve(*identifier)
+def _take_back(identifier: tuple[str, str], former: tuple[str, str], caller: Caller) -> None:
+    """A record that gave way to `former` is one in use again: its issuer returns to the identifier it had before.
+
+    Undoing puts every record where it was then; the patient of `former` stays with the person it has now.
+    """
+    held, before = identifiers.resolve(*identifier), identifiers.resolve(*former)
     event = linking.replacement_of(held.source_record_id) if held is not None else None
-    if event is not None:
-        linking.undo(event, actor=caller.user_id, reason="its issuer returns to this identifier")
+    if event is None or before is None:
+        return
+    linking.undo(event, actor=caller.user_id, reason="its issuer returns to this identifier")
+    now, person = identifiers.resolve(*former), identifiers.survivor(before.person_id)
+    if now is not None and person is not None and now.person_id != person:
+        linking.link(now.source_record_id, person, actor=caller.user_id, reason="renamed by its issuer")
 
 
 def _each_once(items: Sequence[Identifier]) -> tuple[Identifier, ...]:

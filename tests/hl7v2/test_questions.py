@@ -340,6 +340,25 @@ def test_an_identifier_may_be_changed_back_and_forth_and_nothing_said_in_between
     assert (status["1"], status["9"], status["10"]) == ("active", "replaced", "replaced")
 
 
+def test_changes_back_through_merges_leave_no_replaced_identifier_with_another_person() -> None:
+    two, three, seven = (f"{value}^^^&{HOSPITAL_OID}&ISO" for value in ("2", "3", "7"))
+    steps = [
+        ("A28", pid(seven, "Zander^Ivo", birth="19210109", sex="M", address="1 Oak^^Troy"), ""),
+        ("A40", pid(two, "Quimbley^Nora"), f"MRG|{three}"),
+        ("A40", pid(seven, "Zander^Ivo"), f"MRG|{two}"),
+        ("A47", pid(three, "Zander^Ivo"), f"MRG|{seven}"),
+        ("A47", pid(two, "Zander^Ivo"), f"MRG|{three}"),
+    ]
+    for number, (event, named, prior) in enumerate(steps):
+        sent = adt(event, f"w{number}", named, *([prior] if prior else []))
+        assert msa(answer(sent))[1] == "AA", event
+    assert person("2") == person("3") == person("7")
+    rows = SourceRecord.objects.filter(identifiers__value__in=["2", "3", "7"], participant_id="org-north")
+    assert sorted(rows.values_list("identifiers__value", "status")) == [
+        ("2", "active"), ("3", "replaced"), ("7", "replaced"),
+    ]  # fmt: skip
+
+
 def test_a_patient_account_number_is_refused_by_its_place_and_code() -> None:
     """An account is of a stay, not of a patient: no record holds one, so none is looked for."""
     for field in ("@PID.18.1^555", "@PID.18^555"):

@@ -14,7 +14,8 @@ import hashlib
 import sys
 from array import array
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 
 import jellyfish
@@ -22,7 +23,12 @@ import jellyfish
 from patients.normalise import Features
 
 BLOCK_LIMIT = 20
+SPARE = 10
+"""So many records more than its limit are read of a block whose answer is cut to what may be seen: fewer than eleven
+hidden people (the smallest group that is ever told of) cannot split it."""
 WINDOW = 10
+WIDEST = 60
+"""Records of the finest part of a block that one record in real time is compared with."""
 _MAX_VARIANTS = 4  # of one field in combined keys: a record of many aliases must not flood the index
 
 
@@ -156,6 +162,35 @@ def pairs(records: Sequence[Features]) -> Iterator[tuple[int, int]]:
     for first in sorted(partners):
         for second in sorted(partners[first]):
             yield first, second
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blocks:
+    """The blocks that one record shares: of each record in them its keys that are shared, and its refinement.
+
+    They may hold more of a block than a record is compared with (`SPARE`): `among` makes that cut.
+    """
+
+    finer: int
+    shared: Mapping[int, tuple[Sequence[int], int]]
+
+    def among(self, records: Collection[int]) -> set[int]:
+        """Those of these records that would be compared with the one if there were no others.
+
+        So what is hidden neither fills a block nor splits it. 0 queries.
+        """
+        members: dict[int, list[int]] = defaultdict(list)
+        for record in sorted(self.shared.keys() & set(records)):
+            for key in self.shared[record][0]:
+                members[key].append(record)
+        return {record for block in members.values() for record in self._finest(block)}
+
+    def _finest(self, block: list[int]) -> list[int]:
+        for mask in MASKS:
+            if len(block) <= BLOCK_LIMIT:
+                return block
+            block = [record for record in block if not (self.shared[record][1] ^ self.finer) & mask]
+        return block[:WIDEST]
 
 
 def _within(

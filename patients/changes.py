@@ -208,7 +208,7 @@ def unmerge(event_id: UUID | str, *, actor: str, reason: str = "") -> UUID:
 def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = "") -> UUID:
     """Link a record to a person by hand: sticky. Returns the id of the event, by which `undo` undoes it.
 
-    Where the record's former person is left without any record, it becomes a redirect.
+    The records that it replaced come along: their identifiers, and what hangs on them, are its own. Where the record's former person is left without any record, it becomes a redirect.
 
     Raises:
         UnknownPatient: record or person is not known.
@@ -222,6 +222,8 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
             raise InvalidMerge
         former = persons[current.person_id]
         others = active_records(person_id)
+        links = current_links(person_id=former.id)
+        moved = _with_replaced({source_record_id}, links)
         event = IdentityEvent.objects.create(
             kind=Kind.LINKED,
             person_id=person_id,
@@ -229,10 +231,12 @@ def link(source_record_id: int, person_id: UUID, *, actor: str, reason: str = ""
             source_record_id=source_record_id,
             actor=actor,
             reason=reason,
-            detail={"moved": [source_record_id]},
+            detail={"moved": sorted(moved)},
         )
-        standing.put(_by_hand(current, person_id, reason or "linked by hand", event), event.at)
-        standing.settle_persons([source_record_id], [], event.at)
+        for item in links:
+            if item.source_record_id in moved:
+                standing.put(_by_hand(item, person_id, reason or "linked by hand", event), event.at)
+        standing.settle_persons(moved, [], event.at)
         _decide(_pairs([source_record_id], others), Verdict.SAME, event)
         _close_answered(person_id, event)
         store.refresh_golden([person_id, former.id])
@@ -301,7 +305,7 @@ def apart(
 
 
 def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
-    """Take a record away from its person: it becomes a person of its own, and stays apart. Sticky.
+    """Take a record away from its person, with those it replaced: it becomes a person of its own, and stays apart. Sticky.
 
     Returns the id of the event, by which `undo` undoes it.
 
@@ -318,7 +322,7 @@ def unlink(source_record_id: int, *, actor: str, reason: str = "") -> UUID:
 def split(
     person_id: UUID, source_record_ids: Collection[int], *, actor: str, reason: str = "", into: UUID | None = None
 ) -> UUID:
-    """Take several records away from their person: together they become a new person, or `into`'s, and stay apart. Sticky.
+    """Take records away from their person, with those they replaced: a new person, or `into`'s, and they stay apart. Sticky.
 
     Returns the id of the event, by which `undo` undoes it; whose they are then is the event's `other_person`.
 
@@ -338,6 +342,7 @@ def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason:
     if into is not None and (into == person_id or persons[into].merged_into_id is not None):
         raise InvalidMerge
     links = current_links(person_id=former.id)
+    named, records = records, _with_replaced(records, links)
     leaving = [link for link in links if link.source_record_id in records]
     if not leaving or len(leaving) != len(records) or len(links) == len(leaving):
         raise InvalidMerge
@@ -348,7 +353,7 @@ def _part(kind: Kind, person_id: UUID, records: set[int], *, actor: str, reason:
         kind=kind,
         person=former,
         other_person=person,
-        source_record_id=leaving[0].source_record_id if kind == Kind.UNLINKED else None,
+        source_record_id=min(named) if kind == Kind.UNLINKED else None,
         actor=actor,
         reason=reason,
         detail={"moved": sorted(records), **({"into": str(into)} if into else {})},
@@ -452,6 +457,21 @@ def resolve_duplicate(
         _close_answered(target, event)
         store.refresh_golden({target, former.id})
     return event.id
+
+
+def replacement_of(source_record_id: int) -> UUID | None:
+    """The event that stands by which its organization replaced this record by another; None: it is not replaced."""
+    of_record = IdentityEvent.objects.filter(source_record_id=source_record_id)
+    if not SourceRecord.objects.filter(pk=source_record_id, status="replaced").exists():
+        return None
+    last = of_record.filter(kind=Kind.REPLACED).order_by("seq").last()
+    return last.id if last is not None else None
+
+
+def _with_replaced(records: Collection[int], links: Iterable[Link]) -> set[int]:
+    """These records and, of those that are linked, the ones they replaced."""
+    among = [link.source_record_id for link in links]
+    return {one for record in records for one in _replaced_by(record, among)}
 
 
 def _replaced_by(record_id: int, among: Iterable[int]) -> set[int]:

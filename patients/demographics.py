@@ -149,7 +149,7 @@ class Candidate:
 
     `score` in bits, `probability` 0..1; `grade` one of ``certain probable possible certainly-not``;
     `weights` bits per field; `reasons` the sentences behind the grade (field names and levels, rule names; no values).
-    `by_hand`: the source records that a change by hand made the person's.
+    `by_hand`: the source records that a change by hand made the person's; `records`: all that are in use.
     """
 
     person_id: UUID
@@ -159,3 +159,4 @@ class Candidate:
     weights: Mapping[str, float] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     by_hand: frozenset[int] = frozenset()
+    records: frozenset[int] = frozenset()

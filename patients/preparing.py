@@ -98,19 +98,19 @@ def prepare(reader: Reader, portion: Portion) -> list[Prepared]:
 
 def _prepared(reader: Reader, line: Line) -> Prepared:
     if line.reason:
-        return Prepared(number=line.number, value=line.value, reason=line.reason)
+        return Prepared(number=line.number, value=_shown(line.value), reason=line.reason)
     if len(line.value) > MAX_IDENTIFIER // 2 or not storable(line.value):
-        return Prepared(number=line.number, value="", reason="the identifier is too long or no text")
+        return Prepared(number=line.number, value=_shown(line.value), reason="the identifier is too long or no text")
     demographics = reader.said(line.demographics)
     try:
         check_repeats(demographics)
         stored = to_json(demographics)
         raw = store.canonical(stored)
     except UnusableDemographics as error:
-        return Prepared(number=line.number, value="", reason=str(error))
+        return Prepared(number=line.number, value=line.value, reason=str(error))
     reason = reader.stolen(demographics)
     if reason:
-        return Prepared(number=line.number, value="", reason=reason)
+        return Prepared(number=line.number, value=line.value, reason=reason)
     cleaned = features(demographics, own=(reader.authority, line.value))
     digest = store.digest_of(raw)
     shown, said = golden.alone(demographics, stored, authority=reader.authority, value=line.value) or (None, ())
@@ -128,6 +128,12 @@ def _prepared(reader: Reader, line: Line) -> Prepared:
         terms="".join(terms).encode(),
         blob=pickle.dumps(kept, protocol=pickle.HIGHEST_PROTOCOL),
     )
+
+
+def _shown(value: str) -> str:
+    """An identifier that may be no text, as a report names it: so much of it as can be stored."""
+    text = value[: MAX_IDENTIFIER // 2]
+    return text if storable(text) else ""
 
 
 def dumped(data: Any) -> bytes:

@@ -13,6 +13,7 @@ from hie.directory import queries as directory
 from hie.standards.facts import SubjectFacts
 from patients import golden as survivorship
 from patients import store
+from patients.blocking import Blocks
 from patients.deciding import person_scores
 from patients.demographics import (
     Candidate,
@@ -69,14 +70,24 @@ def borne_out(shown: Iterable[SourceRecordView], about: Iterable[SourceRecordVie
 
 
 def candidates(demographics: Demographics) -> list[Candidate]:
-    """Persons who may be the one described, most likely first; as many as share the blocks of what is described. 1 query.
+    """Persons who may be the one described, most likely first; as many as share the blocks of what is described. 1 query."""
+    found, blocks = candidates_and_blocks(demographics)
+    near = blocks.among(blocks.shared)
+    return [item for item in found if not near.isdisjoint(item.records)]
 
-    All of them: whoever cuts the list does so after what may not be seen is out of it, or a hidden person would push a
-    visible one off its end. Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
+
+def candidates_and_blocks(demographics: Demographics) -> tuple[list[Candidate], Blocks]:
+    """Persons who may be the one described, most likely first, and the blocks they came by. 1 query.
+
+    All of them, and some more of large blocks: whoever cuts the list does so after what may not be seen is out of it,
+    by `Blocks.among`, or a hidden person would push a visible one off its end or split a block. Grades: ``certain`` would be linked automatically; ``probable`` at even odds or better; ``possible`` below,
     and at most that where the twin or junior rule speaks. Whoever is certainly not is left out.
     """
     described = features(demographics)
-    near, scorer = store.near(described)
+    near, scorer, blocks = store.near_asked(described)
+    records: dict[UUID, set[int]] = {}
+    for record in near:
+        records.setdefault(record.person_id, set()).add(record.record_id)
     by_hand: dict[UUID, set[int]] = {}
     for record in near:
         if record.by_hand:
@@ -87,7 +98,7 @@ def candidates(demographics: Demographics) -> list[Candidate]:
         [(item.record_id, item.person_id, item.features) for item in near],
         by_hand=by_hand,
     )
-    return [
+    persons = [
         Candidate(
             person_id=item.person_id,
             score=round(item.bits, 3),
@@ -96,9 +107,11 @@ def candidates(demographics: Demographics) -> list[Candidate]:
             weights=dict(item.best.weights),
             reasons=item.best.reasons,
             by_hand=frozenset(by_hand.get(item.person_id, ())),
+            records=frozenset(records[item.person_id]),
         )
         for item in found
     ]
+    return persons, blocks
 
 
 def compared(one: Features, others: Iterable[Features]) -> list[PairScore]:

@@ -19,7 +19,7 @@ from typing import IO, Any, cast
 
 import orjson
 
-from hie.standards.demographics import Demographics
+from hie.standards.demographics import Demographics, authority_of
 from hie.standards.errors import MalformedContent
 from hie.standards.fhir_patient import from_fhir
 from patients.columns import ColumnMap, column_map, demographics_of, identifier_of
@@ -37,7 +37,8 @@ Opener = Callable[[], IO[bytes]]
 class Line:
     """One line: a record's `value` (local identifier) and demographics, or the `reason` it is refused for.
 
-    `key` is the identifier by which the line is spoken of where there is no participant.
+    `key` is the identifier by which the line is spoken of where there is no participant. A line that is refused keeps
+    its `value` where it has one that can be read.
     """
 
     number: int
@@ -180,15 +181,18 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
         return Line(number=number, reason="not UTF-8")
     except (ValueError, RecursionError):
         return Line(number=number, reason="not JSON")
+    stated = _stated(resource, authority)
     try:
         demographics = from_fhir(resource, typing_errors=True)
     except MalformedContent as error:
-        return Line(number=number, reason=str(error))
+        return Line(number=number, value=stated, reason=str(error))
     for element in ("modifierExtension", "implicitRules"):
         if element in resource:
-            return Line(number=number, reason=f"Patient.{element}: not understood here, and may not be ignored")
+            reason = f"Patient.{element}: not understood here, and may not be ignored"
+            return Line(number=number, value=stated, reason=reason)
     if _is_replaced(resource):
-        return Line(number=number, reason="Patient.link: a record that another replaces is fed by itself (ITI-104)")
+        reason = "Patient.link: a record that another replaces is fed by itself (ITI-104)"
+        return Line(number=number, value=stated, reason=reason)
     own = [item for item in demographics.identifiers if authority is not None and item.authority == authority]
     values = sorted({item.value for item in own if item.value})
     if authority is not None and len(values) != 1:
@@ -197,6 +201,20 @@ def _ndjson(number: int, row: bytes, authority: str | None) -> Line:
     named = [item for item in demographics.identifiers if item.value]
     key = named[0].key if named else str(resource.get("id") or number)
     return Line(number=number, value=values[0] if values else "", key=key, demographics=demographics)
+
+
+def _stated(resource: Any, authority: str | None) -> str:
+    """The one identifier in this authority that a line names, whatever else is wrong with it; "" where none does."""
+    items = resource.get("identifier") if isinstance(resource, dict) else None
+    found = {
+        item["value"]
+        for item in (items if isinstance(items, list) else ())
+        if isinstance(item, dict)
+        and isinstance(item.get("system"), str)
+        and isinstance(item.get("value"), str)
+        and authority_of(item["system"]) == authority
+    }
+    return found.pop() if len(found) == 1 else ""
 
 
 def _is_replaced(resource: Mapping[str, Any]) -> bool:
@@ -211,13 +229,14 @@ def _not_utf8(text: str) -> bool:
 
 def _csv(number: int, cells: list[str], header: tuple[str, ...], columns: ColumnMap, authority: str | None) -> Line:
     if len(cells) > len(header) and any(cell.strip() for cell in cells[len(header) :]):
+        # Which cell is the identifier is not known: a comma too many may stand before it.
         return Line(number=number, reason=f"{len(cells)} cells, but the header has {len(header)}")
-    if any(map(_not_utf8, cells)):
-        return Line(number=number, reason="not UTF-8")
-    if any("\x00" in cell for cell in cells):
-        return Line(number=number, reason="a cell holds NUL")
     row = dict(zip(header, cells, strict=False))
     value = identifier_of(row, columns)
+    if any(map(_not_utf8, cells)):
+        return Line(number=number, value=value, reason="not UTF-8")
+    if any("\x00" in cell for cell in cells):
+        return Line(number=number, value=value, reason="a cell holds NUL")
     if authority is None and "identifier" not in columns.fields:
         value = str(number)  # where nobody owns the file, a line may go by its number
     if not value:

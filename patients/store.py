@@ -32,21 +32,20 @@ from patients.normalise import Features, birth_digits, phone_digits, search_word
 CURRENT = "l.valid_to IS NULL AND l.kind <> 'rejected'"
 HAND = "l.kind = 'manual'"
 """Whether a change by hand put a record where it is."""
-_WINDOW = 60  # records of the finest part of a block that are looked at in real time
 
 
-def _block() -> str:
+def _block(spare: int = 0) -> str:
     """SQL that finds a key's block (w.key, w.finer) at the finest level it needs, as an array `members`.
 
-    As in bulk: whole where it is no larger than `blocking.BLOCK_LIMIT`, else the part that shares the next refining
-    field with the record that asks.
+    As in bulk: whole where it is no larger than `blocking.BLOCK_LIMIT` (and `spare`), else the part that shares the
+    next refining field with the record that asks.
     """
-    few = blocking.BLOCK_LIMIT
+    few = blocking.BLOCK_LIMIT + spare
     part = "SELECT b.record_id FROM patients_blockingkey b WHERE b.key = w.key"
     # OFFSET 0 keeps each level apart: put into one another they would be worked out twice as often a level.
     sql = f"CROSS JOIN LATERAL (SELECT ARRAY({part} LIMIT {few + 1}) AS members OFFSET 0) d0"
     for depth, mask in enumerate(blocking.MASKS[1:], 1):
-        limit = few + 1 if depth < len(blocking.MASKS) - 1 else _WINDOW
+        limit = few + 1 if depth < len(blocking.MASKS) - 1 else blocking.WIDEST + spare
         share = f"b.finer BETWEEN w.finer & {mask} AND w.finer | {(1 << 63) - 1 - mask}"
         sql += (
             f" CROSS JOIN LATERAL (SELECT CASE WHEN cardinality(d{depth - 1}.members) <= {few} THEN d{depth - 1}.members"
@@ -75,6 +74,27 @@ SELECT r.id, l.person_id, v.normalised, l.by_hand
     SELECT v.normalised FROM patients_sourcerecordversion v WHERE v.id = r.current_version_id OFFSET 0) v
  WHERE r.id <> %(record)s
  ORDER BY r.id
+"""  # noqa: S608  # constants only
+
+# The same with more of each block, and the keys by which a record is in it: for an answer that is cut to what may be seen.
+_ASKED = f"""
+WITH hits AS MATERIALIZED (
+  SELECT h.record_id, array_agg(w.key) AS keys
+    FROM unnest(%(keys)s::bigint[], %(finer)s::bigint[]) AS w(key, finer) {_block(blocking.SPARE)}
+   GROUP BY h.record_id),
+people AS MATERIALIZED (
+  SELECT DISTINCT l.person_id FROM hits CROSS JOIN LATERAL (
+    SELECT l.person_id FROM patients_link l WHERE l.source_record_id = hits.record_id AND {CURRENT} OFFSET 0) l)
+SELECT r.id, l.person_id, v.normalised, l.by_hand, hits.keys
+  FROM people CROSS JOIN LATERAL (
+    SELECT l.source_record_id, l.person_id, {HAND} AS by_hand FROM patients_link l
+     WHERE l.person_id = people.person_id AND {CURRENT} OFFSET 0) l
+  CROSS JOIN LATERAL (
+    SELECT r.id, r.current_version_id FROM patients_sourcerecord r
+     WHERE r.id = l.source_record_id AND r.status = 'active' OFFSET 0) r
+  CROSS JOIN LATERAL (
+    SELECT v.normalised FROM patients_sourcerecordversion v WHERE v.id = r.current_version_id OFFSET 0) v
+  LEFT JOIN hits ON hits.record_id = r.id
 """  # noqa: S608  # constants only
 
 _VIEW = f"""
@@ -197,6 +217,7 @@ def lock(hashes: Iterable[int]) -> None:
 
 _ACTIVE = "SELECT version FROM patients_matchmodel WHERE status = 'active'"
 _NEAR = "SELECT m.*, c.* FROM (SELECT ({active}) AS version{ids}) m LEFT JOIN ({near}) c ON true ORDER BY c.id"
+_NEAR_ASKED = _NEAR.format(active=_ACTIVE, near=_ASKED, ids="")
 _NEAR_KNOWN = _NEAR.format(active=_ACTIVE, near=_CANDIDATES, ids="")
 _NEAR_NEW = _NEAR.format(
     active=_ACTIVE,
@@ -214,6 +235,18 @@ def near(record: Features, *, record_id: int = 0) -> tuple[list[CandidateRecord]
     """
     found, (version,) = _near(_NEAR_KNOWN, record, record_id)
     return found, _scorer(version or "")
+
+
+def near_asked(record: Features) -> tuple[list[CandidateRecord], Scorer, blocking.Blocks]:
+    """As `near`, for an answer of which some may not be seen: of large blocks more, and which blocks they are. 1 query."""
+    wanted = blocking.hashes(record)
+    finer = blocking.refinement(record)
+    with prepared() as cursor:
+        cursor.execute(_NEAR_ASKED, {"keys": wanted, "finer": [finer] * len(wanted)})
+        rows = cursor.fetchall()
+    found = [(_candidate(row[1:5]), row[5]) for row in rows if row[1] is not None]
+    shared = {item.record_id: (keys, blocking.refinement(item.features)) for item, keys in found if keys is not None}
+    return [item for item, _ in found], _scorer(rows[0][0] or ""), blocking.Blocks(finer=finer, shared=shared)
 
 
 def near_new(record: Features) -> tuple[list[CandidateRecord], Scorer, NewIds]:

@@ -66,7 +66,8 @@ class Renaming:
     """The issuer gives the patient of its record `former` a new identifier: that of `revision` (ADT A47).
 
     A new record takes over what the former one said and the person it belonged to; the former identifier goes on
-    leading there. Where the new identifier is known already, the two are duplicates.
+    leading there. Where the new identifier is known already, the two are duplicates. Where it is one that gave way to
+    the former before, the change is taken back: that record is in use again.
     """
 
     revision: Revision
@@ -333,8 +334,12 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
     before = index.source_record(*former)
     if before is not None and before.replaced_by == new:
         return Fed(result=None, record=index.source_record(*new), outcome="unchanged")
-    if index.source_record(*new) is None:
-        revision = change.revision
+    known = index.source_record(*new)
+    if known is not None and before is not None and before.active and _gave_way(known, before):
+        _take_back(new, former, caller)
+        known = None
+    if known is None or not (known.active or known.replaced_by):
+        revision = replace(change.revision, only_new=False)
         if before is not None and before.active:
             said = tuple(i for i in before.demographics.identifiers if (i.authority, i.value) != former)
             kept = merged(replace(before.demographics, identifiers=()), revision.demographics, revision.deleted)
@@ -348,6 +353,33 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
                 fed.result.source_record_id, held.person_id, actor=caller.user_id, reason="renamed by its issuer"
             )
     return _resolve(Duplicate(survivor=new, subsumed=former, element=change.element), owner, caller, source, event)
+
+
+def _gave_way(record: SourceRecordView, to: SourceRecordView) -> bool:
+    """Whether a record was replaced by another, directly or through others that were themselves replaced."""
+    seen: set[tuple[str, str]] = set()
+    at: SourceRecordView | None = record
+    while at is not None and at.replaced_by is not None and at.replaced_by not in seen:
+        seen.add(at.replaced_by)
+        if at.replaced_by == (to.authority, to.value):
+            return True
+        at = index.source_record(*at.replaced_by)
+    return False
+
+
+def _take_back(identifier: tuple[str, str], former: tuple[str, str], caller: Caller) -> None:
+    """A record that gave way to `former` is one in use again: its issuer returns to the identifier it had before.
+
+    Undoing puts every record where it was then; the patient of `former` stays with the person it has now.
+    """
+    held, before = identifiers.resolve(*identifier), identifiers.resolve(*former)
+    event = linking.replacement_of(held.source_record_id) if held is not None else None
+    if event is None or before is None:
+        return
+    linking.undo(event, actor=caller.user_id, reason="its issuer returns to this identifier")
+    now, person = identifiers.resolve(*former), identifiers.survivor(before.person_id)
+    if now is not None and person is not None and now.person_id != person:
+        linking.link(now.source_record_id, person, actor=caller.user_id, reason="renamed by its issuer")
 
 
 def _each_once(items: Sequence[Identifier]) -> tuple[Identifier, ...]:

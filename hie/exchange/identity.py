@@ -32,13 +32,13 @@ from hie.exchange.errors import (
 from hie.standards.demographics import Demographics, Identifier, PatientQuery, authority_of, system_of
 from hie.standards.facts import Caller, Operation
 from hie.trust import limits
-from patients import blocking, store
 from patients import identifiers as index_identifiers
 from patients import queries as index
+from patients import store
 from patients.deciding import person_scores
 from patients.demographics import Candidate, SourceRecordView
 from patients.matching import Grade
-from patients.normalise import features
+from patients.normalise import features, fold
 from patients.search import search
 
 BATCH = 1000
@@ -104,19 +104,48 @@ def may_ask(caller: Caller) -> None:
     access.gate(caller, Operation.QUERY)
 
 
+SORTS: Mapping[str, Callable[[KnownPatient], str]] = {
+    "_id": lambda patient: str(patient.person_id),
+    "_lastUpdated": lambda patient: patient.updated_at.isoformat(timespec="microseconds"),
+    "birthdate": lambda patient: patient.demographics.birth_date,
+    "family": lambda patient: _first(fold(name.family) for name in patient.demographics.names),
+    "given": lambda patient: _first(fold(" ".join(name.given)) for name in patient.demographics.names),
+}
+"""What patients can be put in order by; one of whom it is not known comes before the others."""
+Sort = Sequence[tuple[str, bool]]
+"""Names of `SORTS` with whether they descend, the first counting most."""
+
+
+def standing(patient: KnownPatient, sort: Sort) -> tuple[str, ...]:
+    """Where a patient stands in an order; no two stand at one place."""
+    return (*(SORTS[name](patient) for name, _ in sort), str(patient.person_id))
+
+
+def _follows(place: Sequence[str], after: Sequence[str], sort: Sort) -> bool:
+    for here, there, (_, descending) in zip(place, after, (*sort, ("_id", False)), strict=False):
+        if here != there:
+            return (here > there) is not descending
+    return not after
+
+
+def _first(texts: Iterable[str]) -> str:
+    return next((text for text in texts if text), "")
+
+
 @release.point
 def find_patients(
     query: PatientQuery,
     caller: Caller,
     *,
     domains: Sequence[str] = (),
-    after: str = "",
+    sort: Sort = (),
+    after: tuple[str, ...] = (),
     count: int = 50,
     keep: Callable[[KnownPatient], bool] | None = None,
     raw_query: str | bytes = "",
     kind: EventType = EventType.PATIENT_QUERY,
 ) -> Found:
-    """Patients that meet a query, by person id, those after `after` first, at most `count`.
+    """Patients that meet a query in the order of `sort` and then of their ids, at most `count` after that `standing`.
 
     `domains` (bare OIDs or URIs): only identifiers of these are shown, and only patients that have one.
     `keep` is a further condition on what is shown. With `count` 0 only the total is given.
@@ -145,7 +174,9 @@ def find_patients(
                     hits.append((patient, person))
         access.rest_on(person for _, person in hits)
         hits.sort(key=lambda hit: str(hit[0].person_id))
-        following = [hit for hit in hits if str(hit[0].person_id) > after]
+        for name, descending in reversed(sort):
+            hits.sort(key=lambda hit: SORTS[name](hit[0]), reverse=descending)
+        following = [hit for hit in hits if _follows(standing(hit[0], sort), after, sort)]
         page = following[:count]
         if not hits and query.identifiers:
             limits.guessing(caller, "patient-identifier")
@@ -204,12 +235,16 @@ def match(
     """
     with recorder.recording(EventType.PATIENT_MATCH, caller, query=raw_query or None) as event:
         access.gate(caller, Operation.QUERY)
-        candidates = {c.person_id: c for c in index.candidates(demographics)}
+        found, blocks = index.candidates_and_blocks(demographics)
+        candidates = {c.person_id: c for c in found}
         hits: list[tuple[Matched, access.PermittedPerson]] = []
         issuers = directory.snapshot().authorities
-        for person in access.demographics(caller, list(candidates), Operation.QUERY, rest_on_all=False).values():
+        permitted = access.demographics(caller, list(candidates), Operation.QUERY, rest_on_all=False)
+        shown = {person.person_id: _shown(person) for person in permitted.values()}
+        near = blocks.among({record for records in shown.values() for record in records})
+        for person in permitted.values():
             patient = _known(person, issuers)
-            if patient is None:
+            if patient is None or near.isdisjoint(shown[person.person_id]):
                 continue
             hit = _as_seen(demographics, candidates[person.person_id], person, patient)
             if hit is not None:
@@ -223,7 +258,12 @@ def match(
         for _, person in hits:
             disclose(event, caller, person)
         event.commit()
-    return [found for found, _ in hits]
+    return [one for one, _ in hits]
+
+
+def _shown(person: access.PermittedPerson) -> set[int]:
+    """The records of participants that the caller may see of the person, as they are now."""
+    return {r.source_record_id for r in person.records if r.active and not _anchor(r)}
 
 
 @release.point
@@ -353,14 +393,13 @@ def _as_seen(
             for r in person.records
             if r.active and not _anchor(r)
         }
-        blocks = set(blocking.hashes(described))
         seen = person_scores(
             store.scorer(),
             described,
             [(record_id, person.person_id, said) for record_id, said in shown.items()],
             by_hand=[person.person_id] if candidate.by_hand & shown.keys() else (),
         )
-        if not seen or all(blocks.isdisjoint(blocking.hashes(said)) for said in shown.values()):
+        if not seen:
             return None
         grade, score, reasons = seen[0].grade, seen[0].probability, seen[0].best.reasons
     if grade is Grade.CERTAINLY_NOT:
@@ -379,9 +418,8 @@ def _holds(query: PatientQuery, person: access.PermittedPerson, patient: KnownPa
         if not r.active and r.replaced_by is not None
     ]
     merged: list[Identifier] = []
-    if any(
-        m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for e in query.identifiers for m in e
-    ):
+    asked = (either for one in (query, *query.unlike) for either in one.identifiers)
+    if any(m.system and authority_of(m.system) == settings.HUB_ASSIGNING_AUTHORITY for e in asked for m in e):
         merged = [
             Identifier(system=system_of(settings.HUB_ASSIGNING_AUTHORITY), value=value)
             for value in (*person.subject.facts.linked, *(r.value for r in person.records if _anchor(r)))

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import calendar
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from hie.standards.demographics import (
     DateMatch,
@@ -23,34 +23,38 @@ from hie.standards.demographics import (
 )
 from patients.normalise import fold, search_words
 
+Values = Callable[[Demographics], Iterable[str]]
 _DAY = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d))?)?")
 
 
 def holds(query: PatientQuery, records: Sequence[Demographics], identifiers: Iterable[Identifier]) -> bool:
-    """Whether every criterion holds on at least one of these records or identifiers; `ids` and `limit` are not asked."""
+    """Whether every criterion holds on at least one of these records or identifiers, and none of `unlike` does.
+
+    `ids`, `active` and `limit` are not asked.
+    """
     known = list(identifiers)
     return (
-        _all(query.family, records, _families)
-        and _all(query.given, records, _givens)
-        and _all(query.name, records, _names)
-        and _all(query.mothers_maiden_name, records, lambda r: (r.mothers_maiden_name,))
-        and _all(query.address, records, _address_parts)
-        and _all(query.address_city, records, lambda r: (a.city for a in r.addresses))
-        and _all(query.address_state, records, lambda r: (a.state for a in r.addresses))
-        and _all(query.address_country, records, lambda r: (a.country for a in r.addresses))
-        and _all(query.address_postal_code, records, lambda r: (a.postal_code for a in r.addresses))
+        all(_all(getattr(query, name), records, values) for name, values in _WORDS.items())
         and all(_telecom(match, records, ()) for match in query.telecom)
-        and all(_telecom(match, records, ("phone", "sms", "fax", "pager")) for match in query.phone)
-        and all(_telecom(match, records, ("email",)) for match in query.email)
+        and all(_telecom(match, records, _PHONE) for match in query.phone)
+        and all(_telecom(match, records, _EMAIL) for match in query.email)
         and all(any(_identifier(m, i) for m in either for i in known) for either in query.identifiers)
         and all(any(_date(m, r.birth_date) for m in either for r in records) for either in query.birth_dates)
         and (not query.genders or any(r.gender in query.genders for r in records))
+        and all(_is_known(name, records, known) is not absent for name, absent in query.missing)
+        and not any(holds(one, records, known) for one in query.unlike)
     )
 
 
-def _all(
-    matches: Iterable[StringMatch], records: Sequence[Demographics], values: Callable[[Demographics], Iterable[str]]
-) -> bool:
+def _is_known(name: str, records: Sequence[Demographics], identifiers: Sequence[Identifier]) -> bool:
+    """Whether anything is known of what an attribute of the query asks about."""
+    if name == "identifiers":
+        return bool(identifiers)
+    values = _WORDS.get(name) or _OTHERS[name]
+    return any(value for r in records for value in values(r))
+
+
+def _all(matches: Iterable[StringMatch], records: Sequence[Demographics], values: Values) -> bool:
     return all(any(_string(match, value) for r in records for value in values(r)) for match in matches)
 
 
@@ -90,16 +94,38 @@ def _address_parts(record: Demographics) -> Iterable[str]:
         yield from (*a.lines, a.city, a.district, a.state, a.postal_code, a.country, a.text)
 
 
+_PHONE = ("phone", "sms", "fax", "pager")
+_EMAIL = ("email",)
+_WORDS: Mapping[str, Values] = {
+    "family": _families,
+    "given": _givens,
+    "name": _names,
+    "mothers_maiden_name": lambda r: (r.mothers_maiden_name,),
+    "address": _address_parts,
+    "address_city": lambda r: (a.city for a in r.addresses),
+    "address_state": lambda r: (a.state for a in r.addresses),
+    "address_country": lambda r: (a.country for a in r.addresses),
+    "address_postal_code": lambda r: (a.postal_code for a in r.addresses),
+}
+"""The string parameters: where in a record each looks."""
+_OTHERS: Mapping[str, Values] = {
+    "birth_dates": lambda r: (r.birth_date,),
+    "genders": lambda r: (r.gender,),
+    "telecom": lambda r: _contacts(r, ()),
+    "phone": lambda r: _contacts(r, _PHONE),
+    "email": lambda r: _contacts(r, _EMAIL),
+}
+
+
+def _contacts(record: Demographics, systems: tuple[str, ...]) -> Iterable[str]:
+    return (item.value for item in record.telecoms if not systems or item.system in systems)
+
+
 def _telecom(match: StringMatch, records: Sequence[Demographics], systems: tuple[str, ...]) -> bool:
-    for record in records:
-        for item in record.telecoms:
-            if systems and item.system not in systems:
-                continue
-            if item.value in match.values:
-                return True
-            if any(_contact(item.value) == _contact(wanted) for wanted in match.values):
-                return True
-    return False
+    wanted = {*match.values, *map(_contact, match.values)}
+    return any(
+        value in wanted or _contact(value) in wanted for r in records for value in _contacts(r, systems) if value
+    )
 
 
 def _contact(value: str) -> str:

@@ -176,6 +176,8 @@ class PatientQuery:
     """A PDQm search [ITI-78]. Every element of a tuple must hold; inside one, any value may.
 
     `identifiers` and `birth_dates` are tuples (and) of tuples (or). `limit` bounds the answer.
+    None of `unlike` may hold; of a name in `missing` (an attribute of this class) nothing may be known where it says
+    True, something must be where it says False. These two narrow what is shown and find nobody by themselves.
     Without any criterion nobody is meant, or with `anybody` everybody.
     """
 
@@ -196,6 +198,8 @@ class PatientQuery:
     address_postal_code: tuple[StringMatch, ...] = ()
     mothers_maiden_name: tuple[StringMatch, ...] = ()
     active: bool | None = None
+    unlike: tuple[PatientQuery, ...] = ()
+    missing: tuple[tuple[str, bool], ...] = ()
     anybody: bool = False
     limit: int = 1000
 

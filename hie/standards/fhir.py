@@ -69,9 +69,18 @@ def loads(body: bytes) -> JsonObject:
         raise MalformedContent("the body is not JSON: a number has too many digits") from error
     if not isinstance(value, dict):
         raise MalformedContent("the body is not a JSON object")
+    check_depth(value)
+    return value
+
+
+def check_depth(value: JsonObject) -> None:
+    """Refuse a value of more levels than anybody needs.
+
+    Raises:
+        MalformedContent: nested deeper than `MAX_DEPTH`.
+    """
     if _depth(value) > MAX_DEPTH:
         raise MalformedContent(f"the body is nested deeper than {MAX_DEPTH} levels")
-    return value
 
 
 class _Malformed(ValueError):
@@ -119,6 +128,11 @@ def _depth(value: Any) -> int:
 def dumps(value: Any) -> bytes:
     """JSON bytes; decimals keep their digits, ready-made bytes are spliced in through `orjson.Fragment`."""
     return orjson.dumps(value, default=_plain)
+
+
+def plain(value: Any) -> Any:
+    """The value as it would be read back from `dumps`: spliced bytes unpacked, every number with its digits."""
+    return json.loads(dumps(value), parse_float=Decimal, parse_int=_whole)
 
 
 def _plain(value: Any) -> Any:

@@ -193,14 +193,14 @@ def test_pages_follow_one_another_without_gap_or_repeat() -> None:
     people = {fed(HOSPITAL, f"h{n}", zander(n)) for n in range(5)}
     assert len(people) == 5
     seen: list[UUID] = []
-    after = ""
+    after: tuple[str, ...] = ()
     while True:
         page = identity.find_patients(family("zander"), caller(), after=after, count=2)
         assert page.total == len(people)
         seen += [p.person_id for p in page.patients]
         if not page.more:
             break
-        after = str(seen[-1])
+        after = (str(seen[-1]),)
     assert len(seen) == len(set(seen)) == len(people)
 
 
@@ -325,7 +325,7 @@ def test_hidden_people_push_no_visible_one_out_of_a_search(monkeypatch: pytest.M
     # Looked at in parts, as a thousand at once would be: all are found, in one order, whoever is hidden between.
     monkeypatch.setattr(identity, "BATCH", 3)
     assert identity.find_patients(family("zander"), caller()) == seen
-    page = identity.find_patients(family("zander"), caller(), after=str(seen.patients[1].person_id), count=1)
+    page = identity.find_patients(family("zander"), caller(), after=(str(seen.patients[1].person_id),), count=1)
     assert page == identity.Found(total=4, patients=seen.patients[2:3], more=True)
     monkeypatch.setattr(identity, "MAX_LOOKED_AT", 6)
     with pytest.raises(TooManyPeople):
@@ -348,3 +348,23 @@ def test_what_speaks_against_a_person_in_a_hidden_record_does_not_show() -> None
     assert own.grade != alone.grade
     (beside,) = identity.match(asked, caller())
     assert (beside.grade, beside.score, beside.reasons) == (alone.grade, alone.score, alone.reasons)
+
+
+@pytest.mark.parametrize("hidden", [1, 9])
+@pytest.mark.parametrize("own", [19, 20, 21])
+def test_a_hidden_person_splits_no_block_of_those_who_may_be_seen(own: int, hidden: int) -> None:
+    """People of one telephone, as many as a block holds whole: one more whom nobody may know of must not show in it."""
+
+    def at_one_telephone(n: int) -> Demographics:
+        letter = chr(ord("A") + n % 26)
+        name = HumanName(family=f"{letter}{letter.lower() * 3}{n}", given=(f"{letter}y{n}",))
+        return nora(names=(name,), birth_date=f"19{n + 20}-0{n % 9 + 1}-1{n % 9}", addresses=(), gender="")
+
+    people = {fed(HOSPITAL, f"t{n}", at_one_telephone(n)) for n in range(own)}
+    assert len(people) == own
+    asked = nora(names=(HumanName(family="Quimby"),), birth_date="", addresses=(), gender="")
+    alone = {hit.patient.person_id for hit in identity.match(asked, caller(), count=100)}
+    assert len(alone) == (own if own <= 20 else 0)
+    for n in range(hidden):
+        fed(QUIET, f"q{n}", at_one_telephone(40 + n))
+    assert {hit.patient.person_id for hit in identity.match(asked, caller(), count=100)} == alone

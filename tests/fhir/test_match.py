@@ -107,6 +107,12 @@ def test_a_hidden_person_and_nobody_are_one_answer(clinic: Api) -> None:
         pytest.param(parameters(asked(), count=-1), 400, id="negative-count"),
         pytest.param(parameters(asked(), count=True), 400, id="count-that-is-no-number"),
         pytest.param(parameters(asked(), onlyCertainMatches=1), 400, id="flag-that-is-none"),
+        pytest.param(parameters(asked()) | {"colour": "red"}, 400, id="unknown-element"),
+        pytest.param(
+            {"resourceType": "Parameters", "parameter": [*parameters(asked())["parameter"], {"name": "count"}]},
+            400,
+            id="count-without-value",
+        ),
         pytest.param({"resourceType": "Parameters", "parameter": "x"}, 400, id="parameter-that-is-no-list"),
     ],
 )

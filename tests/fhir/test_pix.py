@@ -28,6 +28,18 @@ def pix(api: Api, source: str | None, *targets: str, **more: str) -> Any:
     return api.get("/Patient/$ihe-pix?" + urlencode([*pairs, *(("targetSystem", t) for t in targets), *more.items()]))
 
 
+def posted(source: str | None, *targets: str, **more: str) -> dict[str, Any]:
+    """The same question as Parameters."""
+    pairs = [("sourceIdentifier", "valueString", source)] if source is not None else []
+    parts = [
+        *pairs,
+        *(("targetSystem", "valueUri", t) for t in targets),
+        *((n, "valueString", v) for n, v in more.items()),
+    ]
+    body: dict[str, Any] = {"resourceType": "Parameters"}
+    return body | ({"parameter": [{"name": name, kind: value} for name, kind, value in parts]} if parts else {})
+
+
 def told(answer: Any) -> tuple[set[tuple[str, str]], list[str]]:
     assert answer.status_code == 200, answer.content
     body = answer.json()
@@ -87,6 +99,41 @@ def test_each_failure_has_its_own_status_and_text(
     assert (issue["severity"], issue["code"]) == ("error", code)
     if text:
         assert issue["diagnostics"] == text
+    by_post = clinic.post("/Patient/$ihe-pix", posted(source, *targets))
+    assert (by_post.status_code, by_post.content) == (status, answer.content)
+
+
+def test_a_posted_question_is_the_same_question(clinic: Api) -> None:
+    fed(HOSPITAL, "h1", nora())
+    fed(CLINIC, "c1", nora())
+    fed(QUIET, "q1", nora())
+    for asked in ((f"urn:oid:{HOSPITAL}|h1",), (f"urn:oid:{HOSPITAL}|h1", f"urn:oid:{CLINIC}", f"urn:oid:{HUB}")):
+        answer = clinic.post("/Patient/$ihe-pix", posted(*asked))
+        assert told(answer)[0]
+        assert answer.content == pix(clinic, *asked).content
+    hidden, unknown = (clinic.post("/Patient/$ihe-pix", posted(f"urn:oid:{QUIET}|{v}")) for v in ("q1", "q9"))
+    assert (hidden.status_code, hidden.content) == (404, unknown.content)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param({"resourceType": "Patient"}, 400, id="another-resource"),
+        pytest.param({"resourceType": "Parameters", "parameter": [{"name": "sourceIdentifier"}]}, 400, id="no-value"),
+        pytest.param({"resourceType": "Parameters", "parameter": [{"name": "sourceIdentifier", "valueBoolean": True}]}, 400, id="another-type"),
+        pytest.param({"resourceType": "Parameters", "parameter": [{"name": "x", "valueString": "y"}, 7]}, 400, id="no-part"),
+        pytest.param({"resourceType": "Parameters", "parameter": "x"}, 400, id="no-list"),
+        pytest.param({"resourceType": "Parameters", "parameter": 2 * posted("urn:oid:1.2|3")["parameter"]}, 400, id="two-sources"),
+        pytest.param(posted(f"urn:oid:{HOSPITAL}|h1", shoe="44"), 200, id="unknown-parameter"),
+    ],
+)  # fmt: skip
+def test_a_posted_question_that_is_none_is_refused(clinic: Api, body: dict[str, Any], status: int) -> None:
+    fed(HOSPITAL, "h1", nora())
+    answer = clinic.post("/Patient/$ihe-pix", body)
+    assert answer.status_code == status, answer.content
+    if status == 200:
+        strict = clinic.post("/Patient/$ihe-pix", body, Prefer="handling=strict")
+        assert strict.status_code == 400
 
 
 def test_a_denied_source_and_an_unknown_one_are_one_answer_to_the_byte(clinic: Api) -> None:

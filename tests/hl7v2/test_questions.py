@@ -16,6 +16,7 @@ from hie.exchange.release import Basis
 from hie.faces.hl7v2.mllp import answer
 from hie.standards.facts import Caller
 from patients import identifiers
+from patients.models import SourceRecord
 from tests.hl7v2.messages import (
     CLINIC_OID,
     HOSPITAL_OID,
@@ -312,3 +313,57 @@ def test_a_changed_identifier_takes_over_what_was_known_and_the_person() -> None
     assert f"9^^^&{HOSPITAL_OID}&ISO" in found[3].split("~")
     assert f"1^^^&{HOSPITAL_OID}&ISO" not in found[3].split("~")
     assert found[7] == "19710203"
+
+
+def test_an_identifier_may_be_changed_back_and_forth_and_nothing_said_in_between_is_lost() -> None:
+    before = person("1")
+    one, nine, ten = (f"{value}^^^&{HOSPITAL_OID}&ISO" for value in ("1", "9", "10"))
+    assert msa(answer(adt("A47", "b1", pid(nine, "Quimby^Nora^L", birth="19710203"), f"MRG|{one}")))[1] == "AA"
+    moved = pid(nine, "Quimby^Nora^L", birth="19710203", address="8 Oak St^^Troy^NY^12180^US^H")
+    assert msa(answer(adt("A08", "b2", moved)))[1] == "AA"
+    for turn in range(2):
+        back = adt("A47", f"b3{turn}", f"PID|1||{one}||Quimby^Nora", f"MRG|{nine}")
+        assert (msa(answer(back))[1], msa(answer(back.replace(b"|b3", b"|b4")))[1]) == ("AA", "AA")
+        assert person("1") == person("9") == before == person("C1", CLINIC_OID)
+        (found,) = segments(ask("Q22", pdq("@PID.3.1^9", f"@PID.3.4.2^{HOSPITAL_OID}"), control_id=f"k{turn}"), "PID")
+        assert one in found[3].split("~")
+        assert nine not in found[3].split("~")
+        assert "8 Oak St" in found[11]
+        forth = adt("A47", f"b5{turn}", f"PID|1||{nine}||Quimby^Nora", f"MRG|{one}")
+        assert msa(answer(forth))[1] == "AA"
+        assert person("1") == person("9") == before
+    # Through a third one, and back to the first at once.
+    assert msa(answer(adt("A47", "b6", f"PID|1||{ten}||Quimby^Nora", f"MRG|{nine}")))[1] == "AA"
+    assert msa(answer(adt("A47", "b7", f"PID|1||{one}||Quimby^Nora", f"MRG|{ten}")))[1] == "AA"
+    assert person("1") == person("9") == person("10") == before
+    status = dict(SourceRecord.objects.filter(participant_id="org-north").values_list("identifiers__value", "status"))
+    assert (status["1"], status["9"], status["10"]) == ("active", "replaced", "replaced")
+
+
+def test_changes_back_through_merges_leave_no_replaced_identifier_with_another_person() -> None:
+    two, three, seven = (f"{value}^^^&{HOSPITAL_OID}&ISO" for value in ("2", "3", "7"))
+    steps = [
+        ("A28", pid(seven, "Zander^Ivo", birth="19210109", sex="M", address="1 Oak^^Troy"), ""),
+        ("A40", pid(two, "Quimbley^Nora"), f"MRG|{three}"),
+        ("A40", pid(seven, "Zander^Ivo"), f"MRG|{two}"),
+        ("A47", pid(three, "Zander^Ivo"), f"MRG|{seven}"),
+        ("A47", pid(two, "Zander^Ivo"), f"MRG|{three}"),
+    ]
+    for number, (event, named, prior) in enumerate(steps):
+        sent = adt(event, f"w{number}", named, *([prior] if prior else []))
+        assert msa(answer(sent))[1] == "AA", event
+    assert person("2") == person("3") == person("7")
+    rows = SourceRecord.objects.filter(identifiers__value__in=["2", "3", "7"], participant_id="org-north")
+    assert sorted(rows.values_list("identifiers__value", "status")) == [
+        ("2", "active"), ("3", "replaced"), ("7", "replaced"),
+    ]  # fmt: skip
+
+
+def test_a_patient_account_number_is_refused_by_its_place_and_code() -> None:
+    """An account is of a stay, not of a patient: no record holds one, so none is looked for."""
+    for field in ("@PID.18.1^555", "@PID.18^555"):
+        reply = ask("Q22", pdq("@PID.5.1^QUIMBY", field), control_id=field[1:8])
+        assert msa(reply)[1] == "AE"
+        (segment,) = err(reply)
+        assert (segment[2], segment[3].split("^")[0]) == ("QPD^1^3^2^1", "102")
+        assert segments(reply, "PID") == []

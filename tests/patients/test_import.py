@@ -82,12 +82,33 @@ def test_every_line_is_answered_in_order(clinic: str, tmp_path: Path) -> None:
     assert "no identifier" in found[5]["reason"]
     assert "2 identifiers" in found[6]["reason"]
     assert "Patient.birthDate" in found[7]["reason"]
+    assert [item["identifier"] for item in found[4:8]] == [""] * 4  # none in the authority of the clinic, or several
     assert all(item["person"] is None and item["score"] is None for item in found[4:8])
     assert ReviewItem.objects.get().source_record.participant_id == "clinic"
     run = ImportRun.objects.get()
     assert (run.status, run.read, run.new, run.linked, run.review, run.refused) == ("done", 9, 1, 2, 1, 4)
     assert Link.objects.exclude(score=None).filter(weights={}).count() == 0
     assert queries.candidates(demographics(family="Okafor"))[0].person_id == known.person_id
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        pytest.param({"birthDate": "yesterday"}, "Patient.birthDate", id="date"),
+        pytest.param({"implicitRules": "http://x"}, "Patient.implicitRules", id="rules"),
+        pytest.param({"link": [{"type": "replaced-by", "other": {"reference": "Patient/1"}}]}, "Patient.link", id="link"),
+        pytest.param({"name": [{"family": "A"}] * 300}, "more than 200 of name", id="too-many-names"),
+        pytest.param({"active": "yes"}, "Patient.active", id="type"),
+    ],
+)  # fmt: skip
+def test_a_refused_line_is_named_by_its_identifier(
+    clinic: str, tmp_path: Path, changes: dict[str, Any], reason: str
+) -> None:
+    wrong = json.loads(patient("A7")) | changes
+    found = run_import(tmp_path, patient("A6") + "\n" + json.dumps(wrong))
+    assert [item["outcome"] for item in found] == ["new", "refused"]
+    assert found[1]["identifier"] == "urn:oid:2.999.1|A7"
+    assert reason in found[1]["reason"]
 
 
 def test_an_identifier_without_a_number_stops_no_import(clinic: str, tmp_path: Path) -> None:

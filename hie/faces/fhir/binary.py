@@ -14,7 +14,7 @@ from django.conf import settings
 from hie.exchange import retrieve as exchange
 from hie.exchange import submit
 from hie.exchange.retrieve import Retrieved, Wanted
-from hie.faces.fhir import http
+from hie.faces.fhir import formats, http
 from hie.faces.fhir.errors import (
     BodyTooLarge,
     FhirSyntax,
@@ -23,15 +23,15 @@ from hie.faces.fhir.errors import (
     NotFound,
     UnsupportedBody,
 )
+from hie.faces.fhir.formats import Format
 from hie.faces.fhir.http import Answer, FhirRequest
 from hie.faces.fhir.resources import Interaction, Resource
-from hie.standards import fhir
+from hie.standards import fhir, fhir_xml, xml
 from hie.standards.fhir import JsonObject
 
+_FHIR = frozenset(one.value for one in Format)
 _RANGE = re.compile(r"^bytes=(\d*)-(\d*)$", re.ASCII)
 _MEDIA_TYPE = re.compile(r"^[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}(\s*;.*)?$", re.ASCII)
-_FHIR_JSON = "application/fhir+json"
-_FHIR_XML = "application/fhir+xml"
 _CHUNK = 1 << 20
 MAX_SIZE = 4 << 30
 RESOURCE_LIMIT = 64 << 20
@@ -39,7 +39,7 @@ RESOURCE_LIMIT = 64 << 20
 
 
 def read(request: FhirRequest) -> Answer:
-    """Retrieve Document [ITI-68]: the document's bytes; the Binary resource where Accept names FHIR."""
+    """Retrieve Document [ITI-68]: the document's bytes; the Binary resource where ``_format`` or Accept names FHIR."""
     if request.version not in ("", "1"):
         raise NotFound("a Binary has one version only")
     head = request.http.method == "HEAD"
@@ -59,9 +59,15 @@ def read(request: FhirRequest) -> Answer:
 def _answer(request: FhirRequest, found: Retrieved) -> Answer:
     bare_type = found.content_type.partition(";")[0].strip().lower()
     accept = request.http.headers.get("Accept", "")
-    as_resource = _wants_resource(accept, bare_type)
-    if not as_resource and not _accepts(accept, bare_type):
-        raise NotAcceptable(f"the document is {bare_type}")
+    if formats.in_url(request.http):
+        formats.negotiate(request.http)
+        as_resource = True
+    else:
+        wanted = _wants_resource(accept, bare_type)
+        as_resource = wanted is not None
+        formats.settle(request.http, wanted or Format.JSON)
+        if not as_resource and not _accepts(accept, bare_type):
+            raise NotAcceptable(f"the document is {bare_type}")
     headers = {"ETag": f'"{found.sha1}"'} if found.sha1 else {}
     headers["Content-Disposition"] = f'attachment; filename="{found.binary_id}"'
     # A document is shown to nobody's browser as a page of this hub.
@@ -135,10 +141,11 @@ def _names(accept: str) -> list[tuple[str, float]]:
     return names
 
 
-def _wants_resource(accept: str, content_type: str) -> bool:
-    """FHIR's own type names the resource, unless the document itself is of that type."""
+def _wants_resource(accept: str, content_type: str) -> Format | None:
+    """FHIR's own types name the resource, unless the document itself is of that type."""
     names = [name for name, quality in _names(accept) if quality > 0]
-    return _FHIR_JSON in names and content_type != _FHIR_JSON and content_type not in names
+    wanted = formats.named(accept)
+    return None if wanted is None or content_type in names else wanted
 
 
 def _accepts(accept: str, content_type: str) -> bool:
@@ -156,7 +163,7 @@ def _accepts(accept: str, content_type: str) -> bool:
 
 
 def create(request: FhirRequest) -> Answer:
-    """Take a document: raw bytes of any type are streamed; a Binary resource (``application/fhir+json``) is unpacked.
+    """Take a document: raw bytes of any type are streamed; a Binary resource (as ``application/fhir+…``) is unpacked.
 
     Its address is then named by a DocumentReference; until then only its sender can read it, for a day.
     """
@@ -165,11 +172,9 @@ def create(request: FhirRequest) -> Answer:
     if not _MEDIA_TYPE.match(content_type):
         raise UnsupportedBody("Content-Type names the type of the document")
     encoding = request.http.headers.get("Content-Encoding", "identity").strip().lower()
-    if name == _FHIR_JSON:
+    if name in _FHIR:
         content_type, data = _unpacked(content_type, http.read_bounded(request.http, http.max_body()))
         staged = submit.stage(data, content_type, caller=request.caller)
-    elif name == _FHIR_XML and encoding == "identity":
-        raise UnsupportedBody("a Binary resource is taken in JSON; send the document in its own type")
     elif encoding in ("", "identity"):
         staged = submit.stage(_Body(request), content_type, caller=request.caller)
     else:
@@ -183,10 +188,14 @@ def create(request: FhirRequest) -> Answer:
 
 def _unpacked(content_type: str, raw: bytes) -> tuple[str, bytes]:
     """Type and bytes of what came as FHIR: those inside a Binary, else the resource itself is the document."""
-    body = fhir.loads(raw)
+    given = formats.of_body(content_type)
+    if given is Format.XML and xml.root_name(raw) != f"{{{fhir_xml.FHIR}}}Binary":
+        xml.parse(raw)
+        return content_type, raw
+    body = formats.read(raw, given)
     if body.get("resourceType") != "Binary":
         return content_type, raw
-    problems = fhir.check(raw, body)
+    problems = fhir.check(body)
     if problems:
         raise InvalidResource(problems)
     try:

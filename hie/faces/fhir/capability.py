@@ -43,7 +43,7 @@ def statement() -> JsonObject:
         "software": {"name": "hub", "version": str(getattr(settings, "VERSION", "0.1.0"))},
         "implementation": {"description": "The hub", "url": f"{settings.BASE_URL}/fhir"},
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
         "rest": [
             {
                 "mode": "server",

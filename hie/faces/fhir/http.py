@@ -15,7 +15,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from django.conf import settings
@@ -29,7 +28,7 @@ from hie.audit.kinds import EventType
 from hie.directory import queries as directory
 from hie.exchange import find
 from hie.faces import bodies
-from hie.faces.fhir import capability, outcome, search
+from hie.faces.fhir import capability, formats, outcome, search
 from hie.faces.fhir.errors import (
     BodyTooLarge,
     FhirSyntax,
@@ -37,11 +36,11 @@ from hie.faces.fhir.errors import (
     InvalidSearch,
     MethodNotAllowed,
     MultipleMatches,
-    NotAcceptable,
     NotFound,
     ScopeMissing,
     UnsupportedBody,
 )
+from hie.faces.fhir.formats import Format
 from hie.faces.fhir.outcome import Issue
 from hie.faces.fhir.resources import (
     Interaction,
@@ -61,9 +60,6 @@ from hie.trust.requests import request_id
 
 log = logging.getLogger("hie.fhir")
 
-JSON_TYPE = "application/fhir+json; charset=utf-8"
-_JSON_NAMES = frozenset({"application/fhir+json", "application/json", "text/json", "json"})
-_XML_NAMES = frozenset({"application/fhir+xml", "application/xml", "text/xml", "xml"})
 _GZIP_FROM = 1400
 MAX_FORM = 1 << 20
 _CLOCKS_APART = timedelta(seconds=10)
@@ -75,7 +71,7 @@ def base_url() -> str:
 
 
 def max_body() -> int:
-    """Bytes taken for a JSON body, after decompression; larger documents come raw to ``Binary``."""
+    """Bytes taken for a resource, after decompression; larger documents come raw to ``Binary``."""
     return int(getattr(settings, "FHIR_MAX_BODY_BYTES", 64 * 1024 * 1024))
 
 
@@ -92,7 +88,7 @@ class Prefer:
 class FhirRequest:
     """What a handler gets: who asks, what for, the parsed search or body.
 
-    `body` is the checked resource, `raw` the bytes it came in (an audit needs the request as sent);
+    `body` is the checked resource, `raw` the bytes it came in (an audit needs the request as sent), in `format`;
     a handler that declared ``raw`` reads `http` itself. `criteria` of a conditional interaction is in `query`.
     """
 
@@ -104,6 +100,7 @@ class FhirRequest:
     query: search.Query = field(default_factory=search.Query)
     body: JsonObject | None = None
     raw: bytes = b""
+    format: Format = Format.JSON
     prefer: Prefer = field(default_factory=Prefer)
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
@@ -124,15 +121,22 @@ class FhirRequest:
             raise FhirSyntax("a body is needed")
         return self.body
 
+    def problems(self) -> list[fhir.Problem]:
+        """Everything wrong with the body against the base specification."""
+        return fhir.check(self.raw if self.format is Format.JSON else self.resource_body, self.resource_body)
+
 
 @dataclass(slots=True, kw_only=True)
 class Answer:
-    """What a handler gives back: a resource, or bytes, or a stream of bytes, or nothing."""
+    """What a handler gives back: a resource, or a stream of bytes, or nothing.
+
+    Without a `content_type` it goes out in the format that was settled with the client.
+    """
 
     status: int = 200
     resource: JsonObject | None = None
     stream: Iterator[bytes] | None = None
-    content_type: str = JSON_TYPE
+    content_type: str = ""
     headers: dict[str, str] = field(default_factory=dict)
     compress: bool = True
 
@@ -188,7 +192,7 @@ def dispatch(http: HttpRequest, path: str = "") -> HttpResponseBase:
         incident = str(uuid4())
         log.exception("incident %s at %s", incident, http.method)
         issue = Issue(severity="fatal", code="exception", diagnostics=f"incident {incident}")
-        response = HttpResponse(fhir.dumps(outcome.outcome([issue])), status=500, content_type=JSON_TYPE)
+        response = _told(http, [issue], 500)
     directory.offer(None)
     if response.streaming:
         response._resource_closers.append(held.close)  # type: ignore[attr-defined]  # Django's own hook for close()
@@ -206,7 +210,7 @@ def _answer(http: HttpRequest, path: str, held: ExitStack) -> Answer:
         if method not in ("GET", "HEAD"):
             raise MethodNotAllowed("only GET is offered here", allow=("GET", "HEAD"))
         if path == "metadata":
-            negotiate(http)
+            formats.negotiate(http)
             return Answer(resource=capability.statement(), headers={"Cache-Control": "public, max-age=60"})
         return Answer(
             resource=capability.smart_configuration(),
@@ -230,7 +234,7 @@ def _system(http: HttpRequest, caller: Caller, name: str) -> Answer:
         raise NotFound("no such operation")
     if http.method not in operation.methods:
         raise MethodNotAllowed("the operation is not offered with this method", allow=operation.methods)
-    negotiate(http)
+    formats.negotiate(http)
     _need_scope(http, caller, "Bundle", operation.interaction)
     request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
     _read_body(request, operation.interaction, "Bundle")
@@ -240,7 +244,7 @@ def _system(http: HttpRequest, caller: Caller, name: str) -> Answer:
 def _root(http: HttpRequest, caller: Caller) -> Answer:
     if http.method != "POST":
         raise MethodNotAllowed("the base takes transactions only", allow=("POST",))
-    negotiate(http)
+    formats.negotiate(http)
     interaction = transaction_interaction()
     _need_scope(http, caller, "Bundle", interaction)
     request = FhirRequest(http=http, caller=caller, prefer=_prefer(http))
@@ -254,15 +258,18 @@ def _typed(http: HttpRequest, caller: Caller, parts: list[str]) -> Answer:
         raise NotFound("no such resource type on this server")
     request = FhirRequest(http=http, caller=caller, resource=resource, prefer=_prefer(http))
     interaction, is_search = _route(http, resource, parts[1:], request)
-    if not interaction.negotiates:
-        negotiate(http)
+    posted = is_search and http.method == "POST"
+    if not interaction.negotiates and not posted:
+        formats.negotiate(http)
     _need_scope(http, caller, resource.type, interaction)
     if is_search:
         given = search.pairs(http.META.get("QUERY_STRING", ""))
-        if http.method == "POST":
-            given = given + _form(http)
+        if posted:
+            form = _form(http)
+            formats.negotiate(http, form=dict(form).get("_format", ""))
+            given = given + form
         request.query = search.parse(resource, given, base=request.base, strict=request.prefer.strict)
-    if interaction.body == "json":
+    if interaction.body == "json" and http.method not in ("GET", "HEAD"):
         _read_body(request, interaction, resource.type)
     if interaction is resource.create and "If-None-Exist" in http.headers:
         return _create_if_none_exists(request, resource)
@@ -392,82 +399,29 @@ def _prefer(http: HttpRequest) -> Prefer:
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def negotiate(http: HttpRequest) -> None:
-    """Refuse a request whose answer in JSON the client does not accept.
-
-    Order: ``_format``, then Accept with its q values, then JSON.
-
-    Raises:
-        NotAcceptable: nothing producible.
-    """
-    query = http.META.get("QUERY_STRING", "")
-    asked = ""
-    if "_format" in query:
-        asked = dict(parse_qsl(query)).get("_format", "")
-    if asked:
-        # A "+" of the media type arrives as a blank where the client did not encode it.
-        if not _acceptable(asked.replace(" ", "+")):
-            raise NotAcceptable("only JSON is produced here", element="_format")
-        return
-    accept = http.headers.get("Accept", "")
-    if accept and not any(_acceptable(part) for part in accept.split(",")):
-        raise NotAcceptable("only JSON is produced here")
-
-
-def _acceptable(media_range: str) -> bool:
-    name, _, parameters = media_range.partition(";")
-    name = name.strip().lower()
-    given = dict(_parameters(parameters))
-    if given.get("q") in ("0", "0.0", "0.00", "0.000"):
-        return False
-    if given.get("fhirversion", "4.0") not in ("4.0", "4.0.1"):
-        return False
-    return name in _JSON_NAMES or name in ("*/*", "application/*", "text/*", "*")
-
-
-def _parameters(text: str) -> Iterator[tuple[str, str]]:
-    for part in text.split(";"):
-        name, _, value = part.strip().partition("=")
-        if name:
-            yield name.lower(), value.strip('" ')
-
-
 def _form(http: HttpRequest) -> list[tuple[str, str]]:
     content_type = http.headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if content_type not in ("application/x-www-form-urlencoded", ""):
         raise UnsupportedBody("_search takes application/x-www-form-urlencoded")
-    body = read_bounded(http, MAX_FORM)
-    given = search.pairs(body)
-    for name, value in given:
-        if name == "_format" and not _acceptable(value.replace(" ", "+")):
-            raise NotAcceptable("only JSON is produced here", element="_format")
-    return given
+    return search.pairs(read_bounded(http, MAX_FORM))
 
 
 def _read_body(request: FhirRequest, interaction: Interaction, resource_type: str) -> None:
     http = request.http
-    name, _, parameters = http.headers.get("Content-Type", "").partition(";")
-    name = name.strip().lower()
-    if name not in _JSON_NAMES:
-        raise UnsupportedBody("the body is taken as application/fhir+json")
-    given = dict(_parameters(parameters))
-    if given.get("charset", "utf-8").lower() not in ("utf-8", "utf8"):
-        raise UnsupportedBody("the body is taken in UTF-8")
-    if given.get("fhirversion", "4.0") not in ("4.0", "4.0.1"):
-        raise UnsupportedBody("the body is taken as FHIR 4.0")
+    request.format = formats.of_body(http.headers.get("Content-Type", ""))
     raw = read_bounded(http, interaction.max_body or max_body())
     if not raw:
         raise FhirSyntax("the body is empty")
-    body = fhir.loads(raw)
+    body = formats.read(raw, request.format)
     kind = body.get("resourceType")
     operation = interaction.lenient
     if not operation and kind != resource_type:
         raise FhirSyntax(f"a {resource_type} is expected here", element="resourceType")
+    request.raw, request.body = raw, body
     if not operation:
-        problems = fhir.check(raw, body)
+        problems = request.problems()
         if problems:
             raise InvalidResource(problems)
-    request.raw, request.body = raw, body
 
 
 def holds(http: HttpRequest, etag: str) -> bool:
@@ -523,15 +477,15 @@ def _response(http: HttpRequest, answer: Answer) -> HttpResponseBase:
     if answer.stream is not None and http.method != "HEAD":
         response = StreamingHttpResponse(answer.stream, status=answer.status, content_type=answer.content_type)
     else:
-        body = fhir.dumps(answer.resource) if answer.resource is not None else b""
-        response = _packed(http, body, answer)
+        wanted = Format.JSON if answer.content_type else formats.settled(http)
+        body = formats.write(answer.resource, wanted) if answer.resource is not None else b""
+        response = _packed(http, body, answer, answer.content_type or wanted.content_type)
     for name, value in answer.headers.items():
         response.headers[name] = value
     return response
 
 
-def _packed(http: HttpRequest, body: bytes, answer: Answer) -> HttpResponse:
-    content_type = answer.content_type
+def _packed(http: HttpRequest, body: bytes, answer: Answer, content_type: str) -> HttpResponse:
     if len(body) >= _GZIP_FROM and "gzip" in http.headers.get("Accept-Encoding", "").lower() and answer.compress:
         response = HttpResponse(gzip.compress(body, compresslevel=1), status=answer.status, content_type=content_type)
         response.headers["Content-Encoding"] = "gzip"
@@ -542,8 +496,14 @@ def _packed(http: HttpRequest, body: bytes, answer: Answer) -> HttpResponse:
     else:
         del response.headers["Content-Type"]
         if answer.stream is not None:
-            response.headers["Content-Type"] = answer.content_type
+            response.headers["Content-Type"] = content_type
     return response
+
+
+def _told(http: HttpRequest, issues: Iterable[Issue], status: int) -> HttpResponse:
+    wanted = formats.settled(http)
+    body = formats.write(outcome.outcome(issues), wanted)
+    return HttpResponse(body, status=status, content_type=wanted.content_type)
 
 
 ElementPath = Callable[[HubError], str]
@@ -560,7 +520,7 @@ def _refusal(http: HttpRequest, error: HubError, cause: BaseException | None = N
     path: ElementPath | None = getattr(error, "fhir_path", None)
     issues: Iterable[Issue] = outcome.issues_of(error, path)
     status = outcome.status_of(error)
-    response = HttpResponse(fhir.dumps(outcome.outcome(issues)), status=status, content_type=JSON_TYPE)
+    response = _told(http, issues, status)
     if status == 401:
         challenge: Any = getattr(error, "www_authenticate", None)
         response.headers["WWW-Authenticate"] = _challenge(str(challenge or ""))

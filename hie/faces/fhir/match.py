@@ -22,6 +22,7 @@ _PARTS = ("resource", "onlyCertainMatches", "count")
 def match(request: FhirRequest) -> Answer:
     """Who may be meant by this Patient, best first, each with grade and score."""
     patient, only_certain, count = _input(request.resource_body)
+    _check(request, patient)
     demographics = demographics_from(patient)
     if not (
         demographics.names
@@ -62,10 +63,10 @@ def _input(body: JsonObject) -> tuple[JsonObject, bool, int | None]:
     """The Patient, onlyCertainMatches and count of the body: Parameters, or a bare Patient.
 
     Raises:
-        FhirSyntax, InvalidResource, ProfileViolation: naming the part.
+        FhirSyntax, ProfileViolation: naming the part.
     """
     if body.get("resourceType") == "Patient":
-        return _patient(body), False, None
+        return body, False, None
     if body.get("resourceType") != "Parameters":
         raise FhirSyntax("Parameters or a Patient is expected here", element="resourceType")
     given = body.get("parameter", [])
@@ -89,7 +90,7 @@ def _input(body: JsonObject) -> tuple[JsonObject, bool, int | None]:
     count = _value(parts, "count", "valueInteger", int, default=None)
     if count is not None and count < 0:
         raise FhirSyntax("count is not negative", element="Parameters.parameter.valueInteger")
-    return _patient(patient), only_certain, count
+    return patient, only_certain, count
 
 
 def _value(parts: dict[str, JsonObject], name: str, key: str, kind: type, *, default: Any) -> Any:
@@ -101,9 +102,13 @@ def _value(parts: dict[str, JsonObject], name: str, key: str, kind: type, *, def
     return value
 
 
-def _patient(patient: JsonObject) -> JsonObject:
-    problems = fhir.check(patient)
-    if problems:
+def _check(request: FhirRequest, patient: JsonObject) -> None:
+    """The whole body against the base specification, and nothing that changes the meaning of the Patient.
+
+    Raises:
+        InvalidResource, ProfileViolation: with every problem.
+    """
+    if problems := request.problems():
         raise InvalidResource(problems)
     unknown = [
         Problem(expression=f"Patient.{name}", message="not understood here, and may not be ignored", code="invariant")
@@ -112,4 +117,3 @@ def _patient(patient: JsonObject) -> JsonObject:
     ]
     if unknown:
         raise ProfileViolation(unknown)
-    return patient

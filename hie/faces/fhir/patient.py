@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Any
 
 from django.utils.http import http_date
@@ -47,25 +48,25 @@ from hie.standards.demographics import (
 from hie.standards.fhir import Problem
 
 _SP = "http://hl7.org/fhir/SearchParameter/"
-_TEXT = frozenset({"exact", "contains"})
+_GENDERS = "http://hl7.org/fhir/administrative-gender"
 _ETAG = re.compile(r'(?:W/)?"([^"]+)"\Z')
 
 
 def search(request: FhirRequest) -> Answer:
     """Patient Demographics Query [ITI-78]."""
     query = request.query
-    if query.sort and (len(query.sort) > 1 or query.sort[0].descending):
-        raise InvalidSearch("patients are given in the order of their ids: _sort=_id", element="_sort")
     asked, domains = patient_query(query)
+    sort = [(key.name, key.descending) for key in query.sort]
     page = bundle.page_of(query, request.caller, now=request.now)
     try:
         found = identity.find_patients(
             asked,
             request.caller,
             domains=domains,
-            after=page.after[0] if page.after else "",
+            sort=sort,
+            after=page.after or (),
             count=query.count if query.summary != "count" else 0,
-            keep=_updated(query),
+            keep=_kept(query),
             raw_query=f"Patient?{query.raw}",
         )
     except UnknownTargetDomain as error:
@@ -77,7 +78,7 @@ def search(request: FhirRequest) -> Answer:
     ]
     following = ""
     if found.more and found.patients:
-        following = bundle.page_token(query, request.caller, page, [str(found.patients[-1].person_id)])
+        following = bundle.page_token(query, request.caller, page, identity.standing(found.patients[-1], sort))
     return Answer(resource=bundle.searchset(request.url, query, entries, total=found.total, next_token=following))
 
 
@@ -164,47 +165,100 @@ def patient_query(query: Query) -> tuple[PatientQuery, tuple[str, ...]]:
     """
     if not query.criteria:
         raise InvalidSearch("name at least one parameter that says who is looked for")
-    identifiers: list[tuple[IdentifierMatch, ...]] = []
+    plain = replace(query, criteria=tuple(c for c in query.criteria if c.modifier not in _TURNING))
     domains: list[str] = []
-    for criterion in query.all("identifier"):
-        tokens = [v for v in criterion.values if isinstance(v, fhir.Token)]
-        identifiers.append(tuple(IdentifierMatch(system=t.system, value=t.code) for t in tokens))
+    for criterion in plain.all("identifier"):
+        tokens = _tokens(criterion)
         if all(t.system and t.code == "" for t in tokens):
             domains += [str(t.system) for t in tokens]
+    states = _states(query)
     asked = PatientQuery(
-        ids=_ids(query),
-        family=_strings(query, "family"),
-        given=_strings(query, "given"),
-        name=_strings(query, "name"),
-        identifiers=tuple(identifiers),
+        ids=_ids(plain) if states else _NOBODY,
+        family=_strings(plain, "family"),
+        given=_strings(plain, "given"),
+        name=_strings(plain, "name"),
+        identifiers=tuple(_identifiers(c) for c in plain.all("identifier")),
         birth_dates=tuple(
             tuple(DateMatch(value=_bare(part), prefix=_prefix(part)) for part in fhir.split_escaped(c.raw, ",") if part)
-            for c in query.all("birthdate")
+            for c in plain.all("birthdate")
         ),
-        genders=_genders(query),
-        telecom=_contacts(query, "telecom"),
-        phone=_contacts(query, "phone"),
-        email=_contacts(query, "email"),
-        address=_strings(query, "address"),
-        address_city=_strings(query, "address-city"),
-        address_state=_strings(query, "address-state"),
-        address_country=_strings(query, "address-country"),
-        address_postal_code=_strings(query, "address-postalcode"),
-        mothers_maiden_name=_strings(query, "mothersMaidenName"),
-        active=_active(query),
-        anybody=all(c.name in ("_lastUpdated", "active") for c in query.criteria),
+        genders=_genders(plain),
+        telecom=_contacts(plain, "telecom"),
+        phone=_contacts(plain, "phone"),
+        email=_contacts(plain, "email"),
+        address=_strings(plain, "address"),
+        address_city=_strings(plain, "address-city"),
+        address_state=_strings(plain, "address-state"),
+        address_country=_strings(plain, "address-country"),
+        address_postal_code=_strings(plain, "address-postalcode"),
+        mothers_maiden_name=_strings(plain, "mothersMaidenName"),
+        active="true" in states if len(states) == 1 else None,
+        unlike=tuple(_unlike(c) for c in query.criteria if c.modifier == "not" and c.name in _ATTRIBUTES),
+        missing=tuple(
+            (_ATTRIBUTES[c.name], c.values[0] is True)
+            for c in query.criteria
+            if c.modifier == "missing" and c.name in _ATTRIBUTES
+        ),
+        anybody=all(c.name in ("_lastUpdated", "active") for c in plain.criteria),
     )
     return asked, tuple(dict.fromkeys(domains))
+
+
+_NOBODY = ("-",)
+"""An id that nobody has: what is asked for excludes itself."""
+_TURNING = frozenset({"not", "missing"})
+"""Modifiers under which a criterion finds nobody by itself, but narrows what is shown."""
+_ATTRIBUTES = {
+    "family": "family",
+    "given": "given",
+    "name": "name",
+    "identifier": "identifiers",
+    "birthdate": "birth_dates",
+    "gender": "genders",
+    "telecom": "telecom",
+    "phone": "phone",
+    "email": "email",
+    "address": "address",
+    "address-city": "address_city",
+    "address-state": "address_state",
+    "address-country": "address_country",
+    "address-postalcode": "address_postal_code",
+    "mothersMaidenName": "mothers_maiden_name",
+}
+
+
+def _unlike(criterion: Criterion) -> PatientQuery:
+    """What nobody may be who fits a criterion with ``:not``."""
+    one = Query(criteria=(criterion,))
+    match criterion.name:
+        case "identifier":
+            return PatientQuery(identifiers=(_identifiers(criterion),))
+        case "gender":
+            return PatientQuery(genders=_genders(one))
+        case "telecom":
+            return PatientQuery(telecom=_contacts(one, "telecom"))
+        case "phone":
+            return PatientQuery(phone=_contacts(one, "phone"))
+        case _:
+            return PatientQuery(email=_contacts(one, "email"))
+
+
+def _tokens(criterion: Criterion) -> list[fhir.Token]:
+    return [value for value in criterion.values if isinstance(value, fhir.Token)]
+
+
+def _identifiers(criterion: Criterion) -> tuple[IdentifierMatch, ...]:
+    return tuple(IdentifierMatch(system=t.system, value=t.code) for t in _tokens(criterion))
 
 
 def _ids(query: Query) -> tuple[str, ...]:
     found: set[str] | None = None
     for criterion in query.all("_id"):
-        codes = {t.code for t in criterion.values if isinstance(t, fhir.Token)}
+        codes = {t.code for t in _tokens(criterion)}
         found = codes if found is None else found & codes
     if found is None:
         return ()
-    return tuple(sorted(found)) or ("-",)  # an id that nobody has: two different ones were asked for at once
+    return tuple(sorted(found)) or _NOBODY
 
 
 def _strings(query: Query, name: str) -> tuple[StringMatch, ...]:
@@ -212,31 +266,31 @@ def _strings(query: Query, name: str) -> tuple[StringMatch, ...]:
 
 
 def _contacts(query: Query, name: str) -> tuple[StringMatch, ...]:
-    return tuple(
-        StringMatch(values=tuple(t.code for t in c.values if isinstance(t, fhir.Token))) for c in query.all(name)
-    )
+    return tuple(StringMatch(values=tuple(t.code for t in _tokens(c))) for c in query.all(name))
 
 
 def _genders(query: Query) -> tuple[str, ...]:
     found: list[str] | None = None
     for criterion in query.all("gender"):
-        codes = [t.code for t in criterion.values if isinstance(t, fhir.Token)]
-        if any(code not in ("male", "female", "other", "unknown") for code in codes):
+        tokens = _tokens(criterion)
+        if any(token.code not in ("male", "female", "other", "unknown") for token in tokens):
             raise InvalidSearch("gender is one of male, female, other, unknown", element="gender")
+        codes = [t.code for t in tokens if t.system in (None, "", _GENDERS)]
         found = codes if found is None else [code for code in found if code in codes]
     return tuple(found) if found else (() if found is None else ("-",))
 
 
-def _active(query: Query) -> bool | None:
-    wanted: set[str] | None = None
+def _states(query: Query) -> set[str]:
+    """The values of `active` that fit."""
+    states = {"true", "false"}
     for criterion in query.all("active"):
-        codes = {t.code for t in criterion.values if isinstance(t, fhir.Token)}
+        if criterion.modifier == "missing":  # each patient shown says it
+            continue
+        codes = {t.code for t in _tokens(criterion)}
         if codes - {"true", "false"}:
             raise InvalidSearch("active is true or false", element="active")
-        wanted = codes if wanted is None else wanted & codes
-    if wanted is None or wanted == {"true", "false"}:
-        return None
-    return wanted == {"true"}
+        states &= {"true", "false"} - codes if criterion.modifier == "not" else codes
+    return states
 
 
 def _prefix(part: str) -> str:
@@ -248,16 +302,26 @@ def _bare(part: str) -> str:
     return text.split("T")[0]
 
 
-def _updated(query: Query) -> Callable[[identity.KnownPatient], bool] | None:
-    criteria: list[Criterion] = list(query.all("_lastUpdated"))
-    if not criteria:
+def _kept(query: Query) -> Callable[[identity.KnownPatient], bool] | None:
+    """What is asked of the patient as shown: `_lastUpdated`, other ids than these, and what everybody has."""
+    asked = [
+        c for c in query.criteria if c.name == "_lastUpdated" or (c.name in _EVERYBODY_HAS and c.modifier in _TURNING)
+    ]
+    if not asked:
         return None
+    return lambda patient: all(_is_kept(criterion, patient) for criterion in asked)
 
-    def keep(patient: identity.KnownPatient) -> bool:
+
+_EVERYBODY_HAS = ("_id", "_lastUpdated", "active")
+
+
+def _is_kept(criterion: Criterion, patient: identity.KnownPatient) -> bool:
+    if criterion.modifier == "missing":
+        return criterion.values[0] is False
+    if criterion.name == "_lastUpdated":
         instant = fhir.interval(fhir.instant_text(patient.updated_at))
-        return all(any(isinstance(v, DateValue) and date_matches(v, instant) for v in c.values) for c in criteria)
-
-    return keep
+        return any(isinstance(value, DateValue) and date_matches(value, instant) for value in criterion.values)
+    return criterion.name != "_id" or all(token.code != str(patient.person_id) for token in _tokens(criterion))
 
 
 def _criterion(request: FhirRequest) -> tuple[str, str]:
@@ -368,23 +432,20 @@ def _version_named(header: str) -> str:
 
 
 def _strings_of(names: Iterable[str]) -> tuple[Param, ...]:
-    return tuple(
-        Param(name=name, type=ParamType.STRING, definition=f"{_SP}individual-{name}", modifiers=_TEXT) for name in names
-    )
+    return tuple(Param(name=name, type=ParamType.STRING, definition=f"{_SP}individual-{name}") for name in names)
 
 
-_NONE: frozenset[str] = frozenset()
 PARAMS = (
     ID_PARAM,
     LAST_UPDATED_PARAM,
-    Param(name="identifier", type=ParamType.TOKEN, definition=f"{_SP}Patient-identifier", modifiers=_NONE),
-    Param(name="active", type=ParamType.TOKEN, definition=f"{_SP}Patient-active", modifiers=_NONE),
-    Param(name="name", type=ParamType.STRING, definition=f"{_SP}Patient-name", modifiers=_TEXT),
-    Param(name="birthdate", type=ParamType.DATE, definition=f"{_SP}individual-birthdate", modifiers=_NONE),
-    Param(name="gender", type=ParamType.TOKEN, definition=f"{_SP}individual-gender", modifiers=_NONE),
-    Param(name="telecom", type=ParamType.TOKEN, definition=f"{_SP}individual-telecom", modifiers=_NONE),
-    Param(name="phone", type=ParamType.TOKEN, definition=f"{_SP}individual-phone", modifiers=_NONE),
-    Param(name="email", type=ParamType.TOKEN, definition=f"{_SP}individual-email", modifiers=_NONE),
+    Param(name="identifier", type=ParamType.TOKEN, definition=f"{_SP}Patient-identifier"),
+    Param(name="active", type=ParamType.TOKEN, definition=f"{_SP}Patient-active"),
+    Param(name="name", type=ParamType.STRING, definition=f"{_SP}Patient-name"),
+    Param(name="birthdate", type=ParamType.DATE, definition=f"{_SP}individual-birthdate"),
+    Param(name="gender", type=ParamType.TOKEN, definition=f"{_SP}individual-gender"),
+    Param(name="telecom", type=ParamType.TOKEN, definition=f"{_SP}individual-telecom"),
+    Param(name="phone", type=ParamType.TOKEN, definition=f"{_SP}individual-phone"),
+    Param(name="email", type=ParamType.TOKEN, definition=f"{_SP}individual-email"),
     *_strings_of(
         ("family", "given", "address", "address-city", "address-country", "address-postalcode", "address-state")
     ),
@@ -392,7 +453,6 @@ PARAMS = (
         name="mothersMaidenName",
         type=ParamType.STRING,
         definition="http://hl7.org/fhir/SearchParameter/patient-extensions-Patient-mothersMaidenName",
-        modifiers=_TEXT,
     ),
 )
 
@@ -409,7 +469,7 @@ RESOURCE = Resource(
     conditional_update=Interaction(handler=put, verb="u", transactions=("ITI-104",), body="json"),
     conditional_delete=Interaction(handler=delete, verb="d", transactions=("ITI-104",)),
     params=PARAMS,
-    sorts=("_id",),
+    sorts=tuple(identity.SORTS),
     operations=(
         OperationDefinition(
             name="match",
@@ -421,8 +481,8 @@ RESOURCE = Resource(
         OperationDefinition(
             name="ihe-pix",
             definition="https://profiles.ihe.net/ITI/PIXm/OperationDefinition/IHE.PIXm.pix",
-            methods=("GET",),
-            interaction=Interaction(handler=pix.pix, verb="s", transactions=("ITI-83",)),
+            methods=("GET", "POST"),
+            interaction=Interaction(handler=pix.pix, verb="s", transactions=("ITI-83",), body="json", lenient=True),
         ),
     ),
 )

@@ -19,7 +19,6 @@ from hie.faces.fhir.errors import FhirSyntax, InvalidResource, MethodNotAllowed,
 from hie.faces.fhir.http import Answer, FhirRequest, base_url
 from hie.faces.fhir.people_codec import demographics_from
 from hie.faces.fhir.resources import Interaction, OperationDefinition
-from hie.standards import fhir
 from hie.standards.demographics import Demographics, authority_of
 from hie.standards.errors import MalformedContent
 from hie.standards.facts import Caller
@@ -36,7 +35,7 @@ Named = tuple[str, str]
 def process_message(request: FhirRequest) -> Answer:
     """Take a feed message; the answer is a message of one MessageHeader."""
     body = request.resource_body
-    problems = fhir.check(request.raw, body)
+    problems = request.problems()
     if problems:
         raise InvalidResource(problems)
     header, entries = _parts(body)

@@ -66,7 +66,7 @@ class Interaction:
     """A handler with what a token needs to call it.
 
     `verb` is the SMART letter (c r u d s); `transactions` the IHE scopes that open it as well.
-    `body`: ``json`` (read and checked before the call), ``raw`` (the handler reads the stream itself), ``none``.
+    `body`: ``json`` (read and checked before the call, but by GET; in XML just as well), ``raw`` (the handler reads the stream itself), ``none``.
     `negotiates`: the handler looks at Accept itself (documents of any type). `lenient`: the base
     structure is left to the handler.
     """

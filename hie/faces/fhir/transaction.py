@@ -28,7 +28,7 @@ from documents.metadata import (
 )
 from hie.directory import queries as directory
 from hie.exchange import find, submit
-from hie.faces.fhir import document_reference, list_resource, lists, mapping, mhd, outcome
+from hie.faces.fhir import document_reference, formats, list_resource, lists, mapping, mhd, outcome
 from hie.faces.fhir.binary import decode_data
 from hie.faces.fhir.errors import BodyTooLarge, FhirSyntax, ProfileViolation, VersionConflict
 from hie.faces.fhir.http import Answer, FhirRequest
@@ -37,7 +37,7 @@ from hie.faces.fhir.paths import element_path, told_with
 from hie.faces.fhir.references import entry_uuid_of, local_id
 from hie.faces.fhir.resources import Interaction
 from hie.faces.fhir.subjects import Subjects
-from hie.standards import fhir, oids
+from hie.standards import oids
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject, Problem, instant_text
@@ -330,7 +330,8 @@ def _binaries(reading: _Reading) -> tuple[dict[int, tuple[bytes, str]], dict[int
             continue
         contents[slot.index] = (data, str(slot.resource.get("contentType", "")))
     for slot in reading.of("fhir-document"):
-        contents[slot.index] = (fhir.dumps(slot.resource), "application/fhir+json")
+        # As sent: a document inside a Bundle in XML is XML.
+        contents[slot.index] = (formats.write(slot.resource, reading.request.format), reading.request.format.value)
     used: set[int] = set()
     for slot in reading.of("document"):
         attachment = slot.resource["content"][0]["attachment"]
@@ -364,8 +365,10 @@ def _check_type(reading: _Reading, slot: _Slot, attachment: Mapping[str, Any], t
             reading.add(
                 f"{where}.contentType", "contentType is not that of the Binary", "value", "XDSRepositoryMetadataError"
             )
-    elif stated not in ("application/fhir+json", "application/json"):
-        reading.add(f"{where}.contentType", "a FHIR document sent as JSON is application/fhir+json", "value")
+    elif stated != reading.request.format.value and stated != reading.request.format.value.replace("fhir+", ""):
+        as_sent = reading.request.format
+        message = f"a FHIR document sent as {as_sent.name} is {as_sent.value}"
+        reading.add(f"{where}.contentType", message, "value")
 
 
 def _contents(reading: _Reading, staged: Mapping[int, str]) -> dict[str, str]:

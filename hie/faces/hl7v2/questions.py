@@ -98,7 +98,7 @@ def _demographics(message: er7.Message, raw: bytes, caller: Caller) -> bytes:
             query,
             caller,
             domains=[system_of(target) for target in targets],
-            after=after,
+            after=(after,) if after else (),
             count=count,
             raw_query=raw,
             kind=EventType.PATIENT_QUERY_V2,

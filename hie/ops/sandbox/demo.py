@@ -1,7 +1,6 @@
 """`./hub demo`: the story of design.md, told with real calls to a running hub.
 
-Each step prints one line and raises when it does not hold. Where a step needs a face that is not there yet, it takes
-the one that is, and says so.
+Each step prints one line and raises when it does not hold.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from typing import Any
 import httpx
 from django_otp.oath import TOTP
 
-from hie.ops.sandbox import load, world
+from hie.ops.sandbox import load, world, xds
 from hie.ops.sandbox.hub import Client, Unexpected, provide_bundle, send_hl7v2
 from hie.ops.sandbox.world import CLINIC, HOSPITAL, LAB, PAYER, Record
 
@@ -148,34 +147,65 @@ def _match_grade(story: Story) -> str:
 
 
 def step_2(story: Story) -> str:
-    """The hospital publishes a discharge summary and an image, a laboratory a report, over MHD."""
-    patient = story.patient()
-    for participant, kind, title, code, display in (
-        (HOSPITAL, "ccda", "Discharge summary", "18842-5", "Discharge summary"),
-        (HOSPITAL, "dicom", "Chest radiograph", "36643-5", "XR Chest 2 Views"),
-        (LAB, "fhir", "Lipid panel", "11502-2", "Laboratory report"),
-    ):
-        organization = story.organization(participant)
-        local_id = story.hospital_id if participant == HOSPITAL else story.lab_id
-        document = world.Document(
-            key=f"{kind}-{story.number}",
-            custodian=participant,
-            kind=kind,
-            title=title,
-            type_code=code,
-            type_display=display,
-            text=("Admitted with chest pain, sent home in good state.",),
-        )
-        unique_id = load.unique_id_of(organization, patient, document)
-        with_record = replace(patient, records=(Record(organization=participant, local_id=local_id),))
-        content = load.content_of(organization, with_record, document, unique_id, local_id)
-        story.sent[unique_id] = content
-        _publish(story, organization, document, unique_id, local_id, content)
+    """The hospital provides and registers a discharge summary and an image over XDS.b; a laboratory a report over MHD."""
+    hospital = story.organization(HOSPITAL)
+    provided = [
+        _made(story, hospital, story.hospital_id, "ccda", "Discharge summary", "18842-5", "Discharge summary"),
+        _made(story, hospital, story.hospital_id, "dicom", "Chest radiograph", "36643-5", "XR Chest 2 Views"),
+    ]
+    _provide(story, hospital, provided)
+    lab = story.organization(LAB)
+    document, unique_id, content = _made(
+        story, lab, story.lab_id, "fhir", "Lipid panel", "11502-2", "Laboratory report"
+    )
+    _publish(story, lab, document, unique_id, story.lab_id, content)
     elsewhere = _publish_elsewhere(story)
     return (
-        "published over MHD [ITI-65] (XDS.b comes later): discharge summary, DICOM image, laboratory report; "
-        f"and at {elsewhere} a letter"
+        "provided and registered over XDS.b [ITI-41]: discharge summary, DICOM image; published over MHD [ITI-65]: "
+        f"laboratory report; and at {elsewhere} a letter"
     )
+
+
+def _made(
+    story: Story, organization: world.Organization, local_id: str, kind: str, title: str, code: str, display: str
+) -> tuple[world.Document, str, bytes]:
+    """A document of the story's patient, its unique id and its bytes, which will be looked for."""
+    document = world.Document(
+        key=f"{kind}-{story.number}",
+        custodian=organization.id,
+        kind=kind,
+        title=title,
+        type_code=code,
+        type_display=display,
+        text=("Admitted with chest pain, sent home in good state.",),
+    )
+    patient = replace(story.patient(), records=(Record(organization=organization.id, local_id=local_id),))
+    unique_id = load.unique_id_of(organization, patient, document)
+    content = load.content_of(organization, patient, document, unique_id, local_id)
+    story.sent[unique_id] = content
+    return document, unique_id, content
+
+
+def _provide(story: Story, organization: world.Organization, provided: list[tuple[world.Document, str, bytes]]) -> None:
+    """One submission [ITI-41]: an MTOM package with a part for each document."""
+    to = story.sandbox["soap"]["repository"]
+    documents = [
+        xds.Sent(
+            unique_id=unique_id,
+            patient=xds.cx(organization.authority, story.hospital_id),
+            content=content,
+            mime_type=load.MIME[document.kind],
+            title=document.title,
+            created=re.sub(r"[^0-9]", "", document.created),
+            kind=xds.Code(code=document.type_code, scheme=xds.LOINC, display=document.type_display),
+            format=xds.FORMAT[document.kind],
+        )
+        for document, unique_id, content in provided
+    ]
+    message = xds.provide(
+        documents, source_id=organization.source_id, set_unique_id=f"{documents[0].unique_id}.1", to=to
+    )
+    xds.send(story.clients[organization.id], to, message)
 
 
 def _publish_elsewhere(story: Story) -> str:
@@ -253,13 +283,28 @@ def step_3(story: Story) -> str:
         url = found[unique_id]["content"][0]["attachment"]["url"]
         read = client.call("GET", url, user=user, purpose="TREAT", headers={"Accept": "*/*"}).content
         _hold(read == sent, f"document {unique_id} came back different")
+    _retrieve(story, client, user)
     (remote,) = [item for unique_id, item in found.items() if unique_id not in story.sent and _is_letter(item)]
     read = client.call("GET", _url(remote), user=user, purpose="TREAT", headers={"Accept": "*/*"}).content
     digest = base64.b64encode(hashlib.sha1(read, usedforsecurity=False).digest()).decode()
     _hold(digest == remote["content"][0]["attachment"]["hash"], "the other community's letter came back different")
     story.listed = answer
     told = ", ".join(f"{name}: {state}" for name, state in states.items())
-    return f"one list from {len(states)} places ({told}); {len(story.sent) + 1} documents read, bytes and hash as sent"
+    return f"one list from {len(states)} places ({told}); {len(story.sent) + 1} documents read, bytes and hash as sent; also over XDS.b [ITI-18, ITI-43]"
+
+
+def _retrieve(story: Story, client: Client, user: dict[str, Any]) -> None:
+    """The same documents over XDS.b: found by the clinic's own identifier, retrieved in one set."""
+    registry, repository = story.sandbox["soap"]["registry"], story.sandbox["soap"]["repository"]
+    patient = xds.cx(story.organization(CLINIC).authority, story.clinic_id)
+    found = xds.send(client, registry, xds.find_documents(patient, to=registry), user=user, purpose="TREAT").entries()
+    _hold(set(found) == set(story.sent), f"of {len(story.sent)} documents sent, ITI-18 lists {len(found)}")
+    for unique_id, sent in story.sent.items():
+        digest = hashlib.sha1(sent, usedforsecurity=False).hexdigest()
+        _hold(found[unique_id]["hash"] == digest, f"document {unique_id} is listed with another hash")
+    wanted = [(entry["repositoryUniqueId"], unique_id) for unique_id, entry in found.items()]
+    read = xds.send(client, repository, xds.retrieve(wanted, to=repository), user=user, purpose="TREAT").documents()
+    _hold(read == story.sent, "a document came back different over ITI-43")
 
 
 def _ask(

@@ -590,10 +590,26 @@ def identifier_of(named: PatientNamed, person_id: UUID | str) -> int:
     return identifiers.own_anchor(person_id).pk
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reach:
+    """Whom names lead to: each person with what of it they reach, None for all, else identifiers' row ids.
+
+    `subjects` are those of them, as they were read, whom the caller may know of.
+    """
+
+    persons: Mapping[UUID, frozenset[int] | None]
+    subjects: Mapping[UUID, Subject]
+
+
 def reached(
     groups: Sequence[Sequence[PatientNamed]], *, caller: Caller, active_only: bool = False
-) -> dict[UUID, frozenset[int] | None]:
-    """The persons that every group names, each with what of it the names reach: None for all, else identifiers' row ids.
+) -> Mapping[UUID, frozenset[int] | None]:
+    """The persons of `reach`."""
+    return reach(groups, caller=caller, active_only=active_only).persons
+
+
+def reach(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller, active_only: bool = False) -> Reach:
+    """The persons that every group names, each with what of it the names reach.
 
     An identifier of a record that the caller may not know of does not lead to what hangs on the person's other records:
     whose it is would be told by what is found (spec/consent.md 8). It reaches what hangs on that identifier itself,
@@ -628,7 +644,8 @@ def reached(
             before = named.get(person_id, frozenset())
             named[person_id] = None if pks is None or before is None else before | pks
         whole = named if whole is None else _both(whole, named)
-    return whole or {}
+    persons = whole or {}
+    return Reach(persons=persons, subjects={person: known[person].subject for person in persons if person in known})
 
 
 def persons_known(groups: Sequence[Sequence[PatientNamed]], *, caller: Caller) -> set[UUID]:

@@ -146,6 +146,7 @@ class _Sight:
     persons: dict[int, UUID] = field(default_factory=dict)  # by row id of the identifier
     told: dict[str, Any] = field(default_factory=dict)  # what may be seen, as it is seen, by ``urn:uuid:…``
     named_by: dict[UUID, CX] = field(default_factory=dict)
+    of_the_named: bool = False  # the rows looked at are of the patients named, whoever they are
 
     def person_of(self, row: Object) -> UUID | None:
         """Whom a row is about."""
@@ -157,15 +158,19 @@ class _Sight:
 
     def reach(self, patients: Sequence[CX]) -> list[int]:
         """The identifiers that what hangs on these patients hangs on; of one who is not known, none."""
-        pks: list[int] = []
+        self.of_the_named = True
         for cx in patients:
-            reached = find.reached([[_patient(cx)]], caller=self.caller, active_only=True)
-            missing = [person for person in reached if person not in self.subjects]
-            self.subjects |= access.subjects(missing)
-            for person, reach in reached.items():
+            led_to = find.reach([[_patient(cx)]], caller=self.caller, active_only=True)
+            self.subjects |= led_to.subjects
+            missing = [person for person in led_to.persons if person not in self.subjects]
+            if missing or not led_to.persons:
+                # Of nobody it is asked too: who is hidden must not cost more than who is not there.
+                self.subjects |= access.subjects(missing or [_NOBODY])
+            for person, within in led_to.persons.items():
                 self.named_by.setdefault(person, cx)
-                pks += [pk for pk in self.subjects[person].identifier_pks if reach is None or pk in reach]
-        return pks
+                pks = self.subjects[person].identifier_pks
+                self.persons |= {pk: person for pk in pks if within is None or pk in within}
+        return list(self.persons)
 
     def look(
         self,
@@ -177,7 +182,8 @@ class _Sight:
     ) -> None:
         """Decide about rows, and keep those that may be seen. With `asked`, entries by the status that the caller sees."""
         rows: list[Object] = [*entries, *sets, *folders]
-        self.persons |= identifiers.persons_of({row.identifier_pk for row in rows} or {0})
+        if not self.of_the_named:
+            self.persons |= identifiers.persons_of({row.identifier_pk for row in rows} or {0})
         of_person: dict[UUID, tuple[list[EntryRow], list[find.ListRow]]] = {}
         for row in rows:
             whose = self.person_of(row)
@@ -191,7 +197,8 @@ class _Sight:
         for person in self.named_by:
             # Who was asked about reads of it, whatever was found.
             of_person.setdefault(person, ([], []))
-        self.subjects |= access.subjects(set(of_person) - set(self.subjects) or {_NOBODY})
+        if not self.of_the_named:
+            self.subjects |= access.subjects(set(of_person) - set(self.subjects) or {_NOBODY})
         if not of_person:
             of_person[_NOBODY] = ([], [])
             self.subjects.setdefault(_NOBODY, access.nobody())

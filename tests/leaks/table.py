@@ -395,6 +395,7 @@ COMMANDS: Mapping[str, Entry] = {
     "carry_on_imports": Within("takes files in"),
     "consent_cost": Within("times; never what was found"),
     "decide": Nothing("decisions on the cases of a file given; opens no database"),
+    "documents_fill": Nothing("puts copies of one made-up document into a registry to measure; gives back a count"),
     "import_patients": Within("takes a file in; gives back its own rows' numbers"),
     "jurisdictions": Within("policy; a proposal comes with counts of recorded decisions, by rule"),
     "links": Nothing("the operator's own shell: local identifiers and person ids, for the index's accuracy tests"),

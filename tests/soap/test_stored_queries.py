@@ -374,7 +374,7 @@ def test_a_query_costs_the_same_however_much_it_finds() -> None:
     everything()
     everything()
     assert [statements(ask) for ask in asks()] == few
-    assert few[0] <= 16
+    assert few[0] <= 11
 
 
 # -- ITI-43 ---------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hie.ops.bench import consent, exchange, fanout, index, index_identity, index_speed, log, pure
+from hie.ops.bench import consent, exchange, fanout, index, index_identity, index_speed, log, pure, xds
 from hie.ops.bench.place import ROOT, Place, running
 
 RESULTS = ROOT / "bench-results"
@@ -66,11 +66,12 @@ def measure(place: Place, name: str, act: Callable[[int], None], *, count: int, 
 
 def main(arguments: list[str]) -> int:
     """Run the benchmarks named, or all."""
-    known = [*exchange.NAMES, *pure.NAMES, "consent", "fanout", "index", "log"]
+    known = [*exchange.NAMES, *pure.NAMES, "consent", "fanout", "index", "log", "xds"]
     parser = argparse.ArgumentParser(prog="./hub bench", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(known))
     parser.add_argument("--count", type=int, default=400, help="requests a benchmark")
     parser.add_argument("--records", type=int, default=index_speed.RECORDS, help="people of the index at its largest")
+    parser.add_argument("--entries", type=int, default=xds.ENTRIES, help="document entries of `xds` at its largest")
     parser.add_argument("--events", type=int, default=log.EVENTS, help="events of the log that the desk searches")
     parser.add_argument("--lines", type=int, default=log.LINES, help="events of the one patient whose log is read")
     parser.add_argument("--keep", type=Path, help="folder in which the hub of `log` stays, to go on with filling it")
@@ -125,6 +126,13 @@ def main(arguments: list[str]) -> int:
     if "log" in names:
         with running(keep=options.keep) as place:
             for row in log.run(place, events=options.events, lines=options.lines, count=min(options.count, 200)):
+                add(Row(**row))
+    if "xds" in names:
+        # A hub of its own: what others publish would lie among the entries.
+        with running() as place:
+            for name, act, ceiling, note in xds.acts(place, entries=options.entries, count=options.count):
+                add(measure(place, name, act, count=options.count, ceiling=ceiling, note=note))
+            for row in xds.gibibyte(place):
                 add(Row(**row))
     if "index" in names and options.data:
         print(index.HEAD, flush=True)

@@ -96,6 +96,9 @@ FORMAT = {
     "dicom": Code(code="1.2.840.10008.5.1.4.1.1.7", scheme="1.2.840.10008.2.6.1", display="Secondary capture"),
 }
 """Of each kind of document of the sandbox that is sent here."""
+SUFFICIENT = Code(
+    code="urn:ihe:iti:xds:2017:mimeTypeSufficient", scheme="1.3.6.1.4.1.19376.1.2.3", display="mimeType Sufficient"
+)
 
 
 def cx(authority: str, value: str) -> str:

@@ -25,6 +25,7 @@ TIMETABLE: list[tuple[str, str, float]] = [
     ("decide a share of the day's decisions again", "exchange.replay_decisions", 86_400),
     ("label documents again", "exchange.relabel_documents", 10),
     ("roll up figures", "exchange.roll_up_figures", 30),
+    ("tell the receiver of audit messages", "exchange.tell_audit_receiver", 5),
     ("rewrap document keys", "documents.tasks.rotate", 600),
     ("forget ended assertions", "trust.forget_ended_assertions", 300),
     ("seal secrets of code apps", "trust.seal_secrets", 600),

@@ -277,7 +277,7 @@ class FigureMark(models.Model):
 
     Of a source with numbered rows all up to `counted` are; `seen` is the highest number there was at `seen_at`, and
     everything up to it is settled once no transaction below `horizon` runs. Of a source by days, `counted` is the
-    ordinal of the last day that is counted for good.
+    ordinal of the last day that is counted for good. `hie.audit.receiver` marks with it how far the log was told.
     """
 
     source = models.TextField(primary_key=True)

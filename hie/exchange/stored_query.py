@@ -98,7 +98,7 @@ def ask(asked: AdhocQuery, *, caller: Caller, multi_patient: bool = False) -> An
         if query.patients and not answered.count:
             find.count_guesses([[_patient(cx)] for cx in query.patients], caller)
         event.commit()
-    return _under_the_name_asked_by(query, answered, sight)
+    return _under_the_name_asked_by(answered, sight)
 
 
 def _check_size(answered: Answered, sight: _Sight, *, single: bool) -> None:
@@ -115,16 +115,14 @@ def _patient(cx: CX) -> PatientNamed:
     return PatientNamed(system=cx.authority, value=cx.value)
 
 
-def _under_the_name_asked_by(query: StoredQuery, answered: Answered, sight: _Sight) -> Answered:
-    """The objects with the patient identifier that the query named the patient by."""
-    if not query.patients:
-        return answered
+def _under_the_name_asked_by(answered: Answered, sight: _Sight) -> Answered:
+    """The objects with the patient identifier that each patient is told by."""
 
     def renamed(rows: Iterable[Row]) -> tuple[Row, ...]:
         return tuple(
-            replace(row, metadata=replace(row.metadata, patient_id=sight.named_by[person]))
-            if (person := sight.person_of(row)) in sight.named_by
-            else row
+            row
+            if (name := sight.name_of(row)) is None
+            else replace(row, metadata=replace(row.metadata, patient_id=name))
             for row in rows
         )
 
@@ -151,6 +149,22 @@ class _Sight:
     def person_of(self, row: Object) -> UUID | None:
         """Whom a row is about."""
         return self.persons.get(row.identifier_pk)
+
+    def name_of(self, row: Object) -> CX | None:
+        """The identifier that a row's patient is told by: the one that the query named, or the one that took the place of
+        the one submitted when a feed merged the two; None where that submitted stands.
+        """
+        whose = self.person_of(row)
+        if whose is None or whose in self.named_by:
+            return self.named_by[whose] if whose is not None else None
+        records = self.subjects[whose].records
+        replaced = {(one.authority, one.value): one.replaced_by for one in records if one.replaced_by is not None}
+        own = next((one for one in records if one.identifier_pk == row.identifier_pk), None)
+        name = own.replaced_by if own is not None else None
+        # Each step leaves one record behind, so that two who name one another end it.
+        while name is not None and (further := replaced.pop(name, None)) is not None:
+            name = further
+        return CX(authority=name[0], value=name[1]) if name is not None else None
 
     def persons_in(self, answered: Answered) -> set[UUID | None]:
         """Whom the objects are about."""

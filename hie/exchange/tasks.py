@@ -14,6 +14,7 @@ import structlog
 from celery import shared_task
 from django.conf import settings
 
+from hie.audit import receiver
 from hie.exchange import (
     concerns,
     emergency,
@@ -83,6 +84,12 @@ def roll_up_figures() -> int:
 
 ROLL_UP_S = 3.0
 """As `RELABEL_S`."""
+
+
+@shared_task(name="exchange.tell_audit_receiver")
+def tell_audit_receiver() -> int:
+    """Send ATNA messages of what came into the log since, where a receiver is configured."""
+    return receiver.tell()
 
 
 @shared_task(name="exchange.tell_patients")

@@ -45,6 +45,11 @@ TRUSTED_PROXIES = env.names("HIE_TRUSTED_PROXIES")
 PEER_TOKEN_HOSTS = frozenset(one.lower() for one in env.names("HIE_PEER_TOKEN_HOSTS"))
 # What a SAML assertion may call this hub in its audience besides its own addresses and home community.
 SAML_AUDIENCES = frozenset(env.names("HIE_SAML_AUDIENCES"))
+# Where audit messages of IHE ATNA go, HOST:PORT of a syslog receiver over TLS; empty: nowhere.
+ATNA_SYSLOG = env.text("HIE_ATNA_SYSLOG")
+ATNA_SYSLOG_CA = env.text("HIE_ATNA_SYSLOG_CA")
+ATNA_SYSLOG_CERTIFICATE = env.text("HIE_ATNA_SYSLOG_CERTIFICATE")
+ATNA_SYSLOG_KEY = env.text("HIE_ATNA_SYSLOG_KEY")
 SELF_TEST_NETWORKS = env.names("HIE_SELF_TEST_NETWORKS")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
 

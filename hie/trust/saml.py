@@ -253,11 +253,20 @@ def _conditions(signed: etree._Element, audiences: Collection[str], now: datetim
         if not any(_text(one) in audiences for one in restriction.findall(f"{{{SAML}}}Audience")):
             raise _invalid("it is meant for another audience")
     for statement in signed.findall(f"{{{SAML}}}AuthnStatement"):
-        if "SessionNotOnOrAfter" in statement.attrib:
-            end = _instant(statement.get("SessionNotOnOrAfter"), "SessionNotOnOrAfter")
-            if end <= now:
-                raise _invalid("the session it speaks of has ended")
+        _authenticated(statement, now)
     return expires, conditions.find(f"{{{SAML}}}OneTimeUse") is not None
+
+
+def _authenticated(statement: etree._Element, now: datetime) -> None:
+    """The subject signed in before now, in one way, and the session goes on (SAML Core 2.7.2)."""
+    if _instant(statement.get("AuthnInstant"), "AuthnInstant") > now + _SKEW:
+        raise _invalid("its subject has not signed in yet")
+    contexts = statement.findall(f"{{{SAML}}}AuthnContext")
+    if len(contexts) != 1 or len(contexts[0].findall(f"{{{SAML}}}AuthnContextClassRef")) > 1 or not len(contexts[0]):
+        raise _invalid("it does not say in which one way its subject signed in")
+    ends = statement.get("SessionNotOnOrAfter")
+    if ends is not None and _instant(ends, "SessionNotOnOrAfter") <= now:
+        raise _invalid("the session it speaks of has ended")
 
 
 def _confirmed(subject: etree._Element, audiences: Collection[str], certificate: str, now: datetime) -> None:

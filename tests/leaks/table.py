@@ -311,6 +311,7 @@ TASKS: Mapping[str, Entry] = {
     "exchange.send_mails": Guarded("hie.exchange.patient_notices._to_mail"),
     "exchange.replay_decisions": Within("counts of records decided again; ids of events in the hub's own log"),
     "exchange.tell_of_majority": Within("a count; what is told stands in the patient's log"),
+    "exchange.tell_audit_receiver": Within("the log, to the operator's own audit repository; a count"),
     "exchange.roll_up_figures": Within("a count of rows counted"),
     "exchange.relabel_documents": Within("labels of registered documents; a count of those looked at"),
     "documents.tasks.rotate": Within("a count of keys wrapped anew"),

@@ -110,6 +110,7 @@ def assertion(**changes: Any) -> str:
         "not_on_or_after": instant(minutes=5),
         "audience": "https://hub.example",
         "conditions": "",
+        "signed_in": None,
         "more": "",
         "attributes": {},
     } | {name: change() if callable(change) else change for name, change in changes.items()}
@@ -137,9 +138,20 @@ def assertion(**changes: Any) -> str:
         f"<saml2:Issuer>{given['issuer']}</saml2:Issuer>"
         f"<saml2:Subject>{name_id}{given['confirmation']}</saml2:Subject>"
         f"<saml2:Conditions{times}>{audience}{given['conditions']}</saml2:Conditions>"
-        f'<saml2:AuthnStatement AuthnInstant="{given["issued"]}"><saml2:AuthnContext><saml2:AuthnContextClassRef>'
-        "urn:oasis:names:tc:SAML:2.0:ac:classes:X509</saml2:AuthnContextClassRef></saml2:AuthnContext></saml2:AuthnStatement>"
+        f"{signed_in(at=given['issued']) if given['signed_in'] is None else given['signed_in']}"
         f"<saml2:AttributeStatement>{said}</saml2:AttributeStatement>{given['more']}</saml2:Assertion>"
+    )
+
+
+def signed_in(*, at: str = "", contexts: int = 1, more: str = "") -> str:
+    """An AuthnStatement."""
+    context = (
+        "<saml2:AuthnContext><saml2:AuthnContextClassRef>urn:oasis:names:tc:SAML:2.0:ac:classes:X509"
+        "</saml2:AuthnContextClassRef></saml2:AuthnContext>"
+    )
+    return (
+        f'<saml2:AuthnStatement AuthnInstant="{at or instant(seconds=-5)}" {more}>{context * contexts}'
+        "</saml2:AuthnStatement>"
     )
 
 

@@ -19,7 +19,7 @@ from hie.trust import saml, xua
 from tests.conftest import SHARED
 from tests.soap import keys
 from tests.soap.conftest import FAILED, HOSPITAL_ID, INVALID, Caller, participants, who
-from tests.soap.keys import CLINIC, assertion, confirmation, held_by, instant, sign
+from tests.soap.keys import CLINIC, assertion, confirmation, held_by, instant, sign, signed_in
 
 # --- what does not hold -----------------------------------------------------------------------------------------------
 
@@ -60,7 +60,11 @@ TWICE = {saml.PURPOSE: [*keys.ATTRIBUTES[saml.PURPOSE], keys.coded("PurposeOfUse
         pytest.param({"attributes": {saml.ROLE: ["physician", "nurse"]}}, id="two-roles"),
         pytest.param({"attributes": {saml.ORGANIZATION_ID: ["urn:oid:2.999.10.1", "urn:oid:2.999.10.2"]}}, id="two-organizations"),
         pytest.param({"attributes": {saml.RESOURCE_ID: ["a", "b"]}}, id="two-patients"),
-        pytest.param({"more": f'<saml2:AuthnStatement SessionNotOnOrAfter="{instant(seconds=-1)}"/>'}, id="session-ended"),
+        pytest.param({"more": lambda: signed_in(more=f'SessionNotOnOrAfter="{instant(seconds=-1)}"')}, id="session-ended"),
+        pytest.param({"more": lambda: signed_in(at=instant(seconds=40))}, id="not-signed-in-yet"),
+        pytest.param({"more": lambda: signed_in(contexts=0)}, id="signed-in-in-no-way"),
+        pytest.param({"more": lambda: signed_in(contexts=2)}, id="signed-in-in-two-ways"),
+        pytest.param({"more": "<saml2:AuthnStatement/>"}, id="no-instant-of-signing-in"),
     ],
 )  # fmt: skip
 def test_what_an_assertion_says_must_hold_here_and_now(by_certificate: Caller, broken: dict[str, Any]) -> None:

@@ -16,17 +16,19 @@ from documents.metadata import XCN, AssociationType, Author, CodedValue, Referen
 from documents.models import DocumentEntry
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
+from hie.exchange import feed
 from hie.faces.soap.ebxml import names
 from patients import identifiers
 from tests.documents import samples
 from tests.exchange.releasing import PATIENT, choice
-from tests.exchange.world import caller, exchange, hospital_caller
+from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange, hospital_caller
 from tests.grounds import ground
 from tests.soap import handlers, world
 from tests.soap.world import ADA, APPROVED, EVERY_STATUS, cx, entry, folder, ids, query, registered
 
 pytestmark = pytest.mark.django_db
 RPLC = AssociationType.RPLC
+PATIENT_IDS = (names.ENTRY_PATIENT_ID, names.SUBMISSION_SET_PATIENT_ID)
 
 
 @ground
@@ -348,6 +350,28 @@ def test_of_a_patient_who_denies_everything_it_is_answered_as_of_nobody() -> Non
     )
     assert answer_text(by_name) == answer_text(nothing)
     assert AuditEvent.objects.filter(kind="ITI-18", person_id=found.person_id).exists()
+
+
+def test_after_a_merge_everything_is_told_under_the_survivor() -> None:
+    subsumed = world.feed_patient("P2", "Boris")
+    wanted = registered(entry(subsumed), patient=subsumed)
+    uuid = wanted.entries[0].entry_uuid
+    pair = ((CLINIC_AUTHORITY, "P1"), (CLINIC_AUTHORITY, "P2"))
+    feed.resolve_duplicate(feed.Duplicate(survivor=pair[0], subsumed=pair[1]), caller())
+
+    def told(answer: Any) -> set[str]:
+        assert handlers.status(answer) == "Success", handlers.errors(answer)
+        found = answer.body.iter("{*}ExternalIdentifier")
+        return {one.get("value", "") for one in found if one.get("identificationScheme") in PATIENT_IDS}
+
+    survivor = {f"P1^^^&{CLINIC_AUTHORITY}&ISO"}
+    assert told(find()) == survivor
+    assert told(query(Kind.GET_DOCUMENTS, XDSDocumentEntryEntryUUID=f"('{uuid}')")) == survivor
+    by_set = f"'{wanted.submission_set.unique_id}'"
+    assert told(query(Kind.GET_SUBMISSION_SET_AND_CONTENTS, XDSSubmissionSetUniqueId=by_set)) == survivor
+    assert ids(find(XDSDocumentEntryPatientId=cx(subsumed))) == set()
+    refused = world.register(world.submission(entry(subsumed), patient=subsumed))
+    assert {code for code, _ in handlers.errors(refused)} == {"XDSUnknownPatientId"}
 
 
 def test_a_query_costs_the_same_however_much_it_finds() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from lxml import etree
 
 from hie.faces.soap import transactions
 from hie.faces.soap.ebxml import names
-from tests.soap import messages
+from tests.soap import messages, nist
 from tests.soap.conftest import Answered, Caller
 
 # As they stand before a test puts the small ones in their place.
@@ -23,8 +23,11 @@ def real(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "REPOSITORY", _REPOSITORY)
 
 
-def message(action: str, body: etree._Element, documents: Mapping[str, bytes]) -> tuple[bytes, str]:
-    """A request and its Content-Type; the documents, by the id of their entry, are the parts of a package."""
+def message(action: str, body: etree._Element, documents: Mapping[str, bytes], *, more: str = "") -> tuple[bytes, str]:
+    """A request and its Content-Type; the documents, by the id of their entry, are the parts of a package.
+
+    `more` are further header blocks.
+    """
     text = etree.tostring(body, encoding="unicode")
     parts = []
     for number, (object_id, data) in enumerate(documents.items()):
@@ -32,13 +35,20 @@ def message(action: str, body: etree._Element, documents: Mapping[str, bytes]) -
         document = f'<xds:Document xmlns:xds="{names.XDS}" id="{object_id}">{content}</xds:Document>'
         text = text.replace("</xds:ProvideAndRegister", f"{document}</xds:ProvideAndRegister")
         parts.append(messages.part(f"part {number}@test", data, "application/octet-stream"))
-    root = messages.envelope(text, action)
+    root = messages.envelope(text, action, more=more)
     return messages.package(root, *parts) if action in _REPOSITORY else (root, messages.PLAIN)
 
 
-def asked(caller: Caller, action: str, body: etree._Element, documents: Mapping[str, bytes] | None = None) -> Answered:
+def asked(
+    caller: Caller,
+    action: str,
+    body: etree._Element,
+    documents: Mapping[str, bytes] | None = None,
+    *,
+    more: str = "",
+) -> Answered:
     """The answer to one request."""
-    data, content_type = message(action, body, documents or {})
+    data, content_type = message(action, body, documents or {}, more=more)
     return caller.post("/xds/repository" if action in _REPOSITORY else "/xds/registry", data, content_type)
 
 
@@ -52,14 +62,15 @@ def retrieved(answer: Answered) -> dict[str, bytes]:
     return found
 
 
-def sender(caller: Caller) -> Any:
-    """What sends for `tests.soap.nist`."""
+def sender(caller: Caller, security: Callable[[], str] = str) -> Any:
+    """What sends for `tests.soap.nist`; `security` gives a header block for each message."""
 
     def send(
         action: str, body: etree._Element, documents: Mapping[str, bytes]
     ) -> tuple[etree._Element, Mapping[str, bytes]]:
-        answer = asked(caller, action, body, documents)
-        assert answer.status == 200, answer.reason
+        answer = asked(caller, action, body, documents, more=security())
+        if answer.status != 200:
+            raise nist.Faulted(answer.reason)
         return answer.root.find("s:Body", messages.NS)[0], retrieved(answer)
 
     return send

@@ -29,6 +29,7 @@ from hie.exchange.errors import Unsettled
 from hie.exchange.submit import Staged
 from hie.faces import bodies
 from hie.faces.soap import actions, busy, envelope, faults, mtom, transactions, wsdl, xop
+from hie.faces.soap.ebxml import typed
 from hie.faces.soap.envelope import Envelope, Seen
 from hie.faces.soap.faults import Fault
 from hie.faces.soap.inbound import Inbound
@@ -190,6 +191,7 @@ def _answer(work: _Work) -> Answer:
     if work.received and person.caller.participant_id != work.node.caller.participant_id:
         submit.pass_on(work.received, person.caller)
     _need_scope(person.caller, action)
+    typed.named(message.body)
     raw = xop.without_documents(message.body)
     with recorder.recording(EventType(actions.ITI[action]), person.caller, query=raw) as event:
         found = _checked(message.body, transaction)

@@ -1,0 +1,190 @@
+"""An event of the log as a DICOM audit message, as audit repositories of IHE ATNA take it. Pure.
+
+What each transaction has of participants and objects follows its section "Security Audit Considerations": the source of a
+message is who sends data, so a query's is its consumer, a retrieval's this hub.
+
+Source: DICOM PS3.15 A.5; ITI TF-2 3.20 and the transactions' own sections.
+"""
+
+from __future__ import annotations
+
+import base64
+from datetime import UTC
+from typing import Any
+
+from lxml import etree
+
+from hie.audit.kinds import SHAPES, EventType, Pattern
+from hie.audit.values import DisclosureRecord, EventRecord
+
+_DCM, _IHE, _RFC, _METADATA = "DCM", "IHE Transactions", "RFC-3881", "IHE XDS Metadata"
+_EVENTS = {
+    Pattern.IMPORT: ("110107", "Import"),
+    Pattern.CREATE: ("110107", "Import"),
+    Pattern.UPDATE: ("110107", "Import"),
+    Pattern.EXPORT: ("110106", "Export"),
+    Pattern.READ: ("110106", "Export"),
+    Pattern.QUERY: ("110112", "Query"),
+    Pattern.FEED: ("110110", "Patient Record"),
+    Pattern.DELETE: ("110110", "Patient Record"),
+    Pattern.TOKEN: ("110114", "User Authentication"),
+}
+_APPLICATION_ACTIVITY = ("110100", "Application Activity")
+_SOURCE, _DESTINATION = ("110153", "Source Role ID"), ("110152", "Destination Role ID")
+_SUBMISSION_SET = ("urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd", _METADATA, "submission set classificationNode")
+_REPOSITORY = frozenset({EventType.PROVIDE_AND_REGISTER, EventType.RETRIEVE_DOCUMENT_SET, EventType.REMOVE_DOCUMENTS})
+_IP, _NAME = "2", "1"
+
+
+def is_told(kind: str) -> bool:
+    """Whether an event is one of an IHE transaction: nothing else is told."""
+    return kind.startswith("ITI-")
+
+
+def message(event: EventRecord, *, base_url: str, site: str, repository_unique_id: str) -> bytes:
+    """The AuditMessage of an event of a transaction; `site` is what this hub is called as the source of messages."""
+    root = etree.Element("AuditMessage")
+    shape = SHAPES[event.type]
+    instant = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    identification = etree.SubElement(
+        root,
+        "EventIdentification",
+        EventActionCode=event.action,
+        EventDateTime=instant,
+        EventOutcomeIndicator=str(event.outcome),
+    )
+    _code(identification, "EventID", *_EVENTS.get(shape.pattern, _APPLICATION_ACTIVITY), system=_DCM)
+    _code(identification, "EventTypeCode", event.kind, shape.title, system=_IHE)
+    if event.purpose:
+        _code(identification, "PurposeOfUse", event.purpose, event.purpose, system="2.16.840.1.113883.5.8")
+    _participants(root, event, shape.pattern, base_url)
+    source = etree.SubElement(
+        root, "AuditSourceIdentification", AuditEnterpriseSiteID=site, AuditSourceID=f"{site}:{event.face or 'hub'}"
+    )
+    _code(source, "AuditSourceTypeCode", "4", "Application Server", system=_DCM)
+    _objects(root, event, repository_unique_id)
+    data: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return data
+
+
+def _participants(root: etree._Element, event: EventRecord, pattern: Pattern, base_url: str) -> None:
+    hub_sends = pattern in (Pattern.READ, Pattern.EXPORT)
+    client = event.client or event.participant or "unknown"
+    address = event.network_address
+    _participant(
+        root,
+        client,
+        requestor=not event.user,
+        role=_DESTINATION if hub_sends else _SOURCE,
+        name=event.organization_name,
+        address=address,
+        address_type=_IP,
+    )
+    _participant(
+        root,
+        _endpoint(event, base_url),
+        requestor=False,
+        role=_SOURCE if hub_sends else _DESTINATION,
+        address=base_url.partition("://")[2].partition("/")[0],
+        address_type=_NAME,
+    )
+    if event.user:
+        person = _participant(root, event.user, requestor=True, name=event.user_name)
+        if event.role:
+            _code(person, "RoleIDCode", event.role, event.role, system="HL7 RoleCode")
+
+
+def _endpoint(event: EventRecord, base_url: str) -> str:
+    if event.face != "soap":
+        return base_url
+    return f"{base_url}/xds/{'repository' if event.type in _REPOSITORY else 'registry'}"
+
+
+def _participant(
+    root: etree._Element,
+    user_id: str,
+    *,
+    requestor: bool,
+    role: tuple[str, str] | None = None,
+    name: str = "",
+    address: str = "",
+    address_type: str = "",
+) -> etree._Element:
+    said = {"UserID": user_id} | ({"UserName": name} if name else {})
+    said["UserIsRequestor"] = "true" if requestor else "false"
+    if address:
+        said |= {"NetworkAccessPointID": address, "NetworkAccessPointTypeCode": address_type}
+    element = etree.SubElement(root, "ActiveParticipant", _allowed(said))
+    if role is not None:
+        _code(element, "RoleIDCode", *role, system=_DCM)
+    return element
+
+
+def _objects(root: etree._Element, event: EventRecord, repository_unique_id: str) -> None:
+    patient = event.patient_identifier or event.person_id
+    if patient:
+        _object(root, patient, ("1", "1"), ("2", _RFC, "Patient Number"))
+    if event.query and SHAPES[event.type].pattern is Pattern.QUERY:
+        query = _object(root, event.request_id or event.id, ("2", "24"), (event.kind, _IHE, SHAPES[event.type].title))
+        etree.SubElement(query, "ParticipantObjectQuery").text = _base64(event.query)
+        _detail(query, "QueryEncoding", "UTF-8")
+    set_id = event.detail.get("unique_id")
+    if set_id and "submission_set" in event.detail:
+        _object(root, str(set_id), ("2", "20"), _SUBMISSION_SET)
+    named = [item for item in event.disclosures if item.unique_id and item.what != "demographics"]
+    for item in named:
+        _document(root, item.unique_id, repository_unique_id, item)
+    if not named:
+        for one in event.detail.get("documents", ()):
+            _document(root, str(one.get("unique_id", "")), repository_unique_id, None)
+
+
+def _document(root: etree._Element, unique_id: str, repository_unique_id: str, item: DisclosureRecord | None) -> None:
+    if not unique_id:
+        return
+    element = _object(root, unique_id, ("2", "3"), ("9", _RFC, "Report Number"))
+    _detail(element, "Repository Unique Id", repository_unique_id)
+    if item is not None and item.confidentiality:
+        _detail(element, "confidentialityCode", item.confidentiality)
+
+
+def _object(root: etree._Element, object_id: str, kind: tuple[str, str], named: tuple[str, str, str]) -> etree._Element:
+    element = etree.SubElement(
+        root,
+        "ParticipantObjectIdentification",
+        _allowed(
+            {
+                "ParticipantObjectID": object_id,
+                "ParticipantObjectTypeCode": kind[0],
+                "ParticipantObjectTypeCodeRole": kind[1],
+            }
+        ),
+    )
+    code, system, text = named
+    _code(element, "ParticipantObjectIDTypeCode", code, text, system=system)
+    return element
+
+
+def _detail(element: etree._Element, kind: str, value: str) -> None:
+    etree.SubElement(element, "ParticipantObjectDetail", type=kind, value=_base64(value))
+
+
+def _code(parent: etree._Element, name: str, code: str, text: str, *, system: str) -> None:
+    said = {"csd-code": code, "codeSystemName": system, "originalText": text or code}
+    etree.SubElement(parent, name, _allowed(said))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _allowed(said: dict[str, Any]) -> dict[str, str]:
+    """The attributes without what XML cannot hold."""
+    return {
+        name: "".join(
+            c
+            for c in str(value)
+            if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")
+        )
+        for name, value in said.items()
+    }

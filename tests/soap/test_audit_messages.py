@@ -1,0 +1,144 @@
+"""ATNA: what a receiver of audit messages hears of the transactions, over TLS, and what happens when it does not answer."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lxml import etree
+
+from hie.audit import receiver, seal
+from tests.exchange.world import caller, exchange, hospital_caller
+from tests.grounds import ground
+from tests.soap import world
+from tests.soap.keys import Pair
+from tests.soap.test_stored_queries import find
+
+pytestmark = pytest.mark.django_db
+RECEIVER = Pair("receiver", authority=True, address="127.0.0.1")
+
+
+@ground
+def ada_of_the_clinic() -> None:
+    """Clinic and hospital, and the patient whom the clinic feeds."""
+    exchange()
+    world.feed_patient("P1")
+
+
+@contextlib.contextmanager
+def listening(folder: Path, settings: Any) -> Iterator[list[bytes]]:
+    """A syslog receiver over TLS that asks for no certificate; what it has heard when it is closed."""
+    (folder / "receiver.pem").write_text(RECEIVER.pem)
+    (folder / "receiver.key").write_text(RECEIVER.key_pem)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(folder / "receiver.pem", folder / "receiver.key")
+    heard: list[bytes] = []
+    server = socket.create_server(("127.0.0.1", 0))
+    server.settimeout(20)
+
+    def serve() -> None:
+        with contextlib.suppress(OSError), context.wrap_socket(server.accept()[0], server_side=True) as line:
+            while chunk := line.recv(1 << 16):
+                heard.append(chunk)
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    settings.ATNA_SYSLOG = f"127.0.0.1:{server.getsockname()[1]}"
+    settings.ATNA_SYSLOG_CA = str(folder / "receiver.pem")
+    try:
+        yield heard
+    finally:
+        server.close()
+        thread.join(20)
+
+
+def told(folder: Path, settings: Any) -> list[tuple[bytes, etree._Element]]:
+    """Head and AuditMessage of each syslog message that one telling sends."""
+    seal.seal_now(checkpoint=False)
+    with listening(folder, settings) as heard:
+        count = receiver.tell()
+    data, found = b"".join(heard), []
+    while data:
+        length, _, data = data.partition(b" ")
+        head, _, xml = data[: int(length)].partition(b"\xef\xbb\xbf")
+        found.append((head, etree.fromstring(xml)))
+        data = data[int(length) :]
+    assert len(found) == count
+    return found
+
+
+def said(message: etree._Element, path: str) -> list[str]:
+    return [str(one) for one in message.xpath(path)]
+
+
+def test_each_transaction_is_told_once_with_who_what_and_about_whom(
+    ada_of_the_clinic: None, settings: Any, tmp_path: Path
+) -> None:
+    settings.DOCUMENT_STORE, settings.DOCUMENT_DIR = "folder", tmp_path / "documents"
+    settings.BASE_URL = "https://hub.example"
+    told(tmp_path, settings)  # from here on
+    one = world.entry(repository_unique_id=None, hash=None, size=None)
+    world.provide(world.submission(one), {one.entry_uuid: b"letter"}, who=caller(face="soap"))
+    find(caller(face="soap"))
+    world.retrieve((settings.REPOSITORY_UNIQUE_ID, one.unique_id), who=caller(face="soap"))
+    find(hospital_caller(face="soap"))
+    found = told(tmp_path, settings)
+    assert all(head.startswith(b"<85>1 2") and b" hub.example hie " in head for head, _ in found)
+    by_kind = {str(message.xpath("string(//EventTypeCode/@csd-code)")): message for _, message in found}
+    assert {"ITI-41", "ITI-18", "ITI-43"} <= set(by_kind)
+
+    for kind, event, action, sends, endpoint in (
+        ("ITI-41", "110107", "C", "client", "repository"),
+        ("ITI-18", "110112", "E", "client", "registry"),
+        ("ITI-43", "110106", "R", "hub", "repository"),
+    ):
+        message = by_kind[kind]
+        assert said(message, "EventIdentification/EventID/@csd-code") == [event]
+        assert said(message, "EventIdentification/@EventActionCode") == [action]
+        assert said(message, "EventIdentification/@EventOutcomeIndicator") in (["0"], ["4"])
+        source = "ActiveParticipant[RoleIDCode/@csd-code='110153']/@UserID"
+        hub = f"https://hub.example/xds/{endpoint}"
+        assert (said(message, source) == [hub]) == (sends == "hub")
+        assert hub in said(message, "ActiveParticipant/@UserID")
+        assert said(message, "ActiveParticipant[@UserIsRequestor='true']/@UserID")[0].startswith("Practitioner/")
+    provided, retrieved = by_kind["ITI-41"], by_kind["ITI-43"]
+    patient = "ParticipantObjectIdentification[@ParticipantObjectTypeCode='1']/@ParticipantObjectID"
+    assert said(provided, patient)
+    report = "ParticipantObjectIdentification[@ParticipantObjectTypeCodeRole='3']/@ParticipantObjectID"
+    assert said(retrieved, report) == [one.unique_id]
+    repository = "//ParticipantObjectDetail[@type='Repository Unique Id']/@value"
+    assert [base64.b64decode(value).decode() for value in said(retrieved, repository)] == [
+        settings.REPOSITORY_UNIQUE_ID
+    ]
+    assert told(tmp_path, settings) == []
+
+
+def test_what_came_while_the_receiver_was_away_is_told_when_it_is_back(
+    ada_of_the_clinic: None, settings: Any, tmp_path: Path
+) -> None:
+    told(tmp_path, settings)
+    find(caller(face="soap"))
+    seal.seal_now(checkpoint=False)
+    assert receiver.tell() == 0  # nobody listens at that port any more
+    kinds = [str(message.xpath("string(//EventTypeCode/@csd-code)")) for _, message in told(tmp_path, settings)]
+    assert kinds == ["ITI-18"]
+
+
+def test_a_receiver_that_nobody_vouches_for_is_told_nothing(
+    ada_of_the_clinic: None, settings: Any, tmp_path: Path
+) -> None:
+    told(tmp_path, settings)
+    find(caller(face="soap"))
+    seal.seal_now(checkpoint=False)
+    with listening(tmp_path, settings) as heard:
+        (tmp_path / "other.pem").write_text(Pair("other", authority=True).pem)
+        settings.ATNA_SYSLOG_CA = str(tmp_path / "other.pem")
+        assert receiver.tell() == 0
+    assert heard == []

@@ -211,11 +211,12 @@ def staged(binary_id: UUID | str) -> Staged | None:
     return None if row is None else _staged(row)
 
 
-def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = None) -> Content:
+def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = None, held: bool = True) -> Content:
     """Stored bytes, whole or a range.
 
     `first` alone: from there to the end; `last` alone: the last so many bytes (a suffix range); both
-    inclusive. The first segment is verified before this returns, so that a face can still refuse.
+    inclusive. The first segment is verified before this returns, so that a face can still refuse. It is kept for the
+    beginning of `chunks`, or with `held` False read once more: where many are open at once, that is a MiB each.
 
     Raises:
         NoSuchBinary: no bytes under this name.
@@ -237,6 +238,7 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
     )
     chunks = _chunks(blob, opener, backend, begin, end)
     head = next(chunks, b"")
+    given = _chain(head, chunks) if held else _chunks(blob, opener, backend, begin, end)
     return Content(
         binary_id=str(row.pk),
         content_type=row.content_type,
@@ -244,7 +246,7 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
         sha1=blob.sha1,
         first=begin,
         last=end,
-        chunks=_chain(head, chunks),
+        chunks=given,
     )
 
 

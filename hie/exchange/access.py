@@ -536,7 +536,13 @@ def _best(prepared: Sequence[engine.Prepared], document: DocumentFacts) -> Decis
 
 
 def open_permitted(
-    verdict: Verdict[R], row: R, binary_id: str, *, first: int | None = None, last: int | None = None
+    verdict: Verdict[R],
+    row: R,
+    binary_id: str,
+    *,
+    first: int | None = None,
+    last: int | None = None,
+    held: bool = True,
 ) -> repository.Content:
     """The bytes behind a row that this door has let through; a row that it has not is not there.
 
@@ -546,7 +552,7 @@ def open_permitted(
     """
     if not any(permitted_row is row for permitted_row in verdict.rows()):
         raise NotFound("no such document")
-    return repository.open(binary_id, first=first, last=last)
+    return repository.open(binary_id, first=first, last=last, held=held)
 
 
 def open_upload(

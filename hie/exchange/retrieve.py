@@ -21,7 +21,7 @@ from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
 from hie.exchange import access, find, release
-from hie.exchange.errors import NotFound
+from hie.exchange.errors import BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, Operation
 from hie.trust import tokens
@@ -29,6 +29,10 @@ from patients import identifiers
 
 RECHECK_BYTES = 1 << 20
 RECHECK_S = 1.0
+MOST_AT_ONCE = 1000
+"""Documents of one request [ITI-43]."""
+_HELD = 8
+"""Documents of one request whose first bytes are kept from when they were verified to when they are sent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,6 +202,7 @@ def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str 
 
     Raises:
         AccessRefused: the caller may read nothing at all.
+        BadRequest: more are asked for at once than `MOST_AT_ONCE`.
     """
     return _retrieve_set(wanted, caller, raw)
 
@@ -208,6 +213,11 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
     try:
         with recorder.recording(EventType.RETRIEVE_DOCUMENT_SET, caller, query=raw) as event:
             access.gate(caller, Operation.RETRIEVE)
+            if len(wanted) > MOST_AT_ONCE:
+                raise BadRequest(
+                    f"at most {MOST_AT_ONCE} documents are given at once, {len(wanted)} are asked for",
+                    element="DocumentRequest",
+                )
             rows = registry.entries_with_bytes({one.unique_id for one in own})
             persons = identifiers.persons_of({row.identifier_pk for row in rows} or {0})
             subjects = access.subjects(set(persons.values()) or {_NOBODY})
@@ -223,7 +233,7 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
                 _record_set(event, caller, subject, verdict, readable)
             if not readable:
                 raise NotFound("no such document")
-            contents = [_opened(one, verdicts, readable) for one in wanted]
+            contents = [_opened(one, verdicts, readable, held=len(wanted) <= _HELD) for one in wanted]
             event.commit()
             basis = release.basis_of(event)
     except NotFound:
@@ -256,12 +266,14 @@ def _opened(
     wanted: DocumentRequest,
     verdicts: Sequence[tuple[access.Subject, access.Verdict[EntryRow]]],
     readable: Mapping[str, tuple[access.Subject, EntryRow]],
+    *,
+    held: bool,
 ) -> access.Content | None:
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID or wanted.unique_id not in readable:
         return None
     subject, row = readable[wanted.unique_id]
     verdict = next(verdict for about, verdict in verdicts if about is subject)
-    return access.open_permitted(verdict, row, row.binary_id or "")
+    return access.open_permitted(verdict, row, row.binary_id or "", held=held)
 
 
 def _not_there(wanted: DocumentRequest) -> HubError:

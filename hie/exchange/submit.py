@@ -528,7 +528,7 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
 
 def labels_said(entry: EntryMetadata, custodian: str) -> Labels:
     """The labels of an entry by what its metadata says, its document not being looked at."""
-    found = labels.of_entry(entry, CodedContent(), tables.label_tables())
+    found = labels.of_entry(entry, CodedContent(), access.label_tables())
     return replace(found, labelled=_source_labels(custodian))
 
 

@@ -16,7 +16,7 @@ from documents.metadata import XCN, AssociationType, Author, CodedValue, Referen
 from documents.models import DocumentEntry
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
-from hie.exchange import feed
+from hie.exchange import feed, retrieve
 from hie.faces.soap.ebxml import names
 from patients import identifiers
 from tests.documents import samples
@@ -430,6 +430,16 @@ def test_documents_come_byte_for_byte_with_what_is_not_there_named(settings: Any
     none = world.retrieve((own, "9.9.9"))
     assert handlers.status(none) == "Failure"
     assert Disclosure.objects.filter(what="bytes").count() == 3
+
+
+def test_many_documents_are_given_at_once_and_too_many_are_refused(settings: Any, monkeypatch: Any) -> None:
+    own, one = settings.REPOSITORY_UNIQUE_ID, provided(b"one" * 1000)
+    wanted = [(own, one.unique_id)] * 20
+    assert received(world.retrieve(*wanted)) == [b"one" * 1000] * 20
+    monkeypatch.setattr(retrieve, "MOST_AT_ONCE", 19)
+    refused = world.retrieve(*wanted)
+    assert [code for code, _ in handlers.errors(refused)] == ["XDSRepositoryError"]
+    assert not refused.attachments
 
 
 def test_a_replaced_document_can_still_be_retrieved(settings: Any) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from lxml import etree
 
 from documents.errors import InvalidAttribute
@@ -92,6 +94,19 @@ def test_a_document_of_a_repository_elsewhere_is_registered() -> None:
     assert (row.repository_unique_id, row.hash, row.size, row.binary_id) == (world.ELSEWHERE, one.hash, 5, None)
     assert (row.version, row.logical_id, row.availability_status) == (1, row.entry_uuid, "urn:oasis:names:tc:ebxml-regrep:StatusType:Approved")  # fmt: skip
     assert AuditEvent.objects.filter(kind="ITI-42").count() == 1
+
+
+def test_a_registration_costs_the_same_however_many_entries_it_has() -> None:
+    def statements(count: int) -> int:
+        entries = [entry(entry_uuid=f"D{n}", unique_id=f"1.2.77.{count}.{n}") for n in range(count)]
+        with CaptureQueriesContext(connection) as caught:
+            assert handlers.errors(register(submission(*entries))) == []
+        return len(caught)
+
+    statements(2)
+    few = statements(1)
+    assert statements(7) == few
+    assert few <= 20
 
 
 def test_symbolic_ids_become_uuids_everywhere() -> None:

@@ -22,7 +22,14 @@ def retrieve_document_set(request: Request) -> Answer:
     problems: list[RegistryError] = []
     documents: list[etree._Element] = []
     attachments: list[Attachment] = []
-    for asked, found in retrieve.retrieve_set(wanted, caller=request.caller, raw=request.raw).found:
+    try:
+        given = retrieve.retrieve_set(wanted, caller=request.caller, raw=request.raw).found
+    except HubError as error:
+        if not errors.is_business(error):
+            raise
+        given = ()
+        problems += errors.errors_of(error, Actor.REPOSITORY)
+    for asked, found in given:
         if isinstance(found, HubError):
             problems += errors.errors_of(found, Actor.REPOSITORY)
         else:

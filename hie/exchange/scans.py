@@ -53,7 +53,7 @@ _ATTACHMENT = "Consent.sourceAttachment"
 _ELSEWHERE = ("https://", "http://")
 _KIND = CodedValue(code="57016-8", scheme="http://loinc.org", display="Privacy Policy Acknowledgement Document")
 _FORMAT = CodedValue(
-    code="urn:ihe:iti:xds:2017:mimeTypeSufficient",
+    code=mime.MIME_TYPE_SUFFICIENT,
     scheme="urn:oid:1.3.6.1.4.1.19376.1.2.3",
     display="mimeType Sufficient",
 )

@@ -483,7 +483,10 @@ def _check_header(
     work: Work, entry: EntryMetadata, found: cda.CdaHeader, records: list[Any], where: str
 ) -> Iterable[HubError]:
     """The document's own header against the metadata and the index."""
-    own_id = content.same_unique_id(entry.unique_id, found)
+    # The uniqueId is the document's own where the format code says what it is (spec/xds.md 3.2); one that says no more than
+    # the media type binds nobody: senders of XDS number such documents themselves.
+    bound = entry.format_code is None or entry.format_code.code != mime.MIME_TYPE_SUFFICIENT
+    own_id = content.same_unique_id(entry.unique_id, found) if bound else None
     policy = getattr(settings, "UNIQUE_ID_CHECK", "refuse")
     if own_id is False and policy == "refuse":
         yield UniqueIdDiffers("the document's own id is another than uniqueId", element=f"{where}.uniqueId")

@@ -18,6 +18,9 @@ SNIFF_BYTES = 4096
 _TYPE = re.compile(r"\s*([A-Za-z0-9!#$&^_.+-]{1,127})/([A-Za-z0-9!#$&^_.+-]{1,127})\s*(?:;(.*))?\Z", re.DOTALL)
 _PARAMETER = re.compile(r';?\s*([A-Za-z0-9!#$&^_.+-]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^;\s]*)\s*')
 
+MIME_TYPE_SUFFICIENT = "urn:ihe:iti:xds:2017:mimeTypeSufficient"
+"""The format code that says: the media type tells all there is to tell."""
+
 CDA_ROOT = "{urn:hl7-org:v3}ClinicalDocument"
 
 

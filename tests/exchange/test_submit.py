@@ -300,6 +300,13 @@ def test_another_unique_id_is_refused_unless_the_deployment_only_doubts_it(setti
     assert publish(GOOD, **cda_changes(unique_id="2.999.5^doc2")).restricted
 
 
+def test_a_format_that_says_no_more_than_the_media_type_does_not_bind_the_unique_id() -> None:
+    sufficient = CodedValue(
+        code="urn:ihe:iti:xds:2017:mimeTypeSufficient", scheme="1.3.6.1.4.1.19376.1.2.3", display="mimeType Sufficient"
+    )
+    assert not publish(GOOD, **cda_changes(unique_id="2.999.5^doc2", format_code=sufficient)).restricted
+
+
 @pytest.mark.parametrize("extension", ["an id with blanks", "0123456789abcdef0123456789abcdef"])
 def test_an_id_that_xds_cannot_carry_may_be_replaced(extension: str) -> None:
     document = clinical_document(extension=extension)

@@ -239,7 +239,8 @@ def test_content_of_the_stated_kind_is_accepted(content: bytes, mime_type: str) 
 
 
 def test_a_clinical_document_is_recognised_whatever_its_media_type_is_called() -> None:
-    assert isinstance(refused(GOOD, mime_type="text/plain", unique_id="2.999.7.1"), UniqueIdDiffers)
+    of_another = clinical_document(name="<given>Bob</given><family>Stone</family>", birth="19550707")
+    assert isinstance(refused(of_another, mime_type="text/plain", unique_id="2.999.7.1"), WrongPatient)
 
 
 @pytest.mark.parametrize(

@@ -50,6 +50,8 @@ ATNA_SYSLOG = env.text("HIE_ATNA_SYSLOG")
 ATNA_SYSLOG_CA = env.text("HIE_ATNA_SYSLOG_CA")
 ATNA_SYSLOG_CERTIFICATE = env.text("HIE_ATNA_SYSLOG_CERTIFICATE")
 ATNA_SYSLOG_KEY = env.text("HIE_ATNA_SYSLOG_KEY")
+# Places, HOST or HOST:PORT, that the answer to a SOAP message may be sent to when its ReplyTo asks for it.
+SOAP_REPLY_HOSTS = frozenset(one.lower() for one in env.names("HIE_SOAP_REPLY_HOSTS"))
 SELF_TEST_NETWORKS = env.names("HIE_SELF_TEST_NETWORKS")
 SHARED_DIR = env.folder("HIE_SHARED", BASE_DIR.parent / "shared")
 

@@ -69,7 +69,8 @@ class Answered:
         self.response = response
         self.status = response.status_code
         self.data = b"".join(response) if response.streaming else response.content
-        self.root, self.parts = messages.opened(self.data, response.headers["Content-Type"])
+        nothing: tuple[Any, dict[str, bytes]] = (None, {})
+        self.root, self.parts = messages.opened(self.data, response.headers["Content-Type"]) if self.data else nothing
 
     @property
     def code(self) -> str:

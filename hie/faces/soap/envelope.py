@@ -169,14 +169,16 @@ def _text(element: etree._Element) -> str:
     return str(element.xpath("string()")).strip()
 
 
-def write(body: etree._Element, *, action: str, message_id: str) -> bytes:
-    """The envelope of an answer to the message `message_id`."""
+def write(body: etree._Element, *, action: str, message_id: str, to: str = "") -> bytes:
+    """The envelope of an answer to the message `message_id`; `to` is where it goes, "" back on the connection."""
     envelope = etree.Element(f"{{{SOAP}}}Envelope", nsmap={"soap": SOAP, "wsa": WSA})
     header = etree.SubElement(envelope, f"{{{SOAP}}}Header")
     element = etree.SubElement(header, f"{{{WSA}}}Action")
     element.set(f"{{{SOAP}}}mustUnderstand", "1")
     element.text = action
     etree.SubElement(header, f"{{{WSA}}}RelatesTo").text = message_id
+    if to:
+        etree.SubElement(header, f"{{{WSA}}}To").text = to
     etree.SubElement(envelope, f"{{{SOAP}}}Body").append(body)
     data: bytes = etree.tostring(envelope, xml_declaration=True, encoding="UTF-8")
     return data

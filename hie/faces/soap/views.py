@@ -28,12 +28,13 @@ from hie.exchange import submit
 from hie.exchange.errors import Unsettled
 from hie.exchange.submit import Staged
 from hie.faces import bodies
-from hie.faces.soap import actions, busy, envelope, faults, mtom, transactions, wsdl, xop
+from hie.faces.soap import actions, busy, envelope, faults, mtom, replies, transactions, wsdl, xop
 from hie.faces.soap.ebxml import typed
 from hie.faces.soap.envelope import Envelope, Seen
 from hie.faces.soap.faults import Fault
 from hie.faces.soap.inbound import Inbound
 from hie.faces.soap.message import Answer, Request
+from hie.faces.soap.replies import Reply
 from hie.faces.soap.transactions import Transaction
 from hie.standards import xds_schema
 from hie.standards.errors import HubError, MalformedContent
@@ -116,6 +117,7 @@ class _Work:
     root: str = ""
     response_action: str = ""
     mtom: bool = False
+    reply: Reply | None = None
 
     def keep(self, chunks: Iterable[bytes], content_type: str) -> Staged:
         """Store a document of the message for whoever is known to send it; nothing is kept for one who was not let in."""
@@ -146,7 +148,10 @@ def _endpoint(http: HttpRequest, service: Service) -> HttpResponseBase:
     finally:
         directory.offer(None)
     _discard(work)
-    if response.streaming:
+    if work.reply is not None:
+        work.reply.send(response, work.held.close)
+        response = HttpResponse(status=202)
+    elif response.streaming:
         response._resource_closers.append(work.held.close)  # type: ignore[attr-defined]  # Django's own hook for close()
     else:
         work.held.close()
@@ -181,16 +186,14 @@ def _answer(work: _Work) -> Answer:
     if work.refused is not None:
         raise work.refused
     assert work.node is not None
-    if message.reply_to or message.fault_to:
-        local = "ReplyTo" if message.reply_to else "FaultTo"
-        why = "OnlyAnonymousAddressSupported"
-        raise faults.invalid_header(local, "answers are given on the connection of the question", why=why)
     with directory.one_reading(given=None if work.received else reading) as reading:
         person = xua.person(work.node, message.security, endpoint=work.service.url)
     work.caller = person.caller
     if work.received and person.caller.participant_id != work.node.caller.participant_id:
         submit.pass_on(work.received, person.caller)
     _need_scope(person.caller, action)
+    if message.reply_to or message.fault_to:
+        work.reply = _elsewhere(message)
     typed.named(message.body)
     raw = xop.without_documents(message.body)
     with recorder.recording(EventType(actions.ITI[action]), person.caller, query=raw) as event:
@@ -213,6 +216,21 @@ def _answer(work: _Work) -> Answer:
     )
     directory.offer(None if work.received else reading)
     return transaction.handler(request)
+
+
+def _elsewhere(message: Envelope) -> Reply:
+    """A place for the answer to a message that is to be answered elsewhere; faults go where answers go.
+
+    Raises:
+        Fault: answers may not go there. TooManyRequests: too many are under way.
+    """
+    why = "OnlyAnonymousAddressSupported"
+    if not replies.may_go_to(message.reply_to):
+        local = "ReplyTo" if message.reply_to else "FaultTo"
+        raise faults.invalid_header(local, "answers are given on the connection of the question", why=why)
+    if message.fault_to not in ("", message.reply_to):
+        raise faults.invalid_header("FaultTo", "faults are given where the answer is given", why=why)
+    return replies.place(message.reply_to)
 
 
 def _let_in(work: _Work) -> None:
@@ -274,7 +292,8 @@ def _checked(body: etree._Element, transaction: Transaction) -> list[xop.Include
 
 
 def _response(work: _Work, answer: Answer) -> HttpResponseBase:
-    root = envelope.write(answer.body, action=work.response_action, message_id=work.seen.message_id)
+    to = work.reply.address if work.reply is not None else ""
+    root = envelope.write(answer.body, action=work.response_action, message_id=work.seen.message_id, to=to)
     if not work.mtom:
         return HttpResponse(root, content_type=f'{faults.CONTENT_TYPE}; action="{work.response_action}"')
     written = mtom.package(root, answer.attachments, boundary=f"hub-{uuid4().hex}", action=work.response_action)

@@ -632,6 +632,14 @@ def only_dates(resource: dict[str, Any], start: str) -> None:
     resource["provision"] = {"type": "permit"}
 
 
+def test_a_period_that_is_over_is_over_whatever_else_cannot_be_read() -> None:
+    for count in (1, 300):
+        bad = [{"value": str(n), "period": {"start": "soon"}} for n in range(count)]
+        read = compile_directive(fx.consent(fx.node("deny", period={"end": "2020"}), identifier=bad), directive_id="c")
+        assert len(read.problems) == count
+        assert (read.period.end if read.period else None) == "2020"
+
+
 def test_a_modifier_of_what_is_contained_is_none_of_the_consents_beside_its_problems_either() -> None:
     def change(resource: dict[str, Any]) -> None:
         resource["contained"] = [{"resourceType": "Group", "modifierExtension": [{"url": "x"}]}]

@@ -247,6 +247,7 @@ PERHAPS = Perhaps(
         ("authoredby", "https://hub.example/fhir/Practitioner/kim", True),
         ("authoredby", "Practitioner/una", True),
         ("authoredby", "Practitioner/ivo", False),
+        ("authoredby", "RelatedPerson/kim", False),
         ("authoredby", "urn:oid:1.2.3", False),
     ],
 )

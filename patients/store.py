@@ -54,6 +54,17 @@ def _block(spare: int = 0) -> str:
     return f"{sql} CROSS JOIN LATERAL unnest(d{len(blocking.MASKS) - 1}.members) AS h(record_id)"
 
 
+# The records in use of the people found, with what each is matched by.
+_MEMBERS = f"""  FROM people CROSS JOIN LATERAL (
+    SELECT l.source_record_id, l.person_id, {HAND} AS by_hand FROM patients_link l
+     WHERE l.person_id = people.person_id AND {CURRENT} OFFSET 0) l
+  CROSS JOIN LATERAL (
+    SELECT r.id, r.current_version_id FROM patients_sourcerecord r
+     WHERE r.id = l.source_record_id AND r.status = 'active' OFFSET 0) r
+  CROSS JOIN LATERAL (
+    SELECT v.normalised FROM patients_sourcerecordversion v WHERE v.id = r.current_version_id OFFSET 0) v
+"""  # noqa: S608  # constants only
+
 # OFFSET 0 as above: each step is looked up for what the one before found. A planner that knows no table yet, in the first
 # minutes of a hub, or of a moment ago, in the middle of an import, would read whole tables for each record.
 _CANDIDATES = f"""
@@ -64,15 +75,7 @@ people AS MATERIALIZED (
     SELECT l.person_id FROM patients_link l WHERE l.source_record_id = hits.record_id AND {CURRENT} OFFSET 0) l
    WHERE hits.record_id <> %(record)s)
 SELECT r.id, l.person_id, v.normalised, l.by_hand
-  FROM people CROSS JOIN LATERAL (
-    SELECT l.source_record_id, l.person_id, {HAND} AS by_hand FROM patients_link l
-     WHERE l.person_id = people.person_id AND {CURRENT} OFFSET 0) l
-  CROSS JOIN LATERAL (
-    SELECT r.id, r.current_version_id FROM patients_sourcerecord r
-     WHERE r.id = l.source_record_id AND r.status = 'active' OFFSET 0) r
-  CROSS JOIN LATERAL (
-    SELECT v.normalised FROM patients_sourcerecordversion v WHERE v.id = r.current_version_id OFFSET 0) v
- WHERE r.id <> %(record)s
+{_MEMBERS} WHERE r.id <> %(record)s
  ORDER BY r.id
 """  # noqa: S608  # constants only
 
@@ -86,15 +89,7 @@ people AS MATERIALIZED (
   SELECT DISTINCT l.person_id FROM hits CROSS JOIN LATERAL (
     SELECT l.person_id FROM patients_link l WHERE l.source_record_id = hits.record_id AND {CURRENT} OFFSET 0) l)
 SELECT r.id, l.person_id, v.normalised, l.by_hand, hits.keys
-  FROM people CROSS JOIN LATERAL (
-    SELECT l.source_record_id, l.person_id, {HAND} AS by_hand FROM patients_link l
-     WHERE l.person_id = people.person_id AND {CURRENT} OFFSET 0) l
-  CROSS JOIN LATERAL (
-    SELECT r.id, r.current_version_id FROM patients_sourcerecord r
-     WHERE r.id = l.source_record_id AND r.status = 'active' OFFSET 0) r
-  CROSS JOIN LATERAL (
-    SELECT v.normalised FROM patients_sourcerecordversion v WHERE v.id = r.current_version_id OFFSET 0) v
-  LEFT JOIN hits ON hits.record_id = r.id
+{_MEMBERS}  LEFT JOIN hits ON hits.record_id = r.id
 """  # noqa: S608  # constants only
 
 _VIEW = f"""

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, tzinfo
+from datetime import datetime, tzinfo
 from itertools import takewhile
 from typing import Any
 
-import hl7
-
 from hie.faces.hl7v2.er7 import NULL, Message, MessageRefused, Segment, part
+from hie.standards import hl7_time
 from hie.standards.demographics import Address, Demographics, HumanName, Identifier, Telecom
 from hie.standards.reliability import IDENTITY_KNOWN, IDENTITY_UNKNOWN
 
@@ -291,16 +289,12 @@ def _maiden_name(repetitions: tuple[Repetition, ...]) -> str:
 
 
 def _date(text: str, location: tuple[str | int, ...]) -> str:
-    """FHIR date text of an HL7 date of any precision; an impossible day stays, being evidence all the same."""
     if text in ("", NULL):
         return ""
-    digits = re.match(r"(\d{4})-?(\d{2})?-?(\d{2})?", text)
-    if digits is None:
+    found = hl7_time.date(text)
+    if found is None:
         raise MessageRefused(f"{location[0]}-{location[2]} is not a date", code="102", location=location, reject=False)
-    year, *rest = (p for p in digits.groups() if p)
-    # Zeros stand for what is not known.
-    known = list(takewhile(lambda p: p != "00", rest))
-    return "" if year == "0000" else "-".join([year, *known])
+    return found
 
 
 def _timestamp(text: str) -> str:
@@ -316,12 +310,9 @@ def entered_at(message: Message, *, zone: Callable[[], tzinfo]) -> datetime | No
     """
     event = message.first("EVN")
     for text in (event.text(2) if event is not None else "", message.header.text(7)):
-        if len(text.partition("+")[0].partition("-")[0]) < len("YYYYMMDDHHMM"):
-            continue
-        with suppress(ValueError, OverflowError):
-            found: datetime | None = hl7.parse_datetime(text)
-            if found is not None:
-                return (found if found.tzinfo else found.replace(tzinfo=zone())).astimezone(UTC)
+        found = hl7_time.moment(text, zone=zone)
+        if found is not None:
+            return found
     return None
 
 

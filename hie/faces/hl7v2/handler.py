@@ -15,15 +15,14 @@ At least one identifier must fall in a domain of the sender. Source: IHE ITI TF-
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
-from datetime import tzinfo
 from uuid import UUID
 
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import feed, inbox
+from hie.exchange import feed, feed_changes, inbox
 from hie.exchange.devices import device
 from hie.exchange.errors import AccessRefused, AuthorityNotOwned, NotFound
+from hie.exchange.feed_changes import Whose
 from hie.exchange.self_test import Check
 from hie.faces.hl7v2 import acks, adt, er7, qbp, questions, rehearsal, senders
 from hie.faces.hl7v2.er7 import MessageRefused
@@ -55,7 +54,7 @@ class Hl7v2Handler:
             return _refused(message, problem, caller)
         return inbox.Handled(
             accepted=True, reply=acks.accept(message, warnings), caller=caller, fed=tuple(fed),
-            entered_at=adt.entered_at(message, zone=lambda: _zone(caller)),
+            entered_at=adt.entered_at(message, zone=lambda: feed_changes.zone(caller)),
         )  # fmt: skip
 
     def asks(self, kind: str) -> bool:
@@ -112,10 +111,6 @@ def sender(message: er7.Message, envelope: inbox.Envelope) -> Caller:
     return device(found, face=PROTOCOL, network_address=envelope.network_address, request_id=message.control_id[:255])
 
 
-def _zone(caller: Caller) -> tzinfo:
-    return directory.zone_of(directory.snapshot().jurisdiction_of(caller.participant_id))
-
-
 def _act(message: er7.Message, raw: bytes, caller: Caller) -> tuple[Sequence[HubError], Sequence[feed.Fed]]:
     if message.kind == qbp.CANCEL:
         return [], []  # no answer is kept for its continuation: there is nothing to give up
@@ -153,28 +148,14 @@ def _revision(
 ) -> feed.Revision:
     """The record of the patient's first own identifier, or of `named`, as the PID says it."""
     own, others = domains(patient.identifiers, caller)
-    authority, value = named or own[0]
     identifiers = (
         *(Identifier(system=system_of(a), value=v, type=_type(patient, v)) for a, v in own),
         *others,
         *patient.demographics.identifiers,
     )
-    return feed.Revision(
-        authority=authority,
-        value=value,
-        demographics=replace(patient.demographics, identifiers=_distinct(identifiers)),
-        keep_unsaid=True,
-        deleted=patient.deleted,
-        only_new=only_new,
-        element="PID-3",
+    return feed_changes.revision(
+        named or own[0], patient.demographics, identifiers, element="PID-3", deleted=patient.deleted, only_new=only_new
     )
-
-
-def _distinct(identifiers: Sequence[Identifier]) -> tuple[Identifier, ...]:
-    seen: dict[str, Identifier] = {}
-    for item in identifiers:
-        seen.setdefault(item.key, item)
-    return tuple(seen.values())
 
 
 def _type(patient: adt.Patient, value: str) -> str:
@@ -182,17 +163,9 @@ def _type(patient: adt.Patient, value: str) -> str:
 
 
 def _duplicates(pair: adt.Merge, caller: Caller) -> list[feed.Change]:
-    """First the survivor, if it is new; then each prior identifier goes into that of its own domain, or the first."""
     survivors, _ = domains(pair.patient.identifiers, caller)
     priors, _ = domains(pair.prior, caller)
-    by_domain = dict(reversed(survivors))
-    changes: list[feed.Change] = [_revision(pair.patient, caller, only_new=True)]
-    for authority, value in priors:
-        survivor = (authority, by_domain[authority]) if authority in by_domain else survivors[0]
-        if survivor == (authority, value):
-            continue
-        changes.append(feed.Duplicate(survivor=survivor, subsumed=(authority, value), element="MRG-1"))
-    return changes
+    return feed_changes.duplicates(_revision(pair.patient, caller), survivors, priors, element="MRG-1")
 
 
 def _linked(first: adt.Patient, second: adt.Patient, caller: Caller, *, apart: bool) -> list[feed.Change]:
@@ -243,16 +216,16 @@ def domains(found: Sequence[adt.Cx], caller: Caller) -> tuple[list[tuple[str, st
     others: list[Identifier] = []
     for cx in found:
         oid = cx.universal_id if questions.OID.match(cx.universal_id) else ""
-        owner = directory.authority_owner(oid) if oid else None
-        if owner == directory.HUB:
+        owner = feed_changes.whose(oid, caller)
+        if owner is Whose.HUBS:
             continue
-        if owner is not None:
-            if not directory.within(owner, caller.participant_id):
-                raise MessageRefused(
-                    f"{cx.location[0]}-{cx.location[2]} holds an identifier of another's domain",
-                    code="204",
-                    location=cx.location,
-                )
+        if owner is Whose.ANOTHERS:
+            raise MessageRefused(
+                f"{cx.location[0]}-{cx.location[2]} holds an identifier of another's domain",
+                code="204",
+                location=cx.location,
+            )
+        if owner is Whose.OWN:
             named.append((oid, cx.value))
         elif cx.type in adt.PERSONAL_TYPES:
             system = adt.SSN if cx.type == "SS" else system_of(oid) if oid else ""

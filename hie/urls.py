@@ -6,11 +6,13 @@ from django.views.generic import RedirectView
 
 from hie.faces.portal import figures
 from hie.faces.rest import checkpoints
+from hie.faces.soap import views as soap
 from hie.trust.views import authorization_server_metadata
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("fhir", include("hie.faces.fhir.urls")),
     path("xds/", include("hie.faces.soap.urls")),
+    path("pix", soap.pix, name="pix"),
     path("oauth/", include("hie.trust.urls")),
     path(".well-known/oauth-authorization-server", authorization_server_metadata),
     path("api/", include("hie.faces.rest.urls")),

@@ -97,6 +97,8 @@ def _participants(root: etree._Element, event: EventRecord, pattern: Pattern, ba
 def _endpoint(event: EventRecord, base_url: str) -> str:
     if event.face != "soap":
         return base_url
+    if event.type == EventType.PATIENT_FEED_V3:
+        return f"{base_url}/pix"
     return f"{base_url}/xds/{'repository' if event.type in _REPOSITORY else 'registry'}"
 
 

@@ -42,7 +42,11 @@ log = logging.getLogger("hie.inbox")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Envelope:
-    """What a face knows of a message from its outside: never its content."""
+    """What a face knows of a message from its outside: never its content.
+
+    `caller` is who sent it, where the connection proved more than the participant; it is not kept, and a message that is
+    tried again has none.
+    """
 
     protocol: str
     sender: str = ""
@@ -50,6 +54,7 @@ class Envelope:
     control_id: str = ""
     kind: str = ""
     network_address: str = ""
+    caller: Caller | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

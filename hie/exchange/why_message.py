@@ -3,7 +3,7 @@
 Nothing of a patient is told: steps name segments, fields, codes and organizations. Of what a message says only its handler
 reads anything, to say what it lacks.
 
-Source: HL7 v2.5.1 2.14.9 (MSH), table 0357; ITI TF-2 3.8.
+Source: HL7 v2.5.1 2.14.9 (MSH), table 0357; HL7 V3, AcknowledgementDetailCode; ITI TF-2 3.8, 3.44.
 """
 
 from __future__ import annotations
@@ -43,6 +43,13 @@ _ADVICE: Mapping[str, str] = {
     "205": "A steward decides whether it is the same patient. See the review queue.",
     "206": "Try it again.",
     "207": "The hub failed. Find the incident in the operators’ log, have it mended, then try it again.",
+    # HL7 V3
+    "KEY204": "Register what is named with the organization that sends it, or have the sender mend it. Then try it again.",
+    "NS200": "Have the sender say the interaction that the message is.",
+    "NS260": "Have the sender name itself, or register what it names with its organization. Then try it again.",
+    "SYN101": "Have the sender fill the element that is named.",
+    "SYN102": "Have the sender write the element that is named as the standard says.",
+    "SYN110": "Have the sender send a message for each.",
 }
 
 

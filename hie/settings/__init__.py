@@ -240,6 +240,7 @@ INSTALLED_APPS = [
     "hie.exchange",
     "hie.faces.fhir",
     "hie.faces.hl7v2",
+    "hie.faces.soap",
     "hie.faces.rest",
     "hie.faces.portal",
     "hie.faces.backoffice",

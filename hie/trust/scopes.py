@@ -39,6 +39,7 @@ TRANSACTIONS: dict[str, tuple[tuple[str, str], ...]] = {
     "ITI-119": (("Patient", "s"),),
     "ITI-83": (("Patient", "s"),),
     "ITI-104": (("Patient", "u"),),
+    "ITI-44": (("Patient", "u"),),
     "ITI-93": (("Patient", "c"), ("Patient", "u"), ("Patient", "d")),
     "ITI-94": (("Subscription", "c"),),
     "ITI-81": (("AuditEvent", "s"),),

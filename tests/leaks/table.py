@@ -54,6 +54,7 @@ URLS: Mapping[str, Entry] = {
     "fhir/<path:path>": Guarded("hie.exchange.find.find_documents"),
     "xds/registry": Guarded("hie.exchange.submit.receive"),
     "xds/repository": Guarded("hie.exchange.submit.receive"),
+    "pix": Guarded("hie.exchange.submit.receive"),
     "xds/schema/<path:path>": Nothing("schemas of IHE and OASIS"),
     "oauth/token": Nothing("tokens and refusals; a refusal names the reason, nobody's data"),
     "oauth/introspect": Nothing("a caller's own token"),
@@ -274,6 +275,7 @@ FHIR: Mapping[str, Entry] = {
 }
 
 XDS: Mapping[str, Entry] = {
+    **dict.fromkeys(("PRPA_IN201301UV02", "PRPA_IN201302UV02", "PRPA_IN201304UV02"), _FEED),
     "DeleteDocumentSet": Guarded("hie.exchange.remove.remove_metadata"),
     "MultiPatientStoredQuery": Guarded("hie.exchange.stored_query.ask"),
     "ProvideAndRegisterDocumentSet-b": Guarded("hie.exchange.submit.submit"),

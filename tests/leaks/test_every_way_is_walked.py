@@ -46,11 +46,13 @@ NOT_WALKED: Mapping[tuple[str, str], str] = {
         ("url", f"xds/{name}"): "hands to the transactions, each of which is walked as a way of its own, kind xds"
         for name in ("registry", "repository")
     },
+    ("url", "pix"): "hands to the feed of HL7 V3, each message of which is a way of its own, kind xds",
     ("fhir", "Binary create"): "takes bytes in; gives back their name",
     ("url", "api/patients/imports"): "takes a file in; gives back the run's name",
     ("command", "mllp"): "hands each message to what the events of HL7 v2 are walked by",
     ("fhir", "$process-message"): "the feed by message: answered like Patient conditional_update, which is walked",
     ("channel", "source hie.exchange.remote_retrieve.source"): "asked for Binary read, which is walked",
+    **{("xds", f"PRPA_IN20130{number}UV02"): _ACKNOWLEDGED for number in (1, 2, 4)},
     **{("hl7v2", f"ADT^{event}"): _ACKNOWLEDGED for event in ("A24", "A37", "A40", "A43", "A47")},
 }
 """Guarded ways without a walk, and why nothing can be told there."""

@@ -20,6 +20,7 @@ from hie.faces.fhir.resources import resources, system_operations, transaction_i
 from hie.faces.hl7v2 import adt, qbp
 from hie.faces.hl7v2.handler import Hl7v2Handler
 from hie.faces.soap import transactions
+from hie.faces.soap.hl7v3.handler import Hl7v3Handler
 from hie.outbox import outbox
 
 _INTERACTIONS = (
@@ -90,6 +91,9 @@ def xds() -> Iterator[Way]:
     """Every transaction of the SOAP face, by the last word of its Action."""
     for action, transaction in sorted({**transactions.REGISTRY, **transactions.REPOSITORY}.items()):
         yield Way("xds", action.rpartition(":")[2], inspect.unwrap(transaction.handler))
+    # The address hands to the inbox, the inbox to the handler.
+    for action in sorted(transactions.PIX):
+        yield Way("xds", action.rpartition(":")[2], Hl7v3Handler.handle)
 
 
 def hl7v2() -> Iterator[Way]:

@@ -2,10 +2,12 @@
 
 from django.urls import include, path
 
-from hie.trust import views
+from hie.faces.soap import views
+from hie.trust import views as trust
 
 urlpatterns = [
     path("xds/", include("hie.faces.soap.urls")),
+    path("pix", views.pix),
     path("fhir", include("hie.faces.fhir.urls")),
-    path("token", views.token),
+    path("token", trust.token),
 ]

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hie.faces.soap.ebxml.names import QUERY, RS, XDS
+from hie.faces.soap.hl7v3.names import ACKNOWLEDGEMENT, HL7, INTERACTIONS
 
 ITI: Mapping[str, str] = {
     "urn:ihe:iti:2007:RegistryStoredQuery": "ITI-18",
@@ -16,6 +17,7 @@ ITI: Mapping[str, str] = {
     "urn:ihe:iti:2007:ProvideAndRegisterDocumentSet-b": "ITI-41",
     "urn:ihe:iti:2007:RegisterDocumentSet-b": "ITI-42",
     "urn:ihe:iti:2007:RetrieveDocumentSet": "ITI-43",
+    **{f"{HL7}:{interaction}": "ITI-44" for interaction in INTERACTIONS},
     "urn:ihe:iti:2009:MultiPatientStoredQuery": "ITI-51",
     "urn:ihe:iti:2010:UpdateDocumentSet": "ITI-57",
     "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry": "ITI-61",
@@ -27,6 +29,7 @@ ITI: Mapping[str, str] = {
 _RESPONSE = {
     f"{{{QUERY}}}AdhocQueryRequest": f"{{{QUERY}}}AdhocQueryResponse",
     f"{{{XDS}}}RetrieveDocumentSetRequest": f"{{{XDS}}}RetrieveDocumentSetResponse",
+    **{f"{{{HL7}}}{interaction}": f"{{{HL7}}}{ACKNOWLEDGEMENT}" for interaction in INTERACTIONS},
 }
 
 

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from lxml import etree
 
-from hie.faces.soap import iti18, iti41, iti42, iti43, iti57, iti62
+from hie.faces.soap import iti18, iti41, iti42, iti43, iti44, iti57, iti62
 from hie.faces.soap.ebxml.names import LCM, QUERY, RMD, XDS
+from hie.faces.soap.hl7v3.names import ACKNOWLEDGEMENT, HL7, INTERACTIONS
 from hie.faces.soap.message import Handler
 
 
@@ -81,4 +82,12 @@ REPOSITORY: Mapping[str, Transaction] = {
         response_action="urn:ihe:iti:2017:RemoveDocumentsResponse",
         request_root=etree.QName(RMD, "RemoveDocumentsRequest"),
     ),
+}
+PIX: Mapping[str, Transaction] = {
+    f"{HL7}:{interaction}": Transaction(
+        handler=iti44.feed,
+        response_action=f"{HL7}:{ACKNOWLEDGEMENT}",
+        request_root=etree.QName(HL7, interaction),
+    )
+    for interaction in INTERACTIONS
 }

@@ -60,11 +60,14 @@ def max_envelope() -> int:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """One address: its path, what it answers with when it has too much to do, what it is called in its WSDL."""
+    """One address: its path, what it answers with when it has too much to do, what it is called in its WSDL.
+
+    `busy_code` "": its answers know no such thing, and a fault says it.
+    """
 
     path: str
     name: str
-    busy_code: str
+    busy_code: str = ""
 
     @property
     def url(self) -> str:
@@ -73,11 +76,14 @@ class Service:
 
     def transactions(self) -> Mapping[str, Transaction]:
         """What it answers, by Action."""
+        if self is PIX:
+            return transactions.PIX
         return transactions.REGISTRY if self is REGISTRY else transactions.REPOSITORY
 
 
 REGISTRY = Service(path="/xds/registry", name="DocumentRegistry", busy_code="XDSRegistryBusy")
 REPOSITORY = Service(path="/xds/repository", name="DocumentRepository", busy_code="XDSRepositoryBusy")
+PIX = Service(path="/pix", name="PIXManager")
 
 
 @csrf_exempt
@@ -90,6 +96,12 @@ def registry(http: HttpRequest) -> HttpResponseBase:
 def repository(http: HttpRequest) -> HttpResponseBase:
     """The Document Repository."""
     return _endpoint(http, REPOSITORY)
+
+
+@csrf_exempt
+def pix(http: HttpRequest) -> HttpResponseBase:
+    """The Patient Identifier Cross-reference Manager."""
+    return _endpoint(http, PIX)
 
 
 def schema(http: HttpRequest, path: str) -> HttpResponse:
@@ -314,7 +326,7 @@ def _refusal(work: _Work, error: Exception) -> HttpResponse:
 
 def _busy(work: _Work, error: TooManyRequests | Unsettled) -> HttpResponseBase:
     """Too much at once is told in the answer that the transaction gives; a message of none gets a fault."""
-    if not work.response_action:
+    if not work.response_action or not work.service.busy_code:
         return _refusal(work, error)
     body = busy.answer(work.root, work.service.busy_code, context=str(error), location=work.service.path)
     response = _response(work, Answer(body=body))

@@ -12,6 +12,7 @@ from lxml import etree
 
 from hie.faces.soap import actions
 from hie.faces.soap.ebxml import names
+from hie.faces.soap.hl7v3.names import HL7
 from hie.faces.soap.transactions import Transaction
 from hie.standards import xds_schema
 
@@ -19,6 +20,7 @@ WSDL = "http://schemas.xmlsoap.org/wsdl/"
 SOAP12 = "http://schemas.xmlsoap.org/wsdl/soap12/"
 WSAM = "http://www.w3.org/2007/05/addressing/metadata"
 XSD = "http://www.w3.org/2001/XMLSchema"
+PIXV3 = "urn:ihe:iti:pixv3:2007"
 _PREFIXES: dict[str | None, str] = {
     "rim": names.RIM,
     "rs": names.RS,
@@ -26,6 +28,7 @@ _PREFIXES: dict[str | None, str] = {
     "query": names.QUERY,
     "xds": names.XDS,
     "rmd": names.RMD,
+    "hl7": HL7,
 }
 _PREFIX_OF = {namespace: prefix for prefix, namespace in _PREFIXES.items()}
 _FILES = frozenset(str(path.relative_to(xds_schema.FOLDER).as_posix()) for path in xds_schema.FOLDER.rglob("*.xsd"))
@@ -37,26 +40,28 @@ def schema(path: str) -> bytes | None:
 
 
 def document(name: str, url: str, offered: Mapping[str, Transaction]) -> bytes:
-    """The WSDL of the service `name` at `url`: one operation for each transaction whose form the schemas know."""
+    """The WSDL of the service `name` at `url`: one operation for each transaction whose form the schemas know.
+
+    Messages of HL7 V3 are named without their form, as in the WSDLs of IHE.
+    """
     known = {
         action: one
         for action, one in offered.items()
-        if etree.QName(one.request_root).namespace in xds_schema.NAMESPACES
+        if etree.QName(one.request_root).namespace in {HL7, *xds_schema.NAMESPACES}
     }
-    nsmap: dict[str | None, str] = {None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": names.XDS}
-    root = etree.Element(
-        f"{{{WSDL}}}definitions",
-        nsmap=nsmap | _PREFIXES,
-        name=name,
-        targetNamespace=names.XDS,
-    )
+    own = PIXV3 if any(etree.QName(one.request_root).namespace == HL7 for one in known.values()) else names.XDS
+    nsmap: dict[str | None, str] = {None: WSDL, "soap12": SOAP12, "wsam": WSAM, "xsd": XSD, "tns": own}
+    root = etree.Element(f"{{{WSDL}}}definitions", nsmap=nsmap | _PREFIXES, name=name, targetNamespace=own)
     types = etree.SubElement(etree.SubElement(root, f"{{{WSDL}}}types"), f"{{{XSD}}}schema")
-    for namespace, file in xds_schema.NAMESPACES.items():
-        location = f"{settings.BASE_URL}/xds/schema/{file}"
-        etree.SubElement(types, f"{{{XSD}}}import", namespace=namespace, schemaLocation=location)
+    if own == PIXV3:
+        _any_of(types, known)
+    else:
+        for namespace, file in xds_schema.NAMESPACES.items():
+            location = f"{settings.BASE_URL}/xds/schema/{file}"
+            etree.SubElement(types, f"{{{XSD}}}import", namespace=namespace, schemaLocation=location)
     for action, one in known.items():
-        _message(root, _tail(action), etree.QName(one.request_root))
         response = actions.response_root(str(etree.QName(one.request_root)))
+        _message(root, _tail(action), etree.QName(one.request_root))
         _message(root, f"{_tail(action)}Response", etree.QName(response))
     port_type = etree.SubElement(root, f"{{{WSDL}}}portType", name=f"{name}_PortType")
     for action, one in known.items():
@@ -75,6 +80,15 @@ def document(name: str, url: str, offered: Mapping[str, Transaction]) -> bytes:
     etree.SubElement(port, f"{{{SOAP12}}}address", location=url)
     data: bytes = etree.tostring(root, xml_declaration=True, encoding="UTF-8", pretty_print=True)
     return data
+
+
+def _any_of(schema: etree._Element, known: Mapping[str, Transaction]) -> None:
+    """The elements of HL7 V3 that are asked and answered, each of any content."""
+    schema.set("targetNamespace", HL7)
+    schema.set("elementFormDefault", "qualified")
+    roots = [str(etree.QName(one.request_root)) for one in known.values()]
+    for root in dict.fromkeys([*roots, *map(actions.response_root, roots)]):
+        etree.SubElement(schema, f"{{{XSD}}}element", name=etree.QName(root).localname, type="xsd:anyType")
 
 
 def _message(root: etree._Element, name: str, element: etree.QName) -> None:

@@ -1,0 +1,308 @@
+"""Patients fed in HL7 V3 over the wire: added, revised, merged, refused by code, kept and tried again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from lxml import etree
+
+from documents.metadata import CX
+from documents.stored_query import Kind
+from hie.audit.models import AuditEvent
+from hie.directory import registration
+from hie.exchange.models import InboundMessage
+from hie.faces.soap.ebxml import names as ebxml
+from patients import queries as index
+from patients.demographics import SourceRecordView
+from patients.models import SourceRecord
+from tests import second_factor
+from tests.directory.forms import clinic, file, hospital
+from tests.exchange.world import CLINIC_AUTHORITY, HOSPITAL_AUTHORITY
+from tests.grounds import ground
+from tests.soap import keys, messages, v3, wire, world
+from tests.soap.conftest import PROXY, Caller
+from tests.soap.v3 import ADD, RESOLVE, REVISE, acknowledged, ii, message, sent
+from tests.trust import conftest as trust
+
+pytestmark = pytest.mark.django_db
+PASSPORT = "2.999.88.1"
+
+
+@ground
+def clinic_and_hospital() -> None:
+    """Two participants, the clinic with a certificate."""
+    mine = {"default_role": "nurse", "default_purpose": "TREAT", "certificates": [keys.CLINIC.pem]}
+    registration.apply(file(clinic(**mine), hospital(users=[])))
+
+
+@pytest.fixture
+def source(hub: None, clinic_and_hospital: None, monkeypatch: pytest.MonkeyPatch) -> Caller:
+    """The clinic's patient identity source."""
+    wire.real(monkeypatch)
+    return Caller(certificate=keys.CLINIC.header)
+
+
+def record(value: str = "P7") -> SourceRecordView:
+    found = index.source_record(CLINIC_AUTHORITY, value)
+    assert found is not None
+    return found
+
+
+def test_an_added_patient_is_known_with_all_that_the_message_says(source: Caller) -> None:
+    person = (
+        v3.PERSON
+        + '<maritalStatusCode code="M"/>'
+        + f'<asOtherIDs classCode="PAT">{ii("XK-1", PASSPORT)}{ii("123456789", "2.16.840.1.113883.4.1")}'
+        + '<scopingOrganization classCode="ORG" determinerCode="INSTANCE"><id root="2.999.88"/></scopingOrganization></asOtherIDs>'
+        + '<personalRelationship classCode="PRS"><code code="MTH"/>'
+        + '<relationshipHolder1 classCode="PSN" determinerCode="INSTANCE"><name><family>Fenwright</family></name>'
+        + "</relationshipHolder1></personalRelationship>"
+        + "<birthPlace><addr><city>Port Oster</city></addr></birthPlace>"
+        + '<languageCommunication><languageCode code="es"/><preferenceInd value="false"/></languageCommunication>'
+        + '<languageCommunication><languageCode code="en-US"/><preferenceInd value="true"/></languageCommunication>'
+    )
+    twins = '<multipleBirthInd value="true"/><multipleBirthOrderNumber value="2"/>'
+    text = message(ADD, person=person.replace("<addr use", f'<deceasedTime value="20260211"/>{twins}<addr use', 1))
+    v3.valid(etree.fromstring(text))
+    assert acknowledged(sent(source, text)) == ("AA", [])
+
+    said = record().demographics
+    (name,), (address,) = said.names, said.addresses
+    assert (name.family, name.given, name.use) == ("Quarrel", ("Rosamund", "Ivy"), "official")
+    assert (address.lines, address.city, address.state, address.postal_code, address.country, address.use) == (
+        ("7 Tern Street",), "Velmoor", "VM", "40129", "US", "home",
+    )  # fmt: skip
+    assert [(one.system, one.value, one.use) for one in said.telecoms] == [
+        ("phone", "+12025550119", "home"), ("email", "rosamund@mail.example", "home"),
+    ]  # fmt: skip
+    assert (said.birth_date, said.gender, said.marital_status) == ("1971-04-09", "female", "M")
+    assert (said.multiple_birth, said.deceased, said.mothers_maiden_name) == (2, "2026-02-11", "Fenwright")
+    assert (said.languages, said.birth_place and said.birth_place.city) == (("en-us", "es"), "Port Oster")
+    assert {(one.authority, one.value, one.type) for one in said.identifiers} == {
+        (CLINIC_AUTHORITY, "P7", ""), (PASSPORT, "XK-1", ""), ("http://hl7.org/fhir/sid/us-ssn", "123456789", "SS"),
+    }  # fmt: skip
+    event = AuditEvent.objects.get(kind="ITI-44")
+    assert (event.outcome, event.participant) == (0, "org-clinic")
+    row = InboundMessage.objects.get()
+    assert (row.protocol, row.kind, row.status, row.sender) == ("hl7v3", ADD, "accepted", v3.CLINIC_OID)
+    assert row.entered_at == datetime(2026, 3, 1, 9, 15, tzinfo=UTC)
+    assert b"Quarrel" not in bytes(row.raw)
+
+
+def test_a_revision_leaves_what_it_does_not_say_and_takes_away_what_it_names(source: Caller) -> None:
+    sent(source, message())
+    person = f'{v3.NAME.replace("Quarrel", "Quimby")}<telecom updateMode="D" value="tel:+12025550119"/>'
+    text = message(REVISE, person=person)
+    assert acknowledged(sent(source, text)) == ("AA", [])
+    said = record().demographics
+    assert (said.names[0].family, said.birth_date, said.gender) == ("Quimby", "1971-04-09", "female")
+    assert (said.telecoms, len(said.addresses)) == ((), 1)
+
+
+def test_how_secret_a_record_is_holds_until_it_is_taken_back(source: Caller) -> None:
+    secret = '<confidentialityCode code="R"/><veryImportantPersonCode code="VIP"/>'
+    sent(source, message(patient=secret))
+    assert record().demographics.protected == ("R", "VIP")
+    sent(source, message(REVISE))
+    assert record().demographics.protected == ("R", "VIP")
+    sent(source, message(REVISE, patient='<confidentialityCode code="N"/><veryImportantPersonCode code="N"/>'))
+    assert record().demographics.protected == ()
+
+
+def test_a_resolved_duplicate_leads_to_the_survivor_and_is_unknown_to_the_registry(source: Caller) -> None:
+    sent(source, message(ADD, ii("P7")))
+    sent(source, message(ADD, ii("P8")))
+    eight = CX(value="P8", authority=CLINIC_AUTHORITY)
+    document = world.submission(world.entry(eight), patient=eight)
+    assert registered(source, document) == []
+    text = message(RESOLVE, ii("P7"), priors=(ii("P8"),))
+    v3.valid(etree.fromstring(text))
+    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert record("P8").replaced_by == (CLINIC_AUTHORITY, "P7")
+    # Out of its order: what gave way survives nobody.
+    wrong = message(RESOLVE, ii("P8"), priors=(ii("P9"),))
+    assert acknowledged(sent(source, wrong)) == ("AE", [("E", "KEY204", "priorRegisteredRole/id")])
+    assert index.source_record(CLINIC_AUTHORITY, "P9") is None, "whole or not at all"
+
+    found = wire.asked(source, world.QUERY, asking("P7"))
+    assert len(list(found.root.iter(ebxml.tag(ebxml.RIM, "ExtrinsicObject")))) == 1
+    again = world.submission(world.entry(eight), patient=eight)
+    assert set(registered(source, again)) == {"XDSUnknownPatientId"}
+
+
+def registered(source: Caller, submission: Any) -> list[str]:
+    """The errors of a registration [ITI-42]."""
+    answer = wire.asked(source, world.REGISTER, world.registration(submission))
+    assert answer.status == 200, answer.reason
+    return [one.get("errorCode", "") for one in answer.root.iter("{*}RegistryError")]
+
+
+def asking(value: str) -> Any:
+    patient = f"'{value}^^^&{CLINIC_AUTHORITY}&ISO'"
+    slots = {"XDSDocumentEntryPatientId": patient, "XDSDocumentEntryStatus": world.APPROVED}
+    return world.asking(Kind.FIND_DOCUMENTS, slots)
+
+
+def test_a_document_is_provided_for_a_patient_once_he_is_fed(source: Caller, settings: Any) -> None:
+    patient = CX(value="P7", authority=CLINIC_AUTHORITY)
+    one = world.entry(patient, entry_uuid="Document01", repository_unique_id=None, hash=None, size=None, mime_type="text/plain")  # fmt: skip
+    body = etree.Element(ebxml.tag(ebxml.XDS, "ProvideAndRegisterDocumentSetRequest"), nsmap={"xds": ebxml.XDS})
+    body.append(world.registration(world.submission(one, patient=patient)))
+
+    def provided() -> set[str]:
+        answer = wire.asked(source, world.PROVIDE, body, {one.entry_uuid: b"Dear colleague"})
+        return {error.get("errorCode", "") for error in answer.root.iter("{*}RegistryError")}
+
+    assert provided() == {"XDSUnknownPatientId"}
+    assert acknowledged(sent(source, message())) == ("AA", [])
+    assert provided() == set()
+    found = wire.asked(source, world.QUERY, asking("P7"))
+    assert len(list(found.root.iter(ebxml.tag(ebxml.RIM, "ExtrinsicObject")))) == 1
+    got = wire.asked(source, world.RETRIEVE, world.retrieval((settings.REPOSITORY_UNIQUE_ID, one.unique_id)))
+    assert wire.retrieved(got) == {one.unique_id: b"Dear colleague"}
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        pytest.param(message(ADD, ii("P7", HOSPITAL_AUTHORITY)), ("AR", "KEY204", "patient/id"), id="anothers-domain"),
+        pytest.param(message(ADD, ii("P7", "2.999.404")), ("AR", "KEY204", "patient/id"), id="nobodys-domain"),
+        pytest.param(
+            message(ADD, person=f'<asOtherIDs classCode="PAT">{ii("H1", HOSPITAL_AUTHORITY)}</asOtherIDs>'),
+            ("AR", "KEY204", "asOtherIDs/id"),
+            id="anothers-domain-among-other-ids",
+        ),
+        pytest.param(message(ADD, '<id nullFlavor="UNK"/>'), ("AE", "SYN101", "patient/id"), id="no-patient-id"),
+        pytest.param(
+            message(ADD, f'<id root="{CLINIC_AUTHORITY}"/>'), ("AE", "SYN101", "patient/id"), id="no-extension"
+        ),
+        pytest.param(message(sender="2.999.10.2"), ("AR", "NS260", "device/id"), id="another-sender"),
+        pytest.param(
+            message(**{'<id root="2.999.10.1"/></device></sender>': '<id nullFlavor="NI"/></device></sender>'}),
+            ("AR", "SYN101", "sender/device/id"),
+            id="no-sender",
+        ),
+        pytest.param(
+            message(**{'extension="PRPA_IN201301UV02"': 'extension="PRPA_IN201302UV02"'}),
+            ("AR", "NS200", "interactionId"),
+            id="another-interaction",
+        ),
+        pytest.param(
+            message(**{'value="19710409"': 'value="soon"'}),
+            ("AE", "SYN102", "patientPerson/birthTime"),
+            id="no-date",
+        ),
+        pytest.param(
+            message(number="1", **{'<id root="2.999.77.1" extension="1"/>': ""}),
+            ("AR", "SYN101", "id"),
+            id="no-message-id",
+        ),
+        pytest.param(
+            message(registrationEvent="queryEvent"), ("AE", "SYN101", "registrationEvent"), id="no-registration"
+        ),
+        pytest.param(
+            message(**{"</registrationEvent>": "</registrationEvent><registrationEvent/>"}),
+            ("AE", "SYN110", "registrationEvent"),
+            id="two-registrations",
+        ),
+        pytest.param(
+            message(REVISE, priors=(ii("P8"),)), ("AE", "NS200", "replacementOf"), id="replacement-in-a-revision"
+        ),
+        pytest.param(message(RESOLVE), ("AE", "SYN101", "replacementOf"), id="nobody-replaced"),
+        pytest.param(
+            message(RESOLVE, priors=('<id nullFlavor="UNK"/>',)),
+            ("AE", "SYN101", "priorRegisteredRole/id"),
+            id="replaced-without-id",
+        ),
+        pytest.param(
+            message(RESOLVE, priors=(ii("P8", HOSPITAL_AUTHORITY),)),
+            ("AR", "KEY204", "priorRegisteredRole/id"),
+            id="another-s-is-replaced",
+        ),
+    ],
+)
+def test_each_fault_has_its_code_and_place_and_changes_nothing(
+    source: Caller, text: str, expected: tuple[str, str, str]
+) -> None:
+    code, *detail = expected
+    answer = sent(source, text)
+    assert acknowledged(answer) == (code, [("E", *detail)])
+    assert "Quarrel" not in answer.data.decode()
+    row = InboundMessage.objects.get()
+    assert (row.status, row.error_code, row.error_element) == ("refused", *detail)
+    assert SourceRecord.objects.count() == 0
+
+
+def test_another_person_under_a_known_identifier_is_kept_aside_and_said_so(source: Caller) -> None:
+    sent(source, message())
+    other = "<name><family>Oduya</family><given>Tobias</given></name>"
+    text = message(REVISE, person=f'{other}<administrativeGenderCode code="M"/><birthTime value="19480130"/>')
+    assert acknowledged(sent(source, text)) == ("AA", [("W", "KEY205", "patient/id")])
+    assert record().demographics.names[0].family == "Quarrel"
+
+
+def test_the_same_message_is_answered_once(source: Caller) -> None:
+    text = message()
+    first, second = sent(source, text), sent(source, text)
+    acks = [answer.root.find(".//{urn:hl7-org:v3}MCCI_IN000002UV01/{urn:hl7-org:v3}id").get("root") for answer in (first, second)]  # fmt: skip
+    assert acks[0] == acks[1]
+    row = InboundMessage.objects.get()
+    assert (row.attempts, record().version) == (1, 1)
+    assert AuditEvent.objects.filter(kind="ITI-44").count() == 1
+
+
+def test_a_refused_message_is_tried_again_by_an_administrator(source: Caller, settings: Any) -> None:
+    registration.apply(file(clinic(assigning_authority="2.999.10.1.5", certificates=[keys.CLINIC.pem])))
+    text = message()
+    assert acknowledged(sent(source, text))[0] == "AR"
+    registration.apply(file(clinic(certificates=[keys.CLINIC.pem])))
+    settings.ROOT_URLCONF = "hie.urls"
+    user = User.objects.create_user("ida", is_staff=True, is_superuser=True)
+    desk = second_factor.sign_in(user, Client(REMOTE_ADDR=PROXY))
+    row = InboundMessage.objects.get()
+    page = "/admin/exchange/inboundmessage/replay/"
+    ahead = desk.post(page, {"act": "look", "of": [str(row.pk)], "reason": "registered now"})
+    assert [one.came.value for one in ahead.context_data["ahead"].messages] == ["accepted"]
+    shown = ahead.context_data["ahead"]
+    assert index.source_record(CLINIC_AUTHORITY, "P7") is None, "it only looked"
+    form = {"act": "try", "run": str(shown.run), "reason": "registered now", "looked": shown.reason, "of": [str(row.pk)], "message": [str(row.pk)]}  # fmt: skip
+    assert desk.post(page, form).status_code == 302
+    row.refresh_from_db()
+    assert (row.status, row.attempts, record().demographics.names[0].family) == ("accepted", 2, "Quarrel")
+    assert AuditEvent.objects.filter(kind="message-replayed").count() == 1
+
+
+def test_only_who_is_known_and_may_feed_gets_in(source: Caller) -> None:
+    refused = sent(Caller(), message())
+    assert (refused.status, refused.code) == (400, "soap:Sender/wsse:FailedAuthentication")
+    reader = Caller(token=trust.token(scope="system/DocumentReference.rs"), address="192.0.2.7")
+    refused = sent(reader, message())
+    assert (refused.status, refused.code) == (400, "soap:Sender")
+    assert InboundMessage.objects.count() == 0
+    feeder = Caller(token=trust.token(), address="192.0.2.7")
+    text = message(sender="2.999.77.9")
+    assert acknowledged(sent(feeder, text)) == ("AA", []), "a device that nobody registered says nothing"
+    assert AuditEvent.objects.get(kind="ITI-44").user == "Practitioner/ada"
+
+
+def test_the_wire_is_that_of_the_registry(source: Caller) -> None:
+    hidden = '<!DOCTYPE x [<!ENTITY e "y">]>'
+    data = messages.envelope(message(), f"urn:hl7-org:v3:{ADD}", head=hidden)
+    assert source.post("/pix", data).code == "soap:Sender"
+    must = '<x:Odd xmlns:x="urn:x" s:mustUnderstand="1"/>'
+    assert sent(source, message(), more=must).code == "soap:MustUnderstand"
+    answer = source.post("/pix", messages.envelope())
+    assert answer.code == "soap:Sender/wsa:ActionNotSupported"
+    answer = sent(source, message())
+    assert answer.text("/s:Envelope/s:Header/wsa:Action") == "urn:hl7-org:v3:MCCI_IN000002UV01"
+    assert answer.text("/s:Envelope/s:Header/wsa:RelatesTo") == "urn:uuid:11111111-2222-4333-8444-555555555555"
+    wsdl = etree.fromstring(Client().get("/pix?wsdl").content)
+    said = {one.get("{http://www.w3.org/2007/05/addressing/metadata}Action") for one in wsdl.iter()} - {None}
+    assert said == {f"urn:hl7-org:v3:{name}" for name in (ADD, REVISE, RESOLVE, "MCCI_IN000002UV01")}
+    address = wsdl.find(".//{http://schemas.xmlsoap.org/wsdl/soap12/}address")
+    assert address is not None
+    assert address.get("location") == "https://hub.example/pix"

@@ -239,8 +239,8 @@ def feeds(at: Period, names: Names) -> Board:
     return Board(lead=lead, counted_at=found.counted_at, panels=(
         Panel(
             key="completeness", heading="Completeness and timeliness", rows=tuple(table),
-            finding="“Arrives within” holds for nine of ten, from the creation of a document, and from the entry of what an HL7 v2 message tells. A dash: too few people, or nothing.",
-            columns=("Participant", "Fields of patients filled", "Fields of documents filled", "Documents arrive within", "Patients’ news arrives within", "Refused or failed", "HL7 v2 messages failed", "Duplicates", "Documents, to the time before"),
+            finding="“Arrives within” holds for nine of ten, from the creation of a document, and from the entry of what an HL7 message tells. A dash: too few people, or nothing.",
+            columns=("Participant", "Fields of patients filled", "Fields of documents filled", "Documents arrive within", "Patients’ news arrives within", "Refused or failed", "HL7 messages failed", "Duplicates", "Documents, to the time before"),
             note=words.hidden(found.record_fields.hidden + found.document_fields.hidden + found.delays.hidden + found.sent.hidden),
         ),
         _fields("record-fields", "Details of patients, by field", found.record_fields, RECORD_FIELDS, "new records"),

@@ -70,7 +70,7 @@ def _sent(own: Own) -> Panel:
             rows.append((words.GROUPS[group], numbers))
     messages = {str(one.keys[0]): one.n for one in own.messages}
     if messages:
-        rows.append(("HL7 v2 messages", [messages.get(one, 0) for one in ("accepted", "refused", "failed")]))
+        rows.append(("HL7 messages", [messages.get(one, 0) for one in ("accepted", "refused", "failed")]))
     whole, bad = sum(sum(some) for _, some in rows), sum(some[1] + some[2] for _, some in rows)
     again = sum(one.total for one in own.messages)
     said = f"{words.share(bad, whole)} of what it sent was refused or failed." if whole else "It sent nothing."
@@ -112,7 +112,7 @@ def _fed_in_time(own: Own) -> Panel:
     rows, took = _arrived(own.feed_delays), within(own.feed_delays)
     return Panel(
         key="own-feed-delays", heading="From entry to arrival",
-        finding=f"Nine of ten HL7 v2 messages about patients arrive within {took} of the entry there." if took != "–" else "No HL7 v2 message told when it was entered.",
+        finding=f"Nine of ten HL7 messages about patients arrive within {took} of the entry there." if took != "–" else "No HL7 message told when it was entered.",
         columns=("Arrived", "Messages"), rows=tuple(Row(name, (f"{n:,}",)) for name, n in rows), bars=bars(rows),
     )  # fmt: skip
 

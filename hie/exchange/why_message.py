@@ -138,7 +138,7 @@ class Missing:
 def missing(control_id: str, organization: str, since: datetime, until: datetime) -> Missing:
     """Why a message with this control id from this organization ("": any) is not there, by what came in that time.
 
-    8 statements at most; of a time at most `_COUNTED` messages are counted.
+    9 statements at most; of a time at most `_COUNTED` messages are counted.
 
     Raises:
         BadRequest: too little is said, or the time is too long.
@@ -157,7 +157,7 @@ def missing(control_id: str, organization: str, since: datetime, until: datetime
         steps.append(_by_control_id(control_id, organization, found, since, until))
     facts = directory.participant(organization) if organization else None
     if facts is not None:
-        steps += [_takes_part(facts.id), _registered(facts.id)]
+        steps += [_takes_part(facts.id), _registered(rows, facts.id)]
         steps += _traffic(rows, facts.id, facts.name, since, until)
     steps.append(_strangers(rows, since, until))
     return Missing(why=Why(heading=_missing_heading(control_id, found, steps), steps=tuple(steps)), found=found)
@@ -193,11 +193,13 @@ def _takes_part(participant_id: str) -> Step:
     return bad(title, "It does not, now: what it sends is refused.", "See why the organization cannot ask or send.")
 
 
-def _registered(participant_id: str) -> Step:
+def _registered(rows: QuerySet[InboundMessage], participant_id: str) -> Step:
     title = "Its sender is registered"
     names = [f"{app}|{facility}" for (app, facility), owner in directory.snapshot().by_sender.items() if owner == participant_id]  # fmt: skip
     if names:
         return good(title, f"Its messages must say {' or '.join(names)} in MSH-3 and MSH-4.")
+    if rows.filter(participant_id=participant_id).exclude(protocol="hl7v2").exists():
+        return note(title, "No application and facility is registered for it. It sends HL7 V3, as whom its connection proves it to be.")  # fmt: skip
     return bad(title, "No application and facility is registered for it, so no HL7 v2 message is known to be its.", "Register MSH-3 and MSH-4 with the organization.")  # fmt: skip
 
 

@@ -12,8 +12,12 @@ from lxml import etree
 
 from documents.metadata import CX
 from documents.stored_query import Kind
+from hie.audit import atna
+from hie.audit import queries as audit
 from hie.audit.models import AuditEvent
+from hie.audit.values import AuditQuery
 from hie.directory import registration
+from hie.exchange import feed, why_message
 from hie.exchange.models import InboundMessage
 from hie.faces.soap.ebxml import names as ebxml
 from patients import queries as index
@@ -276,6 +280,33 @@ def test_a_refused_message_is_tried_again_by_an_administrator(source: Caller, se
     assert AuditEvent.objects.filter(kind="message-replayed").count() == 1
 
 
+def test_the_desk_says_why_a_message_was_refused_and_names_nobody(source: Caller, settings: Any) -> None:
+    sent(source, message(ADD, ii("P7", HOSPITAL_AUTHORITY)))
+    settings.ROOT_URLCONF = "hie.urls"
+    desk = second_factor.sign_in(User.objects.create_user("ida", is_staff=True, is_superuser=True))
+    shown = desk.get(f"/admin/exchange/inboundmessage/{InboundMessage.objects.get().pk}/change/").content.decode()
+    assert "Message can be read" in shown
+    assert "Identifier is of your own domain" in shown
+    assert "Register what is named with the organization that sends it" in shown
+    assert "Quarrel" not in shown
+    registered = why_message.missing("", "org-clinic", datetime(2026, 1, 1, tzinfo=UTC), datetime(2026, 2, 1, tzinfo=UTC)).why.steps[1]  # fmt: skip
+    assert (registered.sign, "HL7 V3" in registered.found) == ("open", True)
+
+
+def test_a_crash_is_answered_with_an_incident_and_can_be_sent_again(
+    source: Caller, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = message()
+    with monkeypatch.context() as broken:
+        broken.setattr(feed, "apply", lambda *_, **__: 1 / 0)
+        answer = sent(source, text)
+    assert acknowledged(answer) == ("AE", [("E", "INTERR", "")])
+    assert "division" not in answer.data.decode()
+    assert InboundMessage.objects.get().status == "failed"
+    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert InboundMessage.objects.get().attempts == 2
+
+
 def test_only_who_is_known_and_may_feed_gets_in(source: Caller) -> None:
     refused = sent(Caller(), message())
     assert (refused.status, refused.code) == (400, "soap:Sender/wsse:FailedAuthentication")
@@ -286,7 +317,10 @@ def test_only_who_is_known_and_may_feed_gets_in(source: Caller) -> None:
     feeder = Caller(token=trust.token(), address="192.0.2.7")
     text = message(sender="2.999.77.9")
     assert acknowledged(sent(feeder, text)) == ("AA", []), "a device that nobody registered says nothing"
-    assert AuditEvent.objects.get(kind="ITI-44").user == "Practitioner/ada"
+    (event,) = audit.search(AuditQuery(kinds=("ITI-44",))).events
+    assert event.user == "Practitioner/ada"
+    told = atna.message(event, base_url="https://hub.example", site="2.999.1.1", repository_unique_id="")
+    assert b'UserID="https://hub.example/pix"' in told
 
 
 def test_the_wire_is_that_of_the_registry(source: Caller) -> None:

@@ -16,10 +16,11 @@ from documents.metadata import ON_DEMAND
 from documents.models import DocumentEntry
 from documents.stored_query import Kind
 from hie.faces.soap.ebxml import names
+from patients import queries as index
 from tests.conftest import SHARED
-from tests.exchange.world import exchange
+from tests.exchange.world import CLINIC_AUTHORITY, exchange
 from tests.grounds import ground
-from tests.soap import rim, wire, world
+from tests.soap import rim, v3, wire, world
 from tests.soap.conftest import Answered, Caller
 from tests.soap.test_updates import further, versions
 from tests.soap.world import APPROVED, cx, entry
@@ -101,6 +102,19 @@ class Filled(zeep.Plugin):
         if self._listed is not None:
             (place,) = envelope.iter(names.tag(names.RIM, "RegistryObjectList"))
             place.extend(self._listed)
+        return envelope, http_headers
+
+
+class Told(zeep.Plugin):
+    """Puts a message of HL7 V3 in the place that zeep has made for it: the WSDLs do not tell its form."""
+
+    def __init__(self, message: etree._Element) -> None:
+        self._message = message
+
+    def egress(self, envelope: etree._Element, http_headers: Any, operation: Any, binding_options: Any) -> Any:
+        (place,) = envelope.iter(self._message.tag)
+        place.attrib.update(self._message.attrib)
+        place.extend(self._message)
         return envelope, http_headers
 
 
@@ -193,3 +207,23 @@ def test_objects_that_say_what_they_are_by_a_type_are_taken() -> None:
     assert succeeded(sent(TYPES).root.find("{*}Body")[0])
     assert DocumentEntry.objects.count() == 1
     assert sent(TYPES | {"ExtrinsicObject": "NothingType"}).status == 400
+
+
+@pytest.mark.parametrize("own_wsdl", [False, True], ids=["the-ihe-wsdl", "the-hubs-wsdl"])
+def test_zeep_feeds_a_patient_in_hl7_v3(own_wsdl: bool) -> None:
+    at = "https://hub.example/pix"
+    source = f"{at}?wsdl" if own_wsdl else str(SHARED / "spec/wsdl/hl7v3/iti44/iti44-pix-raw.wsdl")
+    for interaction, priors in ((v3.ADD, ()), (v3.REVISE, ()), (v3.RESOLVE, (v3.ii("P1"),))):
+        told = Told(etree.fromstring(v3.message(interaction, priors=priors)))
+        client = zeep.Client(source, transport=ThroughTheHub(trust.token()), plugins=[told])
+        (binding,) = client.wsdl.bindings.values()
+        (operation,) = (str(one) for one in binding.all() if str(one).endswith(interaction))
+        with client.settings(raw_response=True):
+            answer = client.create_service(binding.name, at)[operation]("")
+        root = etree.fromstring(answer.content)
+        assert answer.status_code == 200, etree.tostring(root)
+        (code,) = root.iter("{*}typeCode")
+        assert code.get("code") == "AA", etree.tostring(root)
+    found = index.source_record(CLINIC_AUTHORITY, "P1")
+    assert found is not None
+    assert found.replaced_by == (CLINIC_AUTHORITY, "P7")

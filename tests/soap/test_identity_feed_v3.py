@@ -19,6 +19,7 @@ from hie.audit.values import AuditQuery
 from hie.directory import registration
 from hie.exchange import feed, why_message
 from hie.exchange.models import InboundMessage
+from hie.faces.soap import iti44
 from hie.faces.soap.ebxml import names as ebxml
 from patients import queries as index
 from patients.demographics import SourceRecordView
@@ -331,6 +332,8 @@ def test_the_wire_is_that_of_the_registry(source: Caller) -> None:
     assert sent(source, message(), more=must).code == "soap:MustUnderstand"
     answer = source.post("/pix", messages.envelope())
     assert answer.code == "soap:Sender/wsa:ActionNotSupported"
+    long = sent(source, message(patient=f"<x>{'x' * iti44.LONGEST}</x>"))
+    assert (long.code, InboundMessage.objects.count()) == ("soap:Sender", 0)
     answer = sent(source, message())
     assert answer.text("/s:Envelope/s:Header/wsa:Action") == "urn:hl7-org:v3:MCCI_IN000002UV01"
     assert answer.text("/s:Envelope/s:Header/wsa:RelatesTo") == "urn:uuid:11111111-2222-4333-8444-555555555555"

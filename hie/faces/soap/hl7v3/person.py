@@ -66,7 +66,7 @@ def demographics(patient: etree._Element) -> Demographics:
         multiple_birth=_multiple_birth(person),
         deceased=_deceased(person),
         languages=_languages(person),
-        marital_status=found if (found := code(person, "maritalStatusCode").upper()) in _MARITAL else "",
+        marital_status=_marital_status(person),
         birth_place=_birth_place(person),
         protected=_protected(patient)[0],
     )
@@ -139,6 +139,11 @@ def _gender(person: etree._Element) -> str:
     """Administrative gender is open to local codes: what is not known is ``unknown``, not an error."""
     found = code(person, "administrativeGenderCode").upper()
     return _GENDER.get(found, "unknown") if found else ""
+
+
+def _marital_status(person: etree._Element) -> str:
+    found = code(person, "maritalStatusCode").upper()
+    return found if found in _MARITAL else ""
 
 
 def _address(element: etree._Element) -> Address | None:

@@ -73,7 +73,7 @@ def test_an_added_patient_is_known_with_all_that_the_message_says(source: Caller
     twins = '<multipleBirthInd value="true"/><multipleBirthOrderNumber value="2"/>'
     text = message(ADD, person=person.replace("<addr use", f'<deceasedTime value="20260211"/>{twins}<addr use', 1))
     v3.valid(etree.fromstring(text))
-    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert acknowledged(sent(source, text)) == ("CA", [])
 
     said = record().demographics
     (name,), (address,) = said.names, said.addresses
@@ -102,7 +102,7 @@ def test_a_revision_leaves_what_it_does_not_say_and_takes_away_what_it_names(sou
     sent(source, message())
     person = f'{v3.NAME.replace("Quarrel", "Quimby")}<telecom updateMode="D" value="tel:+12025550119"/>'
     text = message(REVISE, person=person)
-    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert acknowledged(sent(source, text)) == ("CA", [])
     said = record().demographics
     assert (said.names[0].family, said.birth_date, said.gender) == ("Quimby", "1971-04-09", "female")
     assert (said.telecoms, len(said.addresses)) == ((), 1)
@@ -126,11 +126,11 @@ def test_a_resolved_duplicate_leads_to_the_survivor_and_is_unknown_to_the_regist
     assert registered(source, document) == []
     text = message(RESOLVE, ii("P7"), priors=(ii("P8"),))
     v3.valid(etree.fromstring(text))
-    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert acknowledged(sent(source, text)) == ("CA", [])
     assert record("P8").replaced_by == (CLINIC_AUTHORITY, "P7")
     # Out of its order: what gave way survives nobody.
     wrong = message(RESOLVE, ii("P8"), priors=(ii("P9"),))
-    assert acknowledged(sent(source, wrong)) == ("AE", [("E", "KEY204", "priorRegisteredRole/id")])
+    assert acknowledged(sent(source, wrong)) == ("CE", [("E", "KEY204", "priorRegisteredRole/id")])
     assert index.source_record(CLINIC_AUTHORITY, "P9") is None, "whole or not at all"
 
     found = wire.asked(source, world.QUERY, asking("P7"))
@@ -163,7 +163,7 @@ def test_a_document_is_provided_for_a_patient_once_he_is_fed(source: Caller, set
         return {error.get("errorCode", "") for error in answer.root.iter("{*}RegistryError")}
 
     assert provided() == {"XDSUnknownPatientId"}
-    assert acknowledged(sent(source, message())) == ("AA", [])
+    assert acknowledged(sent(source, message())) == ("CA", [])
     assert provided() == set()
     found = wire.asked(source, world.QUERY, asking("P7"))
     assert len(list(found.root.iter(ebxml.tag(ebxml.RIM, "ExtrinsicObject")))) == 1
@@ -174,58 +174,58 @@ def test_a_document_is_provided_for_a_patient_once_he_is_fed(source: Caller, set
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param(message(ADD, ii("P7", HOSPITAL_AUTHORITY)), ("AR", "KEY204", "patient/id"), id="anothers-domain"),
-        pytest.param(message(ADD, ii("P7", "2.999.404")), ("AR", "KEY204", "patient/id"), id="nobodys-domain"),
+        pytest.param(message(ADD, ii("P7", HOSPITAL_AUTHORITY)), ("CR", "KEY204", "patient/id"), id="anothers-domain"),
+        pytest.param(message(ADD, ii("P7", "2.999.404")), ("CR", "KEY204", "patient/id"), id="nobodys-domain"),
         pytest.param(
             message(ADD, person=f'<asOtherIDs classCode="PAT">{ii("H1", HOSPITAL_AUTHORITY)}</asOtherIDs>'),
-            ("AR", "KEY204", "asOtherIDs/id"),
+            ("CR", "KEY204", "asOtherIDs/id"),
             id="anothers-domain-among-other-ids",
         ),
-        pytest.param(message(ADD, '<id nullFlavor="UNK"/>'), ("AE", "SYN101", "patient/id"), id="no-patient-id"),
+        pytest.param(message(ADD, '<id nullFlavor="UNK"/>'), ("CE", "SYN101", "patient/id"), id="no-patient-id"),
         pytest.param(
-            message(ADD, f'<id root="{CLINIC_AUTHORITY}"/>'), ("AE", "SYN101", "patient/id"), id="no-extension"
+            message(ADD, f'<id root="{CLINIC_AUTHORITY}"/>'), ("CE", "SYN101", "patient/id"), id="no-extension"
         ),
-        pytest.param(message(sender="2.999.10.2"), ("AR", "NS260", "device/id"), id="another-sender"),
+        pytest.param(message(sender="2.999.10.2"), ("CR", "NS260", "device/id"), id="another-sender"),
         pytest.param(
             message(**{'<id root="2.999.10.1"/></device></sender>': '<id nullFlavor="NI"/></device></sender>'}),
-            ("AR", "SYN101", "sender/device/id"),
+            ("CR", "SYN101", "sender/device/id"),
             id="no-sender",
         ),
         pytest.param(
             message(**{'extension="PRPA_IN201301UV02"': 'extension="PRPA_IN201302UV02"'}),
-            ("AR", "NS200", "interactionId"),
+            ("CR", "NS200", "interactionId"),
             id="another-interaction",
         ),
         pytest.param(
             message(**{'value="19710409"': 'value="soon"'}),
-            ("AE", "SYN102", "patientPerson/birthTime"),
+            ("CE", "SYN102", "patientPerson/birthTime"),
             id="no-date",
         ),
         pytest.param(
             message(number="1", **{'<id root="2.999.77.1" extension="1"/>': ""}),
-            ("AR", "SYN101", "id"),
+            ("CR", "SYN101", "id"),
             id="no-message-id",
         ),
         pytest.param(
-            message(registrationEvent="queryEvent"), ("AE", "SYN101", "registrationEvent"), id="no-registration"
+            message(registrationEvent="queryEvent"), ("CE", "SYN101", "registrationEvent"), id="no-registration"
         ),
         pytest.param(
             message(**{"</registrationEvent>": "</registrationEvent><registrationEvent/>"}),
-            ("AE", "SYN110", "registrationEvent"),
+            ("CE", "SYN110", "registrationEvent"),
             id="two-registrations",
         ),
         pytest.param(
-            message(REVISE, priors=(ii("P8"),)), ("AE", "NS200", "replacementOf"), id="replacement-in-a-revision"
+            message(REVISE, priors=(ii("P8"),)), ("CE", "NS200", "replacementOf"), id="replacement-in-a-revision"
         ),
-        pytest.param(message(RESOLVE), ("AE", "SYN101", "replacementOf"), id="nobody-replaced"),
+        pytest.param(message(RESOLVE), ("CE", "SYN101", "replacementOf"), id="nobody-replaced"),
         pytest.param(
             message(RESOLVE, priors=('<id nullFlavor="UNK"/>',)),
-            ("AE", "SYN101", "priorRegisteredRole/id"),
+            ("CE", "SYN101", "priorRegisteredRole/id"),
             id="replaced-without-id",
         ),
         pytest.param(
             message(RESOLVE, priors=(ii("P8", HOSPITAL_AUTHORITY),)),
-            ("AR", "KEY204", "priorRegisteredRole/id"),
+            ("CR", "KEY204", "priorRegisteredRole/id"),
             id="another-s-is-replaced",
         ),
     ],
@@ -246,7 +246,7 @@ def test_another_person_under_a_known_identifier_is_kept_aside_and_said_so(sourc
     sent(source, message())
     other = "<name><family>Oduya</family><given>Tobias</given></name>"
     text = message(REVISE, person=f'{other}<administrativeGenderCode code="M"/><birthTime value="19480130"/>')
-    assert acknowledged(sent(source, text)) == ("AA", [("W", "KEY205", "patient/id")])
+    assert acknowledged(sent(source, text)) == ("CA", [("W", "KEY205", "patient/id")])
     assert record().demographics.names[0].family == "Quarrel"
 
 
@@ -263,7 +263,7 @@ def test_the_same_message_is_answered_once(source: Caller) -> None:
 def test_a_refused_message_is_tried_again_by_an_administrator(source: Caller, settings: Any) -> None:
     registration.apply(file(clinic(assigning_authority="2.999.10.1.5", certificates=[keys.CLINIC.pem])))
     text = message()
-    assert acknowledged(sent(source, text))[0] == "AR"
+    assert acknowledged(sent(source, text))[0] == "CR"
     registration.apply(file(clinic(certificates=[keys.CLINIC.pem])))
     settings.ROOT_URLCONF = "hie.urls"
     user = User.objects.create_user("ida", is_staff=True, is_superuser=True)
@@ -301,10 +301,10 @@ def test_a_crash_is_answered_with_an_incident_and_can_be_sent_again(
     with monkeypatch.context() as broken:
         broken.setattr(feed, "apply", lambda *_, **__: 1 / 0)
         answer = sent(source, text)
-    assert acknowledged(answer) == ("AE", [("E", "INTERR", "")])
+    assert acknowledged(answer) == ("CE", [("E", "INTERR", "")])
     assert "division" not in answer.data.decode()
     assert InboundMessage.objects.get().status == "failed"
-    assert acknowledged(sent(source, text)) == ("AA", [])
+    assert acknowledged(sent(source, text)) == ("CA", [])
     assert InboundMessage.objects.get().attempts == 2
 
 
@@ -317,7 +317,7 @@ def test_only_who_is_known_and_may_feed_gets_in(source: Caller) -> None:
     assert InboundMessage.objects.count() == 0
     feeder = Caller(token=trust.token(), address="192.0.2.7")
     text = message(sender="2.999.77.9")
-    assert acknowledged(sent(feeder, text)) == ("AA", []), "a device that nobody registered says nothing"
+    assert acknowledged(sent(feeder, text)) == ("CA", []), "a device that nobody registered says nothing"
     (event,) = audit.search(AuditQuery(kinds=("ITI-44",))).events
     assert event.user == "Practitioner/ada"
     told = atna.message(event, base_url="https://hub.example", site="2.999.1.1", repository_unique_id="")

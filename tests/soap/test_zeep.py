@@ -223,7 +223,7 @@ def test_zeep_feeds_a_patient_in_hl7_v3(own_wsdl: bool) -> None:
         root = etree.fromstring(answer.content)
         assert answer.status_code == 200, etree.tostring(root)
         (code,) = root.iter("{*}typeCode")
-        assert code.get("code") == "AA", etree.tostring(root)
+        assert code.get("code") == "CA", etree.tostring(root)
     found = index.source_record(CLINIC_AUTHORITY, "P1")
     assert found is not None
     assert found.replaced_by == (CLINIC_AUTHORITY, "P7")

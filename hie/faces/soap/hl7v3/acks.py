@@ -1,4 +1,4 @@
-"""The acknowledgement of a message of HL7 V3: MCCI_IN000002UV01 with AA, AE or AR.
+"""The acknowledgement of a message of HL7 V3: MCCI_IN000002UV01 with CA, CE or CR, as an acknowledgement of acceptance has them.
 
 Source: ITI TF-2 3.44.4.1.3 and appendix O.1.2; HL7 V3 NE2008, MCCI_MT000200UV01.
 """
@@ -20,19 +20,19 @@ _CODE_SYSTEM = "2.16.840.1.113883.5.1100"
 
 
 def accept(message: etree._Element, warnings: Sequence[HubError] = ()) -> bytes:
-    """AA; each warning is a detail of type W."""
-    return _written(message, "AA", warnings, "W")
+    """CA; each warning is a detail of type W."""
+    return _written(message, "CA", warnings, "W")
 
 
 def refuse(message: etree._Element, problem: HubError) -> bytes:
-    """AR where the message is rejected as such, else AE."""
+    """CR where the message is rejected as such, else CE."""
     rejected = isinstance(problem, Refused) and problem.reject
-    return _written(message, "AR" if rejected else "AE", [problem], "E")
+    return _written(message, "CR" if rejected else "CE", [problem], "E")
 
 
 def failure(message: etree._Element, incident: str) -> bytes:
-    """AE: the hub itself failed; `incident` is the number under which the log has it."""
-    return _written(message, "AE", [Refused(f"internal error, incident {incident}", code="INTERR")], "E")
+    """CE: the hub itself failed; `incident` is the number under which the log has it."""
+    return _written(message, "CE", [Refused(f"internal error, incident {incident}", code="INTERR")], "E")
 
 
 def code_of(problem: HubError) -> str:

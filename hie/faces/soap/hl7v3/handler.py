@@ -65,7 +65,7 @@ class Hl7v3Handler:
         return False
 
     def failed(self, raw: bytes, *, incident: str) -> bytes:
-        """AE with the incident number."""
+        """CE with the incident number."""
         return acks.failure(_root(raw), incident)
 
     def subjects(self, raw: bytes, *, envelope: inbox.Envelope) -> tuple[Name, ...]:

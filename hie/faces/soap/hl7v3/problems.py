@@ -21,7 +21,7 @@ CODES = {
 
 
 class Refused(HubError):
-    """A message is not taken. `code` is one of `CODES`, `reject` tells AR from AE.
+    """A message is not taken. `code` is one of `CODES`, `reject` tells CR from CE.
 
     `location` is a path below the message, such as ``patient/id``.
     """

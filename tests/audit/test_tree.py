@@ -84,7 +84,7 @@ def test_a_proof_holds_though_the_nodes_were_touched_or_are_missing(
     root = bytes(Checkpoint.objects.get().root)
     for statement in ("SELECT 1", "UPDATE audit_node SET hash = sha256(hash)", "DELETE FROM audit_node"):
         with connection.cursor() as cursor:
-            cursor.execute("GRANT ALL ON audit_node TO CURRENT_USER; ALTER TABLE audit_node DISABLE TRIGGER USER")
+            cursor.execute("ALTER TABLE audit_node DISABLE TRIGGER USER; GRANT ALL ON audit_node TO CURRENT_USER")
             cursor.execute(statement)
         row = AuditSeal.objects.get(seq=2)
         path = [bytes.fromhex(node) for node in export.inclusion_proof(row.event_id)["path"]]

@@ -53,7 +53,8 @@ def sql(statement: str, parameters: Any = ()) -> None:
     tables = ("audit_event", "audit_disclosure", "audit_seal", "audit_checkpoint")
     with connection.cursor() as cursor:
         for table in tables:
-            cursor.execute(f"GRANT ALL ON {table} TO CURRENT_USER; ALTER TABLE {table} DISABLE TRIGGER USER")
+            # The table's lock first: an ANALYZE under way holds it, and would wait for what GRANT writes of the table.
+            cursor.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER; GRANT ALL ON {table} TO CURRENT_USER")
         cursor.execute(statement, parameters)
         for table in tables:
             cursor.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")

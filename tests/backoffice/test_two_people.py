@@ -75,7 +75,7 @@ def test_every_function_that_moves_records_is_named_here() -> None:
         name for name, one in vars(changes).items() if inspect.isfunction(one) and one.__module__ == changes.__name__
     }
     quiet = {name for name in own if name.startswith("_")} | {
-        "active_records", "confirm", "link_of", "lock_persons", "merge_of", "moved_by_undoing", "undoable",
+        "active_records", "confirm", "link_of", "lock_persons", "merge_of", "moved_by_undoing", "replacement_of", "undoable",
     }  # fmt: skip
     assert {f"patients.changes.{name}" for name in own - quiet} | {"patients.reviewing.settle"} == MOVES
 

@@ -55,6 +55,8 @@ def listening(folder: Path, settings: Any) -> Iterator[list[bytes]]:
     try:
         yield heard
     finally:
+        with contextlib.suppress(OSError):
+            server.shutdown(socket.SHUT_RDWR)  # whoever waits for a caller waits no longer
         server.close()
         thread.join(20)
 

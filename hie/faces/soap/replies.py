@@ -77,10 +77,12 @@ class Reply:
             # The outer edge: nobody waits on this thread.
             log.warning("an answer did not arrive where it was to go: %s", type(error).__name__)
         finally:
-            response.close()
-            done()
-            connections.close_all()
-            self.give_back()
+            try:
+                response.close()
+                done()
+            finally:
+                connections.close_all()
+                self.give_back()
 
     def give_back(self) -> None:
         """Let another answer have the place."""

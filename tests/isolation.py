@@ -161,4 +161,5 @@ def forget() -> None:
     kept.forget()
     # The caches are keyed by epochs; a test that commits takes the epochs themselves back.
     directory._cached = None
+    directory._zones.clear()
     directives.forget_compiled()

@@ -42,7 +42,7 @@ from hie.exchange import (
 )
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff
 from hie.exchange.errors import AccessRefused, BadRequest
-from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, TaskAdmin, bare, roles_of, sentence, staff_of
+from hie.exchange.staff_pages import AuditedAdmin, PolicyAdmin, ReadOnly, TaskAdmin, bare, roles_of, sentence, staff_of
 from hie.standards.errors import HubError
 from hie.trust.errors import FourEyes
 
@@ -50,22 +50,10 @@ _LONGEST = 500
 _REFUSED = (PolicyRefused, PolicyChanged, FourEyes, ReportOutdated)
 
 
-class ReadOnlyAdmin(ModelAdmin):  # type: ignore[misc]  # unfold has no types
-    """Shows rows; adds, changes and deletes nothing."""
+class ReadOnlyAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold has no types
+    """Shows rows, fifty a page; adds, changes and deletes nothing."""
 
     list_per_page = 50
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        """Rows come from use cases, not from here."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """What is registered is not edited."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing is removed."""
-        return False
 
 
 @admin.register(models.Consent)

@@ -30,26 +30,10 @@ from documents.models import (
 )
 from hie.exchange import access, decision_pages
 from hie.exchange.access import Held
-from hie.exchange.staff_pages import AuditedAdmin
+from hie.exchange.staff_pages import AuditedAdmin, ReadOnly
 
 
-class _ReadOnly:
-    """What is registered or audited is looked at, never edited."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Documents come in through the interfaces."""
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Registered metadata is changed by the submitter's transactions only."""
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """Nothing registered is deleted by hand."""
-        return False
-
-
-class CodeInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
+class CodeInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
     """The coded values of an entry."""
 
     model = EntryCode
@@ -58,7 +42,7 @@ class CodeInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is u
     hide_title = True
 
 
-class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
+class LabelInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
     """Which rule set which label."""
 
     model = LabelAssignment
@@ -68,7 +52,7 @@ class LabelInline(_ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is 
 
 
 @admin.register(DocumentEntry)
-class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class DocumentEntryAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Entries, newest first."""
 
     held = Held.DOCUMENT_METADATA
@@ -160,7 +144,7 @@ class DocumentEntryAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
 
 
 @admin.register(LabelRun)
-class LabelRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class LabelRunAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """How far registered documents were gone over with the labelling rules; newest first. Counts only."""
 
     list_display = ("rules_version", "state", "started_at", "finished_at", "looked_at", "raised", "unread", "waiting")
@@ -184,7 +168,7 @@ class LabelRunAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is u
 
 
 @admin.register(ReviewItem)
-class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class ReviewItemAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Documents accepted with doubts; open ones first."""
 
     held = Held.DOCUMENT_METADATA
@@ -218,7 +202,7 @@ class ReviewItemAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc
 
 
 @admin.register(SubmissionSet)
-class SubmissionSetAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class SubmissionSetAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Submissions, newest first."""
 
     held = Held.DOCUMENT_METADATA
@@ -234,7 +218,7 @@ class SubmissionSetAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[m
 
 
 @admin.register(Folder)
-class FolderAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class FolderAdmin(AuditedAdmin, ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Folders, last updated first."""
 
     held = Held.DOCUMENT_METADATA
@@ -247,7 +231,7 @@ class FolderAdmin(AuditedAdmin, _ReadOnly, ModelAdmin):  # type: ignore[misc]  #
 
 
 @admin.register(Association)
-class AssociationAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class AssociationAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Relationships and memberships."""
 
     list_display = ("entry_uuid", "type", "source", "target", "availability_status", "registered_at")
@@ -259,7 +243,7 @@ class AssociationAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold i
 
 
 @admin.register(Blob)
-class BlobAdmin(_ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
+class BlobAdmin(ReadOnly, ModelAdmin):  # type: ignore[misc]  # unfold is untyped
     """Encrypted bytes: how much, under which document key. Neither digest nor keys are shown."""
 
     list_display = ("id", "size", "key_id", "created_at")

@@ -24,20 +24,7 @@ from hie.audit.models import AuditEvent, AuditSeal, Checkpoint, Disclosure
 from hie.audit.plain_list import PlainList
 from hie.exchange import access, decision_pages
 from hie.exchange.access import Held
-from hie.exchange.staff_pages import AuditedAdmin, bare
-
-
-class ReadOnly:
-    """Nothing here can be added, changed or deleted; the database would refuse it as well."""
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
+from hie.exchange.staff_pages import AuditedAdmin, ReadOnly, bare
 
 
 class KindFilter(admin.SimpleListFilter):

@@ -44,23 +44,10 @@ from hie.directory.models import (
 )
 from hie.exchange import governance, holiday_pages, onboarding, onboarding_pages, self_test, why_organization
 from hie.exchange.access import Staff
-from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, bare, roles_of, staff_of
+from hie.exchange.staff_pages import NotedAdmin, PolicyAdmin, ReadOnly, bare, roles_of, staff_of
 from hie.standards.errors import HubError
 
 _BADGE = {Standing.ACTIVE: "success", Standing.SUSPENDED: "warning", Standing.TERMINATED: "danger"}
-
-
-class ReadOnly:
-    """No adding, changing or deleting: the registered is changed where every change is checked and recorded."""
-
-    def has_add_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
-        return False
 
 
 class AgreementInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold ships no types

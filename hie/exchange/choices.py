@@ -28,7 +28,7 @@ from hie.exchange import access, consent_rights, consent_sight, consents, releas
 from hie.exchange.access import Subject
 from hie.exchange.consents import StoredConsent
 from hie.exchange.errors import NotFound
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.exchange.what_if import SeenDocument, WhatIf
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller

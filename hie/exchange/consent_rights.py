@@ -18,7 +18,7 @@ from hie.exchange import access
 from hie.exchange.access import Subject
 from hie.exchange.consent_sight import items_of, judged
 from hie.exchange.errors import AccessRefused, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.named_patients import PatientNamed, persons_named
 from hie.standards.facts import Caller, Operation
 from hie.trust import limits
 from patients import identifiers

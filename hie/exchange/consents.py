@@ -43,7 +43,7 @@ from hie.exchange.consent_sight import (
     visible,
 )
 from hie.exchange.errors import BadRequest, NotFound
-from hie.exchange.find import PatientNamed, count_guesses, persons_named, reached
+from hie.exchange.named_patients import PatientNamed, count_guesses, persons_named, reached
 from hie.exchange.scans import Scan
 from hie.standards.facts import Caller, Operation
 from patients import identifiers

@@ -26,7 +26,7 @@ from hie.exchange import access, release
 from hie.exchange.access import PRIVACY_OFFICER, Row, Subject, Verdict, World
 from hie.exchange.decision_record import Decided
 from hie.exchange.errors import BadRequest, NotFound
-from hie.exchange.find import PatientNamed, persons_named
+from hie.exchange.named_patients import PatientNamed, persons_named
 from hie.standards.facts import BasisItem, Caller, Decision, DocumentFacts, Operation, RequestFacts
 from hie.standards.values import quick
 from hie.trust import limits

@@ -19,7 +19,7 @@ from documents.filters import EntryFilter
 from documents.metadata import EntryMetadata, Status
 from documents.queries import EntryRow
 from hie.directory import queries as directory
-from hie.exchange import find, retrieve
+from hie.exchange import find, found_pages, named_patients, retrieve
 from hie.exchange.document_filter import Asked
 from hie.exchange.errors import NotFound, Unsettled
 from hie.standards import cda, cda_html, fhir_html, mime, narrative, pieces, readable, rtf
@@ -109,7 +109,7 @@ def listed(
     after: tuple[str, ...] | None = None,
     count: int = 50,
     raw: str = "",
-) -> find.FoundPage:
+) -> found_pages.FoundPage:
     """Current documents of the patient that may be seen and are looked for, newest first; years are those of `zone`.
 
     `FoundPage.tallies` counts all that may be seen, by `TALLIES`, whatever is looked for.
@@ -137,8 +137,8 @@ def listed(
         held = _words(row, keeper.name if keeper else "") if wanted else ""
         return all(word in held for word in wanted)
 
-    search = find.DocumentSearch(
-        patients=((find.PatientNamed(id=person_id),),),
+    search = found_pages.DocumentSearch(
+        patients=((named_patients.PatientNamed(id=person_id),),),
         asked=Asked(entries=EntryFilter(statuses=(Status.APPROVED,))),
         after=after,
         count=count,
@@ -149,7 +149,7 @@ def listed(
     return find.find_documents(search, caller=caller)
 
 
-def every(person_id: str, *, caller: Caller, raw: str = "") -> Iterator[find.Found]:
+def every(person_id: str, *, caller: Caller, raw: str = "") -> Iterator[found_pages.Found]:
     """All current documents of the patient that may be seen, newest first, read page by page as they are taken."""
     after: tuple[str, ...] | None = None
     while True:

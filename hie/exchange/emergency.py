@@ -30,7 +30,7 @@ from hie.audit.values import AuditQuery, EventRecord, NameWithheld
 from hie.directory import queries as directory
 from hie.exchange import access, accounts, patient_notices, release, withheld_names
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, identifier_of, persons_named
+from hie.exchange.named_patients import PatientNamed, identifier_of, persons_named
 from hie.outbox import outbox
 from hie.outbox.outbox import Notice, Topic
 from hie.standards.facts import BreakGlassGrant, Caller, DocumentFacts, Operation

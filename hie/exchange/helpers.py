@@ -25,7 +25,7 @@ from hie.audit.recorder import EventDraft
 from hie.exchange import access, release
 from hie.exchange.access import PRIVACY_OFFICER, Held, Staff, Subject
 from hie.exchange.errors import AccessRefused, BadRequest, NotFound
-from hie.exchange.find import PatientNamed, identifier_of, persons_named
+from hie.exchange.named_patients import PatientNamed, identifier_of, persons_named
 from hie.standards.facts import Caller, Operation
 from hie.trust import accounts, limits
 from patients import identifiers

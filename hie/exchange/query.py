@@ -21,7 +21,7 @@ from django.db import IntegrityError, connection, transaction
 
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import access, find, release, remotes
+from hie.exchange import access, named_patients, release, remotes
 from hie.exchange.access import Shown
 from hie.exchange.errors import BadRequest, IdempotencyConflict, NotFound
 from hie.exchange.models import Query, QueryTarget
@@ -46,7 +46,7 @@ class QueryRequest:
     deadline_s: float = 10.0
     idempotency_key: str | None = None
     raw: bytes = b""
-    named: find.PatientNamed | None = None
+    named: named_patients.PatientNamed | None = None
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     """When the question came: its deadline counts from here, also when it waits for its turn."""
 
@@ -104,7 +104,7 @@ def ask(request: QueryRequest, *, caller: Caller, nudge: Callable[[UUID], None])
         person_id = request.person_id
         if request.named is not None:
             # An identifier of a record that the asker may not know of names nobody, known otherwise or not.
-            reach = find.reached([[request.named]], caller=caller)
+            reach = named_patients.reached([[request.named]], caller=caller)
             person_id = next((one for one, pks in reach.items() if pks is None), None)
         known = access.demographics(caller, [person_id] if person_id else [])
         if not known:

@@ -18,7 +18,7 @@ from django.db import connection, transaction
 
 from hie.audit import recorder
 from hie.directory import queries as directory
-from hie.exchange import access, find, release
+from hie.exchange import access, as_seen, find, release
 from hie.exchange.access import Shown
 from hie.exchange.models import Query, QueryEvent, QueryTarget
 from hie.exchange.query import owned, settle
@@ -182,13 +182,13 @@ def _look(asked: UUID | Query, caller: Caller, ahead: Ahead) -> _Looked:
     subject = person.subject
     rows, keys, owner = _rows(query, subject, targets, ahead)
     verdict = access.permitted(caller, subject, rows, Operation.QUERY)
-    verdict = find.as_asked(caller, subject, verdict, find.asked_of(query.filter))
+    verdict = as_seen.as_asked(caller, subject, verdict, find.asked_of(query.filter))
     shown = verdict.rows()
     found: dict[int, int] = {}
     for row in shown:
         found[owner[id(row)]] = found.get(owner[id(row)], 0) + 1
     own = [row for row in shown if not isinstance(row, RemoteRow)]
-    told = dict(zip(map(id, own), find.telling_what_is_seen(caller, subject, own), strict=True))
+    told = dict(zip(map(id, own), as_seen.telling_what_is_seen(caller, subject, own), strict=True))
     documents = tuple((keys[id(row)], _render(told.get(id(row), row), subject.person_id)) for row in shown)
     return _Looked(
         query=query,

@@ -20,7 +20,7 @@ from documents.errors import UnknownDocumentUniqueId, UnknownRepositoryId
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
-from hie.exchange import access, find, release
+from hie.exchange import access, find, found_pages, release
 from hie.exchange.errors import BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, Operation
@@ -118,7 +118,7 @@ def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
     rows = registry.entries_of_binary(wanted.binary_id)
     if not rows:
-        find.whose(None)
+        found_pages.whose(None)
         return _own_upload(wanted, caller)
     with recorder.recording(EventType.RETRIEVE_DOCUMENT, caller, query=wanted.raw) as event:
         # Again, so that a suspension since the first look at the caller is seen.

@@ -1,6 +1,6 @@
 """Registry Stored Query [ITI-18, ITI-51], through the door: what the caller may not see is as if it did not exist.
 
-Associations are seen when both their ends are; folders and submission sets by what they hold (`find.judge_lists`); what
+Associations are seen when both their ends are; folders and submission sets by what they hold (`document_lists.judge_lists`); what
 only hidden documents deprecated or replaced is current. Whole objects of several persons do not leave in one answer.
 
 Source: spec/xds.md 5; spec/consent.md 6 "How a deny looks".
@@ -25,9 +25,9 @@ from documents.stored_query import EntriesAsked, Kind, StoredQuery
 from documents.stored_reads import AssociationRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
-from hie.exchange import access, find, release
+from hie.exchange import access, as_seen, document_lists, find, found_pages, named_patients, release
 from hie.exchange.access import Subject, Verdict
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.standards.facts import Caller, Operation
 from patients import identifiers
 
@@ -96,7 +96,7 @@ def ask(asked: AdhocQuery, *, caller: Caller, multi_patient: bool = False) -> An
             _check_size(answered, sight, single=not multi_patient)
         sight.record(event, answered)
         if query.patients and not answered.count:
-            find.count_guesses([[_patient(cx)] for cx in query.patients], caller)
+            named_patients.count_guesses([[_patient(cx)] for cx in query.patients], caller)
         event.commit()
     return _under_the_name_asked_by(answered, sight)
 
@@ -174,7 +174,7 @@ class _Sight:
         """The identifiers that what hangs on these patients hangs on; of one who is not known, none."""
         self.of_the_named = True
         for cx in patients:
-            led_to = find.reach([[_patient(cx)]], caller=self.caller, active_only=True)
+            led_to = named_patients.reach([[_patient(cx)]], caller=self.caller, active_only=True)
             self.subjects |= led_to.subjects
             missing = [person for person in led_to.persons if person not in self.subjects]
             if missing or not led_to.persons:
@@ -198,7 +198,7 @@ class _Sight:
         rows: list[Object] = [*entries, *sets, *folders]
         if not self.of_the_named:
             self.persons |= identifiers.persons_of({row.identifier_pk for row in rows} or {0})
-        of_person: dict[UUID, tuple[list[EntryRow], list[find.ListRow]]] = {}
+        of_person: dict[UUID, tuple[list[EntryRow], list[found_pages.ListRow]]] = {}
         for row in rows:
             whose = self.person_of(row)
             if whose is None:
@@ -220,12 +220,12 @@ class _Sight:
             subject = self.subjects[person]
             verdict: Verdict[Any] = access.permitted(self.caller, subject, documents, Operation.QUERY)
             if asked is not None:
-                verdict = find.as_asked(self.caller, subject, verdict, EntryFilter(statuses=asked.statuses))
+                verdict = as_seen.as_asked(self.caller, subject, verdict, EntryFilter(statuses=asked.statuses))
             seen = verdict.rows()
-            for told in find.telling_what_is_seen(self.caller, subject, seen):
+            for told in as_seen.telling_what_is_seen(self.caller, subject, seen):
                 self.told[told.entry_uuid] = told
             if lists:
-                judged, _ = find.judge_lists(self.caller, subject, lists)
+                judged, _ = document_lists.judge_lists(self.caller, subject, lists)
                 self.told |= {view.row.metadata.entry_uuid: view.row for view in judged.verdict.rows()}
                 verdict = _both(verdict, judged.verdict)
             if person in self.verdicts:
@@ -266,12 +266,12 @@ def _both(one: Verdict[Any], other: Verdict[Any]) -> Verdict[Any]:
     )
 
 
-def _uuid_of(row: EntryRow | find.ListView) -> str:
-    return row.row.metadata.entry_uuid if isinstance(row, find.ListView) else row.entry_uuid
+def _uuid_of(row: EntryRow | document_lists.ListView) -> str:
+    return row.row.metadata.entry_uuid if isinstance(row, document_lists.ListView) else row.entry_uuid
 
 
-def _shown(row: EntryRow | find.ListView) -> access.Shown:
-    return find.shown_list(row) if isinstance(row, find.ListView) else find.shown(row)
+def _shown(row: EntryRow | document_lists.ListView) -> access.Shown:
+    return document_lists.shown_list(row) if isinstance(row, document_lists.ListView) else find.shown(row)
 
 
 # -- queries by patient ---------------------------------------------------------------------------------------------

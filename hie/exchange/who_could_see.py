@@ -14,7 +14,7 @@ from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType
 from hie.directory import queries as directory
-from hie.exchange import access, accounts, askers, find, release
+from hie.exchange import access, accounts, askers, found_pages, release
 from hie.exchange.access import Staff, Subject
 from hie.exchange.askers import Block
 from hie.exchange.errors import AccessRefused, NotFound
@@ -163,7 +163,7 @@ def for_patient(document_id: str, *, caller: Caller, raw: str = "") -> Seen:
         if caller.role != "patient":
             raise AccessRefused("G5", "role-not-permitted")
         row = registry.entry(document_id)
-        about = find.whose(row)
+        about = found_pages.whose(row)
         verdict = access.permitted(caller, about, [row] if row is not None else [], Operation.QUERY)
         if row is None or not verdict.permitted:
             raise NotFound("no such document")

@@ -14,7 +14,8 @@ from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent
 from hie.exchange import find
 from hie.exchange.document_filter import entry_filter
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from tests.consent import fixture as fx
 from tests.decisions.loaded import Hub, caller, lake
 from tests.fhir.conftest import hub as keys_and_folders  # noqa: F401 - a fixture

@@ -30,7 +30,7 @@ from hie.directory import queries as directory
 from hie.directory import registration
 from hie.directory.errors import Fault, RegistrationRefused, UnknownParticipant
 from hie.directory.models import ReleasePolicy
-from hie.exchange import find, governance, relabel, submit
+from hie.exchange import find, found_pages, governance, named_patients, relabel, submit
 from hie.exchange.access import Staff
 from hie.exchange.errors import AccessRefused
 from hie.standards.errors import HubError
@@ -62,7 +62,7 @@ def letter(alice: str, settings: Any, tmp_path: Path) -> str:
 
 def listed(person: str) -> int:
     """How many documents the hospital finds; recorded like every search."""
-    search = find.DocumentSearch(patients=((find.PatientNamed(id=person),),), count=10)
+    search = found_pages.DocumentSearch(patients=((named_patients.PatientNamed(id=person),),), count=10)
     return find.find_documents(search, caller=HOSPITAL).total
 
 

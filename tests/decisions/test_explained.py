@@ -20,7 +20,8 @@ from hie.exchange.access import Staff
 from hie.exchange.decisions import Question, StatedDocument
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.errors import AccessRefused, NotFound
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from hie.standards.facts import DocumentFacts
 from tests.consent import fixture as fx
 from tests.decisions import asking

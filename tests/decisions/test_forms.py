@@ -18,7 +18,7 @@ from hie.audit.models import AuditEvent
 from hie.directory.models import Participant
 from hie.exchange import decisions
 from hie.exchange.decisions import OrganizationNamed, Question, StatedDocument
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.standards.facts import DocumentFacts
 from tests.consent import fixture as fx
 from tests.decisions import asking

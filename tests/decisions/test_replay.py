@@ -20,7 +20,8 @@ from hie.exchange import access, decision_record, find, governance, replay, retr
 from hie.exchange.access import Staff
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.errors import NotFound
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from hie.exchange.replay import Outcome
 from hie.standards.facts import Caller
 from tests.consent import fixture as fx

@@ -19,7 +19,7 @@ from consent.owners import Capacity
 from documents import queries as registry
 from hie.audit.models import AuditEvent
 from hie.directory import queries as directory
-from hie.exchange import access, askers, find, what_if, who_could_see
+from hie.exchange import access, askers, find, found_pages, named_patients, what_if, who_could_see
 from hie.exchange.access import Staff
 from hie.exchange.askers import Asker
 from hie.exchange.document_filter import entry_filter
@@ -322,6 +322,6 @@ def test_a_care_team_that_a_choice_names_stands_by_itself_where_it_is_told_other
     assert {one.decision.rule for one in everybody} == {"C1", "D3"}
     # So it is when somebody asks for the team, and when nobody does.
     for team, found in ((("CareTeam/heart",), 1), ((), 0), (("CareTeam/other",), 0)):
-        named = find.PatientNamed(id=hub.persons["ada"])
-        asked = find.DocumentSearch(patients=((named,),), asked=entry_filter([]))
+        named = named_patients.PatientNamed(id=hub.persons["ada"])
+        asked = found_pages.DocumentSearch(patients=((named,),), asked=entry_filter([]))
         assert find.find_documents(asked, caller=caller("hill", care_teams=team)).total == found

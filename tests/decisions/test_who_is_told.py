@@ -17,7 +17,7 @@ from hie.directory import queries as directory
 from hie.directory.models import Agreement, Participant
 from hie.exchange import access, decisions, replay, who_could_see
 from hie.exchange.decisions import OrganizationNamed, Question
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from tests.consent import fixture as fx
 from tests.decisions import asking
 from tests.decisions.asking import CDS, FHIR, XACML

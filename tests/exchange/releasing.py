@@ -25,6 +25,7 @@ from hie.exchange import (
     access_log,
     audit_search,
     consents,
+    document_lists,
     feed,
     find,
     identity,
@@ -37,7 +38,8 @@ from hie.exchange import (
     subscriptions,
 )
 from hie.exchange.document_filter import entry_filter, list_filter
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from hie.exchange.notices import IdentityChange, Sent
 from hie.exchange.remotes import Answer, Outcome, RemoteEntry
 from hie.ops.sandbox.peer import document_reference
@@ -139,7 +141,7 @@ def setting(told: Told, *, size: int = 2000, also_at_the_clinic: bool = False) -
         assert str(fed.result.person_id) == person
     submitted(b"n" * size)
     entry = DocumentEntry.objects.get()
-    whole = find.find_lists(
+    whole = document_lists.find_lists(
         DocumentSearch(patients=((PatientNamed(id=person),),), asked=list_filter([])), caller=world.hospital_caller()
     )
     found = identifiers.resolve(world.HOSPITAL_AUTHORITY, "P1")
@@ -198,14 +200,14 @@ def _document(at: Setting, caller: Caller) -> Any:
 
 
 def _lists(at: Setting, caller: Caller) -> Any:
-    page = find.find_lists(
+    page = document_lists.find_lists(
         DocumentSearch(patients=((PatientNamed(id=at.person),),), asked=list_filter([])), caller=caller
     )
     return [row.members for row in page.rows], page.total
 
 
 def _list(at: Setting, caller: Caller) -> Any:
-    return find.read_list(at.list, caller=caller).members
+    return document_lists.read_list(at.list, caller=caller).members
 
 
 def bytes_of(at: Setting, caller: Caller) -> Any:

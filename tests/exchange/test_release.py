@@ -27,7 +27,7 @@ from hie.directory import queries as directory
 from hie.directory.models import ReleasePolicy
 from hie.exchange import access, decisions, feed, find, loop, notices, query, release, retrieve
 from hie.exchange.errors import Unsettled
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.exchange.release import Basis
 from hie.outbox.models import OutboxMessage
 from hie.standards.facts import Operation

@@ -36,9 +36,9 @@ from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent as Event
 from hie.audit.values import AuditQuery
 from hie.directory import registration
-from hie.exchange import audit_search, feed, find, submit
+from hie.exchange import audit_search, feed, named_patients, submit
 from hie.exchange.errors import AccessRefused
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.outbox.models import OutboxMessage
 from hie.standards import cda, oids
 from hie.standards.demographics import Demographics, HumanName, Identifier
@@ -544,9 +544,9 @@ def test_a_hidden_patient_reads_who_named_her_to_publish_and_he_hears_what_he_he
     assert person is not None
     for named in (PatientNamed(system=system, value="P1"), PatientNamed(id=str(person.person_id))):
         before = Event.objects.filter(person_id=person.person_id, outcome=4).count()
-        assert find.person_of(named, caller=hospital_caller()) is None
+        assert named_patients.person_of(named, caller=hospital_caller()) is None
         assert Event.objects.filter(person_id=person.person_id, outcome=4).count() == before + 1
-    assert find.person_of(PatientNamed(system=system, value="P0"), caller=hospital_caller()) is None
+    assert named_patients.person_of(PatientNamed(system=system, value="P0"), caller=hospital_caller()) is None
     asked = AuditQuery(since=datetime(2020, 1, 1, tzinfo=UTC), kinds=(EventType.PROVIDE_DOCUMENT_BUNDLE.value,))
     told = audit_search.search_events(asked, hospital_caller()).events
     assert len(told) == 3

@@ -10,7 +10,7 @@ import pytest
 
 from consent import proxies
 from hie.directory import registration
-from hie.exchange import feed, find
+from hie.exchange import feed, find, found_pages, named_patients
 from hie.standards.demographics import HumanName
 from patients import identifiers, linking
 from tests.directory.forms import clinic, file, hospital
@@ -72,7 +72,7 @@ def test_what_is_filed_for_a_person_by_id_stays_with_her_when_whom_she_took_in_l
 ) -> None:
     identifiers.own_anchor(other)
     event = linking.merge(UUID(hub_world.person), other, actor="Staff/ida")
-    filed = find.patient_cx(find.PatientNamed(id=hub_world.person), caller=world.hospital_caller())
+    filed = named_patients.patient_cx(named_patients.PatientNamed(id=hub_world.person), caller=world.hospital_caller())
     assert filed is not None
     linking.unmerge(event, actor="Staff/ida")
     resolved = identifiers.resolve(filed.authority, filed.value)
@@ -109,8 +109,8 @@ def test_a_proxy_sees_the_person_while_she_is_one(hub_world: World, other: UUID)
     )  # fmt: skip
 
     def seen(value: str) -> int:
-        named = find.PatientNamed(system=HOSPITAL, value=value)
-        asked = find.DocumentSearch(patients=((named,),))
+        named = named_patients.PatientNamed(system=HOSPITAL, value=value)
+        asked = found_pages.DocumentSearch(patients=((named,),))
         here = replace(sam, on_behalf_of=f"Patient/{identifiers.person_of_pk(held.pk)}")
         return find.find_documents(asked, caller=here).total or 0
 
@@ -148,5 +148,5 @@ def test_a_helper_sees_what_any_of_his_grants_opens(
         user_name="Sam", role="proxy", purpose="PATRQT", organization_oid="2.999.10.7",
         on_behalf_of=f"Patient/{identifiers.person_of_pk(held.pk)}",
     )  # fmt: skip
-    asked = find.DocumentSearch(patients=((find.PatientNamed(system=HOSPITAL, value="P9"),),))
+    asked = found_pages.DocumentSearch(patients=((named_patients.PatientNamed(system=HOSPITAL, value="P9"),),))
     assert ((find.find_documents(asked, caller=sam).total or 0) == 1) is sees

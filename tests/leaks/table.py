@@ -256,9 +256,9 @@ FHIR: Mapping[str, Entry] = {
     "DocumentReference vread": Guarded("hie.exchange.find.read_document"),
     "DocumentReference search": Guarded("hie.exchange.find.find_documents"),
     "DocumentReference create": Guarded("hie.exchange.submit.submit"),
-    "List read": Guarded("hie.exchange.find.read_list"),
-    "List vread": Guarded("hie.exchange.find.read_list"),
-    "List search": Guarded("hie.exchange.find.find_lists"),
+    "List read": Guarded("hie.exchange.document_lists.read_list"),
+    "List vread": Guarded("hie.exchange.document_lists.read_list"),
+    "List search": Guarded("hie.exchange.document_lists.find_lists"),
     "$process-message": _FEED,
     "Subscription read": Guarded("hie.exchange.subscriptions.read"),
     "Subscription search": Guarded("hie.exchange.subscriptions.owned"),
@@ -543,7 +543,7 @@ READ_WITHIN: Mapping[str, str] = {
     "hie.exchange.accounts.people_pks": "whom the account holds grants for: row ids, for the session alone",
     "hie.exchange.document_view.day": "the day of an entry that has been let through",
     "hie.exchange.find.folder_to_extend": "a folder of the caller's own organization",
-    "hie.exchange.find.patient_cx": "whether a patient is known, a guess that is counted",
+    "hie.exchange.named_patients.patient_cx": "whether a patient is known, a guess that is counted",
     "hie.exchange.find.revision_of": "a number, of what the caller's own submission changed",
     **dict.fromkeys(
         (

@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
-from hie.exchange import access, feed, find, identity, loop, query
+from hie.exchange import access, feed, find, found_pages, identity, loop, named_patients, query
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.remotes import Answer, Outcome
 from hie.standards.demographics import Address, HumanName, Identifier, PatientQuery, StringMatch
@@ -84,8 +84,8 @@ def test_the_door_reads_many_people_in_a_constant_number_of_statements() -> None
 def test_a_search_of_fifty_documents_costs_what_one_of_two_costs(hub_world: Any) -> None:
     from tests.fhir.conftest import provide_bundle
 
-    search = find.DocumentSearch(
-        patients=((find.PatientNamed(id=hub_world.person),),), asked=entry_filter([]), count=100
+    search = found_pages.DocumentSearch(
+        patients=((named_patients.PatientNamed(id=hub_world.person),),), asked=entry_filter([]), count=100
     )
     counts = []
     for upto in (2, 50):
@@ -101,7 +101,9 @@ def test_what_an_answer_rests_on_is_held_in_one_statement_and_the_policy_read_in
     from tests.fhir.conftest import provide_bundle
 
     assert hub_world.hospital.post("", provide_bundle(b"a note")).status_code == 200
-    search = find.DocumentSearch(patients=((find.PatientNamed(id=hub_world.person),),), asked=entry_filter([]))
+    search = found_pages.DocumentSearch(
+        patients=((named_patients.PatientNamed(id=hub_world.person),),), asked=entry_filter([])
+    )
     for ask in (
         lambda: find.find_documents(search, caller=world.caller()),
         lambda: identity.match(world.rosa(), world.caller()),

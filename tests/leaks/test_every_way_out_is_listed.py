@@ -106,8 +106,8 @@ def test_a_forgotten_url_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
             id="missing-guard",
         ),
         pytest.param(
-            {"Patient $match": Guarded("hie.exchange.find.read_list")},
-            "fhir Patient $match: the guard hie.exchange.find.read_list is not on the way",
+            {"Patient $match": Guarded("hie.exchange.document_lists.read_list")},
+            "fhir Patient $match: the guard hie.exchange.document_lists.read_list is not on the way",
             id="another-guard",
         ),
         pytest.param(

@@ -47,7 +47,7 @@ def outer_modules() -> list[ModuleType]:
         module
         for name, module in sorted(sys.modules.items())
         if name.startswith(reach.OURS)
-        and (name.startswith(OUTER) or name.endswith(ends) or ".management.commands." in name)
+        and (name.startswith(OUTER) or name.endswith(ends) or ".admin." in name or ".management.commands." in name)
     ]
 
 

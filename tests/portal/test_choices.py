@@ -23,7 +23,7 @@ from documents import queries as registry
 from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent
 from hie.directory import registration
-from hie.exchange import access, accounts, choices, find, retrieve, submit
+from hie.exchange import access, accounts, choices, find, found_pages, named_patients, retrieve, submit
 from hie.exchange.choices import Action
 from hie.exchange.document_filter import entry_filter
 from hie.faces.portal import choice_words
@@ -237,7 +237,7 @@ def test_a_document_said_only_to_be_about_behavioural_health_is_found_by_no_one_
     record: str, kind: str, kept: bool
 ) -> None:
     publish(7, "Group", ("BH",), "20260401")
-    asked = find.DocumentSearch(patients=((find.PatientNamed(id=record),),), asked=entry_filter([]))
+    asked = found_pages.DocumentSearch(patients=((named_patients.PatientNamed(id=record),),), asked=entry_filter([]))
 
     def found() -> set[str]:
         page = find.find_documents(asked, caller=asks("org-hospital", "physician", "TREAT"))

@@ -12,7 +12,7 @@ from django.test import Client as Browser
 
 from hie.audit import seal
 from hie.audit.models import AuditEvent
-from hie.exchange import find
+from hie.exchange import find, found_pages, named_patients
 from tests.directory.forms import clinic, file, hospital
 from tests.exchange.world import HOSPITAL_AUTHORITY, caller, feed_rosa
 from tests.rest.test_queries import bearer
@@ -37,7 +37,9 @@ def person_id(settings: Any, tmp_path: Any) -> str:
     )
     registration.apply(file(clinic(), hospital(users=[]), portal))
     rosa = feed_rosa()
-    asked = find.DocumentSearch(patients=((find.PatientNamed(system=f"urn:oid:{HOSPITAL_AUTHORITY}", value="P1"),),))
+    asked = found_pages.DocumentSearch(
+        patients=((named_patients.PatientNamed(system=f"urn:oid:{HOSPITAL_AUTHORITY}", value="P1"),),)
+    )
     find.find_documents(asked, caller=caller())
     seal.seal_now()
     return rosa

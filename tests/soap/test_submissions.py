@@ -20,7 +20,8 @@ from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
 from hie.exchange import find
 from hie.exchange.document_filter import entry_filter
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from hie.faces.soap import errors
 from hie.faces.soap.ebxml import names
 from hie.faces.soap.errors import Actor

@@ -22,7 +22,7 @@ from documents import facts as facts_of_entries
 from hie.exchange import decisions
 from hie.exchange.decisions import Answer, OrganizationNamed, Question, Told
 from hie.exchange.errors import BadRequest, NotFound
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.faces.decisions.http import base_url, json_refusal, listed, mapped, only, service, text
 from hie.standards.facts import Caller
 from hie.standards.fhir import JsonObject

@@ -11,7 +11,7 @@ from datetime import datetime
 from hie.audit.values import AuditQuery, Cursor
 from hie.exchange import audit_search
 from hie.exchange.errors import NotFound
-from hie.exchange.find import persons_known
+from hie.exchange.named_patients import persons_known
 from hie.faces.fhir import audit_event, bundle, search
 from hie.faces.fhir.documents import patients
 from hie.faces.fhir.errors import InvalidSearch

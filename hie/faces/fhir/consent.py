@@ -17,7 +17,7 @@ from urllib.parse import urlencode
 from hie.exchange import consents
 from hie.exchange.consents import ShownConsent, StoredConsent
 from hie.exchange.errors import NotFound
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.faces.fhir import bundle, consent_decision, search
 from hie.faces.fhir.documents import patients
 from hie.faces.fhir.errors import FhirSyntax, InvalidResource, InvalidSearch, ProfileViolation

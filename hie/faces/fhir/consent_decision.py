@@ -19,7 +19,7 @@ from typing import Any
 from documents import facts as facts_of_entries
 from hie.exchange import access, decisions, labels
 from hie.exchange.decisions import Answer, OrganizationNamed, Question, StatedDocument, Told
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.faces.fhir import said
 from hie.faces.fhir.errors import FhirSyntax, InvalidResource, ProfileViolation
 from hie.faces.fhir.http import Answer as HttpAnswer

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hie.exchange import document_filter, find
-from hie.exchange.find import DocumentSearch, Found, FoundPage, PatientNamed
+from hie.exchange.found_pages import DocumentSearch, Found, FoundPage
+from hie.exchange.named_patients import PatientNamed
 from hie.faces.fhir import bundle, document_reference, search, simplified
 from hie.faces.fhir.errors import InvalidSearch, NotFound
 from hie.faces.fhir.http import Answer, FhirRequest, holds

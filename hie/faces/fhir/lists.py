@@ -6,8 +6,8 @@ Source: spec/fhir.md 3.3.
 from __future__ import annotations
 
 from documents.metadata import SubmissionSetMetadata
-from hie.exchange import document_filter, find
-from hie.exchange.find import Found
+from hie.exchange import document_filter, document_lists
+from hie.exchange.found_pages import Found
 from hie.faces.fhir import bundle, list_resource
 from hie.faces.fhir.documents import answer, current, others, search_of
 from hie.faces.fhir.http import Answer, FhirRequest
@@ -55,13 +55,13 @@ def find_lists(request: FhirRequest) -> Answer:
     """Find Document Lists [ITI-66]."""
     page = bundle.page_of(request.query, request.caller, now=request.now)
     asked = document_filter.list_filter(others(request.query), snapshot=page.snapshot)
-    found = find.find_lists(search_of(request, asked, page), caller=request.caller)
+    found = document_lists.find_lists(search_of(request, asked, page), caller=request.caller)
     return answer(request, found, page, encode)
 
 
 def read(request: FhirRequest) -> Answer:
     """One List, with those of its documents that may be seen."""
-    found = find.read_list(request.id, caller=request.caller, raw=request.http.get_full_path())
+    found = document_lists.read_list(request.id, caller=request.caller, raw=request.http.get_full_path())
     return current(request, encode(found))
 
 

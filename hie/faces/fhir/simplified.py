@@ -19,7 +19,7 @@ from documents.metadata import (
 )
 from hie.audit.kinds import EventType
 from hie.directory import queries as directory
-from hie.exchange import find, submit
+from hie.exchange import named_patients, submit
 from hie.faces.fhir import document_reference, mhd
 from hie.faces.fhir.binary import decode_data
 from hie.faces.fhir.errors import ProfileViolation
@@ -100,7 +100,7 @@ def publish(request: FhirRequest) -> Answer:
     shown = document_reference.encode(
         replace(entry, entry_uuid=uuid_, hash=staged.sha1, size=staged.size),
         document_reference.Surroundings(
-            subject={"reference": f"Patient/{find.person_id_of(subjects.cx)}"} if subjects.cx else None,
+            subject={"reference": f"Patient/{named_patients.person_id_of(subjects.cx)}"} if subjects.cx else None,
             attachment_url=f"{request.base}/Binary/{staged.id}",
             date=submission_set.submission_time,
             associations=tuple(replace(item, source=uuid_) for item in associations),

@@ -7,8 +7,8 @@ from typing import Any
 from uuid import UUID
 
 from documents.metadata import CX
-from hie.exchange import find
-from hie.exchange.find import PatientNamed
+from hie.exchange import named_patients
+from hie.exchange.named_patients import PatientNamed
 from hie.standards.facts import Caller
 from hie.standards.fhir import ID, JsonObject, Problem
 
@@ -34,7 +34,7 @@ class Subjects:
             return
         found: tuple[UUID, PatientNamed] | None = None
         for each in names:
-            known = find.person_of(each, caller=self._caller)
+            known = named_patients.person_of(each, caller=self._caller)
             if known is not None:
                 found = known, each
                 break
@@ -44,7 +44,7 @@ class Subjects:
         person, name = found
         if self._person is None:
             self._person = person
-            self.cx = find.patient_cx(name, caller=self._caller)
+            self.cx = named_patients.patient_cx(name, caller=self._caller)
         elif self._person != person:
             self._add(path, "the subjects are different patients", "invariant", "XDSPatientIdDoesNotMatch")
 

@@ -27,7 +27,7 @@ from documents.metadata import (
     Submission,
 )
 from hie.directory import queries as directory
-from hie.exchange import find, submit
+from hie.exchange import document_lists, find, submit
 from hie.faces.fhir import document_reference, formats, list_resource, lists, mapping, mhd, outcome
 from hie.faces.fhir.binary import decode_data
 from hie.faces.fhir.errors import BodyTooLarge, FhirSyntax, ProfileViolation, VersionConflict
@@ -632,7 +632,7 @@ def _representation(reading: _Reading, slot: _Slot, location: str) -> JsonObject
             found = find.read_document(key, caller=caller, raw=location)
             return document_reference.render(found.row, found.person_id)
         if kind == "List":
-            return lists.encode(find.read_list(key, caller=caller, raw=location))
+            return lists.encode(document_lists.read_list(key, caller=caller, raw=location))
     except HubError:
         return None
     return None

@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.utils.translation import get_language_info, gettext, gettext_noop, ngettext
 
 from hie.directory import queries as directory
-from hie.exchange import accounts, askers, document_view, find, retrieve, who_could_see
+from hie.exchange import accounts, askers, document_view, find, found_pages, retrieve, who_could_see
 from hie.exchange.document_view import Kind, Looked, Topic
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates, words
@@ -199,7 +199,7 @@ def _keepers() -> Callable[[str], str]:
     return lambda participant_id: members[participant_id].name if participant_id in members else ""
 
 
-def _months(rows: Sequence[find.Found], zone: tzinfo, keeper: Callable[[str], str]) -> list[Month]:
+def _months(rows: Sequence[found_pages.Found], zone: tzinfo, keeper: Callable[[str], str]) -> list[Month]:
     months: dict[date, list[Shown]] = {}
     for first, found in groupby(rows, lambda one: document_view.day(one.row, zone).replace(day=1)):
         months.setdefault(first, []).extend(_shown(one, zone, keeper) for one in found)
@@ -209,7 +209,7 @@ def _months(rows: Sequence[find.Found], zone: tzinfo, keeper: Callable[[str], st
     ]
 
 
-def _shown(found: find.Found, zone: tzinfo, keeper: Callable[[str], str]) -> Shown:
+def _shown(found: found_pages.Found, zone: tzinfo, keeper: Callable[[str], str]) -> Shown:
     entry = found.row.metadata
     kind = kind_of(entry)
     title = entry.title or kind or gettext("A document")

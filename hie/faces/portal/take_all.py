@@ -19,7 +19,7 @@ from django.utils import timezone, translation
 from django.utils.translation import gettext
 
 from documents.errors import ContentUnavailable
-from hie.exchange import accounts, document_view, find, retrieve
+from hie.exchange import accounts, document_view, found_pages, retrieve
 from hie.exchange.errors import NotFound
 from hie.faces.portal import dates
 from hie.faces.portal.page import page
@@ -60,7 +60,7 @@ def save_all(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 
 
 def _zip(
-    first: find.Found | None, rows: Iterator[find.Found], reader: Reader, language: str, raw: str
+    first: found_pages.Found | None, rows: Iterator[found_pages.Found], reader: Reader, language: str, raw: str
 ) -> Iterator[bytes]:
     pipe = Pipe()
     zone = accounts.zone_of(reader.person_id)
@@ -71,7 +71,7 @@ def _zip(
         number = 0
         while first is not None:
             number += 1
-            one: find.Found = first
+            one: found_pages.Found = first
             with translation.override(language):
                 about = _about(one, number, zone)
             document = yield from _document(whole, pipe, one, about, reader, stamp, language, raw)
@@ -88,7 +88,7 @@ def _zip(
 def _document(
     whole: zipfile.ZipFile,
     pipe: Pipe,
-    one: find.Found,
+    one: found_pages.Found,
     about: Taken,
     reader: Reader,
     stamp: tuple[int, ...],
@@ -146,7 +146,7 @@ def _document(
     return replace(about, page=named)
 
 
-def _about(one: find.Found, number: int, zone: tzinfo) -> Taken:
+def _about(one: found_pages.Found, number: int, zone: tzinfo) -> Taken:
     entry = one.row.metadata
     kind = kind_of(entry)
     made_on = document_view.day(one.row, zone)

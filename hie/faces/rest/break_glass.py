@@ -15,7 +15,7 @@ from rest_framework.response import Response
 from hie.exchange import emergency, emergency_answers
 from hie.exchange.emergency import Declaration
 from hie.exchange.emergency_answers import Answerable
-from hie.exchange.find import PatientNamed
+from hie.exchange.named_patients import PatientNamed
 from hie.exchange.query_answers import instant
 from hie.faces.rest.parsers import raw_of
 from hie.faces.rest.queries import ERRORS, CallerView, caller_of

@@ -22,7 +22,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from hie.exchange import find, query, query_answers, tasks
+from hie.exchange import named_patients, query, query_answers, tasks
 from hie.exchange.errors import BadRequest, Unsettled
 from hie.exchange.query import QueryRequest
 from hie.exchange.query_answers import QueryView, instant
@@ -192,11 +192,11 @@ def as_json(current: QueryView) -> dict[str, Any]:
     }
 
 
-def _named(said: dict[str, Any]) -> find.PatientNamed:
+def _named(said: dict[str, Any]) -> named_patients.PatientNamed:
     """The patient as the body names one."""
     if "reference" in said:
-        return find.PatientNamed(id=said["reference"].removeprefix("Patient/"))
-    return find.PatientNamed(system=said["identifier"]["system"], value=said["identifier"]["value"])
+        return named_patients.PatientNamed(id=said["reference"].removeprefix("Patient/"))
+    return named_patients.PatientNamed(system=said["identifier"]["system"], value=said["identifier"]["value"])
 
 
 def _preferred_wait(request: Request) -> float:

@@ -15,9 +15,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from consent import directives
 from hie import heap
-from hie.exchange import access, find
+from hie.exchange import access, find, named_patients
 from hie.exchange.access import R, Subject, Verdict
-from hie.exchange.find import DocumentSearch, PatientNamed
+from hie.exchange.found_pages import DocumentSearch
+from hie.exchange.named_patients import PatientNamed
 from hie.standards.facts import Caller, Decision, DocumentFacts, Operation, SubjectFacts
 
 _ALL: Decision = Decision(permitted=True, rule="F1", reason="default-opt-out")
@@ -46,7 +47,7 @@ class Command(BaseCommand):
             scopes=frozenset(),
         )
         named = PatientNamed(system=system, value=value)
-        person = find.person_of(named, caller=caller)
+        person = named_patients.person_of(named, caller=caller)
         if person is None:
             raise CommandError("no such patient")
         search = DocumentSearch(patients=((named,),), count=500, sort=(("", True),))

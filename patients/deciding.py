@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from hie.standards.values import quick
@@ -155,9 +155,10 @@ def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:
     """Whether a revision describes somebody else: several person-specific fields differ together.
 
     A marriage (surname only) or the correction of one field is no overlay; nor is a value that was
-    missing or a placeholder before, nor anything under the same shared identifier.
+    missing or a placeholder before, nor anything under the same shared identifier. The record's own number, under
+    which the revision came, says nothing: an overlay is somebody else's data under it.
     """
-    levels = scorer.score(former, revised).levels
+    levels = scorer.score(replace(former, own=()), replace(revised, own=())).levels
     given, surname, birth, sex, street, _, phone, email, ident, _ = levels
     if ident == 2 and former.idents:
         return False

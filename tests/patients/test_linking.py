@@ -121,9 +121,12 @@ def test_a_revision_that_fits_another_person_joins_it() -> None:
     assert identifiers.person_of_pk(anchor.pk) == known.person_id
 
 
-def test_an_overlay_is_kept_aside() -> None:
+@pytest.mark.parametrize("national_id", ["", "987-65-4320"])
+def test_an_overlay_is_kept_aside(national_id: str) -> None:
     first = linking.feed(record("A1"))
-    other = demographics("Robert", "Okafor", "1955-07-30", "male", phone="555-111-7777", line="9 Oak Av")
+    other = demographics(
+        "Robert", "Okafor", "1955-07-30", "male", phone="555-111-7777", line="9 Oak Av", national_id=national_id
+    )
     result = linking.feed(record("A1", other))
     assert (result.outcome, result.version, result.person_id) == ("quarantined", 1, first.person_id)
     view = queries.source_record("2.999.1", "A1")

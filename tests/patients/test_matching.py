@@ -211,6 +211,23 @@ def test_an_overlay_differs_in_several_person_specific_fields(revised: Demograph
     assert is_overlay(SCORER, features(MARIA), features(revised)) is expected
 
 
+@pytest.mark.parametrize(
+    ("former", "revised", "expected"),
+    [("", "987-65-4320", True), ("123-45-6789", "", True), ("123-45-6788", "987-65-4320", True),
+     ("987-65-4320", "987-65-4320", False)],
+)  # fmt: skip
+def test_the_number_under_which_a_revision_comes_is_no_evidence_that_it_is_of_the_same_person(
+    former: str, revised: str, expected: bool
+) -> None:
+    own = ("2.999.1", "A-100")
+    one = features(demographics(national_id=former), own=own)
+    for other in (
+        demographics("Robert", "Okafor", "1955-07-30", "male", national_id=revised),
+        demographics("Maria", "Okafor", "1955-07-30", national_id=revised, **ELSEWHERE),
+    ):
+        assert is_overlay(SCORER, one, features(other, own=own)) is expected
+
+
 names = st.sampled_from(["maria", "marie", "mary ann", "anna", "john", "jon smith", "li", ""])
 records = st.builds(
     demographics,

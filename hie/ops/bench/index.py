@@ -536,7 +536,9 @@ def _one_verdict(bench: Bench, rows: Sequence[Row], truth: Sequence[str], column
     same = compared = 0
     for item in asked:
         own = item["identifier"][0]
-        body = dict(item, identifier=item["identifier"][1:])
+        body = {name: value for name, value in item.items() if name != "identifier"}
+        if others := item["identifier"][1:]:
+            body["identifier"] = others
         answer = bench.client.call(
             "POST", "/fhir/Patient/$match", user=USER, purpose="TREAT", json=body, headers={"Content-Type": FHIR_JSON}
         ).json()

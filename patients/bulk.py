@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from patients import blocking, clustering, packing, setwise
 from patients.deciding import parts
-from patients.matching import PROBABLE_BITS, RULE_SCORE, Scorer, probability
+from patients.matching import PROBABLE_BITS, Scorer, clustering_bits, probability
 from patients.normalise import Features
 
 Ints = NDArray[np.int64]
@@ -449,8 +449,8 @@ def _judge(count: int, owner: Sequence[Any], found: Found, out: Plan) -> None:
 
 
 def shown_bits(item: Review) -> float:
-    """The score shown for a person to review: under a rule what such a pair counts when persons are put together."""
-    return RULE_SCORE if item.vetoed else item.score
+    """The score shown for a person to review."""
+    return clustering_bits(item.score, vetoed=item.vetoed)
 
 
 def shown_probability(item: Review) -> float:

@@ -51,7 +51,9 @@ class PersonScore:
         """The score shown for the person: the best pair's, held below even odds where rules or the mean say no."""
         if self.grade in (Grade.CERTAIN, Grade.PROBABLE):
             return self.best.score
-        return min(self.best.score, self.mean, -1.0) if self.best.score >= PROBABLE_BITS else self.best.score
+        if self.best.score < PROBABLE_BITS:
+            return self.best.clustering
+        return min(self.best.clustering, self.mean, -1.0)
 
     @property
     def probability(self) -> float:

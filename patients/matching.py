@@ -125,8 +125,8 @@ class PairScore:
 
     @property
     def clustering(self) -> float:
-        """The score that counts when persons are put together: a pair under a rule counts against."""
-        return RULE_SCORE if self.vetoed else self.score
+        """`clustering_bits` of this pair."""
+        return clustering_bits(self.score, vetoed=self.vetoed)
 
     @property
     def grade(self) -> Grade:
@@ -149,6 +149,12 @@ class PairScore:
             out.append(f"household ({self.weights['household']:+.1f})")
         out.append(f"prior ({self.weights['prior']:+.1f})")
         return (*out, *(f"rule: {rule}" for rule in self.rules))
+
+
+def clustering_bits(score: float, *, vetoed: bool) -> float:
+    """The score that counts when persons are put together, and the one that is shown of a pair: under the twin or junior
+    rule it counts against, however near the two are."""
+    return RULE_SCORE if vetoed else score
 
 
 def probability(bits: float) -> float:

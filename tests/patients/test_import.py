@@ -145,6 +145,32 @@ def test_bulk_and_single_feed_give_one_verdict(clinic: str, tmp_path: Path) -> N
     assert link.model_version == bulk.model_version == "default-1"
 
 
+@pytest.mark.parametrize(
+    ("other", "linked"),
+    [
+        pytest.param({"family": "Okafor"}, True, id="marriage"),
+        pytest.param({"given": "Nathan", "gender": "male"}, False, id="twin"),
+        pytest.param({"given": "Nathan", "birth_date": "1980-01-01", "phone": "555-909-1212"}, False, id="twin-of-a-year"),
+        pytest.param({"birth_date": "2003-05-02"}, False, id="junior"),
+        pytest.param({"birth_date": "1980-03-15", "line": "9 Oak Av", "phone": ""}, None, id="elsewhere"),
+    ],
+)  # fmt: skip
+def test_a_pair_has_one_score_in_a_file_in_real_time_and_in_a_feed(
+    clinic: str, tmp_path: Path, other: dict[str, Any], linked: bool | None
+) -> None:
+    (tmp_path / "in.ndjson").write_text(patient("A1") + "\n" + patient("A2", **other))
+    call_command("match_pairs", tmp_path / "in.ndjson", threshold=0.0, out=tmp_path / "pairs", verbosity=0)
+    (pair,) = [json.loads(line) for line in (tmp_path / "pairs").read_text().splitlines()]
+    known = linking.feed(record("B1", org="hospital"))
+    (candidate,) = queries.candidates(demographics(**other))
+    assert candidate.person_id == known.person_id
+    assert candidate.probability == pytest.approx(pair["score"], abs=1e-6)
+    (line,) = run_import(tmp_path, patient("A2", **other))
+    # A line that is somebody new, and asks about nobody, has no score.
+    assert line["outcome"] == "new" or line["score"] == pytest.approx(pair["score"], abs=1e-6)
+    assert linked is None or (line["person"] == str(known.person_id), pair["score"] >= 0.5) == (linked, linked)
+
+
 @pytest.mark.parametrize("others", [0, 12])
 def test_a_small_and_a_large_import_find_who_is_known(clinic: str, tmp_path: Path, others: int) -> None:
     known = linking.feed(record("B1", demographics("Ines", family="Varga", birth_date="1961-07-19"), org="hospital"))

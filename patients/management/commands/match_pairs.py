@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from django.core.management.base import BaseCommand, CommandError
 
 from hie.standards.demographics import Identifier
@@ -19,8 +18,6 @@ from patients.management.commands.import_patients import read_columns
 from patients.matching import Model, Scorer, default_model, probability
 from patients.normalise import Features, features
 from patients.reading import Line, read
-
-VETOED_BITS = -1.0
 
 
 class Command(BaseCommand):
@@ -38,7 +35,7 @@ class Command(BaseCommand):
         parser.add_argument("--persons", type=Path, help="write which records are one person, by each kind of link")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """A pair under the twin or junior rule is scored below even odds, as `$match` does.
+        """A pair under the twin or junior rule is scored as `$match` scores it, far below even odds.
 
         `--persons`: ``{"identifier", "certain", "probable"}`` a line, the numbers of the persons that automatic
         links make, and that links at *probable* would make.
@@ -57,10 +54,9 @@ class Command(BaseCommand):
         model, told = self._model(records, some)
         scorer = Scorer(model)
         found = setwise.score(scorer, records, some.first, some.second)
-        bits = np.where(found.vetoed, np.minimum(found.score, VETOED_BITS), found.score)
         written = 0
         with options["out"].open("w", encoding="utf-8") as out:
-            for (a, b), pair_bits in zip(some, bits.tolist(), strict=True):
+            for (a, b), pair_bits in zip(some, found.clustering.tolist(), strict=True):
                 chance = probability(pair_bits)
                 if chance >= options["threshold"]:
                     first, second = sorted((taken[a].key, taken[b].key))

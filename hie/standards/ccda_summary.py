@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from lxml import etree
 
 from hie.standards import oids
-from hie.standards.cda_copy import NSMAP, add, new, q, settle
+from hie.standards.cda_copy import NSMAP, add, new, plain, q, settle
 from hie.standards.cda_merge import CONFIDENTIALITY, LOINC, Group, Merge
 from hie.standards.demographics import Address, Demographics, HumanName, Telecom
 
@@ -170,7 +170,7 @@ def _listed(listed: Sequence[Listed], note: str) -> etree._Element:
         for one in listed:
             row = add(rows, "tr")
             for value in (one.title, one.type, one.day, one.unique_id, one.why):
-                add(row, "td", _plain(value))
+                add(row, "td", value)
     return section
 
 
@@ -187,7 +187,7 @@ def _header(root: etree._Element, about: About, *, is_ccd: bool) -> etree._Eleme
     own = add(root, "id")
     code, display = about.code
     add(root, "code", code=code, codeSystem=LOINC, codeSystemName="LOINC", **_told(displayName=display))
-    add(root, "title", _plain(about.title))
+    add(root, "title", about.title)
     _time(root, "effectiveTime", about.made_at)
     add(root, "confidentialityCode", code=about.level, codeSystem=CONFIDENTIALITY)
     add(root, "languageCode", code=about.language)
@@ -253,14 +253,14 @@ def _patient(role: etree._Element, about: About) -> None:
 def _name(person: etree._Element, known: HumanName) -> None:
     name = add(person, "name", **_told(use=_NAME_USE.get(known.use, "")))
     if not known.family and not known.given:
-        name.text = _plain(known.text)
+        name.text = plain(known.text)
         return
     for kind, parts in (
         ("prefix", known.prefix), ("given", known.given), ("family", (known.family,)), ("suffix", known.suffix)
     ):  # fmt: skip
         for part in parts:
             if part:
-                add(name, kind, _plain(part))
+                add(name, kind, part)
 
 
 def _address(role: etree._Element, known: Address) -> None:
@@ -273,14 +273,14 @@ def _address(role: etree._Element, known: Address) -> None:
         ("country", known.country),
     ):
         if value:
-            add(address, kind, _plain(value))
+            add(address, kind, value)
     if not len(address):
-        address.text = _plain(known.text)
+        address.text = plain(known.text)
 
 
 def _telecom(role: etree._Element, known: Telecom) -> None:
     scheme = _SCHEME.get(known.system, "")
-    value = "".join(_plain(known.value).split()) if scheme else _plain(known.value)
+    value = "".join(known.value.split()) if scheme else known.value
     told = value if value.lower().startswith(scheme) else f"{scheme}{value}"
     add(role, "telecom", value=told, **_told(use=_PHONE_USE.get(known.use, "")))
 
@@ -294,10 +294,3 @@ def _time(parent: etree._Element, name: str, value: str) -> None:
 
 def _told(**attributes: str) -> dict[str, str]:
     return {name: value for name, value in attributes.items() if value}
-
-
-def _plain(text: str) -> str:
-    """Without the characters that XML cannot carry."""
-    return "".join(
-        c for c in text if c in "\t\n\r" or (c >= " " and c not in "\ufffe\uffff" and not "\ud800" <= c <= "\udfff")
-    )

@@ -41,6 +41,7 @@ _PROGRAMS = frozenset({
 _BLOCKS = frozenset({"p", "div", "h1", "h2", "h3", "h4", "h5", "h6", "li", "ul", "ol", "pre", "blockquote", "section"})
 _LINKS = ("http://", "https://", "mailto:", "tel:", "#")
 _UNSAFE = re.compile(r"[\x00-\x20]*(javascript|vbscript|data)[\x00-\x20]*:", re.IGNORECASE)
+_NO_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NOWHERE = "-"
 """What a reference to nothing is turned to until `settle`: no name that is given begins so."""
 
@@ -56,11 +57,16 @@ def new(name: str, **attributes: str) -> etree._Element:
 
 
 def add(parent: etree._Element, name: str, text: str = "", **attributes: str) -> etree._Element:
-    """A further child of HL7 v3 of an element."""
-    child = etree.SubElement(parent, q(name), attributes)
+    """A further child of HL7 v3 of an element, with text and attributes as far as XML can carry them."""
+    child = etree.SubElement(parent, q(name), {key: plain(value) for key, value in attributes.items()})
     if text:
-        child.text = text
+        child.text = plain(text)
     return child
+
+
+def plain(text: str) -> str:
+    """A text without the characters that XML cannot carry."""
+    return _NO_XML.sub("", text)
 
 
 def local(element: etree._Element) -> str:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from lxml import etree
 
 from hie.standards import cda, oids
-from hie.standards.cda_copy import Copy, Names, add, local, new, q
+from hie.standards.cda_copy import Copy, Names, add, local, new, plain, q
 
 LOINC = "2.16.840.1.113883.6.1"
 CONFIDENTIALITY = "2.16.840.1.113883.5.25"
@@ -232,7 +232,7 @@ def _named(section: etree._Element, heading: Heading) -> None:
     said = _words(title)
     for child in list(title):
         title.remove(child)
-    title.text = f"{said} ({heading.text})" if said else heading.text
+    title.text = plain(f"{said} ({heading.text})" if said else heading.text)
 
 
 def _attribute(entry: etree._Element, authors: Sequence[etree._Element]) -> None:

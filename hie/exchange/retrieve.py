@@ -70,13 +70,15 @@ class Retrieved:
 class Wanted:
     """What is asked of a binary: its id and perhaps a range (`first` to `last`, or the last `last` bytes).
 
-    `head`: nothing but its type and size. `raw` is the request as sent.
+    `head`: nothing but its type and size. `kept`: a document that never changes, so none that is made on demand. `raw` is
+    the request as sent.
     """
 
     binary_id: str
     first: int | None = None
     last: int | None = None
     head: bool = False
+    kept: bool = False
     raw: str = ""
 
 
@@ -124,7 +126,7 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
 @release.point
 def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
-    rows = registry.entries_of_binary(wanted.binary_id)
+    rows = [row for row in registry.entries_of_binary(wanted.binary_id) if row.binary_id or not wanted.kept]
     if not rows:
         find.whose(None)
         return _own_upload(wanted, caller)

@@ -531,9 +531,12 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
 
 
 def labels_said(entry: EntryMetadata, custodian: str) -> Labels:
-    """The labels of an entry by what its metadata says, its document not being looked at."""
+    """The labels of an entry by what its metadata says, its document not being looked at.
+
+    A document that the hub makes on demand is the hub's to label: whatever is put in is decided by labels of its own.
+    """
     found = labels.of_entry(entry, CodedContent(), access.label_tables())
-    return replace(found, labelled=_source_labels(custodian))
+    return replace(found, labelled=on_demand.is_made_here(entry) or _source_labels(custodian))
 
 
 def _source_labels(custodian: str) -> bool:

@@ -196,7 +196,6 @@ def made_of(
     assert handlers.errors(handlers.call(ON_DEMAND_ACTION, world.registration(wanted), hospital)) == []
     made = place.published(held, there, listener, clinical=True)
     place.directed(policy, person, made, listener)
-    DocumentEntry.objects.filter(unique_id="2.999.7.770").update(labelled=True)
     entry = str(DocumentEntry.objects.get(unique_id="2.999.7.770").entry_uuid)
     names = {person: "<person>", entry: "<entry>"} | place.called(made, seen)
     ear = Ear(policies.requester(who, person), listener, names)

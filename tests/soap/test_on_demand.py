@@ -288,21 +288,14 @@ def uuid_of(one: EntryMetadata) -> str:
     return f"urn:uuid:{DocumentEntry.objects.get(unique_id=one.unique_id).entry_uuid}"
 
 
-def opened_to_all() -> None:
-    """What the entries are unlabelled by does not hide them: their letter is what they state."""
-    DocumentEntry.objects.update(labelled=True)
-
-
 def test_hidden_documents_leave_no_trace(settings: Any) -> None:
     one = live(settings)
     note("Open trouble", 1)
-    opened_to_all()
     doctor = hospital_caller()
     without = asked(one, doctor)
     secret = note("Hidden trouble", 2)
     scan = provided(b"%PDF-1.4 x", 3, mime_type="application/pdf", format_code=samples.entry().format_code,
                     unique_id="2.999.5.79", title="Hidden scan")  # fmt: skip
-    opened_to_all()
     assert b"Hidden trouble" in asked(one, doctor)[1]
     hide(uuid_of(secret), uuid_of(scan))
     assert asked(one, doctor) == without
@@ -312,7 +305,6 @@ def test_hidden_documents_leave_no_trace(settings: Any) -> None:
 def test_what_replaced_a_document_and_is_hidden_leaves_no_trace_either(settings: Any) -> None:
     one = live(settings)
     old = note("Trouble before", 1)
-    opened_to_all()
     doctor = hospital_caller()
     without = asked(one, doctor)
     new = entry(repository_unique_id=None, hash=None, size=None, unique_id="2.999.5^n2", mime_type="text/xml",
@@ -320,7 +312,6 @@ def test_what_replaced_a_document_and_is_hidden_leaves_no_trace_either(settings:
     replacing = samples.relation(AssociationType.RPLC, new.entry_uuid, uuid_of(old))
     data = clinical_document(extension="n2", section="<text>Trouble after</text>")
     assert handlers.errors(world.provide(submission(new, associations=(replacing,)), {new.entry_uuid: data})) == []
-    opened_to_all()
     assert b"Trouble after" in asked(one, doctor)[1]
     hide(uuid_of(new))
     assert asked(one, doctor) == without
@@ -328,11 +319,9 @@ def test_what_replaced_a_document_and_is_hidden_leaves_no_trace_either(settings:
 
 def test_nothing_to_be_read_and_nothing_there_are_answered_alike(settings: Any) -> None:
     one = live(settings)
-    opened_to_all()
     doctor = hospital_caller()
     nothing = asked(one, doctor)
     hidden = [note("Hidden trouble", 1), note("More of it", 2)]
-    opened_to_all()
     hide(*map(uuid_of, hidden))
     assert asked(one, doctor) == nothing
     assert b"No information is available" in nothing[1]
@@ -341,7 +330,6 @@ def test_nothing_to_be_read_and_nothing_there_are_answered_alike(settings: Any) 
 def test_an_on_demand_entry_that_is_hidden_is_not_there(settings: Any) -> None:
     one = live(settings)
     note("Trouble", 1)
-    opened_to_all()
     doctor = hospital_caller()
     asked(one, doctor)
     hide(uuid_of(one))
@@ -384,7 +372,6 @@ def test_each_document_that_left_is_disclosed_in_one_event(settings: Any) -> Non
     named = entry(title="Kept elsewhere")
     world.registered(named)
     hidden = note("Hidden trouble", 2)
-    opened_to_all()
     hide(uuid_of(hidden))
     new, _ = asked(one, hospital_caller())
     (event,) = AuditEvent.objects.filter(kind="ITI-43")
@@ -408,7 +395,6 @@ def test_a_document_asked_for_beside_its_summary_is_disclosed_once(settings: Any
 def test_a_summary_breaks_off_when_one_of_its_documents_may_no_longer_be_read(settings: Any, monkeypatch: Any) -> None:
     one = live(settings)
     inside = note("Trouble", 1)
-    opened_to_all()
     monkeypatch.setattr(on_demand, "CHUNK", 1000)
     monkeypatch.setattr(retrieve, "RECHECK_S", 0.0)
     answer = world.retrieve((settings.REPOSITORY_UNIQUE_ID, one.unique_id), who=hospital_caller())

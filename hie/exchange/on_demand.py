@@ -42,6 +42,8 @@ MAX_DOCUMENTS = 50
 """Documents that are put into one summary, the newest ones."""
 MAX_BYTES = 8 << 20
 """Bytes of all documents that are put into one summary: about a second of work each MiB."""
+MAX_OPENED = 200
+"""Documents that are looked into for whether they can be put in."""
 MAX_LISTED = 1000
 """Documents that are named in one summary."""
 AT_ONCE = 4
@@ -119,14 +121,15 @@ class Gathered:
     def _merged(self, seen: Sequence[EntryRow], snapshots: set[str]) -> Body:
         merge, left = Merge(), MAX_BYTES
         listed: list[Listed] = []
-        over = unnamed = 0
+        opened = over = unnamed = 0
         for row in seen:
             why = _SNAPSHOT if row.entry_uuid in snapshots else "" if row.binary_id else _ELSEWHERE
             if not why and not _may_be_cda(row):
                 why = _NO_SUMMARY
-            if not why and len(self.put_in) >= MAX_DOCUMENTS:
+            if not why and (len(self.put_in) >= MAX_DOCUMENTS or opened >= MAX_OPENED):
                 why = _TOO_MUCH
             if not why:
+                opened += 1
                 why, size = self._put(merge, row, left)
                 left -= size
             over += why == _TOO_MUCH

@@ -33,8 +33,10 @@ _STATEMENTS = frozenset({
     "substanceAdministration", "supply",
 })  # fmt: skip
 _AFTER_AUTHOR = frozenset({
-    "informant", "participant", "entryRelationship", "reference", "precondition", "referenceRange", "component"
+    "informant", "participant", "entryRelationship", "reference", "precondition", "referenceRange", "component",
+    "inFulfillmentOf1", "precondition2",
 })  # fmt: skip
+"""What stands behind the authors of an entry, those of the extension for the US realm among them."""
 _AUTHORS = 3
 """Authors of a document that its entries are given; further ones stand in the document itself."""
 
@@ -240,7 +242,7 @@ def _attribute(entry: etree._Element, authors: Sequence[etree._Element]) -> None
     statement = next((one for one in entry if local(one) in _STATEMENTS), None)
     if statement is None or statement.find(q("author")) is not None:
         return
-    before = next((one for one in statement if local(one) in _AFTER_AUTHOR), None)
+    before = next((one for one in statement if etree.QName(one).localname in _AFTER_AUTHOR), None)
     for author in authors:
         copied = Copy(Names(0), {}).part(author)
         if copied is None:  # pragma: no cover - made by `_authors`

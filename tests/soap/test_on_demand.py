@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from tests.documents import samples
 from tests.documents.cda_samples import clinical_document
 from tests.exchange.world import caller, exchange, hospital_caller
 from tests.grounds import ground
-from tests.soap import handlers, rim, world
+from tests.soap import handlers, rim, test_updates, world
 from tests.soap.test_stored_queries import hide, received
 from tests.soap.test_submissions import ON_DEMAND_ENTRY, register_on_demand
 from tests.soap.world import ADA, entry, submission
@@ -263,6 +264,9 @@ def test_documents_beyond_the_bound_are_left_out_oldest_first_and_it_is_said(set
     root = sound(asked(one)[1])
     assert "3 more are left out" in words(root)
     assert [words(cell, "v3:td[1]") for cell in found(root, "//v3:tbody/v3:tr")] == ["Note 3", "Note 2", "Note 1"]
+    monkeypatch.setattr(on_demand, "MAX_BYTES", 8 << 20)
+    monkeypatch.setattr(on_demand, "MAX_OPENED", 1)
+    assert "3 more are left out" in words(sound(asked(one)[1]))
     monkeypatch.setattr(on_demand, "MAX_LISTED", 1)
     root = sound(asked(one)[1])
     assert "2 older documents are not named here" in words(root)
@@ -407,6 +411,16 @@ def test_a_summary_breaks_off_when_one_of_its_documents_may_no_longer_be_read(se
     assert broken.reason == "no-longer-permitted"
 
 
+def test_a_summary_that_may_be_read_to_its_end_is(settings: Any, monkeypatch: Any) -> None:
+    one = live(settings)
+    note("Trouble", 1)
+    world.registered(entry())
+    _, data = asked(one, hospital_caller())
+    monkeypatch.setattr(on_demand, "CHUNK", 1000)
+    monkeypatch.setattr(retrieve, "RECHECK_S", 0.0)
+    assert asked(one, hospital_caller())[1] == data
+
+
 # -- the same over FHIR -------------------------------------------------------------------------------------------------
 
 
@@ -450,6 +464,23 @@ def test_an_entry_that_the_hub_cannot_make_is_refused_by_attribute(
     assert not DocumentEntry.objects.exists()
     other = entry(**ON_DEMAND_ENTRY | given | changes | {"repository_unique_id": world.ELSEWHERE})
     assert handlers.errors(register_on_demand(submission(other))) == []
+
+
+def test_an_update_can_not_make_of_it_what_the_hub_can_not_make_and_a_new_version_is_made_like_the_first(
+    settings: Any,
+) -> None:
+    one = live(settings)
+    note("Trouble", 1)
+    first = asked(one)
+    version = replace(one, entry_uuid="Document01", logical_id=uuid_of(one), title="A better title")
+    wrong = replace(version, format_code=samples.entry().format_code)
+    ((code, said),) = handlers.errors(test_updates.send(test_updates.versions(wrong)))
+    assert (code, "formatCode" in said) == ("XDSRegistryMetadataError", True)
+    assert asked(one) == first
+    assert handlers.errors(test_updates.send(test_updates.versions(version))) == []
+    second = asked(one)
+    assert second[0] != first[0]
+    assert cda.header(second[1]).title == "A better title"
 
 
 def test_an_on_demand_document_of_another_repository_is_not_made_here(settings: Any) -> None:

@@ -295,7 +295,12 @@ def _heading(row: EntryRow, header: cda.CdaHeader) -> Heading:
     organizations += [one.name for author in stated.authors for one in author.institutions]
     title = stated.title or header.title or _kind(row)
     made_on = stated.creation_time or cda.to_utc(header.effective_time) or ""
-    return Heading(title=title, organization=next(filter(None, organizations), ""), day=_written(made_on))
+    return Heading(
+        title=title,
+        organization=next(filter(None, organizations), ""),
+        day=_written(made_on),
+        language=header.language or stated.language_code or "",
+    )
 
 
 def _listed(row: EntryRow, why: str) -> Listed:

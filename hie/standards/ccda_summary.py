@@ -50,6 +50,8 @@ _CORE = (
     _Core(code="8716-3", title="Vital Signs", template="2.16.840.1.113883.10.20.22.2.4.1", extension="2015-08-01"),
 )
 NOTHING_KNOWN = "No information is available."
+_OWN_LANGUAGE = "en-US"
+"""In which the summary itself speaks, whatever the documents do."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +146,7 @@ def _unknown(core: _Core) -> etree._Element:
     add(section, "code", code=core.code, codeSystem=LOINC, codeSystemName="LOINC", displayName=core.title)
     add(section, "title", core.title)
     add(section, "text", NOTHING_KNOWN)
+    add(section, "languageCode", code=_OWN_LANGUAGE)
     return section
 
 
@@ -171,6 +174,7 @@ def _listed(listed: Sequence[Listed], note: str) -> etree._Element:
             row = add(rows, "tr")
             for value in (one.title, one.type, one.day, one.unique_id, one.why):
                 add(row, "td", value)
+    add(section, "languageCode", code=_OWN_LANGUAGE)
     return section
 
 

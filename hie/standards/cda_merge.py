@@ -37,17 +37,23 @@ _AFTER_AUTHOR = frozenset({
     "inFulfillmentOf1", "precondition2",
 })  # fmt: skip
 """What stands behind the authors of an entry, those of the extension for the US realm among them."""
+_AFTER_LANGUAGE = frozenset({"subject", "author", "informant", "entry", "component"})
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(-[A-Za-z0-9]{1,8})*\Z", re.ASCII)
 _AUTHORS = 3
 """Authors of a document that its entries are given; further ones stand in the document itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heading:
-    """What the narrative calls a document: its title, the organization of its author, its day (``YYYY-MM-DD``); "" unknown."""
+    """What the narrative calls a document: its title, the organization of its author, its day (``YYYY-MM-DD``); "" unknown.
+
+    `language` is that of the document, which what it says keeps beside documents in others.
+    """
 
     title: str
     organization: str = ""
     day: str = ""
+    language: str = ""
 
     @property
     def text(self) -> str:
@@ -136,8 +142,7 @@ class Merge:
             return
         group.nulls.append(section.get("nullFlavor", ""))
         group.levels += _levels(section)
-        item = new("item")
-        add(item, "caption", heading.text)
+        item = _item(heading)
         own_title = _words(section.find(q("title")))
         if own_title and own_title.casefold() != group.title.casefold():
             add(add(item, "paragraph"), "content", own_title, styleCode="Bold")
@@ -167,9 +172,7 @@ class Merge:
         if made is None:
             return
         _named(made, heading)
-        item = new("item")
-        add(item, "caption", heading.text)
-        group.items.append(item)
+        group.items.append(_item(heading))
         group.inner.append(made)
 
     def _group(self, section: etree._Element) -> Group:
@@ -221,12 +224,29 @@ def _levels(section: etree._Element) -> Iterable[str]:
             yield code
 
 
+def _item(heading: Heading) -> etree._Element:
+    """Where the narrative of a document goes: under its heading, in its language."""
+    item = new("item")
+    if _LANGUAGE.match(heading.language):
+        item.set("language", heading.language)
+    add(item, "caption", heading.text)
+    return item
+
+
 def _named(section: etree._Element, heading: Heading) -> None:
-    """Let the title of a section that stays whole say which document it is of."""
+    """Let a section that stays whole say which document it is of, and in which language that is."""
+    if section.find(q("languageCode")) is None and _LANGUAGE.match(heading.language):
+        before = next((one for one in section if local(one) in _AFTER_LANGUAGE), None)
+        language = new("languageCode", code=heading.language)
+        if before is None:
+            section.append(language)
+        else:
+            before.addprevious(language)
     title = section.find(q("title"))
     if title is None:
         title = new("title")
-        before = next((one for one in section if local(one) in {"text", "entry", "component"}), None)
+        after = {"text", "confidentialityCode", "languageCode", *_AFTER_LANGUAGE}
+        before = next((one for one in section if local(one) in after), None)
         if before is None:
             section.append(title)
         else:

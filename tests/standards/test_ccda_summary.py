@@ -281,6 +281,17 @@ def test_a_section_that_says_nothing_and_one_without_a_code_are_kept() -> None:
     assert found(root, "//v3:section[v3:title='Other content']")
 
 
+def test_what_a_document_says_keeps_its_language() -> None:
+    merge = Merge()
+    inner = section("dentro", code="8716-3", title="Signos")
+    merge.add(document(section("aquí", more=inner)), Heading(title="Carta", language="es"))
+    merge.add(document(section("odd")), Heading(title="Letter", language="no language"))
+    root = xml.parse(Body(merge, ()).summary(ABOUT).data)
+    assert [one.get("language") for one in found(root, f"{PROBLEMS}//v3:item")] == ["es", None]
+    (kept,) = found(root, f"{PROBLEMS}/v3:component/v3:section")
+    assert [cda_copy.local(one) for one in kept] == ["code", "title", "text", "languageCode"]
+
+
 @pytest.mark.parametrize(
     "data",
     [
@@ -320,6 +331,31 @@ def test_the_header_says_who_the_patient_is() -> None:
     assert (header.birth_date, header.gender, header.confidentiality) == ("1970-05-01", "F", "R")
     assert found(root, "//v3:patientRole/v3:telecom/@value") == ["tel:+12025550119", "mailto:ada@x.example"]
     assert found(root, "//v3:patientRole/v3:addr/v3:city")[0].text == "Velmoor"
+
+
+def test_the_parts_stand_in_the_order_of_the_schema() -> None:
+    root = merged(
+        document(section(more=entry())), listed=(Listed(title="t", type="t", day="", unique_id="1", why="w"),)
+    )
+    assert list(dict.fromkeys(cda_copy.local(one) for one in root)) == [
+        "realmCode", "typeId", "templateId", "id", "code", "title", "effectiveTime", "confidentialityCode",
+        "languageCode", "recordTarget", "author", "custodian", "documentationOf", "component",
+    ]  # fmt: skip
+    order = ["templateId", "id", "code", "title", "text", "confidentialityCode", "languageCode", "entry", "component"]
+    for one in found(root, "//v3:section"):
+        places = [order.index(cda_copy.local(part)) for part in one]
+        assert places == sorted(places)
+    for path, parts in (
+        ("//v3:patientRole", ["id", "addr", "telecom", "patient"]),
+        ("//v3:patient", ["name", "administrativeGenderCode", "birthTime", "raceCode", "ethnicGroupCode"]),
+        ("v3:author", ["time", "assignedAuthor"]),
+        (
+            "v3:author/v3:assignedAuthor",
+            ["id", "addr", "telecom", "assignedAuthoringDevice", "representedOrganization"],
+        ),
+        ("//v3:representedCustodianOrganization", ["id", "name", "telecom", "addr"]),
+    ):
+        assert [cda_copy.local(one) for one in found(root, path)[0]] == parts
 
 
 def test_what_is_not_known_of_the_patient_is_a_null_flavour() -> None:

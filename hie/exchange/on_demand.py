@@ -73,36 +73,40 @@ class Made:
 
 
 class Gathered:
-    """What a caller may read of one patient, put together once for all on-demand documents of a request.
+    """What a caller may read of one patient, decided once for all on-demand documents of a request; then `made` of it.
 
-    `put_in` and `named` are the documents that left so, whole or by their metadata.
+    An entry that hangs on an identifier whose record the caller may not know of is made of what hangs on that identifier
+    alone: whose it is would be told by the rest (spec/consent.md 8).
     """
 
     def __init__(self, caller: Caller, about: Subject) -> None:
         self._about = about
-        rows = registry.entries(about.identifier_pks, _CURRENT)
-        asked: list[access.Row] = [*rows, *_records(about)]
+        asked: list[access.Row] = [
+            *registry.entries(about.identifier_pks, _CURRENT), *access.demographics_rows(about.records)
+        ]  # fmt: skip
         verdict = access.permitted(caller, about, asked, Operation.RETRIEVE)
-        self.verdict: Verdict[Any] = find.as_asked(caller, about, verdict, _CURRENT)
-        seen = [row for row in self.verdict.rows() if isinstance(row, EntryRow) and not _is_offline(row)]
-        snapshots = {row.entry_uuid for row in find.telling_what_is_seen(caller, about, seen) if _is_snapshot(row)}
-        self.put_in: list[EntryRow] = []
-        self.named: list[EntryRow] = []
-        self.records = [row.record for row in self.verdict.rows() if isinstance(row, DemographicsRow)]
-        self._body = self._merged(_once(seen), snapshots)
+        self._verdict: Verdict[Any] = find.as_asked(caller, about, verdict, _CURRENT)
+        seen = [row for row in self._verdict.rows() if isinstance(row, EntryRow) and not _is_offline(row)]
+        self._snapshots = {
+            row.entry_uuid for row in find.telling_what_is_seen(caller, about, seen) if _is_snapshot(row)
+        }
+        self._seen = seen
+        self._records = [row for row in self._verdict.rows() if isinstance(row, DemographicsRow)]
+        self._contents: dict[int | None, _Contents] = {}
 
     def made(self, entry: EntryRow, letter: str) -> Made:
         """The document of an on-demand entry that may be read; `letter` its own confidentiality."""
         stated = entry.metadata
+        contents = self._of(entry)
         kind = stated.type_code
         is_loinc = kind is not None and oids.compared_scheme(kind.scheme) == _LOINC
-        known, ids = self._patient(entry)
+        known, ids = self._patient(entry, contents)
         about = About(
             salt=entry.entry_uuid,
             title=stated.title or "Summary of documents",
-            made_at=_ts(max([entry.registered_at, *(row.registered_at for row in (*self.put_in, *self.named))])),
+            made_at=_ts(max([entry.registered_at, *(row.registered_at for row in contents.rows())])),
             language=stated.language_code or "en-US",
-            level=self._level(letter),
+            level=self._level(letter, contents),
             hub=Hub(
                 oid=oids.bare(settings.HOME_COMMUNITY_ID),
                 name=settings.HUB_NAME,
@@ -111,18 +115,82 @@ class Gathered:
             code=(kind.code, kind.display) if kind is not None and is_loinc else (ccda_summary.SUMMARY, ""),
             patient_ids=ids,
             patient=known,
-            period=self._period(),
+            period=_period(contents.put_in),
         )
-        made = self._body.summary(about)
+        made = contents.body.summary(about)
         return Made(data=made.data, unique_id=made.unique_id)
 
-    # -- what is put in ----------------------------------------------------------------------------------------------
+    def leaves(self) -> Verdict[Any]:
+        """What was decided, with only what is in the documents made among the permitted."""
+        leaving = {id(row) for one in self._contents.values() for row in (*one.rows(), *one.records)}
+        return replace(
+            self._verdict,
+            permitted=tuple(item for item in self._verdict.permitted if id(item[0]) in leaving),
+            denied=tuple(item for item in self._verdict.denied if not _is_anchor(item[0])),
+        )
 
-    def _merged(self, seen: Sequence[EntryRow], snapshots: set[str]) -> Body:
+    def what(self, row: Any, of_bytes: str = "bytes") -> str:
+        """What of a row leaves; `of_bytes` of documents that were put in, and of those asked for."""
+        if isinstance(row, DemographicsRow):
+            return "demographics"
+        put_in = any(one is row for contents in self._contents.values() for one in contents.put_in)
+        named = any(one is row for contents in self._contents.values() for one in contents.named)
+        return "metadata" if named and not put_in else of_bytes
+
+    def left(self, entry: EntryRow) -> Left:
+        """What left with the document of an entry, to be asked about again."""
+        contents = self._of(entry)
+        return Left(
+            entry_uuids=frozenset(row.entry_uuid for row in (entry, *contents.rows())),
+            record_ids=frozenset(row.record.source_record_id for row in contents.records),
+        )
+
+    def _of(self, entry: EntryRow) -> _Contents:
+        hidden = {record.identifier_pk for record in self._about.records if record.participant_id != directory.HUB}
+        hidden -= {row.record.identifier_pk for row in self._records}
+        reach = entry.identifier_pk if entry.identifier_pk in hidden else None
+        if reach not in self._contents:
+            rows = [row for row in self._seen if reach is None or row.identifier_pk == reach]
+            records = [] if reach is not None else [row for row in self._records if _is_current(row)]
+            self._contents[reach] = _Contents(self._verdict, _once(rows), self._snapshots, records)
+        return self._contents[reach]
+
+    def _patient(self, entry: EntryRow, contents: _Contents) -> tuple[Demographics, tuple[tuple[str, str], ...]]:
+        """Who the patient is by the records that the caller may know of; by none of them, the identifier of the entry alone."""
+        records = [row.record for row in contents.records]
+        if records:
+            ids = dict.fromkeys((record.authority, record.value) for record in records)
+            return index.golden(records, about=self._about.records), tuple(ids)
+        cx = entry.metadata.patient_id
+        return Demographics(), ((authority_of(cx.authority), cx.value),) if cx is not None else ()
+
+    def _level(self, letter: str, contents: _Contents) -> str:
+        facts = self._verdict.facts
+        letters = [letter, *(access.effective(facts[id(row)], self._verdict)[0] for row in contents.rows())]
+        return next((one for one in "VR" if one in letters), "N")
+
+
+class _Contents:
+    """What documents that may be read are as one body: those `put_in`, those `named`; and the records that say whose it is."""
+
+    def __init__(
+        self, verdict: Verdict[Any], rows: Sequence[EntryRow], snapshots: set[str], records: list[DemographicsRow]
+    ) -> None:
+        self._verdict = verdict
+        self.records = records
+        self.put_in: list[EntryRow] = []
+        self.named: list[EntryRow] = []
+        self.body = self._merged(rows, snapshots)
+
+    def rows(self) -> list[EntryRow]:
+        """All documents of which anything is in it."""
+        return [*self.put_in, *self.named]
+
+    def _merged(self, rows: Sequence[EntryRow], snapshots: set[str]) -> Body:
         merge, left = Merge(), MAX_BYTES
         listed: list[Listed] = []
         opened = over = unnamed = 0
-        for row in seen:
+        for row in rows:
             why = _SNAPSHOT if row.entry_uuid in snapshots else "" if row.binary_id else _ELSEWHERE
             if not why and not _may_be_cda(row):
                 why = _NO_SUMMARY
@@ -145,7 +213,7 @@ class Gathered:
     def _put(self, merge: Merge, row: EntryRow, left: int) -> tuple[str, int]:
         """Put a document of at most so many bytes in; why it cannot be ("" where it is), and the bytes read for it."""
         try:
-            opened = access.open_permitted(self.verdict, row, row.binary_id or "")
+            opened = access.open_permitted(self._verdict, row, row.binary_id or "")
             if opened.size > left:
                 return _TOO_MUCH, 0
             first = next(opened.chunks, b"")
@@ -156,59 +224,6 @@ class Gathered:
             return _DAMAGED, row.metadata.size or 0
         taken = merge.add(root, _heading(row, cda.header_of(root)))
         return "" if taken else _NO_SUMMARY, opened.size
-
-    # -- what the header says ------------------------------------------------------------------------------------------
-
-    def _patient(self, entry: EntryRow) -> tuple[Demographics, tuple[tuple[str, str], ...]]:
-        """Who the patient is by the records that the caller may know of; by none of them, the identifier of the entry alone."""
-        if self.records:
-            ids = dict.fromkeys((record.authority, record.value) for record in self.records)
-            return index.golden(self.records, about=self._about.records), tuple(ids)
-        cx = entry.metadata.patient_id
-        return Demographics(), ((authority_of(cx.authority), cx.value),) if cx is not None else ()
-
-    def _level(self, letter: str) -> str:
-        letters = [letter, *(self._effective(row) for row in (*self.put_in, *self.named))]
-        return next((one for one in "VR" if one in letters), "N")
-
-    def _effective(self, row: EntryRow) -> str:
-        return access.effective(self.verdict.facts[id(row)], self.verdict)[0]
-
-    def _period(self) -> tuple[str, str]:
-        """From when to when the documents speak; unknown where none says."""
-        starts = [_day(row.metadata.service_start_time or row.metadata.creation_time) for row in self.put_in]
-        stops = [
-            _day(row.metadata.service_stop_time or row.metadata.service_start_time or row.metadata.creation_time)
-            for row in self.put_in
-        ]
-        return min(filter(None, starts), default=""), max(filter(None, stops), default="")
-
-    # -- what is recorded ----------------------------------------------------------------------------------------------
-
-    def leaves(self) -> Verdict[Any]:
-        """What was decided, with only what leaves in the summaries among the permitted."""
-        leaving = {id(row) for row in (*self.put_in, *self.named)}
-        return replace(
-            self.verdict,
-            permitted=tuple(
-                item
-                for item in self.verdict.permitted
-                if id(item[0]) in leaving or isinstance(item[0], DemographicsRow)
-            ),
-        )
-
-    def what(self, row: Any, of_bytes: str = "bytes") -> str:
-        """What of a row leaves; `of_bytes` of documents that were put in."""
-        if isinstance(row, DemographicsRow):
-            return "demographics"
-        return "metadata" if any(one is row for one in self.named) else of_bytes
-
-    def left(self, entry: EntryRow) -> Left:
-        """What left with the summary of an entry, to be asked about again."""
-        return Left(
-            entry_uuids=frozenset(row.entry_uuid for row in (entry, *self.put_in, *self.named)),
-            record_ids=frozenset(record.source_record_id for record in self.records),
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +237,8 @@ class Left:
         """All of it as it is now; [] when something is no longer there or no longer about this person."""
         now = registry.entries_by_uuid(self.entry_uuids)
         pks = set(about.identifier_pks)
-        records = [row for row in _records(about) if row.record.source_record_id in self.record_ids]
+        rows = access.demographics_rows(about.records)
+        records = [row for row in rows if _is_current(row) and row.record.source_record_id in self.record_ids]
         whole = len(now) == len(self.entry_uuids) and len(records) == len(self.record_ids)
         return [*now.values(), *records] if whole and all(row.identifier_pk in pks for row in now.values()) else []
 
@@ -254,13 +270,24 @@ def shown(row: Any) -> Shown:
     return find.shown(row)
 
 
-def _records(about: Subject) -> list[DemographicsRow]:
-    """What participants say now of who the patient is."""
-    return [
-        row
-        for row in access.demographics_rows(about.records)
-        if row.record.active and row.record.participant_id != directory.HUB
+def _is_anchor(row: Any) -> bool:
+    """Whether a row is a record that only gives the person an identifier of the hub's own."""
+    return isinstance(row, DemographicsRow) and row.record.participant_id == directory.HUB
+
+
+def _is_current(row: DemographicsRow) -> bool:
+    """Whether a record is what a participant says now of who the patient is."""
+    return row.record.active and not _is_anchor(row)
+
+
+def _period(rows: Sequence[EntryRow]) -> tuple[str, str]:
+    """From when to when documents speak; "" where none says."""
+    starts = [_day(row.metadata.service_start_time or row.metadata.creation_time) for row in rows]
+    stops = [
+        _day(row.metadata.service_stop_time or row.metadata.service_start_time or row.metadata.creation_time)
+        for row in rows
     ]
+    return min(filter(None, starts), default=""), max(filter(None, stops), default="")
 
 
 def _once(seen: Iterable[EntryRow]) -> list[EntryRow]:

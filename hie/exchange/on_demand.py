@@ -159,7 +159,7 @@ class Gathered:
         """Who the patient is by the records that the caller may know of; by none of them, the identifier of the entry alone."""
         records = [row.record for row in contents.records]
         if records:
-            ids = dict.fromkeys((record.authority, record.value) for record in records)
+            ids = sorted({(record.authority, record.value) for record in records})
             return index.golden(records, about=self._about.records), tuple(ids)
         cx = entry.metadata.patient_id
         return Demographics(), ((authority_of(cx.authority), cx.value),) if cx is not None else ()
@@ -290,16 +290,20 @@ def _period(rows: Sequence[EntryRow]) -> tuple[str, str]:
     return min(filter(None, starts), default=""), max(filter(None, stops), default="")
 
 
-def _once(seen: Iterable[EntryRow]) -> list[EntryRow]:
-    """Each document once, by its uniqueId and by its bytes."""
-    found: list[EntryRow] = []
+def _once(seen: Sequence[EntryRow]) -> list[EntryRow]:
+    """Each document once, by its uniqueId and by its bytes, in the order given.
+
+    What is kept elsewhere only says which bytes it has: it stands for nothing that is kept here.
+    """
+    kept: set[int] = set()
     met: set[str] = set()
-    for row in seen:
-        marks = {row.metadata.unique_id, *([f"sha1:{row.metadata.hash.lower()}"] if row.metadata.hash else [])}
+    for row in sorted(seen, key=lambda row: row.binary_id is None):
+        stated = row.metadata
+        marks = {stated.unique_id, *([f"sha1:{stated.hash.lower()}"] if stated.hash and row.binary_id else [])}
         if met.isdisjoint(marks):
-            found.append(row)
+            kept.add(id(row))
         met |= marks
-    return found
+    return [row for row in seen if id(row) in kept]
 
 
 def _is_offline(row: EntryRow) -> bool:

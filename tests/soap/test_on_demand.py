@@ -13,18 +13,29 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from lxml import etree
 
-from documents.metadata import ON_DEMAND, AssociationType, CodedValue, EntryMetadata
+from consent import directives
+from documents.metadata import CX, ON_DEMAND, AssociationType, CodedValue, EntryMetadata
 from documents.models import DocumentEntry
 from hie.audit.models import AuditEvent, Disclosure
-from hie.exchange import on_demand, retrieve
+from hie.exchange import feed, on_demand, retrieve
 from hie.exchange.retrieve import Wanted
 from hie.faces.soap.message import Answer
 from hie.standards import cda, cda_copy, xml
 from hie.standards.facts import Caller
 from patients import identifiers
+from tests.consent.fixture import actor
 from tests.documents import samples
 from tests.documents.cda_samples import clinical_document
-from tests.exchange.world import caller, exchange, hospital_caller
+from tests.exchange.releasing import PATIENT, choice
+from tests.exchange.world import (
+    CLINIC_AUTHORITY,
+    HOSPITAL_AUTHORITY,
+    caller,
+    exchange,
+    feed_rosa,
+    hospital_caller,
+    rosa,
+)
 from tests.grounds import ground
 from tests.soap import handlers, rim, test_updates, world
 from tests.soap.test_stored_queries import hide, received
@@ -248,6 +259,19 @@ def test_the_same_document_comes_once(settings: Any) -> None:
     assert len(found(root, f"{PROBLEMS}/v3:entry")) == 1
 
 
+def test_an_entry_that_claims_the_bytes_of_a_document_does_not_take_its_place(settings: Any) -> None:
+    one = live(settings)
+    kept = note("Trouble", 1)
+    row = DocumentEntry.objects.get(unique_id=kept.unique_id)
+    claims = {"hash": row.hash, "size": row.size, "creation_time": "20250101"}
+    world.registered(
+        entry(title="Another name", **claims), entry(unique_id=kept.unique_id, title="Same name", **claims)
+    )
+    root = sound(asked(one)[1])
+    assert "Trouble" in words(root, PROBLEMS)
+    assert [words(row, "v3:td[1]") for row in found(root, "//v3:tbody/v3:tr")] == ["Another name"]
+
+
 def test_documents_beyond_the_bound_are_left_out_oldest_first_and_it_is_said(settings: Any, monkeypatch: Any) -> None:
     one = live(settings)
     for number in range(1, 5):
@@ -329,6 +353,42 @@ def test_nothing_to_be_read_and_nothing_there_are_answered_alike(settings: Any) 
     hide(*map(uuid_of, hidden))
     assert asked(one, doctor) == nothing
     assert b"No information is available" in nothing[1]
+
+
+def test_an_identifier_whose_record_is_hidden_leads_to_what_hangs_on_it_alone(settings: Any) -> None:
+    """Else a summary would tell who it is whom the clinic knows by that identifier (spec/consent.md 8)."""
+    person = feed_rosa("H1")
+    local = CX(value="C1", authority=CLINIC_AUTHORITY)
+    feed.feed(feed.Revision(authority=local.authority, value="C1", demographics=rosa("H1", identifiers=())), caller())
+    resolved = identifiers.resolve(local.authority, "C1")
+    assert resolved is not None
+    assert str(resolved.person_id) == person
+    of_hospital = CX(value="H1", authority=HOSPITAL_AUTHORITY)
+    values = {"repository_unique_id": settings.REPOSITORY_UNIQUE_ID, "mime_type": "text/xml", "format_code": CCDA}
+    one = entry(local, **ON_DEMAND_ENTRY | values)
+    assert handlers.errors(register_on_demand(submission(one, patient=local))) == []
+    world.registered(entry(local, title="Of the clinic"), patient=local)
+    world.registered(entry(of_hospital, title="Of the hospital"), patient=of_hospital, who=hospital_caller())
+
+    def told() -> tuple[set[str], list[str]]:
+        root = sound(asked(one, hospital_caller())[1])
+        return {words(row, "v3:td[1]") for row in found(root, "//v3:tbody/v3:tr")}, [
+            f"{each.get('extension')} {words(root, '//v3:patient/v3:name')}".strip()
+            for each in found(root, "//v3:patientRole/v3:id")
+        ]
+
+    directives.file(choice("permit"), identifier_pk=resolved.pk, filer=PATIENT)
+    assert told() == ({"Of the clinic", "Of the hospital"}, ["C1 RosamundIvyQuarrel", "H1 RosamundIvyQuarrel"])
+    wanted = choice("permit")
+    wanted["provision"]["provision"] = [
+        {
+            "type": "deny",
+            "class": [{"system": "http://hl7.org/fhir/resource-types", "code": "Patient"}],
+            "actor": [actor("CST", reference="Organization/org-clinic")],
+        }
+    ]
+    directives.file(wanted, identifier_pk=resolved.pk, filer=PATIENT)
+    assert told() == ({"Of the clinic"}, ["C1"])
 
 
 def test_an_on_demand_entry_that_is_hidden_is_not_there(settings: Any) -> None:

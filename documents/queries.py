@@ -15,9 +15,10 @@ from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
-from documents import codec, dtm, facts
+from documents import codec, dtm, facts, on_demand
 from documents.conditions import (
     any_range,
     entry_date_condition,
@@ -37,6 +38,7 @@ from documents.filters import (
 from documents.metadata import (
     ADDING,
     DERIVING,
+    ON_DEMAND,
     REPLACING,
     AssociationMetadata,
     AssociationType,
@@ -114,6 +116,19 @@ class EntryRow:
     def position(self) -> Position:
         """Where a list that ends with this row is to be continued."""
         return Position(sorted_at=self.sorted_at, pk=self.pk)
+
+    @property
+    def is_made_here(self) -> bool:
+        """Whether the document is made here when it is asked for (`documents.on_demand`)."""
+        return on_demand.is_made_here(self.metadata)
+
+    @property
+    def content_id(self) -> str | None:
+        """By which its document is read: the id of its bytes; of one that is made here the bare UUID of the entry.
+
+        None where the document is elsewhere.
+        """
+        return self.binary_id or (bare_uuid(self.entry_uuid) if self.is_made_here else None)
 
     @property
     def document_version(self) -> str:
@@ -263,11 +278,12 @@ def entries_by_uuid(entry_uuids: Iterable[UUID | str]) -> dict[str, EntryRow]:
 
 
 def entries_of_binary(binary_id: UUID | str) -> list[EntryRow]:
-    """Every entry whose document these bytes are, newest first. Two statements."""
+    """Every entry whose document these bytes are, newest first; or the one whose document is made here. Two statements."""
     key = as_uuid(binary_id)
     if key is None:
         return []
-    return entry_values(_entry_rows().filter(binary_id=key).order_by("-sorted_at", "-pk"))
+    rows = _entry_rows().filter(Q(binary_id=key) | Q(entry_uuid=key) & _made_here())
+    return [row for row in entry_values(rows.order_by("-sorted_at", "-pk")) if row.content_id is not None]
 
 
 def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = None) -> list[EntryRow]:
@@ -279,12 +295,19 @@ def entries_by_unique_id(unique_id: str, *, repository_unique_id: str | None = N
 
 
 def entries_with_bytes(unique_ids: Iterable[str]) -> list[EntryRow]:
-    """Every entry, deprecated ones too, of these documents that this repository holds and that is not offline, newest first.
-    Two statements.
+    """Every entry, deprecated ones too, of these documents that this repository holds or makes and that is not offline,
+    newest first. Two statements.
     """
-    rows = DocumentEntry.objects.filter(unique_id__in=list(unique_ids) or [""], binary__isnull=False)
+    rows = DocumentEntry.objects.filter(unique_id__in=list(unique_ids) or [""])
+    rows = rows.filter(Q(binary__isnull=False) | _made_here())
     online = Q(document_availability__isnull=True) | ~Q(document_availability=OFFLINE)
-    return entry_values(rows.filter(online).order_by("-sorted_at", "-pk"))
+    found = entry_values(rows.filter(online).order_by("-sorted_at", "-pk"))
+    return [row for row in found if row.content_id is not None]
+
+
+def _made_here() -> Q:
+    """On-demand entries of this repository, of whatever format."""
+    return Q(object_type=ON_DEMAND, repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
 
 
 def ids_of(identifier_pks: Iterable[int]) -> list[str]:

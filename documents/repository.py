@@ -26,8 +26,8 @@ from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from documents import keys, segments
-from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary, RangeNotSatisfiable
+from documents import keys, ranges, segments
+from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary
 from documents.models import Binary, Blob, DocumentEntry, KeptDocument, RepositoryKey
 from documents.storage import Writer, new_key, store
 
@@ -228,7 +228,7 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
     if row is None:
         raise NoSuchBinary
     blob = row.blob
-    begin, end = _range(blob.size, first, last)
+    begin, end = ranges.span(blob.size, first, last)
     backend = store()
     opener = segments.Opener(
         keys.document_keys().unwrap(bytes(blob.wrapped_key), blob.key_id, blob.id.bytes),
@@ -248,18 +248,6 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
         last=end,
         chunks=given,
     )
-
-
-def _range(size: int, first: int | None, last: int | None) -> tuple[int, int]:
-    if first is None and last is None:
-        return 0, size - 1
-    if first is None:
-        if not last or size == 0:
-            raise RangeNotSatisfiable(size)
-        return max(0, size - last), size - 1
-    if first < 0 or first >= size or (last is not None and last < first):
-        raise RangeNotSatisfiable(size)
-    return first, size - 1 if last is None else min(last, size - 1)
 
 
 def _chunks(blob: Blob, opener: segments.Opener, backend: Any, begin: int, end: int) -> Iterator[bytes]:

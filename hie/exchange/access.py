@@ -410,18 +410,18 @@ def permitted(caller: Caller, about: Subject, rows: Iterable[R], operation: Oper
 
 
 def still_permitted(
-    caller: Caller, person_id: UUID | str, fresh: Callable[[Subject], Row | None], operation: Operation
+    caller: Caller, person_id: UUID | str, fresh: Callable[[Subject], Sequence[Row]], operation: Operation
 ) -> release.Basis | None:
     """Ask again, from what is in force now: for streams, late answers and links used later.
 
-    `fresh` reads the row anew, None when it is no longer there or no longer about this person. What the answer rests
-    on, or None for no.
+    `fresh` reads the rows anew, none when one is no longer there or no longer about this person. What the answer rests
+    on, or None for no: when there are none, or any of them may not be seen.
     """
     with directory.one_reading(anew=True) as reading:
         about = subject(person_id)
-        row = fresh(about)
-        verdict = permitted(caller, about, [row] if row is not None else [], operation)
-        return release.Basis(reading, about.identifier_pks, verdict.ends_s) if verdict.permitted else None
+        verdict = permitted(caller, about, fresh(about), operation)
+        may_go = verdict.permitted and not verdict.denied
+        return release.Basis(reading, about.identifier_pks, verdict.ends_s) if may_go else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -706,9 +706,9 @@ def told_again(
 
 
 def disclosures(
-    verdict: Verdict[R], *, what: str, shown: Callable[[R], Shown], recipient: str | None = None
+    verdict: Verdict[R], *, what: str | Callable[[R], str], shown: Callable[[R], Shown], recipient: str | None = None
 ) -> list[recorder.DisclosureDraft]:
-    """A disclosure for each permitted row, with the decision that let it out."""
+    """A disclosure for each permitted row, with the decision that let it out. `what` left of it, or of each."""
     drafts = []
     for row, decision in verdict.permitted:
         facts = verdict.facts[id(row)]
@@ -720,7 +720,7 @@ def disclosures(
                 custodian=facts.custodian,
                 title=name.title,
                 type_display=name.type_display,
-                what=what,
+                what=what if isinstance(what, str) else what(row),
                 labels=tuple(sorted(facts.labels)),
                 confidentiality=facts.confidentiality or "R",
                 rule=decision.rule,
@@ -739,7 +739,7 @@ def record(
     about: Subject,
     verdict: Verdict[R],
     *,
-    what: str,
+    what: str | Callable[[R], str],
     shown: Callable[[R], Shown],
     operation: Operation,
     recipient: str | None = None,
@@ -747,7 +747,7 @@ def record(
 ) -> None:
     """Put the verdict into the event: a disclosure per permitted row, the denied as one compact list.
 
-    `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``. Source: spec/consent.md 13.
+    `what` is ``metadata``, ``bytes``, ``demographics`` or ``query``, of all rows or of each. Source: spec/consent.md 13.
     """
     if about.is_nobody:
         return

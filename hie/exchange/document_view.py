@@ -239,7 +239,7 @@ def view(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> Vie
     """
     row = _row(entry_id, person_id, caller, raw)
     media = _media_type(row.metadata.mime_type)
-    how = shown_as(media) if row.binary_id else Kind.ELSEWHERE
+    how = shown_as(media) if row.content_id else Kind.ELSEWHERE
     if how is not Kind.TEXT:
         return Viewed(row=row, kind=how, media_type=media)
     if (row.metadata.size or 0) > MAX_SHOWN:
@@ -347,9 +347,9 @@ def opened(entry_id: str, *, person_id: str, caller: Caller, raw: str = "") -> O
     """
     row = _row(entry_id, person_id, caller, raw)
     media = _media_type(row.metadata.mime_type)
-    if media not in INLINE or not row.binary_id:
+    if media not in INLINE or not row.content_id:
         raise NotFound("no such document")
-    content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id), raw=raw), caller=caller)
+    content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.content_id), raw=raw), caller=caller)
     chunks = iter(content.chunks)
     head = next(chunks, b"")
     if mime.sniff(head[: mime.SNIFF_BYTES]) != media:
@@ -365,7 +365,7 @@ def medium(entry_id: str, number: int, *, person_id: str, caller: Caller, raw: s
         NotFound: as `view`; or there is no such medium, or its bytes are elsewhere or none.
     """
     row = _row(entry_id, person_id, caller, raw)
-    if (row.metadata.size or 0) > MAX_SHOWN or not row.binary_id:
+    if (row.metadata.size or 0) > MAX_SHOWN or not row.content_id:
         raise NotFound("no such document")
     data = _whole(row, caller, raw)
     if data is None:
@@ -407,7 +407,7 @@ def _whole(row: EntryRow, caller: Caller, raw: str) -> bytes | None:
     Raises:
         Unsettled: what it may be shown by changed on the way; it is decided again when it is asked again.
     """
-    content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id), raw=raw), caller=caller)
+    content = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.content_id), raw=raw), caller=caller)
     data = bytearray()
     for chunk in content.chunks:
         data += chunk

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from consent import epochs
 from consent.labelling import LabelTables
-from documents import codec, labels, review
+from documents import codec, labels, on_demand, review
 from documents.errors import InvalidAttribute
 from documents.labels import Raised
 from documents.metadata import EntryMetadata
@@ -162,7 +162,7 @@ def _look(row: DocumentEntry, tables: LabelTables) -> tuple[Labels, bool]:
         seen = replace(seen, content=CodedContent(), readable=False)
         made = labelling.of_entry(seen.entry, seen.content, tables)
     if row.binary_id is None:
-        return replace(made, labelled=row.labelled), True
+        return replace(made, labelled=row.labelled or on_demand.is_made_here(seen.entry)), True
     return (made, True) if seen.readable else (replace(made, labelled=False, rules=""), False)
 
 

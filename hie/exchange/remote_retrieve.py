@@ -58,7 +58,7 @@ def source(wanted: Wanted, caller: Caller) -> Retrieved | None:
         caller,
         subject,
         release.basis_of(event),
-        lambda _: _row(document),
+        lambda _: [row] if (row := _row(document)) is not None else [],
         shown=remote_documents.rendering().remote_shown(NamedDocument.of(document)),
     )
     return Retrieved(

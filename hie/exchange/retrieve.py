@@ -1,5 +1,8 @@
 """Reading a document's bytes [ITI-68, ITI-43], through the door, audited before the first byte, stopped when consent ends.
 
+An on-demand document of this repository is made of what the caller may read, at each time it is asked for
+(`hie.exchange.on_demand`); its entry's UUID stands for the binary that it has not.
+
 A binary has no patient of its own: it is read through one entry that points at it and is permitted, and the
 event names that one. Bytes staged and not yet hung on an entry are their uploader's alone.
 
@@ -8,19 +11,22 @@ Source: spec/fhir.md 3.4, trap 9; spec/consent.md 1.5 (a decision holds for its 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 
 from documents import queries as registry
+from documents import ranges
 from documents.errors import UnknownDocumentUniqueId, UnknownRepositoryId
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
-from hie.exchange import access, find, found_pages, release
+from hie.exchange import access, find, found_pages, on_demand, release
 from hie.exchange.errors import BadRequest, NotFound
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller, Operation
@@ -40,7 +46,8 @@ class Retrieved:
     """A document on its way: `size` is that of the whole, `first`..`last` (inclusive) what `chunks` gives.
 
     `sha1` is lower-case hex over the whole, "" when a remote document did not say; `size` is None then
-    too, and a range cannot be given. `entry_uuid` is the entry it was read through, "" for staged bytes.
+    too, and a range cannot be given. `entry_uuid` is the entry it was read through, "" for staged bytes;
+    `new_unique_id` that of a document made on demand, "" of any other.
     """
 
     binary_id: str
@@ -51,6 +58,7 @@ class Retrieved:
     last: int
     chunks: Iterator[bytes] = field(repr=False)
     entry_uuid: str = ""
+    new_unique_id: str = ""
 
     @property
     def partial(self) -> bool:
@@ -62,13 +70,15 @@ class Retrieved:
 class Wanted:
     """What is asked of a binary: its id and perhaps a range (`first` to `last`, or the last `last` bytes).
 
-    `head`: nothing but its type and size. `raw` is the request as sent.
+    `head`: nothing but its type and size. `kept`: a document that never changes, so none that is made on demand. `raw` is
+    the request as sent.
     """
 
     binary_id: str
     first: int | None = None
     last: int | None = None
     head: bool = False
+    kept: bool = False
     raw: str = ""
 
 
@@ -116,7 +126,7 @@ def retrieve(wanted: Wanted, *, caller: Caller) -> Retrieved:
 @release.point
 def _local(wanted: Wanted, caller: Caller) -> Retrieved | None:
     """From this hub's repository; None when it holds no such binary."""
-    rows = registry.entries_of_binary(wanted.binary_id)
+    rows = [row for row in registry.entries_of_binary(wanted.binary_id) if row.binary_id or not wanted.kept]
     if not rows:
         found_pages.whose(None)
         return _own_upload(wanted, caller)
@@ -147,6 +157,8 @@ def _send(
     verdict: access.Verdict[EntryRow],
     event: recorder.Recording,
 ) -> Retrieved:
+    if row.binary_id is None:
+        return _send_made(wanted, caller, subject, row, verdict, event)
     content = access.open_permitted(verdict, row, wanted.binary_id, first=wanted.first, last=wanted.last)
     what = "metadata" if wanted.head else "bytes"
     detail = {"binary": wanted.binary_id}
@@ -172,6 +184,65 @@ def _send(
         last=content.last,
         chunks=watch.stream(content.chunks, content.length),
         entry_uuid=row.entry_uuid,
+    )
+
+
+def _send_made(
+    wanted: Wanted,
+    caller: Caller,
+    subject: access.Subject,
+    row: EntryRow,
+    verdict: access.Verdict[EntryRow],
+    event: recorder.Recording,
+) -> Retrieved:
+    gathered = on_demand.Gathered(caller, subject)
+    made = gathered.made(row, _letter(verdict, row))
+    first, last = ranges.span(len(made.data), wanted.first, wanted.last)
+    detail: dict[str, Any] = {"made": [made.unique_id]}
+    if (first, last) != (0, len(made.data) - 1):
+        detail["range"] = f"{first}-{last}/{len(made.data)}"
+    access.record(
+        event,
+        caller,
+        subject,
+        on_demand.together(verdict, gathered, [row]),
+        what=lambda one: gathered.what(one, "metadata" if wanted.head else "bytes"),
+        shown=on_demand.shown,
+        operation=Operation.RETRIEVE,
+        detail=detail,
+    )
+    event.commit()
+    return _made_on_its_way(
+        made, gathered.left(row), caller, release.basis_of(event), subject, row, first=first, last=last
+    )
+
+
+def _letter(verdict: access.Verdict[EntryRow], row: EntryRow) -> str:
+    return access.effective(verdict.facts[id(row)], verdict)[0]
+
+
+def _made_on_its_way(
+    made: on_demand.Made,
+    left: on_demand.Left,
+    caller: Caller,
+    basis: release.Basis,
+    subject: access.Subject,
+    row: EntryRow,
+    *,
+    first: int,
+    last: int,
+) -> Retrieved:
+    watch = Watch(caller, subject, basis, left.again, shown=find.shown(row))
+    return Retrieved(
+        binary_id=row.content_id or "",
+        content_type=row.metadata.mime_type,
+        size=len(made.data),
+        sha1=hashlib.sha1(made.data, usedforsecurity=False).hexdigest(),
+        first=first,
+        last=last,
+        chunks=watch.stream(made.chunks(first, last), last - first + 1),
+        entry_uuid=row.entry_uuid,
+        new_unique_id=made.unique_id,
     )
 
 
@@ -229,18 +300,24 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
                 verdicts.append((subject, verdict))
                 for row in verdict.rows():
                     readable.setdefault(row.metadata.unique_id, (subject, row))
+            gathered, made = _made(caller, verdicts, readable)
             for subject, verdict in verdicts:
-                _record_set(event, caller, subject, verdict, readable)
+                _record_set(event, caller, subject, verdict, readable, gathered.get(subject.person_id), made)
             if not readable:
                 raise NotFound("no such document")
-            contents = [_opened(one, verdicts, readable, held=len(wanted) <= _HELD) for one in wanted]
+            contents = [_opened(one, verdicts, readable, made, held=len(wanted) <= _HELD) for one in wanted]
             event.commit()
             basis = release.basis_of(event)
     except NotFound:
         return RetrievedSet(found=tuple((one, _not_there(one)) for one in wanted))
     return RetrievedSet(
         found=tuple(
-            (one, _not_there(one) if content is None else _on_its_way(content, caller, basis, *readable[one.unique_id]))
+            (
+                one,
+                _not_there(one)
+                if content is None
+                else _on_its_way(content, caller, basis, *readable[one.unique_id], gathered),
+            )
             for one, content in zip(wanted, contents, strict=True)
         )
     )
@@ -249,29 +326,69 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
 _NOBODY = UUID(int=0)
 
 
+def _made(
+    caller: Caller,
+    verdicts: Sequence[tuple[access.Subject, access.Verdict[EntryRow]]],
+    readable: Mapping[str, tuple[access.Subject, EntryRow]],
+) -> tuple[dict[str, on_demand.Gathered], dict[str, on_demand.Made]]:
+    """The on-demand documents among those that leave, by the UUID of their entries; what they are made of, by person.
+
+    Raises:
+        BadRequest: more of them than `on_demand.AT_ONCE`.
+    """
+    asked = [(subject, row) for subject, row in readable.values() if row.binary_id is None]
+    if len(asked) > on_demand.AT_ONCE:
+        raise BadRequest(
+            f"at most {on_demand.AT_ONCE} on-demand documents are made at once, {len(asked)} are asked for",
+            element="DocumentRequest",
+        )
+    gathered: dict[str, on_demand.Gathered] = {}
+    made: dict[str, on_demand.Made] = {}
+    for subject, row in asked:
+        if subject.person_id not in gathered:
+            gathered[subject.person_id] = on_demand.Gathered(caller, subject)
+        verdict = next(verdict for about, verdict in verdicts if about is subject)
+        made[row.entry_uuid] = gathered[subject.person_id].made(row, _letter(verdict, row))
+    return gathered, made
+
+
 def _record_set(
     event: recorder.Recording,
     caller: Caller,
     subject: access.Subject,
     verdict: access.Verdict[EntryRow],
     readable: Mapping[str, tuple[access.Subject, EntryRow]],
+    gathered: on_demand.Gathered | None,
+    made: Mapping[str, on_demand.Made],
 ) -> None:
     """Record one entry for each document that leaves: others may name the same bytes."""
-    leaving = {id(row) for _, row in readable.values()}
-    part = replace(verdict, permitted=tuple(item for item in verdict.permitted if id(item[0]) in leaving))
-    access.record(event, caller, subject, part, what="bytes", shown=find.shown, operation=Operation.RETRIEVE)
+    leaving = [row for about, row in readable.values() if about is subject]
+    ids = [made[row.entry_uuid].unique_id for row in leaving if row.entry_uuid in made]
+    access.record(
+        event,
+        caller,
+        subject,
+        on_demand.together(verdict, gathered, leaving),
+        what="bytes" if gathered is None else gathered.what,
+        shown=on_demand.shown,
+        operation=Operation.RETRIEVE,
+        detail={"made": ids} if ids else {},
+    )
 
 
 def _opened(
     wanted: DocumentRequest,
     verdicts: Sequence[tuple[access.Subject, access.Verdict[EntryRow]]],
     readable: Mapping[str, tuple[access.Subject, EntryRow]],
+    made: Mapping[str, on_demand.Made],
     *,
     held: bool,
-) -> access.Content | None:
+) -> access.Content | on_demand.Made | None:
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID or wanted.unique_id not in readable:
         return None
     subject, row = readable[wanted.unique_id]
+    if row.entry_uuid in made:
+        return made[row.entry_uuid]
     verdict = next(verdict for about, verdict in verdicts if about is subject)
     return access.open_permitted(verdict, row, row.binary_id or "", held=held)
 
@@ -283,8 +400,17 @@ def _not_there(wanted: DocumentRequest) -> HubError:
 
 
 def _on_its_way(
-    content: access.Content, caller: Caller, basis: release.Basis, subject: access.Subject, row: EntryRow
+    content: access.Content | on_demand.Made,
+    caller: Caller,
+    basis: release.Basis,
+    subject: access.Subject,
+    row: EntryRow,
+    gathered: Mapping[str, on_demand.Gathered],
 ) -> Retrieved:
+    if isinstance(content, on_demand.Made):
+        left = gathered[subject.person_id].left(row)
+        last = len(content.data) - 1
+        return _made_on_its_way(content, left, caller, basis, subject, row, first=0, last=last)
     binary_id = row.binary_id or ""
     watch = Watch(caller, subject, basis, lambda about: _again(row.entry_uuid, binary_id, about), shown=find.shown(row))
     return Retrieved(
@@ -302,12 +428,11 @@ def _on_its_way(
 # -- while it is sent -----------------------------------------------------------------------------------------------
 
 
-def _again(entry_uuid: str, binary_id: str, about: access.Subject) -> EntryRow | None:
+def _again(entry_uuid: str, binary_id: str, about: access.Subject) -> list[EntryRow]:
     """The entry as it is now, while it is about this person and these bytes."""
+    pks = set(about.identifier_pks)
     rows = registry.entries_of_binary(binary_id)
-    return next(
-        (row for row in rows if row.entry_uuid == entry_uuid and row.identifier_pk in set(about.identifier_pks)), None
-    )
+    return [row for row in rows if row.entry_uuid == entry_uuid and row.identifier_pk in pks][:1]
 
 
 def _own_upload(wanted: Wanted, caller: Caller) -> Retrieved | None:
@@ -336,7 +461,7 @@ class Watch:
     """Asks again, while a document is being sent, whether it still may be: consent, agreement, labels, the caller's token.
 
     Every MiB it looks whether anything that it rests on has changed since it was decided (`basis`), and every second
-    (periods end without any change) it decides anew, about the row as `fresh` reads it then. A transfer that breaks
+    (periods end without any change) it decides anew, about the rows as `fresh` reads them then. A transfer that breaks
     off, for whichever reason, adds an event.
     """
 
@@ -345,7 +470,7 @@ class Watch:
         caller: Caller,
         subject: access.Subject,
         basis: release.Basis,
-        fresh: Callable[[access.Subject], access.Row | None],
+        fresh: Callable[[access.Subject], Sequence[access.Row]],
         *,
         shown: access.Shown,
     ) -> None:

@@ -21,7 +21,7 @@ from django.db import transaction
 
 from consent import tables
 from consent.labelling import highest
-from documents import facts, registry, repository, validation
+from documents import facts, on_demand, registry, repository, validation
 from documents import queries as registry_queries
 from documents.errors import (
     ContentMismatch,
@@ -243,6 +243,7 @@ def check_metadata(work: Work, event: recorder.Recording, reading: validation.Re
     """
     submission = work.submission
     refuse(validation.check(submission, reading))
+    refuse(problem for entry in submission.entries for problem in on_demand.check(entry))
     refuse([*_check_letters(submission), *_check_codes(work)])
     refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
     event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))
@@ -530,9 +531,12 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
 
 
 def labels_said(entry: EntryMetadata, custodian: str) -> Labels:
-    """The labels of an entry by what its metadata says, its document not being looked at."""
+    """The labels of an entry by what its metadata says, its document not being looked at.
+
+    A document that the hub makes on demand is the hub's to label: whatever is put in is decided by labels of its own.
+    """
     found = labels.of_entry(entry, CodedContent(), access.label_tables())
-    return replace(found, labelled=_source_labels(custodian))
+    return replace(found, labelled=on_demand.is_made_here(entry) or _source_labels(custodian))
 
 
 def _source_labels(custodian: str) -> bool:

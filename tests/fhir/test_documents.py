@@ -5,10 +5,15 @@ from __future__ import annotations
 import base64
 import hashlib
 import uuid
+from dataclasses import replace
 from urllib.parse import quote
 
 import pytest
 
+from documents.metadata import CX, ON_DEMAND, Bytes
+from hie.audit.kinds import EventType
+from hie.exchange import submit
+from tests.documents import samples
 from tests.exchange import world
 from tests.fhir.conftest import (
     BASE,
@@ -428,3 +433,37 @@ def test_an_unknown_binary_is_not_found_and_the_look_is_recorded(hub_world):
     for unknown in (str(uuid.uuid4()), "nonsense"):
         answer = hub_world.clinic.get(f"/Binary/{unknown}")
         assert (answer.status_code, answer.json()["issue"][0]["code"]) == (404, "not-found")
+
+
+# --- made on demand ---------------------------------------------------------------------------------------------------
+
+
+def test_a_document_made_on_demand_is_found_without_hash_and_read_like_any_other(hub_world, settings):
+    rosa = CX(value="C1", authority=world.CLINIC_AUTHORITY)
+    form = "urn:hl7-org:sdwg:ccda-structuredBody:2.1"
+    entry = samples.entry(
+        patient_id=rosa, source_patient_id=rosa, object_type=ON_DEMAND, creation_time=None, mime_type="text/xml",
+        format_code=samples.code(form, "urn:oid:1.3.6.1.4.1.19376.1.2.3"), title="Summary of Rosa",
+        repository_unique_id=settings.REPOSITORY_UNIQUE_ID,
+    )  # fmt: skip
+    wanted = replace(samples.submission(entry, patient_id=rosa), bytes=Bytes.ON_DEMAND)
+    submit.submit(wanted, world.caller(), kind=EventType.REGISTER_ON_DEMAND)
+    publish(hub_world)
+    found = hub_world.clinic.get(f"/DocumentReference?patient={hub_world.person}&identifier=urn:oid:{entry.unique_id}")
+    (reference,) = [item["resource"] for item in found.json()["entry"]]
+    attachment = reference["content"][0]["attachment"]
+    assert attachment["contentType"] == "text/xml"
+    assert not {"hash", "size"} & attachment.keys()
+    answer = hub_world.clinic.get(attachment["url"])
+    data = b"".join(answer.streaming_content)
+    assert answer["Content-Type"] == "text/xml"
+    assert answer["Content-Length"] == str(len(data))
+    assert b"<td>A note</td>" in data
+    assert b"Quarrel" in data
+    again = hub_world.clinic.get(attachment["url"], If_None_Match=answer["ETag"])
+    assert again.status_code == 304
+    part = hub_world.clinic.get(attachment["url"], Range="bytes=10-19")
+    assert (part.status_code, b"".join(part.streaming_content)) == (206, data[10:20])
+    assert hub_world.clinic.get(attachment["url"], Range=f"bytes={len(data)}-").status_code == 416
+    assert hub_world.clinic.get(attachment["url"] + "/_history/1").status_code == 404
+    assert hub_world.nobody.get(attachment["url"]).status_code == 401

@@ -8,6 +8,7 @@ from typing import Any
 from consent import jurisdictions, proxies
 from hie.directory import registration
 from hie.exchange import feed
+from hie.ops.sandbox import make
 from hie.standards.demographics import HumanName
 from patients import identifiers
 from tests.directory.forms import EC_P256, clinic, file, hospital, jwk
@@ -94,13 +95,16 @@ def helped(local: str = LOCAL) -> None:
 
 
 def published(
-    held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL
+    held: list[Document], shown: list[bool], listener: Listener, *, local: str = LOCAL, clinical: bool = False
 ) -> list[dict[str, str] | None]:
-    """Publish those of the documents that are `shown`, in order; the ids of each, None for one that is not there."""
+    """Publish those of the documents that are `shown`, in order; the ids of each, None for one that is not there.
+
+    They are texts, or `clinical` ones with a section.
+    """
     made: list[dict[str, str] | None] = []
     for number, (one, there) in enumerate(zip(held, shown, strict=True)):
         before = made[number - 1] if number else None
-        made.append(sent(_bundle(one, number, before, local), listener)[0] if there else None)
+        made.append(sent(_bundle(one, number, before, local, clinical=clinical), listener)[0] if there else None)
     return made
 
 
@@ -152,8 +156,12 @@ def published_in_sets(
 
 
 def _entry_uuid(value: str) -> dict[str, Any]:
-    kind = {"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": "entryUUID"}
-    return {"type": {"coding": [kind]}, "system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{value}"}
+    return _identifier("entryUUID", f"urn:uuid:{value}")
+
+
+def _identifier(code: str, value: str) -> dict[str, Any]:
+    kind = {"system": "https://profiles.ihe.net/ITI/MHD/CodeSystem/IHE.MHD.MHDIdentifierType", "code": code}
+    return {"type": {"coding": [kind]}, "system": "urn:ietf:rfc:3986", "value": value}
 
 
 HUB = "https://hub.example/fhir"
@@ -177,14 +185,22 @@ def _folder(items: list[str], subject: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _bundle(one: Document, number: int, before: dict[str, str] | None, local: str) -> dict[str, Any]:
+def _bundle(
+    one: Document, number: int, before: dict[str, str] | None, local: str, *, clinical: bool = False
+) -> dict[str, Any]:
     subject = {"identifier": {"system": SYSTEM, "value": local}}
     changes: dict[str, Any] = {}
     if one.relation and before is not None:
         changes["relatesTo"] = [{"code": one.relation, "target": {"reference": before["DocumentReference"]}}]
     tags = [concept(CONFIDENTIALITY, one.letter), *([concept(ACT_CODE, one.label)] if one.label else [])]
+    data, media = f"document {number}".encode(), "text/plain"
+    if clinical:
+        unique = f"2.25.{uuid.uuid4().int}"
+        changes["masterIdentifier"] = _identifier("uniqueId", f"urn:oid:{unique}")
+        data, media = _clinical(unique, number, local), "text/xml"
     bundle = provide_bundle(
-        f"document {number}".encode(),
+        data,
+        media,
         subject=subject,
         type=concept(LOINC, one.type),
         category=[concept(CLASS, one.category)],
@@ -200,6 +216,17 @@ def _bundle(one: Document, number: int, before: dict[str, str] | None, local: st
     attachment = bundle["entry"][1]["resource"]["content"][0]["attachment"]
     attachment |= {"creation": f"{one.year}-04-0{number + 1}T10:00:00Z", "title": f"Title {number}"}
     return bundle
+
+
+def _clinical(unique: str, number: int, local: str) -> bytes:
+    header = make.CdaHeader(
+        unique_id=unique, patient_id=local, authority=world.HOSPITAL_AUTHORITY, family=FAMILY, given=("Rosamund",),
+        birth_date=policies.BIRTH.replace("-", ""), gender="F", code="34133-9", display="Summary",
+        title=f"Title {number}", effective_time="20210401100000", author_family="North", author_given="Bo",
+        organization="The Hospital", organization_oid="2.999.10.2",
+    )  # fmt: skip
+    said = make.Section(code="8716-3", title="Vital Signs", text=(f"Said in document {number}",))
+    return make.ccda(header, (said,))
 
 
 def sent(bundle: dict[str, Any], listener: Listener) -> list[dict[str, str]]:

@@ -9,11 +9,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
 from lxml import etree
 
-from documents.metadata import ON_DEMAND, AssociationType
+from documents.metadata import CX, ON_DEMAND, AssociationType, CodedValue
+from documents.models import DocumentEntry
 from documents.stored_query import MULTI_PATIENT, Kind
 from hie.faces.soap.message import Answer
 from hie.standards.facts import Caller
@@ -27,6 +28,8 @@ from tests.soap import handlers, test_removal, test_updates, world
 pytestmark = pytest.mark.django_db
 EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "1"))
 PATIENT = f"'{place.LOCAL}^^^&{exchange_world.HOSPITAL_AUTHORITY}&ISO'"
+CCDA = CodedValue(code="urn:hl7-org:sdwg:ccda-structuredBody:2.1", scheme="urn:oid:1.3.6.1.4.1.19376.1.2.3")
+ON_DEMAND_ACTION = "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry"
 EVERY = world.EVERY_STATUS
 RELATED = "('urn:ihe:iti:2007:AssociationType:RPLC','urn:ihe:iti:2007:AssociationType:APND','urn:ihe:iti:2007:AssociationType:XFRM')"
 # When a folder was last changed is an instant of the side's own; which changes count is walked over FHIR.
@@ -176,6 +179,67 @@ def test_over_xds_the_hub_with_hidden_documents_answers_as_one_that_never_had_th
     same(bare(with_them), bare(without))
 
 
+def made_of(
+    who: str, held: list[Document], policy: Policy, there: list[bool], seen: list[bool], listener: Listener, own: str
+) -> dict[Any, list[Heard]]:
+    """One hub: a summary made on demand of all documents that are `there`, over XDS and over FHIR."""
+    place.takes_part(policy)
+    person = place.fed()
+    place.helped()
+    of_her = CX(value=place.LOCAL, authority=exchange_world.HOSPITAL_AUTHORITY)
+    one = world.entry(
+        of_her, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, repository_unique_id=own,
+        mime_type="text/xml", format_code=CCDA, unique_id="2.999.7.770",
+    )  # fmt: skip
+    hospital = exchange_world.hospital_caller()
+    wanted = world.with_uuids(world.submission(one, patient=of_her, unique_id="2.999.6.770", source_id="2.999.10.2"))
+    assert handlers.errors(handlers.call(ON_DEMAND_ACTION, world.registration(wanted), hospital)) == []
+    made = place.published(held, there, listener, clinical=True)
+    place.directed(policy, person, made, listener)
+    entry = str(DocumentEntry.objects.get(unique_id="2.999.7.770").entry_uuid)
+    names = {person: "<person>", entry: "<entry>"} | place.called(made, seen)
+    ear = Ear(policies.requester(who, person), listener, names)
+    ear.listener.taken()
+    return {
+        "set": [heard(ear, world.retrieve((own, "2.999.7.770"), who=ear.caller))],
+        "binary": [_without_digest(ear.ask("GET", f"/fhir/Binary/{entry}"))],
+        "entry": [ear.ask("GET", f"/fhir/DocumentReference/{entry}")],
+    }
+
+
+def _without_digest(answer: Heard) -> Heard:
+    """Without the digest of bytes that have ids and instants of their side in them."""
+    return replace(answer, headers=tuple(pair for pair in answer.headers if pair[0] != "ETag"))
+
+
+@walks("xds", "RetrieveDocumentSet")
+@pytest.mark.parametrize(
+    "who",
+    [
+        pytest.param(who, marks=() if who in ("clinician", "patient") else pytest.mark.slow)
+        for who in policies.REQUESTERS
+    ],
+)
+@settings(
+    max_examples=EXAMPLES,
+    derandomize="HIE_EXAMPLES" not in os.environ,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate),
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@example(held=[Document(), Document(letter="V", relation="replaces"), Document(year=2022)], policy=Policy())
+@given(held=policies.documents, policy=policies.policies)
+def test_a_summary_made_on_demand_is_that_of_a_hub_that_never_had_what_is_hidden(
+    listener: Listener, settings: Any, who: str, held: list[Document], policy: Policy
+) -> None:
+    own = settings.REPOSITORY_UNIQUE_ID
+    seen = policies.visible(who, held, policy)
+    everything = [True] * len(held)
+    with_them = taken_back(lambda: made_of(who, held, policy, everything, seen, listener, own))
+    without = taken_back(lambda: made_of(who, held, policy, seen, seen, listener, own))
+    same(with_them, without)
+
+
 @walks("xds", "RegisterDocumentSet-b", "ProvideAndRegisterDocumentSet-b", "RegisterOnDemandDocumentEntry")
 @walks("xds", "DeleteDocumentSet", "RemoveDocuments", "UpdateDocumentSet", "RestrictedUpdateDocumentSet")
 def test_what_is_hidden_is_not_there_for_who_submits_or_removes(listener: Listener, settings: Any) -> None:
@@ -214,7 +278,7 @@ def submitted(entry: str, unique: str, own: str) -> dict[str, Answer]:
         wanted = world.submission(
             one, associations=(samples.relation(AssociationType.APND, "Document01", entry),), unique_id="2.999.6.77"
         )
-        action = world.REGISTER if name == "register" else "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry"
+        action = world.REGISTER if name == "register" else ON_DEMAND_ACTION
         answers[name] = handlers.call(action, world.registration(wanted), exchange_world.caller())
     one = world.entry(entry_uuid="Document01", repository_unique_id=None, hash=None, size=None)
     wanted = world.submission(

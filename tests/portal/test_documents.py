@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import html
+import io
 import re
 import time
 import uuid
+import zipfile
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -17,14 +20,16 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from documents import queries as registry
-from documents.metadata import CX, CodedValue
+from documents.metadata import CX, ON_DEMAND, Bytes, CodedValue
 from documents.models import DocumentEntry
+from hie.audit.kinds import EventType
 from hie.audit.models import AuditEvent
-from hie.exchange import document_view, submit
+from hie.exchange import document_view, retrieve, submit
+from hie.standards import cda as cda_header
 from hie.standards.facts import Caller
 from tests.documents import samples
 from tests.portal.conftest import signed_in
-from tests.portal.documents import HOSPITAL, published
+from tests.portal.documents import CDA_FORMAT, HOSPITAL, cda, published, section
 from tests.portal.test_log import text_of
 
 ALICE_ID = CX(value="A1", authority="2.999.10.1.1")
@@ -253,3 +258,30 @@ def test_a_line_of_the_log_leads_to_its_document_and_one_of_no_document_to_none(
     without = [page for page in told if "What was shown" not in text_of(page)]
     assert without
     assert all("/my/documents/" not in page.decode() for page in without)
+
+
+def test_a_summary_made_on_demand_is_listed_read_and_saved_and_not_taken_along(
+    alice: str, letter: str, settings: Any
+) -> None:
+    entry = samples.entry(
+        patient_id=ALICE_ID, source_patient_id=ALICE_ID, object_type=ON_DEMAND, creation_time=None, mime_type="text/xml",
+        format_code=CDA_FORMAT, title="All in one", repository_unique_id=settings.REPOSITORY_UNIQUE_ID,
+    )  # fmt: skip
+    wanted = replace(samples.submission(entry, patient_id=ALICE_ID), bytes=Bytes.ON_DEMAND)
+    receipt = submit.submit(wanted, CLINIC, kind=EventType.REGISTER_ON_DEMAND)
+    summary = str(receipt.entry_uuids[0]).removeprefix("urn:uuid:")
+    published(cda(section("<paragraph>Asthma</paragraph>")), "text/xml", format_code=CDA_FORMAT)
+    client = signed_in()
+    assert f"/my/documents/{summary}" in client.get("/my/documents").content.decode()
+    page = text_of(client.get(f"/my/documents/{summary}").content)
+    assert "Asthma" in page
+    assert "Letter <b>of</b>" in page
+    saved = client.get(f"/my/documents/{summary}/file").getvalue()
+    assert cda_header.header(saved).authors[0].organization_name == settings.HUB_NAME
+    retrieve.retrieve(retrieve.Wanted(binary_id=summary), caller=HOSPITAL)
+    log = text_of(client.get("/my/").content)
+    assert "opened 3 of your documents to treat you" in log
+    assert "All in one" in log
+    whole = zipfile.ZipFile(io.BytesIO(client.get("/my/documents/all.zip").getvalue()))
+    assert not [name for name in whole.namelist() if "All-in-one" in name]
+    assert len([name for name in whole.namelist() if name.endswith(".xml")]) == 1

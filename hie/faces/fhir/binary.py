@@ -45,9 +45,16 @@ def read(request: FhirRequest) -> Answer:
     head = request.http.method == "HEAD"
     first, last = _range(request.http.headers.get("Range", ""))
     if "If-Range" in request.http.headers:
-        # Documents never change under their address: a range of another state is simply not given.
+        # Whether it has changed since (one made on demand may have) is not asked: the whole is right in any case.
         first, last = None, None
-    wanted = Wanted(binary_id=request.id, first=first, last=last, head=head, raw=request.http.get_full_path())
+    wanted = Wanted(
+        binary_id=request.id,
+        first=first,
+        last=last,
+        head=head,
+        kept=bool(request.version),
+        raw=request.http.get_full_path(),
+    )
     found = exchange.retrieve(wanted, caller=request.caller)
     try:
         return _answer(request, found)
@@ -251,7 +258,7 @@ RESOURCE = Resource(
         verb="r",
         transactions=("ITI-68",),
         negotiates=True,
-        documentation="the one version there is: documents never change under their address",
+        documentation="the one version there is of a document that is kept; one made on demand has no versions",
     ),
     create=Interaction(
         handler=create,

@@ -240,7 +240,7 @@ def _reference_ids(context: Mapping[str, Any]) -> tuple[ReferenceId, ...]:
 
 def render(row: Any, person_id: str) -> JsonObject:
     """The DocumentReference of a registered entry (`documents.queries.EntryRow`), as this hub answers it."""
-    url = f"{settings.BASE_URL}/fhir/Binary/{row.binary_id}" if row.binary_id else row.metadata.uri or ""
+    url = f"{settings.BASE_URL}/fhir/Binary/{row.content_id}" if row.content_id else row.metadata.uri or ""
     return encode(
         row.metadata,
         Surroundings(

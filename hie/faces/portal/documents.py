@@ -127,10 +127,10 @@ def show(request: HttpRequest, reader: Reader) -> HttpResponseBase:
 def save(request: HttpRequest, reader: Reader, entry_id: str) -> HttpResponseBase:
     """The bytes of a document, as they were published."""
     found = find.read_document(str(entry_id), caller=reader.caller, raw=request.path)
-    if found.person_id != reader.person_id or not found.row.binary_id:
+    if found.person_id != reader.person_id or not found.row.content_id:
         raise NotFound("no such document")
     content = retrieve.retrieve(
-        retrieve.Wanted(binary_id=str(found.row.binary_id), raw=request.path), caller=reader.caller
+        retrieve.Wanted(binary_id=str(found.row.content_id), raw=request.path), caller=reader.caller
     )
     response = StreamingHttpResponse(content.chunks, content_type=content.content_type)
     if content.size is not None:
@@ -227,8 +227,8 @@ def _shown(found: found_pages.Found, zone: tzinfo, keeper: Callable[[str], str])
         icon=_ICONS.get(document_view.topic(entry), "doc"),
         size=_size(entry.size),
         read=reverse("portal:document", args=[uuid]),
-        act=_act(entry.mime_type) if found.row.binary_id else gettext("See details"),
-        address=reverse("portal:save", args=[uuid]) if found.row.binary_id else "",
+        act=_act(entry.mime_type) if found.row.content_id else gettext("See details"),
+        address=reverse("portal:save", args=[uuid]) if found.row.content_id else "",
         who=reverse("portal:who", args=[uuid]),
     )
 

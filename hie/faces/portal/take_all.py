@@ -101,6 +101,7 @@ def _document(
         ConnectionAbortedError: it may no longer be sent.
     """
     entry = one.row.metadata
+    # A document made on demand is made of the others, which are all in the file.
     if one.person_id != reader.person_id or not one.row.binary_id:
         return None
     try:

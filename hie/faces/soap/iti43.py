@@ -71,6 +71,7 @@ def _document(asked: DocumentRequest, found: Retrieved, attachment: Attachment) 
         ("HomeCommunityId", asked.home_community_id),
         ("RepositoryUniqueId", asked.repository_unique_id),
         ("DocumentUniqueId", asked.unique_id),
+        ("NewDocumentUniqueId", found.new_unique_id),
         ("mimeType", found.content_type),
     ):
         if value:

@@ -25,6 +25,8 @@ from hie.faces.soap import errors
 from hie.faces.soap.ebxml import names
 from hie.faces.soap.errors import Actor
 from hie.standards.errors import HubError
+from hie.ops.sandbox import load
+from hie.terminology import affinity_domain
 from hie.terminology.models import CodeSet
 from tests.documents import samples
 from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange
@@ -282,6 +284,16 @@ def test_a_code_outside_its_set_is_refused_warned_of_or_not_looked_at(mode: str,
     assert handlers.status(answer) == outcome
     found = [e.get("severity", "").rpartition(":")[2] for e in answer.body.iter("{*}RegistryError")]
     assert found == {"enforce": ["Error"], "warn": ["Warning"], "off": []}[mode]
+
+
+def test_a_registration_in_the_sandbox_names_the_code_that_is_not_of_its_domain() -> None:
+    affinity_domain.load(load.CODES.read_bytes(), source="sandbox")
+    assert handlers.errors(register(submission(entry()))) == []
+    other = entry(type_code=CodedValue(code="NOTE", scheme="urn:oid:2.999.1", display="Note"))
+    answer = register(submission(other))
+    ((code, context),) = [(e.get("errorCode"), e.get("codeContext", "")) for e in answer.body.iter("{*}RegistryError")]
+    assert code == "XDSRegistryMetadataError"
+    assert "].typeCode: typeCode NOTE of urn:oid:2.999.1" in context
 
 
 # -- ITI-41 ---------------------------------------------------------------------------------------------------------

@@ -70,6 +70,31 @@ def test_an_unusable_file_changes_nothing(data: bytes) -> None:
     assert not CodeSet.objects.exists()
 
 
+def test_a_retired_code_is_out_though_its_whole_system_is_in() -> None:
+    load(file("*", "A"), source="t")
+    assert check([A, B]) == {A: Verdict.ACCEPTED, B: Verdict.ACCEPTED}
+    Code.objects.filter(code="A").update(active=False)
+    assert check([A, B]) == {A: Verdict.REFUSED, B: Verdict.ACCEPTED}
+    Code.objects.filter(code="*").update(active=False)
+    assert check([B]) == {B: Verdict.REFUSED}
+
+
+def test_a_set_has_a_version_each_time_that_it_changes_and_none_when_it_does_not() -> None:
+    load(file("A"), source="one", by="first")
+    load(file("A"), source="one", by="nobody")
+    load(file("B"), source="one", by="second")
+    (row,) = CodeSet.objects.all()
+    found = [(version.number, version.made_by, version.codes) for version in row.versions.order_by("number")]
+    assert found == [(1, "first", [["A", A.scheme, "A"]]), (2, "second", [["B", A.scheme, "B"]])]
+
+
+def test_a_mode_that_is_none_is_refused_whole() -> None:
+    with pytest.raises(HubError) as refused:
+        load(file("A").replace(b"<CodeType ", b"<CodeType mode='strict' "), source="t")
+    assert refused.value.element == "CodeType/@mode"
+    assert not CodeSet.objects.exists()
+
+
 @pytest.mark.shared
 def test_the_command_loads_the_connectathon_set(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("affinity_domain", str(CODES))

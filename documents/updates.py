@@ -60,6 +60,7 @@ class _Work:
     same_person: Callable[[int, int], bool]
     may_update: Callable[[Any], bool]
     restricted: bool
+    own_repository: str
     ids: dict[str, UUID]
     entries: dict[str, DocumentEntry] = field(default_factory=dict)  # the latest versions, by the id of the new one
     folders: dict[str, Folder] = field(default_factory=dict)
@@ -85,16 +86,19 @@ def update(
     may_update: Callable[[Any], bool],
     same_person: Callable[[int, int], bool],
     restricted: bool,
+    own_repository: str,
     at: datetime,
 ) -> Updated:
     """Do what a plan asks for. `may_update` is asked of each registered object; what it refuses is not there.
+
+    `own_repository` is the repository whose bytes this hub holds: an entry neither comes into it nor leaves it.
 
     Raises:
         SubmissionRefused: every problem that there is; the caller rolls back.
     """
     work = _Work(
         plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
-        ids=_ids(plan),
+        own_repository=own_repository, ids=_ids(plan),
     )  # fmt: skip
     _lock(work)
     problems = [*_versions(work), *_associations(work), *_statuses(work), *_patients(work)]
@@ -212,6 +216,8 @@ def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, 
         changed = MetadataIdentifierChanged if work.restricted else UpdateRefused
         yield changed("uniqueId may not change", element=f"{where}.uniqueId")
     kept: list[tuple[str, object, object]] = [("objectType", entry.object_type, row.object_type)]
+    if work.own_repository in (entry.repository_unique_id, row.repository_unique_id) and not work.restricted:
+        kept.append(("repositoryUniqueId", entry.repository_unique_id, row.repository_unique_id))
     if work.restricted:
         source = entry.source_patient_id
         kept += [

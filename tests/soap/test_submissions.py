@@ -24,8 +24,8 @@ from hie.exchange.find import DocumentSearch, PatientNamed
 from hie.faces.soap import errors
 from hie.faces.soap.ebxml import names
 from hie.faces.soap.errors import Actor
-from hie.standards.errors import HubError
 from hie.ops.sandbox import load
+from hie.standards.errors import HubError
 from hie.terminology import affinity_domain
 from hie.terminology.models import CodeSet
 from tests.documents import samples
@@ -294,6 +294,24 @@ def test_a_registration_in_the_sandbox_names_the_code_that_is_not_of_its_domain(
     ((code, context),) = [(e.get("errorCode"), e.get("codeContext", "")) for e in answer.body.iter("{*}RegistryError")]
     assert code == "XDSRegistryMetadataError"
     assert "].typeCode: typeCode NOTE of urn:oid:2.999.1" in context
+
+
+# -- the hub's own repository ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_nobody_registers_for_the_hub_s_own_repository(held: bool, settings: Any) -> None:
+    own = settings.REPOSITORY_UNIQUE_ID
+    one = provided(b"hello") if held else entry()
+    there = DocumentEntry.objects.count()
+    claimed = entry(unique_id=one.unique_id, repository_unique_id=own, title="")  # with a second thing that is wrong
+    answer = register(submission(claimed, entry(language_code="not a tag")))
+    found = dict.fromkeys(context.partition(": ")[0].rpartition(".")[2] for _, context in handlers.errors(answer))
+    assert list(found)[:2] == ["repositoryUniqueId", "languageCode"]
+    assert {code for code, _ in handlers.errors(answer)} == {"XDSRegistryMetadataError"}
+    assert own in handlers.errors(answer)[0][1]
+    assert DocumentEntry.objects.count() == there
+    assert not SubmissionSet.objects.exclude(pk__in=DocumentEntry.objects.values("submission_set")).exists()
 
 
 # -- ITI-41 ---------------------------------------------------------------------------------------------------------

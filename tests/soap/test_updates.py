@@ -219,6 +219,19 @@ def test_a_wrong_version_is_refused_whole(changes: dict[str, Any], slots: dict[s
     assert DocumentEntry.objects.get().availability_status == Status.APPROVED.value
 
 
+def test_a_document_neither_comes_into_the_hub_s_own_repository_nor_leaves_it(settings: Any) -> None:
+    own = settings.REPOSITORY_UNIQUE_ID
+    (elsewhere,) = registered(entry()).entries
+    assert codes(send(versions(further(elsewhere, repository_unique_id=own)))) == {"XDSMetadataUpdateError"}
+    done(send(versions(further(elsewhere, repository_unique_id="1.2.3.4"))))
+    one = world.entry(repository_unique_id=None, hash=None, size=None)
+    assert handlers.errors(world.provide(submission(one), {one.entry_uuid: b"hello"})) == []
+    row = DocumentEntry.objects.get(unique_id=one.unique_id)
+    said = world.entry(unique_id=one.unique_id, logical_id=f"urn:uuid:{row.logical_id}", entry_uuid="new")
+    assert codes(send(versions(replace(said, repository_unique_id="1.2.3.4")))) == {"XDSMetadataUpdateError"}
+    done(send(versions(replace(said, repository_unique_id=own))))
+
+
 def test_a_deprecated_version_is_not_followed() -> None:
     (one,) = registered(entry()).entries
     DocumentEntry.objects.update(availability_status=Status.DEPRECATED.value)

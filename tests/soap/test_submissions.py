@@ -18,7 +18,7 @@ from documents.metadata import ON_DEMAND, XCN, AssociationType, CodedValue, Entr
 from documents.models import Association, Binary, DocumentEntry, Folder, SubmissionSet
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
-from hie.exchange import find
+from hie.exchange import find, retrieve
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.find import DocumentSearch, PatientNamed
 from hie.faces.soap import errors
@@ -339,6 +339,31 @@ def test_a_document_is_stored_registered_and_the_same_through_mhd(inline: bool, 
         caller=caller(),
     )
     assert [item.row.entry_uuid for item in page.rows] == [f"urn:uuid:{row.entry_uuid}"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("said", [{}, {"size": 0, "hash": hashlib.sha1(b"").hexdigest()}], ids=["unsaid", "said"])
+def test_a_document_of_no_bytes_is_kept_and_given_back_as_such(
+    inline: bool, said: dict[str, Any], settings: Any
+) -> None:
+    one = entry(repository_unique_id=None, **({"hash": None, "size": None} | said), mime_type="text/plain")
+    assert handlers.errors(provide(submission(one), {one.entry_uuid: b""}, inline=inline)) == []
+    row = DocumentEntry.objects.get()
+    assert (row.size, row.hash) == (0, hashlib.sha1(b"").hexdigest())
+    answer = world.retrieve((settings.REPOSITORY_UNIQUE_ID, one.unique_id))
+    (given,) = answer.attachments
+    assert (given.length, b"".join(given.chunks)) == (0, b"")
+    over_mhd = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id)), caller=caller())
+    assert (over_mhd.size, over_mhd.partial, b"".join(over_mhd.chunks)) == (0, False, b"")
+
+
+@pytest.mark.parametrize("mime_type", ["text/xml", "application/fhir+json", "application/cda+xml"])
+def test_no_bytes_are_no_xml_and_no_json(mime_type: str) -> None:
+    one = entry(repository_unique_id=None, hash=None, size=None, mime_type=mime_type)
+    ((code, context),) = handlers.errors(provide(submission(one), {one.entry_uuid: b""}))
+    assert code == "XDSRepositoryMetadataError"
+    assert f"{mime_type} cannot be" in context
+    assert not DocumentEntry.objects.exists()
 
 
 def test_a_document_without_entry_and_an_entry_without_document_are_told_apart() -> None:

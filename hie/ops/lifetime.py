@@ -1,0 +1,42 @@
+"""What is written into the log when the hub is started and when it is stopped.
+
+Source: ITI TF-2 3.20.4.1.1.1 (Actor-start-stop); DICOM PS3.15 A.5.3.1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import structlog
+from django.db import Error, connections
+
+from hie.audit.kinds import EventType
+
+log = structlog.get_logger("hie.lifetime")
+
+
+@contextlib.contextmanager
+def recorded(process: str) -> Iterator[None]:
+    """Record that the hub's `process` begins to serve, and when it ends by being told to; killed, it says nothing.
+
+    A database that is away keeps nobody from serving: what could not be written stands in the hub's own log. No
+    connection is left open: processes are forked within.
+    """
+    _write(EventType.APPLICATION_STARTED, process)
+    try:
+        yield
+    finally:
+        _write(EventType.APPLICATION_STOPPED, process)
+
+
+def _write(kind: EventType, process: str) -> None:
+    # Of the log, and of Django, nothing can be loaded before the hub is set up.
+    from hie.audit import recorder
+
+    try:
+        recorder.write([recorder.EventDraft(kind=kind, caller=None, detail={"process": process})])
+    except Error as error:
+        log.warning("start or stop could not be recorded", kind=kind.value, error=type(error).__name__)
+    finally:
+        connections.close_all()

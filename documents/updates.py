@@ -193,7 +193,8 @@ def _versions(work: _Work) -> Iterable[HubError]:
         where = f"DocumentEntry[{one.metadata.entry_uuid}]"
         row = work.entries.get(one.metadata.entry_uuid)
         if row is None or row.version != one.previous_version:
-            yield VersionWrong(f"{one.metadata.logical_id} has no such latest version", element=where)
+            named = one.metadata.logical_id or one.metadata.unique_id
+            yield VersionWrong(f"{named} has no such latest version", element=where)
             continue
         yield from _unchanged(work, one, row, where)
         if row.availability_status != _APPROVED and not work.restricted:

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Iterator
 
 import structlog
-from django.db import Error, connections
+from django.db import connections
 
 from hie.audit.kinds import EventType
 
@@ -20,8 +20,8 @@ log = structlog.get_logger("hie.lifetime")
 def recorded(process: str) -> Iterator[None]:
     """Record that the hub's `process` begins to serve, and when it ends by being told to; killed, it says nothing.
 
-    A database that is away keeps nobody from serving: what could not be written stands in the hub's own log. No
-    connection is left open: processes are forked within.
+    A database that is away, or a key that is missing, keeps nobody from serving: what could not be written stands in the
+    hub's own log. No connection is left open: processes are forked within.
     """
     _write(EventType.APPLICATION_STARTED, process)
     try:
@@ -36,7 +36,7 @@ def _write(kind: EventType, process: str) -> None:
 
     try:
         recorder.write([recorder.EventDraft(kind=kind, caller=None, detail={"process": process})])
-    except Error as error:
+    except Exception as error:  # the edge of a process: to serve matters more than to have said so
         log.warning("start or stop could not be recorded", kind=kind.value, error=type(error).__name__)
     finally:
         connections.close_all()

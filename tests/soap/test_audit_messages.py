@@ -174,7 +174,7 @@ def test_start_and_stop_are_told(db: None, settings: Any, tmp_path: Path, monkey
         application = "ActiveParticipant[RoleIDCode/@csd-code='110150'][RoleIDCode/@codeSystemName='DCM']"
         assert said(message, f"{application}/@UserID") == ["https://hub.example"]
         assert said(message, f"{application}/@NetworkAccessPointID") == ["hub.example"]
-    kinds = list(AuditEvent.objects.order_by("pk").values_list("kind", flat=True))
+    kinds = list(AuditEvent.objects.order_by("at").values_list("kind", flat=True))
     assert kinds == ["application-started", "application-stopped"], "kept in the hub's own log too"
 
 

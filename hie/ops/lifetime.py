@@ -21,7 +21,7 @@ def recorded(process: str) -> Iterator[None]:
     """Record that the hub's `process` begins to serve, and when it ends by being told to; killed, it says nothing.
 
     A database that is away, or a key that is missing, keeps nobody from serving: what could not be written stands in the
-    hub's own log. No connection is left open: processes are forked within.
+    hub's own log. No connection is left open, in no pool: what is forked within would share it.
     """
     _write(EventType.APPLICATION_STARTED, process)
     try:
@@ -39,4 +39,13 @@ def _write(kind: EventType, process: str) -> None:
     except Exception as error:  # the edge of a process: to serve matters more than to have said so
         log.warning("start or stop could not be recorded", kind=kind.value, error=type(error).__name__)
     finally:
-        connections.close_all()
+        _let_go()
+
+
+def _let_go() -> None:
+    """Close what this process holds of the database, the connections that a pool keeps for later among it."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+        close_pool = getattr(connection, "close_pool", None)
+        if close_pool is not None:
+            close_pool()

@@ -163,7 +163,7 @@ def event_of(messages: list[tuple[bytes, etree._Element]]) -> list[tuple[str, st
 
 
 def test_start_and_stop_are_told(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lifetime.connections, "close_all", lambda: None)  # the test's own connection
+    monkeypatch.setattr(lifetime, "_let_go", lambda: None)  # the test's own connection
     settings.BASE_URL = "https://hub.example"
     told(tmp_path, settings)
     with lifetime.recorded("web"):
@@ -183,7 +183,7 @@ def test_a_database_that_is_away_keeps_nobody_from_serving(monkeypatch: pytest.M
         raise OperationalError("gone")
 
     monkeypatch.setattr(recorder, "write", away)
-    monkeypatch.setattr(lifetime.connections, "close_all", lambda: None)
+    monkeypatch.setattr(lifetime, "_let_go", lambda: None)
     served = []
     with lifetime.recorded("web"):
         served.append(True)

@@ -29,7 +29,7 @@ from documents.errors import (
     VersionWrong,
 )
 from documents.labels import inherited, labels_of
-from documents.metadata import CX, AssociationType, EntryMetadata, Status
+from documents.metadata import CX, ON_DEMAND, REPLACING, STABLE, AssociationType, EntryMetadata, Status
 from documents.models import Association, DocumentEntry, Folder, ReviewItem, SubmissionSet
 from documents.update_plan import NewVersion, Plan, StatusChange
 from hie.standards.errors import HubError
@@ -246,6 +246,7 @@ def _associations(work: _Work) -> Iterable[HubError]:
     }
     kinds = {work.ids[one.metadata.entry_uuid]: "entry" for one in work.plan.entries}
     kinds |= {work.ids[one.metadata.entry_uuid]: "folder" for one in work.plan.folders}
+    new_types = {work.ids[one.metadata.entry_uuid]: one.metadata.object_type for one in work.plan.entries}
     patients = {
         work.ids[one.metadata.entry_uuid]: work.patients.get(one.metadata.patient_id, 0)
         if one.metadata.patient_id
@@ -263,6 +264,10 @@ def _associations(work: _Work) -> Iterable[HubError]:
         if tuple(found) != allowed:
             yield UpdateRefused("an end is not there, not approved, or of another kind", element=where)
             continue
+        types = [new_types.get(end) or getattr(work.ends.get(end), "object_type", "") for end in ends]
+        if not _may_join(association.type, *types):
+            yield UpdateRefused("documents of these types are not joined so", element=where)
+            continue
         of = [patients.get(end) or _patient_of(work.ends[end]) for end in ends]
         if not work.same_person(of[0], of[1]):
             yield PatientIdReconciliation("the ends are of different patients", element=where)
@@ -271,6 +276,13 @@ def _associations(work: _Work) -> Iterable[HubError]:
         ).exists()
         if exists:
             yield UpdateRefused("this association is there already", element=where)
+
+
+def _may_join(kind: AssociationType, source_type: str, target_type: str) -> bool:
+    """Whether entries of these types are joined so: a snapshot is a stable one of one on demand, which only its like replaces."""
+    if kind is AssociationType.IS_SNAPSHOT_OF:
+        return (source_type, target_type) == (STABLE, ON_DEMAND)
+    return not (kind in REPLACING and target_type == ON_DEMAND and source_type != ON_DEMAND)
 
 
 def _kind(work: _Work, key: UUID) -> str:

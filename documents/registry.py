@@ -80,18 +80,21 @@ class _Registration:
     entries: dict[UUID, DocumentEntry] = field(default_factory=dict)  # referenced, registered before
     folders: dict[UUID, Folder] = field(default_factory=dict)
 
+    new_ids: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        submission = self.submission
+        self.new_ids = frozenset(
+            {
+                submission.submission_set.entry_uuid,
+                *(e.entry_uuid for e in submission.entries),
+                *(f.entry_uuid for f in submission.folders),
+                *(a.entry_uuid for a in submission.associations),
+            }
+        )
+
     def uuid_of(self, reference: str) -> UUID:
         return self.ids[reference]
-
-    @property
-    def new_ids(self) -> set[str]:
-        submission = self.submission
-        return {
-            submission.submission_set.entry_uuid,
-            *(e.entry_uuid for e in submission.entries),
-            *(f.entry_uuid for f in submission.folders),
-            *(a.entry_uuid for a in submission.associations),
-        }
 
 
 def register(
@@ -356,6 +359,11 @@ def _check_membership(work: _Registration, association: AssociationMetadata) -> 
         )
     new = work.new_ids
     own = work.submission.submission_set.entry_uuid
+    if association.source == own and association.target not in new and work.uuid_of(association.target) in work.folders:
+        yield InvalidStructure(
+            "a folder registered before is no member of another submission set",
+            element=f"Association[{association.entry_uuid}].targetObject",
+        )
     if association.source not in new and folder is None:
         yield InvalidStructure(
             "only a submission set or a folder has members",

@@ -29,7 +29,7 @@ from documents.errors import (
     VersionWrong,
 )
 from documents.labels import inherited, labels_of
-from documents.metadata import CX, AssociationType, EntryMetadata, Status
+from documents.metadata import CX, ON_DEMAND, REPLACING, STABLE, AssociationType, EntryMetadata, Status
 from documents.models import Association, DocumentEntry, Folder, ReviewItem, SubmissionSet
 from documents.update_plan import NewVersion, Plan, StatusChange
 from hie.standards.errors import HubError
@@ -60,6 +60,7 @@ class _Work:
     same_person: Callable[[int, int], bool]
     may_update: Callable[[Any], bool]
     restricted: bool
+    own_repository: str
     ids: dict[str, UUID]
     entries: dict[str, DocumentEntry] = field(default_factory=dict)  # the latest versions, by the id of the new one
     folders: dict[str, Folder] = field(default_factory=dict)
@@ -85,16 +86,19 @@ def update(
     may_update: Callable[[Any], bool],
     same_person: Callable[[int, int], bool],
     restricted: bool,
+    own_repository: str,
     at: datetime,
 ) -> Updated:
     """Do what a plan asks for. `may_update` is asked of each registered object; what it refuses is not there.
+
+    `own_repository` is the repository whose bytes this hub holds: an entry neither comes into it nor leaves it.
 
     Raises:
         SubmissionRefused: every problem that there is; the caller rolls back.
     """
     work = _Work(
         plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
-        ids=_ids(plan),
+        own_repository=own_repository, ids=_ids(plan),
     )  # fmt: skip
     _lock(work)
     problems = [*_versions(work), *_associations(work), *_statuses(work), *_patients(work)]
@@ -189,7 +193,8 @@ def _versions(work: _Work) -> Iterable[HubError]:
         where = f"DocumentEntry[{one.metadata.entry_uuid}]"
         row = work.entries.get(one.metadata.entry_uuid)
         if row is None or row.version != one.previous_version:
-            yield VersionWrong(f"{one.metadata.logical_id} has no such latest version", element=where)
+            named = one.metadata.logical_id or one.metadata.unique_id
+            yield VersionWrong(f"{named} has no such latest version", element=where)
             continue
         yield from _unchanged(work, one, row, where)
         if row.availability_status != _APPROVED and not work.restricted:
@@ -212,6 +217,8 @@ def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, 
         changed = MetadataIdentifierChanged if work.restricted else UpdateRefused
         yield changed("uniqueId may not change", element=f"{where}.uniqueId")
     kept: list[tuple[str, object, object]] = [("objectType", entry.object_type, row.object_type)]
+    if work.own_repository in (entry.repository_unique_id, row.repository_unique_id) and not work.restricted:
+        kept.append(("repositoryUniqueId", entry.repository_unique_id, row.repository_unique_id))
     if work.restricted:
         source = entry.source_patient_id
         kept += [
@@ -239,6 +246,7 @@ def _associations(work: _Work) -> Iterable[HubError]:
     }
     kinds = {work.ids[one.metadata.entry_uuid]: "entry" for one in work.plan.entries}
     kinds |= {work.ids[one.metadata.entry_uuid]: "folder" for one in work.plan.folders}
+    new_types = {work.ids[one.metadata.entry_uuid]: one.metadata.object_type for one in work.plan.entries}
     patients = {
         work.ids[one.metadata.entry_uuid]: work.patients.get(one.metadata.patient_id, 0)
         if one.metadata.patient_id
@@ -256,6 +264,10 @@ def _associations(work: _Work) -> Iterable[HubError]:
         if tuple(found) != allowed:
             yield UpdateRefused("an end is not there, not approved, or of another kind", element=where)
             continue
+        types = [new_types.get(end) or getattr(work.ends.get(end), "object_type", "") for end in ends]
+        if not _may_join(association.type, *types):
+            yield UpdateRefused("documents of these types are not joined so", element=where)
+            continue
         of = [patients.get(end) or _patient_of(work.ends[end]) for end in ends]
         if not work.same_person(of[0], of[1]):
             yield PatientIdReconciliation("the ends are of different patients", element=where)
@@ -264,6 +276,13 @@ def _associations(work: _Work) -> Iterable[HubError]:
         ).exists()
         if exists:
             yield UpdateRefused("this association is there already", element=where)
+
+
+def _may_join(kind: AssociationType, source_type: str, target_type: str) -> bool:
+    """Whether entries of these types are joined so: a snapshot is a stable one of one on demand, which only its like replaces."""
+    if kind is AssociationType.IS_SNAPSHOT_OF:
+        return (source_type, target_type) == (STABLE, ON_DEMAND)
+    return not (kind in REPLACING and target_type == ON_DEMAND and source_type != ON_DEMAND)
 
 
 def _kind(work: _Work, key: UUID) -> str:

@@ -29,6 +29,7 @@ from documents.metadata import (
     CX,
     ON_DEMAND,
     STABLE,
+    AssociationMetadata,
     AssociationType,
     Author,
     Bytes,
@@ -166,7 +167,13 @@ def check_associations(submission: Submission) -> Problems:
         if association.documentation is not None:
             yield InvalidStructure("a membership has no documentation code", element=f"{where}.documentation")
         if association.source == own:
-            yield from _check_set_member(association.target, association.submission_set_status, submission, where)
+            if association.submission_set_status not in (None, "Original", "Reference"):
+                text = "SubmissionSetStatus is Original or Reference"
+                yield InvalidAttribute(text, element=f"{where}.SubmissionSetStatus")
+            target = association.target
+            yield from _check_set_member(
+                association, own, associations.get(target), target in entries, target in folders
+            )
         elif association.target in folders or association.target in associations or association.target == own:
             yield InvalidStructure("a folder holds document entries only", element=f"{where}.targetObject")
         elif association.source in entries or association.source in associations:
@@ -175,23 +182,25 @@ def check_associations(submission: Submission) -> Problems:
             yield InvalidStructure("a folder membership is a member of the submission set", element=where)
 
 
-def _check_set_member(target: str, status: str | None, submission: Submission, where: str) -> Problems:
-    entries = {entry.entry_uuid for entry in submission.entries}
-    associations = {association.entry_uuid: association for association in submission.associations}
-    if status not in (None, "Original", "Reference"):
-        yield InvalidAttribute("SubmissionSetStatus is Original or Reference", element=f"{where}.SubmissionSetStatus")
-    if target in entries and status != "Original":
+def _check_set_member(
+    member: AssociationMetadata, own: str, joined: AssociationMetadata | None, is_entry: bool, is_folder: bool
+) -> Problems:
+    """What a submission set `own` has as a member: an association `joined`, an entry or a folder of the submission, or neither.
+
+    Told what the target is, not the submission: a submission may have tens of thousands of members.
+    """
+    where, status = f"Association[{member.entry_uuid}]", member.submission_set_status
+    if is_entry and status != "Original":
         yield InvalidAttribute(
             "an entry of the submission is a member with SubmissionSetStatus Original",
             element=f"{where}.SubmissionSetStatus",
         )
-    if target in associations:
-        member = associations[target]
-        if member.type is not AssociationType.HAS_MEMBER or member.source == submission.submission_set.entry_uuid:
+    if joined is not None:
+        if joined.type is not AssociationType.HAS_MEMBER or joined.source == own:
             yield InvalidStructure(
                 "of associations only folder memberships are members of a submission set", element=where
             )
-    elif target not in entries and target not in {f.entry_uuid for f in submission.folders} and status != "Reference":
+    elif not is_entry and not is_folder and status != "Reference":
         yield InvalidAttribute(
             "an entry registered before is a member with SubmissionSetStatus Reference",
             element=f"{where}.SubmissionSetStatus",
@@ -339,6 +348,15 @@ def check_no_update(submission: Submission) -> Problems:
                 yield InvalidAttribute(
                     f"{name} belongs to an update of metadata", element=f"Association[{association.entry_uuid}].{name}"
                 )
+    if submission.level is not MetadataLevel.XDS or submission.bytes is Bytes.UPDATED:
+        return
+    for kind, objects in (("DocumentEntry", submission.entries), ("Folder", submission.folders)):
+        for one in objects:
+            if one.logical_id not in (None, one.entry_uuid):
+                yield InvalidAttribute(
+                    "a logicalID of another object belongs to an update of metadata",
+                    element=f"{kind}[{one.entry_uuid}].logicalID",
+                )
 
 
 def check_service_period(entry: EntryMetadata) -> Problems:
@@ -393,6 +411,9 @@ def check_folder(folder: FolderMetadata, level: MetadataLevel) -> Problems:
     yield from _check_cx(folder.patient_id, f"{where}.patientId")
     yield from _check_coded([("codeList", code) for code in folder.codes], where)
     yield from _check_texts({"title": folder.title, "comments": folder.comments}, where)
+    yield from _check_home(folder.home_community_id, where)
+    if level is MetadataLevel.XDS and folder.limited_metadata:
+        yield InvalidAttribute("limitedMetadata is not accepted here", element=f"{where}.limitedMetadata")
 
 
 def check_patients(submission: Submission, same: Callable[[CX, CX], bool]) -> Problems:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import cached_property
 from uuid import UUID, uuid4
 
@@ -57,9 +58,11 @@ __all__ = [
     "link",
     "merge",
     "merge_of",
+    "note_said",
     "remove",
     "replacement_of",
     "resolve_duplicate",
+    "said_at",
     "split",
     "undo",
     "unlink",
@@ -160,6 +163,16 @@ def feed(record: RecordFeed, *, alone: bool = False) -> FeedResult:
                 return _result(known, outcome="quarantined", reason="the same as the version kept aside")
             return feeding.revise(known)
     raise IdentifierNotOwned
+
+
+def said_at(source_record_id: int) -> datetime | None:
+    """The time that the newest message about a record bears; None where none was noted. 1 query."""
+    return SourceRecord.objects.filter(pk=source_record_id).values_list("said_at", flat=True).first()
+
+
+def note_said(source_record_id: int, at: datetime) -> None:
+    """Note the time that a message about a record bears, where it is newer than what was noted. 1 query."""
+    SourceRecord.objects.filter(Q(said_at__isnull=True) | Q(said_at__lt=at), pk=source_record_id).update(said_at=at)
 
 
 def check_repeats(demographics: Demographics) -> None:

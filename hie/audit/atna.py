@@ -1,9 +1,11 @@
 """An event of the log as a DICOM audit message, as audit repositories of IHE ATNA take it. Pure.
 
 What each transaction has of participants and objects follows its section "Security Audit Considerations": the source of a
-message is who sends data, so a query's is its consumer, a retrieval's this hub.
+message is who sends data, so a query's is its consumer, a retrieval's this hub. Besides transactions it is told who signed
+in or out or was refused, who used the log, and when the hub was started and stopped.
 
-Source: DICOM PS3.15 A.5; ITI TF-2 3.20 and the transactions' own sections.
+Source: DICOM PS3.15 A.5 (A.5.3.1 Application Activity, A.5.3.2 Audit Log Used, A.5.3.11 User Authentication); ITI TF-2 3.20
+and the transactions' own sections.
 """
 
 from __future__ import annotations
@@ -30,15 +32,38 @@ _EVENTS = {
     Pattern.TOKEN: ("110114", "User Authentication"),
 }
 _APPLICATION_ACTIVITY = ("110100", "Application Activity")
+_AUDIT_LOG_USED = ("110101", "Audit Log Used")
+_USER_AUTHENTICATION = ("110114", "User Authentication")
+_LOGIN = ("110122", "Login")
+_TYPES = {
+    EventType.APPLICATION_STARTED: ("110120", "Application Start"),
+    EventType.APPLICATION_STOPPED: ("110121", "Application Stop"),
+    EventType.LOGIN: _LOGIN,
+    EventType.LOGIN_FAILED: _LOGIN,
+    EventType.TOKEN_REFUSED: _LOGIN,
+    EventType.LOGOUT: ("110123", "Logout"),
+}
+"""What DICOM itself calls a kind that is no transaction."""
+_LOG_USED = frozenset({EventType.AUDIT_SEARCH, EventType.AUDIT_EXPORT, EventType.ACCESS_LOG_READ})
+_DESK = frozenset({EventType.DESK_PAGE, EventType.STAFF_LOOK})
+_APPLICATION = ("110150", "Application")
 _SOURCE, _DESTINATION = ("110153", "Source Role ID"), ("110152", "Destination Role ID")
 _SUBMISSION_SET = ("urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd", _METADATA, "submission set classificationNode")
 _REPOSITORY = frozenset({EventType.PROVIDE_AND_REGISTER, EventType.RETRIEVE_DOCUMENT_SET, EventType.REMOVE_DOCUMENTS})
 _IP, _NAME = "2", "1"
 
 
-def is_told(kind: str) -> bool:
-    """Whether an event is one of an IHE transaction: nothing else is told."""
-    return kind.startswith("ITI-")
+def is_told(event: EventRecord) -> bool:
+    """Whether an event is one of an IHE transaction, or one that DICOM has a message for: nothing else is told."""
+    return event.kind.startswith("ITI-") or event.type in _TYPES or _uses_log(event)
+
+
+def _uses_log(event: EventRecord) -> bool:
+    """Whether the log was looked at: asked over an interface, exported, read by a patient, or opened at the desk."""
+    if event.type in _DESK:
+        page, what = str(event.detail.get("page", "")), event.detail.get("what")
+        return page.startswith(("admin:audit_", "audit.")) or what == "access log"
+    return event.type in _LOG_USED
 
 
 def message(event: EventRecord, *, base_url: str, site: str, repository_unique_id: str) -> bytes:
@@ -53,18 +78,37 @@ def message(event: EventRecord, *, base_url: str, site: str, repository_unique_i
         EventDateTime=instant,
         EventOutcomeIndicator=str(event.outcome),
     )
-    _code(identification, "EventID", *_EVENTS.get(shape.pattern, _APPLICATION_ACTIVITY), system=_DCM)
-    _code(identification, "EventTypeCode", event.kind, shape.title, system=_IHE)
+    _code(identification, "EventID", *_event_id(event), system=_DCM)
+    if event.type in _TYPES:
+        _code(identification, "EventTypeCode", *_TYPES[event.type], system=_DCM)
+    elif event.kind.startswith("ITI-"):
+        _code(identification, "EventTypeCode", event.kind, shape.title, system=_IHE)
     if event.purpose:
         _code(identification, "PurposeOfUse", event.purpose, event.purpose, system="2.16.840.1.113883.5.8")
-    _participants(root, event, shape.pattern, base_url)
+    if shape.pattern is Pattern.APPLICATION:
+        _participant(root, base_url, requestor=False, role=_APPLICATION, address=_host(base_url), address_type=_NAME)
+    else:
+        _participants(root, event, shape.pattern, base_url)
     source = etree.SubElement(
         root, "AuditSourceIdentification", AuditEnterpriseSiteID=site, AuditSourceID=f"{site}:{event.face or 'hub'}"
     )
     _code(source, "AuditSourceTypeCode", "4", "Application Server", system=_DCM)
+    if _uses_log(event):
+        _object(root, f"{base_url}/fhir/AuditEvent", ("2", "13"), ("12", _RFC, "URI"), name="Security Audit Log")
     _objects(root, event, repository_unique_id)
     data: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
     return data
+
+
+def _event_id(event: EventRecord) -> tuple[str, str]:
+    if _uses_log(event):
+        return _AUDIT_LOG_USED
+    pattern = SHAPES[event.type].pattern
+    return _USER_AUTHENTICATION if pattern is Pattern.LOGIN else _EVENTS.get(pattern, _APPLICATION_ACTIVITY)
+
+
+def _host(base_url: str) -> str:
+    return base_url.partition("://")[2].partition("/")[0]
 
 
 def _participants(root: etree._Element, event: EventRecord, pattern: Pattern, base_url: str) -> None:
@@ -85,7 +129,7 @@ def _participants(root: etree._Element, event: EventRecord, pattern: Pattern, ba
         _endpoint(event, base_url),
         requestor=False,
         role=_SOURCE if hub_sends else _DESTINATION,
-        address=base_url.partition("://")[2].partition("/")[0],
+        address=_host(base_url),
         address_type=_NAME,
     )
     if event.user:
@@ -150,7 +194,9 @@ def _document(root: etree._Element, unique_id: str, repository_unique_id: str, i
         _detail(element, "confidentialityCode", item.confidentiality)
 
 
-def _object(root: etree._Element, object_id: str, kind: tuple[str, str], named: tuple[str, str, str]) -> etree._Element:
+def _object(
+    root: etree._Element, object_id: str, kind: tuple[str, str], named: tuple[str, str, str], *, name: str = ""
+) -> etree._Element:
     element = etree.SubElement(
         root,
         "ParticipantObjectIdentification",
@@ -164,6 +210,8 @@ def _object(root: etree._Element, object_id: str, kind: tuple[str, str], named: 
     )
     code, system, text = named
     _code(element, "ParticipantObjectIDTypeCode", code, text, system=system)
+    if name:
+        etree.SubElement(element, "ParticipantObjectName").text = name
     return element
 
 

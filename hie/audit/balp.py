@@ -36,6 +36,7 @@ _TYPES: dict[Pattern, tuple[str, str, str]] = {
     Pattern.CONSENT: (DCM, "110113", "Security Alert"),
     Pattern.TOKEN: (DCM, "110114", "User Authentication"),
     Pattern.LOGIN: (DCM, "110114", "User Authentication"),
+    Pattern.APPLICATION: (DCM, "110100", "Application Activity"),
 }
 
 _OUTCOME = {4: "refused", 8: "failed", 12: "failed gravely"}

@@ -138,6 +138,8 @@ class EventType(StrEnum):
     MESSAGE_REHEARSED = "message-rehearsed"
     MESSAGE_REPLAYED = "message-replayed"
     DESK_TASK = "desk-task"
+    APPLICATION_STARTED = "application-started"
+    APPLICATION_STOPPED = "application-stopped"
     KEYS_ROTATED = "keys-rotated"
     CLOCK = "clock"
     OTHER = "other"
@@ -157,6 +159,7 @@ class Pattern(StrEnum):
     CONSENT = "authz-consent"
     TOKEN = "token"  # noqa: S105  a pattern's name
     LOGIN = "login"
+    APPLICATION = "application"  # DCM 110100
     OTHER = "other"
 
 
@@ -306,6 +309,8 @@ SHAPES: dict[EventType, Shape] = {
     _T.MESSAGE_REHEARSED: Shape(_R, _P.OTHER, "", "", "Looked ahead at what a message would do"),
     _T.MESSAGE_REPLAYED: Shape(_E, _P.OTHER, "", "", "Message replayed"),
     _T.DESK_TASK: Shape(_U, _P.OTHER, "", "", "Task of the desk"),
+    _T.APPLICATION_STARTED: Shape(_E, _P.APPLICATION, "", "", "Hub started"),
+    _T.APPLICATION_STOPPED: Shape(_E, _P.APPLICATION, "", "", "Hub stopped"),
     _T.KEYS_ROTATED: Shape(_E, _P.OTHER, "", "", "Keys rotated"),
     _T.CLOCK: Shape(_E, _P.OTHER, "", "", "Clock"),
     _T.OTHER: Shape(_E, _P.OTHER, "", "", "Other"),

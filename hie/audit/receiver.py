@@ -42,7 +42,7 @@ def tell(*, batches: int = 20) -> int:
         for rows, _ in zip(log.seals(after=done, batch=BATCH), range(batches), strict=False):
             events = queries.events_of([row.event_id for row in rows])
             wanted = [events[row.event_id] for row in rows if row.event_id in events]
-            frames = [frame(event) for event in wanted if atna.is_told(event.kind)]
+            frames = [frame(event) for event in wanted if atna.is_told(event)]
             if frames:
                 _send(frames)
             told += len(frames)

@@ -111,7 +111,8 @@ class UnknownCodes(desk_tasks.TaskQueue):
         elif row.state != State.WAITING:
             raise TaskRefused("this was decided: take that back first", element="act")
         elif outcome == "add" and row.attribute != local_codes.CONTENT:
-            local_codes.add_to_set(row, display=acting.typed.get(DISPLAY, "").strip()[:200])
+            display = acting.typed.get(DISPLAY, "").strip()[:200]
+            local_codes.add_to_set(row, display=display, by=acting.staff.user_id)
         elif outcome == "local":
             local_codes.leave_local(row)
         elif outcome == "map":
@@ -138,7 +139,7 @@ class UnknownCodes(desk_tasks.TaskQueue):
         elif row.state == State.WAITING:
             raise TaskRefused("there is nothing to take back", element="act")
         else:
-            local_codes.take_back(row)
+            local_codes.take_back(row, by=acting.staff.user_id)
 
 
 def waiting() -> QuerySet[LocalCode]:
@@ -328,7 +329,7 @@ def _on_proposal(row: LocalCode, outcome: str, acting: Acting) -> None:
     if row.proposed == Proposed.MAP:
         local_codes.map_to(row, to=to, raises=True)
     else:
-        local_codes.take_back(row)
+        local_codes.take_back(row, by=acting.staff.user_id)
 
 
 def _not_second(row: LocalCode, staff: Staff) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -36,6 +37,8 @@ class Revision:
     `keep_unsaid`: attributes that `demographics` leaves empty stay as they were, but for those named in
     `deleted` (HL7 v2); otherwise the record is replaced in full (FHIR). `expected_version` is the record
     version the sender saw, None when it does not say. `only_new`: a record that is known is left as it is.
+    `said_at` is the time that the message bears, where its channel goes by that: a message that is older than the newest
+    about the record changes nothing (outcome ``outdated``); one from the future counts as of now.
     `element` is what an error will name.
     """
 
@@ -46,6 +49,7 @@ class Revision:
     deleted: frozenset[str] = frozenset()
     expected_version: int | None = None
     only_new: bool = False
+    said_at: datetime | None = None
     element: str = "Patient.identifier"
 
 
@@ -251,7 +255,7 @@ def _revise(
 ) -> Fed:
     """Feed a record; `said`: what it says of itself (`_own_view`), where the caller has looked already."""
     authority = authority_of(change.authority)
-    asks = change.only_new or change.keep_unsaid or change.expected_version is not None
+    asks = change.only_new or change.keep_unsaid or (change.expected_version, change.said_at) != (None, None)
     current = index.source_record(authority, change.value) if asks else None
     if change.only_new and current is not None:
         return Fed(result=None, record=current, outcome="unchanged")
@@ -259,6 +263,10 @@ def _revise(
         held = current.version if current is not None else 0
         if held != change.expected_version:
             raise StaleVersion(f"the record is at version {held}", element="If-Match")
+    # A clock that runs ahead once must not make everything after it old.
+    told_at = min(change.said_at, access.now()) if change.said_at is not None else None
+    if told_at is not None and current is not None and _outdated(current, told_at):
+        return _passed_over(change, current, event)
     if said is None:
         with directory.one_reading():
             said = _own_view(change.demographics, owner, change.element)
@@ -274,6 +282,8 @@ def _revise(
             source=source,
         )
     )
+    if told_at is not None and result.outcome != "quarantined":
+        linking.note_said(result.source_record_id, told_at)
     detail: dict[str, Any] = {"outcome": result.outcome, "version": result.version}
     event.about(
         result.person_id,
@@ -282,6 +292,24 @@ def _revise(
         action=_action(result),
     )
     return Fed(result=result, record=index.source_record(authority, change.value), outcome=result.outcome)
+
+
+def _outdated(current: SourceRecordView, told_at: datetime) -> bool:
+    newest = linking.said_at(current.source_record_id)
+    return newest is not None and told_at < newest
+
+
+def _passed_over(change: Revision, current: SourceRecordView, event: recorder.Recording) -> Fed:
+    """Newer news of the record was taken in before: the message is recorded, and its words are not taken."""
+    found = identifiers.resolve(current.authority, current.value)
+    if found is not None:
+        event.about(
+            found.person_id,
+            patient_identifier=f"{system_of(current.authority)}|{change.value}",
+            detail={"outcome": "outdated", "version": current.version},
+            action="U",
+        )
+    return Fed(result=None, record=current, outcome="outdated")
 
 
 def _action(result: FeedResult) -> str:

@@ -270,6 +270,7 @@ _OUTCOMES = {
     "review": "A new person would be made known, and a steward asked whether it is somebody known",
     "updated": "The record would be revised",
     "unchanged": "The record says this already",
+    "outdated": "Newer news of the patient was taken in before: it would change nothing",
     "quarantined": "It looks like another person than before: it would be kept aside and a steward asked",
     "replaced": "One record would give way to another of the same organization",
     "removed": "The record would be withdrawn",
@@ -291,7 +292,7 @@ def _effect(fed: Fed) -> Effect:
         result is not None
         and record is not None
         and not result.created
-        and fed.outcome not in ("unchanged", "quarantined")
+        and fed.outcome not in ("unchanged", "outdated", "quarantined")
     ):
         # The version before this one is what it would change.
         former = SourceRecordVersion.objects.filter(

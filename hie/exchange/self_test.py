@@ -76,6 +76,7 @@ class Candidate:
 
     id: str
     name: str
+    organization_oid: str = ""
     authority: str = ""
     application: str = ""
     facility: str = ""
@@ -95,6 +96,7 @@ class Candidate:
         return cls(
             id=participant_id,
             name=str(draft.get("name", "")),
+            organization_oid=str(draft.get("organization_oid", "")),
             authority=str(draft.get("assigning_authority", "")),
             application=str(sender.get("application", "")),
             facility=str(sender.get("facility", "")),
@@ -145,9 +147,15 @@ SAMPLES: tuple[Sample, ...] = (
         needed=lambda candidate: bool(candidate.application),
     ),
     Sample(
+        kind="hl7v3", title="HL7 V3 message",
+        what="One PRPA_IN201301UV02 about an invented person, as you will feed it [ITI-44], in XML.",
+        needed=lambda candidate: "ITI-44" in candidate.scopes,
+    ),
+    Sample(
         kind="patient", title="FHIR Patient",
         what="One Patient as you will feed it [ITI-104], about an invented person, in JSON.",
-        needed=lambda candidate: _writes(candidate, "Patient", "ITI-104") and not candidate.application,
+        needed=lambda candidate: _writes(candidate, "Patient", "ITI-104")
+        and not (candidate.application or "ITI-44" in candidate.scopes),
     ),
     Sample(
         kind="bundle", title="Document bundle",

@@ -35,7 +35,7 @@ from documents.errors import (
     UnknownPatientId,
     WrongPatient,
 )
-from documents.metadata import CX, CodedValue, EntryMetadata, MetadataLevel, Submission
+from documents.metadata import CX, Bytes, CodedValue, EntryMetadata, MetadataLevel, Submission
 from documents.registry import Receipt
 from documents.repository import Readable, Staged
 from hie.audit import recorder
@@ -242,7 +242,9 @@ def check_metadata(work: Work, event: recorder.Recording, reading: validation.Re
         SubmissionRefused: all problems of the stage that failed.
     """
     submission = work.submission
-    refuse(validation.check(submission, reading))
+    refuse(
+        validation.check(submission, replace(reading, attributes=(*reading.attributes, *_check_repository(submission))))
+    )
     refuse(problem for entry in submission.entries for problem in on_demand.check(entry))
     refuse([*_check_letters(submission), *_check_codes(work)])
     refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
@@ -287,6 +289,23 @@ def refuse(problems: Iterable[HubError]) -> None:
 
 
 # -- metadata -----------------------------------------------------------------------------------
+
+
+def _check_repository(submission: Submission) -> Iterable[HubError]:
+    """Nobody but this hub registers for its own repository, which is the one that has the bytes of what it registers.
+
+    Its repository registers what it is given (ITI-41, ITI-65) within the act that stores the bytes. Whoever registers for it
+    from outside (ITI-42) names bytes that are not there or, where some of that hash are, metadata that nobody held against
+    their content: labels and patient would be what the sender says.
+    """
+    if submission.bytes is not Bytes.ELSEWHERE:
+        return
+    for entry in submission.entries:
+        if entry.repository_unique_id == settings.REPOSITORY_UNIQUE_ID:
+            yield InvalidAttribute(
+                f"{entry.repository_unique_id} is this hub's own repository: provide it with the document (ITI-41)",
+                element=f"DocumentEntry[{entry.entry_uuid}].repositoryUniqueId",
+            )
 
 
 def _check_letters(submission: Submission) -> Iterable[HubError]:

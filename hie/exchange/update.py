@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from documents import update_plan, updates, validation
@@ -61,6 +62,7 @@ def update(
                 may_update=lambda row: _is_own(caller, row),
                 same_person=submit.same_person,
                 restricted=restricted,
+                own_repository=settings.REPOSITORY_UNIQUE_ID,
                 at=access.now(),
             )
             _record(event, done)

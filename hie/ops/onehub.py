@@ -24,6 +24,7 @@ def main(arguments: list[str]) -> int:
     """Serve until told to stop; ends with an error as soon as one of its parts does."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "hie.settings")
     os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    from hie.ops import lifetime
     from hie.wsgi import application
 
     parts: list[tuple[str, Callable[[], Any]]] = [
@@ -37,7 +38,8 @@ def main(arguments: list[str]) -> int:
         threading.Thread(target=guarded, args=(name, part), name=name, daemon=True).start()
     status = 1
     try:
-        serve(application)
+        with lifetime.recorded("hub"):
+            serve(application)
         status = 0
     except SystemExit as ending:
         status = ending.code if isinstance(ending.code, int) else 0

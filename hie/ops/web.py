@@ -16,6 +16,7 @@ def main(arguments: list[str]) -> int:
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
 
+    from hie.ops import lifetime
     from hie.wsgi import application
 
     warm_up()
@@ -38,7 +39,8 @@ def main(arguments: list[str]) -> int:
         workers_kill_timeout=20,
         log_access=False,
     )
-    server.serve(target_loader=lambda: application, wrap_loader=False)
+    with lifetime.recorded("web"):
+        server.serve(target_loader=lambda: application, wrap_loader=False)
     return 0
 
 

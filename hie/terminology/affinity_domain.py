@@ -17,8 +17,8 @@ from django.utils import timezone
 
 from hie.standards import oids, xml
 from hie.standards.errors import HubError
-from hie.terminology import local_codes
-from hie.terminology.local_codes import Met
+from hie.terminology import local_codes, versions
+from hie.terminology.local_codes import EVERY, Met
 from hie.terminology.models import Code, CodeSet
 
 
@@ -79,16 +79,25 @@ def check(asked: Iterable[Asked]) -> dict[Asked, Verdict]:
 
 
 def _known(items: set[Asked]) -> set[Asked]:
-    """Those that are in their set; one statement, and none for nothing."""
+    """Those that are in their set, or of a scheme that is in it whole; one statement, and none for nothing.
+
+    A code that was retired is out, though its scheme is in.
+    """
     if not items:
         return set()
     rows = Code.objects.filter(
         code_set__attribute__in={item.attribute for item in items},
-        code__in={_essence(item) for item in items},
-        active=True,
+        code__in={code for item in items for code in (_essence(item), _covering(item))},
     )
-    known = set(rows.values_list("code_set__attribute", "code", "scheme"))
-    return {item for item in items if (item.attribute, _essence(item), item.scheme) in known}
+    active = {(attribute, code, scheme): is_active for attribute, code, scheme, is_active
+              in rows.values_list("code_set__attribute", "code", "scheme", "active")}  # fmt: skip
+
+    def within(item: Asked) -> bool:
+        own = active.get((item.attribute, _essence(item), item.scheme))
+        whole = active.get((item.attribute, _covering(item), item.scheme), False)
+        return _essence(item) != _covering(item) and (whole if own is None else own)
+
+    return {item for item in items if within(item)}
 
 
 def as_met(item: Asked) -> Met:
@@ -96,28 +105,35 @@ def as_met(item: Asked) -> Met:
     return Met(item.attribute, item.scheme, _essence(item))
 
 
-def load(data: bytes, *, source: str, mode: str = CodeSet.Mode.ENFORCE) -> list[LoadedSet]:
+def load(data: bytes, *, source: str, mode: str | None = None, by: str = "file") -> list[LoadedSet]:
     """Replace the sets that a file names; those it does not name stay, and codes that staff added to one.
 
-    The file is ``CodeType[@name]/Code[@code][@codingScheme][@display]`` as the IHE test tools use it. Codes no
-    longer in the file are retired, not deleted. A set that exists keeps its mode.
+    The file is ``CodeType[@name]/Code[@code][@codingScheme][@display]`` as the IHE test tools use it; ours say besides
+    ``Codes/@version``, kept with the source, ``CodeType/@mode``, and ``Code/@code="*"`` for all of a coding scheme. Codes
+    no longer in the file are retired, not deleted. A set has `mode`, else the file's, else the one that staff chose,
+    else ``enforce``. Each set that changes gets its next version, made by `by`.
 
     Raises:
         MalformedContent, InvalidCodeFile: nothing was loaded.
     """
     root = xml.parse(data)
     sets: dict[str, dict[tuple[str, str], str]] = {}
+    modes: dict[str, str | None] = {}
     for code_type in root.iter("{*}CodeType"):
         attribute = (code_type.get("name") or "").strip()
         if not attribute:
             raise InvalidCodeFile(f"a CodeType has no name at line {code_type.sourceline}", element="CodeType/@name")
         codes = sets.setdefault(attribute, {})
+        modes[attribute] = mode or code_type.get("mode")
+        if modes[attribute] not in (None, *CodeSet.Mode.values):
+            raise InvalidCodeFile(f"no such mode at line {code_type.sourceline}", element="CodeType/@mode")
         for code in code_type.iter("{*}Code"):
             codes.update(_codes(code, attribute))
     if not any(sets.values()):
         raise InvalidCodeFile("the file holds no CodeType with codes", element="CodeType")
+    said = " ".join(filter(None, (source, (root.get("version") or "").strip())))
     with transaction.atomic():
-        return [_replace(attribute, codes, source, mode) for attribute, codes in sorted(sets.items())]
+        return [_replace(attribute, codes, said, modes[attribute], by) for attribute, codes in sorted(sets.items())]
 
 
 def _codes(element: xml.Element, attribute: str) -> Mapping[tuple[str, str], str]:
@@ -136,10 +152,12 @@ def _codes(element: xml.Element, attribute: str) -> Mapping[tuple[str, str], str
     return {(value, scheme): display for scheme in schemes}
 
 
-def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, mode: str) -> LoadedSet:
-    row, _ = CodeSet.objects.get_or_create(attribute=attribute, defaults={"mode": mode})
+def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, mode: str | None, by: str) -> LoadedSet:
+    row, _ = CodeSet.objects.get_or_create(attribute=attribute)
     row.source, row.loaded_at = source, timezone.now()
-    row.save(update_fields=["source", "loaded_at"])
+    if mode is not None or not row.mode_chosen:
+        row.mode, row.mode_chosen = mode or CodeSet.Mode.ENFORCE, False
+    row.save(update_fields=["source", "loaded_at", "mode", "mode_chosen"])
     present = {(code.code, code.scheme): code for code in Code.objects.select_for_update().filter(code_set=row)}
     Code.objects.bulk_create(
         Code(code_set=row, code=code, scheme=scheme, display=display)
@@ -151,6 +169,7 @@ def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, 
         code.active = key in codes or key in kept
         code.display = codes.get(key, code.display)
     Code.objects.bulk_update(present.values(), ["active", "display"], batch_size=500)
+    versions.keep(row, by=by)
     return LoadedSet(
         attribute=attribute,
         codes=len(codes),
@@ -161,3 +180,8 @@ def _replace(attribute: str, codes: Mapping[tuple[str, str], str], source: str, 
 
 def _essence(item: Asked) -> str:
     return item.code.split(";")[0].strip().lower() if item.attribute == "mimeType" else item.code
+
+
+def _covering(item: Asked) -> str:
+    """The code that stands for all of the scheme, or of the kind of media."""
+    return f"{_essence(item).partition('/')[0]}/{EVERY}" if item.attribute == "mimeType" else EVERY

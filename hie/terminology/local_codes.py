@@ -26,10 +26,13 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from hie.standards import oids
+from hie.terminology import versions
 from hie.terminology.models import Code, CodeSet, LocalCode
 
 log = logging.getLogger("hie.terminology")
 
+EVERY = "*"
+"""The code of a set that stands for all codes of its scheme; nobody can mean it."""
 CONTENT = ""
 """The attribute of a code that stood inside a document."""
 FLUSH_S = 60.0
@@ -203,6 +206,7 @@ def added(attribute: str) -> frozenset[tuple[str, str]]:
 def in_set(attribute: str, scheme: str, code: str) -> str | None:
     """What a code of a set is called there; None: it is not in the set, or retired. One statement."""
     rows = Code.objects.filter(code_set__attribute=attribute, scheme=scheme, code=code, active=True)
+    rows = rows.exclude(code__endswith=EVERY)
     return rows.values_list("display", flat=True).first()
 
 
@@ -241,12 +245,13 @@ def map_to(row: LocalCode, *, to: tuple[str, str, str], raises: bool) -> None:
     row.save()
 
 
-def add_to_set(row: LocalCode, *, display: str) -> None:
+def add_to_set(row: LocalCode, *, display: str, by: str) -> None:
     """From now on the code is one of its set."""
     code_set = CodeSet.objects.get(attribute=row.attribute)
     Code.objects.update_or_create(
         code_set=code_set, code=row.code, scheme=row.scheme, defaults={"active": True, "display": display}
     )
+    versions.keep(code_set, by=by)
     row.state = LocalCode.State.ADDED
     row.save(update_fields=["state"])
 
@@ -257,10 +262,12 @@ def leave_local(row: LocalCode) -> None:
     row.save(update_fields=["state"])
 
 
-def take_back(row: LocalCode) -> None:
+def take_back(row: LocalCode, *, by: str) -> None:
     """It waits again, as if nothing had been decided; a code added to its set is retired."""
     if row.state == LocalCode.State.ADDED:
         Code.objects.filter(code_set__attribute=row.attribute, code=row.code, scheme=row.scheme).update(active=False)
+        for code_set in CodeSet.objects.filter(attribute=row.attribute):
+            versions.keep(code_set, by=by)
     row.state, row.raises = LocalCode.State.WAITING, False
     row.to_scheme = row.to_code = row.to_display = ""
     _no_proposal(row)
@@ -279,5 +286,6 @@ def senders(row: LocalCode) -> list[tuple[str, int, datetime, datetime]]:
 
 def candidates(attribute: str, *, limit: int = 200) -> list[tuple[str, str, str]]:
     """Codes of a set that one could mean, as (scheme, code, display), by display; one statement."""
-    rows = Code.objects.filter(code_set__attribute=attribute, active=True).order_by("display", "code", "scheme")
+    rows = Code.objects.filter(code_set__attribute=attribute, active=True).exclude(code__endswith=EVERY)
+    rows = rows.order_by("display", "code", "scheme")
     return list(rows.values_list("scheme", "code", "display")[:limit])

@@ -21,7 +21,10 @@ class CodeSet(models.Model):
 
     attribute = models.TextField(unique=True)
     mode = models.TextField(choices=Mode.choices, default=Mode.ENFORCE)
-    source = models.TextField(blank=True, help_text="file or authority it was loaded from")
+    mode_chosen = models.BooleanField(
+        default=False, help_text="whether staff chose the mode: a file that names none leaves it"
+    )
+    source = models.TextField(blank=True, help_text="file or authority it was loaded from, and its version")
     loaded_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -31,8 +34,30 @@ class CodeSet(models.Model):
         return self.attribute
 
 
+class CodeSetVersion(models.Model):
+    """A set as it was from `made_at` until its next version; `codes` are its active ones, [code, scheme, display] each."""
+
+    code_set = models.ForeignKey(CodeSet, on_delete=models.CASCADE, related_name="versions", db_index=False)
+    number = models.PositiveIntegerField()
+    mode = models.TextField(choices=CodeSet.Mode.choices)
+    source = models.TextField(blank=True)
+    made_at = models.DateTimeField(default=timezone.now)
+    made_by = models.TextField(help_text="who changed it")
+    codes = models.JSONField()
+
+    class Meta:
+        ordering = ("code_set", "-number")
+        constraints = [models.UniqueConstraint(fields=["code_set", "number"], name="terminology_version_once")]
+
+    def __str__(self) -> str:
+        return f"{self.code_set_id}, version {self.number}"
+
+
 class Code(models.Model):
-    """One code of a set; `scheme` is a URI, empty for media types."""
+    """One code of a set; `scheme` is a URI, empty for media types.
+
+    The code ``*`` stands for every code of its scheme, the media type ``image/*`` for every one of that kind.
+    """
 
     code_set = models.ForeignKey(CodeSet, on_delete=models.CASCADE, related_name="codes")
     code = models.TextField()

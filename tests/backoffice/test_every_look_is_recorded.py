@@ -205,12 +205,14 @@ def _code_set(client: Client) -> None:
     wanted = next(value for value, _ in CodeSet._meta.get_field("mode").choices if value != row.mode)
     client.post(url, _form(client, url, mode=wanted))
     assert CodeSet.objects.get().mode == wanted
+    assert CodeSet.objects.get().versions.get().mode == wanted
 
 
 def _code(client: Client) -> None:
     url = f"/admin/terminology/code/{Code.objects.get().pk}/change/"
     client.post(url, _form(client, url, display="another"))
     assert Code.objects.get().display == "another"
+    assert [code[2] for code in CodeSet.objects.get().versions.get().codes] == ["another"]
 
 
 def _new_code(client: Client) -> None:

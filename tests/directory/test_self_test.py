@@ -21,6 +21,7 @@ from tests.directory.forms import EC_P384, RSA_2048, clinic, jwk
 from tests.exchange.world import HOSPITAL_AUTHORITY
 from tests.fhir.conftest import provide_bundle
 from tests.hl7v2.messages import adt, pid
+from tests.soap import messages, v3
 from tests.trust.conftest import TOKEN_URL, assertion
 
 pytestmark = pytest.mark.django_db
@@ -59,6 +60,37 @@ def right() -> dict[str, bytes]:
     }
 
 
+PLACE = "controlActProcess/subject/registrationEvent/subject1/patient"
+
+
+def of_v3(text: str) -> dict[str, str]:
+    return told(of("hl7v3", text.encode(), hl7v2={}, scopes=["ITI-44"]))
+
+
+def test_a_v3_message_is_read_as_the_real_one_is_alone_and_in_its_envelope() -> None:
+    text = v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY))
+    assert of_v3(text) == {}
+    assert of_v3(messages.envelope(text).decode()) == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "check", "where"),
+    [
+        ("<a", "Message can be read", "hl7v3"),
+        ("<PRPA_IN201301UV02/>", "Interaction is one that the hub takes", "hl7v3"),
+        (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), **{'<acceptAckCode code="AL"/>': ""}),
+         "Message can be read", "acceptAckCode"),
+        (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), sender="2.999.10.2"), "Sender is the one registered", "sender/device"),
+        (v3.message(v3.ADD), "Identifier is of your own domain", f"{PLACE}/id"),
+        (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), person="<name><given>A</given></name>"),
+         "Patient has a name", f"{PLACE}/patientPerson/name/family"),
+    ],
+    ids=["no-xml", "no-namespace", "form", "sender", "domain", "name"],
+)  # fmt: skip
+def test_what_a_v3_message_gets_wrong_is_named_with_its_place(text: str, check: str, where: str) -> None:
+    assert of_v3(text)[check] == where
+
+
 def test_what_is_right_passes_and_nothing_is_stored():
     checks = self_test.run(draft(), right())
     assert told(checks) == {}
@@ -82,6 +114,7 @@ def test_samples_are_asked_for_by_what_it_will_send():
     assert kinds(hl7v2={}, scopes=["system/Patient.cu"]) == ["assertion", "patient"]
     assert kinds(hl7v2={}, scopes=["system/Patient.rs", "ITI-67"]) == ["assertion"]
     assert kinds(hl7v2={}, scopes=["ITI-65"]) == ["assertion", "bundle"]
+    assert kinds(hl7v2={}, scopes=["ITI-44", "system/Patient.cu"]) == ["assertion", "hl7v3"]
 
 
 @pytest.mark.parametrize(

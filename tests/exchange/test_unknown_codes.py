@@ -95,7 +95,7 @@ def test_a_meaning_raises_labels_of_what_comes_and_of_what_is_registered_and_its
     assert access.label_tables().digest != before
     assert relabel.carry_on(until=time.monotonic() + 30) >= 1
     assert "HIV" in labels_of(uuid)
-    local_codes.take_back(LocalCode.objects.get(code="HIV1"))
+    local_codes.take_back(LocalCode.objects.get(code="HIV1"), by="Practitioner/steward")
     assert access.label_tables().digest == before
     relabel.carry_on(until=time.monotonic() + 30)
     assert "HIV" in labels_of(uuid)

@@ -444,6 +444,7 @@ ACTIONS: Mapping[str, Entry] = {
     "auth.User new_factor": Nothing("staff"),
     "exchange.InboundMessage replay": Within("hands messages to their handlers again; the names of parts that change"),
     "terminology.CodeSet > terminology.Code": Nothing("code tables"),
+    "terminology.CodeSet > terminology.CodeSetVersion": Nothing("code tables"),
     "delete_selected": Nothing("names rows that the member of staff may see and delete: of no patient's table any"),
 }
 

@@ -12,9 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError
+from django.test import Client
+from django_otp.plugins.otp_totp.models import TOTPDevice
 from lxml import etree
 
-from hie.audit import receiver, seal
+from hie.audit import receiver, recorder, seal
+from hie.audit.models import AuditEvent
+from hie.ops import lifetime
+from tests import second_factor
 from tests.exchange.world import caller, exchange, hospital_caller
 from tests.grounds import ground
 from tests.soap import world
@@ -144,3 +151,72 @@ def test_a_receiver_that_nobody_vouches_for_is_told_nothing(
         settings.ATNA_SYSLOG_CA = str(tmp_path / "other.pem")
         assert receiver.tell() == 0
     assert heard == []
+
+
+def event_of(messages: list[tuple[bytes, etree._Element]]) -> list[tuple[str, str, str]]:
+    """Of each message its event, its type and its outcome."""
+    place = "string(EventIdentification/{})"
+    return [
+        tuple(str(one.xpath(place.format(name))) for name in ("EventID/@csd-code", "EventTypeCode/@csd-code", "@EventOutcomeIndicator"))
+        for _, one in messages
+    ]  # fmt: skip
+
+
+def test_start_and_stop_are_told(db: None, settings: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lifetime, "_let_go", lambda: None)  # the test's own connection
+    settings.BASE_URL = "https://hub.example"
+    told(tmp_path, settings)
+    with lifetime.recorded("web"):
+        started = told(tmp_path, settings)
+    stopped = told(tmp_path, settings)
+    assert (event_of(started), event_of(stopped)) == ([("110100", "110120", "0")], [("110100", "110121", "0")])
+    for _, message in (*started, *stopped):
+        application = "ActiveParticipant[RoleIDCode/@csd-code='110150'][RoleIDCode/@codeSystemName='DCM']"
+        assert said(message, f"{application}/@UserID") == ["https://hub.example"]
+        assert said(message, f"{application}/@NetworkAccessPointID") == ["hub.example"]
+    kinds = list(AuditEvent.objects.order_by("at").values_list("kind", flat=True))
+    assert kinds == ["application-started", "application-stopped"], "kept in the hub's own log too"
+
+
+def test_a_database_that_is_away_keeps_nobody_from_serving(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(_drafts: Any) -> None:
+        raise OperationalError("gone")
+
+    monkeypatch.setattr(recorder, "write", away)
+    monkeypatch.setattr(lifetime, "_let_go", lambda: None)
+    served = []
+    with lifetime.recorded("web"):
+        served.append(True)
+    assert served == [True]
+
+
+def test_who_signs_in_and_out_and_who_is_refused_is_told(db: None, settings: Any, tmp_path: Path) -> None:
+    settings.ROOT_URLCONF, desk = "hie.urls", Client()
+    told(tmp_path, settings)
+    user = User.objects.create_superuser("ida", password="a long word")
+    secret = base64.b32encode(b"0123456789abcdef0123").decode()
+    TOTPDevice.objects.create(user=user, name="app", key=base64.b32decode(secret).hex())
+    words = {"username": "ida", "password": "a long word", "next": "/admin/"}
+    assert desk.post("/admin/login/", words | {"password": "a wrong word"}).status_code == 200
+    assert desk.post("/admin/login/", words | {"otp_token": second_factor.code_of(secret)}).status_code == 302
+    desk.post("/admin/logout/")
+    found = told(tmp_path, settings)
+    assert event_of(found) == [("110114", "110122", "4"), ("110114", "110122", "0"), ("110114", "110123", "0")]
+    person = "ActiveParticipant[@UserIsRequestor='true']/@UserID"
+    assert [said(message, person) for _, message in found] == [["backoffice"], ["Staff/ida"], ["Staff/ida"]]
+    assert not any(b"word" in etree.tostring(message) for _, message in found)
+
+
+def test_who_looks_at_the_log_is_told_and_other_pages_are_not(db: None, settings: Any, tmp_path: Path) -> None:
+    desk = second_factor.sign_in(User.objects.create_user("ida", is_staff=True, is_superuser=True), Client())
+    settings.BASE_URL, settings.ROOT_URLCONF = "https://hub.example", "hie.urls"
+    told(tmp_path, settings)
+    assert desk.get("/admin/audit/auditevent/").status_code == 200
+    assert desk.get("/admin/terminology/codeset/").status_code == 200
+    (message,) = [one for _, one in told(tmp_path, settings)]
+    assert said(message, "EventIdentification/EventID/@csd-code") == ["110101"]
+    assert said(message, "EventIdentification/@EventActionCode") == ["R"]
+    assert said(message, "ActiveParticipant[@UserIsRequestor='true']/@UserID") == ["Staff/ida"]
+    named = "ParticipantObjectIdentification[@ParticipantObjectTypeCodeRole='13']"
+    assert said(message, f"{named}/@ParticipantObjectID") == ["https://hub.example/fhir/AuditEvent"]
+    assert said(message, f"{named}/ParticipantObjectName/text()") == ["Security Audit Log"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import copy
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from hie.exchange import feed, why_message
 from hie.exchange.models import InboundMessage
 from hie.faces.soap import iti44
 from hie.faces.soap.ebxml import names as ebxml
+from hie.faces.soap.hl7v3 import names, structure
 from patients import queries as index
 from patients.demographics import SourceRecordView
 from patients.models import SourceRecord
@@ -35,6 +37,8 @@ from tests.trust import conftest as trust
 
 pytestmark = pytest.mark.django_db
 PASSPORT = "2.999.88.1"
+EVENT = "controlActProcess/subject/registrationEvent"
+PATIENT = f"{EVENT}/subject1/patient"
 
 
 @ground
@@ -177,7 +181,7 @@ def test_a_document_is_provided_for_a_patient_once_he_is_fed(source: Caller, set
         pytest.param(message(ADD, ii("P7", HOSPITAL_AUTHORITY)), ("CR", "KEY204", "patient/id"), id="anothers-domain"),
         pytest.param(message(ADD, ii("P7", "2.999.404")), ("CR", "KEY204", "patient/id"), id="nobodys-domain"),
         pytest.param(
-            message(ADD, person=f'<asOtherIDs classCode="PAT">{ii("H1", HOSPITAL_AUTHORITY)}</asOtherIDs>'),
+            message(ADD, person=f'{v3.NAME}<asOtherIDs classCode="PAT">{ii("H1", HOSPITAL_AUTHORITY)}</asOtherIDs>'),
             ("CR", "KEY204", "asOtherIDs/id"),
             id="anothers-domain-among-other-ids",
         ),
@@ -206,12 +210,10 @@ def test_a_document_is_provided_for_a_patient_once_he_is_fed(source: Caller, set
             ("CR", "SYN101", "id"),
             id="no-message-id",
         ),
-        pytest.param(
-            message(registrationEvent="queryEvent"), ("CE", "SYN101", "registrationEvent"), id="no-registration"
-        ),
+        pytest.param(message(registrationEvent="queryEvent"), ("CE", "SYN101", EVENT), id="no-registration"),
         pytest.param(
             message(**{"</registrationEvent>": "</registrationEvent><registrationEvent/>"}),
-            ("CE", "SYN110", "registrationEvent"),
+            ("CE", "SYN110", EVENT),
             id="two-registrations",
         ),
         pytest.param(
@@ -240,6 +242,100 @@ def test_each_fault_has_its_code_and_place_and_changes_nothing(
     row = InboundMessage.objects.get()
     assert (row.status, row.error_code, row.error_element) == ("refused", *detail)
     assert SourceRecord.objects.count() == 0
+
+
+NEEDED = (
+    "sender", "sender/device", "controlActProcess", "controlActProcess/subject", EVENT, f"{EVENT}/subject1", PATIENT,
+    f"{PATIENT}/id", f"{PATIENT}/patientPerson", "creationTime",
+)  # fmt: skip
+USUAL = (
+    "processingCode", "processingModeCode", "acceptAckCode", "interactionId", "receiver", "receiver/device",
+    f"{EVENT}/statusCode", f"{EVENT}/custodian", f"{EVENT}/custodian/assignedEntity", f"{PATIENT}/statusCode",
+    f"{PATIENT}/patientPerson/name", f"{PATIENT}/providerOrganization",
+)  # fmt: skip
+
+
+def without(place: str) -> str:
+    """A message that lacks one element, and is by that no message of HL7's schema."""
+    root = etree.fromstring(message())
+    v3.valid(root)
+    gone = root.find(names.path(place))
+    assert gone is not None
+    gone.getparent().remove(gone)
+    with pytest.raises(etree.DocumentInvalid):
+        v3.valid(root)
+    return etree.tostring(root).decode()
+
+
+@pytest.mark.parametrize("place", NEEDED)
+def test_an_element_that_a_message_must_have_is_named_by_its_path(source: Caller, place: str) -> None:
+    code = "CE" if place.startswith("controlActProcess/") else "CR"
+    assert acknowledged(sent(source, without(place))) == (code, [("E", "SYN101", place)])
+    assert SourceRecord.objects.count() == 0
+
+
+@pytest.mark.parametrize("place", USUAL)
+def test_an_element_on_which_nothing_rests_is_missed_and_the_message_taken(source: Caller, place: str) -> None:
+    assert acknowledged(sent(source, without(place))) == ("CA", [("W", "SYN101", place)])
+    assert SourceRecord.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["id", "sender", "controlActProcess", EVENT, f"{EVENT}/subject1", PATIENT, f"{PATIENT}/patientPerson",
+     f"{PATIENT}/patientPerson/birthTime", f"{PATIENT}/patientPerson/administrativeGenderCode"],
+)  # fmt: skip
+def test_an_element_that_stands_twice_is_named_by_its_path(source: Caller, place: str) -> None:
+    root = etree.fromstring(message())
+    found = root.find(names.path(place))
+    assert found is not None
+    found.addnext(copy.deepcopy(found))
+    code, details = acknowledged(sent(source, etree.tostring(root).decode()))
+    assert code == ("CE" if place.startswith("controlActProcess/") else "CR")
+    assert ("E", "SYN110", place) in details
+    assert SourceRecord.objects.count() == 0
+
+
+def test_everything_wrong_with_the_form_is_told_at_once(source: Caller) -> None:
+    root = etree.fromstring(message())
+    wanted = ["creationTime", "sender/device/id", f"{PATIENT}/id"]
+    for place in wanted:
+        gone = root.find(names.path(place))
+        gone.getparent().remove(gone)
+    code, details = acknowledged(sent(source, etree.tostring(root).decode()))
+    assert code == "CR"
+    assert details == [("E", "SYN101", place) for place in wanted]
+
+
+@pytest.mark.shared
+def test_a_message_of_another_toolkit_has_the_form_that_is_asked_for(settings: Any) -> None:
+    sample = settings.SHARED_DIR / "data/xds/ipf-pixpdqv3/PIXv3_FEED_REG_Maximal_Request.xml"
+    assert list(structure.problems(etree.parse(str(sample)).getroot())) == []
+
+
+# -- the order of messages ------------------------------------------------------------------------------------------
+
+
+def test_an_older_message_that_comes_late_changes_nothing_and_is_said_so(source: Caller) -> None:
+    sent(source, message(created="20260301120000+0100"))
+    newer = message(REVISE, person=v3.PERSON.replace("Velmoor", "Port Oster"), created="20260302080000+0000")
+    assert acknowledged(sent(source, newer)) == ("CA", [])
+    late = message(REVISE, person=v3.PERSON.replace("Velmoor", "Old Quay"), created="20260302085959+0100")
+    assert acknowledged(sent(source, late)) == ("CA", [("W", "", "creationTime")])
+    assert [one.city for one in record().demographics.addresses] == ["Port Oster"]
+    again = message(REVISE, person=v3.PERSON.replace("Velmoor", "New Quay"), created="20260302090000+0100")
+    assert acknowledged(sent(source, again)) == ("CA", []), "of one moment the later to come counts"
+    assert [one.city for one in record().demographics.addresses] == ["New Quay"]
+    events = AuditEvent.objects.filter(kind="ITI-44").order_by("pk")
+    assert [event.outcome for event in events] == [0, 0, 0, 0], "the late one is in the log of the patient too"
+
+
+def test_a_clock_that_runs_ahead_does_not_make_what_follows_old(source: Caller) -> None:
+    sent(source, message(created="20990101000000+0000"))
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    person = v3.PERSON.replace("Velmoor", "Port Oster")
+    assert acknowledged(sent(source, message(REVISE, person=person, created=f"{now:%Y%m%d%H%M%S}+0000"))) == ("CA", [])
+    assert [one.city for one in record().demographics.addresses] == ["Port Oster"]
 
 
 def test_another_person_under_a_known_identifier_is_kept_aside_and_said_so(source: Caller) -> None:
@@ -322,6 +418,31 @@ def test_only_who_is_known_and_may_feed_gets_in(source: Caller) -> None:
     assert event.user == "Practitioner/ada"
     told = atna.message(event, base_url="https://hub.example", site="2.999.1.1", repository_unique_id="")
     assert b'UserID="https://hub.example/pix"' in told
+
+
+def test_an_assertion_says_who_feeds_beside_a_certificate_and_beside_a_token(source: Caller) -> None:
+    registration.apply(
+        file(clinic(certificates=[keys.CLINIC.pem], default_role="nurse", default_purpose="TREAT"), hospital(users=[]))
+    )
+    said = keys.security(keys.sign(keys.assertion(audience="https://hub.example/pix")))
+    assert acknowledged(sent(source, message(), more=said)) == ("CA", [])
+    token = Caller(token=trust.token("org-clinic", extensions={}), address="192.0.2.7")
+    said = keys.security(keys.sign(keys.assertion()))
+    assert acknowledged(sent(token, message(REVISE), more=said)) == ("CA", [])
+    events = audit.search(AuditQuery(kinds=("ITI-44",))).events
+    assert [event.user for event in events] == ["Practitioner/ada", "Practitioner/ada"]
+    assert sent(Caller(), message(), more=said).code == "soap:Sender/wsse:FailedAuthentication"
+    late = keys.security(keys.sign(keys.assertion(not_on_or_after=keys.instant(minutes=-1))))
+    assert sent(source, message(), more=late).code == "soap:Sender/wsse:InvalidSecurityToken"
+    assert InboundMessage.objects.count() == 2
+
+
+def test_a_certificate_is_that_of_the_node_and_a_forged_header_is_none(source: Caller) -> None:
+    assert acknowledged(sent(source, message())) == ("CA", [])
+    (event,) = audit.search(AuditQuery(kinds=("ITI-44",))).events
+    assert event.user == "Device/org-clinic"
+    forged = Caller(certificate=keys.CLINIC.header, address="192.0.2.7")
+    assert sent(forged, message()).code == "soap:Sender/wsse:FailedAuthentication"
 
 
 def test_the_wire_is_that_of_the_registry(source: Caller) -> None:

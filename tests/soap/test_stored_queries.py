@@ -18,6 +18,7 @@ from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
 from hie.exchange import feed, retrieve
 from hie.faces.soap.ebxml import names
+from hie.faces.soap.message import Answer
 from patients import identifiers
 from tests.documents import samples
 from tests.exchange.releasing import PATIENT, choice
@@ -460,7 +461,7 @@ def test_a_document_that_is_offline_is_not_there(settings: Any) -> None:
 
 
 def test_a_document_registered_from_elsewhere_is_not_of_this_repository(settings: Any) -> None:
-    one = entry(repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
+    one = entry()
     registered(one)
     answer = world.retrieve((settings.REPOSITORY_UNIQUE_ID, one.unique_id))
     assert [code for code, _ in handlers.errors(answer)] == ["XDSDocumentUniqueIdError"]
@@ -475,3 +476,33 @@ def test_a_hidden_document_is_answered_as_one_that_is_not_there(settings: Any) -
     hidden, absent = world.retrieve((own, one.unique_id), who=doctor), world.retrieve((own, "9.9.9"), who=doctor)
     assert answer_text(hidden).replace(one.unique_id, "9.9.9") == answer_text(absent)
     assert AuditEvent.objects.filter(kind="ITI-43", outcome=4).count() == 2
+
+
+# -- communities ----------------------------------------------------------------------------------------------------
+
+
+def for_home(home: str, **more: Any) -> Answer:
+    body = world.asking(
+        Kind.FIND_DOCUMENTS, {"XDSDocumentEntryPatientId": cx(), "XDSDocumentEntryStatus": APPROVED}, **more
+    )
+    body.find("{*}AdhocQuery").set("home", home)
+    return handlers.call(world.QUERY, body, caller())
+
+
+def test_the_community_that_a_query_names_is_a_gateway_s_to_look_at(settings: Any) -> None:
+    one = registered(entry()).entries[0].entry_uuid
+    for home in (settings.HOME_COMMUNITY_ID, "urn:oid:1.1.1", "nowhere", ""):
+        assert ids(for_home(home)) == {one}
+
+
+def test_every_object_of_an_answer_says_which_community_holds_it(settings: Any) -> None:
+    held = entry(home_community_id="urn:oid:2.999.78")
+    wanted = registered(entry(), held, folders=(folder(),))
+    own = wanted.submission_set.entry_uuid
+    for refs in (False, True):
+        answer = query(Kind.GET_SUBMISSION_SET_AND_CONTENTS, XDSSubmissionSetEntryUUID=f"'{own}'", refs=refs)
+        (listed,) = answer.body.iter("{*}RegistryObjectList")
+        said = {one.get("id"): one.get("home") for one in listed}
+        assert len(said) == 7
+        assert said.pop(wanted.entries[1].entry_uuid) == "urn:oid:2.999.78"
+        assert set(said.values()) == {settings.HOME_COMMUNITY_ID}

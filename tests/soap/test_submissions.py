@@ -18,14 +18,16 @@ from documents.metadata import ON_DEMAND, XCN, AssociationType, CodedValue, Entr
 from documents.models import Association, Binary, DocumentEntry, Folder, SubmissionSet
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
-from hie.exchange import find
+from hie.exchange import find, retrieve
 from hie.exchange.document_filter import entry_filter
 from hie.exchange.found_pages import DocumentSearch
 from hie.exchange.named_patients import PatientNamed
 from hie.faces.soap import errors
 from hie.faces.soap.ebxml import names
 from hie.faces.soap.errors import Actor
+from hie.ops.sandbox import load
 from hie.standards.errors import HubError
+from hie.terminology import affinity_domain
 from hie.terminology.models import CodeSet
 from tests.documents import samples
 from tests.exchange.world import CLINIC_AUTHORITY, caller, exchange
@@ -285,6 +287,34 @@ def test_a_code_outside_its_set_is_refused_warned_of_or_not_looked_at(mode: str,
     assert found == {"enforce": ["Error"], "warn": ["Warning"], "off": []}[mode]
 
 
+def test_a_registration_in_the_sandbox_names_the_code_that_is_not_of_its_domain() -> None:
+    affinity_domain.load(load.CODES.read_bytes(), source="sandbox")
+    assert handlers.errors(register(submission(entry()))) == []
+    other = entry(type_code=CodedValue(code="NOTE", scheme="urn:oid:2.999.1", display="Note"))
+    answer = register(submission(other))
+    ((code, context),) = [(e.get("errorCode"), e.get("codeContext", "")) for e in answer.body.iter("{*}RegistryError")]
+    assert code == "XDSRegistryMetadataError"
+    assert "].typeCode: typeCode NOTE of urn:oid:2.999.1" in context
+
+
+# -- the hub's own repository ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("held", [False, True])
+def test_nobody_registers_for_the_hub_s_own_repository(held: bool, settings: Any) -> None:
+    own = settings.REPOSITORY_UNIQUE_ID
+    one = provided(b"hello") if held else entry()
+    there = DocumentEntry.objects.count()
+    claimed = entry(unique_id=one.unique_id, repository_unique_id=own, title="")  # with a second thing that is wrong
+    answer = register(submission(claimed, entry(language_code="not a tag")))
+    found = dict.fromkeys(context.partition(": ")[0].rpartition(".")[2] for _, context in handlers.errors(answer))
+    assert list(found)[:2] == ["repositoryUniqueId", "languageCode"]
+    assert {code for code, _ in handlers.errors(answer)} == {"XDSRegistryMetadataError"}
+    assert own in handlers.errors(answer)[0][1]
+    assert DocumentEntry.objects.count() == there
+    assert not SubmissionSet.objects.exclude(pk__in=DocumentEntry.objects.values("submission_set")).exists()
+
+
 # -- ITI-41 ---------------------------------------------------------------------------------------------------------
 
 
@@ -310,6 +340,31 @@ def test_a_document_is_stored_registered_and_the_same_through_mhd(inline: bool, 
         caller=caller(),
     )
     assert [item.row.entry_uuid for item in page.rows] == [f"urn:uuid:{row.entry_uuid}"]
+
+
+@pytest.mark.parametrize("inline", [False, True])
+@pytest.mark.parametrize("said", [{}, {"size": 0, "hash": hashlib.sha1(b"").hexdigest()}], ids=["unsaid", "said"])
+def test_a_document_of_no_bytes_is_kept_and_given_back_as_such(
+    inline: bool, said: dict[str, Any], settings: Any
+) -> None:
+    one = entry(repository_unique_id=None, **({"hash": None, "size": None} | said), mime_type="text/plain")
+    assert handlers.errors(provide(submission(one), {one.entry_uuid: b""}, inline=inline)) == []
+    row = DocumentEntry.objects.get()
+    assert (row.size, row.hash) == (0, hashlib.sha1(b"").hexdigest())
+    answer = world.retrieve((settings.REPOSITORY_UNIQUE_ID, one.unique_id))
+    (given,) = answer.attachments
+    assert (given.length, b"".join(given.chunks)) == (0, b"")
+    over_mhd = retrieve.retrieve(retrieve.Wanted(binary_id=str(row.binary_id)), caller=caller())
+    assert (over_mhd.size, over_mhd.partial, b"".join(over_mhd.chunks)) == (0, False, b"")
+
+
+@pytest.mark.parametrize("mime_type", ["text/xml", "application/fhir+json", "application/cda+xml"])
+def test_no_bytes_are_no_xml_and_no_json(mime_type: str) -> None:
+    one = entry(repository_unique_id=None, hash=None, size=None, mime_type=mime_type)
+    ((code, context),) = handlers.errors(provide(submission(one), {one.entry_uuid: b""}))
+    assert code == "XDSRepositoryMetadataError"
+    assert f"{mime_type} cannot be" in context
+    assert not DocumentEntry.objects.exists()
 
 
 def test_a_document_without_entry_and_an_entry_without_document_are_told_apart() -> None:

@@ -24,6 +24,7 @@ from tests.soap.world import APPROVED, EVERY_STATUS, cx, entry, folder, ids, que
 
 pytestmark = pytest.mark.django_db
 UPDATE = "urn:ihe:iti:2010:UpdateDocumentSet"
+ON_DEMAND_REGISTRATION = "urn:ihe:iti:2010:RegisterOnDemandDocumentEntry"
 RESTRICTED = "urn:ihe:iti:2018:RestrictedUpdateDocumentSet"
 RPLC, APND = AssociationType.RPLC, AssociationType.APND
 STATUS = "urn:oasis:names:tc:ebxml-regrep:StatusType:"
@@ -183,6 +184,26 @@ def test_an_association_is_added_between_what_is_registered() -> None:
     assert codes(send(again, more=[("SubmitAssociation", "again", {})])) == {"XDSMetadataUpdateError"}
 
 
+def test_a_snapshot_is_joined_to_what_is_made_on_demand_alone() -> None:
+    stable, other = registered(entry(), entry()).entries
+    on_demand = samples.entry(
+        entry_uuid=NOWHERE, object_type=ON_DEMAND, hash=None, size=None, creation_time=None, patient_id=world.ADA,
+        source_patient_id=world.ADA, repository_unique_id="1.2.3",
+    )  # fmt: skip
+    answer = handlers.call(ON_DEMAND_REGISTRATION, world.registration(submission(on_demand)), caller())
+    assert handlers.errors(answer) == []
+
+    def joined(kind: AssociationType, source: str, target: str) -> Answer:
+        relation = samples.relation(kind, source, target)
+        wanted = replace(submission(), associations=(relation,))
+        return send(wanted, more=[("SubmitAssociation", relation.entry_uuid, {})])
+
+    snapshot = AssociationType.IS_SNAPSHOT_OF
+    assert codes(joined(snapshot, stable.entry_uuid, other.entry_uuid)) == {"XDSMetadataUpdateError"}
+    assert codes(joined(RPLC, stable.entry_uuid, NOWHERE)) == {"XDSMetadataUpdateError"}
+    done(joined(snapshot, stable.entry_uuid, NOWHERE))
+
+
 def test_operations_of_one_submission_are_done_in_order() -> None:
     (one,) = registered(entry()).entries
     done(send(versions(further(one)), more=[("UpdateAvailabilityStatus", "new", change())]))
@@ -217,6 +238,19 @@ def test_a_wrong_version_is_refused_whole(changes: dict[str, Any], slots: dict[s
     assert codes(send(versions(replace(further(one), **changes), **slots))) == {code}
     assert SubmissionSet.objects.count() == sets
     assert DocumentEntry.objects.get().availability_status == Status.APPROVED.value
+
+
+def test_a_document_neither_comes_into_the_hub_s_own_repository_nor_leaves_it(settings: Any) -> None:
+    own = settings.REPOSITORY_UNIQUE_ID
+    (elsewhere,) = registered(entry()).entries
+    assert codes(send(versions(further(elsewhere, repository_unique_id=own)))) == {"XDSMetadataUpdateError"}
+    done(send(versions(further(elsewhere, repository_unique_id="1.2.3.4"))))
+    one = world.entry(repository_unique_id=None, hash=None, size=None)
+    assert handlers.errors(world.provide(submission(one), {one.entry_uuid: b"hello"})) == []
+    row = DocumentEntry.objects.get(unique_id=one.unique_id)
+    said = world.entry(unique_id=one.unique_id, logical_id=f"urn:uuid:{row.logical_id}", entry_uuid="new")
+    assert codes(send(versions(replace(said, repository_unique_id="1.2.3.4")))) == {"XDSMetadataUpdateError"}
+    done(send(versions(replace(said, repository_unique_id=own))))
 
 
 def test_a_deprecated_version_is_not_followed() -> None:

@@ -41,6 +41,7 @@ def message(
     sender: str = CLINIC_OID,
     patient: str = "",
     time: str = "20260301101500+0100",
+    created: str = "20260301101501+0100",
     **changes: str,
 ) -> str:
     """One message; `changes` replace a text in it by another, `person` is what stands in patientPerson."""
@@ -54,7 +55,7 @@ def message(
     )
     device = '<device classCode="DEV" determinerCode="INSTANCE"><id root="{}"/></device>'
     text = (
-        f'<{interaction} xmlns="urn:hl7-org:v3" ITSVersion="XML_1.0">{own}<creationTime value="20260301101501+0100"/>'
+        f'<{interaction} xmlns="urn:hl7-org:v3" ITSVersion="XML_1.0">{own}<creationTime value="{created}"/>'
         f'<interactionId root="2.16.840.1.113883.1.6" extension="{interaction}"/><processingCode code="P"/>'
         '<processingModeCode code="T"/><acceptAckCode code="AL"/>'
         f'<receiver typeCode="RCV">{device.format("2.999.1.1")}</receiver>'
@@ -99,12 +100,10 @@ def acknowledged(answer: Answered) -> tuple[str, list[tuple[str, str, str]]]:
     assert answer.status == 200, answer.reason
     (ack,) = answer.root.iter(names.tag(names.ACKNOWLEDGEMENT))
     valid(ack)
-    details = [
-        (
-            one.get("typeCode", ""),
-            one.find(names.tag("code")).get("code"),
-            (one.findtext(names.tag("location")) or "").rpartition("//")[2],
-        )
-        for one in ack.iter(names.tag("acknowledgementDetail"))
-    ]
+    details = []
+    for one in ack.iter(names.tag("acknowledgementDetail")):
+        code, location = one.find(names.tag("code")), one.findtext(names.tag("location")) or ""
+        assert location == "" or location.startswith("/PRPA_IN20130"), "an XPath from the root of the message"
+        place = location.partition("//")[2] or location.lstrip("/").partition("/")[2]
+        details.append((one.get("typeCode", ""), code.get("code") if code is not None else "", place))
     return ack.find(names.path("acknowledgement/typeCode")).get("code"), details

@@ -42,9 +42,24 @@ def test_a_code_of_the_same_letters_in_another_scheme_is_another_code() -> None:
     assert check([foreign]) == {foreign: Verdict.REFUSED}
 
 
-def test_a_file_replaces_its_sets_retires_what_is_gone_and_keeps_modes() -> None:
+def test_a_set_has_the_mode_of_its_file_unless_staff_chose_one() -> None:
+    strict = file("A").replace(b"<CodeType ", b"<CodeType mode='warn' ")
+    modes = []
+    for data, mode in ((strict, None), (file("A"), None), (file("A"), "off"), (file("A"), None)):
+        load(data, source="t", mode=mode)
+        modes.append(CodeSet.objects.get().mode)
+    assert modes == ["warn", "enforce", "off", "enforce"]
+    CodeSet.objects.update(mode=CodeSet.Mode.OFF, mode_chosen=True)
+    load(file("B"), source="t")
+    assert CodeSet.objects.get().mode == "off"
+    load(strict, source="t")
+    load(file("B"), source="t")
+    assert CodeSet.objects.get().mode == "enforce"
+
+
+def test_a_file_replaces_its_sets_retires_what_is_gone_and_keeps_the_mode_that_staff_chose() -> None:
     load(file("A"), source="one")
-    CodeSet.objects.update(mode=CodeSet.Mode.WARN)
+    CodeSet.objects.update(mode=CodeSet.Mode.WARN, mode_chosen=True)
     (loaded,) = load(file("B"), source="two")
     assert (loaded.codes, loaded.added, loaded.retired) == (1, 1, 1)
     assert check([A, B]) == {A: Verdict.WARN, B: Verdict.ACCEPTED}
@@ -67,6 +82,31 @@ def test_a_file_replaces_its_sets_retires_what_is_gone_and_keeps_modes() -> None
 def test_an_unusable_file_changes_nothing(data: bytes) -> None:
     with pytest.raises(HubError):
         load(data, source="t")
+    assert not CodeSet.objects.exists()
+
+
+def test_a_retired_code_is_out_though_its_whole_system_is_in() -> None:
+    load(file("*", "A"), source="t")
+    assert check([A, B]) == {A: Verdict.ACCEPTED, B: Verdict.ACCEPTED}
+    Code.objects.filter(code="A").update(active=False)
+    assert check([A, B]) == {A: Verdict.REFUSED, B: Verdict.ACCEPTED}
+    Code.objects.filter(code="*").update(active=False)
+    assert check([B]) == {B: Verdict.REFUSED}
+
+
+def test_a_set_has_a_version_each_time_that_it_changes_and_none_when_it_does_not() -> None:
+    load(file("A"), source="one", by="first")
+    load(file("A"), source="one", by="nobody")
+    load(file("B"), source="one", by="second")
+    (row,) = CodeSet.objects.all()
+    found = [(version.number, version.made_by, version.codes) for version in row.versions.order_by("number")]
+    assert found == [(1, "first", [["A", A.scheme, "A"]]), (2, "second", [["B", A.scheme, "B"]])]
+
+
+def test_a_mode_that_is_none_is_refused_whole() -> None:
+    with pytest.raises(HubError) as refused:
+        load(file("A").replace(b"<CodeType ", b"<CodeType mode='strict' "), source="t")
+    assert refused.value.element == "CodeType/@mode"
     assert not CodeSet.objects.exists()
 
 

@@ -128,7 +128,7 @@ def test_a_code_that_means_one_of_its_set_is_accepted_and_asked_for_only_where_o
     Code.objects.update(active=False)
     assert affinity_domain.check([OUTSIDE])[OUTSIDE] is Verdict.REFUSED
     Code.objects.update(active=True)
-    local_codes.take_back(LocalCode.objects.get())
+    local_codes.take_back(LocalCode.objects.get(), by="Practitioner/steward")
     assert affinity_domain.check([OUTSIDE])[OUTSIDE] is Verdict.REFUSED
 
 
@@ -144,11 +144,11 @@ def test_to_collect_a_code_is_no_change_of_policy() -> None:
 def test_a_code_that_was_added_stays_when_the_file_is_loaded_anew_until_that_is_taken_back() -> None:
     affinity_domain.load(SETS, source="test")
     local_codes.note("org-clinic", [affinity_domain.as_met(OUTSIDE)])
-    local_codes.add_to_set(LocalCode.objects.get(), display="Note 7")
+    local_codes.add_to_set(LocalCode.objects.get(), display="Note 7", by="Practitioner/steward")
     assert affinity_domain.check([OUTSIDE])[OUTSIDE] is Verdict.ACCEPTED
     (loaded,) = affinity_domain.load(SETS, source="again")
     assert (loaded.retired, affinity_domain.check([OUTSIDE])[OUTSIDE]) == (0, Verdict.ACCEPTED)
-    local_codes.take_back(LocalCode.objects.get())
+    local_codes.take_back(LocalCode.objects.get(), by="Practitioner/steward")
     assert affinity_domain.check([OUTSIDE])[OUTSIDE] is Verdict.REFUSED
     affinity_domain.load(SETS, source="again")
     assert affinity_domain.check([OUTSIDE])[OUTSIDE] is Verdict.REFUSED

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.conf import settings
 from lxml import etree
 
 from hie.exchange import stored_query
@@ -41,7 +42,10 @@ def _answer(request: Request, *, multi_patient: bool) -> Answer:
 
 
 def read_query(body: etree._Element, raw: str) -> AdhocQuery:
-    """The query of a ``query:AdhocQueryRequest``."""
+    """The query of a ``query:AdhocQueryRequest``.
+
+    Its `home` is passed over, whatever community it names: that is a gateway's to look at (ITI TF-2 3.18.4.1.3).
+    """
     option, query = body.find(_OPTION), body.find(_ADHOC)
     slots: list[tuple[str, list[str]]] = []
     for slot in () if query is None else query.iterfind(tag(RIM, "Slot")):
@@ -57,8 +61,8 @@ def read_query(body: etree._Element, raw: str) -> AdhocQuery:
 
 
 def written(found: Answered, return_type: str) -> etree._Element:
-    """The objects found, whole or by their ids."""
-    listed = encode.Objects()
+    """The objects found, whole or by their ids; each says which community holds it, this one unless its sender said more."""
+    listed = encode.Objects(home=settings.HOME_COMMUNITY_ID)
     if return_type == OBJECT_REF:
         for row in found.objects:
             listed.object_ref(row.metadata.entry_uuid, row.metadata.home_community_id)

@@ -39,6 +39,8 @@ FORMAT = {
     "ccda": ("urn:hl7-org:sdwg:ccda-structuredBody:2.1", world.FORMATS),
     "dicom": ("1.2.840.10008.5.1.4.1.1.7", "urn:oid:1.2.840.10008.2.6.1"),
 }
+CODES = Path(__file__).parent / "codes.xml"
+"""The affinity domain of the sandbox, as `./hub affinity_domain` takes it."""
 STAFF_ROLES = ("steward", "privacy-officer", "onboarding", "auditor", "operator")
 Say = Callable[[str], None]
 
@@ -102,6 +104,7 @@ def ensure(
     entries.append(community_entry(faulty_id, faulty_name, faulty_home, 700, f"{faulty_url}/fhir"))
     write_private(main.data_dir / "participants.json", {"participants": entries})
     main.manage("participants", str(main.data_dir / "participants.json"))
+    main.manage("affinity_domain", str(CODES))
     description = describe(main, peers, faulty_url)
     clients = {item.id: Client.of(description, item.id, main.data_dir) for item in organizations}
     users = {item["id"]: item["users"][0] if item["users"] else None for item in description["participants"]}
@@ -160,6 +163,7 @@ def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub
         {"participants": [participant_entry(hospital, place.data_dir), asker]},
     )
     place.manage("participants", str(place.data_dir / "participants.json"))
+    place.manage("affinity_domain", str(CODES))
     client = client_of(hospital, place.base_url, place.data_dir)
     for key, local_id in community.patients:
         patient = next(item for item in world.PATIENTS if item.key == key)

@@ -81,7 +81,7 @@ def from_objects(listed: etree._Element | None) -> Decoded:
         structure.append(
             InvalidStructure(f"a submission has one SubmissionSet, this has {len(sets)}", element="SubmissionSet")
         )
-    associations, updates = _associations(found.associations)
+    associations, updates = _associations(found.associations, structure)
     return Decoded(
         submission=Submission(
             submission_set=_submission_set(sets[0]) if sets else _NO_SET,
@@ -202,7 +202,7 @@ def _folder(found: RegistryObject) -> FolderMetadata:
 
 
 def _associations(
-    listed: Iterable[RegistryObject],
+    listed: Iterable[RegistryObject], structure: list[HubError]
 ) -> tuple[tuple[AssociationMetadata, ...], tuple[UpdateAssociation, ...]]:
     usual: list[AssociationMetadata] = []
     updates: list[UpdateAssociation] = []
@@ -216,8 +216,12 @@ def _associations(
             )
             continue
         if kind not in _TYPES:
-            found.wrong("associationType", f"{kind or 'nothing'} is no type of association")
+            # Of the structure: what it was to join hangs on nothing now, and that would be told alone.
+            text = f"{kind or 'nothing'} is no type of association"
+            structure.append(InvalidStructure(text, element=f"{found.where}.associationType"))
             continue
+        if found.get("lid") not in ("", found.id):
+            found.wrong("logicalID", "an association has no versions: its lid is its id")
         keep = Keeping()
         status = found.one("SubmissionSetStatus")
         documentation = _first(_codes(found, names.DOCUMENTATION, "documentation", keep))

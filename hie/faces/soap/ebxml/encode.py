@@ -39,10 +39,11 @@ _PARSER = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=Fals
 
 
 class Objects:
-    """A ``rim:RegistryObjectList`` while it is written."""
+    """A ``rim:RegistryObjectList`` while it is written; `home` is the community of each object that names none of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, home: str | None = None) -> None:
         self._text: list[str] = []
+        self._home = home
 
     def element(self) -> etree._Element:
         """The list as written so far."""
@@ -51,12 +52,15 @@ class Objects:
 
     def object_ref(self, object_id: str, home: str | None = None) -> None:
         """A ``rim:ObjectRef``."""
+        home = home or self._home
         at = f' home="{_q(home)}"' if home else ""
         self._text.append(f'<rim:ObjectRef id="{_q(object_id)}"{at}/>')
 
     def document_entry(self, entry: EntryMetadata) -> None:
         """A DocumentEntry with its status."""
-        made = _Object("ExtrinsicObject", entry.entry_uuid, entry.extra, entry.home_community_id, entry.logical_id)
+        made = _Object(
+            "ExtrinsicObject", entry.entry_uuid, entry.extra, entry.home_community_id or self._home, entry.logical_id
+        )
         made.attribute("mimeType", entry.mime_type)
         made.attribute("objectType", entry.object_type)
         made.attribute("status", entry.availability_status.value)
@@ -103,7 +107,7 @@ class Objects:
 
     def submission_set(self, own: SubmissionSetMetadata, status: Status = Status.APPROVED) -> None:
         """A SubmissionSet."""
-        made = _Object("RegistryPackage", own.entry_uuid, own.extra, own.home_community_id, None)
+        made = _Object("RegistryPackage", own.entry_uuid, own.extra, own.home_community_id or self._home, None)
         made.attribute("objectType", names.REGISTRY_PACKAGE)
         made.attribute("status", status.value)
         made.slots("intendedRecipient", own.intended_recipients)
@@ -126,7 +130,9 @@ class Objects:
         self, own: FolderMetadata, status: Status = Status.APPROVED, last_update_time: datetime | None = None
     ) -> None:
         """A Folder; `last_update_time` is the registry's."""
-        made = _Object("RegistryPackage", own.entry_uuid, own.extra, own.home_community_id, own.logical_id)
+        made = _Object(
+            "RegistryPackage", own.entry_uuid, own.extra, own.home_community_id or self._home, own.logical_id
+        )
         made.attribute("objectType", names.REGISTRY_PACKAGE)
         made.attribute("status", status.value)
         made.slot("lastUpdateTime", dtm.from_datetime(last_update_time) if last_update_time else None)
@@ -141,9 +147,9 @@ class Objects:
         made.identifier(names.FOLDER_UNIQUE_ID, own.unique_id)
         self._text.append(made.end())
 
-    def association(self, own: AssociationMetadata, status: Status = Status.APPROVED, home: str | None = None) -> None:
+    def association(self, own: AssociationMetadata, status: Status = Status.APPROVED) -> None:
         """An Association."""
-        made = _Object("Association", own.entry_uuid, own.extra, home, None)
+        made = _Object("Association", own.entry_uuid, own.extra, self._home, None)
         made.attribute("associationType", own.type.value)
         made.attribute("objectType", names.ASSOCIATION)
         made.attribute("sourceObject", own.source)

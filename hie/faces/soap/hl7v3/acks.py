@@ -17,6 +17,10 @@ from hie.faces.soap.hl7v3.problems import CODES, Refused
 from hie.standards.errors import HubError
 
 _CODE_SYSTEM = "2.16.840.1.113883.5.1100"
+_BELOW_ROOT = frozenset(
+    {"id", "creationTime", "interactionId", "processingCode", "processingModeCode", "acceptAckCode", "receiver", "sender",
+     "controlActProcess"}
+)  # fmt: skip
 
 
 def accept(message: etree._Element, warnings: Sequence[HubError] = ()) -> bytes:
@@ -24,10 +28,10 @@ def accept(message: etree._Element, warnings: Sequence[HubError] = ()) -> bytes:
     return _written(message, "CA", warnings, "W")
 
 
-def refuse(message: etree._Element, problem: HubError) -> bytes:
-    """CR where the message is rejected as such, else CE."""
-    rejected = isinstance(problem, Refused) and problem.reject
-    return _written(message, "CR" if rejected else "CE", [problem], "E")
+def refuse(message: etree._Element, problems: Sequence[HubError]) -> bytes:
+    """CR where the message is rejected as such, else CE; a detail for each problem."""
+    rejected = any(isinstance(problem, Refused) and problem.reject for problem in problems)
+    return _written(message, "CR" if rejected else "CE", problems, "E")
 
 
 def failure(message: etree._Element, incident: str) -> bytes:
@@ -58,12 +62,19 @@ def _written(message: etree._Element, code: str, problems: Sequence[HubError], s
     for problem in problems:
         detail = _under(acknowledgement, "acknowledgementDetail", typeCode=severity)
         said = code_of(problem)
-        _under(detail, "code", code=said, codeSystem=_CODE_SYSTEM, displayName=CODES[said])
+        if said:
+            _under(detail, "code", code=said, codeSystem=_CODE_SYSTEM, displayName=CODES[said])
         _under(detail, "text").text = str(problem)
         if problem.element:
-            _under(detail, "location").text = f"/{etree.QName(message).localname}//{problem.element}"
+            _under(detail, "location").text = _xpath(message, problem.element)
     data: bytes = etree.tostring(root, encoding="UTF-8")
     return data
+
+
+def _xpath(message: etree._Element, element: str) -> str:
+    """Where it is, as an XPath; from the root where the path begins there."""
+    whole = element.partition("/")[0] in _BELOW_ROOT
+    return f"/{etree.QName(message).localname}{'/' if whole else '//'}{element}"
 
 
 def _under(parent: etree._Element, name: str, **attributes: str) -> etree._Element:

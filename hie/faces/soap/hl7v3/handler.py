@@ -13,6 +13,7 @@ Source: IHE ITI TF-2 3.44; spec/mpi.md 4; spec/xds.md 10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from uuid import UUID
 
 from lxml import etree
@@ -25,8 +26,8 @@ from hie.exchange.errors import AccessRefused, AuthorityNotOwned, InvalidFeed, N
 from hie.exchange.feed_changes import Name, Whose
 from hie.exchange.self_test import Check, failed, passed
 from hie.faces.soap import envelope as soap
-from hie.faces.soap.hl7v3 import acks, names, reading
-from hie.faces.soap.hl7v3.problems import Refused
+from hie.faces.soap.hl7v3 import acks, names, reading, structure
+from hie.faces.soap.hl7v3.problems import Malformed, Refused
 from hie.faces.soap.hl7v3.reading import Ii
 from hie.standards import oids
 from hie.standards.demographics import Identifier, system_of
@@ -50,13 +51,17 @@ class Hl7v3Handler:
             message = reading.read(root)
             _check_sender(message, caller)
             fed = feed.apply(
-                _changes(message, caller), caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V3
+                _changes(message, caller, _said_at(root, caller)),
+                caller,
+                raw=raw,
+                source=PROTOCOL,
+                kind=EventType.PATIENT_FEED_V3,
             )
         except HubError as problem:
             return _refused(root, _named(problem), caller)
         sender = caller
         return inbox.Handled(
-            accepted=True, reply=acks.accept(root, _warnings(fed)), caller=caller, fed=tuple(fed),
+            accepted=True, reply=acks.accept(root, [*_warnings(fed), *structure.remarks(root)]), caller=caller, fed=tuple(fed),
             entered_at=reading.entered_at(root, zone=lambda: feed_changes.zone(sender)),
         )  # fmt: skip
 
@@ -125,7 +130,11 @@ def _check_sender(message: reading.Message, caller: Caller) -> None:
             raise Refused("the sender is not the caller", code="NS260", location=one.location, reject=True)
 
 
-def _changes(message: reading.Message, caller: Caller) -> list[feed.Change]:
+def _said_at(root: etree._Element, caller: Caller) -> datetime | None:
+    return reading.said_at(root, zone=lambda: feed_changes.zone(caller))
+
+
+def _changes(message: reading.Message, caller: Caller, said_at: datetime | None = None) -> list[feed.Change]:
     own, said = _sorted(message.ids, caller)
     more, others = _sorted(message.other_ids, caller)
     if not own:
@@ -133,7 +142,7 @@ def _changes(message: reading.Message, caller: Caller) -> list[feed.Change]:
         raise Refused(text, code="KEY204", location="patient/id", reject=True)
     identifiers = [*(Identifier(system=system_of(a), value=v) for a, v in (*own, *more)), *said, *others]
     revision = feed_changes.revision(
-        own[0], message.demographics, identifiers, element="patient/id", deleted=message.deleted
+        own[0], message.demographics, identifiers, element="patient/id", deleted=message.deleted, said_at=said_at
     )
     if message.interaction != names.RESOLVED:
         return [revision]
@@ -181,13 +190,16 @@ def _warnings(fed: Sequence[feed.Fed]) -> list[HubError]:
     if any(one.outcome == "quarantined" for one in fed):
         note = "the patient looks like another person than before; kept aside until somebody has looked"
         return [Refused(note, code="KEY205", location="patient/id")]
+    if any(one.outcome == "outdated" for one in fed):
+        note = "a newer message about this patient was taken in before; this one changed nothing"
+        return [Refused(note, code="", location="creationTime")]
     return []
 
 
 def _refused(root: etree._Element, problem: HubError, caller: Caller | None) -> inbox.Handled:
     return inbox.Handled(
         accepted=False,
-        reply=acks.refuse(root, problem),
+        reply=acks.refuse(root, problem.problems if isinstance(problem, Malformed) else [problem]),
         error_code=acks.code_of(problem),
         error_element=problem.element or "",
         error_text=str(problem),

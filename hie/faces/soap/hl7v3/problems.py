@@ -5,6 +5,8 @@ Source: HL7 V3 vocabulary, AcknowledgementDetailCode (2.16.840.1.113883.5.1100).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from hie.standards.errors import HubError
 
 CODES = {
@@ -21,7 +23,9 @@ CODES = {
 
 
 class Refused(HubError):
-    """A message is not taken. `code` is one of `CODES`, `reject` tells CR from CE.
+    """A message is not taken, or not as it stands. `code` is one of `CODES`, or "" of a note that HL7 has no code for.
+
+    `reject` tells CR from CE.
 
     `location` is a path below the message, such as ``patient/id``.
     """
@@ -30,3 +34,12 @@ class Refused(HubError):
         super().__init__(message, element=location or None)
         self.code = code
         self.reject = reject
+
+
+class Malformed(Refused):
+    """A message whose form is wrong: `problems`, at least one; it is named by the first."""
+
+    def __init__(self, problems: Sequence[Refused]) -> None:
+        first = problems[0]
+        super().__init__(str(first), code=first.code, location=first.element or "", reject=first.reject)
+        self.problems = tuple(problems)

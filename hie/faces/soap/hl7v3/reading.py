@@ -1,8 +1,7 @@
 """A message of the patient identity feed taken apart: whose it is, what it is about, which identifiers. Pure.
 
-Read by its names and not by a schema: what real toolkits leave out or add is passed over, and what the feed needs is asked
-for by name. What would change who the patient is and cannot be told for certain is refused: two subjects, a replacement in
-a message that announces none.
+Its form is held against the cardinalities of `structure`; what real toolkits add is passed over. What would change who the
+patient is and cannot be told for certain is refused: two subjects, a replacement in a message that announces none.
 
 Source: ITI TF-2 3.44.4 and appendix O; HL7 V3 NE2008 (MCCI_MT000100, MFMI_MT700701).
 """
@@ -15,14 +14,12 @@ from datetime import datetime, tzinfo
 
 from lxml import etree
 
-from hie.faces.soap.hl7v3 import names, person
+from hie.faces.soap.hl7v3 import names, person, structure
 from hie.faces.soap.hl7v3.names import attribute, each, first, tag
-from hie.faces.soap.hl7v3.problems import Refused
+from hie.faces.soap.hl7v3.problems import Malformed, Refused
 from hie.standards import hl7_time
 from hie.standards.demographics import Demographics
 
-EVENT = "controlActProcess/subject/registrationEvent"
-PATIENT = f"{EVENT}/subject1/patient"
 _OTHER = "asOtherIDs"
 
 
@@ -69,9 +66,11 @@ def read(root: etree._Element) -> Message:
     """What a message of one of the three interactions asks.
 
     Raises:
-        Refused: it lacks what the feed needs, or leaves open what it asks.
+        Malformed: an element is missing, or there too often. Refused: it leaves open what it asks.
     """
     interaction = etree.QName(root).localname
+    if wrong := list(structure.problems(root)):
+        raise Malformed(wrong)
     if message_id(root) is None:
         raise Refused("the message has no id", code="SYN101", location="id", reject=True)
     said = attribute(root, "interactionId", "extension")
@@ -80,8 +79,8 @@ def read(root: etree._Element) -> Message:
     sending = senders(root)
     if not sending:
         raise Refused("the sending device has no id", code="SYN101", location="sender/device/id", reject=True)
-    event = _only(root, EVENT, "registrationEvent")
-    patient = _only(event, "subject1/patient", "patient")
+    event = root.find(names.path(structure.EVENT))
+    patient = root.find(names.path(structure.PATIENT))
     ids = tuple(one for one in _ids(patient, "id") if one.root and one.extension)
     if not ids:
         raise Refused("the patient has no id of root and extension", code="SYN101", location="patient/id")
@@ -116,16 +115,6 @@ def _priors(event: etree._Element, interaction: str) -> tuple[Ii, ...]:
     return tuple(found)
 
 
-def _only(element: etree._Element, where: str, name: str) -> etree._Element:
-    """The one element at a path; a second would be lost."""
-    found = list(element.iterfind(names.path(where)))
-    if not found:
-        raise Refused(f"the {name} is missing", code="SYN101", location=name)
-    if len(found) > 1:
-        raise Refused(f"more than one {name}", code="SYN110", location=name)
-    return found[0]
-
-
 def _ids(element: etree._Element, where: str) -> Iterator[Ii]:
     location = "/".join(where.split("/")[-2:]) if "/" in where else f"{etree.QName(element).localname}/{where}"
     for one in each(element, where):
@@ -137,13 +126,18 @@ def _ii(element: etree._Element, location: str) -> Ii:
     return Ii(root=root.removeprefix("urn:oid:"), extension=extension, location=location)
 
 
+def said_at(root: etree._Element, *, zone: Callable[[], tzinfo]) -> datetime | None:
+    """The time of the message, its creationTime; None where it is not said to the minute. `zone` as in `entered_at`."""
+    return hl7_time.moment(attribute(root, "creationTime", "value"), zone=zone)
+
+
 def entered_at(root: etree._Element, *, zone: Callable[[], tzinfo]) -> datetime | None:
     """When the sender's system was told: the time of the control act, else of the registration, else of the message.
 
     None where none says it to the minute. A time without an offset is one of `zone`, the sender's, asked only then.
     """
     act = first(root, "controlActProcess")
-    event = first(root, EVENT)
+    event = first(root, structure.EVENT)
     times = (
         attribute(act, "effectiveTime", "value"),
         attribute(act, "effectiveTime/low", "value"),

@@ -20,9 +20,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The file, and the mode of sets that are new."""
+        """The file, and the mode of its sets, in place of the file's."""
         parser.add_argument("file", type=Path)
-        parser.add_argument("--mode", choices=CodeSet.Mode.values, default=CodeSet.Mode.ENFORCE)
+        parser.add_argument("--mode", choices=CodeSet.Mode.values)
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line a set."""

@@ -367,14 +367,17 @@ def _check_codes(work: Work) -> Iterable[HubError]:
     for item, verdict in verdicts.items():
         if verdict is not affinity_domain.Verdict.ACCEPTED:
             work.unknown_codes.append(affinity_domain.as_met(item))
-        if verdict is affinity_domain.Verdict.WARN:
-            work.warnings.append(f"{item.attribute} {item.code} is not in the affinity domain")
 
-    def accepted(attribute: str, code: CodedValue) -> bool:
-        item = affinity_domain.Asked(attribute=attribute, code=code.code, scheme=code.scheme)
-        return verdicts[item] is not affinity_domain.Verdict.REFUSED
+    def none_is(verdict: affinity_domain.Verdict) -> validation.Problems:
+        return validation.check_codes(
+            work.submission,
+            lambda attribute, code: (
+                verdicts[affinity_domain.Asked(attribute=attribute, code=code.code, scheme=code.scheme)] is not verdict
+            ),
+        )
 
-    return validation.check_codes(work.submission, accepted)
+    work.warnings += [f"{said.element}: {said}" for said in none_is(affinity_domain.Verdict.WARN)]
+    return none_is(affinity_domain.Verdict.REFUSED)
 
 
 def _resolve_patients(work: Work, event: recorder.Recording) -> Iterable[HubError]:

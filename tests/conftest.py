@@ -9,6 +9,7 @@ import hypothesis
 import pytest
 
 from hie import heap
+from tests import asked
 from tests.chromium import browser, chromium  # noqa: F401 - fixtures
 from tests.grounds import _django_db_helper, _ground, grounds  # noqa: F401 - fixtures for every test
 from tests.isolation import (  # noqa: F401 - fixtures for every test
@@ -29,6 +30,7 @@ hypothesis.settings.load_profile("hub")
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("HIE_SHARED", str(SHARED))
+    config.pluginmanager.register(asked)
     worker = os.environ.get("PYTEST_XDIST_WORKER", "")
     if worker.removeprefix("gw").isdigit():
         # Limits are counted in Redis: each worker has a database of its own there, as it has in PostgreSQL.

@@ -35,6 +35,14 @@ def ground(make: Make) -> Any:
     return pytest.fixture(name=make.__name__)(laid)
 
 
+def commits(item: Any) -> bool:
+    """Whether a test commits what it writes."""
+    marker = item.get_closest_marker("django_db")
+    if not {"transactional_db", "live_server"}.isdisjoint(getattr(item, "fixturenames", ())):
+        return True
+    return marker is not None and bool(marker.args or marker.kwargs)
+
+
 @pytest.fixture(scope="session")
 def grounds(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
     """Take back the last ground before the database goes."""
@@ -46,12 +54,9 @@ def grounds(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
 @pytest.fixture
 def _ground(request: pytest.FixtureRequest, grounds: None, django_db_blocker: Any) -> None:
     """The grounds that a test asks for, under its transaction, and no others."""
-    marker = request.node.get_closest_marker("django_db")
-    commits = "transactional_db" in request.fixturenames or "live_server" in request.fixturenames
-    commits = commits or (marker is not None and bool(marker.args or marker.kwargs))
     # The last of a name is the one that the test sees.
     used = {defined[-1].func for defined in request.node._fixtureinfo.name2fixturedefs.values()}
-    wanted = () if commits else tuple(make for fixture, make in _makers.items() if fixture in used)
+    wanted = () if commits(request.node) else tuple(make for fixture, make in _makers.items() if fixture in used)
     with django_db_blocker.unblock():
         _lay(wanted)
 

@@ -34,7 +34,7 @@ from hie.directory.queries import ClientFacts, KeyFacts
 from hie.exchange import remotes
 from hie.standards.demographics import Demographics, HumanName
 from hie.standards.facts import Caller, EndpointFacts
-from hie.trust import assertions, client_keys
+from hie.trust import assertions, client_keys, server_certificates
 from hie.trust.addresses import token_url
 from hie.trust.errors import TokenRefused
 from hie.trust.peer_session import PeerSession
@@ -354,7 +354,9 @@ def _get(url: str) -> tuple[int, bytes]:
     body = bytearray()
     headers = {"Accept": "application/fhir+json", "Accept-Encoding": "identity"}
     with (
-        httpx.Client(timeout=_CONNECT_S, follow_redirects=False, trust_env=False) as session,
+        httpx.Client(
+            timeout=_CONNECT_S, follow_redirects=False, trust_env=False, verify=server_certificates.trusted()
+        ) as session,
         session.stream("GET", url, headers=headers) as answer,
     ):
         for chunk in answer.iter_raw():

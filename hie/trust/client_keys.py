@@ -23,6 +23,7 @@ import structlog
 
 from hie.directory.keys import PublicKey, UnusableKey, read_jwk, validity
 from hie.directory.queries import ClientFacts
+from hie.trust import server_certificates
 
 log = structlog.get_logger(__name__)
 
@@ -130,7 +131,9 @@ def _fetch(url: str) -> tuple[Mapping[str, Any], ...]:
     headers = {"Accept": "application/json"}
     # `trust_env` off: a proxy from the environment must not see or answer for a client's keys.
     with (
-        httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as session,
+        httpx.Client(
+            timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=server_certificates.trusted()
+        ) as session,
         session.stream("GET", url, headers=headers) as answer,
     ):
         if answer.status_code != 200:

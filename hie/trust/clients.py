@@ -26,7 +26,7 @@ import orjson
 from django.conf import settings
 
 from hie.standards.facts import Caller, EndpointFacts
-from hie.trust import hub_keys
+from hie.trust import hub_keys, server_certificates
 from hie.trust.assertions import ASSERTION_TYPE
 from hie.trust.errors import PeerRefused
 from hie.trust.peer_session import PeerGarbled, PeerSession
@@ -68,7 +68,9 @@ def token_for(endpoint: EndpointFacts, purpose: str, caller: Caller, *, timeout_
     if (held := _held(key)) is not None:
         return held
     try:
-        with httpx.Client(timeout=timeout_s, follow_redirects=False, trust_env=False) as session:
+        with httpx.Client(
+            timeout=timeout_s, follow_redirects=False, trust_env=False, verify=server_certificates.trusted()
+        ) as session:
             address = _known_token_endpoint(endpoint)
             if address is None:
                 status, body = _sync(session, "GET", _configuration_url(endpoint))

@@ -27,7 +27,7 @@ import structlog
 from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from hie.trust import accounts, client_keys
+from hie.trust import accounts, client_keys, server_certificates
 from hie.trust.accounts import AccountFacts
 from hie.trust.errors import NotAuthenticated, ProviderLinked, ProviderUnavailable
 from hie.trust.models import PatientAccount, ProviderLink
@@ -272,7 +272,13 @@ def _asked(
     try:
         # `trust_env` off: a proxy from the environment must not see codes and tokens.
         with (
-            httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, auth=auth) as session,
+            httpx.Client(
+                timeout=TIMEOUT_S,
+                follow_redirects=False,
+                trust_env=False,
+                verify=server_certificates.trusted(),
+                auth=auth,
+            ) as session,
             session.stream(method, address, data=form, headers={"Accept": "application/json"}) as answer,
         ):
             status = answer.status_code

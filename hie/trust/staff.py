@@ -12,7 +12,6 @@ from datetime import datetime
 
 from django.contrib.auth.models import Group, Permission
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from hie.trust import accounts
@@ -82,27 +81,21 @@ def ensure_roles() -> bool:
     """
     changed = False
     with transaction.atomic():
+        rights = {f"{app}.{name}": pk for pk, app, name in Permission.objects.values_list("pk", *_RIGHT)}
+        groups = {group.name: group for group in Group.objects.filter(name__in=PAGES).prefetch_related("permissions")}
         for role, names in PAGES.items():
-            group, created = Group.objects.get_or_create(name=role)
-            wanted = _permissions(names)
-            if created or {one.pk for one in wanted} != set(group.permissions.values_list("pk", flat=True)):
-                group.permissions.set(wanted)
-                changed = True
+            if missing := set(names) - rights.keys():
+                raise LookupError(f"no such right: {', '.join(sorted(missing))}")
+            wanted = {rights[name] for name in names}
+            group = groups.get(role)
+            if group is not None and wanted == {one.pk for one in group.permissions.all()}:
+                continue
+            (group or Group.objects.get_or_create(name=role)[0]).permissions.set(wanted)
+            changed = True
     return changed
 
 
-def _permissions(names: tuple[str, ...]) -> list[Permission]:
-    if not names:
-        return []
-    wanted = Q()
-    for name in names:
-        app, _, codename = name.partition(".")
-        wanted |= Q(content_type__app_label=app, codename=codename)
-    found = list(Permission.objects.filter(wanted).select_related("content_type"))
-    missing = set(names) - {f"{one.content_type.app_label}.{one.codename}" for one in found}
-    if missing:
-        raise LookupError(f"no such right: {', '.join(sorted(missing))}")
-    return found
+_RIGHT = ("content_type__app_label", "codename")
 
 
 def employers(username: str) -> tuple[str, ...]:

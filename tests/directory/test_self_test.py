@@ -250,7 +250,7 @@ class _Server(BaseHTTPRequestHandler):
 def peer() -> Iterator[tuple[str, dict[str, tuple[int, Any]]]]:
     answers: dict[str, tuple[int, Any]] = {}
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Peer", (_Server,), {"answers": answers}))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_address[1]}", answers
     server.shutdown()
     server.server_close()

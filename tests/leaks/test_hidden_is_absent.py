@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from hie.exchange import feed
@@ -41,6 +41,7 @@ LOINC = "http://loinc.org"
 DOCUMENT_CLASS = "urn:oid:1.3.6.1.4.1.19376.1.2.6.1"
 TYPES = ("34133-9", "11488-4", "57133-1")
 LETTERS = ("N", "R")
+EXAMPLES = int(os.environ.get("HIE_EXAMPLES", "7"))
 
 
 @dataclass(frozen=True)
@@ -180,20 +181,23 @@ HEADERS: tuple[dict[str, str], ...] = (
 LISTS = ("", "&code=submissionset", "&code=folder", "&_count=1", "&_summary=count", "&sourceId=urn:oid:2.999.10.2")
 
 
-@settings(
-    max_examples=int(os.environ.get("HIE_EXAMPLES", "20")),
-    deadline=None,
-    phases=(Phase.explicit, Phase.generate),
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
-@given(
-    held=documents,
-    nodes=denials,
-    searches=st.lists(st.sampled_from(SEARCHES), min_size=5, max_size=5, unique=True),
-    lists=st.lists(st.sampled_from(LISTS), min_size=2, max_size=2, unique=True),
-    headers=st.sampled_from(HEADERS),
-)
-def test_a_hub_with_denied_documents_answers_like_one_without(
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(100, marks=pytest.mark.slow)])
+def test_a_hub_with_denied_documents_answers_like_one_without(hub_world: World, examples: int) -> None:
+    @settings(max_examples=examples, deadline=None, phases=(Phase.explicit, Phase.generate))
+    @given(
+        held=documents,
+        nodes=denials,
+        searches=st.lists(st.sampled_from(SEARCHES), min_size=5, max_size=5, unique=True),
+        lists=st.lists(st.sampled_from(LISTS), min_size=2, max_size=2, unique=True),
+        headers=st.sampled_from(HEADERS),
+    )
+    def answers(**drawn: Any) -> None:
+        _answers_like_one_without(hub_world, **drawn)
+
+    answers()
+
+
+def _answers_like_one_without(
     hub_world: World,
     held: list[Document],
     nodes: list[dict[str, Any]],

@@ -117,7 +117,7 @@ def small(alice: str, settings: Any) -> Iterator[Small]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     here.base = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
     settings.PATIENT_OIDC = {"issuer": here.base, "client_id": "hub", "client_secret": SECRET, "name": "Dunmarrow ID"}
     provider.forget()
     client_keys.forget()

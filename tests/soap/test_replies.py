@@ -38,7 +38,7 @@ class Listener:
         self._heard = heard
         self.server = HTTPServer(("127.0.0.1", 0), Handler)
         self.host = f"127.0.0.1:{self.server.server_port}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
 
     def to(self, name: str = "ReplyTo") -> str:
         return f"<wsa:{name}><wsa:Address>http://{self.host}/answers</wsa:Address></wsa:{name}>"

@@ -8,7 +8,8 @@ framing, no plug-in, no form sent elsewhere.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, cast
 
 from django.contrib import auth
 from django.db import transaction
@@ -16,6 +17,7 @@ from django.http import HttpRequest, HttpResponseRedirect
 from django.http.response import HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from unfold.sites import UnfoldAdminSite
 
 from hie.exchange import staff_pages
@@ -58,6 +60,10 @@ class DeskSite(UnfoldAdminSite):  # type: ignore[misc]  # unfold has no types
         soon = ends_at is not None and ends_at - timezone.now() < sign_ins.IDLE
         context: dict[str, Any] = super().each_context(request)
         return context | {"desk_session": ends_at is not None, "desk_ends_at": ends_at if soon else None}
+
+    def get_app_list(self, request: HttpRequest, app_label: str | None = None) -> list[Any]:
+        """The lists that this member of staff may open, found when they are asked for: most pages show none."""
+        return cast("list[Any]", SimpleLazyObject(partial(super().get_app_list, request, app_label)))
 
     def frame_context(self, request: HttpRequest) -> dict[str, Any]:
         """What a page in the desk's own frame needs: none of unfold's colours, no list of all models."""

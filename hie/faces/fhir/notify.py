@@ -27,7 +27,7 @@ from hie.faces.fhir.people_codec import patient_json
 from hie.faces.fhir.pmir import DEFINITION, EVENT
 from hie.standards import fhir
 from hie.standards.fhir import JsonObject, instant_text
-from hie.trust import hub_keys
+from hie.trust import hub_keys, server_certificates
 from hie.trust.addresses import base_url as issuer
 
 TIMEOUT_S = 10.0
@@ -53,7 +53,9 @@ class Notifications:
         """Over one client; after a failed connection the rest of the batch waits for the next round."""
         results: list[Sent] = []
         until = time.monotonic() + BUDGET_S
-        with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+        with httpx.Client(
+            timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=server_certificates.trusted()
+        ) as client:
             for notice, bodies in batch:
                 if time.monotonic() > until:
                     break

@@ -24,6 +24,7 @@ from django.conf import settings
 from django.db import connections
 from django.http import HttpResponseBase
 
+from hie.trust import server_certificates
 from hie.trust.errors import TooManyRequests
 
 log = logging.getLogger("hie.soap")
@@ -69,7 +70,9 @@ class Reply:
             headers = {
                 name: response.headers[name] for name in ("Content-Type", "Content-Length") if name in response.headers
             }
-            with httpx.Client(timeout=TIMEOUT_S, follow_redirects=False, trust_env=False) as client:
+            with httpx.Client(
+                timeout=TIMEOUT_S, follow_redirects=False, trust_env=False, verify=server_certificates.trusted()
+            ) as client:
                 answer = client.post(self.address, content=_bytes_of(response), headers=headers)
             if answer.status_code >= 300:
                 log.warning("an answer was refused where it was to go: %s", answer.status_code)

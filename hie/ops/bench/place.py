@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import tempfile
 import time
@@ -16,6 +15,7 @@ from typing import Any
 
 import httpx
 
+from hie.ops import ports
 from hie.ops.sandbox.hub import Client, new_key, public_jwk
 from hie.ops.sandbox.load import write_private
 from hie.ops.sandbox.world import FEED, READ
@@ -164,17 +164,10 @@ _given: set[int] = set()
 
 
 def free_port() -> int:
-    """A port nobody listens on now and not given before, below those that outgoing connections take."""
-    for port in range(21000, 32000, 7):
-        if port in _given:
-            continue
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)):
-                with contextlib.suppress(OSError), socket.socket() as bound:
-                    bound.bind(("127.0.0.1", port))
-                    _given.add(port)
-                    return port
-    raise RuntimeError("no free port")
+    """A port nobody listens on now and not given before; drawn, so that two measured hubs of one machine do not meet."""
+    port = ports.free_port(but=frozenset(_given))
+    _given.add(port)
+    return port
 
 
 def tree(root: int) -> list[int]:

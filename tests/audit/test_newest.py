@@ -22,7 +22,7 @@ DAY = datetime(2026, 3, 1, tzinfo=UTC)
 @pytest.fixture(autouse=True)
 def _log() -> None:
     """Looks of few readers at few documents of three persons over two months, many at one instant."""
-    drawn = random.Random(7)  # noqa: S311
+    drawn = random.Random(7)
     write(
         [
             EventDraft(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from django.conf import settings
+from django.core.exceptions import EmptyResultSet
+from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from documents import codec, dtm, facts, on_demand
@@ -254,12 +256,17 @@ def entries(
     Newest by creationTime (registration where there is none), ties by primary key; continues
     behind `after`. Two statements whatever the count; one more for each step of derivation.
     """
-    rows = _entry_rows().filter(patient_identifier__in=list(identifier_pks) or [_NO_PATIENT])
-    rows = apply_entry_filter(rows, filter or EntryFilter())
+    return entry_values(selected(_of_patients, identifier_pks, filter or EntryFilter(), limit, after))
+
+
+def _of_patients(
+    identifier_pks: Sequence[int], asked: EntryFilter, limit: int | None, after: Position | None
+) -> QuerySet[DocumentEntry]:
+    rows = apply_entry_filter(_entry_rows().filter(patient_identifier__in=identifier_pks), asked)
     if after is not None:
         rows = rows.filter(Q(sorted_at__lt=after.sorted_at) | Q(sorted_at=after.sorted_at, pk__lt=after.pk))
     rows = rows.order_by("-sorted_at", "-pk")
-    return entry_values(rows[:limit] if limit is not None else rows)
+    return rows[:limit] if limit is not None else rows
 
 
 def entry(entry_uuid: UUID | str) -> EntryRow | None:
@@ -382,11 +389,58 @@ def _read(rows: QuerySet[DocumentEntry]) -> list[_Entry]:
     return [_Entry(*row) for row in rows.values_list(*_COLUMNS)]
 
 
+def _as_read(rows: Iterable[tuple[Any, ...]]) -> list[_Entry]:
+    return [_Entry(*row)._replace(metadata=json.loads(row[2])) for row in rows]
+
+
 def _named(keys: Iterable[UUID]) -> list[_Entry]:
     """The entries of these UUIDs. One statement."""
     with prepared() as cursor:
         cursor.execute(_NAMED, [list(keys)])
-        return [_Entry(*row)._replace(metadata=json.loads(row[2])) for row in cursor.fetchall()]
+        return _as_read(cursor.fetchall())
+
+
+def selected(
+    of: Callable[..., QuerySet[DocumentEntry]], identifier_pks: Iterable[int], *asked: Hashable
+) -> list[_Entry]:
+    """The columns of the entries that `of(identifier_pks, *asked)` selects: nobody's where there is no identifier. One statement.
+
+    Different patients are asked about in the same words, and putting these together cost Django as much as all that follows:
+    a statement is made once for what is asked of so many identifiers.
+    """
+    pks = list(dict.fromkeys(identifier_pks)) or [_NO_PATIENT]
+    made = _statement(of, asked, len(pks))
+    if made is None:
+        return []
+    values = list(made.values)
+    for at, number in made.places:
+        values[at] = pks[number]
+    with connection.cursor() as cursor:
+        cursor.execute(made.sql, values)
+        return _as_read(cursor.fetchall())
+
+
+class _Statement(NamedTuple):
+    """A statement with its values, and which of them, by position, stand for which identifier."""
+
+    sql: str
+    values: tuple[Any, ...]
+    places: tuple[tuple[int, int], ...]
+
+
+@lru_cache(maxsize=512)
+def _statement(
+    of: Callable[..., QuerySet[DocumentEntry]], asked: tuple[Hashable, ...], identifiers: int
+) -> _Statement | None:
+    """The statement for so many identifiers; None where nothing can match."""
+    # No row has a number below zero.
+    stand_ins = {-1 - number: number for number in range(identifiers)}
+    try:
+        sql, values = of(list(stand_ins), *asked).values_list(*_COLUMNS).query.sql_with_params()
+    except EmptyResultSet:
+        return None
+    places = ((at, stand_ins[value]) for at, value in enumerate(values) if type(value) is int and value in stand_ins)
+    return _Statement(sql, values, tuple(places))
 
 
 class Relation(NamedTuple):

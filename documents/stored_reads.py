@@ -58,15 +58,22 @@ def find_entries(pks: Collection[int] | None, asked: EntriesAsked, *, level: int
     Where approved entries are asked for, those deprecated by their relation to another are among them: whether the
     reader knows of the other is still to be seen.
     """
-    rows = _entries_at(level)
-    if pks is not None:
-        rows = rows.filter(patient_identifier__in=list(pks) or [_NOBODY])
+    if pks is None:
+        return queries.entry_values(_asked_of(_entries_at(level), asked))
+    return queries.entry_values(queries.selected(_of_patients, pks, asked, level))
+
+
+def _of_patients(pks: Sequence[int], asked: EntriesAsked, level: int | None) -> QuerySet[DocumentEntry]:
+    return _asked_of(_entries_at(level).filter(patient_identifier__in=pks), asked)
+
+
+def _asked_of(rows: QuerySet[DocumentEntry], asked: EntriesAsked) -> QuerySet[DocumentEntry]:
     if not asked.statuses:
         rows = rows.none()
     rows = queries.apply_entry_filter(
         rows, EntryFilter(statuses=asked.statuses, superseded_too=Status.APPROVED in asked.statuses)
     )
-    return queries.entry_values(_narrowed(rows, asked).order_by("-sorted_at", "-pk"))
+    return _narrowed(rows, asked).order_by("-sorted_at", "-pk")
 
 
 def _narrowed(rows: QuerySet[DocumentEntry], asked: EntriesAsked) -> QuerySet[DocumentEntry]:

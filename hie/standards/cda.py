@@ -31,6 +31,7 @@ ROOT = f"{{{NS}}}ClinicalDocument"
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
 ACT_CODE = "http://terminology.hl7.org/CodeSystem/v3-ActCode"
 _DS4P = "2.16.840.1.113883.3.445."
+_ROW, _OUTER = 64, 4
 _LEVELS = {level: rank for rank, level in enumerate("ULMNRV")}
 LIMITS = xml.Limits(size=256 * xml.MiB, depth=200)
 # Codes that are none of a value set: written without a system, they would be taken for one.
@@ -189,6 +190,7 @@ class _Reader:
         self.labels: set[str] = set()
         self.in_body = 0  # depth at which `component` opened, 0 outside
         self.annotation: list[int] = []  # depths of open DS4P observations
+        self.passed = 0
         self.record_targets = 0
         self.patient: _Patient | None = None
         self.body = ""
@@ -207,27 +209,26 @@ class _Reader:
 
     def end(self, element: etree._Element) -> None:
         depth, self.depth = self.depth, self.depth - 1
-        if not isinstance(element.tag, str):
-            return
-        name = etree.QName(element).localname
         if self.in_body:
-            self._coded(element, name, depth)
+            # Most elements of a body say nothing in codes: they cost no more than being passed.
+            root = element.get("root")
+            if root is not None and root.startswith(_DS4P) and etree.QName(element).localname == "templateId":
+                self.annotation.append(depth - 1)
+            if element.get("code") is not None:
+                self._labelled(element, etree.QName(element).localname, annotated=bool(self.annotation))
+            while self.annotation and self.annotation[-1] >= depth:
+                self.annotation.pop()
             if depth == 2:
                 self.in_body = 0
             element.clear(keep_tail=False)
-            _drop_before(element)
+            self.passed += 1
+            # What is left of an element, and goes with its parent: of a long row now and then.
+            if self.passed % _ROW == 0 or depth <= _OUTER:
+                _drop_before(element)
         elif depth == 2:
-            self._part(element, name)
+            self._part(element, etree.QName(element).localname)
             element.clear(keep_tail=False)
             _drop_before(element)
-
-    def _coded(self, element: etree._Element, name: str, depth: int) -> None:
-        if name == "templateId" and element.get("root", "").startswith(_DS4P):
-            self.annotation.append(depth - 1)
-        self._labelled(element, name, annotated=bool(self.annotation))
-        if self.annotation and self.annotation[-1] >= depth:
-            while self.annotation and self.annotation[-1] >= depth:
-                self.annotation.pop()
 
     def _labelled(self, element: etree._Element, name: str, *, annotated: bool = False) -> None:
         """What an element says that a labelling rule may want to see: any code, however little stands with it."""

@@ -95,6 +95,7 @@ def bare(text: str) -> str:
     return text[8:] if text[:8].lower() == "urn:oid:" else text
 
 
+@lru_cache(maxsize=4096)
 def scheme_uri(system: str) -> str:
     """The URI under which the hub keeps a coding scheme: from an OID, ``urn:oid:`` or an older spelling."""
     text = system.strip()

@@ -88,42 +88,55 @@ def elements(
         remove_comments=True,
         remove_pis=True,
     )
-    head = b""
-    checked = False
-    size = depth = 0
-    wide = False
+    depth, deepest = 0, limits.depth
+    for piece in _checked(chunks, limits):
+        try:
+            parser.feed(piece)
+        except etree.XMLSyntaxError as error:
+            raise _syntax(error) from None
+        for event, element in parser.read_events():
+            if event == "end":
+                depth -= 1
+            elif depth >= deepest:
+                raise _refuse(f"elements nested deeper than {deepest}")
+            else:
+                depth += 1
+            yield event, element
+    try:
+        root = parser.close()
+    except etree.XMLSyntaxError as error:
+        raise _syntax(error) from None
+    yield from parser.read_events()
+    if root.getroottree().docinfo.internalDTD is not None:
+        raise _refuse("DOCTYPE is not accepted")
+
+
+def _checked(chunks: Iterable[bytes], limits: Limits) -> Iterator[bytes]:
+    """The bytes in pieces for the parser, each checked for what it does not refuse itself."""
+    head, size = b"", 0
+    wide: bool | None = None
     for chunk in chunks:
         if not chunk:
             continue
         size += len(chunk)
         if size > limits.size:
             raise _refuse(f"XML larger than {limits.size} bytes")
-        if not checked:
+        if wide is None:
             head += chunk
             if len(head) < 4096 and not _ends(head):
                 continue  # a first chunk of a few bytes says nothing yet
             wide = _check_start(head)
-            checked, chunk = True, head
-        if not wide and b"\x00" in chunk:
-            raise _refuse("NUL character")
-        for event, element in _feed(parser, chunk):
-            depth = _depth(event, depth, limits)
-            yield event, element
-    if not checked:
-        _check_start(head)
-        if b"\x00" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
-            raise _refuse("NUL character")
-        for event, element in _feed(parser, head):
-            depth = _depth(event, depth, limits)
-            yield event, element
-    try:
-        root = parser.close()
-    except etree.XMLSyntaxError as error:
-        raise _syntax(error) from None
-    for event, element in parser.read_events():
-        yield str(event), element
-    if root.getroottree().docinfo.internalDTD is not None:
-        raise _refuse("DOCTYPE is not accepted")
+            chunk = head
+        yield from _pieces(chunk, wide=wide)
+    if wide is None:
+        yield from _pieces(head, wide=_check_start(head))
+
+
+def _pieces(data: bytes, *, wide: bool) -> Iterator[bytes]:
+    if not wide and b"\x00" in data:
+        raise _refuse("NUL character")
+    for start in range(0, len(data), 65536):
+        yield data[start : start + 65536]
 
 
 def root_name(head: bytes) -> str | None:
@@ -203,24 +216,6 @@ def _check_prolog(head: bytes) -> None:
         raise _refuse("DOCTYPE is not accepted")
     if len(head) >= _PROLOG:
         raise _refuse("no element")
-
-
-def _feed(parser: etree.XMLPullParser, data: bytes) -> Iterator[tuple[str, etree._Element]]:
-    for start in range(0, len(data), 65536):
-        try:
-            parser.feed(data[start : start + 65536])
-        except etree.XMLSyntaxError as error:
-            raise _syntax(error) from None
-        for event, element in parser.read_events():
-            yield str(event), element
-
-
-def _depth(event: str, depth: int, limits: Limits) -> int:
-    if event == "end":
-        return depth - 1
-    if depth >= limits.depth:
-        raise _refuse(f"elements nested deeper than {limits.depth}")
-    return depth + 1
 
 
 def _syntax(error: etree.XMLSyntaxError) -> MalformedContent:

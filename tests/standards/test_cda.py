@@ -145,3 +145,23 @@ def test_the_known_quirks_of_the_samples(number: str, birth_date: str, confident
     (path,) = SAMPLES.glob(f"{number}-*.xml")
     document = cda.read([path.read_bytes()])
     assert (document.header.birth_date, document.content.confidentiality) == (birth_date, confidentiality)
+
+
+def test_a_long_row_is_let_go_while_it_is_read() -> None:
+    entry = b'<entry><observation><code code="1" codeSystem="2.16.840.1.113883.6.96"/></observation></entry>'
+    data = (
+        b'<ClinicalDocument xmlns="urn:hl7-org:v3"><component><structuredBody><component><section>'
+        + entry * 5_000
+        + b"</section></component></structuredBody></component></ClinicalDocument>"
+    )
+    reader, held = cda._Reader(), []
+    for event, element in xml.elements([data]):
+        if event == "start":
+            reader.start(element)
+            continue
+        if element.tag.endswith("}section"):
+            held.append(len(element))
+        reader.end(element)
+    assert len(held) == 1
+    assert held[0] < 200
+    assert reader.document().content.codes == {"http://snomed.info/sct|1"}

@@ -78,8 +78,8 @@ def test_a_v3_message_is_read_as_the_real_one_is_alone_and_in_its_envelope() -> 
     [
         ("<a", "Message can be read", "hl7v3"),
         ("<PRPA_IN201301UV02/>", "Interaction is one that the hub takes", "hl7v3"),
-        (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), **{'<acceptAckCode code="AL"/>': ""}),
-         "Message can be read", "acceptAckCode"),
+        (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), **{'<creationTime value="20260301101501+0100"/>': ""}),
+         "Message can be read", "creationTime"),
         (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), sender="2.999.10.2"), "Sender is the one registered", "sender/device"),
         (v3.message(v3.ADD), "Identifier is of your own domain", f"{PLACE}/id"),
         (v3.message(v3.ADD, v3.ii("77", HOSPITAL_AUTHORITY), person="<name><given>A</given></name>"),

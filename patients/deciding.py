@@ -153,14 +153,19 @@ def _probable(pair: PairScore) -> bool:
     return pair.score >= PROBABLE_BITS and not pair.vetoed
 
 
+def of_versions(scorer: Scorer, former: Features, revised: Features) -> PairScore:
+    """Two versions of one record against each other. Its own number, under which both came, says nothing: an overlay is
+    somebody else's data under it."""
+    return scorer.score(replace(former, own=()), replace(revised, own=()))
+
+
 def is_overlay(scorer: Scorer, former: Features, revised: Features) -> bool:
     """Whether a revision describes somebody else: several person-specific fields differ together.
 
     A marriage (surname only) or the correction of one field is no overlay; nor is a value that was
-    missing or a placeholder before, nor anything under the same shared identifier. The record's own number, under
-    which the revision came, says nothing: an overlay is somebody else's data under it.
+    missing or a placeholder before, nor anything under the same shared identifier.
     """
-    levels = scorer.score(replace(former, own=()), replace(revised, own=())).levels
+    levels = of_versions(scorer, former, revised).levels
     given, surname, birth, sex, street, _, phone, email, ident, _ = levels
     if ident == 2 and former.idents:
         return False

@@ -35,7 +35,7 @@ from patients.changes import (
     unlink,
     unmerge,
 )
-from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, person_scores
+from patients.deciding import AUTOMATIC_MEAN, PROBABLE_MEAN, PersonScore, is_overlay, of_versions, person_scores
 from patients.demographics import Demographics, FeedResult, RecordFeed, authority_of, to_json
 from patients.errors import IdentifierNotOwned, MissingIdentifier, UnknownPatient, UnusableDemographics
 from patients.identifiers import survivor
@@ -366,7 +366,7 @@ class _Feed:
             actor=self.record.actor,
         )
         reason = "suspected overlay: the revision describes another person (names, birth date and sex together)"
-        pair = self.scorer.score(known.features, self.features)
+        pair = of_versions(self.scorer, known.features, self.features)
         ReviewItem.objects.create(
             kind=ReviewItem.Kind.OVERLAY,
             source_record_id=known.record_id,

@@ -132,7 +132,9 @@ def test_an_overlay_is_kept_aside(national_id: str) -> None:
     view = queries.source_record("2.999.1", "A1")
     assert view is not None
     assert view.demographics == demographics()
-    assert ReviewItem.objects.get().kind == "overlay"
+    item = ReviewItem.objects.get()
+    assert item.kind == "overlay"
+    assert item.weights.get("ident", 0.0) <= 0, "the number under which both came is no evidence"
     assert IdentityEvent.objects.filter(kind="overlay-suspected").count() == 1
     before = _counts()
     assert linking.feed(record("A1", other)).outcome == "quarantined"

@@ -99,9 +99,8 @@ def inspect(entry: EntryMetadata, chunks: Iterable[bytes], *, where: str) -> Ins
     if declared is None:  # pragma: no cover - validation has refused it before
         raise ContentMismatch("mimeType is no media type", element=f"{where}.mimeType")
     if not head:
-        said_so = (
-            entry.size == 0 or (entry.hash or "").lower() == EMPTY_SHA1
-        )  # as one that is assembled later is announced
+        # As one that is assembled later is announced.
+        said_so = entry.size == 0 or (entry.hash or "").lower() == EMPTY_SHA1
         if not said_so and (claims_cda(entry) or declared.is_xml or declared.is_json):
             raise ContentMismatch(
                 f"the document is empty, which {declared.essence} cannot be", element=f"{where}.content"

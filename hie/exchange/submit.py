@@ -242,10 +242,8 @@ def check_metadata(work: Work, event: recorder.Recording, reading: validation.Re
         SubmissionRefused: all problems of the stage that failed.
     """
     submission = work.submission
-    refuse(
-        validation.check(submission, replace(reading, attributes=(*reading.attributes, *_check_repository(submission))))
-    )
-    refuse(problem for entry in submission.entries for problem in on_demand.check(entry))
+    own = (*_check_repository(submission), *(one for entry in submission.entries for one in on_demand.check(entry)))
+    refuse(validation.check(submission, replace(reading, attributes=(*reading.attributes, *own))))
     refuse([*_check_letters(submission), *_check_codes(work)])
     refuse([*_resolve_patients(work, event), *_differing_patients(submission)])
     event.about(work.person_id, patient_identifier=str(submission.submission_set.patient_id))

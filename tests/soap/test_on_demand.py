@@ -526,6 +526,15 @@ def test_an_entry_that_the_hub_cannot_make_is_refused_by_attribute(
     assert handlers.errors(register_on_demand(submission(other))) == []
 
 
+def test_what_the_hub_cannot_make_is_told_with_all_else_that_is_wrong_with_the_attributes(settings: Any) -> None:
+    given = {"repository_unique_id": settings.REPOSITORY_UNIQUE_ID, "mime_type": "application/pdf", "format_code": CCDA}
+    one = entry(**ON_DEMAND_ENTRY | given | {"service_start_time": "20261301"})
+    told = " ".join(said for _, said in handlers.errors(register_on_demand(submission(one))))
+    assert "].mimeType" in told
+    assert "].serviceStartTime" in told
+    assert not DocumentEntry.objects.exists()
+
+
 def test_an_update_can_not_make_of_it_what_the_hub_can_not_make_and_a_new_version_is_made_like_the_first(
     settings: Any,
 ) -> None:

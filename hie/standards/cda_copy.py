@@ -13,7 +13,6 @@ Source: HL7 CDA R2 4.3.5 (narrative block), 4.3.5.9 (references between narrativ
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from lxml import etree
 
@@ -238,15 +237,3 @@ def settle(root: etree._Element) -> None:
             del element.attrib[key]
             if local(element) in {"footnoteRef", "renderMultiMedia"}:
                 element.tag = q("content")
-
-
-def references(root: etree._Element) -> Iterator[str]:
-    """Every name of a place that something in a document points at."""
-    for element in root.iter(etree.Element):
-        if local(element) in {"reference", "linkHtml"}:
-            for key in ("value", "href"):
-                target = element.get(key, "")
-                if target.startswith("#"):
-                    yield target[1:]
-        for key in ("IDREF", "referencedObject", "headers"):
-            yield from element.get(key, "").split()

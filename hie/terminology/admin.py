@@ -8,7 +8,7 @@ from django.contrib import admin
 from django.http import HttpRequest
 from unfold.admin import ModelAdmin, TabularInline
 
-from hie.exchange.staff_pages import NotedAdmin, staff_of
+from hie.exchange.staff_pages import NotedAdmin, ReadOnly, staff_of
 from hie.terminology import versions
 from hie.terminology.models import Code, CodeSet, CodeSetVersion
 
@@ -23,27 +23,18 @@ class CodeInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
     show_change_link = False
 
 
-class VersionInline(TabularInline):  # type: ignore[misc]  # unfold is untyped
+class VersionInline(ReadOnly, TabularInline):  # type: ignore[misc]  # unfold is untyped
     """What the set was before, newest first: never altered."""
 
     model = CodeSetVersion
     extra = 0
     fields = readonly_fields = ("number", "made_at", "made_by", "mode", "source", "held")
-    can_delete = False
     verbose_name_plural = "versions"
 
     @admin.display(description="codes")
     def held(self, obj: CodeSetVersion) -> str:
         """Every code that it had."""
         return ", ".join(f"{scheme}|{code}" if scheme else code for code, scheme, _ in obj.codes)
-
-    def has_add_permission(self, request: object, obj: object = None) -> bool:
-        """A version is written by the change itself."""
-        return False
-
-    def has_change_permission(self, request: object, obj: object = None) -> bool:
-        """What was, stays."""
-        return False
 
 
 @admin.register(CodeSet)

@@ -204,7 +204,7 @@ def _code_set(client: Client) -> None:
     url = f"/admin/terminology/codeset/{row.pk}/change/"
     wanted = next(value for value, _ in CodeSet._meta.get_field("mode").choices if value != row.mode)
     client.post(url, _form(client, url, mode=wanted))
-    assert CodeSet.objects.get().mode == wanted
+    assert (CodeSet.objects.get().mode, CodeSet.objects.get().mode_chosen) == (wanted, True)
     assert CodeSet.objects.get().versions.get().mode == wanted
 
 

@@ -16,6 +16,7 @@ import logging
 import secrets
 import uuid
 from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -230,12 +231,13 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
     blob = row.blob
     begin, end = ranges.span(blob.size, first, last)
     backend = store()
-    opener = segments.Opener(
-        keys.document_keys().unwrap(bytes(blob.wrapped_key), blob.key_id, blob.id.bytes),
-        blob.id,
-        backend.read(blob.storage_key, 0, segments.HEADER),
-        blob.segment_size,
-    )
+    with _told(blob):
+        opener = segments.Opener(
+            keys.document_keys().unwrap(bytes(blob.wrapped_key), blob.key_id, blob.id.bytes),
+            blob.id,
+            backend.read(blob.storage_key, 0, segments.HEADER),
+            blob.segment_size,
+        )
     chunks = _chunks(blob, opener, backend, begin, end)
     head = next(chunks, b"")
     given = _chain(head, chunks) if held else _chunks(blob, opener, backend, begin, end)
@@ -250,18 +252,29 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
     )
 
 
+@contextmanager
+def _told(blob: Blob) -> Iterator[None]:
+    """An operator hears which blob is damaged and how, whoever asked for it: the asker is told only that it is."""
+    try:
+        yield
+    except ContentUnavailable as error:
+        log.error("blob %s: %s", blob.id, error)
+        raise
+
+
 def _chunks(blob: Blob, opener: segments.Opener, backend: Any, begin: int, end: int) -> Iterator[bytes]:
     length = blob.segment_size
     final = segments.count(blob.size, length) - 1
     for number in range(begin // length, max(end, 0) // length + 1):
-        # One byte more than the last segment may have: bytes behind the end are noticed too.
-        sealed = backend.read(
-            blob.storage_key, segments.offset(number, length), length + segments.TAG + (number == final)
-        )
-        content = opener.open(sealed, number, last=number == final)
-        expected = length if number < final else blob.size - final * length
-        if len(content) != expected:
-            raise ContentUnavailable("stored bytes have another size than was registered")
+        with _told(blob):
+            # One byte more than the last segment may have: bytes behind the end are noticed too.
+            sealed = backend.read(
+                blob.storage_key, segments.offset(number, length), length + segments.TAG + (number == final)
+            )
+            content = opener.open(sealed, number, last=number == final)
+            expected = length if number < final else blob.size - final * length
+            if len(content) != expected:
+                raise ContentUnavailable("stored bytes have another size than was registered")
         start = max(begin - number * length, 0)
         yield content[start : min(end - number * length + 1, length)]
 

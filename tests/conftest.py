@@ -38,6 +38,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
         base, _, _ = settings.REDIS_URL.rpartition("/")
         settings.REDIS_URL = f"{base}/{1 + int(worker.removeprefix('gw'))}"
+        # So are stored bytes and their keys: what one worker sweeps or rotates is nothing of another's.
+        settings.DOCUMENT_DIR = settings.DOCUMENT_DIR / worker
+        settings.DOCUMENT_KEYS_FILE = settings.DOCUMENT_KEYS_FILE and settings.DOCUMENT_KEYS_FILE.with_name(
+            f"keys-{worker}"
+        )
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

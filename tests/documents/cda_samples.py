@@ -1,6 +1,12 @@
-"""A small ClinicalDocument of our own, with one thing changed."""
+"""A small ClinicalDocument of our own, with one thing changed, and what a document points at."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
+
+from lxml import etree
+
+from hie.standards import cda_copy
 
 
 def clinical_document(
@@ -44,3 +50,15 @@ def clinical_document(
  </section></component></structuredBody></component>
 </ClinicalDocument>
 """.encode()
+
+
+def references(root: etree._Element) -> Iterator[str]:
+    """Every name of a place that something in a document points at."""
+    for element in root.iter(etree.Element):
+        if cda_copy.local(element) in {"reference", "linkHtml"}:
+            for key in ("value", "href"):
+                target = element.get(key, "")
+                if target.startswith("#"):
+                    yield target[1:]
+        for key in ("IDREF", "referencedObject", "headers"):
+            yield from element.get(key, "").split()

@@ -187,12 +187,13 @@ def test_a_row_pointed_at_another_blob_does_not_open(store_folder: Path) -> None
         repository.open(one.id)
 
 
-def test_missing_bytes_are_said_to_be_missing(store_folder: Path) -> None:
+def test_missing_bytes_are_said_to_be_missing(store_folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     staged = put(b"gone")
     (path,) = stored_files(store_folder)
     path.unlink()
     with pytest.raises(ContentUnavailable, match="missing"):
         repository.open(staged.id)
+    assert caplog.messages == [f"blob {Blob.objects.get().pk}: stored bytes are missing"], "an operator hears which"
 
 
 @settings(max_examples=25, deadline=None)

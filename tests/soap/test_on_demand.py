@@ -25,7 +25,7 @@ from hie.standards.facts import Caller
 from patients import identifiers
 from tests.consent.fixture import actor
 from tests.documents import samples
-from tests.documents.cda_samples import clinical_document
+from tests.documents.cda_samples import clinical_document, references
 from tests.exchange.releasing import PATIENT, choice
 from tests.exchange.world import (
     CLINIC_AUTHORITY,
@@ -105,7 +105,7 @@ def sound(data: bytes) -> etree._Element:
     assert root.tag == cda.ROOT
     given = [name for one in root.iter(etree.Element) if (name := one.get("ID"))]
     assert len(given) == len(set(given))
-    assert set(cda_copy.references(root)) <= set(given)
+    assert set(references(root)) <= set(given)
     allowed = (f"{{{cda_copy.NS}}}", f"{{{cda_copy.SDTC}}}")
     foreign = [one.tag for one in root.iter(etree.Element) if not str(one.tag).startswith(allowed)]
     assert foreign == []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,23 +13,12 @@ from hie.standards import cda, cda_copy, xml
 from hie.standards.ccda_summary import About, Body, Hub, Listed
 from hie.standards.cda_merge import Heading, Merge
 from hie.standards.demographics import Address, Demographics, HumanName, Telecom
+from tests.documents.cda_samples import references
 
 V3 = {"v3": cda_copy.NS, "xsi": cda_copy.XSI}
 HUB = Hub(oid="2.999.1.1", name="The Exchange", software="Hub")
 ABOUT = About(salt="x", title="Summary", made_at="20240131120000+0000", language="en-US", level="N", hub=HUB)
 OBSERVATION = '<observation classCode="OBS" moodCode="EVN"><code code="1" codeSystem="2.999"/>{}</observation>'
-
-
-def references(root: etree._Element) -> Iterator[str]:
-    """Every name of a place that something in a document points at."""
-    for element in root.iter(etree.Element):
-        if cda_copy.local(element) in {"reference", "linkHtml"}:
-            for key in ("value", "href"):
-                target = element.get(key, "")
-                if target.startswith("#"):
-                    yield target[1:]
-        for key in ("IDREF", "referencedObject", "headers"):
-            yield from element.get(key, "").split()
 
 
 def document(*sections: str, more: str = "", header: str = "") -> etree._Element:

@@ -24,6 +24,7 @@ from django.db import IntegrityError, transaction
 
 from documents.errors import ContentUnavailable
 from documents.models import RepositoryKey
+from hie.database import prepared
 from hie.settings import secrets as kept
 
 _NONCE = 12
@@ -102,12 +103,15 @@ def _from_file() -> Mapping[str, bytes]:
 
 def digest_key() -> bytes:
     """The key of the content digest: made once, stays the same through every rotation."""
-    row = RepositoryKey.objects.filter(name="digest").first()
-    if row is None:
+    with prepared() as cursor:
+        cursor.execute("SELECT wrapped_key, key_id FROM documents_repositorykey WHERE name = 'digest'")
+        found = cursor.fetchone()
+    if found is None:
         wrapped, key_id = document_keys().wrap(secrets.token_bytes(32), b"digest")
         try:
             with transaction.atomic():
                 row = RepositoryKey.objects.create(name="digest", wrapped_key=wrapped, key_id=key_id)
         except IntegrityError:  # another process was first
             row = RepositoryKey.objects.get(name="digest")
-    return document_keys().unwrap(bytes(row.wrapped_key), row.key_id, b"digest")
+        found = row.wrapped_key, row.key_id
+    return document_keys().unwrap(bytes(found[0]), found[1], b"digest")

@@ -46,14 +46,18 @@ class Blob(models.Model):
     digest = models.BinaryField(max_length=32)
     size = models.BigIntegerField()
     sha1 = models.CharField(max_length=40)
-    storage_key = models.TextField(unique=True)
+    storage_key = models.TextField()
     segment_size = models.IntegerField()
     wrapped_key = models.BinaryField()
-    key_id = models.TextField(db_index=True)
+    key_id = models.TextField()
     created_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["digest"], name="documents_blob_digest_unique")]
+        constraints = [
+            models.UniqueConstraint(fields=["digest"], name="documents_blob_digest_unique"),
+            models.UniqueConstraint(fields=["storage_key"], name="documents_blob_storage_key"),
+        ]
+        indexes = [models.Index(fields=["key_id"], name="documents_blob_key_id")]
 
     def __str__(self) -> str:
         return str(self.id)
@@ -97,7 +101,7 @@ class SubmissionSet(models.Model):
     """One submission (spec/xds.md 3.3); immutable, always Approved."""
 
     entry_uuid = models.UUIDField(unique=True)
-    unique_id = models.TextField(unique=True)
+    unique_id = models.TextField()
     identifier_keys = ArrayField(models.TextField(), default=list, help_text="how a search may name it by identifier")
     source_id = models.TextField()
     patient_identifier = models.ForeignKey(
@@ -123,6 +127,7 @@ class SubmissionSet(models.Model):
     registered_at = models.DateTimeField(default=timezone.now, db_index=True)
 
     class Meta:
+        constraints = [models.UniqueConstraint(fields=["unique_id"], name="documents_set_unique_id")]
         indexes = [
             models.Index(fields=["patient_identifier", "-submission_time_from", "-id"], name="documents_set_newest"),
             models.Index(fields=["source_id"], name="documents_set_source_id"),
@@ -149,14 +154,14 @@ class DocumentEntry(models.Model):
     revision = models.IntegerField(default=1, help_text="counts what changes under one version: status, members")
     object_type = models.TextField(choices=[(STABLE, "stable"), (ON_DEMAND, "on-demand")], default=STABLE)
     availability_status = models.TextField(choices=STATUS_CHOICES, default=Status.APPROVED.value)
-    unique_id = models.TextField(db_index=True)
+    unique_id = models.TextField()
     identifier_keys = ArrayField(models.TextField(), default=list, help_text="how a search may name it by identifier")
     patient_identifier = models.ForeignKey(
         "patients.PatientIdentifier", on_delete=models.PROTECT, related_name="document_entries", db_index=False
     )
     patient_id_value = models.TextField()
     patient_id_authority = models.TextField()
-    custodian = models.TextField(db_index=True, help_text="participant that answers for the document")
+    custodian = models.TextField(help_text="participant that answers for the document")
     submission_set = models.ForeignKey(SubmissionSet, on_delete=models.PROTECT, related_name="entries")
     binary = models.ForeignKey(Binary, on_delete=models.PROTECT, null=True, blank=True, related_name="entries")
 
@@ -210,6 +215,8 @@ class DocumentEntry(models.Model):
         ]
         indexes = [
             models.Index(fields=["patient_identifier", "-sorted_at", "-id"], name="documents_newest_of_patient"),
+            models.Index(fields=["unique_id"], name="documents_entry_unique_id"),
+            models.Index(fields=["custodian"], name="documents_entry_custodian"),
             models.Index(fields=["updated_at"], name="documents_entry_updated_at"),
             GinIndex(fields=["identifier_keys"], name="documents_entry_identifiers"),
             models.Index(
@@ -293,7 +300,7 @@ class Association(models.Model):
 class EntryCode(models.Model):
     """One coded value of an entry: `attribute` is the XDS name (classCode, eventCodeList …)."""
 
-    entry = models.ForeignKey(DocumentEntry, on_delete=models.CASCADE, related_name="codes")
+    entry = models.ForeignKey(DocumentEntry, on_delete=models.CASCADE, related_name="codes", db_index=False)
     attribute = models.TextField()
     position = models.SmallIntegerField(default=0)
     code = models.TextField()
@@ -304,7 +311,8 @@ class EntryCode(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["entry", "attribute", "position"], name="documents_entry_code_pos")
         ]
-        indexes = [models.Index(fields=["attribute", "code", "scheme", "entry"], name="documents_entry_code_search")]
+        # Without the entry, which would make every key another: alike ones lie together in a tenth of the room.
+        indexes = [models.Index(fields=["attribute", "code", "scheme"], name="documents_entry_code_search")]
 
     def __str__(self) -> str:
         return f"{self.attribute} {self.scheme}|{self.code}"

@@ -17,7 +17,6 @@ from uuid import UUID
 
 from django.conf import settings
 from django.core.exceptions import EmptyResultSet
-from django.db import connection
 from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 
 from documents import codec, dtm, facts, on_demand
@@ -305,16 +304,23 @@ def entries_with_bytes(unique_ids: Iterable[str]) -> list[EntryRow]:
     """Every entry, deprecated ones too, of these documents that this repository holds or makes and that is not offline,
     newest first. Two statements.
     """
-    rows = DocumentEntry.objects.filter(unique_id__in=list(unique_ids) or [""])
-    rows = rows.filter(Q(binary__isnull=False) | _made_here())
-    online = Q(document_availability__isnull=True) | ~Q(document_availability=OFFLINE)
-    found = entry_values(rows.filter(online).order_by("-sorted_at", "-pk"))
+    found = entry_values(selected(_online, list(unique_ids) or [""], settings.REPOSITORY_UNIQUE_ID))
     return [row for row in found if row.content_id is not None]
+
+
+def _online(unique_ids: Sequence[str], repository_unique_id: str) -> QuerySet[DocumentEntry]:
+    rows = DocumentEntry.objects.filter(unique_id__in=unique_ids)
+    rows = rows.filter(Q(binary__isnull=False) | _made_by(repository_unique_id))
+    return rows.exclude(document_availability=OFFLINE).order_by("-sorted_at", "-pk")
 
 
 def _made_here() -> Q:
     """On-demand entries of this repository, of whatever format."""
-    return Q(object_type=ON_DEMAND, repository_unique_id=settings.REPOSITORY_UNIQUE_ID)
+    return _made_by(settings.REPOSITORY_UNIQUE_ID)
+
+
+def _made_by(repository_unique_id: str) -> Q:
+    return Q(object_type=ON_DEMAND, repository_unique_id=repository_unique_id)
 
 
 def ids_of(identifier_pks: Iterable[int]) -> list[str]:
@@ -401,27 +407,28 @@ def _named(keys: Iterable[UUID]) -> list[_Entry]:
 
 
 def selected(
-    of: Callable[..., QuerySet[DocumentEntry]], identifier_pks: Iterable[int], *asked: Hashable
+    of: Callable[..., QuerySet[DocumentEntry]], keys: Iterable[int] | Iterable[str], *asked: Hashable
 ) -> list[_Entry]:
-    """The columns of the entries that `of(identifier_pks, *asked)` selects: nobody's where there is no identifier. One statement.
+    """The columns of the entries that `of(keys, *asked)` selects: nobody's where there is no key. One statement.
 
-    Different patients are asked about in the same words, and putting these together cost Django as much as all that follows:
-    a statement is made once for what is asked of so many identifiers.
+    `keys`: row ids of patient identifiers, or uniqueIds. Different patients and documents are asked about in the same words,
+    and putting these together cost Django as much as all that follows: a statement is made once for what is asked of so
+    many keys.
     """
-    pks = list(dict.fromkeys(identifier_pks)) or [_NO_PATIENT]
-    made = _statement(of, asked, len(pks))
+    wanted: list[int | str] = list(dict.fromkeys(keys)) or [_NO_PATIENT]
+    made = _statement(of, asked, len(wanted), isinstance(wanted[0], int))
     if made is None:
         return []
     values = list(made.values)
     for at, number in made.places:
-        values[at] = pks[number]
-    with connection.cursor() as cursor:
+        values[at] = wanted[number]
+    with prepared() as cursor:
         cursor.execute(made.sql, values)
         return _as_read(cursor.fetchall())
 
 
 class _Statement(NamedTuple):
-    """A statement with its values, and which of them, by position, stand for which identifier."""
+    """A statement with its values, and which of them, by position, stand for which key."""
 
     sql: str
     values: tuple[Any, ...]
@@ -430,16 +437,18 @@ class _Statement(NamedTuple):
 
 @lru_cache(maxsize=512)
 def _statement(
-    of: Callable[..., QuerySet[DocumentEntry]], asked: tuple[Hashable, ...], identifiers: int
+    of: Callable[..., QuerySet[DocumentEntry]], asked: tuple[Hashable, ...], count: int, numbers: bool
 ) -> _Statement | None:
-    """The statement for so many identifiers; None where nothing can match."""
-    # No row has a number below zero.
-    stand_ins = {-1 - number: number for number in range(identifiers)}
+    """The statement for so many keys, numbers or texts; None where nothing can match."""
+    # No row has a number below zero, no text a character NUL.
+    stand_ins = {-1 - number if numbers else f"\0{number}": number for number in range(count)}
     try:
         sql, values = of(list(stand_ins), *asked).values_list(*_COLUMNS).query.sql_with_params()
     except EmptyResultSet:
         return None
-    places = ((at, stand_ins[value]) for at, value in enumerate(values) if type(value) is int and value in stand_ins)
+    places = (
+        (at, stand_ins[value]) for at, value in enumerate(values) if type(value) in (int, str) and value in stand_ins
+    )
     return _Statement(sql, values, tuple(places))
 
 

@@ -46,8 +46,9 @@ from documents.metadata import (
     Status,
     Submission,
 )
-from documents.models import Association, Binary, DocumentEntry, Folder, SubmissionSet
+from documents.models import Association, DocumentEntry, Folder, SubmissionSet
 from documents.repository import Staged
+from hie.database import insert, prepared
 from hie.standards.errors import HubError
 from hie.standards.facts import Labels
 
@@ -130,7 +131,7 @@ def register(
     work = _Registration(submission=submission, contents=contents, patients=patients, ids=_assign_ids(submission))
     _lock_unique_ids(submission)
     _lock_referenced(work)
-    binaries = _lock_binaries(contents)
+    _lock_binaries(contents)
     for stage in (
         _check_patients(work, same_person, visible),
         _check_unique_ids(work),
@@ -143,7 +144,7 @@ def register(
     deprecated = _deprecated_by(work)
     labels = _inheriting(work, labels)
     own = rows.submission_set(submission.submission_set, work.ids, patients, custodian, at)
-    own.save(force_insert=True)
+    insert([own])
     rows.write_set_authors(own, submission.submission_set.authors)
     rows.write_entries(
         submission.entries,
@@ -153,7 +154,6 @@ def register(
             custodian=custodian,
             submission_set=own,
             contents=contents,
-            binaries=binaries,
             labels=labels,
             restricted=restricted or {},
             deprecated={work.uuid_of(a.target) for a in submission.associations if a.type in REPLACING},
@@ -174,6 +174,22 @@ def register(
 
 
 # -- names and locks ----------------------------------------------------------------------------
+
+
+_LOCK_UNIQUE_IDS = """
+SELECT pg_advisory_xact_lock(k) FROM (
+    SELECT DISTINCT hashtextextended('documents.unique_id:' || u, 0) AS k FROM unnest(%s::text[]) AS u ORDER BY k
+) AS keys
+"""
+_HOLD_BINARIES = "SELECT id FROM documents_binary WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"
+# Of an entry with its row id, of a submission set or folder without.
+_WITH_UNIQUE_IDS = """
+SELECT NULL::bigint, unique_id, NULL, NULL, NULL::bigint FROM documents_submissionset WHERE unique_id = ANY(%(ids)s::text[])
+UNION ALL
+SELECT NULL, unique_id, NULL, NULL, NULL FROM documents_folder WHERE unique_id = ANY(%(ids)s::text[])
+UNION ALL
+SELECT id, unique_id, object_type, hash, size FROM documents_documententry WHERE unique_id = ANY(%(ids)s::text[])
+"""
 
 
 def _assign_ids(submission: Submission) -> dict[str, UUID]:
@@ -197,13 +213,8 @@ def _lock_unique_ids(submission: Submission) -> None:
         *(entry.unique_id for entry in submission.entries),
         *(folder.unique_id for folder in submission.folders),
     }
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock(k) FROM"
-            " (SELECT DISTINCT hashtextextended('documents.unique_id:' || u, 0) AS k FROM unnest(%s::text[]) AS u"
-            " ORDER BY k) AS keys",
-            [sorted(unique_ids)],
-        )
+    with prepared() as cursor:
+        cursor.execute(_LOCK_UNIQUE_IDS, [sorted(unique_ids)])
 
 
 def _lock_referenced(work: _Registration) -> None:
@@ -218,10 +229,13 @@ def _lock_referenced(work: _Registration) -> None:
         work.folders[folder.entry_uuid] = folder
 
 
-def _lock_binaries(contents: Mapping[str, Staged]) -> dict[str, Binary]:
-    """The staged bytes, locked so that no sweep takes them."""
-    wanted = {staged.id for staged in contents.values()}
-    found = {str(row.pk): row for row in Binary.objects.select_for_update().filter(pk__in=wanted).order_by("pk")}
+def _lock_binaries(contents: Mapping[str, Staged]) -> None:
+    """Lock the staged bytes, so that no sweep takes them."""
+    if not contents:
+        return
+    with prepared() as cursor:
+        cursor.execute(_HOLD_BINARIES, [[UUID(staged.id) for staged in contents.values()]])
+        found = {str(key) for (key,) in cursor.fetchall()}
     gone = [
         MissingDocument(f"the document of entry {object_id} is not there", element=f"DocumentEntry[{object_id}]")
         for object_id, staged in contents.items()
@@ -229,7 +243,6 @@ def _lock_binaries(contents: Mapping[str, Staged]) -> dict[str, Binary]:
     ]
     if gone:
         raise SubmissionRefused(gone)
-    return found
 
 
 # -- checks against what is registered ----------------------------------------------------------
@@ -272,14 +285,11 @@ def _check_unique_ids(work: _Registration) -> Iterable[HubError]:
     single = {submission.submission_set.unique_id: f"SubmissionSet[{submission.submission_set.entry_uuid}]"}
     single |= {folder.unique_id: f"Folder[{folder.entry_uuid}]" for folder in submission.folders}
     by_entry = {entry.unique_id: entry for entry in submission.entries}
-    wanted = [*single, *by_entry]
-    taken = set(SubmissionSet.objects.filter(unique_id__in=wanted).values_list("unique_id", flat=True))
-    taken |= set(Folder.objects.filter(unique_id__in=wanted).values_list("unique_id", flat=True))
-    registered = list(
-        DocumentEntry.objects.filter(unique_id__in=wanted)
-        .order_by("pk")
-        .values_list("unique_id", "object_type", "hash", "size")
-    )
+    with prepared() as cursor:
+        cursor.execute(_WITH_UNIQUE_IDS, {"ids": [*single, *by_entry]})
+        found = cursor.fetchall()
+    taken = {unique_id for pk, unique_id, *_ in found if pk is None}
+    registered = [tuple(row) for pk, *row in sorted(row for row in found if row[0] is not None)]
     for unique_id, where in single.items():
         if unique_id in taken or any(unique_id == other for other, *_ in registered):
             yield DuplicateUniqueId(f"uniqueId {unique_id} is registered", element=f"{where}.uniqueId")
@@ -466,7 +476,7 @@ def _join_folders(work: _Registration, own: SubmissionSet, at: datetime) -> None
     for folder, entry in sorted(joined):
         membership = rows.membership(folder, entry, own, at)
         new += [membership, rows.membership(own.entry_uuid, membership.entry_uuid, own, at)]
-    Association.objects.bulk_create(new)
+    insert(new)
     touch([folder for folder, _ in joined], at)
 
 

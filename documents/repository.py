@@ -19,11 +19,11 @@ from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
@@ -31,6 +31,7 @@ from documents import keys, ranges, segments
 from documents.errors import ContentTooLarge, ContentUnavailable, NoSuchBinary
 from documents.models import Binary, Blob, DocumentEntry, KeptDocument, RepositoryKey
 from documents.storage import Writer, new_key, store
+from hie.database import prepared
 
 log = logging.getLogger(__name__)
 
@@ -126,46 +127,105 @@ def put(content: Readable | bytes | Iterable[bytes], *, content_type: str, owner
         if present is not None:
             return present
         wrapped, key_id = keys.document_keys().wrap(data_key, blob_id.bytes)
-        blob = Blob(
+        blob = _Stored(
             id=blob_id,
-            digest=digest.digest(),
             size=size,
             sha1=sha1.hexdigest(),
             storage_key=storage_key,
             segment_size=segments.SEGMENT,
             wrapped_key=wrapped,
             key_id=key_id,
+            digest=digest.digest(),
         )
         return _keep(blob, writer, content_type, owner)
     finally:
         writer.abort()
 
 
-def _keep(blob: Blob, writer: Writer, content_type: str, owner: str) -> Staged:
+def _keep(blob: _Stored, writer: Writer, content_type: str, owner: str) -> Staged:
     writer.commit()
     try:
-        with transaction.atomic():
-            blob.save(force_insert=True)
-            return _staged(Binary.objects.create(blob=blob, content_type=content_type, owner=owner))
-    except IntegrityError:
-        # The same bytes came in twice at once and the other was first.
-        store().delete(blob.storage_key)
-        present = _name_existing(bytes(blob.digest), content_type, owner)
-        if present is None:
-            raise
-        return present
+        kept = _first(_NEW, {**blob._asdict(), "name": uuid.uuid4(), "content_type": content_type, "owner": owner})
     except BaseException:
         store().delete(blob.storage_key)
         raise
+    if kept is not None:
+        return _named(kept, content_type, owner)
+    # The same bytes came in twice at once and the other was first.
+    store().delete(blob.storage_key)
+    present = _name_existing(blob.digest, content_type, owner)
+    if present is None:
+        raise ContentUnavailable("the same bytes came in and were removed at once")
+    return present
 
 
 def _name_existing(digest: bytes, content_type: str, owner: str) -> Staged | None:
-    with transaction.atomic():
-        # Locked, so that a sweep cannot take the blob away between this look and the new name.
-        blob = Blob.objects.select_for_update().filter(digest=digest).first()
-        if blob is None:
-            return None
-        return _staged(Binary.objects.create(blob=blob, content_type=content_type, owner=owner))
+    """Another name for bytes that are there."""
+    found = _first(_AGAIN, {"digest": digest, "name": uuid.uuid4(), "content_type": content_type, "owner": owner})
+    return None if found is None else _named(found, content_type, owner)
+
+
+def _named(row: tuple[Any, ...], content_type: str, owner: str) -> Staged:
+    name, size, sha1, digest = row
+    return Staged(
+        id=str(name), size=size, sha1=sha1, digest=bytes(digest).hex(), content_type=content_type, owner=owner
+    )
+
+
+class _Stored(NamedTuple):
+    """A blob as it is read: where its bytes are, and under which key."""
+
+    id: UUID
+    size: int
+    sha1: str
+    storage_key: str
+    segment_size: int
+    wrapped_key: bytes
+    key_id: str
+    digest: bytes
+
+
+_STORED = ", ".join(_Stored._fields)
+_NAMED = """, named AS (
+    INSERT INTO documents_binary (id, blob_id, content_type, owner, created_at)
+    SELECT %(name)s::uuid, b.id, %(content_type)s::text, %(owner)s::text, statement_timestamp() FROM b RETURNING id
+) SELECT named.id, b.size, b.sha1, b.digest FROM b, named"""
+# Locked, so that a sweep cannot take the blob away between the look and the new name.
+_AGAIN = f"WITH b AS (SELECT {_STORED} FROM documents_blob WHERE digest = %(digest)s::bytea FOR UPDATE){_NAMED}"  # noqa: S608
+_NEW = f"""WITH b AS (
+    INSERT INTO documents_blob ({_STORED}, created_at)
+    VALUES (%(id)s::uuid, %(size)s::bigint, %(sha1)s::text, %(storage_key)s::text, %(segment_size)s::int,
+            %(wrapped_key)s::bytea, %(key_id)s::text, %(digest)s::bytea, statement_timestamp())
+    ON CONFLICT (digest) DO NOTHING RETURNING {_STORED}
+){_NAMED}"""  # noqa: S608  # constants only, all three
+_FIND = f"""SELECT n.id, n.content_type, n.owner, {", ".join(f"b.{name}" for name in _Stored._fields)}
+  FROM documents_binary n JOIN documents_blob b ON b.id = n.blob_id WHERE n.id = %s::uuid"""  # noqa: S608
+_HOLDERS = (DocumentEntry, KeptDocument)
+"""What hangs on a binary: an entry, or the bytes of a document whose metadata alone was removed."""
+_FREE = " AND NOT EXISTS ".join(
+    [
+        "SELECT n.blob_id FROM documents_binary n WHERE n.id = ANY(%s::uuid[])",
+        *(f"(SELECT FROM {kind._meta.db_table} h WHERE h.binary_id = n.id)" for kind in _HOLDERS),
+    ]
+)
+
+
+def _first(sql: str, params: Any) -> tuple[Any, ...] | None:
+    """The first row of a statement that every upload or download runs: it is kept ready."""
+    with prepared() as cursor:
+        cursor.execute(sql, params)
+        return cursor.fetchone()  # type: ignore[no-any-return]  # a row or None
+
+
+def _found(binary_id: UUID | str) -> tuple[Staged, _Stored] | None:
+    """A name and the blob behind it. One statement."""
+    key = _uuid(binary_id)
+    row = _first(_FIND, [key]) if key else None
+    if row is None:
+        return None
+    name, content_type, owner, *columns = row
+    blob = _Stored(*columns)
+    return _named((name, blob.size, blob.sha1, blob.digest), content_type, owner), blob
 
 
 def _segments(content: Readable | bytes | Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -207,9 +267,8 @@ def _pieces(content: Readable | bytes | Iterable[bytes]) -> Iterator[bytes]:
 
 def staged(binary_id: UUID | str) -> Staged | None:
     """What is stored under this name, or None. One statement."""
-    key = _uuid(binary_id)
-    row = Binary.objects.select_related("blob").filter(pk=key).first() if key else None
-    return None if row is None else _staged(row)
+    found = _found(binary_id)
+    return None if found is None else found[0]
 
 
 def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = None, held: bool = True) -> Content:
@@ -224,11 +283,10 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
         RangeNotSatisfiable: nothing of the range is in the content.
         ContentUnavailable: the bytes are missing, or are not those that were stored (also while iterating).
     """
-    key = _uuid(binary_id)
-    row = Binary.objects.select_related("blob").filter(pk=key).first() if key else None
-    if row is None:
+    found = _found(binary_id)
+    if found is None:
         raise NoSuchBinary
-    blob = row.blob
+    staged, blob = found
     begin, end = ranges.span(blob.size, first, last)
     backend = store()
     with _told(blob):
@@ -242,8 +300,8 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
     head = next(chunks, b"")
     given = _chain(head, chunks) if held else _chunks(blob, opener, backend, begin, end)
     return Content(
-        binary_id=str(row.pk),
-        content_type=row.content_type,
+        binary_id=staged.id,
+        content_type=staged.content_type,
         size=blob.size,
         sha1=blob.sha1,
         first=begin,
@@ -253,7 +311,7 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
 
 
 @contextmanager
-def _told(blob: Blob) -> Iterator[None]:
+def _told(blob: _Stored) -> Iterator[None]:
     """An operator hears which blob is damaged and how, whoever asked for it: the asker is told only that it is."""
     try:
         yield
@@ -262,7 +320,7 @@ def _told(blob: Blob) -> Iterator[None]:
         raise
 
 
-def _chunks(blob: Blob, opener: segments.Opener, backend: Any, begin: int, end: int) -> Iterator[bytes]:
+def _chunks(blob: _Stored, opener: segments.Opener, backend: Any, begin: int, end: int) -> Iterator[bytes]:
     length = blob.segment_size
     final = segments.count(blob.size, length) - 1
     for number in range(begin // length, max(end, 0) // length + 1):
@@ -326,8 +384,8 @@ def pass_on(binary_ids: Iterable[str], *, owner: str) -> None:
 
 
 def _held_by_nobody() -> tuple[Q, ...]:
-    """That no entry hangs on a binary, nor the bytes of a document whose metadata alone was removed."""
-    return tuple(Q(~Exists(kind.objects.filter(binary=OuterRef("pk")))) for kind in (DocumentEntry, KeptDocument))
+    """That nothing hangs on a binary."""
+    return tuple(Q(~Exists(kind._default_manager.filter(binary=OuterRef("pk")))) for kind in _HOLDERS)
 
 
 def discard(binary_ids: Iterable[str]) -> int:
@@ -338,10 +396,12 @@ def discard(binary_ids: Iterable[str]) -> int:
     names = [key for key in map(_uuid, binary_ids) if key is not None]
     if not names:
         return 0
-    free = Binary.objects.filter(*_held_by_nobody(), pk__in=names)
-    blobs = set(free.values_list("blob_id", flat=True))
+    with prepared() as cursor:
+        cursor.execute(_FREE, [names])
+        blobs = {blob_id for (blob_id,) in cursor.fetchall()}
     if not blobs:
         return 0
+    free = Binary.objects.filter(*_held_by_nobody(), pk__in=names)
     with transaction.atomic():
         # Locked first, as by whoever names bytes that are there: what he finds, he finds with its bytes.
         held = list(Blob.objects.select_for_update().filter(pk__in=blobs).order_by("pk"))
@@ -435,17 +495,6 @@ def _sweep_objects(before: datetime, batch: int) -> int:
         if len(pending) >= batch:
             removed += drop()
     return removed + drop()
-
-
-def _staged(row: Binary) -> Staged:
-    return Staged(
-        id=str(row.pk),
-        size=row.blob.size,
-        sha1=row.blob.sha1,
-        digest=bytes(row.blob.digest).hex(),
-        content_type=row.content_type,
-        owner=row.owner,
-    )
 
 
 def _uuid(text: UUID | str) -> UUID | None:

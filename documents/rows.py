@@ -24,7 +24,6 @@ from documents.metadata import (
 from documents.models import (
     Association,
     AuthorRow,
-    Binary,
     DocumentEntry,
     EntryCode,
     Folder,
@@ -35,6 +34,7 @@ from documents.models import (
     SubmissionSet,
 )
 from documents.repository import Staged
+from hie.database import insert
 from hie.standards.facts import Labels
 
 CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
@@ -50,7 +50,6 @@ class EntryContext:
     custodian: str
     submission_set: SubmissionSet
     contents: Mapping[str, Staged]
-    binaries: Mapping[str, Binary]
     labels: Mapping[str, Labels]
     restricted: Mapping[str, Sequence[str]]
     deprecated: set[UUID]
@@ -95,7 +94,7 @@ def submission_set(
 def write_set_authors(own: SubmissionSet, authors: Sequence[Author]) -> None:
     """The authors of a submission set."""
     if authors:
-        AuthorRow.objects.bulk_create(_author(a, n, submission_set=own) for n, a in enumerate(authors))
+        insert(_author(a, n, submission_set=own) for n, a in enumerate(authors))
 
 
 def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> None:
@@ -103,8 +102,8 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
     if not entries:
         return
     made = {entry.entry_uuid: _entry(entry, context) for entry in entries}
-    DocumentEntry.objects.bulk_create(made.values())
-    EntryCode.objects.bulk_create(
+    insert(made.values())
+    insert(
         EntryCode(
             entry=made[entry.entry_uuid],
             attribute=attribute.value,
@@ -118,7 +117,7 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
     )
     authors = [_author(a, n, entry=made[e.entry_uuid]) for e in entries for n, a in enumerate(e.authors)]
     if authors:
-        AuthorRow.objects.bulk_create(authors)
+        insert(authors)
     references = [
         ReferenceIdRow(
             entry=made[entry.entry_uuid],
@@ -132,7 +131,7 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
         for position, reference in enumerate(entry.reference_ids)
     ]
     if references:
-        ReferenceIdRow.objects.bulk_create(references)
+        insert(references)
     assignments = [
         assignment
         for entry in entries
@@ -140,14 +139,14 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
         for assignment in label_assignments(made[entry.entry_uuid], context.labels[entry.entry_uuid], 1, context.at)
     ]
     if assignments:
-        LabelAssignment.objects.bulk_create(assignments)
+        insert(assignments)
     reviews = [
         ReviewItem(entry=made[object_id], reasons=list(reasons), opened_at=context.at)
         for object_id, reasons in context.restricted.items()
         if object_id in made
     ]
     if reviews:
-        ReviewItem.objects.bulk_create(reviews)
+        insert(reviews)
 
 
 def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
@@ -190,7 +189,7 @@ def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
         patient_id_authority=patient_id.authority,
         custodian=context.custodian,
         submission_set=context.submission_set,
-        binary_id=context.binaries[staged.id].pk if staged is not None else before.binary_id if before else None,
+        binary_id=UUID(staged.id) if staged is not None else before.binary_id if before else None,
         mime_type=entry.mime_type,
         hash=entry.hash,
         size=entry.size,
@@ -310,8 +309,8 @@ def write_folders(
             ),
             registered_at=at,
         )
-    Folder.objects.bulk_create(made.values())
-    FolderCode.objects.bulk_create(
+    insert(made.values())
+    insert(
         FolderCode(folder=made[folder.entry_uuid], position=n, code=code.code, scheme=code.scheme, display=code.display)
         for folder in folders
         for n, code in enumerate(folder.codes)
@@ -323,7 +322,7 @@ def write_associations(
 ) -> None:
     """The associations with both ends by UUID."""
     if associations:
-        Association.objects.bulk_create(
+        insert(
             Association(
                 entry_uuid=ids[a.entry_uuid],
                 type=a.type.value,

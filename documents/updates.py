@@ -380,7 +380,6 @@ def _write_versions(
             custodian=custodian,
             submission_set=own,
             contents={},
-            binaries={},
             labels={key: inherited(labels[key], labels_of(row)) for key, row in before.items()},
             restricted={},
             deprecated={work.ids[key] for key, row in before.items() if row.availability_status != _APPROVED},

@@ -41,7 +41,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: object) -> Iterato
             cursor.execute(f"GRANT TRUNCATE ON {table} TO CURRENT_USER")
         _remember_seeds(cursor)
     # Django's way empties every table one by one and makes all content types and permissions anew: over a second.
-    TransactionTestCase._fixture_teardown = _empty  # type: ignore[method-assign,assignment]  # for all tests
+    TransactionTestCase._fixture_teardown = _empty  # type: ignore[attr-defined,method-assign,assignment]  # for all tests
     yield
     # A connection refers to itself: that of a thread that ended stays open, and the database in use, until then.
     gc.collect()

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import monotonic
 
@@ -28,23 +28,30 @@ EPOCH = f"coalesce(({_READ}), 0)"
 class Reading:
     """The policy epoch at an instant, and what of the database's transactions was to be seen at it (`pg_snapshot`).
 
-    `at`: that instant, by the clock of the database, which is the one that raises the epoch.
+    `at`: that instant, by the clock of the database, which is the one that raises the epoch; `read_s`, by a clock of this
+    process that is never set.
     """
 
     epoch: int
     snapshot: str
     at: datetime
+    read_s: float = field(default_factory=monotonic, compare=False)
 
 
 _held: ContextVar[Reading | None] = ContextVar("policy_epoch", default=None)
-_offered: ContextVar[tuple[Reading, float] | None] = ContextVar("offered_policy_epoch", default=None)
+_offered: ContextVar[Reading | None] = ContextVar("offered_policy_epoch", default=None)
 OFFERED_S = 0.05
 """So long a reading stands for one made anew: an act that begins later makes its own."""
 
 
+def recent(reading: Reading) -> Reading | None:
+    """The reading while it stands for one made anew; else None."""
+    return reading if monotonic() - reading.read_s <= OFFERED_S else None
+
+
 def offer(reading: Reading | None) -> None:
     """Let the act that begins at once begin with this reading, by which its caller was let in; None: no more."""
-    _offered.set(None if reading is None else (reading, monotonic()))
+    _offered.set(reading)
 
 
 def offered() -> Reading | None:
@@ -53,7 +60,7 @@ def offered() -> Reading | None:
     if held is None:
         return None
     _offered.set(None)
-    return held[0] if monotonic() - held[1] <= OFFERED_S else None
+    return recent(held)
 
 
 @contextmanager

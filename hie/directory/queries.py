@@ -35,6 +35,7 @@ from hie.directory.epoch import (
     read_epoch,
     reading,
     reading_now,
+    recent,
 )
 from hie.directory.models import (
     Agreement,
@@ -80,6 +81,7 @@ __all__ = [
     "read_zones_from",
     "reading",
     "reading_now",
+    "recent",
     "root_of",
     "snapshot",
     "user",

@@ -19,7 +19,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from consent import tables
+from consent import policies
 from consent.labelling import highest
 from documents import facts, on_demand, registry, repository, validation
 from documents import queries as registry_queries
@@ -110,7 +110,8 @@ def receive(stream: Readable | bytes | Iterable[bytes], content_type: str, calle
         AccessRefused: the caller's participant is not active.
         ContentTooLarge: more than `max_size()` bytes; nothing is kept.
     """
-    access.may_submit(caller, caller.organization_id)
+    with directory.one_reading():
+        access.may_submit(caller, caller.organization_id)
     return repository.put(stream, content_type=content_type, owner=caller.participant_id)
 
 
@@ -308,7 +309,7 @@ def _check_repository(submission: Submission) -> Iterable[HubError]:
 
 def _check_letters(submission: Submission) -> Iterable[HubError]:
     """Confidentiality letters other than U to V, and labels outside the table, are refused (spec/consent.md 3)."""
-    known = tables.codes().label_families
+    known = policies.current().tables.label_families
     for entry in submission.entries:
         for code in entry.confidentiality_codes:
             scheme = oids.compared_scheme(code.scheme)
@@ -517,7 +518,7 @@ def _check_header(
         work.doubt(entry.entry_uuid, "several-patients" if found.record_targets else "no-patient")
     if found.confidentiality and found.confidentiality not in _LETTERS:
         work.doubt(entry.entry_uuid, "confidentiality-unknown")
-    persons, sure = _persons_named(found, work.caller)
+    persons, sure = _persons_named(work, found)
     mine = work.person_id
     if mine not in persons and any(person != mine for person in sure):
         yield WrongPatient("the document names a patient whom the index knows as another", element=f"{where}.patientId")
@@ -531,12 +532,14 @@ def _check_header(
         work.doubt(entry.entry_uuid, reason)
 
 
-def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set[UUID]]:
+def _persons_named(work: Work, found: cda.CdaHeader) -> tuple[set[UUID], set[UUID]]:
     """Persons that the submitter may know of and the header's identifiers lead to; second, those under an authority of
     the exchange. Whoever is hidden from him is not meant: else a header would tell whose identifier is known here.
     """
     named = {(authority_of(i.root), i.extension) for i in found.patient_ids if i.root and i.extension}
-    resolved = identifiers.resolve_many(named)
+    resolved = {(authority_of(cx.authority), cx.value): item for cx, item in work.patients.items()}
+    # Most name whom the metadata names.
+    resolved |= identifiers.resolve_many(named - resolved.keys())
     persons: set[UUID] = set()
     sure: set[UUID] = set()
     for key in sorted(named):
@@ -544,7 +547,10 @@ def _persons_named(found: cda.CdaHeader, caller: Caller) -> tuple[set[UUID], set
         if item is None and not of_exchange:
             continue
         # Of one whom nobody has it is asked too: what is hidden must not cost more than what is not there.
-        if access.known_to_publisher(caller, item.person_id if item is not None else None, item) and item is not None:
+        if (
+            access.known_to_publisher(work.caller, item.person_id if item is not None else None, item)
+            and item is not None
+        ):
             persons.add(item.person_id)
             sure |= {item.person_id} if of_exchange else set()
     return persons, sure

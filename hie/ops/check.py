@@ -16,6 +16,7 @@ STEPS: list[tuple[str, list[str]]] = [
     ("ruff", [*PYTHON, "ruff", "check", "."]),
     ("format", [*PYTHON, "ruff", "format", "--check", "."]),
     ("types", [*PYTHON, "mypy"]),
+    ("tests", [*PYTHON, "mypy", "--config-file", "tests/mypy.ini"]),
     ("imports", [sys.executable, "-c", "from importlinter.cli import lint_imports_command as c; c()", "--no-cache"]),
     ("settings", [*MANAGE, "check"]),
     # Compares models with migrations; that no database is there to be compared too is no fault.

@@ -18,6 +18,7 @@ from django.db.models import F, QuerySet
 from django.db.models.functions import Greatest
 from django.utils import timezone
 
+from hie.database import prepared
 from hie.outbox.models import OutboxMessage
 
 MAX_BACKOFF_S = 3600
@@ -49,13 +50,19 @@ class Notice:
     receiver: str = ""
 
 
+# By hand and kept ready, since a notice goes with most of what happens here: Django would make the statement anew each time.
+_ADD = """
+INSERT INTO outbox_outboxmessage (topic, key, receiver, payload, created_at, next_attempt_at, attempts, last_error)
+VALUES (%s::text, %s::text, '', %s::jsonb, %s::timestamptz, %s::timestamptz, 0, '') RETURNING id
+"""
+
+
 def add(topic: Topic, key: str, payload: Mapping[str, Any] | None = None, *, not_before: datetime | None = None) -> int:
     """Write a notice in the caller's transaction: told if and only if that commits. Gives the row's id."""
     at = timezone.now()
-    row = OutboxMessage.objects.create(
-        topic=topic.value, key=key, payload=dict(payload or {}), created_at=at, next_attempt_at=not_before or at
-    )
-    return int(row.pk)
+    with prepared() as cursor:
+        cursor.execute(_ADD, [topic.value, key, json.dumps(dict(payload or {})), at, not_before or at])
+        return int(cursor.fetchone()[0])
 
 
 def add_all(topic: Topic, items: Iterable[tuple[str, Mapping[str, Any]]]) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from xml.parsers import expat
 
 from lxml import etree
@@ -29,6 +30,14 @@ _ENCODINGS = re.compile(
 )
 _DECLARATION = re.compile(rb"<\?xml\s[^>]{0,300}?encoding\s*=\s*[\"']([^\"'>]{1,60})[\"']")
 _ERROR_NAMES = {code: name for name, code in vars(etree.ErrorTypes).items() if isinstance(code, int)}
+_SAFE: dict[str, bool] = {
+    "resolve_entities": False,
+    "no_network": True,
+    "load_dtd": False,
+    "dtd_validation": False,
+    "remove_comments": True,
+    "remove_pis": True,
+}
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 
 
@@ -53,14 +62,17 @@ def parse(data: bytes, *, limits: Limits = Limits()) -> etree._Element:
     Raises:
         MalformedContent: anything the module refuses; nothing has been kept.
     """
-    if len(data) > limits.size:
-        raise _refuse(f"XML larger than {limits.size} bytes")
-    root: etree._Element | None = None
-    for event, element in elements([data], limits=limits, huge=False):
-        if event == "start" and root is None:
-            root = element
-    if root is None:  # pragma: no cover - elements() has raised before
-        raise _refuse("no element")
+    parser = etree.XMLParser(huge_tree=False, **_SAFE)
+    try:
+        for piece in _checked([data], limits):
+            parser.feed(piece)
+        root: etree._Element = parser.close()
+    except etree.XMLSyntaxError as error:
+        raise _syntax(error) from None
+    # One step down the whole tree for each level: an event for each element would cost more than all else.
+    if _deeper(limits.depth)(root):
+        raise _refuse(f"elements nested deeper than {limits.depth}")
+    _check_no_doctype(root)
     return root
 
 
@@ -78,16 +90,7 @@ def elements(
     Raises:
         MalformedContent: at the place where the input stops being acceptable.
     """
-    parser = etree.XMLPullParser(
-        events=("start", "end"),
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=huge,
-        remove_comments=True,
-        remove_pis=True,
-    )
+    parser = etree.XMLPullParser(events=("start", "end"), huge_tree=huge, **_SAFE)
     depth, deepest = 0, limits.depth
     for piece in _checked(chunks, limits):
         try:
@@ -107,6 +110,15 @@ def elements(
     except etree.XMLSyntaxError as error:
         raise _syntax(error) from None
     yield from parser.read_events()
+    _check_no_doctype(root)
+
+
+@lru_cache(maxsize=8)
+def _deeper(depth: int) -> etree.XPath:
+    return etree.XPath(f"boolean({'/*' * (depth + 1)})")
+
+
+def _check_no_doctype(root: etree._Element) -> None:
     if root.getroottree().docinfo.internalDTD is not None:
         raise _refuse("DOCTYPE is not accepted")
 

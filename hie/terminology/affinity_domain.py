@@ -15,6 +15,7 @@ from enum import StrEnum
 from django.db import transaction
 from django.utils import timezone
 
+from hie.database import prepared
 from hie.standards import oids, xml
 from hie.standards.errors import HubError
 from hie.terminology import local_codes, versions
@@ -59,7 +60,11 @@ def check(asked: Iterable[Asked]) -> dict[Asked, Verdict]:
     At most two statements whatever the count, and two more where a code is in no set.
     """
     wanted = set(asked)
-    modes = dict(CodeSet.objects.exclude(mode=CodeSet.Mode.OFF).values_list("attribute", "mode"))
+    with prepared() as cursor:
+        cursor.execute(
+            "SELECT attribute, mode FROM terminology_codeset WHERE mode <> %s::text", [CodeSet.Mode.OFF.value]
+        )
+        modes = dict(cursor.fetchall())
     looked_up = {item for item in wanted if item.attribute in modes}
     outside = looked_up - _known(looked_up)
     if outside:

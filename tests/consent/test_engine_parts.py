@@ -423,7 +423,7 @@ def test_what_is_worked_out_of_a_patient_for_later_is_no_part_of_what_it_is() ->
     assert not other.instants
     assert (one, repr(one)) == (other, repr(other))
     with pytest.raises(TypeError):
-        engine.PatientPolicy(one.subject, (), {})
+        engine.PatientPolicy(one.subject, (), {})  # type: ignore[call-arg]  # it is refused
     # Of very many none is left when the last is past.
     many = tuple(NOW + timedelta(minutes=n) for n in range(600))
     for key in one.instants:

@@ -25,6 +25,7 @@ from consent.case_values import document_from, participant_from
 from consent.cases import decide_case, prepare
 from consent.engine import compile_directive
 from consent.engine.decide import RULES, RuleTrace
+from hie.standards.facts import Decision
 from tests.consent import fixture as fx
 from tests.consent import slow_evaluator
 from tests.consent.strategies import LABELS, ORGS, cases, consents, documents, places, provisions, requests
@@ -324,7 +325,7 @@ def plain_policy(override: dict[str, Any]) -> engine.Policy:
     return engine.compile_policy(facts, whole["jurisdictions"], whole)
 
 
-def told_of(decisions: list[engine.Decision]) -> list[tuple[str, str, str, list[str]]]:
+def told_of(decisions: list[Decision]) -> list[tuple[str, str, str, list[str]]]:
     return [(one.outcome, one.rule, one.reason, list(one.obligations)) for one in decisions]
 
 

@@ -206,7 +206,7 @@ SPELLINGS = {
 def test_a_code_permits_only_in_its_system_and_denies_also_without_one(place: str, spelled: str) -> None:
     system, code, criterion, about = PLACES[place]
     systems = {"present": [fx.HL7 + system], "older": SPELLINGS.get(system, []), "none": [None], "other": [OTHER]}
-    for one in systems[spelled]:
+    for one in systems[spelled]:  # type: ignore[attr-defined]  # a list, by the table
         made = {"code": code} if one is None else {"system": one, "code": code}
         asked = {"document": document(**about)}
         permit = decide_case(case(permits(**criterion(made)), **asked), FIXTURE)["rule"]

@@ -121,7 +121,7 @@ def test_a_question_decided_a_moment_ago_is_decided_again_when_anything_has_chan
             changed_rosa = feed.Revision(authority=HOSPITAL_AUTHORITY, value="P1", demographics=rosa("P1", telecoms=()))
             feed.feed(changed_rosa, hospital_caller())
         case "time":
-            Query.objects.filter(pk=asked.pk).update(created_at=timezone.now() - timezone.timedelta(seconds=30))
+            Query.objects.filter(pk=asked.pk).update(created_at=timezone.now() - timedelta(seconds=30))
     jobs = loop.claim()
     assert len(decided) == (0 if changed == "nothing" else 1)
     assert len(jobs) == (0 if changed == "consent" else 1)
@@ -423,7 +423,8 @@ def test_a_target_of_a_dead_worker_is_taken_up_when_its_lease_ends(others: Peers
     asked = ask(feed_rosa(), deadline_s=10)
     # A worker took the row and died: the lease stands, nobody asks.
     QueryTarget.objects.filter(query=asked, kind="community").update(
-        claimed_until=timezone.now() + timezone.timedelta(seconds=0.8), attempts=1
+        claimed_until=timezone.now() + timedelta(seconds=0.8),
+        attempts=1,
     )
     fan_out.nudge()
     view = settled(asked)
@@ -660,7 +661,7 @@ def test_a_dead_broker_costs_neither_the_query_nor_time(others: Peers, fan_out: 
 
     exchange(community_at(1, others.port))
     broker, app.conf.broker_url = app.conf.broker_url, "redis://127.0.0.1:1/0"
-    app.pool.force_close_all()
+    app.pool.force_close_all()  # type: ignore[attr-defined]  # kombu's stubs lack it
     try:
         began = time.monotonic()
         asked = query.ask(
@@ -671,7 +672,7 @@ def test_a_dead_broker_costs_neither_the_query_nor_time(others: Peers, fan_out: 
         assert time.monotonic() - began < 4
     finally:
         app.conf.broker_url = broker
-        app.pool.force_close_all()
+        app.pool.force_close_all()  # type: ignore[attr-defined]  # kombu's stubs lack it
     assert statuses(settled(asked))["Community 1"] == "answered"
 
 

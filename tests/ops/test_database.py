@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -10,10 +11,16 @@ from django.db import DataError, NotSupportedError, connection, transaction
 from django.db.transaction import TransactionManagementError
 from django.test.utils import CaptureQueriesContext
 
-from hie.database import prepared
+from documents.models import Blob, SubmissionSet
+from hie.database import insert, prepared
+from hie.outbox.models import OutboxMessage
+from hie.terminology.models import CodeSet
+from tests.documents.conftest import make_patients
+from tests.documents.samples import ALICE
 
 pytestmark = pytest.mark.django_db
 
+AT = datetime(2026, 4, 1, 8, tzinfo=UTC)
 SQL = "SELECT count(*) FROM generate_series(1, %s::int) AS n WHERE n = ANY(%s::bigint[])"
 
 
@@ -140,3 +147,64 @@ def test_an_error_outside_of_a_transaction_leaves_no_statement_behind() -> None:
     assert asked("SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%%$1::int AS left_behind'", []) == [
         (1,)
     ]
+
+
+# -- rows written --------------------------------------------------------------------------------------------------
+
+
+def a_set(number: int, **changes: object) -> SubmissionSet:
+    """A submission set with lists, JSON, a uuid and no text where none is needed."""
+    values = {
+        "entry_uuid": uuid4(), "unique_id": f"2.999.{number}", "identifier_keys": ["a", 'b,"{}\\'], "source_id": "2.999",
+        "custodian": "org", "intended_recipients": [], "extra": {"k": ["\u00e9", None, {"x": 1}]}, "metadata": {},
+        "submission_time": "20260401", "submission_time_from": AT, "submission_time_until": AT,
+    }  # fmt: skip
+    return SubmissionSet(**values | changes)
+
+
+def columns(rows: list[SubmissionSet]) -> list[dict[str, object]]:
+    """The rows as they lie there, but for their ids."""
+    lying = SubmissionSet.objects.filter(pk__in=[row.pk for row in rows]).order_by("pk").values()
+    return [{key: value for key, value in row.items() if key not in {"id", "entry_uuid"}} for row in lying]
+
+
+@pytest.mark.parametrize("count", [1, 3, 9])
+def test_rows_are_written_as_django_writes_them(count: int) -> None:
+    patient = make_patients()[ALICE]
+    for _ in range(2):  # the second time by the short way
+        lying = []
+        for write in (insert, SubmissionSet.objects.bulk_create):
+            rows = [a_set(n, patient_identifier_id=patient, registered_at=AT, title="t" * n) for n in range(count)]
+            write(rows)
+            lying.append(columns(rows))
+            assert [SubmissionSet.objects.get(pk=row.pk).entry_uuid for row in rows] == [row.entry_uuid for row in rows]
+            assert not any(row._state.adding for row in rows)
+            SubmissionSet.objects.all().delete()
+        assert len(lying[0]) == count
+        assert lying[0] == lying[1]
+
+
+def test_rows_of_plain_columns_are_written_by_one_statement_whatever_their_number(
+    django_assert_num_queries: Any,
+) -> None:
+    for count in (1, 2, 40):
+        rows = [CodeSet(attribute=f"a{count}-{n}", mode="off", source="é") for n in range(count)]
+        with django_assert_num_queries(1):
+            insert(rows)
+        assert [CodeSet.objects.get(pk=row.pk).attribute for row in rows] == [row.attribute for row in rows]
+    insert([])
+
+
+def test_a_row_of_which_the_database_makes_a_value_is_left_to_django() -> None:
+    row = OutboxMessage(topic="t", key="k")
+    insert([row])
+    assert OutboxMessage.objects.get(pk=row.pk).receiver == ""
+
+
+def test_what_is_too_long_for_its_column_is_refused_and_not_cut() -> None:
+    blob = Blob(digest=b"d" * 32, size=1, sha1="f" * 41, storage_key="s", segment_size=1, wrapped_key=b"w", key_id="k")
+    with pytest.raises(DataError), transaction.atomic():
+        insert([blob])
+    blob.sha1 = "f" * 40
+    insert([blob])
+    assert Blob.objects.get().digest == b"d" * 32

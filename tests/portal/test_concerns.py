@@ -448,7 +448,7 @@ def test_a_helper_is_told_of_his_own_concerns_and_of_no_other(alice: str, looked
     )
     for path in pages:
         answer = helper.get(path)
-        said = (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()
+        said = (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()  # type: ignore[attr-defined]  # the client's answer is a stream or whole
         for hidden in (
             hers.number,
             "raised a concern",

@@ -220,7 +220,7 @@ def test_a_long_paper_is_sent_while_it_is_made(alice: str, monkeypatch: pytest.M
     looks = AuditEvent.objects.filter(kind="access-log-read")
     client = signed_in()
     before = looks.count()
-    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)
+    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)  # type: ignore[attr-defined]  # the client's answer is a stream or whole
     assert b"%PDF-" in b"".join(next(parts) for _ in range(2))
     # Each page that is read is a look: two parts were, the rest is still to come.
     assert looks.count() - before <= 3
@@ -234,7 +234,7 @@ def test_a_long_paper_breaks_off_when_the_log_may_not_be_shown_any_more(monkeypa
     monkeypatch.setattr(log_paper, "PAPER_LINES", 20)
     readers(alice, 100)
     client = signed_in()
-    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)
+    parts = iter(client.get("/my/log.pdf?period=all&part=people").streaming_content)  # type: ignore[attr-defined]  # the client's answer is a stream or whole
     assert next(parts)
     registration.suspend("org-portal", "a test", "ida")
     with pytest.raises((ConnectionAbortedError, AccessRefused)):

@@ -114,7 +114,7 @@ def test_what_is_held_back_for_safety_is_told_when_the_time_has_passed(alice: st
 
     def read(address: str) -> str:
         answer = client.get(address)
-        return (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()
+        return (b"".join(answer.streaming_content) if answer.streaming else answer.content).decode()  # type: ignore[attr-defined]  # the client's answer is a stream or whole
 
     for address in addresses:
         text = read(address)
@@ -208,7 +208,7 @@ def test_no_word_of_a_teenagers_emergency_reaches_the_parent_by_looks_objection_
     emergency_review.decide(review.pk, "not-justified", OFFICER, "the test could have waited")
     client = acting_for(mia)
     pages = [client.get(f"/my/{rest}") for rest in ("", "?part=own", "?q=pregnan", "log.csv", "log.json")]
-    seen = b"".join(b"".join(one.streaming_content) if one.streaming else one.content for one in pages).decode()
+    seen = b"".join(b"".join(one.streaming_content) if one.streaming else one.content for one in pages).decode()  # type: ignore[attr-defined]  # the client's answer is a stream or whole
     for event in AuditEvent.objects.filter(person_id=mia):
         seen += client.get(f"/my/log/{event.pk}").content.decode()
     query = base64.b64encode(b"code=pregnancy").decode()

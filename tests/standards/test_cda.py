@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hie.standards import cda, xml
 from hie.standards.errors import MalformedContent
@@ -165,3 +167,63 @@ def test_a_long_row_is_let_go_while_it_is_read() -> None:
     assert len(held) == 1
     assert held[0] < 200
     assert reader.document().content.codes == {"http://snomed.info/sct|1"}
+
+
+# -- whole, or element by element --------------------------------------------------------------------------------------
+
+DS4P = '<templateId root="2.16.840.1.113883.3.445.12"/>'
+SYSTEMS = st.sampled_from(["2.16.840.1.113883.5.25", "2.16.840.1.113883.6.96", "2.16.840.1.113883.5.4", ""])
+CODES = st.sampled_from(["R", "V", "N", "PSY", "HIV", "38341003", "", " "])
+LEAVES = st.one_of(
+    st.just(DS4P),
+    st.builds(
+        '<{} code="{}" codeSystem="{}"/>'.format,
+        st.sampled_from(["value", "code", "confidentialityCode", "statusCode", "other:code"]),
+        CODES,
+        SYSTEMS,
+    ),
+    st.sampled_from(["text", "<other:templateId root='2.16.840.1.113883.3.445.1'/>", "<br/>", "&amp;"]),
+)
+PARTS = st.recursive(
+    LEAVES,
+    lambda inner: st.builds(
+        lambda name, code, within: f'<{name} code="{code}">{"".join(within)}</{name}>',
+        st.sampled_from(["section", "observation", "value", "entry", "component", "structuredBody"]),
+        CODES,
+        st.lists(inner, max_size=5),
+    ),
+    max_leaves=25,
+)
+
+
+@given(header=st.lists(PARTS, max_size=3), body=st.lists(st.lists(PARTS, max_size=6), max_size=2))
+def test_a_document_says_the_same_read_whole_as_element_by_element(header: list[str], body: list[list[str]]) -> None:
+    components = "".join(f"<component>{''.join(parts)}</component>" for parts in body)
+    wrapped = "".join(f"<author>{part}</author>" for part in header)
+    text = f'<ClinicalDocument xmlns="urn:hl7-org:v3" xmlns:other="urn:other"><code code="1"/>{wrapped}{components}</ClinicalDocument>'  # fmt: skip
+    both = []
+    for bound in (xml.MiB, 0):
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(cda, "_WHOLE", bound)
+            both.append(cda.read([text.encode()]))
+    assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("bound", [xml.MiB, 0], ids=["whole", "by-element"])
+@pytest.mark.parametrize(
+    ("text", "refusal"),
+    [
+        ("<ClinicalDocument xmlns='urn:hl7-org:v3'><a></ClinicalDocument>", MalformedContent),
+        ("<Section xmlns='urn:hl7-org:v3'><q:a/></Section>", cda.NotClinicalDocument),
+        ("<Section/>", cda.NotClinicalDocument),
+        ("no XML", MalformedContent),
+        (f"<ClinicalDocument xmlns='urn:hl7-org:v3'>{'<a>' * 300}{'</a>' * 300}</ClinicalDocument>", MalformedContent),
+    ],
+    ids=["broken", "another-and-broken", "another", "no-xml", "deep"],
+)
+def test_a_document_is_refused_the_same_read_whole_as_element_by_element(
+    text: str, refusal: type[Exception], bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cda, "_WHOLE", bound)
+    with pytest.raises(refusal):
+        cda.read([text.encode()])

@@ -1,7 +1,7 @@
 """`./hub documents_fill`: a registry of many documents, for `./hub bench xds`; never in production.
 
-Every patient identifier of an authority that no document hangs on yet gets copies of one that was registered: each with a
-submission set, codes and membership of its own, all with the bytes of the first. A batch is one transaction, so a run that
+Every patient identifier of an authority that no document hangs on yet gets copies of one that was registered, in one
+submission set: each with codes and membership of its own, all with the bytes of the first. A batch is one transaction, so a run that
 was interrupted goes on where it was.
 """
 
@@ -23,10 +23,10 @@ _COPY = """
 WITH model AS (SELECT * FROM documents_documententry WHERE unique_id = %(like)s ORDER BY id LIMIT 1),
 wanted AS (
     SELECT p.id AS identifier, p.value, p.authority, n, m.unique_id || '.' || p.id || '.' || n AS unique_id,
-           md5('e' || p.id || '-' || n)::uuid AS entry, md5('s' || p.id || '-' || n)::uuid AS own
+           md5('e' || p.id || '-' || n)::uuid AS entry, md5('s' || p.id)::uuid AS own
       FROM model m, patients_patientidentifier p, generate_series(1, %(each)s) n WHERE p.id = ANY(%(identifiers)s)
 ), sets AS (
-    INSERT INTO documents_submissionset SELECT r.* FROM wanted w
+    INSERT INTO documents_submissionset SELECT r.* FROM (SELECT * FROM wanted WHERE n = 1) w
       JOIN documents_submissionset s ON s.id = (SELECT submission_set_id FROM model),
       LATERAL jsonb_populate_record(s, jsonb_build_object(
         'id', nextval('documents_submissionset_id_seq'), 'entry_uuid', w.own, 'unique_id', w.unique_id || '.1',

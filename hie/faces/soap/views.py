@@ -198,7 +198,7 @@ def _answer(work: _Work) -> Answer:
     if work.refused is not None:
         raise work.refused
     assert work.node is not None
-    with directory.one_reading(given=None if work.received else reading) as reading:
+    with directory.one_reading(given=directory.recent(reading)) as reading:
         person = xua.person(work.node, message.security, endpoint=work.service.url)
     work.caller = person.caller
     if work.received and person.caller.participant_id != work.node.caller.participant_id:
@@ -226,7 +226,7 @@ def _answer(work: _Work) -> Answer:
         resource_id=person.resource_id,
         consents=person.consents,
     )
-    directory.offer(None if work.received else reading)
+    directory.offer(reading)
     return transaction.handler(request)
 
 

@@ -22,6 +22,9 @@ from hie.ops.sandbox.world import FEED, READ
 
 ROOT = Path(__file__).resolve().parents[3]
 STARTING_S = 180
+_LOOK_S = 5.0
+_RESTING = 0.1
+"""Of one core."""
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -42,6 +45,16 @@ class Place:
     def pss_mb(self) -> float:
         """Proportional memory of the tree, in MB."""
         return sum(_pss_of(pid) for pid in tree(self.process.pid)) / 1024
+
+    def settle(self, *, at_most_s: float = 300) -> None:
+        """Wait until the hub has come to rest: what a filling leaves to be sealed, told and vacuumed is none of what is asked next."""
+        until = time.monotonic() + at_most_s
+        while time.monotonic() < until:
+            before = self.cpu_s()
+            time.sleep(_LOOK_S)
+            if self.cpu_s() - before < _RESTING * _LOOK_S:
+                return
+        print(f"the hub had not come to rest after {at_most_s:.0f} s", flush=True)
 
     def hub(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a `./hub` command against this hub."""

@@ -51,6 +51,7 @@ def acts(place: Place, *, entries: int, count: int) -> Iterator[Act]:
     filled = 0
     for size in sorted({*(size for size in SIZES if size < entries), entries}):
         filled += _fill(place, size - filled, authority, model.unique_id)
+        place.settle()
         note = f"{EACH} entries whole of {_short(size)}; bar 400/s, p99 50 ms"
         yield f"xds find {_short(size)}", _finding(place, authority), "lxml of 53 kB SOAP 3,150/s a core", note
     yield from _documents(place, authority, count)

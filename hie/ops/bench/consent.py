@@ -12,14 +12,11 @@ from __future__ import annotations
 import gc
 import json
 import random
-import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-
-import httpx
 
 from consent import engine, explain
 from consent.case_values import participant_from, request_from
@@ -444,16 +441,13 @@ def decision_over_http(place: Place) -> tuple[Callable[[int], None], str, str] |
     body |= {"parameter": [*body["parameter"], asked]}
     path, content = "/fhir/Consent/$consent-decision", json.dumps(body).encode()
     headers = {"Authorization": f"Bearer {hospital.token(USER, 'TREAT')}", "Content-Type": FHIR_JSON}
-    local = threading.local()
 
     def ask(number: int) -> None:
-        if not hasattr(local, "http"):
-            local.http = httpx.Client(base_url=place.base_url, timeout=60.0)
-        answer = local.http.post(path, content=content, headers=headers)
-        if answer.status_code != 200:
-            raise RuntimeError(f"$consent-decision: {answer.status_code} {answer.text[:300]}")
+        status, answer = place.request("POST", path, headers=headers, body=content)
+        if status != 200:
+            raise RuntimeError(f"$consent-decision: {status} {answer[:300]!r}")
 
-    if httpx.post(f"{place.base_url}{path}", content=content, headers=headers, timeout=60).status_code in (404, 405):
+    if place.request("POST", path, headers=headers, body=content)[0] in (404, 405):
         return None
     return (
         ask,

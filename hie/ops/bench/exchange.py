@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import base64
-import threading
 import uuid
 from collections.abc import Callable, Iterator
+from json import dumps
 from typing import Any
-
-import httpx
+from urllib.parse import urlencode
 
 from hie.ops.bench.place import USER, Place
 from hie.ops.sandbox import make
@@ -19,8 +18,6 @@ FAMILIES = ("Abney", "Birkholt", "Castor", "Dunmore", "Esterly", "Farrow", "Garr
 GIVEN = ("Anya", "Boris", "Clara", "Dmitri", "Edda", "Fabio", "Greta", "Hugo", "Irena", "Jonas", "Kira", "Lars")
 PEOPLE = 300
 DOCUMENTS = 10
-
-_local = threading.local()
 
 
 def patient(number: int, authority: str) -> dict[str, Any]:
@@ -101,27 +98,26 @@ def acts(place: Place, wanted: list[str], *, count: int) -> Iterator[tuple[str, 
     token = clinic.token(USER, "TREAT")
     content = make.pdf(("bench", *("line of text" for _ in range(200))))
 
-    def http() -> httpx.Client:
-        if not hasattr(_local, "http"):
-            _local.http = httpx.Client(base_url=place.base_url, timeout=60.0)
-        client: httpx.Client = _local.http
-        return client
-
-    def send(method: str, path: str, bearer: str, expect: int, **more: Any) -> None:
+    def send(method: str, path: str, bearer: str, expect: int, *, json: Any = None) -> None:
         headers = {"Authorization": f"Bearer {bearer}", "Accept": "*/*"}
-        if "json" in more:
+        if json is not None:
             headers["Content-Type"] = FHIR_JSON
-        answer = http().request(method, path, headers=headers, **more)
-        if answer.status_code not in (expect, 200):
-            raise RuntimeError(f"{method} {path.split('?')[0]}: {answer.status_code} {answer.text[:300]}")
+        status, answer = place.request(
+            method, path, headers=headers, body=b"" if json is None else dumps(json).encode()
+        )
+        if status not in (expect, 200):
+            raise RuntimeError(f"{method} {path.split('?')[0]}: {status} {answer[:300]!r}")
 
     own = hospital.token()
     assertions = [_form(hospital) for _ in range(count + 40)]
 
     def take_token(number: int) -> None:
-        answer = http().post("/oauth/token", data=assertions.pop())
-        if answer.status_code != 200:
-            raise RuntimeError(answer.text[:300])
+        headers = {"Content-Type": "application/x-www-form-urlencoded"}
+        status, answer = place.request(
+            "POST", "/oauth/token", headers=headers, body=urlencode(assertions.pop()).encode()
+        )
+        if status != 200:
+            raise RuntimeError(f"token: {status} {answer[:300]!r}")
 
     def feed(number: int) -> None:
         value = 100_000 + number

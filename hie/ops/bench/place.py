@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
 import httpx
 
@@ -25,6 +28,7 @@ STARTING_S = 180
 _LOOK_S = 5.0
 _RESTING = 0.1
 """Of one core."""
+_local = threading.local()
 TICK = os.sysconf("SC_CLK_TCK")
 
 
@@ -41,6 +45,25 @@ class Place:
     def cpu_s(self) -> float:
         """CPU seconds of the hub's whole tree so far, PostgreSQL and Valkey included."""
         return sum(_cpu_of(pid) for pid in tree(self.process.pid))
+
+    def request(self, method: str, path: str, *, headers: Mapping[str, str], body: bytes = b"") -> tuple[int, bytes]:
+        """Status and body of an answer, on a connection that this thread keeps.
+
+        By the leanest client there is: it runs on the machine that is measured, and httpx would take a fifth of it.
+        """
+        held: dict[str, HTTPConnection] = _local.__dict__.setdefault("connections", {})
+        connection = held.get(self.base_url)
+        if connection is None:
+            address = urlsplit(self.base_url)
+            connection = held[self.base_url] = HTTPConnection(address.hostname or "", address.port, timeout=900)
+        connection.request(
+            method,
+            quote(path.removeprefix(self.base_url), safe="/?&=%|:$+,-._~"),
+            body=body or None,
+            headers=dict(headers),
+        )
+        answer = connection.getresponse()
+        return answer.status, answer.read()
 
     def pss_mb(self) -> float:
         """Proportional memory of the tree, in MB."""

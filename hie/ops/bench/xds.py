@@ -12,7 +12,6 @@ Source: spec/xds.md; the bars of its speed are said beside each row.
 from __future__ import annotations
 
 import json
-import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -37,7 +36,6 @@ GIB = 1 << 30
 _CDA_BYTES = 280_000
 _CREATED = "20260401080000"
 _POLL_S = 0.5
-_local = threading.local()
 
 Act = tuple[str, Callable[[int], None], str, str]
 
@@ -111,7 +109,9 @@ def gibibyte(place: Place) -> Iterator[dict[str, Any]]:
         yield tail
 
     source, reader = _Sender(place, "bench-source", None), _Sender(place, "bench-reader", USER)
-    source.post(xds.REPOSITORY_PATH, (body(), content_type))
+    with source.stream(xds.REPOSITORY_PATH, (body(), content_type)) as answer:
+        if b"ResponseStatusType:Success" not in answer.read():
+            raise RuntimeError(f"1 GiB in: {answer.status_code} {answer.text[:800]}")
     yield _gib_row("xds 1 GiB in", time.perf_counter() - began, _highest_mb(workers) - held)
     held, began, read = _highest_mb(workers), time.perf_counter(), 0
     asked = xds.retrieve([(repository, unique_id)], to=f"{place.base_url}{xds.REPOSITORY_PATH}")
@@ -146,33 +146,28 @@ class _Sender:
         self._client = place.clients[participant]
         self._user = user
 
-    def _http(self) -> httpx.Client:
-        if getattr(_local, "base", None) != self._place.base_url:
-            _local.base, _local.http = self._place.base_url, httpx.Client(base_url=self._place.base_url, timeout=900)
-        client: httpx.Client = _local.http
-        return client
-
     def _headers(self, content_type: str) -> dict[str, str]:
         token = self._client.token(self._user, "TREAT" if self._user else None)
         return {"Authorization": f"Bearer {token}", "Content-Type": content_type}
 
-    def post(self, path: str, message: tuple[bytes | Iterator[bytes], str]) -> bytes:
+    def post(self, path: str, message: tuple[bytes, str]) -> bytes:
         """The answer to a message, which is a success."""
         content, content_type = message
-        answer = self._http().post(path, content=content, headers=self._headers(content_type))
+        status, answer = self._place.request("POST", path, headers=self._headers(content_type), body=content)
         # Whether all went well is looked for in the bytes: reading the answer is the other side's work.
-        if answer.status_code != 200 or b"ResponseStatusType:Success" not in answer.content[:4096]:
-            raise RuntimeError(f"{path}: {answer.status_code} {answer.text[:800]}")
-        return answer.content
+        if status != 200 or b"ResponseStatusType:Success" not in answer[:4096]:
+            raise RuntimeError(f"{path}: {status} {answer[:800]!r}")
+        return answer
 
     def provide(self, message: tuple[bytes, str]) -> None:
         """Provide and register."""
         self.post(xds.REPOSITORY_PATH, message)
 
-    def stream(self, path: str, message: tuple[bytes, str]) -> Any:
-        """The answer as it arrives."""
+    def stream(self, path: str, message: tuple[bytes | Iterator[bytes], str]) -> Any:
+        """The answer to a message that need not be in memory, as it arrives."""
         content, content_type = message
-        return self._http().stream("POST", path, content=content, headers=self._headers(content_type))
+        url = f"{self._place.base_url}{path}"
+        return httpx.stream("POST", url, content=content, headers=self._headers(content_type), timeout=900)
 
 
 def _participants(place: Place) -> tuple[_Sender, str]:

@@ -197,6 +197,10 @@ class UnknownRepositoryId(HubError):
     """The repository that a document is asked of is none of this hub."""
 
 
+class UnknownCommunity(HubError):
+    """A document is asked of another community than this hub's."""
+
+
 class UnknownDocumentUniqueId(HubError):
     """There is no such document in the repository for this caller: absent and hidden are one answer."""
 

@@ -50,6 +50,15 @@ def _from_source(labels: Iterable[str]) -> dict[str, dict[str, str]]:
     return {label: {"rule": SOURCE, "version": ""} for label in sorted(labels)}
 
 
+def derive(row: DocumentEntry, source: DocumentEntry, *, assigned_by: str, at: datetime) -> list[Raised]:
+    """Give an entry that is said to be derived from another what that one carries; see `raise_to`."""
+    return raise_to(row, _of_source(labels_of(source)), assigned_by=assigned_by, at=at)
+
+
+def _of_source(source: Labels) -> Labels:
+    return replace(source, labelled=False, rules="", provenance=_from_source(source.labels))
+
+
 def raise_to(row: DocumentEntry, found: Labels, *, assigned_by: str, at: datetime) -> list[Raised]:
     """Give an entry what was found of it on top of what it carries, and then whatever was derived from it.
 
@@ -79,8 +88,7 @@ def raise_to(row: DocumentEntry, found: Labels, *, assigned_by: str, at: datetim
             target = derived.get(step.source)
             if target is None:
                 continue
-            source = labels_of(by_uuid[step.target])
-            more = replace(source, labelled=False, rules="", provenance=_from_source(source.labels))
+            more = _of_source(labels_of(by_uuid[step.target]))
             changed = _raise(target, more, assigned_by=assigned_by, at=at)
             if changed is not None:
                 done.append(changed)

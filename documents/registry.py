@@ -9,16 +9,15 @@ Source: spec/xds.md 4 (IHE ITI TF-2 3.42.4.1.3), which fixes the order of the ch
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import F, Q
 from django.utils import timezone
 
-from documents import rows
+from documents import replacement, rows
 from documents.errors import (
     DeprecatedTarget,
     DuplicateUniqueId,
@@ -34,7 +33,6 @@ from documents.errors import (
 )
 from documents.labels import inherited, labels_of
 from documents.metadata import (
-    ADDING,
     CX,
     DERIVING,
     ON_DEMAND,
@@ -51,8 +49,6 @@ from documents.repository import Staged
 from hie.database import insert, prepared
 from hie.standards.errors import HubError
 from hie.standards.facts import Labels
-
-_FOLLOWING = tuple(kind.value for kind in ADDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +116,7 @@ def register(
 
     A replaced entry and all that was appended to it or transformed from it become Deprecated; the
     new entry joins the approved folders of the old one. Of several submissions replacing one entry at once
-    exactly one succeeds, the others meet `DeprecatedTarget`.
+    exactly one succeeds, the others meet `DeprecatedTarget`; so does a submission in which two replace one.
 
     Raises:
         SubmissionRefused: with every problem of the first stage that has one; the caller rolls back.
@@ -141,7 +137,9 @@ def register(
         problems = list(stage)
         if problems:
             raise SubmissionRefused(problems)
-    deprecated = _deprecated_by(work)
+    replaced_by = replacement.replacing(submission.associations, work.uuid_of)
+    registered_before = {old: new for old, new in replaced_by.items() if old in work.entries}
+    deprecated = replacement.superseded(registered_before)
     labels = _inheriting(work, labels)
     own = rows.submission_set(submission.submission_set, work.ids, patients, custodian, at)
     insert([own])
@@ -156,14 +154,14 @@ def register(
             contents=contents,
             labels=labels,
             restricted=restricted or {},
-            deprecated={work.uuid_of(a.target) for a in submission.associations if a.type in REPLACING},
+            deprecated=set(replaced_by),
             at=at,
         ),
     )
     rows.write_folders(submission.folders, work.ids, patients, custodian, own, at)
     rows.write_associations(submission.associations, work.ids, own, at)
-    _deprecate(deprecated, at)
-    _join_folders(work, own, at)
+    replacement.deprecate(deprecated, at=at)
+    replacement.join_folders(registered_before, own, at)
     _touch_folders(work, at)
     return Receipt(
         ids={reference: f"urn:uuid:{work.uuid_of(reference)}" for reference in work.new_ids},
@@ -334,7 +332,8 @@ def _check_ids(work: _Registration) -> Iterable[HubError]:
 
 
 def _check_relationships(work: _Registration) -> Iterable[HubError]:
-    """Stage 8: targets are approved, and of the kind the relationship is for."""
+    """Stage 8: targets are approved, of the kind the relationship is for, and replaced by one entry each."""
+    yield from replacement.check_one_replacement(work.submission.associations, work.uuid_of)
     new_entries = {entry.entry_uuid: entry for entry in work.submission.entries}
     for association in work.submission.associations:
         where = f"Association[{association.entry_uuid}].targetObject"
@@ -410,80 +409,11 @@ _UNLABELLED = Labels(labelled=False)
 
 # -- effects ------------------------------------------------------------------------------------
 
-_FOLLOWERS = """
-WITH RECURSIVE gone(key) AS (
-    SELECT unnest(%s::uuid[])
-  UNION
-    SELECT a.source FROM documents_association a JOIN gone g ON a.target = g.key
-     WHERE a.type = ANY(%s) AND a.availability_status = %s
-)
-SELECT e.entry_uuid FROM documents_documententry e JOIN gone g ON g.key = e.entry_uuid
- WHERE e.availability_status = %s ORDER BY e.id FOR UPDATE OF e
-"""
-
-
-def _deprecated_by(work: _Registration) -> set[UUID]:
-    """Registered entries that this submission replaces, and everything appended to or transformed from them."""
-    replaced = [
-        work.uuid_of(a.target)
-        for a in work.submission.associations
-        if a.type in REPLACING and work.uuid_of(a.target) in work.entries
-    ]
-    if not replaced:
-        return set()
-    approved = Status.APPROVED.value
-    with connection.cursor() as cursor:
-        cursor.execute(_FOLLOWERS, [replaced, list(_FOLLOWING), approved, approved])
-        return {row[0] for row in cursor.fetchall()}
-
-
-def deprecate(entry_uuids: Collection[str | UUID], *, at: datetime) -> None:
-    """Deprecate entries that nothing replaces, such as the paper of a consent that has ended; in the caller's transaction."""
-    _deprecate({UUID(str(one).removeprefix("urn:uuid:")) for one in entry_uuids}, at)
-
-
-def _deprecate(keys: set[UUID], at: datetime) -> None:
-    if keys:
-        DocumentEntry.objects.filter(entry_uuid__in=keys).update(
-            availability_status=Status.DEPRECATED.value, updated_at=at, revision=F("revision") + 1
-        )
-
-
-def _join_folders(work: _Registration, own: SubmissionSet, at: datetime) -> None:
-    """The replacing entry joins each approved folder of the replaced one; the old membership stays."""
-    replacing = {
-        work.uuid_of(a.target): work.uuid_of(a.source)
-        for a in work.submission.associations
-        if a.type in REPLACING and work.uuid_of(a.target) in work.entries
-    }
-    if not replacing:
-        return
-    memberships = Association.objects.filter(
-        target__in=replacing,
-        type=AssociationType.HAS_MEMBER.value,
-        availability_status=Status.APPROVED.value,
-        source__in=Folder.objects.filter(availability_status=Status.APPROVED.value).values("entry_uuid"),
-    )
-    present = {
-        (work.uuid_of(a.source), work.uuid_of(a.target))
-        for a in work.submission.associations
-        if a.type is AssociationType.HAS_MEMBER
-    }
-    joined = {(m.source, replacing[m.target]) for m in memberships.order_by("pk")} - present
-    if not joined:
-        return
-    new: list[Association] = []
-    for folder, entry in sorted(joined):
-        membership = rows.membership(folder, entry, own, at)
-        new += [membership, rows.membership(own.entry_uuid, membership.entry_uuid, own, at)]
-    insert(new)
-    touch([folder for folder, _ in joined], at)
-
 
 def _touch_folders(work: _Registration, at: datetime) -> None:
     """A folder registered before that gains a member was updated now."""
     own = work.submission.submission_set.entry_uuid
-    touch(
+    replacement.touch(
         [
             work.uuid_of(a.source)
             for a in work.submission.associations
@@ -491,11 +421,3 @@ def _touch_folders(work: _Registration, at: datetime) -> None:
         ],
         at,
     )
-
-
-def touch(folders: Sequence[UUID], at: datetime) -> None:
-    """A folder is one version further for each submission that puts something into it."""
-    if folders:
-        keys = [row.pk for row in Folder.objects.select_for_update().filter(Q(entry_uuid__in=folders)).order_by("pk")]
-        untouched = Folder.objects.filter(pk__in=keys).exclude(last_update_time=at)
-        untouched.update(last_update_time=at, revision=F("revision") + 1)

@@ -3,7 +3,11 @@
 A new version has the logical id and the bytes of the one before it, which is deprecated, and at least its labels.
 Runs in the caller's transaction; what a submission asks for is in `documents.update_plan`.
 
-Source: spec/xds.md 7 (IHE ITI TF-2 3.57.4.1.3.3, 3.92.4.1.3).
+An association that is added does what it does at registration: one that replaces deprecates its target and what hangs on
+it and has its source join the target's folders; one that derives gives its source the target's labels. It would
+otherwise say of a document that readers are still offered that another has taken its place.
+
+Source: spec/xds.md 7, 3.5, 4 (IHE ITI TF-2 3.57.4.1.3.3, 3.92.4.1.3; TF-3 4.2.2.2).
 """
 
 from __future__ import annotations
@@ -17,7 +21,8 @@ from uuid import UUID
 
 from django.db.models import F, Q
 
-from documents import registry, rows
+from documents import labels as entry_labels
+from documents import replacement, rows
 from documents.errors import (
     DuplicateUniqueId,
     MetadataIdentifierChanged,
@@ -29,7 +34,7 @@ from documents.errors import (
     VersionWrong,
 )
 from documents.labels import inherited, labels_of
-from documents.metadata import CX, ON_DEMAND, REPLACING, STABLE, AssociationType, EntryMetadata, Status
+from documents.metadata import CX, DERIVING, ON_DEMAND, REPLACING, STABLE, AssociationType, EntryMetadata, Status
 from documents.models import Association, DocumentEntry, Folder, ReviewItem, SubmissionSet
 from documents.update_plan import NewVersion, Plan, StatusChange
 from hie.standards.errors import HubError
@@ -41,13 +46,16 @@ _APPROVED, _DEPRECATED = Status.APPROVED.value, Status.DEPRECATED.value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Updated:
-    """What became of an update: the submission set, the new versions' UUIDs (``urn:uuid:…``), those that they follow, and
-    whom all of it is about, by row id of the identifiers.
+    """What became of an update: the submission set, the new versions' UUIDs (``urn:uuid:…``), what was deprecated by it,
+    what carries more labels than before, and whom all of it is about, by row id of the identifiers.
+
+    Deprecated are the versions that are followed and what an added association replaces, but not what was asked to be.
     """
 
     submission_set_uuid: str
     versions: tuple[str, ...]
     deprecated: tuple[str, ...]
+    raised: tuple[str, ...]
     patients: tuple[int, ...]
 
 
@@ -60,11 +68,13 @@ class _Work:
     same_person: Callable[[int, int], bool]
     may_update: Callable[[Any], bool]
     restricted: bool
+    content_may_change: bool
     own_repository: str
     ids: dict[str, UUID]
     entries: dict[str, DocumentEntry] = field(default_factory=dict)  # the latest versions, by the id of the new one
     folders: dict[str, Folder] = field(default_factory=dict)
     ends: dict[UUID, DocumentEntry | Folder | SubmissionSet | Association] = field(default_factory=dict)
+    superseded: set[UUID] = field(default_factory=set)  # what the added associations deprecate
 
     @property
     def latest(self) -> dict[str, DocumentEntry | Folder]:
@@ -86,22 +96,30 @@ def update(
     may_update: Callable[[Any], bool],
     same_person: Callable[[int, int], bool],
     restricted: bool,
+    content_may_change: bool,
     own_repository: str,
     at: datetime,
 ) -> Updated:
     """Do what a plan asks for. `may_update` is asked of each registered object; what it refuses is not there.
 
-    `own_repository` is the repository whose bytes this hub holds: an entry neither comes into it nor leaves it.
+    `own_repository` is the repository whose bytes this hub holds: an entry neither comes into it nor leaves it, and says
+    of its bytes what they are. `content_may_change`: a restricted update may say of a document that another repository
+    holds that its bytes, type, time of creation or URI are others.
 
     Raises:
         SubmissionRefused: every problem that there is; the caller rolls back.
     """
     work = _Work(
         plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
-        own_repository=own_repository, ids=_ids(plan),
+        content_may_change=content_may_change, own_repository=own_repository, ids=_ids(plan),
     )  # fmt: skip
     _lock(work)
-    problems = [*_versions(work), *_associations(work), *_statuses(work), *_patients(work)]
+    problems = [*_versions(work), *_associations(work)]
+    replaced_by = replacement.replacing(plan.associations, work.ids.__getitem__)
+    if not problems:
+        new = {work.ids[one.metadata.entry_uuid] for one in plan.versions}
+        work.superseded = replacement.superseded(replaced_by) | (new & replaced_by.keys())
+    problems += [*_statuses(work), *_patients(work)]
     if SubmissionSet.objects.filter(unique_id=plan.submission_set.unique_id).exists():
         where = f"SubmissionSet[{plan.submission_set.entry_uuid}].uniqueId"
         problems.append(DuplicateUniqueId(f"uniqueId {plan.submission_set.unique_id} is registered", element=where))
@@ -113,12 +131,20 @@ def update(
     _write_versions(work, own, labels, custodian, at)
     rows.write_associations(plan.associations, work.ids, own, at)
     _propagate(work, own, at)
+    # Again: the versions that came with this submission hang on what is replaced as those did that they follow.
+    work.superseded |= replacement.superseded(replaced_by)
+    replacement.deprecate(work.superseded, at=at)
+    replacement.join_folders(replaced_by, own, at)
+    raised = _derive(work, at)
     _change_statuses(work, at)
     held = work.latest.values()
     return Updated(
         submission_set_uuid=f"urn:uuid:{own.entry_uuid}",
         versions=tuple(f"urn:uuid:{work.ids[one]}" for one in work.latest),
-        deprecated=tuple(f"urn:uuid:{row.entry_uuid}" for row in held),
+        deprecated=tuple(
+            f"urn:uuid:{key}" for key in dict.fromkeys([*(row.entry_uuid for row in held), *sorted(work.superseded)])
+        ),
+        raised=raised,
         patients=tuple(
             {*patients.values(), *(row.patient_identifier_id for row in held), *map(_patient_of, _touched(work))} - {0}
         ),
@@ -217,6 +243,18 @@ def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, 
         changed = MetadataIdentifierChanged if work.restricted else UpdateRefused
         yield changed("uniqueId may not change", element=f"{where}.uniqueId")
     kept: list[tuple[str, object, object]] = [("objectType", entry.object_type, row.object_type)]
+    content = [("hash", (entry.hash or "").lower(), row.hash or ""), ("size", entry.size, row.size)]
+    if row.binary_id is not None or row.repository_unique_id == work.own_repository:
+        # What is stated would be found wrong by whoever reads the document, and by the sweep of stored bytes.
+        kept += content
+    elif work.restricted and not work.content_may_change:
+        kept += content
+    if work.restricted and not work.content_may_change:
+        kept += [
+            ("mimeType", entry.mime_type, row.mime_type),
+            ("creationTime", entry.creation_time, row.creation_time),
+            ("URI", entry.uri, row.uri),
+        ]
     if work.own_repository in (entry.repository_unique_id, row.repository_unique_id) and not work.restricted:
         kept.append(("repositoryUniqueId", entry.repository_unique_id, row.repository_unique_id))
     if work.restricted:
@@ -237,7 +275,9 @@ def _unchanged(work: _Work, one: NewVersion[EntryMetadata], row: DocumentEntry, 
 
 
 def _associations(work: _Work) -> Iterable[HubError]:
+    yield from replacement.check_one_replacement(work.plan.associations, work.ids.__getitem__)
     latest = work.latest
+    replaced = set(replacement.replacing(work.plan.associations, work.ids.__getitem__))
     propagated = {
         key
         for one in work.plan.versions
@@ -267,6 +307,9 @@ def _associations(work: _Work) -> Iterable[HubError]:
         types = [new_types.get(end) or getattr(work.ends.get(end), "object_type", "") for end in ends]
         if not _may_join(association.type, *types):
             yield UpdateRefused("documents of these types are not joined so", element=where)
+            continue
+        if association.type in REPLACING and ends[0] in replaced:
+            yield UpdateRefused("what replaces is itself replaced in this submission", element=where)
             continue
         of = [patients.get(end) or _patient_of(work.ends[end]) for end in ends]
         if not work.same_person(of[0], of[1]):
@@ -300,10 +343,22 @@ def _statuses(work: _Work) -> Iterable[HubError]:
     for change in work.plan.statuses:
         where = f"Association[{change.id}]"
         if change.target in new:
-            if change.original is not Status.APPROVED:
-                yield UpdateRefused("what is new is approved", element=where)
+            if change.original is not _new_status(work, change.target):
+                yield UpdateRefused(f"{change.target} is not {change.original.name.lower()} by then", element=where)
             continue
         yield from _status(work, change, where)
+
+
+def _new_status(work: _Work, own: str) -> Status:
+    """The status of what this submission makes, when its statuses are changed: after all else."""
+    version = next((one for one in work.plan.versions if one.metadata.entry_uuid == own), None)
+    if version is None:
+        return Status.APPROVED
+    row = work.latest.get(own)
+    gone = work.ids[own] in work.superseded or (
+        version.propagate and row is not None and row.entry_uuid in work.superseded
+    )
+    return Status.DEPRECATED if gone else Status.APPROVED
 
 
 def _status(work: _Work, change: StatusChange, where: str) -> Iterable[HubError]:
@@ -318,7 +373,8 @@ def _status(work: _Work, change: StatusChange, where: str) -> Iterable[HubError]
             yield UpdateRefused("a membership of a submission set keeps its status", element=where)
     elif type(row)._default_manager.filter(logical_id=row.logical_id, version__gt=row.version).exists():
         yield UpdateRefused(f"{change.target} is not the latest version", element=where)
-    if row.availability_status != change.original.value:
+    now = _DEPRECATED if row.entry_uuid in work.superseded else row.availability_status
+    if now != change.original.value:
         yield UpdateRefused(f"{change.target} is not {change.original.name.lower()}", element=where)
 
 
@@ -361,7 +417,9 @@ def _patient_of(row: Any) -> int:
 
 
 def _touched(work: _Work) -> list[Any]:
-    return [work.ends[key] for one in work.plan.statuses if (key := work.ids[one.target]) in work.ends]
+    named = [one.target for one in work.plan.statuses]
+    named += [end for one in work.plan.associations for end in (one.source, one.target)]
+    return [work.ends[key] for name in named if (key := work.ids[name]) in work.ends]
 
 
 # -- effects --------------------------------------------------------------------------------------------------------
@@ -439,7 +497,23 @@ def _propagate(work: _Work, own: SubmissionSet, at: datetime) -> None:
             gained.add(copy.source)
     Association.objects.bulk_create(made)
     gained |= {work.ids[one.source] for one in work.plan.associations if one.type is AssociationType.HAS_MEMBER}
-    registry.touch(sorted(gained), at)
+    replacement.touch(sorted(gained), at)
+
+
+def _derive(work: _Work, at: datetime) -> tuple[str, ...]:
+    """Give what is now derived from another the labels of that; the UUIDs of all that carry more by it."""
+    raised: set[UUID] = set()
+    for association in work.plan.associations:
+        if association.type in DERIVING:
+            ends = [work.ids[association.source], work.ids[association.target]]
+            held = {row.entry_uuid: row for row in _entries(ends)}
+            changed = entry_labels.derive(held[ends[0]], held[ends[1]], assigned_by="labelling", at=at)
+            raised |= {one.entry_uuid for one in changed}
+    return tuple(f"urn:uuid:{key}" for key in sorted(raised))
+
+
+def _entries(keys: Iterable[UUID]) -> Iterable[DocumentEntry]:
+    return DocumentEntry.objects.select_for_update().filter(entry_uuid__in=keys).order_by("pk")
 
 
 def _change_statuses(work: _Work, at: datetime) -> None:

@@ -55,6 +55,7 @@ __all__ = [
     "AUTOMATIC_MEAN",
     "PROBABLE_MEAN",
     "feed",
+    "joined_at",
     "link",
     "merge",
     "merge_of",
@@ -170,9 +171,19 @@ def said_at(source_record_id: int) -> datetime | None:
     return SourceRecord.objects.filter(pk=source_record_id).values_list("said_at", flat=True).first()
 
 
-def note_said(source_record_id: int, at: datetime) -> None:
-    """Note the time that a message about a record bears, where it is newer than what was noted. 1 query."""
-    SourceRecord.objects.filter(Q(said_at__isnull=True) | Q(said_at__lt=at), pk=source_record_id).update(said_at=at)
+def joined_at(source_record_id: int) -> datetime | None:
+    """The time that the newest message bears that joined a record to another or parted it from one, as `said_at`."""
+    return SourceRecord.objects.filter(pk=source_record_id).values_list("joined_at", flat=True).first()
+
+
+def note_said(source_record_ids: Collection[int], at: datetime, *, joining: bool = False) -> None:
+    """Note the time that a message about records bears, where it is newer than what was noted. 1 query.
+
+    `joining`: it says whom they belong to, not what they are like.
+    """
+    name = "joined_at" if joining else "said_at"
+    older = Q(**{f"{name}__isnull": True}) | Q(**{f"{name}__lt": at})
+    SourceRecord.objects.filter(older, pk__in=source_record_ids).update(**{name: at})
 
 
 def check_repeats(demographics: Demographics) -> None:

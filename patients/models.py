@@ -52,7 +52,8 @@ class SourceRecord(models.Model):
     `participant_id` "hub" marks an anchor: a record without demographics that gives a person an
     identifier in the hub's own authority. `replaced_by` is set where the organization itself said
     that this record is a duplicate of another (ITI-104 resolve duplicate, ADT A40). `said_at` is the time that the
-    newest message about it bears, where its channel goes by that (ITI-44).
+    newest message about it bears, where its channel goes by that (ITI-8, ITI-44); `joined_at` that of the newest one that
+    joined it to another record or parted it from one.
     """
 
     class Status(models.TextChoices):
@@ -71,6 +72,7 @@ class SourceRecord(models.Model):
         "self", null=True, blank=True, on_delete=models.PROTECT, related_name="replaces", db_index=False
     )
     said_at = models.DateTimeField(null=True, blank=True)
+    joined_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
 

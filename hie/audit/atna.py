@@ -2,15 +2,17 @@
 
 What each transaction has of participants and objects follows its section "Security Audit Considerations": the source of a
 message is who sends data, so a query's is its consumer, a retrieval's this hub. Besides transactions it is told who signed
-in or out or was refused, who used the log, and when the hub was started and stopped.
+in or out or was refused, who used the log, when the hub was started and stopped, and who changed how it is set up: its
+participants with their agreements and keys, its policies, its codes and calendar, the accounts of its staff.
 
-Source: DICOM PS3.15 A.5 (A.5.3.1 Application Activity, A.5.3.2 Audit Log Used, A.5.3.11 User Authentication); ITI TF-2 3.20
-and the transactions' own sections.
+Source: DICOM PS3.15 A.5 (A.5.3.1 Application Activity, A.5.3.2 Audit Log Used, A.5.3.10 Security Alert, A.5.3.11 User
+Authentication), PS3.16 CID 403 (Security Alert Type); ITI TF-2 3.20 and the transactions' own sections.
 """
 
 from __future__ import annotations
 
 import base64
+import json
 from datetime import UTC
 from typing import Any
 
@@ -46,6 +48,26 @@ _TYPES = {
 """What DICOM itself calls a kind that is no transaction."""
 _LOG_USED = frozenset({EventType.AUDIT_SEARCH, EventType.AUDIT_EXPORT, EventType.ACCESS_LOG_READ})
 _DESK = frozenset({EventType.DESK_PAGE, EventType.STAFF_LOOK})
+_SECURITY_ALERT = ("110113", "Security Alert")
+_SECURITY, _SOFTWARE = ("110129", "Security Configuration"), ("110131", "Software Configuration")
+_ROLES, _ATTRIBUTES = ("110136", "Security Roles Changed"), ("110137", "User security Attributes Changed")
+_SET_UP = {
+    EventType.DIRECTORY_CHANGED: _SECURITY,
+    EventType.POLICY_ACTIVATED: _SECURITY,
+    EventType.KEYS_ROTATED: _SECURITY,
+    EventType.TERMINOLOGY_CHANGED: _SOFTWARE,
+}
+"""Kinds that change what the hub goes by."""
+_ACCOUNTS = {
+    "created": _ATTRIBUTES, "password": _ATTRIBUTES, "second-factor": _ATTRIBUTES, "person": _ATTRIBUTES, "roles": _ROLES,
+    "added": _ATTRIBUTES, "removed": _ATTRIBUTES,
+}  # fmt: skip
+"""What is done to accounts of staff, and to where their holders work besides."""
+_ALERT_SAYS = (
+    "what", "act", "kind", "subject", "proposal", "version", "participant", "onboarding", "row", "changed", "codes", "place",
+    "days", "holiday", "account", "username", "organization",
+)  # fmt: skip
+"""Members of an event that tell what was changed; the reasons that people gave are their own words, and stay here."""
 _APPLICATION = ("110150", "Application")
 _SOURCE, _DESTINATION = ("110153", "Source Role ID"), ("110152", "Destination Role ID")
 _SUBMISSION_SET = ("urn:uuid:a54d6aa5-d40d-43f9-88c5-b4633d873bdd", _METADATA, "submission set classificationNode")
@@ -55,7 +77,22 @@ _IP, _NAME = "2", "1"
 
 def is_told(event: EventRecord) -> bool:
     """Whether an event is one of an IHE transaction, or one that DICOM has a message for: nothing else is told."""
-    return event.kind.startswith("ITI-") or event.type in _TYPES or _uses_log(event)
+    return event.kind.startswith("ITI-") or event.type in _TYPES or _uses_log(event) or _alert(event) is not None
+
+
+def _alert(event: EventRecord) -> tuple[str, str] | None:
+    """The type of Security Alert of an event that changed how the hub is set up, or was refused to; None of any other.
+
+    What an organization enters while it joins changes nothing before staff have let it in.
+    """
+    if event.type is EventType.STAFF_ACT:
+        of_accounts = event.detail.get("what") in ("staff account", "second employer")
+        return _ACCOUNTS.get(str(event.detail.get("act"))) if of_accounts else None
+    if event.user.startswith("Onboarding/"):
+        return None
+    if event.type is EventType.DIRECTORY_CHANGED and str(event.detail.get("what", "")).startswith("holiday"):
+        return _SOFTWARE
+    return _SET_UP.get(event.type)
 
 
 def _uses_log(event: EventRecord) -> bool:
@@ -70,23 +107,29 @@ def message(event: EventRecord, *, base_url: str, site: str, repository_unique_i
     """The AuditMessage of an event of a transaction; `site` is what this hub is called as the source of messages."""
     root = etree.Element("AuditMessage")
     shape = SHAPES[event.type]
+    alert = _alert(event)
     instant = event.at.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     identification = etree.SubElement(
         root,
         "EventIdentification",
-        EventActionCode=event.action,
+        EventActionCode=event.action if alert is None else "E",
         EventDateTime=instant,
         EventOutcomeIndicator=str(event.outcome),
     )
     _code(identification, "EventID", *_event_id(event), system=_DCM)
-    if event.type in _TYPES:
+    if alert is not None:
+        _code(identification, "EventTypeCode", *alert, system=_DCM)
+    elif event.type in _TYPES:
         _code(identification, "EventTypeCode", *_TYPES[event.type], system=_DCM)
     elif event.kind.startswith("ITI-"):
         _code(identification, "EventTypeCode", event.kind, shape.title, system=_IHE)
     if event.purpose:
         _code(identification, "PurposeOfUse", event.purpose, event.purpose, system="2.16.840.1.113883.5.8")
-    if shape.pattern is Pattern.APPLICATION:
-        _participant(root, base_url, requestor=False, role=_APPLICATION, address=_host(base_url), address_type=_NAME)
+    if alert is not None and event.user:
+        _person(root, event, address=event.network_address)
+    if alert is not None or shape.pattern is Pattern.APPLICATION:
+        alone = alert is not None and not event.user
+        _participant(root, base_url, requestor=alone, role=_APPLICATION, address=_host(base_url), address_type=_NAME)
     else:
         _participants(root, event, shape.pattern, base_url)
     source = etree.SubElement(
@@ -95,7 +138,10 @@ def message(event: EventRecord, *, base_url: str, site: str, repository_unique_i
     _code(source, "AuditSourceTypeCode", "4", "Application Server", system=_DCM)
     if _uses_log(event):
         _object(root, f"{base_url}/fhir/AuditEvent", ("2", "13"), ("12", _RFC, "URI"), name="Security Audit Log")
-    _objects(root, event, repository_unique_id)
+    if alert is not None:
+        _alert_subject(root, event, base_url)
+    else:
+        _objects(root, event, repository_unique_id)
     data: bytes = etree.tostring(root, encoding="UTF-8", xml_declaration=True)
     return data
 
@@ -103,6 +149,8 @@ def message(event: EventRecord, *, base_url: str, site: str, repository_unique_i
 def _event_id(event: EventRecord) -> tuple[str, str]:
     if _uses_log(event):
         return _AUDIT_LOG_USED
+    if _alert(event) is not None:
+        return _SECURITY_ALERT
     pattern = SHAPES[event.type].pattern
     return _USER_AUTHENTICATION if pattern is Pattern.LOGIN else _EVENTS.get(pattern, _APPLICATION_ACTIVITY)
 
@@ -133,9 +181,25 @@ def _participants(root: etree._Element, event: EventRecord, pattern: Pattern, ba
         address_type=_NAME,
     )
     if event.user:
-        person = _participant(root, event.user, requestor=True, name=event.user_name)
-        if event.role:
-            _code(person, "RoleIDCode", event.role, event.role, system="HL7 RoleCode")
+        _person(root, event)
+
+
+def _person(root: etree._Element, event: EventRecord, *, address: str = "") -> None:
+    person = _participant(root, event.user, requestor=True, name=event.user_name, address=address, address_type=_IP)
+    if event.role:
+        _code(person, "RoleIDCode", event.role, event.role, system="HL7 RoleCode")
+
+
+def _alert_subject(root: etree._Element, event: EventRecord, base_url: str) -> None:
+    """What was changed: a security resource or a master file of this hub, and what was done to it."""
+    role = "5" if _alert(event) == _SOFTWARE else "13"
+    element = _object(root, f"{base_url}/admin/", ("2", role), ("12", _RFC, "URI"), name=SHAPES[event.type].title)
+    said = {name: event.detail[name] for name in _ALERT_SAYS if name in event.detail}
+    if said.get("act") == "person":
+        said["changed"] = sorted(
+            said.get("changed", ())
+        )  # whose an account is stays here: which members, not their words
+    _detail(element, "Alert Description", json.dumps(said, ensure_ascii=False, sort_keys=True, default=str))
 
 
 def _endpoint(event: EventRecord, base_url: str) -> str:

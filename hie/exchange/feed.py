@@ -4,7 +4,10 @@ Who issues the identifiers of a domain, and only he (or an organization above hi
 message asks is done whole or not at all, recorded in the same transaction, and visible to every
 question that comes after the answer.
 
-Source: spec/fhir.md 2.4; spec/mpi.md 3; IHE ITI-104, ITI-8.
+Where a channel goes by the time that its messages bear (HL7 v2 and V3), news that are older than the newest about a record
+change nothing, whenever they come: of what a record says by its own, of what it was joined to or parted from by theirs.
+
+Source: spec/fhir.md 2.4; spec/mpi.md 3; spec/xds.md 10; IHE ITI-104, ITI-8, ITI-44.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from hie.exchange import access
 from hie.exchange.errors import AuthorityNotOwned, InvalidFeed, NotFound, StaleVersion
 from hie.standards.demographics import Demographics, Identifier, authority_of, system_of
 from hie.standards.facts import Caller
+from hie.standards.hl7_time import Span
 from hie.standards.reliability import still_said
 from patients import identifiers, linking, store
 from patients import queries as index
@@ -37,8 +41,6 @@ class Revision:
     `keep_unsaid`: attributes that `demographics` leaves empty stay as they were, but for those named in
     `deleted` (HL7 v2); otherwise the record is replaced in full (FHIR). `expected_version` is the record
     version the sender saw, None when it does not say. `only_new`: a record that is known is left as it is.
-    `said_at` is the time that the message bears, where its channel goes by that: a message that is older than the newest
-    about the record changes nothing (outcome ``outdated``); one from the future counts as of now.
     `element` is what an error will name.
     """
 
@@ -49,7 +51,6 @@ class Revision:
     deleted: frozenset[str] = frozenset()
     expected_version: int | None = None
     only_new: bool = False
-    said_at: datetime | None = None
     element: str = "Patient.identifier"
 
 
@@ -132,10 +133,14 @@ def apply(
     raw: str | bytes | None = None,
     source: str = "fhir",
     kind: EventType = EventType.PATIENT_FEED,
+    said: Span | None = None,
 ) -> list[Fed]:
     """Everything one message asks, in order, whole or not at all; recorded in the same transaction.
 
-    `raw` is the message as sent, for the log. Repeating a message changes nothing.
+    `raw` is the message as sent, for the log. Repeating a message changes nothing. `said` is the time that the message
+    bears, where its channel goes by that: what is older than the newest news of the same kind about a record is passed over
+    (outcome ``outdated``), and of one moment the later to come counts. One from the future counts as of now, and so goes by
+    its arrival: a clock that runs ahead once must not make everything after it old. Without `said` everything does.
 
     Raises:
         AuthorityNotOwned: an identifier of a domain the caller does not issue in.
@@ -143,28 +148,25 @@ def apply(
         AccessRefused: the participant is not active.
     """
     with recorder.recording(kind, caller, query=raw) as event:
+        told = Told.of(said, access.now())
         checked: list[tuple[Change, str, Demographics | None]] = []
         with directory.one_reading():
             for change in changes:
                 owners = [_owner(authority, caller, change.element) for authority, _ in named_by(change)]
                 access.may_submit(caller, owners[0])
-                said = None
+                words = None
                 if isinstance(change, Revision) and not change.only_new and change.expected_version is None:
-                    said = _own_view(change.demographics, owners[0], change.element)
-                checked.append((change, owners[0], said))
+                    words = _own_view(change.demographics, owners[0], change.element)
+                checked.append((change, owners[0], words))
         with transaction.atomic():
             _lock(changes)
             done: list[Fed] = []
-            for change, owner, said in checked:
+            for change, owner, words in checked:
                 match change:
                     case Revision():
-                        done.append(_revise(change, owner, caller, source, event, said))
-                    case Duplicate():
-                        done.append(_resolve(change, owner, caller, source, event))
-                    case Renaming():
-                        done.append(_rename(change, owner, caller, source, event))
-                    case Linking():
-                        done.append(_link(change, owner, caller, source, event))
+                        done.append(_revise(change, owner, caller, source, event, told, words))
+                    case Duplicate() | Renaming() | Linking():
+                        done.append(_join(change, owner, caller, source, event, told))
                     case Removal():
                         done.append(_remove(change, caller, event))
             event.commit()
@@ -251,11 +253,12 @@ def _revise(
     caller: Caller,
     source: str,
     event: recorder.Recording,
+    told: Told | None,
     said: Demographics | None = None,
 ) -> Fed:
     """Feed a record; `said`: what it says of itself (`_own_view`), where the caller has looked already."""
     authority = authority_of(change.authority)
-    asks = change.only_new or change.keep_unsaid or (change.expected_version, change.said_at) != (None, None)
+    asks = change.only_new or change.keep_unsaid or told is not None or change.expected_version is not None
     current = index.source_record(authority, change.value) if asks else None
     if change.only_new and current is not None:
         return Fed(result=None, record=current, outcome="unchanged")
@@ -263,10 +266,8 @@ def _revise(
         held = current.version if current is not None else 0
         if held != change.expected_version:
             raise StaleVersion(f"the record is at version {held}", element="If-Match")
-    # A clock that runs ahead once must not make everything after it old.
-    told_at = min(change.said_at, access.now()) if change.said_at is not None else None
-    if told_at is not None and current is not None and _outdated(current, told_at):
-        return _passed_over(change, current, event)
+    if told is not None and current is not None and told.is_older(linking.said_at(current.source_record_id)):
+        return _passed_over((current.authority, change.value), current, event)
     if said is None:
         with directory.one_reading():
             said = _own_view(change.demographics, owner, change.element)
@@ -282,8 +283,8 @@ def _revise(
             source=source,
         )
     )
-    if told_at is not None and result.outcome != "quarantined":
-        linking.note_said(result.source_record_id, told_at)
+    if told is not None and result.outcome != "quarantined":
+        linking.note_said([result.source_record_id], told.at)
     detail: dict[str, Any] = {"outcome": result.outcome, "version": result.version}
     event.about(
         result.person_id,
@@ -294,18 +295,30 @@ def _revise(
     return Fed(result=result, record=index.source_record(authority, change.value), outcome=result.outcome)
 
 
-def _outdated(current: SourceRecordView, told_at: datetime) -> bool:
-    newest = linking.said_at(current.source_record_id)
-    return newest is not None and told_at < newest
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Told:
+    """When a message was told: `at`, the earliest that its time may mean, and `until`, the latest."""
+
+    at: datetime
+    until: datetime
+
+    @classmethod
+    def of(cls, said: Span | None, now: datetime) -> Told | None:
+        """The time that a message bears; what lies in the future is now."""
+        return cls(at=min(said.start, now), until=max(min(said.start, now), said.end)) if said is not None else None
+
+    def is_older(self, newest: datetime | None) -> bool:
+        """Whether it is certainly from before the newest news."""
+        return newest is not None and self.until < newest
 
 
-def _passed_over(change: Revision, current: SourceRecordView, event: recorder.Recording) -> Fed:
+def _passed_over(name: tuple[str, str], current: SourceRecordView, event: recorder.Recording) -> Fed:
     """Newer news of the record was taken in before: the message is recorded, and its words are not taken."""
-    found = identifiers.resolve(current.authority, current.value)
+    found = identifiers.resolve(*name)
     if found is not None:
         event.about(
             found.person_id,
-            patient_identifier=f"{system_of(current.authority)}|{change.value}",
+            patient_identifier=f"{system_of(name[0])}|{name[1]}",
             detail={"outcome": "outdated", "version": current.version},
             action="U",
         )
@@ -314,6 +327,35 @@ def _passed_over(change: Revision, current: SourceRecordView, event: recorder.Re
 
 def _action(result: FeedResult) -> str:
     return "C" if result.created else "U"
+
+
+def _join(
+    change: Duplicate | Renaming | Linking,
+    owner: str,
+    caller: Caller,
+    source: str,
+    event: recorder.Recording,
+    told: Told | None,
+) -> Fed:
+    """Join two records or part them, unless both were joined or parted by newer news: that would be undone."""
+    names = dict.fromkeys((authority_of(authority), value) for authority, value in named_by(change))
+    if told is not None and len(names) == 2:
+        records = [index.source_record(*name) for name in names]
+        known = [record for record in records if record is not None]
+        newest = [linking.joined_at(record.source_record_id) for record in known]
+        if len(known) == 2 and all(told.is_older(one) for one in newest):
+            return _passed_over(next(iter(names)), known[0], event)
+    match change:
+        case Duplicate():
+            fed = _resolve(change, owner, caller, source, event)
+        case Renaming():
+            fed = _rename(change, owner, caller, source, event, told)
+        case Linking():
+            fed = _link(change, owner, caller, source, event)
+    if told is not None:
+        held = [found.source_record_id for name in names if (found := identifiers.resolve(*name)) is not None]
+        linking.note_said(held, told.at, joining=True)
+    return fed
 
 
 def _resolve(change: Duplicate, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
@@ -354,11 +396,13 @@ def _take_note(authority: str, value: str, owner: str, caller: Caller, source: s
         )
 
 
-def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: recorder.Recording) -> Fed:
+def _rename(
+    change: Renaming, owner: str, caller: Caller, source: str, event: recorder.Recording, told: Told | None
+) -> Fed:
     new = (authority_of(change.revision.authority), change.revision.value)
     former = (authority_of(change.former[0]), change.former[1])
     if new == former:
-        return _revise(change.revision, owner, caller, source, event)
+        return _revise(change.revision, owner, caller, source, event, told)
     before = index.source_record(*former)
     if before is not None and before.replaced_by == new:
         return Fed(result=None, record=index.source_record(*new), outcome="unchanged")
@@ -370,10 +414,16 @@ def _rename(change: Renaming, owner: str, caller: Caller, source: str, event: re
         revision = replace(change.revision, only_new=False)
         if before is not None and before.active:
             said = tuple(i for i in before.demographics.identifiers if (i.authority, i.value) != former)
-            kept = merged(replace(before.demographics, identifiers=()), revision.demographics, revision.deleted)
+            former_words, words = replace(before.demographics, identifiers=()), revision.demographics
+            newest = linking.said_at(before.source_record_id)
+            if told is not None and newest is not None and told.is_older(newest):
+                # The change of the number is news all the same; what the patient is like was said anew since.
+                kept, told = replace(former_words, identifiers=words.identifiers), Told(at=newest, until=newest)
+            else:
+                kept = merged(former_words, words, revision.deleted)
             kept = replace(kept, identifiers=_each_once((*kept.identifiers, *said)))
             revision = replace(revision, demographics=kept)
-        fed = _revise(revision, owner, caller, source, event)
+        fed = _revise(revision, owner, caller, source, event, told)
         held = identifiers.resolve(*former)
         if fed.result is not None and held is not None and held.active and held.person_id != fed.result.person_id:
             # The person stays the one it was, whatever a match of the new record alone would say.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, tzinfo
+from datetime import tzinfo
 from enum import Enum, auto
 
 from hie.directory import queries as directory
@@ -49,12 +49,8 @@ def revision(
     element: str,
     deleted: frozenset[str] = frozenset(),
     only_new: bool = False,
-    said_at: datetime | None = None,
 ) -> feed.Revision:
-    """The record `name` as the message says it; `identifiers` are all that it gives the patient, each kept once.
-
-    `said_at`: the time that the message bears, where its channel goes by that.
-    """
+    """The record `name` as the message says it; `identifiers` are all that it gives the patient, each kept once."""
     distinct: dict[str, Identifier] = {}
     for item in identifiers:
         distinct.setdefault(item.key, item)
@@ -65,7 +61,6 @@ def revision(
         keep_unsaid=True,
         deleted=deleted,
         only_new=only_new,
-        said_at=said_at,
         element=element,
     )
 

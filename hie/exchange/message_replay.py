@@ -69,11 +69,15 @@ class Came(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What would become of one record: `organization` keeps it; `parts` of it change, by name and never by value."""
+    """What would become of one record: `organization` keeps it; `parts` of it change, by name and never by value.
+
+    `passed_over`: nothing of it, for newer news of it was taken in before.
+    """
 
     organization: str
     words: str
     parts: tuple[str, ...] = ()
+    passed_over: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,7 +210,9 @@ def look_ahead(ids: Sequence[UUID], actor: Caller, reason: str) -> Preview:
         people = _numbered(subjects, numbers)
         for row in rows:
             one = _tried(row) if time.monotonic() < until else Foreseen(message=row, came=Came.UNTRIED)
-            said = troubles.get(row.pk, ()) if one.came is Came.ACCEPTED else ()
+            # A message that is older by its own time spoils nothing, whatever came meanwhile.
+            harmless = bool(one.effects) and all(effect.passed_over for effect in one.effects)
+            said = troubles.get(row.pk, ()) if one.came is Came.ACCEPTED and not harmless else ()
             found.append(replace(one, patients=people[row.pk], troubles=said))
         transaction.set_rollback(True)
     run = uuid4()
@@ -303,6 +309,7 @@ def _effect(fed: Fed) -> Effect:
         organization=facts.name if facts is not None else "",
         words=_OUTCOMES.get(fed.outcome, fed.outcome.capitalize()),
         parts=parts,
+        passed_over=fed.outcome == "outdated",
     )
 
 

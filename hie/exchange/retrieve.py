@@ -22,7 +22,7 @@ from django.conf import settings
 
 from documents import queries as registry
 from documents import ranges
-from documents.errors import UnknownDocumentUniqueId, UnknownRepositoryId
+from documents.errors import UnknownCommunity, UnknownDocumentUniqueId, UnknownRepositoryId
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
@@ -251,7 +251,10 @@ def _made_on_its_way(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DocumentRequest:
-    """One document as ITI-43 asks for it: the repository's id and the document's in it."""
+    """One document as ITI-43 asks for it: the repository's id and the document's in it.
+
+    `home_community_id` is that of the community asked, "" for the one that is spoken to.
+    """
 
     repository_unique_id: str
     unique_id: str
@@ -269,7 +272,8 @@ def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str 
     """The documents of a set of requests, those that the caller may read now; asked twice, given twice.
 
     One reading of what is in force for all of them. A document that may not be read is answered as one that is not
-    there; a deprecated one is given, one that is offline is not.
+    there; a deprecated one is given, one that is offline is not. What is asked of another community is not answered from
+    here, unless the entry itself says that home: a consumer asks with what a query told it.
 
     Raises:
         AccessRefused: the caller may read nothing at all.
@@ -292,6 +296,7 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
             rows = registry.entries_with_bytes({one.unique_id for one in own})
             persons = identifiers.persons_of({row.identifier_pk for row in rows} or {0})
             subjects = access.subjects(set(persons.values()) or {_NOBODY})
+            homes = {(one.unique_id, _home(one)) for one in own}
             readable: dict[str, tuple[access.Subject, EntryRow]] = {}
             verdicts: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
             for person_id, subject in subjects.items():
@@ -299,7 +304,8 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
                 verdict = access.permitted(caller, subject, theirs, Operation.RETRIEVE)
                 verdicts.append((subject, verdict))
                 for row in verdict.rows():
-                    readable.setdefault(row.metadata.unique_id, (subject, row))
+                    if any((row.metadata.unique_id, home) in homes for home in _homes_of(row)):
+                        readable.setdefault(row.metadata.unique_id, (subject, row))
             gathered, made = _made(caller, verdicts, readable)
             for subject, verdict in verdicts:
                 _record_set(event, caller, subject, verdict, readable, gathered.get(subject.person_id), made)
@@ -387,13 +393,32 @@ def _opened(
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID or wanted.unique_id not in readable:
         return None
     subject, row = readable[wanted.unique_id]
+    if _home(wanted) not in _homes_of(row):
+        return None
     if row.entry_uuid in made:
         return made[row.entry_uuid]
     verdict = next(verdict for about, verdict in verdicts if about is subject)
     return access.open_permitted(verdict, row, row.binary_id or "", held=held)
 
 
+def _home(wanted: DocumentRequest) -> str:
+    """The community that a document is asked of, as an URN; this hub's where none is named."""
+    named = wanted.home_community_id.removeprefix("urn:oid:")
+    return f"urn:oid:{named}" if named else settings.HOME_COMMUNITY_ID
+
+
+def _homes_of(row: EntryRow) -> set[str]:
+    """The communities that a document may be asked of here: this one, and the one that its entry says."""
+    return {settings.HOME_COMMUNITY_ID, row.metadata.home_community_id or settings.HOME_COMMUNITY_ID}
+
+
 def _not_there(wanted: DocumentRequest) -> HubError:
+    """Why a document is not given: the community outranks the repository, and that the document.
+
+    Source: spec/xds.md 6, 8, 9 (IHE ITI TF-3 table 4.2.4.1-2).
+    """
+    if _home(wanted) != settings.HOME_COMMUNITY_ID:
+        return UnknownCommunity(f"{wanted.home_community_id} is not this community: {wanted.unique_id} is not given")
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID:
         return UnknownRepositoryId(f"{wanted.repository_unique_id} is no repository of this hub")
     return UnknownDocumentUniqueId(f"there is no document {wanted.unique_id}")

@@ -23,7 +23,7 @@ from django.conf import settings
 from consent.errors import DirectiveRefused
 from documents import labels as entry_labels
 from documents import queries as registry
-from documents import registry as registration
+from documents import replacement
 from documents.metadata import (
     CX,
     AssociationMetadata,
@@ -222,7 +222,7 @@ def ended(resource: Mapping[str, Any]) -> None:
     """Deprecate the scan of a Consent that ends: what it agreed to does not stand any more. In the running transaction."""
     row = _row_of(resource)
     if row is not None:
-        registration.deprecate([row.entry_uuid], at=access.now())
+        replacement.deprecate([row.entry_uuid], at=access.now())
 
 
 def _replaced(kept: registry.EntryRow, entry: EntryMetadata, custodian: str) -> tuple[AssociationMetadata, ...]:

@@ -38,7 +38,8 @@ def update(
 ) -> tuple[str, ...]:
     """Do what a submission of updates asks for; its warnings. `restricted`: only what ITI-92 allows.
 
-    A new version keeps the bytes, the labels and the restriction of the one before it.
+    A new version keeps the bytes, the labels and the restriction of the one before it. An association that replaces or
+    derives has the effects that it has at registration.
 
     Raises:
         AccessRefused: the caller's participant is not active.
@@ -62,6 +63,7 @@ def update(
                 may_update=lambda row: _is_own(caller, row),
                 same_person=submit.same_person,
                 restricted=restricted,
+                content_may_change=not settings.RESTRICTED_UPDATES_KEEP_CONTENT,
                 own_repository=settings.REPOSITORY_UNIQUE_ID,
                 at=access.now(),
             )
@@ -82,5 +84,7 @@ def _is_own(caller: Caller, row: Any) -> bool:
 def _record(event: recorder.Recording, done: Updated) -> None:
     """An event for each patient whose the objects were or are now."""
     detail = {"submission_set": done.submission_set_uuid, "versions": list(done.versions)}
+    # What was not named by the submission, but became otherwise by it.
+    detail |= {name: list(ids) for name, ids in (("deprecated", done.deprecated), ("raised", done.raised)) if ids}
     for person in sorted(set(identifiers.persons_of(done.patients).values())):
         event.about(person, detail=detail)

@@ -184,6 +184,8 @@ DOCUMENT_DIR = env.folder("HIE_DOCUMENT_DIR", DATA_DIR / "documents")
 DOCUMENT_MAX_SIZE = env.integer("HIE_DOCUMENT_MAX_SIZE", 4 * 1024**3, low=1, high=2**50)
 SOAP_MAX_ENVELOPE_BYTES = env.integer("HIE_SOAP_MAX_ENVELOPE_BYTES", 64 * 1024**2, low=1024, high=2**31)
 DOCUMENT_GRACE_S = env.integer("HIE_DOCUMENT_GRACE_S", 86_400, low=60)
+# Refuse a restricted update [ITI-92] that restates hash, size, type, time of creation or URI of a document.
+RESTRICTED_UPDATES_KEEP_CONTENT = env.flag("HIE_RESTRICTED_UPDATES_KEEP_CONTENT", False)
 XDS_MAX_RESULTS = env.integer("HIE_XDS_MAX_RESULTS", 10_000, low=1, high=10**6)
 UNIQUE_ID_CHECK = env.choice("HIE_UNIQUE_ID_CHECK", "refuse", frozenset({"refuse", "doubt", "off"}))
 S3_BUCKET = env.text("HIE_S3_BUCKET")

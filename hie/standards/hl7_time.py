@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime, tzinfo
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import takewhile
 
 import hl7
@@ -32,10 +33,31 @@ def date(text: str) -> str | None:
 
 def moment(text: str, *, zone: Callable[[], tzinfo]) -> datetime | None:
     """A time in UTC; None where it is not said to the minute. Without an offset it is one of `zone`, asked only then."""
-    if len(text.partition("+")[0].partition("-")[0]) < len("YYYYMMDDHHMM"):
+    found = span(text, zone=zone)
+    return found.start if found is not None else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Span:
+    """All that a time may mean, from its earliest instant to its latest, both in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+def span(text: str, *, zone: Callable[[], tzinfo]) -> Span | None:
+    """What a time may mean: the whole of a minute where it says no second, both of the hours that a clock set back has.
+
+    None where it is not said to the minute; `zone` as in `moment`.
+    """
+    digits = text.partition("+")[0].partition("-")[0]
+    if len(digits) < len("YYYYMMDDHHMM"):
         return None
     with suppress(ValueError, OverflowError):
         found: datetime | None = hl7.parse_datetime(text)
         if found is not None:
-            return (found if found.tzinfo else found.replace(tzinfo=zone())).astimezone(UTC)
+            local = found if found.tzinfo else found.replace(tzinfo=zone())
+            first, second = (local.replace(fold=fold).astimezone(UTC) for fold in (0, 1))
+            unsaid = timedelta(0) if len(digits) >= len("YYYYMMDDHHMMSS") else timedelta(seconds=59)
+            return Span(start=first, end=max(first, second) + unsaid)
     return None

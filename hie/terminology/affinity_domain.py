@@ -110,6 +110,11 @@ def as_met(item: Asked) -> Met:
     return Met(item.attribute, item.scheme, _essence(item))
 
 
+def is_loaded() -> bool:
+    """Whether any set was ever loaded: sets are switched off, never deleted."""
+    return CodeSet.objects.exists()
+
+
 def load(data: bytes, *, source: str, mode: str | None = None, by: str = "file") -> list[LoadedSet]:
     """Replace the sets that a file names; those it does not name stay, and codes that staff added to one.
 

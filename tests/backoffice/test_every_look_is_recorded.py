@@ -6,6 +6,8 @@ into the tables below, with what is sent and which event must come of it.
 
 from __future__ import annotations
 
+import base64
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
@@ -19,6 +21,7 @@ from django.http import HttpRequest, HttpResponse
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, path
 from django.utils import timezone
+from lxml import etree
 
 from consent import directives, proxies
 from hie.audit.models import AuditEvent
@@ -31,6 +34,7 @@ from hie.terminology.models import Code, CodeSet
 from hie.trust.models import StaffAffiliation
 from hie.trust.staff import PAGES
 from patients import identifiers
+from tests.soap.test_audit_messages import told
 
 pytestmark = pytest.mark.django_db
 AsRole = Callable[..., Client]
@@ -259,6 +263,34 @@ def test_every_form_of_the_desk_that_changes_rows_leaves_an_event_of_its_own(
     before = events()
     send(client)
     assert kind in {one.kind for one in of_this(before, "ida")}
+
+
+ALERTS = {"staff-act": {"110136", "110137"}, "directory-changed": {"110129"}, "terminology-changed": {"110131"}}
+"""What a receiver of audit messages is told of each kind: the types of DICOM's Security Alert."""
+
+
+@pytest.mark.parametrize("which", FORMS, ids=lambda which: " ".join(which))
+def test_every_form_of_the_desk_that_changes_rows_is_told_to_the_receiver_of_audit_messages(
+    everything: None, as_role: AsRole, which: tuple[str, str], settings: Any, tmp_path: Path
+) -> None:
+    send, kind = FORMS[which]
+    settings.BASE_URL = "https://hub.example"
+    client = as_role("administrator", username="ida")
+    told(tmp_path, settings)
+    send(client)
+    alerts = [one for _, one in told(tmp_path, settings) if one.xpath("EventIdentification/EventID/@csd-code='110113'")]
+    assert {str(one.xpath("string(EventIdentification/EventTypeCode/@csd-code)")) for one in alerts} & ALERTS[kind]
+    for one in alerts:
+        assert one.xpath("EventIdentification/@EventActionCode") == ["E"]
+        assert one.xpath("ActiveParticipant[@UserIsRequestor='true']/@UserID") == ["Staff/ida"]
+        assert one.xpath("ActiveParticipant[RoleIDCode/@csd-code='110150']/@UserID") == ["https://hub.example"]
+        (subject,) = one.xpath("ParticipantObjectIdentification[@ParticipantObjectTypeCode='2']")
+        (said,) = subject.xpath("ParticipantObjectDetail[@type='Alert Description']/@value")
+        assert json.loads(base64.b64decode(said))["act"]
+    # The receiver holds the order of the message's parts against DICOM's schema.
+    parts = [etree.QName(child).localname for child in alerts[0]]
+    order = ["EventIdentification", "ActiveParticipant", "AuditSourceIdentification", "ParticipantObjectIdentification"]
+    assert parts == sorted(parts, key=order.index)
 
 
 def _act_on(model: type[Any], action: str, pk: Any, **more: str) -> Callable[[Client], Any]:

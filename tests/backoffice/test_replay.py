@@ -185,6 +185,21 @@ def test_older_news_than_was_taken_in_since_is_marked_and_not_proposed(as_role: 
     assert replayed() == ["1"]
 
 
+def test_what_is_older_by_its_own_time_spoils_nothing_and_is_shown_so(as_role: AsRole) -> None:
+    operator = as_role("operator")
+    older, _newer = sent(adt("A04", "1", pid(birth="soon")), adt("A04", "2", pid(name="Quimby^Eleonora^L")))
+    raw = adt("A08", "1", pid(name="Quimby^Nora")).replace(b"20260101120000", b"20260101110000")
+    older.raw = inbox._encrypt(raw, inbox._current_key()[1], older.pk)
+    older.save()
+    ahead = looked(operator, older)
+    (one,) = ahead.context_data["ahead"].messages
+    assert (one.came, one.wise, one.troubles) == ("accepted", True, ())
+    assert "it would change nothing" in ahead.content.decode()
+    operator.post(REPLAY, form_of(ahead))
+    assert replayed() == ["1"]
+    assert SourceRecordVersion.objects.count() == 1
+
+
 def test_an_older_message_of_the_same_patient_that_waits_and_is_not_chosen_is_named(as_role: AsRole) -> None:
     operator = as_role("operator")
     first, second, other = sent(east("A04", "first"), east("A08", "second"), east("A04", "third", "79", name="Arden^Felix"))  # fmt: skip

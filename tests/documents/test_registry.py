@@ -124,6 +124,36 @@ def test_replacing_deprecates_and_a_second_replacement_is_refused(patients: Pati
     assert [(a.type, a.target) for a in row.associations] == [(RPLC, old)]
 
 
+@pytest.mark.parametrize("kind", [RPLC, AssociationType.XFRM_RPLC])
+@pytest.mark.parametrize("level", [MetadataLevel.XDS, MetadataLevel.COMPREHENSIVE])
+def test_one_document_is_replaced_by_one_of_a_submission(
+    patients: Patients, kind: AssociationType, level: MetadataLevel
+) -> None:
+    old = registered(patients)
+    first, second = entry(), entry()
+    both = (relation(RPLC, first.entry_uuid, old), relation(kind, second.entry_uuid, old))
+    before = DocumentEntry.objects.count()
+    with pytest.raises(SubmissionRefused) as refused:
+        register(submission(first, second, associations=both, level=level), patients)
+    assert problems(refused) == [DeprecatedTarget]
+    (problem,) = refused.value.problems
+    assert all(one.entry_uuid in str(problem) for one in both)
+    assert problem.element == f"Association[{both[1].entry_uuid}].targetObject"
+    assert (DocumentEntry.objects.count(), status(old)) == (before, Status.APPROVED)
+    other = registered(patients)
+    both = (relation(RPLC, first.entry_uuid, old), relation(kind, first.entry_uuid, other))
+    register(submission(first, associations=both, level=level), patients)
+    assert (status(old), status(other)) == (Status.DEPRECATED, Status.DEPRECATED)
+
+
+def test_a_document_of_a_bundle_is_replaced_by_one_of_it(patients: Patients) -> None:
+    old, first, second = entry(), entry(), entry()
+    both = tuple(relation(RPLC, one.entry_uuid, old.entry_uuid) for one in (first, second))
+    with pytest.raises(SubmissionRefused) as refused:
+        register(submission(old, first, second, associations=both, level=MetadataLevel.COMPREHENSIVE), patients)
+    assert problems(refused) == [DeprecatedTarget]
+
+
 @pytest.mark.parametrize("kind", [APND, XFRM])
 def test_what_was_appended_or_transformed_goes_with_what_is_replaced_however_far(
     patients: Patients, kind: AssociationType

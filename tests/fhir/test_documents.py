@@ -323,6 +323,22 @@ def test_a_replaced_document_is_superseded_and_still_read_by_id(hub_world):
     assert refused.json()["issue"][0]["details"]["coding"][0]["code"] == "XDSRegistryDeprecatedDocumentError"
 
 
+def test_two_documents_of_a_bundle_do_not_replace_one(hub_world):
+    old = publish(hub_world, b"one")[1]
+    relation = [{"code": "replaces", "target": {"reference": old}}]
+    bundle = provide_bundle(b"two", relatesTo=relation)
+    more = provide_bundle(b"three", relatesTo=relation)["entry"][1:]
+    bundle["entry"][0]["resource"]["entry"].append({"item": {"reference": more[0]["fullUrl"]}})
+    bundle["entry"] += more
+    refused = hub_world.hospital.post("", bundle)
+    assert refused.status_code == 422
+    (issue,) = refused.json()["issue"]
+    assert issue["details"]["coding"][0]["code"] == "XDSRegistryDeprecatedDocumentError"
+    assert hub_world.clinic.get(f"/{old}").json()["status"] == "current"
+    del more[0]["resource"]["relatesTo"]
+    assert hub_world.hospital.post("", bundle).status_code == 200
+
+
 BREAKS = {
     "hash": (lambda b: b[1]["content"][0]["attachment"].update(hash=base64.b64encode(b"x" * 20).decode()), "XDSRepositoryMetadataError"),
     "size": (lambda b: b[1]["content"][0]["attachment"].update(size=6), "XDSRepositoryMetadataError"),

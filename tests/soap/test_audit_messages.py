@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import json
 import socket
 import ssl
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -205,6 +207,41 @@ def test_who_signs_in_and_out_and_who_is_refused_is_told(db: None, settings: Any
     person = "ActiveParticipant[@UserIsRequestor='true']/@UserID"
     assert [said(message, person) for _, message in found] == [["backoffice"], ["Staff/ida"], ["Staff/ida"]]
     assert not any(b"word" in etree.tostring(message) for _, message in found)
+
+
+def test_who_changes_how_the_hub_is_set_up_is_told(db: None, settings: Any, tmp_path: Path) -> None:
+    settings.BASE_URL = "https://hub.example"
+    kinds = recorder.EventType
+    ida = replace(caller(face="backoffice"), user_id="Staff/ida", user_name="Ida", client_id="backoffice")
+    own = replace(ida, user_id="Onboarding/1")
+    refused = recorder.Outcome.REFUSED
+    written: list[tuple[Any, Any, dict[str, Any], Any, tuple[str, str] | None]] = [
+        (kinds.DIRECTORY_CHANGED, ida, {"what": "suspended", "participant": "org-x", "reason": "he said"}, 0, ("110129", "0")),
+        (kinds.DIRECTORY_CHANGED, ida, {"what": "suspended", "participant": "org-x"}, refused, ("110129", "4")),
+        (kinds.DIRECTORY_CHANGED, ida, {"what": "holiday taken out", "place": "JA"}, 0, ("110131", "0")),
+        (kinds.DIRECTORY_CHANGED, own, {"act": "submit"}, 0, None),
+        (kinds.POLICY_ACTIVATED, ida, {"kind": "jurisdiction", "subject": "JA", "reason": "he said"}, 0, ("110129", "0")),
+        (kinds.POLICY_ACTIVATED, None, {"what": "loaded by command", "codes": ["JA"]}, 0, ("110129", "0")),
+        (kinds.POLICY_PROPOSED, ida, {"kind": "jurisdiction"}, 0, None),
+        (kinds.TERMINOLOGY_CHANGED, ida, {"what": "terminology.codeset", "act": "changed", "row": "1"}, 0, ("110131", "0")),
+        (kinds.STAFF_ACT, ida, {"what": "staff account", "act": "roles", "username": "bo"}, 0, ("110136", "0")),
+        (kinds.STAFF_ACT, ida, {"what": "staff account", "act": "person", "changed": {"name": ["Bo", "Cy"]}}, 0, ("110137", "0")),
+        (kinds.STAFF_ACT, ida, {"what": "staff account", "act": "sessions ended"}, 0, None),
+        (kinds.STAFF_ACT, ida, {"what": "identity", "act": "changed"}, 0, None),
+    ]  # fmt: skip
+    told(tmp_path, settings)
+    for kind, who, detail, outcome, _ in written:
+        recorder.write([recorder.EventDraft(kind=kind, caller=who, outcome=outcome, detail=detail)])
+    found = told(tmp_path, settings)
+    assert event_of(found) == [("110113", *wanted) for *_, wanted in written if wanted is not None]
+    described = "//ParticipantObjectDetail[@type='Alert Description']/@value"
+    words = [json.loads(base64.b64decode(said(message, described)[0])) for _, message in found]
+    assert words[0] == {"what": "suspended", "participant": "org-x"}
+    assert not any("he said" in str(one) or "Cy" in str(one) for one in words)
+    by_command = found[4][1]
+    assert said(by_command, "ActiveParticipant[@UserIsRequestor='true']/@UserID") == ["https://hub.example"]
+    roles = "ParticipantObjectIdentification/@ParticipantObjectTypeCodeRole"
+    assert [said(message, roles) for _, message in found[:3]] == [["13"], ["13"], ["5"]]
 
 
 def test_who_looks_at_the_log_is_told_and_other_pages_are_not(db: None, settings: Any, tmp_path: Path) -> None:

@@ -433,6 +433,27 @@ def test_documents_come_byte_for_byte_with_what_is_not_there_named(settings: Any
     assert Disclosure.objects.filter(what="bytes").count() == 3
 
 
+def test_what_is_asked_of_another_community_is_not_given_from_here_and_all_else_is(settings: Any) -> None:
+    own, home = settings.REPOSITORY_UNIQUE_ID, settings.HOME_COMMUNITY_ID
+    one, two = provided(b"one"), provided(b"two", home_community_id="urn:oid:2.999.78")
+    some = world.retrieve(
+        (own, one.unique_id, home), (own, one.unique_id, "urn:oid:2.999.78"), (own, two.unique_id, "urn:oid:2.999.78"),
+        ("1.2.3", "9.9.9", "urn:oid:2.999.79"),
+    )  # fmt: skip
+    assert handlers.status(some) == "PartialSuccess"
+    assert received(some) == [b"one", b"two"]
+    assert [e.text for e in some.body.iter("{*}HomeCommunityId")] == [home, "urn:oid:2.999.78"]
+    assert [code for code, _ in handlers.errors(some)] == ["XDSUnknownCommunity"] * 2
+    assert [said.split()[0] for _, said in handlers.errors(some)] == ["urn:oid:2.999.78", "urn:oid:2.999.79"]
+    assert Disclosure.objects.filter(what="bytes").count() == 2
+    # There or not: what is asked of another community is one answer, and nothing has left.
+    for unique_id in (one.unique_id, "9.9.9"):
+        none = world.retrieve((own, unique_id, "urn:oid:2.999.79"))
+        assert handlers.status(none) == "Failure"
+        assert [code for code, _ in handlers.errors(none)] == ["XDSUnknownCommunity"]
+    assert Disclosure.objects.filter(what="bytes").count() == 2
+
+
 def test_many_documents_are_given_at_once_and_too_many_are_refused(settings: Any, monkeypatch: Any) -> None:
     own, one = settings.REPOSITORY_UNIQUE_ID, provided(b"one" * 1000)
     wanted = [(own, one.unique_id)] * 20

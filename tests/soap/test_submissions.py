@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from lxml import etree
 
 from documents.errors import InvalidAttribute
-from documents.metadata import ON_DEMAND, XCN, AssociationType, CodedValue, EntryMetadata, Submission
+from documents.metadata import ON_DEMAND, XCN, AssociationType, CodedValue, EntryMetadata, Status, Submission
 from documents.models import Association, Binary, DocumentEntry, Folder, SubmissionSet
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
@@ -217,6 +217,21 @@ def test_what_a_submission_refers_to_is_there_approved_and_of_the_same_patient()
     assert codes(replacing(old, patient=other)) == ["XDSPatientIdDoesNotMatch"]
     assert handlers.status(register(replacing(old))) == "Success"
     assert codes(replacing(old)) == ["XDSRegistryDeprecatedDocumentError"]
+
+
+def test_two_documents_of_a_submission_do_not_replace_one() -> None:
+    old = registered(entry()).entries[0].entry_uuid
+    both = [entry(), entry()]
+    relations = tuple(samples.relation(RPLC, one.entry_uuid, old) for one in both)
+    sent = [replace(one, repository_unique_id=None, hash=None, size=None) for one in both]
+    for answer in (
+        register(submission(*both, associations=relations)),
+        provide(submission(*sent, associations=relations), {one.entry_uuid: b"hello" for one in sent}),
+    ):
+        ((code, said),) = handlers.errors(answer)
+        assert code == "XDSRegistryDeprecatedDocumentError"
+        assert all(one.entry_uuid in said for one in relations)
+    assert DocumentEntry.objects.get().availability_status == Status.APPROVED.value
 
 
 def test_a_replacement_deprecates_what_hung_on_the_old_and_joins_its_folders() -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from lxml import etree
 
-from documents.metadata import ON_DEMAND, AssociationType, EntryMetadata, FolderMetadata, Status, Submission
+from documents.metadata import (
+    ON_DEMAND,
+    AssociationMetadata,
+    AssociationType,
+    EntryMetadata,
+    FolderMetadata,
+    Status,
+    Submission,
+)
 from documents.models import Association, DocumentEntry, Folder, SubmissionSet
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent
@@ -184,6 +192,122 @@ def test_an_association_is_added_between_what_is_registered() -> None:
     assert codes(send(again, more=[("SubmitAssociation", "again", {})])) == {"XDSMetadataUpdateError"}
 
 
+def joined(*relations: AssociationMetadata, who: Caller | None = None, status: Any = ()) -> Answer:
+    """Associations added by SubmitAssociation, and perhaps changes of status with them."""
+    wanted = replace(submission(), associations=relations)
+    return send(wanted, who, more=[*(("SubmitAssociation", one.entry_uuid, {}) for one in relations), *status])
+
+
+def statuses() -> dict[str, bool]:
+    """Which entries are approved, by the UUID of each."""
+    rows = DocumentEntry.objects.values_list("entry_uuid", "availability_status")
+    return {f"urn:uuid:{key}": status == Status.APPROVED.value for key, status in rows}
+
+
+@pytest.mark.parametrize("kind", [RPLC, AssociationType.XFRM_RPLC])
+def test_a_replacement_that_is_only_joined_does_what_one_that_is_registered_does(kind: AssociationType) -> None:
+    old, new, bystander = registered(entry(), entry(), entry()).entries
+    addendum, further_one = entry(), entry()
+    registered(addendum, associations=(samples.relation(APND, addendum.entry_uuid, old.entry_uuid),))
+    (addendum_row,) = DocumentEntry.objects.filter(unique_id=addendum.unique_id)
+    on_it = samples.relation(AssociationType.XFRM, further_one.entry_uuid, f"urn:uuid:{addendum_row.entry_uuid}")
+    registered(further_one, associations=(on_it,))
+    shelf = folder()
+    (held,) = registered(
+        folders=(shelf,), associations=(samples.member(shelf.entry_uuid, old.entry_uuid, None),)
+    ).folders
+    touched = Folder.objects.get().last_update_time
+    done(joined(samples.relation(kind, new.entry_uuid, old.entry_uuid)))
+    approved = {key for key, status in statuses().items() if status}
+    assert approved == {new.entry_uuid, bystander.entry_uuid}
+    members = Association.objects.filter(source=held.entry_uuid.removeprefix("urn:uuid:"))
+    assert {f"urn:uuid:{one.target}" for one in members} == {old.entry_uuid, new.entry_uuid}
+    assert Folder.objects.get().last_update_time > touched
+    (event,) = AuditEvent.objects.filter(kind="ITI-57", outcome=0)
+    assert len(event.detail["deprecated"]) == 3
+    # What was replaced is not replaced again, nor is it joined to anything.
+    again = joined(samples.relation(RPLC, bystander.entry_uuid, old.entry_uuid))
+    assert codes(again) == {"XDSMetadataUpdateError"}
+
+
+def test_a_replacement_that_is_in_the_folder_does_not_join_it_twice() -> None:
+    old, new = entry(), entry()
+    shelf = folder()
+    both = tuple(samples.member(shelf.entry_uuid, one.entry_uuid, None) for one in (old, new))
+    wanted = registered(old, new, folders=(shelf,), associations=both)
+    old, new = wanted.entries
+    done(joined(samples.relation(RPLC, new.entry_uuid, old.entry_uuid)))
+    assert Association.objects.filter(source=wanted.folders[0].entry_uuid.removeprefix("urn:uuid:")).count() == 2
+
+
+def test_an_addendum_that_replaces_what_it_was_added_to_stays() -> None:
+    (old,) = registered(entry()).entries
+    new, on_new = entry(), entry()
+    (new,) = registered(new, associations=(samples.relation(APND, new.entry_uuid, old.entry_uuid),)).entries
+    (on_new,) = registered(on_new, associations=(samples.relation(APND, on_new.entry_uuid, new.entry_uuid),)).entries
+    done(joined(samples.relation(RPLC, new.entry_uuid, old.entry_uuid)))
+    assert statuses() == {old.entry_uuid: False, new.entry_uuid: True, on_new.entry_uuid: True}
+
+
+def test_of_added_associations_too_one_replaces_one() -> None:
+    old, first, second = registered(entry(), entry(), entry()).entries
+    both = [samples.relation(RPLC, one.entry_uuid, old.entry_uuid) for one in (first, second)]
+    answer = joined(*both)
+    ((code, said),) = handlers.errors(answer)
+    assert code == "XDSRegistryDeprecatedDocumentError"
+    assert all(one.entry_uuid in said for one in both)
+    ring = [
+        samples.relation(RPLC, first.entry_uuid, old.entry_uuid),
+        samples.relation(RPLC, old.entry_uuid, first.entry_uuid),
+    ]
+    assert codes(joined(*ring)) == {"XDSMetadataUpdateError"}
+    assert all(statuses().values())
+    assert not Association.objects.filter(type=RPLC.value).exists()
+
+
+def test_statuses_are_changed_after_an_added_association_has_done_its_work() -> None:
+    old, new = registered(entry(), entry()).entries
+    relation = samples.relation(RPLC, new.entry_uuid, old.entry_uuid)
+    answer = joined(relation, status=[("UpdateAvailabilityStatus", old.entry_uuid, change())])
+    assert codes(answer) == {"XDSMetadataUpdateError"}
+    done(joined(relation, status=[("UpdateAvailabilityStatus", old.entry_uuid, change("Deprecated", "Approved"))]))
+    assert all(statuses().values())
+
+
+def test_a_new_version_hangs_on_what_is_replaced_as_the_one_before_did() -> None:
+    old, new = registered(entry(), entry()).entries
+    addendum = entry()
+    (addendum,) = registered(
+        addendum, associations=(samples.relation(APND, addendum.entry_uuid, old.entry_uuid),)
+    ).entries
+    wanted = versions(further(addendum))
+    relation = samples.relation(RPLC, new.entry_uuid, old.entry_uuid)
+    wanted = replace(wanted, associations=(*wanted.associations, relation))
+    done(send(wanted, more=[("SubmitAssociation", relation.entry_uuid, {})]))
+    assert {key for key, status in statuses().items() if status} == {new.entry_uuid}
+
+
+def test_what_is_derived_by_an_added_association_carries_what_its_source_does() -> None:
+    source, made = registered(entry(), entry()).entries
+    on_it = entry()
+    registered(on_it, associations=(samples.relation(AssociationType.XFRM, on_it.entry_uuid, made.entry_uuid),))
+    of_source = DocumentEntry.objects.filter(unique_id=source.unique_id)
+    of_source.update(labels=["HIV"], confidentiality="V", labelled=True)
+    done(joined(samples.relation(AssociationType.XFRM, made.entry_uuid, source.entry_uuid)))
+    for unique_id in (made.unique_id, on_it.unique_id):
+        row = DocumentEntry.objects.get(unique_id=unique_id)
+        assert (row.labels, row.confidentiality) == (["HIV"], "V")
+
+
+def test_a_replacement_by_itself_is_no_registration_and_no_update() -> None:
+    old, new = registered(entry(), entry()).entries
+    relation = samples.relation(RPLC, new.entry_uuid, old.entry_uuid)
+    wanted = replace(submission(), associations=(relation,))
+    assert codes(world.register(wanted)) == {"XDSRegistryMetadataError"}
+    assert codes(send(wanted)) == {"XDSRegistryMetadataError"}
+    assert all(statuses().values())
+
+
 def test_a_snapshot_is_joined_to_what_is_made_on_demand_alone() -> None:
     stable, other = registered(entry(), entry()).entries
     on_demand = samples.entry(
@@ -193,15 +317,10 @@ def test_a_snapshot_is_joined_to_what_is_made_on_demand_alone() -> None:
     answer = handlers.call(ON_DEMAND_REGISTRATION, world.registration(submission(on_demand)), caller())
     assert handlers.errors(answer) == []
 
-    def joined(kind: AssociationType, source: str, target: str) -> Answer:
-        relation = samples.relation(kind, source, target)
-        wanted = replace(submission(), associations=(relation,))
-        return send(wanted, more=[("SubmitAssociation", relation.entry_uuid, {})])
-
     snapshot = AssociationType.IS_SNAPSHOT_OF
-    assert codes(joined(snapshot, stable.entry_uuid, other.entry_uuid)) == {"XDSMetadataUpdateError"}
-    assert codes(joined(RPLC, stable.entry_uuid, NOWHERE)) == {"XDSMetadataUpdateError"}
-    done(joined(snapshot, stable.entry_uuid, NOWHERE))
+    assert codes(joined(samples.relation(snapshot, stable.entry_uuid, other.entry_uuid))) == {"XDSMetadataUpdateError"}
+    assert codes(joined(samples.relation(RPLC, stable.entry_uuid, NOWHERE))) == {"XDSMetadataUpdateError"}
+    done(joined(samples.relation(snapshot, stable.entry_uuid, NOWHERE)))
 
 
 def test_operations_of_one_submission_are_done_in_order() -> None:
@@ -251,6 +370,45 @@ def test_a_document_neither_comes_into_the_hub_s_own_repository_nor_leaves_it(se
     said = world.entry(unique_id=one.unique_id, logical_id=f"urn:uuid:{row.logical_id}", entry_uuid="new")
     assert codes(send(versions(replace(said, repository_unique_id="1.2.3.4")))) == {"XDSMetadataUpdateError"}
     done(send(versions(replace(said, repository_unique_id=own))))
+
+
+@pytest.mark.parametrize(
+    ("action", "code"), [(UPDATE, "XDSMetadataUpdateError"), (RESTRICTED, "UnmodifiableMetadataError")]
+)
+@pytest.mark.parametrize("changes", [{"hash": "0" * 40}, {"size": 6}])
+def test_what_bytes_held_here_are_is_not_restated(
+    settings: Any, action: str, code: str, changes: dict[str, Any]
+) -> None:
+    sent = entry(repository_unique_id=None, hash=None, size=None)
+    assert handlers.errors(world.provide(submission(sent), {sent.entry_uuid: b"hello"})) == []
+    row = DocumentEntry.objects.get()
+    said = replace(
+        sent, entry_uuid="new", logical_id=f"urn:uuid:{row.logical_id}", title="Corrected",
+        repository_unique_id=settings.REPOSITORY_UNIQUE_ID, hash=str(row.hash).upper(), size=row.size,
+    )  # fmt: skip
+    answer = send(versions(replace(said, **changes)), action=action)
+    assert codes(answer) == {code}
+    assert next(iter(changes)) in handlers.errors(answer)[0][1]
+    assert DocumentEntry.objects.count() == 1
+    done(send(versions(said), action=action))
+    new = DocumentEntry.objects.get(version=2)
+    assert (new.hash, new.size) == (row.hash, row.size)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"hash": "0" * 40}, {"size": 6}, {"mime_type": "text/goofy"}, {"creation_time": "2020"}, {"uri": "other.txt"}],
+)
+def test_what_other_repositories_hold_may_be_restated_unless_the_operator_will_not(
+    settings: Any, changes: dict[str, Any]
+) -> None:
+    (one,) = registered(entry()).entries
+    settings.RESTRICTED_UPDATES_KEEP_CONTENT = True
+    assert codes(restrict(versions(further(one, **changes)))) == {"UnmodifiableMetadataError"}
+    done(restrict(versions(further(one, title="Corrected"))))
+    settings.RESTRICTED_UPDATES_KEEP_CONTENT = False
+    done(restrict(versions(further(one, **changes), PreviousVersion=["2"])))
+    done(send(versions(further(one, **changes), PreviousVersion=["3"])))
 
 
 def test_a_deprecated_version_is_not_followed() -> None:

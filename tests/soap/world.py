@@ -152,16 +152,18 @@ def asking(query_id: str, slots: Mapping[str, Any], *, refs: bool = False) -> et
     return body
 
 
-def retrieve(*wanted: tuple[str, str], who: Caller | None = None) -> Answer:
-    """ITI-43 of pairs of repository and uniqueId."""
+def retrieve(*wanted: tuple[str, ...], who: Caller | None = None) -> Answer:
+    """ITI-43 of repository, uniqueId and perhaps home community each."""
     return handlers.call(RETRIEVE, retrieval(*wanted), who or caller())
 
 
-def retrieval(*wanted: tuple[str, str]) -> etree._Element:
+def retrieval(*wanted: tuple[str, ...]) -> etree._Element:
     """The body of ITI-43."""
     body = etree.Element(names.tag(names.XDS, "RetrieveDocumentSetRequest"), nsmap={"xds": names.XDS})
-    for repository, unique_id in wanted:
+    for repository, unique_id, *home in wanted:
         one = etree.SubElement(body, names.tag(names.XDS, "DocumentRequest"))
+        for community in home:
+            etree.SubElement(one, names.tag(names.XDS, "HomeCommunityId")).text = community
         etree.SubElement(one, names.tag(names.XDS, "RepositoryUniqueId")).text = repository
         etree.SubElement(one, names.tag(names.XDS, "DocumentUniqueId")).text = unique_id
     return body

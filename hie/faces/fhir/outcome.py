@@ -102,6 +102,7 @@ OUTCOME: dict[str, Row] = {
     "StoredQueryParamInvalid": _row(400, "value", "XDSRegistryError"),
     "TooManyResults": _row(422, "too-costly", "XDSTooManyResults"),
     "ResultNotSinglePatient": _row(422, "too-costly", "XDSResultNotSinglePatient"),
+    "UnknownCommunity": _row(404, "not-found", "XDSUnknownCommunity"),
     "UnknownRepositoryId": _row(404, "not-found", "XDSUnknownRepositoryId"),
     "UnknownDocumentUniqueId": _row(404, "not-found", "XDSDocumentUniqueIdError"),
     # the exchange

@@ -302,6 +302,24 @@ def _timestamp(text: str) -> str:
     return "-".join(p for p in found.groups() if p) if found else ""
 
 
+def said(message: Message, *, zone: Callable[[], tzinfo]) -> hl7_time.Span | None:
+    """The time of the message (MSH-7), else when its sender was told of the event (EVN-2); None where neither says it to
+    the minute. `zone` as in `entered_at`.
+
+    What a patient is like is said as of when the message was made: what EVN-2 tells of may have been entered long before,
+    and EVN-6, when it happened, is behind both for whatever is put down or corrected afterwards. So an event of last week that is
+    entered today is newer than yesterday's message, and a message that an engine kept and sends again is as old as it was.
+
+    Source: HL7 v2.5.1 2.15.9.7 (MSH-7), 3.4.1.2, 3.4.1.6 (EVN); spec/xds.md 10 ("ordering by message time").
+    """
+    event = message.first("EVN")
+    for text in (message.header.text(7), event.text(2) if event is not None else ""):
+        found = hl7_time.span(text, zone=zone)
+        if found is not None:
+            return found
+    return None
+
+
 def entered_at(message: Message, *, zone: Callable[[], tzinfo]) -> datetime | None:
     """When the sender's system was told of the event (EVN-2), else when the message was made (MSH-7).
 

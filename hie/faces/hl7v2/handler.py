@@ -119,7 +119,10 @@ def _act(message: er7.Message, raw: bytes, caller: Caller) -> tuple[Sequence[Hub
     if message.type_code != "ADT" or message.event not in adt.EVENTS:
         raise MessageRefused("the event is not supported", code="201", location=("MSH", 1, 9, 1, 2))
     try:
-        fed = feed.apply(_changes(message, caller), caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V2)
+        fed = feed.apply(
+            _changes(message, caller), caller, raw=raw, source=PROTOCOL, kind=EventType.PATIENT_FEED_V2,
+            said=adt.said(message, zone=lambda: feed_changes.zone(caller)),
+        )  # fmt: skip
     except AuthorityNotOwned as problem:
         raise MessageRefused(str(problem), code="204", location=("PID", 1, 3)) from problem
     except AccessRefused as problem:
@@ -131,6 +134,9 @@ def _act(message: er7.Message, raw: bytes, caller: Caller) -> tuple[Sequence[Hub
     if any(one.outcome == "quarantined" for one in fed):
         note = "the patient of PID-3 looks like another person than before; kept aside until somebody has looked"
         return [MessageRefused(note, code="205", location=("PID", 1, 3))], fed
+    if any(one.outcome == "outdated" for one in fed):
+        note = "newer news of this patient was taken in before; of this message what is older changed nothing"
+        return [MessageRefused(note, code="0", location=("MSH", 1, 7))], fed
     return [], fed
 
 

@@ -90,6 +90,7 @@ XDS_CODE: Mapping[str, str] = {
     "TooManyResults": "XDSTooManyResults",
     "ResultNotSinglePatient": "XDSResultNotSinglePatient",
     # documents
+    "UnknownCommunity": "XDSUnknownCommunity",
     "UnknownRepositoryId": "XDSUnknownRepositoryId",
     "UnknownDocumentUniqueId": "XDSDocumentUniqueIdError",
     "NoSuchBinary": "XDSDocumentUniqueIdError",

@@ -87,7 +87,12 @@ def ensure(
             addresses = {item["home_community_id"]: item["base_url"] for item in known["remote_communities"]}
             current = {item.home_community_id: peers[item.id].base_url for item in world.COMMUNITIES}
             if addresses == current | {world.FAULTY[2]: faulty_url}:
-                return known
+                if known.get("affinity_domain") != CODES.name:
+                    # A sandbox of a release that had no sets of codes of its own.
+                    for place in (main, *(peers[item.id] for item in world.COMMUNITIES)):
+                        load_codes(place)
+                    write_private(target, known | {"affinity_domain": CODES.name})
+                return known | {"affinity_domain": CODES.name}
     for community in world.COMMUNITIES:
         say(f"loading {community.name}")
         load_community(community, peers[community.id], main, hub_client_id=hub_client_id)
@@ -104,7 +109,7 @@ def ensure(
     entries.append(community_entry(faulty_id, faulty_name, faulty_home, 700, f"{faulty_url}/fhir"))
     write_private(main.data_dir / "participants.json", {"participants": entries})
     main.manage("participants", str(main.data_dir / "participants.json"))
-    main.manage("affinity_domain", str(CODES))
+    load_codes(main)
     description = describe(main, peers, faulty_url)
     clients = {item.id: Client.of(description, item.id, main.data_dir) for item in organizations}
     users = {item["id"]: item["users"][0] if item["users"] else None for item in description["participants"]}
@@ -136,9 +141,14 @@ def ensure(
     feed_doubts(clients, main)
     say("opening accounts")
     open_accounts(main, description)
-    description["complete"] = True
+    description |= {"affinity_domain": CODES.name, "complete": True}
     write_private(target, description)
     return description
+
+
+def load_codes(place: HubPlace) -> None:
+    """Give a hub the sandbox's sets of codes, where it has none: never over what its staff loaded or chose."""
+    place.manage("affinity_domain", str(CODES), "--unless-loaded")
 
 
 def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub_client_id: str) -> None:
@@ -163,7 +173,7 @@ def load_community(community: Community, place: HubPlace, main: HubPlace, *, hub
         {"participants": [participant_entry(hospital, place.data_dir), asker]},
     )
     place.manage("participants", str(place.data_dir / "participants.json"))
-    place.manage("affinity_domain", str(CODES))
+    load_codes(place)
     client = client_of(hospital, place.base_url, place.data_dir)
     for key, local_id in community.patients:
         patient = next(item for item in world.PATIENTS if item.key == key)

@@ -13,7 +13,6 @@ Source: IHE ITI TF-2 3.44; spec/mpi.md 4; spec/xds.md 10.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import datetime
 from uuid import UUID
 
 from lxml import etree
@@ -33,6 +32,7 @@ from hie.standards import oids
 from hie.standards.demographics import Identifier, system_of
 from hie.standards.errors import HubError
 from hie.standards.facts import Caller
+from hie.standards.hl7_time import Span
 
 PROTOCOL = "hl7v3"
 SSN = "2.16.840.1.113883.4.1"
@@ -51,11 +51,12 @@ class Hl7v3Handler:
             message = reading.read(root)
             _check_sender(message, caller)
             fed = feed.apply(
-                _changes(message, caller, _said_at(root, caller)),
+                _changes(message, caller),
                 caller,
                 raw=raw,
                 source=PROTOCOL,
                 kind=EventType.PATIENT_FEED_V3,
+                said=_said(root, caller),
             )
         except HubError as problem:
             return _refused(root, _named(problem), caller)
@@ -130,11 +131,11 @@ def _check_sender(message: reading.Message, caller: Caller) -> None:
             raise Refused("the sender is not the caller", code="NS260", location=one.location, reject=True)
 
 
-def _said_at(root: etree._Element, caller: Caller) -> datetime | None:
-    return reading.said_at(root, zone=lambda: feed_changes.zone(caller))
+def _said(root: etree._Element, caller: Caller) -> Span | None:
+    return reading.said(root, zone=lambda: feed_changes.zone(caller))
 
 
-def _changes(message: reading.Message, caller: Caller, said_at: datetime | None = None) -> list[feed.Change]:
+def _changes(message: reading.Message, caller: Caller) -> list[feed.Change]:
     own, said = _sorted(message.ids, caller)
     more, others = _sorted(message.other_ids, caller)
     if not own:
@@ -142,7 +143,7 @@ def _changes(message: reading.Message, caller: Caller, said_at: datetime | None 
         raise Refused(text, code="KEY204", location="patient/id", reject=True)
     identifiers = [*(Identifier(system=system_of(a), value=v) for a, v in (*own, *more)), *said, *others]
     revision = feed_changes.revision(
-        own[0], message.demographics, identifiers, element="patient/id", deleted=message.deleted, said_at=said_at
+        own[0], message.demographics, identifiers, element="patient/id", deleted=message.deleted
     )
     if message.interaction != names.RESOLVED:
         return [revision]

@@ -126,9 +126,9 @@ def _ii(element: etree._Element, location: str) -> Ii:
     return Ii(root=root.removeprefix("urn:oid:"), extension=extension, location=location)
 
 
-def said_at(root: etree._Element, *, zone: Callable[[], tzinfo]) -> datetime | None:
+def said(root: etree._Element, *, zone: Callable[[], tzinfo]) -> hl7_time.Span | None:
     """The time of the message, its creationTime; None where it is not said to the minute. `zone` as in `entered_at`."""
-    return hl7_time.moment(attribute(root, "creationTime", "value"), zone=zone)
+    return hl7_time.span(attribute(root, "creationTime", "value"), zone=zone)
 
 
 def entered_at(root: etree._Element, *, zone: Callable[[], tzinfo]) -> datetime | None:

@@ -20,13 +20,17 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """The file, and the mode of its sets, in place of the file's."""
+        """The file, the mode of its sets in place of the file's, and whether to leave alone what was loaded before."""
         parser.add_argument("file", type=Path)
         parser.add_argument("--mode", choices=CodeSet.Mode.values)
+        parser.add_argument("--unless-loaded", action="store_true", help="do nothing where any set was ever loaded")
 
     def handle(self, *args: Any, **options: Any) -> None:
         """Print one line a set."""
         path: Path = options["file"]
+        if options["unless_loaded"] and affinity_domain.is_loaded():
+            self.stdout.write("sets of codes were loaded before: nothing done")
+            return
         try:
             loaded = affinity_domain.load(path.read_bytes(), source=path.name, mode=options["mode"])
         except OSError as error:

@@ -133,12 +133,16 @@ def receive(raw: bytes, envelope: Envelope) -> Received:
     Calls for the same message wait for one another, so a repeat that overtakes the first answer does
     no work twice. Must be called outside a transaction: the raw bytes are committed first.
     """
-    row, created = _kept(raw, envelope)
+    row, identity = _row(raw, envelope)
+    # Held before the row can be seen: a repeat that finds it would else be the first to handle it, and then the first too.
     with alone(row.pk):
-        if not created:
-            row.refresh_from_db()
-            if row.status == InboundMessage.Status.ACCEPTED and row.reply is not None:
-                return Received(message_id=row.pk, status=row.status, reply=bytes(row.reply), repeated=True)
+        if _keep(row):
+            return _run(row, raw, envelope)
+    row = InboundMessage.objects.get(**identity)
+    with alone(row.pk):
+        row.refresh_from_db()
+        if row.status == InboundMessage.Status.ACCEPTED and row.reply is not None:
+            return Received(message_id=row.pk, status=row.status, reply=bytes(row.reply), repeated=True)
         return _run(row, raw, envelope)
 
 
@@ -270,7 +274,8 @@ def _run(row: InboundMessage, raw: bytes, envelope: Envelope) -> Received:
     return Received(message_id=row.pk, status=status.value, reply=handled.reply)
 
 
-def _kept(raw: bytes, envelope: Envelope) -> tuple[InboundMessage, bool]:
+def _row(raw: bytes, envelope: Envelope) -> tuple[InboundMessage, dict[str, Any]]:
+    """The unsaved row of a message, and what it is the same message by."""
     key_id, key = _current_key()
     digest = _digest(raw)
     identity = {
@@ -289,12 +294,17 @@ def _kept(raw: bytes, envelope: Envelope) -> tuple[InboundMessage, bool]:
         received_at=datetime.now(UTC),
     )
     row.raw = _encrypt(raw, key, row.pk)
+    return row, identity
+
+
+def _keep(row: InboundMessage) -> bool:
+    """Save a message; False when it is there already."""
     try:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
-        return InboundMessage.objects.get(**identity), False
-    return row, True
+        return False
+    return True
 
 
 @contextmanager

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import random
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from django.db import connection
 
+from hie.exchange import inbox
 from hie.exchange.models import InboundMessage
 from hie.faces.hl7v2.mllp import answer
 from patients import identifiers
@@ -98,3 +103,32 @@ def test_no_damaged_message_crashes_the_hub_or_leaves_half_a_merge() -> None:
     assert InboundMessage.objects.filter(status="failed").count() == 0
     for record in SourceRecord.objects.filter(status="replaced"):
         assert record.replaced_by_id is not None
+
+
+def test_a_repeat_that_comes_before_a_message_is_begun_with_is_no_second_handling(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept, keep = threading.Event(), inbox._keep
+
+    def slow(row: InboundMessage) -> bool:
+        saved = keep(row)
+        if saved:
+            kept.set()
+            time.sleep(0.3)
+        return saved
+
+    monkeypatch.setattr(inbox, "_keep", slow)
+    raw = adt("A28", "twice", pid(OWN))
+
+    def answered() -> bytes:
+        try:
+            return answer(raw)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(answered)
+        kept.wait(10)
+        second = pool.submit(answered)
+        assert first.result() == second.result()
+    assert InboundMessage.objects.get().attempts == 1

@@ -196,9 +196,8 @@ def _alert_subject(root: etree._Element, event: EventRecord, base_url: str) -> N
     element = _object(root, f"{base_url}/admin/", ("2", role), ("12", _RFC, "URI"), name=SHAPES[event.type].title)
     said = {name: event.detail[name] for name in _ALERT_SAYS if name in event.detail}
     if said.get("act") == "person":
-        said["changed"] = sorted(
-            said.get("changed", ())
-        )  # whose an account is stays here: which members, not their words
+        # Whose an account is stays here: which members, not their words.
+        said["changed"] = sorted(said.get("changed", ()))
     _detail(element, "Alert Description", json.dumps(said, ensure_ascii=False, sort_keys=True, default=str))
 
 

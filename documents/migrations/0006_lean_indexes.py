@@ -14,7 +14,7 @@ def renamed(table: str, old: str, new: str) -> migrations.RunSQL:
 
 def dropped(table: str, name: str, columns: str) -> migrations.RunSQL:
     """An index that no statement uses."""
-    return migrations.RunSQL(f"DROP INDEX {name}", f"CREATE INDEX {name} ON {table} ({columns})")
+    return migrations.RunSQL(f"DROP INDEX IF EXISTS {name}", f"CREATE INDEX {name} ON {table} ({columns})")
 
 
 ENTRY, SET, BLOB, CODE = (
@@ -25,7 +25,7 @@ ENTRY, SET, BLOB, CODE = (
 class Migration(migrations.Migration):
     """Fewer indexes where documents are registered: those for LIKE, which nobody asks, and one that another covers.
 
-    The index of codes is built anew, with the table locked: about a minute for ten million entries.
+    The index of codes is built anew, with the table locked: about a minute and a half for ten million entries.
     """
 
     dependencies = [("documents", "0005_kept_documents")]

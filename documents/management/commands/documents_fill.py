@@ -1,7 +1,7 @@
 """`./hub documents_fill`: a registry of many documents, for `./hub bench xds`; never in production.
 
 Every patient identifier of an authority that no document hangs on yet gets copies of one that was registered, in one
-submission set: each with codes and membership of its own, all with the bytes of the first. A batch is one transaction, so a run that
+submission set: each with codes, membership and name for its bytes of its own, all with the bytes of the first. A batch is one transaction, so a run that
 was interrupted goes on where it was.
 """
 
@@ -23,8 +23,13 @@ _COPY = """
 WITH model AS (SELECT * FROM documents_documententry WHERE unique_id = %(like)s ORDER BY id LIMIT 1),
 wanted AS (
     SELECT p.id AS identifier, p.value, p.authority, n, m.unique_id || '.' || p.id || '.' || n AS unique_id,
-           md5('e' || p.id || '-' || n)::uuid AS entry, md5('s' || p.id)::uuid AS own
+           md5('e' || p.id || '-' || n)::uuid AS entry, md5('s' || p.id)::uuid AS own,
+           md5('b' || p.id || '-' || n)::uuid AS binary
       FROM model m, patients_patientidentifier p, generate_series(1, %(each)s) n WHERE p.id = ANY(%(identifiers)s)
+), names AS (
+    INSERT INTO documents_binary (id, blob_id, content_type, owner, created_at)
+    SELECT w.binary, b.blob_id, b.content_type, b.owner, now() FROM wanted w JOIN model m ON true
+      JOIN documents_binary b ON b.id = m.binary_id
 ), sets AS (
     INSERT INTO documents_submissionset SELECT r.* FROM (SELECT * FROM wanted WHERE n = 1) w
       JOIN documents_submissionset s ON s.id = (SELECT submission_set_id FROM model),
@@ -41,7 +46,7 @@ wanted AS (
       JOIN documents_documententry m ON m.id = (SELECT id FROM model),
       LATERAL jsonb_populate_record(m, jsonb_build_object(
         'id', nextval('documents_documententry_id_seq'), 'entry_uuid', w.entry, 'logical_id', w.entry,
-        'unique_id', w.unique_id, 'submission_set_id', sets.id, 'sorted_at', m.sorted_at - make_interval(hours => w.n),
+        'unique_id', w.unique_id, 'submission_set_id', sets.id, 'binary_id', w.binary, 'sorted_at', m.sorted_at - make_interval(hours => w.n),
         'identifier_keys', jsonb_build_array(w.unique_id, 'urn:oid:' || w.unique_id,
             'urn:ietf:rfc:3986|urn:oid:' || w.unique_id, 'urn:ietf:rfc:3986|'),
         'patient_identifier_id', w.identifier, 'patient_id_value', w.value, 'patient_id_authority', w.authority,
@@ -91,7 +96,7 @@ class Command(BaseCommand):
             # As a registry is that grew over years: else whoever asks first shares the machine with that work.
             cursor.execute(
                 "VACUUM (ANALYZE) documents_documententry, documents_submissionset, documents_association,"
-                " documents_entrycode"
+                " documents_entrycode, documents_binary"
             )
         took = round(time.perf_counter() - began, 1)
         self.stdout.write(json.dumps({"documents": made, "seconds": took}))

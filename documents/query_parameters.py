@@ -325,18 +325,14 @@ class Parameters:
 
     def uuids(self, name: str, *, required: bool = False) -> tuple[UUID, ...]:
         """Objects by UUID; what is none names nothing."""
-        found = []
-        for text in self.many(name, required=required):
-            try:
-                found.append(UUID(text.removeprefix("urn:uuid:")))
-            except ValueError:
-                found.append(NOTHING)
-        return tuple(found)
+        return tuple(map(_uuid, self.many(name, required=required)))
 
     def named(self, of: str, *, level: int, single: bool = False, logical: bool = False) -> Named:
         """Objects by exactly one of their names."""
         ways = [f"{of}EntryUUID", f"{of}UniqueId", *([f"{of}LogicalID"] if logical else [])]
-        given = [name for name in ways if any(any(values) for values in self._slots.get(name, ()))]
+        given = [
+            name for name in ways if any(value.strip(" ()\t\r\n") for one in self._slots.get(name, ()) for value in one)
+        ]
         if not given:
             self.missing(ways[0])
             return Named()
@@ -344,15 +340,22 @@ class Parameters:
             self._number(given[0], f"and {given[1]} exclude each other")
             return Named()
         (name,) = given
-        if single and len(self.many(name)) > 1:
-            self._number(name, "has one value")
         if name.endswith("LogicalID") and level < 2:
             self._invalid(name, "needs $MetadataLevel 2")
-        if name.endswith("EntryUUID"):
-            return Named(uuids=self.uuids(name))
+        values = self.many(name)
+        if single and len(values) > 1:
+            self._number(name, "has one value")
         if name.endswith("UniqueId"):
-            return Named(unique_ids=self.many(name))
-        return Named(logical_ids=self.uuids(name))
+            return Named(unique_ids=values)
+        uuids = tuple(map(_uuid, values))
+        return Named(uuids=uuids) if name.endswith("EntryUUID") else Named(logical_ids=uuids)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text.removeprefix("urn:uuid:"))
+    except ValueError:
+        return NOTHING
 
 
 def _universal(hd: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import CharField, Exists, Model, OuterRef, Q, QuerySet, Value
+from django.db.models import Case, CharField, Exists, Model, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Concat
 
 from documents import queries
@@ -236,12 +236,16 @@ def _has_later(model: type[Model]) -> Exists:
 
 
 _XCN = ("person_id", "family", "given", "second", "suffix", "prefix", "degree")
+_TEXT = CharField()
 _PERSON = Concat(
     *(part for name in _XCN for part in (name, Value("^"))),
-    Value("^&"),
-    "person_authority",
-    Value("&ISO"),
-    output_field=CharField(),
+    Value("^"),
+    Case(
+        When(person_authority__gt="", then=Concat(Value("&"), "person_authority", Value("&ISO"), output_field=_TEXT)),
+        default=Value(""),
+        output_field=_TEXT,
+    ),
+    output_field=_TEXT,
 )
 
 
@@ -257,7 +261,7 @@ def _as_regex(pattern: str) -> str:
     """A pattern of LIKE as a regular expression over a whole XCN, which may end with components left empty."""
     parts = {"%": ".*", "_": "."}
     body = "".join(parts.get(character) or re.escape(character) for character in pattern.rstrip("^"))
-    return rf"^{body}\^*(&&ISO)?$"
+    return rf"^{body}\^*$"
 
 
 def distinct(rows: Sequence[AssociationRow]) -> list[AssociationRow]:

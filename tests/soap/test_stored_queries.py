@@ -110,6 +110,28 @@ def test_documents_are_found_by_every_parameter() -> None:
     assert own not in ids(excluding)
 
 
+def test_an_author_without_an_authority_has_none_to_be_found_by() -> None:
+    bare, full = registered(
+        entry(authors=(samples_author("Welby", "Marcus"),)),
+        entry(authors=(Author(person=XCN(id="7", family="Kiley", authority="1.2.4")),)),
+    ).entries
+    for pattern, whose in (
+        ("%&ISO%", full), ("%&1.2.4&ISO", full), ("%^Marcus", bare), ("%^Marcus^^^^^^", bare), ("7^Kiley%", full),
+    ):  # fmt: skip
+        assert ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')")) == {whose.entry_uuid}, pattern
+
+
+@pytest.mark.parametrize("value", ["()", "( )", " ", ""])
+def test_an_empty_list_of_names_is_a_missing_parameter(value: str) -> None:
+    answer = query(Kind.GET_DOCUMENTS, XDSDocumentEntryEntryUUID=value)
+    assert handlers.errors(answer) == [("XDSStoredQueryMissingParam", "$XDSDocumentEntryEntryUUID is missing")]
+
+
+def test_what_is_wrong_with_a_name_is_told_once() -> None:
+    answer = query(Kind.GET_FOLDERS_FOR_DOCUMENT, XDSDocumentEntryUniqueId=["('1)", "('2')"])
+    assert [code for code, _ in handlers.errors(answer)] == ["XDSRegistryError"]
+
+
 def samples_author(family: str, given: str) -> Any:
     return Author(person=XCN(family=family, given=given))
 

@@ -14,6 +14,7 @@ from lxml import etree
 from consent import directives
 from documents.metadata import XCN, AssociationType, Author, CodedValue, ReferenceId
 from documents.models import DocumentEntry
+from documents.storage import store
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
 from hie.exchange import feed, retrieve
@@ -484,6 +485,27 @@ def test_many_documents_are_given_at_once_and_too_many_are_refused(settings: Any
     refused = world.retrieve(*wanted)
     assert [code for code, _ in handlers.errors(refused)] == ["XDSRepositoryError"]
     assert not refused.attachments
+
+
+def test_bytes_that_are_damaged_keep_no_other_document_back(settings: Any) -> None:
+    good, bad = (entry(repository_unique_id=None, hash=None, size=None) for _ in range(2))
+    answer = world.provide(world.submission(good, bad), {good.entry_uuid: b"good", bad.entry_uuid: b"bad"})
+    assert handlers.errors(answer) == []
+    row = DocumentEntry.objects.get(unique_id=bad.unique_id)
+    store().delete(row.binary.blob.storage_key)
+    own = settings.REPOSITORY_UNIQUE_ID
+    answer = world.retrieve((own, good.unique_id), (own, bad.unique_id), (own, "2.999.404"))
+    assert handlers.errors(answer) == [
+        ("XDSRepositoryError", f"{bad.unique_id} cannot be read: stored bytes are missing"),
+        ("XDSDocumentUniqueIdError", "there is no document 2.999.404"),
+    ]
+    assert answer.body[0].get("status", "").endswith("PartialSuccess")
+    assert [b"".join(one.chunks) for one in answer.attachments] == [b"good"]
+    left = Disclosure.objects.filter(event__kind="ITI-43").values_list("document_id", flat=True)
+    assert [str(one) for one in left] == [str(DocumentEntry.objects.get(unique_id=good.unique_id).entry_uuid)]
+    answer = world.retrieve((own, bad.unique_id), (own, "2.999.404"))
+    assert [code for code, _ in handlers.errors(answer)] == ["XDSRepositoryError", "XDSDocumentUniqueIdError"]
+    assert handlers.status(answer) == "Failure"
 
 
 def test_a_replaced_document_can_still_be_retrieved(settings: Any) -> None:

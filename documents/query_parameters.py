@@ -22,6 +22,8 @@ Slots = Sequence[tuple[str, Sequence[str]]]
 """The slots of a query in order, each a name with its Values: a name may stand several times."""
 ONLINE = "urn:ihe:iti:2010:DocumentAvailability:Online"
 OFFLINE = "urn:ihe:iti:2010:DocumentAvailability:Offline"
+MOST_VALUES = 10_000
+"""Values of one query, all parameters together: a statement of the database has room for some six times as many."""
 NOTHING = UUID(int=0)
 """The name of no object."""
 
@@ -94,6 +96,7 @@ class Parameters:
     def __init__(self, slots: Slots) -> None:
         self.problems: list[HubError] = []
         self._slots: dict[str, list[list[str]]] = {}
+        self._counts: dict[str, int] = {}
         for name, values in slots:
             self._slots.setdefault(name.strip(), []).append(list(values))
 
@@ -118,6 +121,9 @@ class Parameters:
         found = [values for values in found if values]
         if len(found) > 1 and not several:
             self._number(name, "stands in one slot only")
+        before, self._counts[name] = sum(self._counts.values()), sum(map(len, found))
+        if before <= MOST_VALUES < sum(self._counts.values()):
+            self._invalid(name, f"is one value too many: a query has at most {MOST_VALUES}")
         if required and not found:
             self.missing(name)
         return found

@@ -6,12 +6,12 @@ $MetadataLevel; None leaves nothing out (spec/xds.md 5.1).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import Case, CharField, Exists, Model, OuterRef, Q, QuerySet, Value, When
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField, Case, CharField, Exists, Func, Model, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Concat
 
 from documents import queries
@@ -250,18 +250,17 @@ _PERSON = Concat(
 
 
 def _authored(rows: QuerySet[AuthorRow], texts: TextsAsked) -> QuerySet[AuthorRow]:
-    """The authors whose whole XCN is like one of the patterns, whatever its case."""
-    condition = Q(pk__in=[])
-    for pattern in texts.any_of:
-        condition |= Q(xcn__iregex=_as_regex(pattern))
-    return rows.annotate(xcn=_PERSON).filter(condition)
-
-
-def _as_regex(pattern: str) -> str:
-    """A pattern of LIKE as a regular expression over a whole XCN, which may end with components left empty."""
-    parts = {"%": ".*", "_": "."}
-    body = "".join(parts.get(character) or re.escape(character) for character in pattern.rstrip("^"))
-    return rf"^{body}\^*$"
+    """The authors whose whole XCN is like one of the patterns, whatever its case; what is empty at its end counts for nothing."""
+    # A backslash is one: LIKE would take it for what makes the next character mean itself.
+    patterns = [pattern.rstrip("^").replace("\\", "\\\\") for pattern in texts.any_of]
+    like = Func(
+        Func(_PERSON, Value("^"), function="RTRIM", output_field=_TEXT),
+        Value(patterns, output_field=ArrayField(_TEXT)),
+        template="%(expressions)s)",
+        arg_joiner=" ILIKE ANY(",
+        output_field=BooleanField(),
+    )
+    return rows.filter(like)
 
 
 def distinct(rows: Sequence[AssociationRow]) -> list[AssociationRow]:

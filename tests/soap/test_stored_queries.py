@@ -14,6 +14,7 @@ from lxml import etree
 from consent import directives
 from documents.metadata import XCN, AssociationType, Author, CodedValue, ReferenceId
 from documents.models import DocumentEntry
+from documents.query_parameters import MOST_VALUES
 from documents.storage import store
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
@@ -120,6 +121,37 @@ def test_an_author_without_an_authority_has_none_to_be_found_by() -> None:
         ("%&ISO%", full), ("%&1.2.4&ISO", full), ("%^Marcus", bare), ("%^Marcus^^^^^^", bare), ("7^Kiley%", full),
     ):  # fmt: skip
         assert ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')")) == {whose.entry_uuid}, pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("%" * 9000, True), ("%_" * 4000, False), ("_" * 4, False), ("w%", False), ("^w[e]lby%", False), ("^W.lby%", False),
+        ("^welby^%", True), ("^O''Welby%", False), ("^Wel\\by%", False), ("^Welby^\\M%", True), ("^Welby^\\\\M%", False),
+        ("^%^\\Marcus^^^^^^^^^", True), ("^Welby^\\Marcus", True), ("^Welby^\\Marcu", False),
+    ],
+)  # fmt: skip
+def test_a_pattern_of_an_author_means_what_like_means_and_nothing_more(pattern: str, found: bool) -> None:
+    registered(entry(authors=(samples_author("Welby", "\\Marcus"),)))
+    assert bool(ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')"))) is found
+
+
+def test_a_query_has_as_many_values_as_one_statement_can_carry_and_more_are_refused() -> None:
+    (own,) = registered(entry(authors=(samples_author("Welby", "Marcus"),))).entries
+
+    def asked(count: int) -> Any:
+        # Of patterns and reference ids, which have the longest conditions, half each.
+        patterns = ",".join(["'%welby%'", *(f"'%{n}%'" for n in range(count // 2 - 1))])
+        references = ",".join(f"'{n}^^^&1.2.4&ISO^urn:x^&1.2&ISO'" for n in range(count // 2 - 3))
+        return query(
+            Kind.FIND_DOCUMENTS_EXCLUDE, XDSDocumentEntryPatientId=cx(), XDSDocumentEntryStatus=APPROVED,
+            XDSDocumentEntryAuthorPerson=f"({patterns})", XDSDocumentEntryReferenceIdListExclude=f"({references})",
+        )  # fmt: skip
+
+    assert ids(asked(MOST_VALUES)) == {own.entry_uuid}
+    (problem,) = handlers.errors(asked(MOST_VALUES + 100))
+    assert problem[0] == "XDSRegistryError"
+    assert problem[1].endswith(f"is one value too many: a query has at most {MOST_VALUES}")
 
 
 @pytest.mark.parametrize("value", ["()", "( )", " ", ""])

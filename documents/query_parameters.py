@@ -17,6 +17,7 @@ from documents.filters import CodeAttribute, CodeToken, ReferenceToken
 from documents.metadata import CX, ON_DEMAND, STABLE, AssociationType, Status
 from hie.standards import oids
 from hie.standards.errors import HubError
+from hie.standards.hl7_escapes import plain
 
 Slots = Sequence[tuple[str, Sequence[str]]]
 """The slots of a query in order, each a name with its Values: a name may stand several times."""
@@ -196,7 +197,7 @@ class Parameters:
         if found is None or not oids.is_oid(found.group(2)):
             self._invalid(name, "is id^^^&OID&ISO")
         else:
-            yield CX(value=found.group(1), authority=found.group(2))
+            yield CX(value=plain(found.group(1)), authority=found.group(2))
 
     def statuses(self, name: str, *, required: bool = False) -> tuple[Status, ...]:
         """Statuses by their full URN."""
@@ -280,10 +281,17 @@ class Parameters:
 
     def patterns(self, name: str, *, exclude: bool = False) -> tuple[TextsAsked, ...]:
         """Patterns of LIKE."""
-        found = [TextsAsked(any_of=values) for values in self.slots(name)]
+        found = [TextsAsked(any_of=tuple(map(plain, values))) for values in self.slots(name)]
         if exclude and self._exclusive(name):
-            found += [TextsAsked(any_of=values, exclude=True) for values in self.slots(f"{name}Exclude")]
+            found += [
+                TextsAsked(any_of=tuple(map(plain, values)), exclude=True) for values in self.slots(f"{name}Exclude")
+            ]
         return tuple(found)
+
+    def pattern(self, name: str) -> str | None:
+        """One pattern of LIKE."""
+        text = self.one(name)
+        return plain(text) if text is not None else None
 
     def references(self, name: str, *, required: bool, exclude: bool) -> tuple[ReferencesAsked, ...]:
         """Reference ids, slot by slot."""
@@ -305,9 +313,9 @@ class Parameters:
             return
         value, authority, kind, home = found.groups()
         yield ReferenceToken(
-            value=value,
+            value=plain(value),
             authority=_universal(authority or ""),
-            type_code=kind or None,
+            type_code=plain(kind or "") or None,
             home_community_id=_universal(home) if home else None,
         )
 

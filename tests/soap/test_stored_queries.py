@@ -136,6 +136,30 @@ def test_a_pattern_of_an_author_means_what_like_means_and_nothing_more(pattern: 
     assert bool(ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')"))) is found
 
 
+def test_what_is_escaped_in_an_object_is_found_as_it_is_written_there() -> None:
+    patient = world.feed_patient("A&B", "Eve")
+    author, reference = (
+        samples_author("Fish & Sons", "M"),
+        ReferenceId(value="7^8", authority="1.2.4", type_code="urn:x"),
+    )
+    one = entry(patient, authors=(author,), reference_ids=(reference,))
+    (own,) = registered(one, patient=patient, authors=(author,)).entries
+    of = rf"'A\T\B^^^&{CLINIC_AUTHORITY}&ISO'"
+    answer = query(
+        Kind.FIND_DOCUMENTS_BY_REFERENCE_ID, XDSDocumentEntryPatientId=of, XDSDocumentEntryStatus=APPROVED,
+        XDSDocumentEntryAuthorPerson=r"('^Fish \T\ Sons^M%')",
+        XDSDocumentEntryReferenceIdList=r"('7\S\8^^^&1.2.4&ISO^urn:x')",
+    )  # fmt: skip
+    assert ids(answer) == {own.entry_uuid}
+    written = [one.get("value") for one in answer.body.iter("{*}ExternalIdentifier")]
+    assert of.strip("'") in written
+    sets = query(
+        Kind.FIND_SUBMISSION_SETS, XDSSubmissionSetPatientId=of, XDSSubmissionSetStatus=APPROVED,
+        XDSSubmissionSetAuthorPerson=r"'^Fish \T\ Sons%'",
+    )  # fmt: skip
+    assert len(ids(sets, "RegistryPackage")) == 1
+
+
 def test_a_query_has_as_many_values_as_one_statement_can_carry_and_more_are_refused() -> None:
     (own,) = registered(entry(authors=(samples_author("Welby", "Marcus"),))).entries
 

@@ -17,11 +17,14 @@ from documents.filters import CodeAttribute, CodeToken, ReferenceToken
 from documents.metadata import CX, ON_DEMAND, STABLE, AssociationType, Status
 from hie.standards import oids
 from hie.standards.errors import HubError
+from hie.standards.hl7_escapes import plain
 
 Slots = Sequence[tuple[str, Sequence[str]]]
 """The slots of a query in order, each a name with its Values: a name may stand several times."""
 ONLINE = "urn:ihe:iti:2010:DocumentAvailability:Online"
 OFFLINE = "urn:ihe:iti:2010:DocumentAvailability:Offline"
+MOST_VALUES = 10_000
+"""Values of one query, all parameters together: a statement of the database has room for some six times as many."""
 NOTHING = UUID(int=0)
 """The name of no object."""
 
@@ -94,6 +97,7 @@ class Parameters:
     def __init__(self, slots: Slots) -> None:
         self.problems: list[HubError] = []
         self._slots: dict[str, list[list[str]]] = {}
+        self._counts: dict[str, int] = {}
         for name, values in slots:
             self._slots.setdefault(name.strip(), []).append(list(values))
 
@@ -118,6 +122,9 @@ class Parameters:
         found = [values for values in found if values]
         if len(found) > 1 and not several:
             self._number(name, "stands in one slot only")
+        before, self._counts[name] = sum(self._counts.values()), sum(map(len, found))
+        if before <= MOST_VALUES < sum(self._counts.values()):
+            self._invalid(name, f"is one value too many: a query has at most {MOST_VALUES}")
         if required and not found:
             self.missing(name)
         return found
@@ -190,7 +197,7 @@ class Parameters:
         if found is None or not oids.is_oid(found.group(2)):
             self._invalid(name, "is id^^^&OID&ISO")
         else:
-            yield CX(value=found.group(1), authority=found.group(2))
+            yield CX(value=plain(found.group(1)), authority=found.group(2))
 
     def statuses(self, name: str, *, required: bool = False) -> tuple[Status, ...]:
         """Statuses by their full URN."""
@@ -274,10 +281,17 @@ class Parameters:
 
     def patterns(self, name: str, *, exclude: bool = False) -> tuple[TextsAsked, ...]:
         """Patterns of LIKE."""
-        found = [TextsAsked(any_of=values) for values in self.slots(name)]
+        found = [TextsAsked(any_of=tuple(map(plain, values))) for values in self.slots(name)]
         if exclude and self._exclusive(name):
-            found += [TextsAsked(any_of=values, exclude=True) for values in self.slots(f"{name}Exclude")]
+            found += [
+                TextsAsked(any_of=tuple(map(plain, values)), exclude=True) for values in self.slots(f"{name}Exclude")
+            ]
         return tuple(found)
+
+    def pattern(self, name: str) -> str | None:
+        """One pattern of LIKE."""
+        text = self.one(name)
+        return plain(text) if text is not None else None
 
     def references(self, name: str, *, required: bool, exclude: bool) -> tuple[ReferencesAsked, ...]:
         """Reference ids, slot by slot."""
@@ -299,9 +313,9 @@ class Parameters:
             return
         value, authority, kind, home = found.groups()
         yield ReferenceToken(
-            value=value,
+            value=plain(value),
             authority=_universal(authority or ""),
-            type_code=kind or None,
+            type_code=plain(kind or "") or None,
             home_community_id=_universal(home) if home else None,
         )
 
@@ -325,18 +339,14 @@ class Parameters:
 
     def uuids(self, name: str, *, required: bool = False) -> tuple[UUID, ...]:
         """Objects by UUID; what is none names nothing."""
-        found = []
-        for text in self.many(name, required=required):
-            try:
-                found.append(UUID(text.removeprefix("urn:uuid:")))
-            except ValueError:
-                found.append(NOTHING)
-        return tuple(found)
+        return tuple(map(_uuid, self.many(name, required=required)))
 
     def named(self, of: str, *, level: int, single: bool = False, logical: bool = False) -> Named:
         """Objects by exactly one of their names."""
         ways = [f"{of}EntryUUID", f"{of}UniqueId", *([f"{of}LogicalID"] if logical else [])]
-        given = [name for name in ways if any(any(values) for values in self._slots.get(name, ()))]
+        given = [
+            name for name in ways if any(value.strip(" ()\t\r\n") for one in self._slots.get(name, ()) for value in one)
+        ]
         if not given:
             self.missing(ways[0])
             return Named()
@@ -344,15 +354,22 @@ class Parameters:
             self._number(given[0], f"and {given[1]} exclude each other")
             return Named()
         (name,) = given
-        if single and len(self.many(name)) > 1:
-            self._number(name, "has one value")
         if name.endswith("LogicalID") and level < 2:
             self._invalid(name, "needs $MetadataLevel 2")
-        if name.endswith("EntryUUID"):
-            return Named(uuids=self.uuids(name))
+        values = self.many(name)
+        if single and len(values) > 1:
+            self._number(name, "has one value")
         if name.endswith("UniqueId"):
-            return Named(unique_ids=self.many(name))
-        return Named(logical_ids=self.uuids(name))
+            return Named(unique_ids=values)
+        uuids = tuple(map(_uuid, values))
+        return Named(uuids=uuids) if name.endswith("EntryUUID") else Named(logical_ids=uuids)
+
+
+def _uuid(text: str) -> UUID:
+    try:
+        return UUID(text.removeprefix("urn:uuid:"))
+    except ValueError:
+        return NOTHING
 
 
 def _universal(hd: str) -> str:

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from django.db import connection
@@ -43,6 +44,7 @@ from documents.metadata import (
     EntryMetadata,
     Status,
     Submission,
+    SubmissionSetMetadata,
 )
 from documents.models import Association, DocumentEntry, Folder, SubmissionSet
 from documents.repository import Staged
@@ -125,13 +127,19 @@ def register(
         raise RuntimeError("register() belongs into the transaction of its use case")
     at = now or timezone.now()
     work = _Registration(submission=submission, contents=contents, patients=patients, ids=_assign_ids(submission))
-    _lock_unique_ids(submission)
+    hold_unique_ids(
+        [
+            submission.submission_set.unique_id,
+            *(entry.unique_id for entry in submission.entries),
+            *(folder.unique_id for folder in submission.folders),
+        ]
+    )
     _lock_referenced(work)
     _lock_binaries(contents)
     for stage in (
         _check_patients(work, same_person, visible),
         _check_unique_ids(work),
-        _check_ids(work),
+        check_new(work.uuid_of(reference) for reference in work.new_ids if reference.startswith("urn:uuid:")),
         _check_relationships(work),
     ):
         problems = list(stage)
@@ -204,15 +212,24 @@ def _assign_ids(submission: Submission) -> dict[str, UUID]:
     }
 
 
-def _lock_unique_ids(submission: Submission) -> None:
+def hold_unique_ids(unique_ids: Iterable[str]) -> None:
     """One submission at a time for each uniqueId: two with other bytes must not both find it free."""
-    unique_ids = {
-        submission.submission_set.unique_id,
-        *(entry.unique_id for entry in submission.entries),
-        *(folder.unique_id for folder in submission.folders),
-    }
     with prepared() as cursor:
-        cursor.execute(_LOCK_UNIQUE_IDS, [sorted(unique_ids)])
+        cursor.execute(_LOCK_UNIQUE_IDS, [sorted(set(unique_ids))])
+
+
+def _with_unique_ids(unique_ids: Sequence[str]) -> list[tuple[Any, ...]]:
+    """What has these uniqueIds: row id (of an entry), uniqueId, object type, hash, size. One statement."""
+    with prepared() as cursor:
+        cursor.execute(_WITH_UNIQUE_IDS, {"ids": list(unique_ids)})
+        return cursor.fetchall()
+
+
+def check_set_is_new(own: SubmissionSetMetadata) -> Iterable[HubError]:
+    """Stage 6 of a submission set: no object of any kind has its uniqueId."""
+    if _with_unique_ids([own.unique_id]):
+        where = f"SubmissionSet[{own.entry_uuid}].uniqueId"
+        yield DuplicateUniqueId(f"uniqueId {own.unique_id} is registered", element=where)
 
 
 def _lock_referenced(work: _Registration) -> None:
@@ -283,9 +300,7 @@ def _check_unique_ids(work: _Registration) -> Iterable[HubError]:
     single = {submission.submission_set.unique_id: f"SubmissionSet[{submission.submission_set.entry_uuid}]"}
     single |= {folder.unique_id: f"Folder[{folder.entry_uuid}]" for folder in submission.folders}
     by_entry = {entry.unique_id: entry for entry in submission.entries}
-    with prepared() as cursor:
-        cursor.execute(_WITH_UNIQUE_IDS, {"ids": [*single, *by_entry]})
-        found = cursor.fetchall()
+    found = _with_unique_ids([*single, *by_entry])
     taken = {unique_id for pk, unique_id, *_ in found if pk is None}
     registered = [tuple(row) for pk, *row in sorted(row for row in found if row[0] is not None)]
     for unique_id, where in single.items():
@@ -321,9 +336,9 @@ def _check_same_content(
             return
 
 
-def _check_ids(work: _Registration) -> Iterable[HubError]:
+def check_new(ids: Iterable[UUID]) -> Iterable[HubError]:
     """Stage 7: a UUID given for a new object is not in use."""
-    new = [work.uuid_of(reference) for reference in work.new_ids if reference.startswith("urn:uuid:")]
+    new = list(ids)
     if not new:
         return
     for model in (SubmissionSet, DocumentEntry, Folder, Association):

@@ -75,11 +75,17 @@ def superseded(replaced_by: Mapping[UUID, UUID]) -> set[UUID]:
     """
     if not replaced_by:
         return set()
-    with connection.cursor() as cursor:
-        cursor.execute(
-            _FOLLOWERS, [list(replaced_by), _FOLLOWING, _APPROVED, sorted(set(replaced_by.values())), _APPROVED]
-        )
-        return {row[0] for row in cursor.fetchall()}
+    found: set[UUID] = set()
+    while True:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                _FOLLOWERS, [list(replaced_by), _FOLLOWING, _APPROVED, sorted(set(replaced_by.values())), _APPROVED]
+            )
+            locked = {row[0] for row in cursor.fetchall()} | found
+        # While this waited for one that follows, something may have been added to it; to the replaced nothing can be.
+        if locked <= found | replaced_by.keys():
+            return locked
+        found = locked
 
 
 def deprecate(entry_uuids: Collection[str | UUID], *, at: datetime) -> None:

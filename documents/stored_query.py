@@ -180,7 +180,7 @@ def _find_submission_sets(kind: Kind, read: Parameters) -> StoredQuery:
             statuses=read.statuses(f"{_SET}Status", required=True),
             source_ids=read.many(f"{_SET}SourceId"),
             submitted=read.bounds(f"{_SET}SubmissionTime"),
-            author=read.one(f"{_SET}AuthorPerson"),
+            author=read.pattern(f"{_SET}AuthorPerson"),
             content_types=read.tokens(f"{_SET}ContentType"),
         ),
         level=read.level(),

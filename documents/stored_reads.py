@@ -6,12 +6,12 @@ $MetadataLevel; None leaves nothing out (spec/xds.md 5.1).
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from django.db.models import CharField, Exists, Model, OuterRef, Q, QuerySet, Value
+from django.contrib.postgres.fields import ArrayField
+from django.db.models import BooleanField, Case, CharField, Exists, Func, Model, OuterRef, Q, QuerySet, Value, When
 from django.db.models.functions import Concat
 
 from documents import queries
@@ -236,28 +236,31 @@ def _has_later(model: type[Model]) -> Exists:
 
 
 _XCN = ("person_id", "family", "given", "second", "suffix", "prefix", "degree")
+_TEXT = CharField()
 _PERSON = Concat(
     *(part for name in _XCN for part in (name, Value("^"))),
-    Value("^&"),
-    "person_authority",
-    Value("&ISO"),
-    output_field=CharField(),
+    Value("^"),
+    Case(
+        When(person_authority__gt="", then=Concat(Value("&"), "person_authority", Value("&ISO"), output_field=_TEXT)),
+        default=Value(""),
+        output_field=_TEXT,
+    ),
+    output_field=_TEXT,
 )
 
 
 def _authored(rows: QuerySet[AuthorRow], texts: TextsAsked) -> QuerySet[AuthorRow]:
-    """The authors whose whole XCN is like one of the patterns, whatever its case."""
-    condition = Q(pk__in=[])
-    for pattern in texts.any_of:
-        condition |= Q(xcn__iregex=_as_regex(pattern))
-    return rows.annotate(xcn=_PERSON).filter(condition)
-
-
-def _as_regex(pattern: str) -> str:
-    """A pattern of LIKE as a regular expression over a whole XCN, which may end with components left empty."""
-    parts = {"%": ".*", "_": "."}
-    body = "".join(parts.get(character) or re.escape(character) for character in pattern.rstrip("^"))
-    return rf"^{body}\^*(&&ISO)?$"
+    """The authors whose whole XCN is like one of the patterns, whatever its case; what is empty at its end counts for nothing."""
+    # A backslash is one: LIKE would take it for what makes the next character mean itself.
+    patterns = [pattern.rstrip("^").replace("\\", "\\\\") for pattern in texts.any_of]
+    like = Func(
+        Func(_PERSON, Value("^"), function="RTRIM", output_field=_TEXT),
+        Value(patterns, output_field=ArrayField(_TEXT)),
+        template="%(expressions)s)",
+        arg_joiner=" ILIKE ANY(",
+        output_field=BooleanField(),
+    )
+    return rows.filter(like)
 
 
 def distinct(rows: Sequence[AssociationRow]) -> list[AssociationRow]:

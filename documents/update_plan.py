@@ -111,6 +111,8 @@ def plan(
     folders = tuple(
         _version(one, "Folder", members[one.entry_uuid], restricted, problems) for one in submission.folders
     )
+    problems += _id_twice(submission, updates)
+    problems += _members_that_stay(submission, restricted)
     problems += _updated_twice([*(one.metadata for one in entries), *(one.metadata for one in folders)])
     associations = _to_be_added(submission, updates, problems)
     statuses = tuple(_status_changes(own, updates, problems))
@@ -162,6 +164,35 @@ def _version(
     return NewVersion(metadata=metadata, member=member, previous_version=number, propagate=propagation != ["no"])
 
 
+def _new_ids(submission: Submission) -> set[str]:
+    """The ids of what hangs on the submission set."""
+    return {
+        *(one.entry_uuid for one in submission.entries),
+        *(one.entry_uuid for one in submission.folders),
+        *(one.entry_uuid for one in submission.associations),
+    }
+
+
+def _id_twice(submission: Submission, updates: Sequence[UpdateAssociation]) -> Iterable[HubError]:
+    """Operations are objects of the submission too: none has the id of another."""
+    seen = {submission.submission_set.entry_uuid, *_new_ids(submission)}
+    for one in updates:
+        if one.entry_uuid in seen:
+            yield InvalidStructure(f"several objects have the id {one.entry_uuid}", element=one.entry_uuid)
+        seen.add(one.entry_uuid)
+
+
+def _members_that_stay(submission: Submission, restricted: bool) -> Iterable[HubError]:
+    """What is registered becomes no member by an update: that would be a registration (ITI-42), and be lost here."""
+    own = submission.submission_set.entry_uuid
+    new = _new_ids(submission)
+    wrong = NotAnUpdate if restricted else UpdateRefused
+    for one in submission.associations:
+        if one.source == own and one.target not in new:
+            where = f"Association[{one.entry_uuid}].targetObject"
+            yield wrong(f"{one.target} is not in the submission, and no update makes it a member", element=where)
+
+
 def _updated_twice(versions: Iterable[EntryMetadata | FolderMetadata]) -> Iterable[HubError]:
     seen: set[str] = set()
     for one in versions:
@@ -194,6 +225,7 @@ def _to_be_added(
 
 
 def _status_changes(own: str, updates: Sequence[UpdateAssociation], problems: list[HubError]) -> Iterable[StatusChange]:
+    changed: set[str] = set()
     for one in updates:
         if one.type is not UpdateType.UPDATE_AVAILABILITY_STATUS:
             continue
@@ -205,7 +237,10 @@ def _status_changes(own: str, updates: Sequence[UpdateAssociation], problems: li
             problems.append(UpdateOperationWrong("a change of status has no PreviousVersion", element=where))
         elif len(original) != 1 or len(new) != 1 or not {*original, *new} <= _STATUS.keys():
             problems.append(UpdateOperationWrong("OriginalStatus and NewStatus are one status each", element=where))
+        elif one.target in changed:
+            problems.append(UpdateOperationWrong(f"the status of {one.target} is changed twice", element=where))
         elif original == new:
             problems.append(UpdateOperationWrong("the status is to be the same as before", element=where))
         else:
+            changed.add(one.target)
             yield StatusChange(id=one.entry_uuid, target=one.target, original=_STATUS[original[0]], new=_STATUS[new[0]])

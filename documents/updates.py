@@ -22,9 +22,8 @@ from uuid import UUID
 from django.db.models import F, Q
 
 from documents import labels as entry_labels
-from documents import replacement, rows
+from documents import registry, replacement, rows
 from documents.errors import (
-    DuplicateUniqueId,
     MetadataIdentifierChanged,
     PatientIdReconciliation,
     SubmissionRefused,
@@ -113,6 +112,7 @@ def update(
         plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
         content_may_change=content_may_change, own_repository=own_repository, ids=_ids(plan),
     )  # fmt: skip
+    registry.hold_unique_ids([plan.submission_set.unique_id])
     _lock(work)
     problems = [*_versions(work), *_associations(work)]
     replaced_by = replacement.replacing(plan.associations, work.ids.__getitem__)
@@ -120,9 +120,8 @@ def update(
         new = {work.ids[one.metadata.entry_uuid] for one in plan.versions}
         work.superseded = replacement.superseded(replaced_by) | (new & replaced_by.keys())
     problems += [*_statuses(work), *_patients(work)]
-    if SubmissionSet.objects.filter(unique_id=plan.submission_set.unique_id).exists():
-        where = f"SubmissionSet[{plan.submission_set.entry_uuid}].uniqueId"
-        problems.append(DuplicateUniqueId(f"uniqueId {plan.submission_set.unique_id} is registered", element=where))
+    problems += registry.check_set_is_new(plan.submission_set)
+    problems += registry.check_new(work.ids[own] for own in _own_ids(plan) if own.startswith("urn:uuid:"))
     if problems:
         raise SubmissionRefused(problems)
     own = rows.submission_set(plan.submission_set, work.ids, patients, custodian, at)
@@ -151,20 +150,22 @@ def update(
     )
 
 
-def _ids(plan: Plan) -> dict[str, UUID]:
-    named = [
+def _own_ids(plan: Plan) -> list[str]:
+    """The ids of what the submission makes."""
+    return [
         plan.submission_set.entry_uuid,
         *(one.metadata.entry_uuid for one in plan.versions),
         *(one.member.entry_uuid for one in plan.versions),
-        *(end for one in plan.associations for end in (one.entry_uuid, one.source, one.target)),
-        *(one.target for one in plan.statuses),
+        *(one.entry_uuid for one in plan.associations),
     ]
-    found: dict[str, UUID] = {}
-    for text in named:
-        try:
-            found.setdefault(text, UUID(text.removeprefix("urn:uuid:")))
-        except ValueError:
-            found[text] = uuid.uuid4()
+
+
+def _ids(plan: Plan) -> dict[str, UUID]:
+    """A UUID for every id; of what is new a symbolic one is symbolic, though it look like a UUID."""
+    found = {own: UUID(own[9:]) if own.startswith("urn:uuid:") else uuid.uuid4() for own in _own_ids(plan)}
+    ends = [end for one in plan.associations for end in (one.source, one.target)]
+    for text in [*ends, *(one.target for one in plan.statuses)]:
+        found.setdefault(text, _uuid(text) or uuid.uuid4())
     return found
 
 
@@ -174,8 +175,8 @@ def _lock(work: _Work) -> None:
     What the submitter may not update is not found: nothing that is told later hangs on it.
     """
     for one in work.plan.entries:
-        row = _latest_entry(one.metadata)
-        if row is not None and work.may_update(row):
+        row = _latest_entry(one.metadata, work.may_update)
+        if row is not None:
             work.entries[one.metadata.entry_uuid] = row
     for other in work.plan.folders:
         held = Folder.objects.select_for_update().order_by("-version")
@@ -192,14 +193,18 @@ def _lock(work: _Work) -> None:
             work.ends[found.entry_uuid] = found
 
 
-def _latest_entry(entry: EntryMetadata) -> DocumentEntry | None:
-    """The latest version under its logical id; without one, of the document in its repository (ITI-92)."""
+def _latest_entry(entry: EntryMetadata, may_update: Callable[[Any], bool]) -> DocumentEntry | None:
+    """The latest version under its logical id that may be updated; without one, of the document in its repository (ITI-92).
+
+    Others may have registered the same document: theirs are not meant, and not in the way.
+    """
     held = DocumentEntry.objects.select_for_update().order_by("-version", "-pk")
     if entry.logical_id is not None:
         logical_id = _uuid(entry.logical_id)
-        found = held.filter(logical_id=logical_id).first() if logical_id is not None else None
+        named = held.filter(logical_id=logical_id)[:1] if logical_id is not None else held.none()
     else:
-        found = held.filter(unique_id=entry.unique_id, repository_unique_id=entry.repository_unique_id).first()
+        named = held.filter(unique_id=entry.unique_id, repository_unique_id=entry.repository_unique_id)
+    found = next(filter(may_update, named), None)
     # Again: while the first look waited for its lock another may have added a version.
     return held.filter(logical_id=found.logical_id).first() if found is not None else None
 
@@ -293,12 +298,21 @@ def _associations(work: _Work) -> Iterable[HubError]:
         else 0
         for one in work.plan.versions
     }
+    added: set[tuple[AssociationType, UUID, UUID]] = set()
     for association in work.plan.associations:
         where = f"Association[{association.entry_uuid}]"
         ends = [work.ids[association.source], work.ids[association.target]]
         if propagated & set(ends):
             yield UpdateOperationWrong("an object is updated and joined in one submission", element=where)
             continue
+        if ends[0] == ends[1]:
+            yield UpdateRefused("an association joins an object to itself", element=where)
+            continue
+        key = (association.type, ends[0], ends[1])
+        if key in added:
+            yield UpdateRefused("the same association is given twice", element=where)
+            continue
+        added.add(key)
         found = [kinds.get(end) or _kind(work, end) for end in ends]
         allowed = ("folder", "entry") if association.type is AssociationType.HAS_MEMBER else ("entry", "entry")
         if tuple(found) != allowed:

@@ -22,7 +22,7 @@ from django.conf import settings
 
 from documents import queries as registry
 from documents import ranges
-from documents.errors import UnknownCommunity, UnknownDocumentUniqueId, UnknownRepositoryId
+from documents.errors import ContentUnavailable, UnknownCommunity, UnknownDocumentUniqueId, UnknownRepositoryId
 from documents.queries import EntryRow
 from hie.audit import recorder
 from hie.audit.recorder import EventType, Outcome
@@ -272,7 +272,8 @@ def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str 
     """The documents of a set of requests, those that the caller may read now; asked twice, given twice.
 
     One reading of what is in force for all of them. A document that may not be read is answered as one that is not
-    there; a deprecated one is given, one that is offline is not. What is asked of another community is not answered from
+    there; a deprecated one is given, one that is offline is not; one whose bytes are damaged is named, and keeps no other
+    back. What is asked of another community is not answered from
     here, unless the entry itself says that home: a consumer asks with what a query told it.
 
     Raises:
@@ -285,6 +286,7 @@ def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str 
 @release.point
 def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -> RetrievedSet:
     own = [one for one in wanted if one.repository_unique_id == settings.REPOSITORY_UNIQUE_ID]
+    damaged: dict[str, HubError] = {}  # by uniqueId: what may be read, and cannot be
     try:
         with recorder.recording(EventType.RETRIEVE_DOCUMENT_SET, caller, query=raw) as event:
             access.gate(caller, Operation.RETRIEVE)
@@ -307,21 +309,30 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
                     if any((row.metadata.unique_id, home) in homes for home in _homes_of(row)):
                         readable.setdefault(row.metadata.unique_id, (subject, row))
             gathered, made = _made(caller, verdicts, readable)
+            contents: list[access.Content | on_demand.Made | None] = []
+            for one in wanted:
+                content = None
+                try:
+                    content = _opened(one, verdicts, readable, made, held=len(wanted) <= _HELD)
+                except ContentUnavailable as error:
+                    # The others are given; it does not leave, and is not recorded as leaving.
+                    damaged[one.unique_id] = ContentUnavailable(f"{one.unique_id} cannot be read: {error}")
+                contents.append(content)
+            readable = {key: found for key, found in readable.items() if key not in damaged}
             for subject, verdict in verdicts:
                 _record_set(event, caller, subject, verdict, readable, gathered.get(subject.person_id), made)
             if not readable:
-                raise NotFound("no such document")
-            contents = [_opened(one, verdicts, readable, made, held=len(wanted) <= _HELD) for one in wanted]
+                raise next(iter(damaged.values()), None) or NotFound("no such document")
             event.commit()
             basis = release.basis_of(event)
-    except NotFound:
-        return RetrievedSet(found=tuple((one, _not_there(one)) for one in wanted))
+    except (NotFound, ContentUnavailable):
+        return RetrievedSet(found=tuple((one, _not_given(one, damaged)) for one in wanted))
     return RetrievedSet(
         found=tuple(
             (
                 one,
-                _not_there(one)
-                if content is None
+                _not_given(one, damaged)
+                if content is None or one.unique_id not in readable
                 else _on_its_way(content, caller, basis, *readable[one.unique_id], gathered),
             )
             for one, content in zip(wanted, contents, strict=True)
@@ -410,6 +421,12 @@ def _home(wanted: DocumentRequest) -> str:
 def _homes_of(row: EntryRow) -> set[str]:
     """The communities that a document may be asked of here: this one, and the one that its entry says."""
     return {settings.HOME_COMMUNITY_ID, row.metadata.home_community_id or settings.HOME_COMMUNITY_ID}
+
+
+def _not_given(wanted: DocumentRequest, damaged: Mapping[str, HubError]) -> HubError:
+    """Why a document is not given: it is not there, or its bytes are damaged and it may be known of."""
+    there = wanted.repository_unique_id == settings.REPOSITORY_UNIQUE_ID and wanted.unique_id in damaged
+    return damaged[wanted.unique_id] if there else _not_there(wanted)
 
 
 def _not_there(wanted: DocumentRequest) -> HubError:

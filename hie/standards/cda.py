@@ -222,14 +222,15 @@ class _Reader:
             self.in_body = 2
         elif self.depth == 3 and self.in_body:
             self._begin_body(element)
+        if self.in_body:
+            root = element.get("root")
+            if root is not None and root.startswith(_DS4P) and etree.QName(element).localname == "templateId":
+                self.annotation.append(self.depth - 1)
 
     def end(self, element: etree._Element) -> None:
         depth, self.depth = self.depth, self.depth - 1
         if self.in_body:
             # Most elements of a body say nothing in codes: they cost no more than being passed.
-            root = element.get("root")
-            if root is not None and root.startswith(_DS4P) and etree.QName(element).localname == "templateId":
-                self.annotation.append(depth - 1)
             if element.get("code") is not None:
                 self._labelled(element, etree.QName(element).localname, annotated=bool(self.annotation))
             while self.annotation and self.annotation[-1] >= depth:

@@ -38,6 +38,7 @@ _SAFE: dict[str, bool] = {
     "remove_comments": True,
     "remove_pis": True,
 }
+_UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ\x00", b"\x28\xb5\x2f\xfd", b"PK\x03\x04")
 
 
@@ -181,6 +182,11 @@ def root_name(head: bytes) -> str | None:
         return None
     namespace, _, name = found[0].rpartition(" ")
     return f"{{{namespace}}}{name}" if namespace else name
+
+
+def speakable(text: str) -> str:
+    """The text with U+FFFD for what XML has no letter for: what did not come as XML may hold it."""
+    return text if text.isascii() and text.isprintable() else _UNSPEAKABLE.sub("\ufffd", text)
 
 
 def _ends(head: bytes) -> bool:

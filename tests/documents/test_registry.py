@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -429,6 +430,40 @@ def test_of_concurrent_replaces_exactly_one_wins() -> None:
     assert (len(winners), len(losers)) == (1, 3), outcomes
     assert {type(p) for o in losers for p in o.problems} == {DeprecatedTarget}
     assert status(winners[0]) == Status.APPROVED
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_added_to_a_follower_while_the_replacement_waits_goes_with_it_too() -> None:
+    patients = make_patients()
+    old = registered(patients)
+    follower = related(patients, APND, old)
+    outcome: list[str] = []
+
+    def replace_it() -> None:
+        try:
+            outcome.append(related(patients, RPLC, old))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=replace_it)
+    with transaction.atomic():
+        late = related(patients, APND, follower)
+        thread.start()
+        deadline = time.monotonic() + 20
+        while not _somebody_waits():
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+    thread.join(30)
+    assert [status(one) for one in (old, follower, late)] == [Status.DEPRECATED] * 3
+    assert status(outcome[0]) == Status.APPROVED
+
+
+def _somebody_waits() -> bool:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid)))"
+        )
+        return bool(cursor.fetchone()[0])
 
 
 @pytest.mark.django_db(transaction=True)

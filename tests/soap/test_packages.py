@@ -66,6 +66,17 @@ def test_a_part_is_found_by_its_content_id_however_either_is_escaped(by_token: C
     assert answer.said["d0"][1] == SHA1, answer.reason
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [{"Content-Transfer-Encoding": "x\x01"}, {"X\x01": "1", "x\x01": "2"}, {"Content-Transfer-Encoding": "\x00"}],
+    ids=["encoding", "twice", "nul"],
+)
+def test_a_header_that_xml_cannot_hold_is_the_senders_fault(by_token: Caller, headers: dict[str, str]) -> None:
+    answer = provide(by_token, *package(pnr(include("d@x")), ({"Content-ID": "<d@x>"} | headers, DATA)))
+    assert (answer.status, answer.code) == (400, "soap:Sender"), answer.reason
+    assert stored() == (0, 0)
+
+
 def test_parts_are_decoded_as_they_declare(by_token: Caller) -> None:
     folded = base64.encodebytes(DATA)
     sent = package(

@@ -138,6 +138,28 @@ def test_what_is_not_there_or_another_s_is_unresolved() -> None:
     assert DocumentEntry.objects.exists()
 
 
+@pytest.mark.parametrize(
+    ("scope", "inside"),
+    [
+        ("DeleteRepositoryItemOnly", "<rim:ObjectRefList>{refs}</rim:ObjectRefList>"),
+        ("DeleteAll", "<rim:AdhocQuery id='urn:uuid:14d4debf-8f97-4251-9a74-a90016b0af0d'/>"),
+        ("DeleteAll", "<rim:AdhocQuery id='urn:uuid:1'/><rim:ObjectRefList>{refs}</rim:ObjectRefList>"),
+        ("DeleteAll", "<rim:ObjectRefList/>"),
+        ("DeleteAll", ""),
+    ],
+)
+def test_a_removal_of_another_kind_is_refused_and_not_taken_for_done(scope: str, inside: str) -> None:
+    refs = "".join(f'<rim:ObjectRef id="{one}"/>' for one in every_id(registered(entry())))
+    body = etree.fromstring(
+        f'<lcm:RemoveObjectsRequest xmlns:lcm="{names.LCM}" xmlns:rim="{names.RIM}"'
+        f' deletionScope="urn:oasis:names:tc:ebxml-regrep:DeletionScopeType:{scope}">{inside.format(refs=refs)}'
+        "</lcm:RemoveObjectsRequest>"
+    )
+    answer = handlers.call("urn:ihe:iti:2010:DeleteDocumentSet", body, caller())
+    assert (handlers.status(answer), codes(answer)) == ("Failure", ["XDSRegistryError"])
+    assert DocumentEntry.objects.exists()
+
+
 def test_an_entry_that_another_set_refers_to_stays_with_that_one() -> None:
     first = registered(entry())
     one = first.entries[0].entry_uuid

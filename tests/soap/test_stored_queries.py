@@ -14,6 +14,8 @@ from lxml import etree
 from consent import directives
 from documents.metadata import XCN, AssociationType, Author, CodedValue, ReferenceId
 from documents.models import DocumentEntry
+from documents.query_parameters import MOST_VALUES
+from documents.storage import store
 from documents.stored_query import Kind
 from hie.audit.models import AuditEvent, Disclosure
 from hie.exchange import feed, retrieve
@@ -108,6 +110,83 @@ def test_documents_are_found_by_every_parameter() -> None:
     )  # fmt: skip
     assert ids(excluding)
     assert own not in ids(excluding)
+
+
+def test_an_author_without_an_authority_has_none_to_be_found_by() -> None:
+    bare, full = registered(
+        entry(authors=(samples_author("Welby", "Marcus"),)),
+        entry(authors=(Author(person=XCN(id="7", family="Kiley", authority="1.2.4")),)),
+    ).entries
+    for pattern, whose in (
+        ("%&ISO%", full), ("%&1.2.4&ISO", full), ("%^Marcus", bare), ("%^Marcus^^^^^^", bare), ("7^Kiley%", full),
+    ):  # fmt: skip
+        assert ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')")) == {whose.entry_uuid}, pattern
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("%" * 9000, True), ("%_" * 4000, False), ("_" * 4, False), ("w%", False), ("^w[e]lby%", False), ("^W.lby%", False),
+        ("^welby^%", True), ("^O''Welby%", False), ("^Wel\\by%", False), ("^Welby^\\M%", True), ("^Welby^\\\\M%", False),
+        ("^%^\\Marcus^^^^^^^^^", True), ("^Welby^\\Marcus", True), ("^Welby^\\Marcu", False),
+    ],
+)  # fmt: skip
+def test_a_pattern_of_an_author_means_what_like_means_and_nothing_more(pattern: str, found: bool) -> None:
+    registered(entry(authors=(samples_author("Welby", "\\Marcus"),)))
+    assert bool(ids(find(XDSDocumentEntryAuthorPerson=f"('{pattern}')"))) is found
+
+
+def test_what_is_escaped_in_an_object_is_found_as_it_is_written_there() -> None:
+    patient = world.feed_patient("A&B", "Eve")
+    author, reference = (
+        samples_author("Fish & Sons", "M"),
+        ReferenceId(value="7^8", authority="1.2.4", type_code="urn:x"),
+    )
+    one = entry(patient, authors=(author,), reference_ids=(reference,))
+    (own,) = registered(one, patient=patient, authors=(author,)).entries
+    of = rf"'A\T\B^^^&{CLINIC_AUTHORITY}&ISO'"
+    answer = query(
+        Kind.FIND_DOCUMENTS_BY_REFERENCE_ID, XDSDocumentEntryPatientId=of, XDSDocumentEntryStatus=APPROVED,
+        XDSDocumentEntryAuthorPerson=r"('^Fish \T\ Sons^M%')",
+        XDSDocumentEntryReferenceIdList=r"('7\S\8^^^&1.2.4&ISO^urn:x')",
+    )  # fmt: skip
+    assert ids(answer) == {own.entry_uuid}
+    written = [one.get("value") for one in answer.body.iter("{*}ExternalIdentifier")]
+    assert of.strip("'") in written
+    sets = query(
+        Kind.FIND_SUBMISSION_SETS, XDSSubmissionSetPatientId=of, XDSSubmissionSetStatus=APPROVED,
+        XDSSubmissionSetAuthorPerson=r"'^Fish \T\ Sons%'",
+    )  # fmt: skip
+    assert len(ids(sets, "RegistryPackage")) == 1
+
+
+def test_a_query_has_as_many_values_as_one_statement_can_carry_and_more_are_refused() -> None:
+    (own,) = registered(entry(authors=(samples_author("Welby", "Marcus"),))).entries
+
+    def asked(count: int) -> Any:
+        # Of patterns and reference ids, which have the longest conditions, half each.
+        patterns = ",".join(["'%welby%'", *(f"'%{n}%'" for n in range(count // 2 - 1))])
+        references = ",".join(f"'{n}^^^&1.2.4&ISO^urn:x^&1.2&ISO'" for n in range(count // 2 - 3))
+        return query(
+            Kind.FIND_DOCUMENTS_EXCLUDE, XDSDocumentEntryPatientId=cx(), XDSDocumentEntryStatus=APPROVED,
+            XDSDocumentEntryAuthorPerson=f"({patterns})", XDSDocumentEntryReferenceIdListExclude=f"({references})",
+        )  # fmt: skip
+
+    assert ids(asked(MOST_VALUES)) == {own.entry_uuid}
+    (problem,) = handlers.errors(asked(MOST_VALUES + 100))
+    assert problem[0] == "XDSRegistryError"
+    assert problem[1].endswith(f"is one value too many: a query has at most {MOST_VALUES}")
+
+
+@pytest.mark.parametrize("value", ["()", "( )", " ", ""])
+def test_an_empty_list_of_names_is_a_missing_parameter(value: str) -> None:
+    answer = query(Kind.GET_DOCUMENTS, XDSDocumentEntryEntryUUID=value)
+    assert handlers.errors(answer) == [("XDSStoredQueryMissingParam", "$XDSDocumentEntryEntryUUID is missing")]
+
+
+def test_what_is_wrong_with_a_name_is_told_once() -> None:
+    answer = query(Kind.GET_FOLDERS_FOR_DOCUMENT, XDSDocumentEntryUniqueId=["('1)", "('2')"])
+    assert [code for code, _ in handlers.errors(answer)] == ["XDSRegistryError"]
 
 
 def samples_author(family: str, given: str) -> Any:
@@ -462,6 +541,27 @@ def test_many_documents_are_given_at_once_and_too_many_are_refused(settings: Any
     refused = world.retrieve(*wanted)
     assert [code for code, _ in handlers.errors(refused)] == ["XDSRepositoryError"]
     assert not refused.attachments
+
+
+def test_bytes_that_are_damaged_keep_no_other_document_back(settings: Any) -> None:
+    good, bad = (entry(repository_unique_id=None, hash=None, size=None) for _ in range(2))
+    answer = world.provide(world.submission(good, bad), {good.entry_uuid: b"good", bad.entry_uuid: b"bad"})
+    assert handlers.errors(answer) == []
+    row = DocumentEntry.objects.get(unique_id=bad.unique_id)
+    store().delete(row.binary.blob.storage_key)
+    own = settings.REPOSITORY_UNIQUE_ID
+    answer = world.retrieve((own, good.unique_id), (own, bad.unique_id), (own, "2.999.404"))
+    assert handlers.errors(answer) == [
+        ("XDSRepositoryError", f"{bad.unique_id} cannot be read: stored bytes are missing"),
+        ("XDSDocumentUniqueIdError", "there is no document 2.999.404"),
+    ]
+    assert answer.body[0].get("status", "").endswith("PartialSuccess")
+    assert [b"".join(one.chunks) for one in answer.attachments] == [b"good"]
+    left = Disclosure.objects.filter(event__kind="ITI-43").values_list("document_id", flat=True)
+    assert [str(one) for one in left] == [str(DocumentEntry.objects.get(unique_id=good.unique_id).entry_uuid)]
+    answer = world.retrieve((own, bad.unique_id), (own, "2.999.404"))
+    assert [code for code, _ in handlers.errors(answer)] == ["XDSRepositoryError", "XDSDocumentUniqueIdError"]
+    assert handlers.status(answer) == "Failure"
 
 
 def test_a_replaced_document_can_still_be_retrieved(settings: Any) -> None:

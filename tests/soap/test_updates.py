@@ -465,6 +465,80 @@ def test_two_operations_on_one_object_are_refused() -> None:
     assert codes(answer) == {"XDSMetadataUpdateOperationError"}
 
 
+def test_what_an_update_makes_has_ids_of_its_own() -> None:
+    """Spec/xds.md 4, stages 2, 6 and 7, which hold of every submission."""
+    held = registered(entry(), entry(), folders=(folder(),))
+    one, other = held.entries
+    wanted = versions(further(one))
+    (member,) = wanted.associations
+    own, taken = wanted.submission_set, held.submission_set.entry_uuid
+    for broken, code in (
+        (versions(replace(further(one), entry_uuid=other.entry_uuid)), "XDSRegistryMetadataError"),
+        (
+            replace(
+                wanted, submission_set=replace(own, entry_uuid=taken), associations=(replace(member, source=taken),)
+            ),
+            "XDSRegistryMetadataError",
+        ),
+        (
+            replace(wanted, associations=(replace(member, entry_uuid=held.associations[0].entry_uuid),)),
+            "XDSRegistryMetadataError",
+        ),
+        (replace(wanted, submission_set=replace(own, unique_id=other.unique_id)), "XDSDuplicateUniqueIdInRegistry"),
+        (
+            replace(wanted, submission_set=replace(own, unique_id=held.folders[0].unique_id)),
+            "XDSDuplicateUniqueIdInRegistry",
+        ),
+    ):
+        assert codes(send(broken)) == {code}
+    operation = ("UpdateAvailabilityStatus", other.entry_uuid, change())
+    twice = replace(wanted, associations=(replace(member, entry_uuid="operation0"),))
+    assert codes(send(twice, more=(operation,))) == {"XDSRegistryMetadataError"}
+    # A name is a name, whatever it looks like.
+    done(send(versions(replace(further(one), entry_uuid=other.entry_uuid.removeprefix("urn:uuid:")))))
+    assert SubmissionSet.objects.count() == 2
+
+
+def test_an_update_makes_no_member_of_what_is_registered() -> None:
+    one, other = registered(entry(), entry()).entries
+    wanted = versions(further(one))
+    (member,) = wanted.associations
+    reference = replace(member, entry_uuid="r", target=other.entry_uuid, submission_set_status="Reference", extra={})
+    both = replace(wanted, associations=(member, reference))
+    assert handlers.errors(send(both)) == [
+        (
+            "XDSMetadataUpdateError",
+            f"Association[r].targetObject: {other.entry_uuid} is not in the submission, and no update makes it a member",
+        )
+    ]
+    assert codes(restrict(both)) == {"XDSInvalidRequestException"}
+    assert DocumentEntry.objects.count() == 2
+
+
+def test_an_association_is_added_once_and_joins_two_objects() -> None:
+    first, second = registered(entry(), entry()).entries
+    ring = samples.relation(APND, first.entry_uuid, first.entry_uuid)
+    answer = send(replace(submission(), associations=(ring,)), more=(("SubmitAssociation", ring.entry_uuid, {}),))
+    assert codes(answer) == {"XDSMetadataUpdateError"}
+    relation = samples.relation(APND, first.entry_uuid, second.entry_uuid)
+    again = replace(relation, entry_uuid="again")
+    answer = send(
+        replace(submission(), associations=(relation, again)),
+        more=(("SubmitAssociation", relation.entry_uuid, {}), ("SubmitAssociation", "again", {})),
+    )
+    assert handlers.errors(answer) == [
+        ("XDSMetadataUpdateError", "Association[again]: the same association is given twice")
+    ]
+    assert not Association.objects.filter(type=APND.value).exists()
+
+
+def test_a_status_is_changed_once_in_a_submission() -> None:
+    (one,) = registered(entry()).entries
+    operation = ("UpdateAvailabilityStatus", one.entry_uuid, change())
+    assert codes(send(submission(), more=(operation, operation))) == {"XDSMetadataUpdateOperationError"}
+    assert DocumentEntry.objects.get().availability_status == Status.APPROVED.value
+
+
 def test_another_s_object_is_as_one_that_is_not_there() -> None:
     (one,) = registered(entry()).entries
     answer = send(versions(further(one)), hospital_caller())
@@ -487,6 +561,13 @@ def test_a_restricted_update_finds_its_entry_by_document_and_follows_a_deprecate
     done(restrict(versions(further(one, title="Once more"), PreviousVersion=["2"])))
     row = DocumentEntry.objects.get(version=3)
     assert (row.title, row.availability_status) == ("Once more", Status.DEPRECATED.value)
+
+
+def test_who_registered_the_same_document_too_is_not_in_the_way_of_a_restricted_update() -> None:
+    (one,) = registered(entry()).entries
+    registered(replace(one, entry_uuid="theirs", logical_id=None), who=hospital_caller())
+    done(restrict(versions(replace(one, entry_uuid="new", logical_id=None, title="Corrected"))))
+    assert DocumentEntry.objects.get(version=2).logical_id == DocumentEntry.objects.earliest("pk").logical_id
 
 
 @pytest.mark.parametrize(

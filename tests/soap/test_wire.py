@@ -68,6 +68,15 @@ def test_an_action_of_another_address_is_not_supported(by_token: Caller) -> None
     assert answer.text("s:Header/wsa:RelatesTo") == "urn:uuid:11111111-2222-4333-8444-555555555555"
 
 
+def test_an_action_that_xml_cannot_hold_is_not_supported_either(by_token: Caller) -> None:
+    for said in (
+        by_token.post("/xds/registry", messages.envelope(action=None), 'application/soap+xml; action="x\x01"'),
+        by_token.post("/xds/registry", messages.envelope(action=None), HTTP_SOAPACTION="x\x01"),
+    ):
+        assert (said.status, said.code) == (400, "soap:Sender/wsa:ActionNotSupported")
+        assert said.text(".//s:Detail/wsa:ProblemAction/wsa:Action") == "x\ufffd"
+
+
 def test_answers_go_nowhere_but_back(by_token: Caller) -> None:
     for name in ("ReplyTo", "FaultTo"):
         more = f"<wsa:{name}><wsa:Address>https://elsewhere.example/</wsa:Address></wsa:{name}>"

@@ -192,7 +192,8 @@ TYPES = {
 }
 
 
-def test_objects_that_say_what_they_are_by_a_type_are_taken() -> None:
+@pytest.mark.parametrize("general", ["Identifiable", "RegistryObject"])
+def test_objects_that_say_what_they_are_by_a_type_are_taken(general: str) -> None:
     """As zeep writes members of a substitution group; a type that is none is refused."""
     system = Caller(token=trust.token(), address="192.0.2.7")
 
@@ -200,7 +201,7 @@ def test_objects_that_say_what_they_are_by_a_type_are_taken() -> None:
         body = world.registration(world.submission(entry()))
         for element in body[0]:
             kind = etree.QName(element).localname
-            element.tag = names.tag(names.RIM, "Identifiable")
+            element.tag = names.tag(names.RIM, general)
             element.set("{http://www.w3.org/2001/XMLSchema-instance}type", f"rim:{types[kind]}")
         return wire.asked(system, world.REGISTER, body)
 

@@ -187,8 +187,8 @@ LEAVES = st.one_of(
 PARTS = st.recursive(
     LEAVES,
     lambda inner: st.builds(
-        lambda name, code, within: f'<{name} code="{code}">{"".join(within)}</{name}>',
-        st.sampled_from(["section", "observation", "value", "entry", "component", "structuredBody"]),
+        lambda name, code, within: f'<{name} code="{code}">{"".join(within)}</{name.partition(" ")[0]}>',
+        st.sampled_from(["section", "observation", "value", "entry", "component", "structuredBody", DS4P[1:-2]]),
         CODES,
         st.lists(inner, max_size=5),
     ),
@@ -207,6 +207,16 @@ def test_a_document_says_the_same_read_whole_as_element_by_element(header: list[
             patched.setattr(cda, "_WHOLE", bound)
             both.append(cda.read([text.encode()]))
     assert both[0] == both[1]
+
+
+@pytest.mark.parametrize("bound", [xml.MiB, 0], ids=["whole", "by-element"])
+def test_what_stands_within_the_template_of_an_annotation_is_annotated(
+    bound: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cda, "_WHOLE", bound)
+    inside = f'<observation>{DS4P[:-2]}><value code="PSY"/></templateId></observation>'
+    text = f'<ClinicalDocument xmlns="urn:hl7-org:v3"><component>{inside}</component></ClinicalDocument>'
+    assert cda.read([text.encode()]).content.security_labels == {"PSY"}
 
 
 @pytest.mark.parametrize("bound", [xml.MiB, 0], ids=["whole", "by-element"])

@@ -18,6 +18,7 @@ from enum import StrEnum
 from django.http.request import RawPostDataException, UnreadablePostError
 from lxml import etree
 
+from hie.standards import xml
 from hie.standards.errors import HubError
 from hie.trust.errors import AssertionRefused, NotAuthenticated
 
@@ -73,7 +74,8 @@ class Fault(Exception):
         soap_11: bool = False,
     ) -> None:
         super().__init__(reason)
-        self.reason = reason
+        # A reason may quote a header of HTTP or of a part, which can hold what XML cannot.
+        self.reason = xml.speakable(reason)
         self.code = code
         self.subcodes = tuple(subcodes)
         self.detail = tuple(detail)
@@ -137,7 +139,7 @@ def invalid_header(local: str, reason: str, *, why: str = "") -> Fault:
 def action_not_supported(action: str) -> Fault:
     """The action is none of this address."""
     problem = etree.Element(f"{{{WSA}}}ProblemAction", nsmap={"wsa": WSA})
-    etree.SubElement(problem, f"{{{WSA}}}Action").text = action
+    etree.SubElement(problem, f"{{{WSA}}}Action").text = xml.speakable(action)
     return Fault(
         "the action cannot be processed at this address",
         subcodes=[Name(WSA, "ActionNotSupported")],

@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 from hie.exchange import remove
+from hie.exchange.errors import BadRequest
 from hie.faces.soap import answers, errors, iti43
 from hie.faces.soap.ebxml.names import RIM, tag
 from hie.faces.soap.errors import Actor, RegistryError
 from hie.faces.soap.message import Answer, Request
 
+_ALL = "urn:oasis:names:tc:ebxml-regrep:DeletionScopeType:DeleteAll"
+
 
 @answers.registry_response(Actor.REGISTRY)
 def remove_metadata(request: Request) -> list[str]:
-    """Remove the objects named; all of them, or none."""
+    """Remove the objects named; all of them, or none.
+
+    Of what ebRS knows besides, the removal of what a query finds or of the bytes alone, nothing is done: it is refused.
+    """
+    if request.body.get("deletionScope", _ALL).strip() != _ALL:
+        raise BadRequest("deletionScope is DeleteAll: documents are removed by ITI-86", element="deletionScope")
+    if request.body.find(tag(RIM, "AdhocQuery")) is not None:
+        raise BadRequest("objects are removed by their ids, not by a query", element="AdhocQuery")
     refs = request.body.iterfind(f"{tag(RIM, 'ObjectRefList')}/{tag(RIM, 'ObjectRef')}")
-    remove.remove_metadata([(ref.get("id") or "").strip() for ref in refs], caller=request.caller, raw=request.raw)
+    wanted = [(ref.get("id") or "").strip() for ref in refs]
+    if not wanted:
+        raise BadRequest("no object is named", element="ObjectRefList")
+    remove.remove_metadata(wanted, caller=request.caller, raw=request.raw)
     return []
 
 

@@ -29,9 +29,8 @@ from documents.metadata import (
 )
 from hie.faces.soap.ebxml import hl7, names
 from hie.faces.soap.ebxml.kept import Kept, Strings
-from hie.standards import oids
+from hie.standards import oids, xml
 
-_UNSPEAKABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _TO_BE_ESCAPED = re.compile('[&<>"\t\n\r]')
 _ESCAPES = {"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "\t": "&#9;", "\n": "&#10;", "\r": "&#13;"}
 # What is read here was written here: nothing in it is to be looked up, and a long answer is no attack.
@@ -327,5 +326,4 @@ def _q(text: str) -> str:
     """The text as it stands in XML, without characters that XML cannot carry: another face may have taken them."""
     if text.isalnum():
         return text
-    speakable = text if text.isascii() and text.isprintable() else _UNSPEAKABLE.sub("\ufffd", text)
-    return _TO_BE_ESCAPED.sub(lambda found: _ESCAPES[found[0]], speakable)
+    return _TO_BE_ESCAPED.sub(lambda found: _ESCAPES[found[0]], xml.speakable(text))

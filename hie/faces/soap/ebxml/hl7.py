@@ -8,27 +8,12 @@ Each `check_x` gives what is wrong with a text, in words without its content; sp
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from documents.metadata import CX, XCN, XON, ReferenceId
 from hie.standards import oids
 from hie.standards.demographics import authority_of
-
-_ESCAPES = {"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"}
-_PLAIN = {escape: character for character, escape in _ESCAPES.items()}
-_ESCAPED = re.compile(r"\\[EFSTR]\\")
-_DELIMITER = re.compile(r"[\\|^&~]")
-
-
-def escape(text: str) -> str:
-    """A component as it stands in a message."""
-    return _DELIMITER.sub(lambda found: _ESCAPES[found[0]], text)
-
-
-def plain(text: str) -> str:
-    """A component without its escapes."""
-    return _ESCAPED.sub(lambda found: _PLAIN[found[0]], text) if "\\" in text else text
+from hie.standards.hl7_escapes import escape, plain
 
 
 def _parts(text: str, number: int) -> list[str]:

@@ -127,11 +127,13 @@ def register(
         raise RuntimeError("register() belongs into the transaction of its use case")
     at = now or timezone.now()
     work = _Registration(submission=submission, contents=contents, patients=patients, ids=_assign_ids(submission))
-    hold_unique_ids(
+    given = [work.uuid_of(reference) for reference in work.new_ids if reference.startswith("urn:uuid:")]
+    hold_names(
         [
             submission.submission_set.unique_id,
             *(entry.unique_id for entry in submission.entries),
             *(folder.unique_id for folder in submission.folders),
+            *(str(key) for key in given),
         ]
     )
     _lock_referenced(work)
@@ -139,7 +141,7 @@ def register(
     for stage in (
         _check_patients(work, same_person, visible),
         _check_unique_ids(work),
-        check_new(work.uuid_of(reference) for reference in work.new_ids if reference.startswith("urn:uuid:")),
+        check_new(given),
         _check_relationships(work),
     ):
         problems = list(stage)
@@ -182,9 +184,11 @@ def register(
 # -- names and locks ----------------------------------------------------------------------------
 
 
-_LOCK_UNIQUE_IDS = """
-SELECT pg_advisory_xact_lock(k) FROM (
-    SELECT DISTINCT hashtextextended('documents.unique_id:' || u, 0) AS k FROM unnest(%s::text[]) AS u ORDER BY k
+# By one of a thousand places and not by the name itself: a submission of ten thousand documents would fill the table of
+# locks, which all share. Two whose names fall on one place wait for one another for nothing, which harms nobody.
+_HOLD_NAMES = """
+SELECT pg_advisory_xact_lock(hashtext('documents.names'), k) FROM (
+    SELECT DISTINCT hashtext(name) & 1023 AS k FROM unnest(%s::text[]) AS name ORDER BY k
 ) AS keys
 """
 _HOLD_BINARIES = "SELECT id FROM documents_binary WHERE id = ANY(%s::uuid[]) ORDER BY id FOR UPDATE"
@@ -212,10 +216,10 @@ def _assign_ids(submission: Submission) -> dict[str, UUID]:
     }
 
 
-def hold_unique_ids(unique_ids: Iterable[str]) -> None:
-    """One submission at a time for each uniqueId: two with other bytes must not both find it free."""
+def hold_names(names: Iterable[str]) -> None:
+    """One submission at a time for each uniqueId, and each UUID that is given to a new object: two must not both find it free."""
     with prepared() as cursor:
-        cursor.execute(_LOCK_UNIQUE_IDS, [sorted(set(unique_ids))])
+        cursor.execute(_HOLD_NAMES, [sorted(set(names))])
 
 
 def _with_unique_ids(unique_ids: Sequence[str]) -> list[tuple[Any, ...]]:

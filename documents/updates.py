@@ -112,7 +112,8 @@ def update(
         plan=plan, patients=patients, same_person=same_person, may_update=may_update, restricted=restricted,
         content_may_change=content_may_change, own_repository=own_repository, ids=_ids(plan),
     )  # fmt: skip
-    registry.hold_unique_ids([plan.submission_set.unique_id])
+    given = [work.ids[own] for own in _own_ids(plan) if own.startswith("urn:uuid:")]
+    registry.hold_names([plan.submission_set.unique_id, *map(str, given)])
     _lock(work)
     problems = [*_versions(work), *_associations(work)]
     replaced_by = replacement.replacing(plan.associations, work.ids.__getitem__)
@@ -121,7 +122,7 @@ def update(
         work.superseded = replacement.superseded(replaced_by) | (new & replaced_by.keys())
     problems += [*_statuses(work), *_patients(work)]
     problems += registry.check_set_is_new(plan.submission_set)
-    problems += registry.check_new(work.ids[own] for own in _own_ids(plan) if own.startswith("urn:uuid:"))
+    problems += registry.check_new(given)
     if problems:
         raise SubmissionRefused(problems)
     own = rows.submission_set(plan.submission_set, work.ids, patients, custodian, at)

@@ -479,3 +479,23 @@ def test_of_concurrent_documents_with_one_id_and_other_bytes_exactly_one_is_kept
     assert len(refused) == 3, outcomes
     assert {type(p) for o in refused for p in o.problems} == {NonIdenticalHash}
     assert len(queries.entries_by_unique_id("2.999.7.900")) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_concurrent_documents_with_one_uuid_exactly_one_is_kept_and_the_others_are_told_why() -> None:
+    patients = make_patients()
+    uuid = "urn:uuid:0b0a0d5e-7c52-4f8e-9a51-0e4f7b2f6c01"
+    outcomes = together(*(lambda: register(submission(entry(entry_uuid=uuid)), patients) for _ in range(4)))
+    refused = [o for o in outcomes if isinstance(o, SubmissionRefused)]
+    assert len(refused) == 3, outcomes
+    assert {(type(p), str(p)) for o in refused for p in o.problems} == {
+        (InvalidStructure, f"{uuid} is registered already")
+    }
+
+
+@pytest.mark.django_db
+def test_a_submission_of_many_documents_takes_a_bounded_part_of_the_locks_that_all_share() -> None:
+    registry.hold_names([f"2.999.7.{n}" for n in range(5000)])
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+        assert 0 < cursor.fetchone()[0] <= 1024

@@ -77,8 +77,10 @@ _OF_A_DOCUMENT = (UnknownRepositoryId, UnknownDocumentUniqueId)
 def _remove_document(wanted: DocumentRequest, caller: Caller, raw: str) -> None:
     with recorder.recording(EventType.REMOVE_DOCUMENTS, caller, query=raw) as event:
         access.may_submit(caller, caller.organization_id)
-        if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID:
-            raise UnknownRepositoryId(f"{wanted.repository_unique_id} is no repository of this hub")
+        elsewhere = wanted.community != settings.HOME_COMMUNITY_ID
+        if elsewhere or wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID:
+            where = f" in {wanted.home_community_id}" if elsewhere else ""
+            raise UnknownRepositoryId(f"{wanted.repository_unique_id}{where} is no repository of this hub")
         with transaction.atomic():
             removed = removal.remove_document(
                 wanted.unique_id, may_remove=lambda row: _is_own(caller, row), at=access.now()

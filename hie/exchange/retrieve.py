@@ -260,6 +260,12 @@ class DocumentRequest:
     unique_id: str
     home_community_id: str = ""
 
+    @property
+    def community(self) -> str:
+        """The community that the document is asked of, as an URN; this hub's where none is named."""
+        named = self.home_community_id.removeprefix("urn:oid:")
+        return f"urn:oid:{named}" if named else settings.HOME_COMMUNITY_ID
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrievedSet:
@@ -298,7 +304,7 @@ def _retrieve_set(wanted: Sequence[DocumentRequest], caller: Caller, raw: str) -
             rows = registry.entries_with_bytes({one.unique_id for one in own})
             persons = identifiers.persons_of({row.identifier_pk for row in rows} or {0})
             subjects = access.subjects(set(persons.values()) or {_NOBODY})
-            homes = {(one.unique_id, _home(one)) for one in own}
+            homes = {(one.unique_id, one.community) for one in own}
             readable: dict[str, tuple[access.Subject, EntryRow]] = {}
             verdicts: list[tuple[access.Subject, access.Verdict[EntryRow]]] = []
             for person_id, subject in subjects.items():
@@ -404,18 +410,12 @@ def _opened(
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID or wanted.unique_id not in readable:
         return None
     subject, row = readable[wanted.unique_id]
-    if _home(wanted) not in _homes_of(row):
+    if wanted.community not in _homes_of(row):
         return None
     if row.entry_uuid in made:
         return made[row.entry_uuid]
     verdict = next(verdict for about, verdict in verdicts if about is subject)
     return access.open_permitted(verdict, row, row.binary_id or "", held=held)
-
-
-def _home(wanted: DocumentRequest) -> str:
-    """The community that a document is asked of, as an URN; this hub's where none is named."""
-    named = wanted.home_community_id.removeprefix("urn:oid:")
-    return f"urn:oid:{named}" if named else settings.HOME_COMMUNITY_ID
 
 
 def _homes_of(row: EntryRow) -> set[str]:
@@ -434,7 +434,7 @@ def _not_there(wanted: DocumentRequest) -> HubError:
 
     Source: spec/xds.md 6, 8, 9 (IHE ITI TF-3 table 4.2.4.1-2).
     """
-    if _home(wanted) != settings.HOME_COMMUNITY_ID:
+    if wanted.community != settings.HOME_COMMUNITY_ID:
         return UnknownCommunity(f"{wanted.home_community_id} is not this community: {wanted.unique_id} is not given")
     if wanted.repository_unique_id != settings.REPOSITORY_UNIQUE_ID:
         return UnknownRepositoryId(f"{wanted.repository_unique_id} is no repository of this hub")

@@ -207,6 +207,22 @@ def test_bytes_stay_after_their_metadata_until_they_are_removed_too(settings: An
     assert not KeptDocument.objects.exists()
 
 
+def test_a_document_that_is_asked_of_another_community_is_not_removed(settings: Any) -> None:
+    own, unique_id = settings.REPOSITORY_UNIQUE_ID, provided()
+
+    def of(home: str) -> Answer:
+        body = etree.Element(names.tag(names.RMD, "RemoveDocumentsRequest"), nsmap={"rmd": names.RMD})
+        one = etree.SubElement(body, names.tag(names.XDS, "DocumentRequest"))
+        for name, text in (("HomeCommunityId", home), ("RepositoryUniqueId", own), ("DocumentUniqueId", unique_id)):
+            etree.SubElement(one, names.tag(names.XDS, name)).text = text
+        return handlers.call("urn:ihe:iti:2017:RemoveDocuments", body, caller())
+
+    assert codes(of("urn:oid:2.999.77.1")) == ["XDSUnknownRepositoryId"]
+    assert Binary.objects.count() == 1
+    assert handlers.status(of(settings.HOME_COMMUNITY_ID)) == "Success"
+    assert not Binary.objects.exists()
+
+
 def test_each_document_is_removed_by_itself(settings: Any) -> None:
     own = settings.REPOSITORY_UNIQUE_ID
     unique_id = provided()

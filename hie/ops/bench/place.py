@@ -25,6 +25,8 @@ from hie.ops.sandbox.world import FEED, READ
 
 ROOT = Path(__file__).resolve().parents[3]
 STARTING_S = 180
+_IDLE_S = 2.0
+"""The hub closes a connection over which nothing was asked for a while."""
 _LOOK_S = 5.0
 _RESTING = 0.1
 """Of one core."""
@@ -51,19 +53,17 @@ class Place:
 
         By the leanest client there is: it runs on the machine that is measured, and httpx would take a fifth of it.
         """
-        held: dict[str, HTTPConnection] = _local.__dict__.setdefault("connections", {})
-        connection = held.get(self.base_url)
-        if connection is None:
+        held: dict[str, tuple[HTTPConnection, float]] = _local.__dict__.setdefault("connections", {})
+        connection, used_s = held.pop(self.base_url, (None, 0.0))
+        if connection is None or time.monotonic() - used_s > _IDLE_S:
             address = urlsplit(self.base_url)
-            connection = held[self.base_url] = HTTPConnection(address.hostname or "", address.port, timeout=900)
-        connection.request(
-            method,
-            quote(path.removeprefix(self.base_url), safe="/?&=%|:$+,-._~"),
-            body=body or None,
-            headers=dict(headers),
-        )
+            connection = HTTPConnection(address.hostname or "", address.port, timeout=900)
+        target = quote(path.removeprefix(self.base_url), safe="/?&=%|:$+,-._~")
+        connection.request(method, target, body=body or None, headers=dict(headers))
         answer = connection.getresponse()
-        return answer.status, answer.read()
+        content = answer.read()
+        held[self.base_url] = connection, time.monotonic()
+        return answer.status, content
 
     def pss_mb(self) -> float:
         """Proportional memory of the tree, in MB."""

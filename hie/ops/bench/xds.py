@@ -59,13 +59,17 @@ def _documents(place: Place, authority: str, count: int) -> Iterator[Act]:
     """Provide and retrieve, over what lies there by then."""
     source, reader = (_Sender(place, name, user) for name, user in (("bench-source", None), ("bench-reader", USER)))
     template = _ccda(authority)
-    waiting = [_clinical(template, authority, number) for number in range(count + 20)]
+    # Put together beforehand: it is the machine of the source that does this.
+    waiting = [
+        (one.unique_id, _message(place, [one]))
+        for one in (_clinical(template, authority, number) for number in range(count + 20))
+    ]
     sent: list[str] = []
 
     def provide(number: int) -> None:
-        one = waiting.pop()
-        source.provide(_message(place, [one]))
-        sent.append(one.unique_id)
+        unique_id, message = waiting.pop()
+        source.provide(message)
+        sent.append(unique_id)
 
     size = f"{len(template) // 1000} kB C-CDA"
     yield "xds provide", provide, "lxml of 280 kB C-CDA 453/s a core", f"ITI-41, MTOM, {size}; bar 100/s"

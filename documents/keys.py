@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 
 from documents.errors import ContentUnavailable
 from documents.models import RepositoryKey
@@ -29,6 +29,7 @@ from hie.settings import secrets as kept
 
 _NONCE = 12
 _lock = threading.Lock()
+_digest_key: bytes | None = None
 _file_state: tuple[tuple[str, int, int], Mapping[str, bytes]] | None = None
 
 
@@ -102,7 +103,23 @@ def _from_file() -> Mapping[str, bytes]:
 
 
 def digest_key() -> bytes:
-    """The key of the content digest: made once, stays the same through every rotation."""
+    """The key of the content digest: made once, stays the same through every rotation; read once a process."""
+    global _digest_key
+    if _digest_key is None:
+        found = _kept_digest_key()
+        if connection.in_atomic_block:  # which may yet take back the row that it was read from
+            return found
+        _digest_key = found
+    return _digest_key
+
+
+def forget() -> None:
+    """Drop what this process remembers (tests that empty the database)."""
+    global _digest_key
+    _digest_key = None
+
+
+def _kept_digest_key() -> bytes:
     with prepared() as cursor:
         cursor.execute("SELECT wrapped_key, key_id FROM documents_repositorykey WHERE name = 'digest'")
         found = cursor.fetchone()

@@ -217,15 +217,27 @@ def _first(sql: str, params: Any) -> tuple[Any, ...] | None:
         return cursor.fetchone()  # type: ignore[no-any-return]  # a row or None
 
 
-def _found(binary_id: UUID | str) -> tuple[Staged, _Stored] | None:
-    """A name and the blob behind it. One statement."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is stored under a name, with the way to its bytes."""
+
+    staged: Staged
+    _blob: _Stored
+
+    def open(self, *, first: int | None = None, last: int | None = None, held: bool = True) -> Content:
+        """As `open` of the name; no statement."""
+        return _content(self.staged, self._blob, first, last, held)
+
+
+def look(binary_id: UUID | str) -> Found | None:
+    """What is stored under this name, or None. One statement."""
     key = _uuid(binary_id)
     row = _first(_FIND, [key]) if key else None
     if row is None:
         return None
     name, content_type, owner, *columns = row
     blob = _Stored(*columns)
-    return _named((name, blob.size, blob.sha1, blob.digest), content_type, owner), blob
+    return Found(_named((name, blob.size, blob.sha1, blob.digest), content_type, owner), blob)
 
 
 def _segments(content: Readable | bytes | Iterable[bytes]) -> Iterator[tuple[bytes, bool]]:
@@ -267,8 +279,8 @@ def _pieces(content: Readable | bytes | Iterable[bytes]) -> Iterator[bytes]:
 
 def staged(binary_id: UUID | str) -> Staged | None:
     """What is stored under this name, or None. One statement."""
-    found = _found(binary_id)
-    return None if found is None else found[0]
+    found = look(binary_id)
+    return None if found is None else found.staged
 
 
 def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = None, held: bool = True) -> Content:
@@ -283,10 +295,13 @@ def open(binary_id: UUID | str, *, first: int | None = None, last: int | None = 
         RangeNotSatisfiable: nothing of the range is in the content.
         ContentUnavailable: the bytes are missing, or are not those that were stored (also while iterating).
     """
-    found = _found(binary_id)
+    found = look(binary_id)
     if found is None:
         raise NoSuchBinary
-    staged, blob = found
+    return found.open(first=first, last=last, held=held)
+
+
+def _content(staged: Staged, blob: _Stored, first: int | None, last: int | None, held: bool) -> Content:
     begin, end = ranges.span(blob.size, first, last)
     backend = store()
     with _told(blob):

@@ -151,10 +151,12 @@ def _forget_tries() -> None:
 
 def forget() -> None:
     from consent import directives, kept, policies
+    from documents import keys
     from hie.audit import personal
     from hie.directory import queries as directory
     from hie.terminology import local_codes
 
+    keys.forget()
     local_codes.forget()
     personal.forget_keys()
     policies.forget()

@@ -456,8 +456,9 @@ def _take_contents(work: Work) -> Iterable[HubError]:
         if binary_id is None:
             work.labels[entry.entry_uuid] = labels_said(entry, work.custodian)
             continue
-        staged = repository.staged(binary_id)
-        if staged is None or staged.owner != work.caller.participant_id:
+        kept = repository.look(binary_id)
+        staged = kept.staged if kept is not None else None
+        if kept is None or staged is None or staged.owner != work.caller.participant_id:
             yield MissingDocument(
                 "the document is not among those sent by this participant", element=f"{where}.content"
             )
@@ -467,7 +468,7 @@ def _take_contents(work: Work) -> Iterable[HubError]:
             yield from stated
             continue
         try:
-            inspected = content.inspect(entry, repository.open(binary_id).chunks, where=where)
+            inspected = content.inspect(entry, kept.open().chunks, where=where)
         except HubError as error:
             yield content.named(error, f"{where}.content")
             continue

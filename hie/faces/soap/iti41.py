@@ -40,6 +40,7 @@ def provide_and_register(request: Request) -> list[str]:
             structure=(*found.structure, *problems), attributes=(*found.attributes, *decode.misplaced(found))
         ),
     )
+    request.taken.update(contents.values())
     return list(receipt.warnings)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from lxml import etree
 
@@ -30,7 +30,8 @@ class Request:
     """One request: `body` is the one child of soap:Body, with its xop:Include left in place.
 
     `parts` are by content id; `stage` takes a document that came inline (chunks, content type); `raw` is what the
-    audit event keeps of the request. `resource_id` is the patient that the caller's assertion names (CX) or "", and
+    audit event keeps of the request. A handler puts into `taken` the ids of received documents that hang on entries by now:
+    the others are discarded. `resource_id` is the patient that the caller's assertion names (CX) or "", and
     `consents` the documents and policies of consent it names.
     """
 
@@ -44,6 +45,7 @@ class Request:
     raw: str = ""
     resource_id: str = ""
     consents: tuple[str, ...] = ()
+    taken: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -123,6 +123,7 @@ class _Work:
     seen: Seen = field(default_factory=Seen)
     held: ExitStack = field(default_factory=ExitStack)
     received: list[Staged] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
     node: Node | None = None
     caller: Caller | None = None
     refused: HubError | None = None
@@ -176,7 +177,7 @@ def _endpoint(http: HttpRequest, service: Service) -> HttpResponseBase:
 def _discard(work: _Work) -> None:
     """Let nothing stay of what came with the message but what the transaction took."""
     try:
-        submit.discard(work.received)
+        submit.discard(one for one in work.received if one.id not in work.taken)
     except DatabaseError:
         # The answer stands; the sweep finds them.
         log.exception("received documents were not discarded")
@@ -225,6 +226,7 @@ def _answer(work: _Work) -> Answer:
         raw=raw,
         resource_id=person.resource_id,
         consents=person.consents,
+        taken=work.taken,
     )
     directory.offer(reading)
     return transaction.handler(request)

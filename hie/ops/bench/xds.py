@@ -4,7 +4,8 @@ The registry is filled by `./hub documents_fill`, not through the exchange: copi
 records came by a bulk import. FindDocuments is asked about patients of exactly ten entries, whole objects, at each size; then
 C-CDAs of 280 kB are provided as parts of MTOM packages, and retrieved. At last one document of 1 GiB passes in and out.
 
-The default ends at a million entries; `--entries 10000000` is the slow run (ten million and a million patients: about an hour).
+The default ends at a million entries; `--entries 10000000` is the slow run: with a million patients
+about an hour, and some 65 GB on disk.
 
 Source: spec/xds.md; the bars of its speed are said beside each row.
 """

@@ -5,7 +5,7 @@ message is who sends data, so a query's is its consumer, a retrieval's this hub.
 in or out or was refused, who used the log, when the hub was started and stopped, and who changed how it is set up: its
 participants with their agreements and keys, its policies, its codes and calendar, the accounts of its staff.
 
-Source: DICOM PS3.15 A.5 (A.5.3.1 Application Activity, A.5.3.2 Audit Log Used, A.5.3.10 Security Alert, A.5.3.11 User
+Source: DICOM PS3.15 A.5 (A.5.3.1 Application Activity, A.5.3.2 Audit Log Used, A.5.3.11 Security Alert, A.5.3.12 User
 Authentication), PS3.16 CID 403 (Security Alert Type); ITI TF-2 3.20 and the transactions' own sections.
 """
 

@@ -83,12 +83,12 @@ def test_values_by_hand_have_no_violation_and_fit(browser: Any, live_server: Liv
     page.get_by_label("Reason (required)").fill("   ")
     page.get_by_role("button", name="Set it by hand").click()
     page.get_by_role("alert").get_by_role("link").click()
-    assert page.evaluate("document.activeElement.id") == "why"
+    page.wait_for_function("document.activeElement.id == 'why'")
     wrong += look_at(page, "by-hand-no-reason")
     page.get_by_label("Reason (required)").fill("Seen on the passport")
     page.get_by_role("button", name="Set it by hand").click()
     page.locator("#notice").wait_for()
-    assert page.evaluate("document.activeElement.id") == "notice"
+    page.wait_for_function("document.activeElement.id == 'notice'")
     wrong += look_at(page, "by-hand-done")
     assert wrong == [], "\n".join(wrong)
     assert [word for word in page.said if "status of 422" not in word] == []
@@ -126,7 +126,7 @@ def test_a_value_is_set_withdrawn_and_undone_by_keyboard_alone(browser: Any, liv
     keys.tab_to("Set it by hand")
     page.keyboard.press("Enter")
     page.locator("#notice").wait_for()
-    assert page.evaluate("document.activeElement.id") == "notice"
+    page.wait_for_function("document.activeElement.id == 'notice'")
     assert [row.value for row in by_hand.holding(person)] == [{"occupation": "Ferry pilot"}]
     keys.tab_to("Withdraw Occupation")
     page.keyboard.press("Enter")

@@ -58,7 +58,7 @@ def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_s
     page.get_by_label("Why you look").fill(WHY)
     page.get_by_role("button", name="Look for the person").click()
     page.get_by_role("alert").get_by_role("link").click()
-    assert page.evaluate("document.activeElement.id") == "born"
+    page.wait_for_function("document.activeElement.id == 'born'")
     assert page.title().startswith("Error: ")
     wrong += look_at(page, "person-find-error")
     page.get_by_label("Date of birth").fill("1968")
@@ -86,7 +86,7 @@ def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_s
     page.get_by_label("Reason (required)").fill(WHY)
     page.get_by_role("button", name="See what would move").click()
     page.get_by_role("alert").get_by_role("link").click()
-    assert page.evaluate("document.activeElement.id") == "records"
+    page.wait_for_function("document.activeElement.id == 'records'")
     wrong += look_at(page, "person-split-error")
     found(page, live_server, "F1", f"?into={person}&record={records[2]}")
     page.get_by_role("link", name="Their records").click()
@@ -95,7 +95,7 @@ def test_the_pages_of_an_identity_have_no_violation_and_fit(browser: Any, live_s
     page.get_by_label("Reason (required)").fill(WHY)
     page.get_by_role("button", name="See what would move").click()
     page.locator("#notice").wait_for()
-    assert page.evaluate("document.activeElement.id") == "notice"
+    page.wait_for_function("document.activeElement.id == 'notice'")
     wrong += look_at(page, "case-parting")
     found(page, live_server, "F1", f"?join={person}")
     page.get_by_role("link", name="Same person?").click()

@@ -124,7 +124,7 @@ def test_a_whole_case_goes_by_keyboard_alone(browser: Any, live_server: LiveServ
     keys.tab_to("Save, then next case")
     page.keyboard.press("Enter")
     page.locator("#notice").wait_for()
-    assert page.evaluate("document.activeElement.id") == "notice"
+    page.wait_for_function("document.activeElement.id == 'notice'")
     item = ReviewItem.objects.get(pk=number)
     assert (item.status, item.decision) == ("decided", "different")
     keys.tab_to("Undo")

@@ -132,7 +132,7 @@ def test_a_task_is_decided_and_taken_back_by_keyboard_alone(browser: Any, live_s
     page.keyboard.press("Enter")
     page.locator("#notice").wait_for()
     assert InboundMessage.objects.get().aside is not None
-    assert page.evaluate("document.activeElement.id") == "notice"
+    page.wait_for_function("document.activeElement.id == 'notice'")
     keys.tab_to("See it, or take it back")
     page.keyboard.press("Enter")
     page.locator("#why-back").wait_for()

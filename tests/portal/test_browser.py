@@ -199,7 +199,7 @@ def test_the_keyboard_alone_signs_in_reads_and_signs_out(browsing: Browsing) -> 
     press("Tab")
     assert page.evaluate("document.activeElement.className") == "skip"
     press("Enter")
-    assert page.evaluate("document.activeElement.id") == "main"
+    page.wait_for_function("document.activeElement.id == 'main'")
     press("Tab")
     page.keyboard.type("alice")
     press("Tab")

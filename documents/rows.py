@@ -93,8 +93,7 @@ def submission_set(
 
 def write_set_authors(own: SubmissionSet, authors: Sequence[Author]) -> None:
     """The authors of a submission set."""
-    if authors:
-        insert(_author(a, n, submission_set=own) for n, a in enumerate(authors))
+    insert(_author(a, n, submission_set=own) for n, a in enumerate(authors))
 
 
 def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> None:
@@ -116,8 +115,7 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
         for attribute, position, code in codes_of(entry)
     )
     authors = [_author(a, n, entry=made[e.entry_uuid]) for e in entries for n, a in enumerate(e.authors)]
-    if authors:
-        insert(authors)
+    insert(authors)
     references = [
         ReferenceIdRow(
             entry=made[entry.entry_uuid],
@@ -130,23 +128,20 @@ def write_entries(entries: Sequence[EntryMetadata], context: EntryContext) -> No
         for entry in entries
         for position, reference in enumerate(entry.reference_ids)
     ]
-    if references:
-        insert(references)
+    insert(references)
     assignments = [
         assignment
         for entry in entries
         if entry.entry_uuid in context.labels
         for assignment in label_assignments(made[entry.entry_uuid], context.labels[entry.entry_uuid], 1, context.at)
     ]
-    if assignments:
-        insert(assignments)
+    insert(assignments)
     reviews = [
         ReviewItem(entry=made[object_id], reasons=list(reasons), opened_at=context.at)
         for object_id, reasons in context.restricted.items()
         if object_id in made
     ]
-    if reviews:
-        insert(reviews)
+    insert(reviews)
 
 
 def _entry(entry: EntryMetadata, context: EntryContext) -> DocumentEntry:
@@ -321,23 +316,22 @@ def write_associations(
     associations: Sequence[AssociationMetadata], ids: Mapping[str, UUID], own: SubmissionSet, at: datetime
 ) -> None:
     """The associations with both ends by UUID."""
-    if associations:
-        insert(
-            Association(
-                entry_uuid=ids[a.entry_uuid],
-                type=a.type.value,
-                source=ids[a.source],
-                target=ids[a.target],
-                submission_set=own,
-                submission_set_status=a.submission_set_status,
-                documentation_code=a.documentation.code if a.documentation else None,
-                documentation_scheme=a.documentation.scheme if a.documentation else None,
-                documentation_display=a.documentation.display if a.documentation else None,
-                extra=dict(a.extra),
-                registered_at=at,
-            )
-            for a in associations
+    insert(
+        Association(
+            entry_uuid=ids[a.entry_uuid],
+            type=a.type.value,
+            source=ids[a.source],
+            target=ids[a.target],
+            submission_set=own,
+            submission_set_status=a.submission_set_status,
+            documentation_code=a.documentation.code if a.documentation else None,
+            documentation_scheme=a.documentation.scheme if a.documentation else None,
+            documentation_display=a.documentation.display if a.documentation else None,
+            extra=dict(a.extra),
+            registered_at=at,
         )
+        for a in associations
+    )
 
 
 def membership(source: UUID, target: UUID, own: SubmissionSet, at: datetime) -> Association:

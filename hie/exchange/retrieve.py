@@ -279,8 +279,8 @@ def retrieve_set(wanted: Sequence[DocumentRequest], *, caller: Caller, raw: str 
 
     One reading of what is in force for all of them. A document that may not be read is answered as one that is not
     there; a deprecated one is given, one that is offline is not; one whose bytes are damaged is named, and keeps no other
-    back. What is asked of another community is not answered from
-    here, unless the entry itself says that home: a consumer asks with what a query told it.
+    back. What is asked of another community is not answered from here, unless the entry itself says that home: a consumer
+    asks with what a query told it.
 
     Raises:
         AccessRefused: the caller may read nothing at all.

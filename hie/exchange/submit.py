@@ -457,12 +457,12 @@ def _take_contents(work: Work) -> Iterable[HubError]:
             work.labels[entry.entry_uuid] = labels_said(entry, work.custodian)
             continue
         kept = repository.look(binary_id)
-        staged = kept.staged if kept is not None else None
-        if kept is None or staged is None or staged.owner != work.caller.participant_id:
+        if kept is None or kept.staged.owner != work.caller.participant_id:
             yield MissingDocument(
                 "the document is not among those sent by this participant", element=f"{where}.content"
             )
             continue
+        staged = kept.staged
         stated = list(_check_stated(entry, staged, where))
         if stated:
             yield from stated

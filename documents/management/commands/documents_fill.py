@@ -1,8 +1,8 @@
 """`./hub documents_fill`: a registry of many documents, for `./hub bench xds`; never in production.
 
 Every patient identifier of an authority that no document hangs on yet gets copies of one that was registered, in one
-submission set: each with codes, membership and name for its bytes of its own, all with the bytes of the first. A batch is one transaction, so a run that
-was interrupted goes on where it was.
+submission set: each with codes, membership and name for its bytes of its own, all with the bytes of the first. A batch is
+one transaction, so a run that was interrupted goes on where it was.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ wanted AS (
       JOIN documents_documententry m ON m.id = (SELECT id FROM model),
       LATERAL jsonb_populate_record(m, jsonb_build_object(
         'id', nextval('documents_documententry_id_seq'), 'entry_uuid', w.entry, 'logical_id', w.entry,
-        'unique_id', w.unique_id, 'submission_set_id', sets.id, 'binary_id', w.binary, 'sorted_at', m.sorted_at - make_interval(hours => w.n),
+        'unique_id', w.unique_id, 'submission_set_id', sets.id, 'binary_id', w.binary,
+        'sorted_at', m.sorted_at - make_interval(hours => w.n),
         'identifier_keys', jsonb_build_array(w.unique_id, 'urn:oid:' || w.unique_id,
             'urn:ietf:rfc:3986|urn:oid:' || w.unique_id, 'urn:ietf:rfc:3986|'),
         'patient_identifier_id', w.identifier, 'patient_id_value', w.value, 'patient_id_authority', w.authority,
